@@ -1,0 +1,77 @@
+"""bpttlab: a laboratory for the gradients of recurrent networks.
+
+    import bpttlab as lab
+
+    cell = lab.Elman(input_size=2, hidden_size=64, output_size=1, activation="tanh")
+    params = cell.init(rng, spectral_radius=1.1)                 # {"V", "W", "b_h", "U", "b_y"}, named as in the notes
+    task = lab.tasks.Adding(sequence_length=100)
+    batch = task.sample(rng, batch_size=16)
+
+    trace = lab.forward(cell, params, batch.x)
+    loss = task.loss(trace.y_hat, batch)
+    gradients = lab.backward(trace, loss, scheme=lab.PerLoss(20))
+    frame = lab.jacobian_products(trace, loss)
+
+    lab.run({"spectral_radius": 1.1, "task": "adding"})          # one point of a sweep, in this process
+    lab.load("first").jacobians                                  # the tables of a stored study
+
+Names are loaded when they are first used, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bpttlab import tasks as tasks
+    from bpttlab.bptt import Trace as Trace
+    from bpttlab.bptt import backward as backward
+    from bpttlab.bptt import backward_scaled as backward_scaled
+    from bpttlab.bptt import forward as forward
+    from bpttlab.bptt import literal_sum as literal_sum
+    from bpttlab.cells import Elman as Elman
+    from bpttlab.cells import Scales as Scales
+    from bpttlab.configuration import Configuration as Configuration
+    from bpttlab.experiment import run as run
+    from bpttlab.jacobians import jacobian_products as jacobian_products
+    from bpttlab.lags import lag_terms as lag_terms
+    from bpttlab.store import load as load
+    from bpttlab.sweep import sweep as sweep
+    from bpttlab.truncation import Chunked as Chunked
+    from bpttlab.truncation import Full as Full
+    from bpttlab.truncation import PerLoss as PerLoss
+    from bpttlab.truncation import Windowed as Windowed
+    from bpttlab.truncations import truncation_bias as truncation_bias
+
+HOMES = {
+    "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
+    "cells": ("Elman", "Scales"),
+    "configuration": ("Configuration",),
+    "experiment": ("run",),
+    "initializers": ("Gaussian", "GaussianRadius", "Identity", "Orthogonal"),
+    "jacobians": ("jacobian_products",),
+    "lags": ("lag_terms",),
+    "store": ("load",),
+    "sweep": ("sweep",),
+    "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
+    "truncations": ("truncation_bias",),
+}
+MODULES = ("figures", "tables", "tasks", "theory")
+HOME_OF = {name: module for module, names in HOMES.items() for name in names}
+
+__all__ = [*HOME_OF, *MODULES]  # noqa: PLE0604  # names of the table above
+
+
+def __getattr__(name: str) -> Any:
+    if name in MODULES:
+        return import_module(f"bpttlab.{name}")
+    if name in HOME_OF:
+        return getattr(import_module(f"bpttlab.{HOME_OF[name]}"), name)
+    from bpttlab.errors import nearest
+
+    raise AttributeError(f"module 'bpttlab' has no attribute '{name}'.{nearest(name, __all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,370 @@
+"""Back-propagation through time: forward -> Trace -> backward, and the literal sum of the notes.
+
+`forward` runs the network and keeps its states. `backward` goes through them in reverse along a plan of segments
+(`truncation`). `backward_scaled` is the same walk in numbers that neither over- nor underflow. `literal_sum` is the notes'
+last equation, term by term, in O(T^2): the oracle that the others are tested against.
+
+Index legend: T time, B sequence, I input, N hidden state, O output, S segment. Times count from 1 as in the notes;
+`h` has T+1 states with `h[0]` the initial one, arrays with T entries hold step t at index t-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from bpttlab.cells.base import Cell, Params
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
+from bpttlab.losses import Loss
+from bpttlab.scaled import Scaled
+from bpttlab.truncation import Full, Plan, Scheme
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Numbers = TypeVar("Numbers", Array, Scaled)
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass: everything that the backward passes and the measures read. Nothing in it changes.
+
+    Attributes:
+        cell, params: the network.
+        x: (T, B, I) inputs.
+        h: (T+1, B, N) states, h[0] the initial one.
+        y_hat: (T, B, O) predictions.
+    """
+
+    cell: Cell
+    params: Params
+    x: Array
+    h: Array
+    y_hat: Array
+
+    @property
+    def length(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def slopes(self) -> Array:
+        """(T, B, N), what `Cell.pull` needs of every step."""
+        return self.cell.slopes(self.params, self.x, self.h)
+
+    def jacobian(self, t: int) -> Array:
+        """J_t = dh_t/dh_{t-1}, (B, N, N), t = 1..T."""
+        return self.cell.jacobian(self.params, self.slopes[t - 1])
+
+    def product(self, t: int, k: int) -> Array:
+        """P_{t,k} = J_t J_{t-1} ... J_{k+1} = dh_t/dh_k, (B, N, N), as literally as that; P_{t,t} = I."""
+        size = self.h.shape[-1]
+        product = np.broadcast_to(np.eye(size, dtype=self.h.dtype), (self.h.shape[1], size, size))
+        for i in range(t, k, -1):
+            product = product @ self.jacobian(i)
+        return product
+
+    def head(self, sequences: int) -> Trace:
+        """The first sequences of the batch alone, sharing memory with the whole."""
+        x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
+        return Trace(self.cell, self.params, x, h, y_hat)
+
+    def error(self, dL_dy_hat: Array) -> Array:
+        """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
+        return self.cell.pull_read(self.params, self.y_hat, dL_dy_hat)[1]
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
+def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None) -> Trace:
+    """Run the network over x.
+
+    Args:
+        cell: the recurrence.
+        params: its weights, named as in the notes.
+        x: (T, B, I) inputs, T >= 1.
+        h_0: (B, N) initial state, zero by default.
+
+    Raises:
+        ConfigurationError: a parameter or an input is missing or has another shape than the cell's.
+        NonFiniteError: an input or a weight is NaN or infinite; the error names the first such step.
+        DivergedError: the state overflowed; the error names the first such step.
+    """
+    x, h_0 = checked_inputs(cell, params, x, h_0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z, h = cell.project(params, x), np.empty((len(x) + 1, *h_0.shape), x.dtype)
+        h[0] = h_0
+        for t in range(1, len(x) + 1):
+            h[t] = cell.step(params, z[t - 1], h[t - 1])
+        y_hat = cell.read(params, h[1:])
+    check_finite(h[1:], "the hidden state")
+    check_finite(y_hat, "the prediction")
+    return Trace(cell, params, x, h, y_hat)
+
+
+def checked_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array]:
+    """x and h_0 in the dtype of the weights, or an error that says which array is not as the cell needs it."""
+    check_params(cell, params)
+    complex_ones = [array for array in (x, h_0) if array is not None and np.iscomplexobj(array)]
+    dtype = np.result_type(*params.values(), *complex_ones)  # real data follow the weights, float32 ones too
+    x = np.asarray(x, dtype)
+    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size:
+        raise ConfigurationError(f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and I = input_size = {cell.input_size}")
+    h_0 = np.zeros((x.shape[1], cell.hidden_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
+    if h_0.shape != (x.shape[1], cell.hidden_size):
+        raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.hidden_size)}")
+    steps = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
+    if len(steps):
+        raise NonFiniteError(f"x: not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
+    if not np.isfinite(h_0).all():
+        raise NonFiniteError("h_0: not finite", 0)
+    return x, h_0
+
+
+def check_params(cell: Cell, params: Params) -> None:
+    shapes = cell.shapes()
+    if set(params) != set(shapes):
+        raise ConfigurationError(f"params: has {', '.join(sorted(params))}; must have {', '.join(sorted(shapes))}")
+    for name, shape in shapes.items():
+        if params[name].shape != shape:
+            raise ConfigurationError(f"params[{name!r}]: shape {params[name].shape}; must be {shape}")
+        if not np.isfinite(params[name]).all():
+            raise NonFiniteError(f"params[{name!r}]: not finite")
+
+
+def check_finite(values: Array, what: str) -> None:
+    steps = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+    if len(steps):
+        raise DivergedError(int(steps[0]) + 1, what)
+
+
+# ---------------------------------------------------------------------------------------------------- backward
+
+
+class Cotangents(NamedTuple):
+    """What a walk through a plan leaves, each of the dtype and arithmetic of the errors it was given.
+
+    Attributes:
+        da: (T, B, N), dL/da_t summed over all segments.
+        dropped: (T+1, B, N), entry k the cotangents of h_k that some segment did not carry on; entry 0 is dL/dh_0.
+            Injected as errors of a full walk they give exactly what the truncation left out, without a difference.
+    """
+
+    da: Any
+    dropped: Any
+
+
+def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
+    """Back through every segment of the plan, all segments side by side, aligned at their stops.
+
+    Args:
+        trace: the forward pass.
+        error: (T, B, N) what each step's own loss sends to h_t, as plain or scaled numbers.
+        plan: segments and carry.
+    """
+    cell, params, slopes = trace.cell, trace.params, trace.slopes
+    da = zeros_like(error, len(error))
+    dropped = zeros_like(error, len(error) + 1)
+    start, stop, loss_from = plan.segments.T
+    dh = zeros_like(error, len(start))
+    t = stop.copy()
+    while len(t):
+        inject = (t > loss_from)[:, None, None]
+        carry = np.where(t < stop, plan.carry[t - 1], 1.0)[:, None, None].astype(slopes.dtype)
+        if (carry != 1.0).any():
+            dropped[t] = dropped[t] + dh * (1.0 - carry)
+        delta = normalised(error[t - 1] * inject.astype(slopes.dtype) + dh * carry)
+        da_t, dh = pull(cell, params, slopes[t - 1], delta)
+        da[t - 1] = da[t - 1] + da_t
+        t = t - 1
+        ended = t == start
+        if ended.any():
+            dropped[t[ended]] = dropped[t[ended]] + dh[ended]
+            going = ~ended
+            t, dh, start, stop, loss_from = t[going], dh[going], start[going], stop[going], loss_from[going]
+    return Cotangents(da, dropped)
+
+
+def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Numbers) -> tuple[Numbers, Numbers]:
+    """`Cell.pull` in either arithmetic: it is linear, so a scaled cotangent keeps its exponent."""
+    if isinstance(dh_t, Scaled):
+        da_t, dh_prev = cell.pull(params, slope_t, dh_t.mantissa)
+        return Scaled(da_t, dh_t.exponent), Scaled(dh_prev, dh_t.exponent)
+    return cell.pull(params, slope_t, dh_t)
+
+
+def normalised(numbers: Numbers) -> Numbers:
+    return numbers.normalised() if isinstance(numbers, Scaled) else numbers
+
+
+def zeros_like(numbers: Numbers, length: int) -> Numbers:
+    shape = (length, *numbers.shape[1:])
+    if isinstance(numbers, Scaled):
+        return Scaled.zeros(shape, numbers.mantissa.dtype)
+    return np.zeros(shape, numbers.dtype)
+
+
+def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> Params:
+    """dL/dparams and dL/dh_0 under a truncation scheme.
+
+    Args:
+        trace: a forward pass.
+        loss: a `Loss`, or the array dL/dy_hat of shape (T, B, O) itself.
+        scheme: how the gradient is cut; full by default.
+
+    Returns:
+        Keyed like the parameters, and "h_0" of shape (B, N). What is too small for a float is rounded to the nearest,
+        zero included; `backward_scaled` keeps it.
+
+    Raises:
+        GradientRangeError: the gradient is too large for a float.
+    """
+    dL_dy_hat = checked_errors(trace, loss)
+    plan = (scheme or Full()).plan(trace.length)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        cotangents = walk(trace, trace.error(dL_dy_hat), plan)
+        gradients = {
+            **trace.cell.gradient(trace.x, trace.h[:-1], cotangents.da),
+            **readout_gradient(trace, dL_dy_hat),
+            "h_0": cotangents.dropped[0],
+        }
+    if not all(np.isfinite(gradient).all() for gradient in gradients.values()):
+        raise GradientRangeError(
+            f"the gradient is beyond the range of {trace.h.dtype}; backward_scaled returns it as mantissa and exponent"
+        )
+    return gradients
+
+
+def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> dict[str, Scaled]:
+    """`backward` in numbers that neither over- nor underflow: one exponent for each gradient, for h_0 one a sequence."""
+    dL_dy_hat = checked_errors(trace, loss)
+    cotangents = walk(trace, Scaled.of(trace.error(dL_dy_hat)), (scheme or Full()).plan(trace.length))
+    return {
+        **recurrent_gradient(trace.cell, trace.x, trace.h[:-1], cotangents.da),
+        **{name: Scaled.whole(gradient) for name, gradient in readout_gradient(trace, dL_dy_hat).items()},
+        "h_0": cotangents.dropped[0].normalised(),
+    }
+
+
+def checked_errors(trace: Trace, loss: Loss | Array) -> Array:
+    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, trace.h.dtype)
+    if dL_dy_hat.shape != trace.y_hat.shape:
+        raise ConfigurationError(f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {trace.y_hat.shape}")
+    steps = np.flatnonzero(~np.isfinite(dL_dy_hat).all(axis=(1, 2)))
+    if len(steps):
+        raise NonFiniteError(f"loss: dL/dy_hat is not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
+    return dL_dy_hat
+
+
+def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
+    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat, dL_dy_hat)
+    return trace.cell.read_gradient(trace.h[1:], da_y)
+
+
+def recurrent_gradient(cell: Cell, x: Array, h_prev: Array, da: Scaled) -> dict[str, Scaled]:
+    """`Cell.gradient` of scaled cotangents (..., N), one exponent for each parameter.
+
+    Rows of very different size go into products of their own: the input of a step whose cotangent is large may be zero,
+    and what is left then is a small cotangent that one common exponent would have flushed.
+    """
+    x, h_prev = x.reshape(-1, x.shape[-1]), h_prev.reshape(-1, h_prev.shape[-1])
+    rows = Scaled(da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1, 1)).normalised()
+    width = -int(np.finfo(rows.mantissa.dtype).minexp) // 4  # a quarter of the range below one: 255 in float64
+    blocks = rows.exponent[:, 0] // width
+    total: dict[str, Scaled] = {}
+    for block in np.unique(blocks)[::-1]:
+        chosen = blocks == block
+        exponent = int((block + 1) * width)
+        gradients = cell.gradient(x[chosen], h_prev[chosen], rows[chosen].at(exponent))
+        for name, gradient in gradients.items():
+            part = Scaled.whole(gradient, exponent)
+            total[name] = add_whole(total[name], part) if name in total else part
+    return total
+
+
+def add_whole(left: Scaled, right: Scaled) -> Scaled:
+    """Sum of two arrays that have one exponent each."""
+    exponent = int(max(left.exponent.item(), right.exponent.item()))
+    return Scaled.whole(left.at(exponent) + right.at(exponent), exponent)
+
+
+# ---------------------------------------------------------------------------------------------------- single paths
+
+
+class Lag(NamedTuple):
+    """Cotangents after going back `lag` steps from each of several h_t at once.
+
+    Attributes:
+        lag: l.
+        t: (S,), where each started; those that have arrived before h_0 are gone.
+        dh: (R, S, B, N) scaled cotangents of h_{t-l}.
+        da: the same of a_{t-l}; None at the end, at h_0.
+    """
+
+    lag: int
+    t: Array
+    dh: Scaled
+    da: Scaled | None
+
+
+def propagate(trace: Trace, t: Array, rows: Scaled) -> Iterator[Lag]:
+    """Back from each h_t, one lag at a time, nothing added on the way: rows . P_{t,t-l}.
+
+    The rows of the identity give the Jacobian products themselves, the errors of the losses the state gradients and,
+    through `Cell.gradient`, the lag terms: one walk for all three.
+
+    Args:
+        trace: the forward pass.
+        t: (S,) increasing steps to start from.
+        rows: (R, S, B, N) cotangents of h_t.
+
+    Yields:
+        lags 0, 1, ..., max(t); at lag l those starts with t >= l, and where some of them arrive at h_0 (t = l), `da` of
+        the others is in the rows with t > l.
+    """
+    cell, params, slopes = trace.cell, trace.params, trace.slopes
+    t, dh = np.asarray(t), rows.normalised()
+    for lag in range(int(t.max()) + 1):
+        going = t > lag
+        inner = dh if going.all() else dh[:, going]
+        if not going.any():
+            yield Lag(lag, t, dh, None)
+            return
+        da, dh_prev = pull(cell, params, slopes[t[going] - lag - 1], inner)
+        yield Lag(lag, t, dh, da)
+        t, dh = t[going], dh_prev.normalised()
+
+
+# ---------------------------------------------------------------------------------------------------- the oracle
+
+
+def literal_sum(trace: Trace, loss: Loss | Array, keeps: Callable[[int, int], bool] = lambda t, k: True) -> Params:
+    """The notes' last equation, term by term, O(T^2): the oracle of the tests.
+
+        dL_t/dtheta = dL_t/dy_hat_t dy_hat_t/dh_t  sum_{k=1..t} ( prod_{i=k+1..t} dh_i/dh_{i-1} )  d+h_k/dtheta
+
+    It shares the immediate derivatives with `backward`; the way back through time is the product of explicit Jacobians.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `backward`.
+        keeps: whether the term of loss t and step k counts; a truncation keeps some.
+
+    Returns:
+        The recurrent parameters, V and "h_0", whose immediate derivative is that of step k = 1.
+    """
+    cell, error = trace.cell, trace.error(checked_errors(trace, loss))
+    total: Params = {"h_0": np.zeros_like(trace.h[0])}
+    for t in range(1, trace.length + 1):  # every loss L_t
+        row = error[t - 1]  # dL_t/dy_hat_t dy_hat_t/dh_t
+        for k in range(t, 0, -1):  # most recent term first
+            if keeps(t, k):
+                da_k, _ = cell.pull(trace.params, trace.slopes[k - 1], row)
+                term = cell.gradient(trace.x[k - 1 : k], trace.h[k - 1 : k], da_k[None])
+                total = {**total, **{name: total.get(name, 0.0) + value for name, value in term.items()}}
+                if k == 1:
+                    total["h_0"] = total["h_0"] + np.einsum("bn,bnm->bm", row, trace.jacobian(1))
+            row = np.einsum("bn,bnm->bm", row, trace.jacobian(k))  # ... times dh_k/dh_{k-1}
+    return total

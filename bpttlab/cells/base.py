@@ -1,0 +1,135 @@
+"""What every cell has: six methods for its recurrence, and one readout for all.
+
+Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project` before the
+loop over t, `slopes` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror `pull`). Everything
+else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six and knows no cell by name.
+
+Index legend: T time, B sequence, I input, N hidden state, O output; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab import activations
+from bpttlab.cells.weights import Scales, gaussian
+from bpttlab.errors import ConfigurationError
+from bpttlab.initializers import GaussianRadius, Initializer
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Params = dict[str, Array]
+
+
+class Cell(ABC):
+    """A recurrent unit; subclasses are frozen dataclasses and final."""
+
+    name: ClassVar[str]
+    recurrent_parameters: ClassVar[tuple[str, ...]]
+
+    # declared as fields by each cell
+    input_size: int
+    hidden_size: int
+    output_size: int
+    output_activation: str
+
+    # ------------------------------------------------------------------ the recurrence: one set per cell
+
+    @abstractmethod
+    def project(self, params: Params, x: Array) -> Array:
+        """All of a_t that does not wait for h_{t-1}, for every t at once.  (T,B,I) -> (T,B,N)"""
+
+    @abstractmethod
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """h_t from the projection of x_t and h_{t-1}.  (B,N), (B,N) -> (B,N)"""
+
+    @abstractmethod
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """Everything `pull` needs to know of the trajectory, for every t at once.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+
+    @abstractmethod
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,N), (...,N) -> (...,N), (...,N)"""
+
+    @abstractmethod
+    def gradient(self, x: Array, h_prev: Array, da: Array) -> Params:
+        """Immediate derivatives of a_t contracted with da_t, summed over all leading axes in one product each."""
+
+    @abstractmethod
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,N) -> (...,N,N)"""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """The parameters of the recurrence in float64, each from a stream of its own."""
+
+    @abstractmethod
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter of the recurrence."""
+
+    @property
+    @abstractmethod
+    def largest_slope(self) -> float:
+        """gamma: the largest factor by which a step can stretch beyond W, ||J_t|| <= gamma ||W||."""
+
+    # ------------------------------------------------------------------ the readout: notes eq. 1, for every cell
+
+    def read(self, params: Params, h_t: Array) -> Array:
+        """Notes eq. 1: y_hat_t = f_y(U h_t + b_y).  (...,N) -> (...,O)"""
+        return activations.by_name(self.output_activation).function(h_t @ params["U"].T + params["b_y"])
+
+    def pull_read(self, params: Params, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
+        """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.  (...,O) -> (...,O), (...,N)"""
+        da_y = activations.by_name(self.output_activation).slope(y_hat) * dy_hat
+        return da_y, da_y @ params["U"]
+
+    def read_gradient(self, h_t: Array, da_y: Array) -> Params:
+        """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""
+        return {"U": rows(da_y).T @ rows(h_t), "b_y": rows(da_y).sum(axis=0)}
+
+    # ------------------------------------------------------------------ weights
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter."""
+        return {**self.recurrent_shapes(), "U": (self.output_size, self.hidden_size), "b_y": (self.output_size,)}
+
+    def init(
+        self,
+        rng: np.random.Generator,
+        initializer: Initializer | None = None,
+        spectral_radius: float | None = None,
+        scales: Scales | None = None,
+        dtype: str = "float64",
+    ) -> Params:
+        """Draw the weights.
+
+        Each parameter has a stream of its own, so that W is the same W whatever the sizes of the others.
+
+        Args:
+            rng: the source of randomness.
+            initializer: of W; by default a Gaussian matrix rescaled to `spectral_radius` exactly.
+            spectral_radius: of W, for the default initializer only (1 unless stated).
+            scales: standard deviations of the other weights.
+            dtype: float64 or float32; drawn in float64 in either case.
+
+        Raises:
+            ConfigurationError: both an initializer and a spectral radius are given.
+        """
+        if initializer is not None and spectral_radius is not None:
+            raise ConfigurationError(f"spectral_radius={spectral_radius}: state it in the initializer that is given")
+        initializer = initializer or GaussianRadius(1.0 if spectral_radius is None else spectral_radius)
+        scales = scales or Scales()
+        recurrence, output = rng.spawn(2)
+        weights, biases = output.spawn(2)
+        params = self.draw(recurrence, initializer, scales) | {
+            "U": gaussian(weights, (self.output_size, self.hidden_size), scales.U),
+            "b_y": gaussian(biases, (self.output_size,), scales.b),
+        }
+        return {name: values.astype(dtype) for name, values in params.items()}
+
+
+def rows(array: Array) -> Array:
+    """All leading axes as one: (...,N) -> (rows,N)."""
+    return array.reshape(-1, array.shape[-1])

@@ -1,0 +1,90 @@
+"""Elman cell, the network of the notes.
+
+    a_t = V x_t + W h_{t-1} + b_h          h_t = f_h(a_t)          y_hat_t = f_y(U h_t + b_y)
+
+Index legend: T time, B sequence, I input, N hidden unit (n of h_t, m of h_{t-1}), O output; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab import activations
+from bpttlab.cells.base import Cell, Params, rows
+from bpttlab.cells.weights import Scales, gaussian
+from bpttlab.errors import ConfigurationError
+from bpttlab.initializers import Initializer
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Elman(Cell):
+    """The simple recurrent network (Elman 1990; notes eq. 1 and 2).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N and O.
+        activation: f_h, one of tanh, relu, logistic, identity.
+        output_activation: f_y, one of the same.
+    """
+
+    name: ClassVar[str] = "elman"
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    activation: str = "tanh"
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        for field in ("input_size", "hidden_size", "output_size"):
+            if getattr(self, field) < 1:
+                raise ConfigurationError(f"{field}={getattr(self, field)}: must be a whole number >= 1")
+        for field in ("activation", "output_activation"):
+            activations.by_name(getattr(self, field))
+
+    def project(self, params: Params, x: Array) -> Array:
+        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
+        return (rows(x) @ params["V"].T).reshape(*x.shape[:-1], -1) + params["b_h"]
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""
+        return activations.by_name(self.activation).function(z_t + h_prev @ params["W"].T)
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """f_h'(a_t), written in h_t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        return activations.by_name(self.activation).slope(h[1:])
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """da_t = f_h'(a_t) dh_t,  dh_{t-1} = W^T da_t.  (...,N), (...,N) -> (...,N), (...,N)"""
+        da_t = slope_t * dh_t
+        return da_t, (rows(da_t) @ params["W"]).reshape(da_t.shape)
+
+    def gradient(self, x: Array, h_prev: Array, da: Array) -> Params:
+        """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h, summed over leading axes."""
+        return {"V": rows(da).T @ rows(x), "W": rows(da).T @ rows(h_prev), "b_h": rows(da).sum(axis=0)}
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
+        return slope_t[..., :, None] * params["W"]
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """V, W and b_h in float64."""
+        inputs, recurrence, biases = rng.spawn(3)
+        return {
+            "V": gaussian(inputs, (self.hidden_size, self.input_size), scales.V),
+            "W": initializer.sample(recurrence, self.hidden_size),
+            "b_h": gaussian(biases, (self.hidden_size,), scales.b),
+        }
+
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        N, I = self.hidden_size, self.input_size  # noqa: E741  # the notes' letters
+        return {"V": (N, I), "W": (N, N), "b_h": (N,)}
+
+    @property
+    def largest_slope(self) -> float:
+        return activations.by_name(self.activation).largest_slope

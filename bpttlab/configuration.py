@@ -1,0 +1,312 @@
+"""What one run is: a plain mapping typed, checked and normalised into the objects that the engine works with.
+
+The fields of a group are the fields of its class (`cells`, `tasks`, `truncation`, `initializers`), so a new cell or task
+needs nothing here. A run's identity is a hash of `plain`, the normalised mapping: `1` and `1.0` for a real number, a value
+given twice in two ways, or a truncation of the full scheme do not make another run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from functools import cache, cached_property
+from typing import Any, ClassVar, Literal, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
+
+from bpttlab import cells, identity, initializers, tasks, truncation
+from bpttlab.cells import Cell, Scales
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.initializers import Initializer
+from bpttlab.tasks import Task
+from bpttlab.truncation import Full, Scheme
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is measured of a run, and in which detail. Part of the run's identity.
+
+    Attributes:
+        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or "none".
+        sequences: how many sequences of the batch have their products measured.
+        lags: how many lags "log" has.
+        bound_lags: longest lag of the product bound.
+        lag_terms: "log", "all" or "none".
+        max_lag: longest lag of the lag terms; None: all T.
+        truncations: "log" reads every truncation at the reported lags off the lag terms; "none" only the run's own.
+        transient_lags: powers of W searched for their peak.
+        fit_from: the growth rate is fitted over lags [fit_from T, T].
+        row_budget: rows that one run may have in one table.
+    """
+
+    jacobians: Literal["log", "all", "triangle", "none"] = "log"
+    sequences: int = 2
+    lags: int = 24
+    bound_lags: int = 100
+    lag_terms: Literal["log", "all", "none"] = "log"
+    max_lag: int | None = None
+    truncations: Literal["log", "none"] = "log"
+    transient_lags: int = 100
+    fit_from: float = 0.2
+    row_budget: int = 100_000
+
+    def __post_init__(self) -> None:
+        for name, least in (("sequences", 1), ("lags", 2), ("bound_lags", 0), ("transient_lags", 0), ("row_budget", 1)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")
+        if self.max_lag is not None and self.max_lag < 0:
+            raise ConfigurationError(f"measure.max_lag={self.max_lag}: must be a whole number >= 0, or null for all lags")
+        if not 0.0 <= self.fit_from < 1.0:
+            raise ConfigurationError(f"measure.fit_from={self.fit_from}: must be a number from 0 to below 1")
+
+    def rows(self, length: int) -> dict[str, int]:
+        """Rows of each table that one run of this length has at most (three recurrent parameters)."""
+        products = {
+            "log": min(self.lags, length + 1),
+            "all": length + 1,
+            "triangle": length * (length + 3) // 2,
+            "none": 0,
+        }
+        last = length if self.max_lag is None else min(length, self.max_lag + 1)
+        terms = {"log": min(self.lags, last), "all": last, "none": 0}[self.lag_terms]
+        return {"jacobians": products[self.jacobians] * self.sequences, "lag_terms": 3 * terms}
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values that belong to no group."""
+
+    seed: int = 0
+    spectral_radius: float | None = None
+    sequence_length: int = 50
+    truncation: int | Literal["full"] = "full"
+    batch_size: int = 8
+    dtype: Literal["float64", "float32"] = "float64"
+    reduction: Literal["mean", "sum"] = "mean"
+    engine: Literal["numpy"] = "numpy"
+
+    def __post_init__(self) -> None:
+        for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
+        if self.truncation != "full":
+            truncation.check_truncation(self.truncation)
+
+
+GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One run, typed. Build it with `parse`."""
+
+    values: Values
+    cell: Cell
+    task: Task
+    scheme: Scheme
+    initializer: Initializer
+    scales: Scales
+    measure: Measure
+
+    DEFAULTS: ClassVar[Plain] = {
+        "cell": {"name": "elman", "hidden_size": 32},
+        "task": {"name": "noise"},
+        "scheme": {"name": "per_loss"},
+        "initializer": {"name": "gaussian_radius"},
+        "scales": {},
+        "measure": {},
+    }
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> Configuration:
+        """Type, check and normalise a plain mapping; what it leaves out has its default.
+
+        Raises:
+            ConfigurationError: an unknown field or name, a value of the wrong type or out of range, or two values that
+                do not go together. The message names the field, the value and what is allowed.
+        """
+        check_known(plain, [field.name for field in fields(Values)] + list(GROUPS))
+        groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
+        values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
+        task = named(tasks.by_name, "task", groups["task"], sequence_length=values.sequence_length)
+        task.check_batch_size(values.batch_size)
+        cell = named(cells.by_name, "cell", groups["cell"], input_size=task.input_size, output_size=task.output_size)
+        name, chosen = split_name("initializer", groups["initializer"])
+        measure = typed(Measure, groups["measure"], "measure")
+        check_row_budget(measure, values.sequence_length)
+        return cls(
+            values,
+            cell,
+            task,
+            scheme_of(groups["scheme"], values.truncation),
+            initializers.from_fields(name, chosen, values.spectral_radius),
+            typed(Scales, groups["scales"], "scales"),
+            measure,
+        )
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The normalised mapping: what is stored, compared and hashed."""
+        radius = self.initializer.asked if self.initializer.has_spectral_radius else None
+        return {
+            **asdict(self.values),
+            "spectral_radius": radius,
+            "truncation": self.scheme.truncation or "full",
+            "cell": group_fields(self.cell, leave=("input_size", "output_size")),
+            "task": group_fields(self.task, leave=("sequence_length",)),
+            "scheme": group_fields(self.scheme, leave=("truncation",)),
+            "initializer": group_fields(self.initializer),
+            "scales": asdict(self.scales),
+            "measure": asdict(self.measure),
+        }
+
+    @cached_property
+    def run_id(self) -> str:
+        return identity.run_id(self.plain)
+
+    @cached_property
+    def network_id(self) -> str:
+        """The same for all runs with the same weights, whatever is done with them."""
+        kept = ("seed", "cell", "initializer", "scales", "dtype")
+        sizes = {"input_size": self.cell.input_size, "output_size": self.cell.output_size}
+        network = {**{name: self.plain[name] for name in kept}, **sizes}
+        network["scales"] = {name: value for name, value in network["scales"].items() if name != "x"}
+        return identity.run_id(network)
+
+    @cached_property
+    def bundle_key(self) -> str:
+        """The same for all runs that share network, data, forward pass and measures: they differ in the truncation."""
+        shared = {name: value for name, value in self.plain.items() if name not in ("scheme", "truncation")}
+        return identity.run_id(shared)
+
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether a truncation was asked for that is at least as long as the sequence, which is the full gradient."""
+        K = self.scheme.truncation
+        return K is not None and self.values.sequence_length <= K
+
+
+# ---------------------------------------------------------------------------------------------------- groups
+
+
+def scheme_of(group: Mapping[str, Any], K: int | str) -> Scheme:
+    """The truncation scheme; with truncation=full, or the scheme full, it is the full gradient whatever else is given."""
+    name, chosen = split_name("scheme", group)
+    known = {scheme.name: scheme for scheme in Scheme.__subclasses__()}
+    if name not in known:
+        raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
+    check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
+    if name == Full.name or K == "full":
+        return Full()
+    if name == truncation.Windowed.name and chosen.get("k1") is None:
+        chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
+    scheme: Scheme = typed(known[name], {**chosen, "truncation": K}, "scheme")
+    return scheme
+
+
+def named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
+    """The object of a group: its class found by `name`, its other fields typed, `given` added by the configuration."""
+    name, chosen = split_name(group, mapping)
+    kind = find(name)
+    check_known(chosen, own_fields(kind, leave=tuple(given)), f"{group}.{{}} of '{name}'")
+    return typed(kind, {**chosen, **given}, group)
+
+
+def split_name(group: str, mapping: Mapping[str, Any]) -> tuple[str, Plain]:
+    chosen = dict(mapping)
+    name = chosen.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{group}.name={name!r}: must be the name of a {group}")
+    return name, chosen
+
+
+def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
+    if isinstance(value, str):
+        return {"name": value}
+    if not isinstance(value, Mapping):
+        raise ConfigurationError(f"{group}={value!r}: must be a mapping of fields, or a name")
+    return value
+
+
+def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
+    """An object of a group as a plain mapping."""
+    mapping = {"name": chosen.name, **asdict(chosen)}
+    return {name: value for name, value in mapping.items() if name not in leave}
+
+
+def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:
+    return [field.name for field in fields(kind) if field.name not in leave]
+
+
+# ---------------------------------------------------------------------------------------------------- types and their errors
+
+
+def typed(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
+    """An object of a dataclass from plain values: whole numbers for real fields become real, nothing else is converted.
+
+    null for a field that has a default other than null means the default.
+    """
+    path = f"{group}.{{}}" if group else "{}"
+    check_known(values, [field.name for field in fields(kind)], path)
+    known = kind.__dataclass_fields__
+    given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
+    missing = [name for name in known if name not in given and known[name].default is MISSING]
+    if missing:
+        raise ConfigurationError(f"{path.format(missing[0])}: must be given")
+    return kind(**{name: typed_value(kind, name, value, path.format(name)) for name, value in given.items()})
+
+
+def has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING and field.default is not None
+
+
+def typed_value(kind: type[Any], name: str, value: Any, path: str) -> Any:
+    try:
+        return adapter(kind, name).validate_python(value, strict=True)
+    except ValidationError as error:
+        allowed = [complaint(one) for one in error.errors()]
+        choices = re.findall(r"'([^']*)'", " ".join(allowed))
+        hint = nearest(value, choices)
+        raise ConfigurationError(f"{path}={value!r}: must be {' or '.join(dict.fromkeys(allowed))}.{hint}") from None
+
+
+@cache
+def adapter(kind: type[Any], name: str) -> TypeAdapter[Any]:
+    """What checks one field of a dataclass: its annotation."""
+    return TypeAdapter(get_type_hints(kind)[name])
+
+
+KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "none_required": "null",
+}
+
+
+def complaint(error: Any) -> str:
+    """What pydantic would have accepted."""
+    if error["type"] == "literal_error":
+        return str(error["ctx"]["expected"])
+    return KINDS.get(error["type"], error["msg"].removeprefix("Input should be "))
+
+
+def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -> None:
+    for name in values:
+        if name not in known:
+            shown = path.format(name)
+            there_are = f"there are {', '.join(known)}" if known else "there are none"
+            raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
+
+
+def check_row_budget(measure: Measure, length: int) -> None:
+    for table, rows in measure.rows(length).items():
+        if rows > measure.row_budget:
+            raise ConfigurationError(
+                f"measure.row_budget={measure.row_budget}: a run of sequence_length={length} would have {rows} rows of "
+                f"'{table}'; ask for fewer lags or sequences (measure.{table}=log), or raise the budget"
+            )

@@ -1,0 +1,56 @@
+"""Errors that a user can cause or meet, each told in one line.
+
+Every one derives from `LabError`, so that the command line can catch them all and say them without a traceback;
+anything else that escapes is a bug in bpttlab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class LabError(Exception):
+    """The root of all errors with a message meant for the user."""
+
+
+class ConfigurationError(LabError, ValueError):
+    """A field has a value that it cannot have; the message names the field, the value and what is allowed."""
+
+
+class DivergedError(LabError, ArithmeticError):
+    """The forward state left the range of its dtype; `step` (1-based) is the first step where it did."""
+
+    def __init__(self, step: int, what: str = "the hidden state") -> None:
+        super().__init__(f"{what} overflowed at step t = {step}: the forward pass diverged")
+        self.step = step
+
+
+class NonFiniteError(LabError, ArithmeticError):
+    """A NaN or infinity where a number belongs; `step` (1-based) is the first step that holds one, if known."""
+
+    def __init__(self, message: str, step: int | None = None) -> None:
+        super().__init__(message)
+        self.step = step
+
+
+class GradientRangeError(LabError, ArithmeticError):
+    """A gradient is too large for a float; the scaled interface returns it as mantissa and exponent."""
+
+
+class StoreError(LabError):
+    """Something about the results on disk; the message names the file or the study."""
+
+
+class DamagedShardError(StoreError):
+    """A stored file is missing or its bytes are not those that were published."""
+
+
+class CollisionError(StoreError):
+    """Two different configurations have the same run id."""
+
+
+def nearest(name: object, choices: Iterable[object]) -> str:
+    """A suggestion to append to a message: " Did you mean 'tanh'?", or "" when nothing is close."""
+    matches = get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f" Did you mean '{matches[0]}'?" if matches else ""

@@ -1,0 +1,239 @@
+"""Configurations -> records: what a bundle of runs gives, in memory. Knows no files and no Hydra.
+
+A bundle is a set of runs that differ in nothing but the truncation: they share the network, the data, the forward pass and
+everything that is measured of it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bpttlab import identity, matrices, schema, theory
+from bpttlab.bptt import Array, Trace, backward_scaled, forward
+from bpttlab.cells import Cell, Scales
+from bpttlab.cells.base import Params
+from bpttlab.configuration import Configuration
+from bpttlab.errors import ConfigurationError, DivergedError, LabError, NonFiniteError
+from bpttlab.initializers import Initializer
+from bpttlab.jacobians import measure_products, product_summary
+from bpttlab.lags import Gradients, LagMeasures, measure_lags, norm
+from bpttlab.losses import Loss
+from bpttlab.provenance import provenance
+from bpttlab.truncations import measure_truncation
+
+Columns = dict[str, Array]
+
+
+@dataclass
+class Records:
+    """Everything that one run leaves.
+
+    Attributes:
+        run: its row of the table `runs`.
+        provenance: its row of the table `provenance`.
+        tables: the other tables' rows, as columns without the run's id.
+    """
+
+    run: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Columns] = field(default_factory=dict)
+
+    def __getattr__(self, table: str) -> pd.DataFrame:
+        """A table as a frame: `records.jacobians`."""
+        if table.startswith("_") or table not in self.tables:
+            raise AttributeError(f"no table {table!r}; there are {', '.join(self.tables)}")
+        return pd.DataFrame(self.tables[table])
+
+
+def run(configuration: Configuration | Mapping[str, Any]) -> Records:
+    """Measure one point in this process, for notebooks and debuggers: what goes wrong is raised.
+
+    Args:
+        configuration: a `Configuration`, or a plain mapping for `Configuration.parse`.
+    """
+    if not isinstance(configuration, Configuration):
+        configuration = Configuration.parse(configuration)
+    return measure([configuration])[0]
+
+
+def measure_bundle(configurations: Sequence[Configuration]) -> list[Records]:
+    """Measure runs that share a `bundle_key`; what goes wrong is a row with its reason, never an exception.
+
+    A forward overflow is a diverged run with its step; anything else a failed one.
+    """
+    begun, started = time.perf_counter(), now()
+    try:
+        records = measure(configurations)
+    except DivergedError as error:
+        records = [without_results(one, "diverged", str(error), error.step) for one in configurations]
+    except LabError as error:
+        step = error.step if isinstance(error, NonFiniteError) else None
+        records = [without_results(one, "failed", str(error), step) for one in configurations]
+    except Exception as error:  # a bug of ours or of a library must not take the other runs with it
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+        records = [without_results(one, "failed", reason, None) for one in configurations]
+    seconds = (time.perf_counter() - begun) / len(records)
+    for record in records:
+        record.provenance = provenance(seconds, started)
+    return records
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+# ---------------------------------------------------------------------------------------------------- building
+
+
+def build_network(configuration: Configuration) -> tuple[Cell, Params]:
+    """The cell and its weights: decided by seed, cell, initializer, scales and dtype, by nothing else."""
+    values, cell = configuration.values, configuration.cell
+    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype)
+
+
+def network_weights(cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str) -> Params:
+    """Every parameter has a stream of its own, and that of W does not depend on its scale: along a sweep of spectral radii
+    the networks of one seed differ by a factor."""
+    rng = identity.stream("network", seed, cell.name, cell.hidden_size)
+    return cell.init(rng, initializer, scales=scales, dtype=dtype)
+
+
+def run_network(configuration: Configuration) -> tuple[Trace, Loss]:
+    """Forward pass and loss of a configuration."""
+    values, task = configuration.values, configuration.task
+    cell, params = build_network(configuration)
+    batch = task.sample(identity.stream("data", values.seed, task.name), values.batch_size)
+    trace = forward(cell, params, batch.x * configuration.scales.x)
+    return trace, task.loss(trace.y_hat, batch, values.reduction)
+
+
+# ---------------------------------------------------------------------------------------------------- measuring
+
+
+def measure(configurations: Sequence[Configuration]) -> list[Records]:
+    """Measure a bundle.
+
+    Raises:
+        ConfigurationError: the runs do not belong together.
+        DivergedError: the forward state overflowed.
+    """
+    first = configurations[0]
+    if len({configuration.bundle_key for configuration in configurations}) > 1:
+        raise ConfigurationError("a bundle's runs may differ in scheme and truncation only")
+    trace, loss = run_network(first)
+    full = backward_scaled(trace, loss)
+    shared, tables = measure_products_of(first, trace, loss)
+    lag_measures = measure_lags_of(first, trace, loss, full)
+    if lag_measures.lag_terms:
+        tables["lag_terms"] = lag_measures.lag_terms
+    shared["loss"] = loss.value
+    records = []
+    for configuration in configurations:
+        own = measure_truncation(trace, loss, configuration.scheme, full)
+        truncations = stacked([own, lag_measures.truncations])
+        readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
+        summary = {**shared, "log_gradient_norm": joint_log_norm([*own["log_norm"], *readout])}
+        records.append(
+            Records(described(configuration, "done") | summary, tables={**tables, "truncations": truncations})
+        )
+    return records
+
+
+def measure_products_of(
+    configuration: Configuration, trace: Trace, loss: Loss
+) -> tuple[dict[str, Any], dict[str, Columns]]:
+    """Columns of `runs` from the Jacobian products, and the table `jacobians`; both empty if they were not asked for."""
+    wanted = configuration.measure
+    if wanted.jacobians == "none":
+        return {}, {}
+    measured = measure_products(trace, loss, wanted.jacobians, wanted.sequences, wanted.lags, wanted.bound_lags)
+    summary = product_summary(measured, wanted.fit_from)
+    summary["growth_residual"] = summary["growth_rate"] - describe_network(configuration)["asymptote_rate"]
+    return summary, {"jacobians": measured.columns}
+
+
+def measure_lags_of(configuration: Configuration, trace: Trace, loss: Loss, full: Gradients) -> LagMeasures:
+    wanted = configuration.measure
+    if wanted.lag_terms == "none":
+        return LagMeasures({}, {})
+    measured = measure_lags(trace, loss, wanted.lag_terms, wanted.lags, wanted.max_lag, full)
+    return measured if wanted.truncations == "log" else LagMeasures(measured.lag_terms, {})
+
+
+def described(configuration: Configuration, status: str) -> dict[str, Any]:
+    """The columns of `runs` that are known before the forward pass."""
+    return {
+        "run_id": configuration.run_id,
+        "network_id": configuration.network_id,
+        "status": status,
+        **schema.flatten(configuration.plain),
+        "configuration": identity.canonical(configuration.plain),
+        **describe_network(configuration),
+    }
+
+
+def describe_network(configuration: Configuration) -> dict[str, Any]:
+    """W measured, what was asked of it and what was got, and the theory that needs no more than W."""
+    return dict(
+        described_weights(
+            configuration.cell,
+            configuration.initializer,
+            configuration.values.seed,
+            configuration.values.dtype,
+            configuration.measure.transient_lags,
+        )
+    )
+
+
+@lru_cache(maxsize=64)
+def described_weights(
+    cell: Cell, initializer: Initializer, seed: int, dtype: str, transient_lags: int
+) -> dict[str, Any]:
+    """`describe_network`, once for each network: its runs come one after another."""
+    W = network_weights(cell, initializer, Scales(), seed, dtype)["W"].astype(np.float64)
+    measured = matrices.describe(W, transient_lags)
+    return {
+        **measured,
+        "initializer_target": initializer.target,
+        "initializer_asked": initializer.asked,
+        "initializer_got": initializer.got(W),
+        "asymptote_rate": theory.asymptote_rate(measured["rho"]),
+        "bound_rate": theory.bound_rate(measured["sigma_max"], cell.largest_slope),
+    }
+
+
+def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
+    """The row of a run that did not finish."""
+    try:
+        row = described(configuration, status)
+    except Exception:  # what failed may be the drawing of W itself; its reason is what is told
+        row = {
+            "run_id": configuration.run_id,
+            "network_id": configuration.network_id,
+            "status": status,
+            **schema.flatten(configuration.plain),
+            "configuration": identity.canonical(configuration.plain),
+        }
+    return Records({**row, "error": error, "first_bad_step": step})
+
+
+def joint_log_norm(log_norms: Sequence[float]) -> float:
+    """log of the norm of several parameters taken together."""
+    return 0.5 * float(np.logaddexp.reduce(2.0 * np.array(log_norms)))
+
+
+def stacked(parts: Sequence[Columns]) -> Columns:
+    """Rows of several tables with the same columns, one after another."""
+    parts = [part for part in parts if part]
+    names = list(parts[0])
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}

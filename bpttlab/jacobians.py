@@ -1,0 +1,278 @@
+"""Jacobian products P_{t,t-l} = dh_t/dh_{t-l}: their norms, their bound, and the real gradient beside them.
+
+The products are never formed from explicit Jacobians: the rows of the identity go back through `bptt.propagate`, rescaled
+by powers of two at every lag, and the error of the loss at t goes along as one more row.
+
+Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, one of the error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.bptt import Array, Lag, Trace, checked_errors, propagate
+from bpttlab.errors import NonFiniteError
+from bpttlab.grids import log_spaced
+from bpttlab.losses import Loss
+from bpttlab.scaled import Scaled, spectral_log_norm
+
+Which = Literal["log", "all", "triangle"]
+
+LEADING_TOLERANCE = 1e-8
+"""Singular values of P within this relative distance of the largest count as leading: their left vectors span a space."""
+
+
+class ProductNorms(NamedTuple):
+    """Everything about the products of one lag, each array (S, B).
+
+    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; `alignment` is None unless it was asked for.
+    """
+
+    lag: int
+    t: Array
+    log_spectral_norm: Array
+    log_frobenius_norm: Array
+    log_state_gradient: Array
+    alignment: Array | None
+
+
+@dataclass(frozen=True)
+class ProductMeasures:
+    """The rows of the table, and the curves of t = T over all lags that summaries are made of.
+
+    Attributes:
+        columns: one entry a row, keyed by column.
+        log_spectral_norm, log_frobenius_norm: (T+1, B), t = T, lags 0..T.
+    """
+
+    columns: dict[str, Array]
+    log_spectral_norm: Array
+    log_frobenius_norm: Array
+
+
+def jacobian_products(
+    trace: Trace,
+    loss: Loss | Array | None = None,
+    which: Which = "log",
+    sequences: int = 2,
+    lags: int = 24,
+    bound_lags: int = 100,
+) -> pd.DataFrame:
+    """Norms of Jacobian products, a row per sequence, t and lag.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `bptt.backward`, for the state gradient and the alignment; without it these are missing.
+        which: "log" some lags of t = T, "all" every lag of t = T, "triangle" every lag of every t.
+        sequences: how many of the batch, from the first.
+        lags: how many lags with "log".
+        bound_lags: the longest lag for which the bound is computed.
+
+    Returns:
+        Columns sequence, t, lag, log_spectral_norm, log_frobenius_norm, log_bound, log_state_gradient, alignment.
+        Natural logarithms; -inf is exactly zero; NaN stands for what is not defined or was not asked.
+    """
+    return pd.DataFrame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
+
+
+def measure_products(
+    trace: Trace, loss: Loss | Array | None, which: Which, sequences: int, lags: int, bound_lags: int
+) -> ProductMeasures:
+    """`jacobian_products` as columns, with the curves of t = T."""
+    length = trace.length
+    errors = None if loss is None else trace.error(checked_errors(trace, loss))[:, :sequences]
+    trace = trace.head(sequences)
+    t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
+    reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
+    bound = cumulated_bound(trace, t, bound_lags)
+    parts, curves = [], []
+    for norms in product_norms(trace, t, errors, set(reported.tolist())):
+        curves.append((norms.log_spectral_norm[-1], norms.log_frobenius_norm[-1]))
+        if norms.alignment is not None:
+            parts.append(table_rows(norms, bound, bound_lags))
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
+    spectral, frobenius = (np.stack(curve) for curve in zip(*curves, strict=True))
+    return ProductMeasures({name: column[order] for name, column in columns.items()}, spectral, frobenius)
+
+
+def product_norms(trace: Trace, t: Array, errors: Array | None, aligned: set[int]) -> Iterator[ProductNorms]:
+    """Norms at lags 0, 1, ... of the products that start at each t; the alignment at the lags in `aligned`."""
+    batch, size = trace.h.shape[1:]
+    identity = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, len(t), batch, size))
+    error = np.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
+    start = Scaled.of(error)
+    for step in propagate(trace, t, Scaled.of(np.concatenate([identity, error[None]]))):
+        products = product_matrices(step, size)
+        error_t = start[len(t) - len(step.t) :]
+        spectral, alignment = spectral_log_norm(products), None
+        if step.lag in aligned:
+            alignment = leading_alignment(products, error_t)
+        norms = ProductNorms(
+            step.lag,
+            step.t,
+            spectral,
+            products.log_norm(axes=2) - 0.5 * np.log(size),
+            step.dh[size].log_norm(),
+            alignment,
+        )
+        check_norms(norms)
+        yield norms
+
+
+def product_matrices(step: Lag, size: int) -> Scaled:
+    """P_{t,t-l}, (S, B, N, N): row n is what went back from unit n of h_t."""
+    return Scaled(step.dh.mantissa[:size].transpose(1, 2, 0, 3), step.dh.exponent[:size].transpose(1, 2, 0, 3))
+
+
+def leading_alignment(products: Scaled, error: Scaled) -> Array:
+    """|cosine| between the error at t and the leading left singular vectors of P; NaN where either is zero.  (S, B)
+
+    1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's.
+    """
+    matrices = products.normalised().common(2).mantissa
+    largest = np.abs(matrices).max(axis=(-2, -1), keepdims=True, initial=0.0)
+    matrices = (matrices / np.where(largest > 0, largest, 1.0)).astype(np.float64)
+    squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
+    leading = squares >= (1.0 - LEADING_TOLERANCE) * squares[..., -1:]
+    components = np.einsum("sbn,sbni->sbi", error.mantissa, vectors) * leading
+    size = np.linalg.norm(error.mantissa, axis=-1)
+    defined = (size > 0) & (largest[..., 0, 0] > 0)
+    alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
+    return np.where(defined, np.minimum(alignment, 1.0), np.nan)
+
+
+def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
+    """sum of log ||J_i||_2 over the l steps i = t, t-1, ...: entry [l, s, b], l = 0..lags, which bounds log ||P_{t,t-l}||_2.
+
+    Pascanu, Mikolov & Bengio 2013, eq. 6, with each step's own norm. NaN where t - l < 0.
+    """
+    longest = min(lags, int(t.max()))
+    first = max(1, int(t.min()) - longest + 1)
+    norms = np.stack([jacobian_log_norm(trace, i) for i in range(first, int(t.max()) + 1)])
+    bound = np.full((longest + 1, len(t), norms.shape[1]), np.nan)
+    bound[0] = 0.0
+    for lag in range(1, longest + 1):
+        inside = t >= lag
+        bound[lag, inside] = bound[lag - 1, inside] + norms[t[inside] - lag + 1 - first]
+    return bound
+
+
+def jacobian_log_norm(trace: Trace, t: int) -> Array:
+    """log ||J_t||_2, (B,)."""
+    return spectral_log_norm(Scaled.of(trace.jacobian(t)))
+
+
+def table_rows(norms: ProductNorms, bound: Array, bound_lags: int) -> dict[str, Array]:
+    """One lag's rows of the table `jacobians`, sequences fastest."""
+    starts, batch = norms.log_spectral_norm.shape
+    inside = norms.lag < len(bound)
+    log_bound = bound[norms.lag, -starts:] if inside else np.full((starts, batch), np.nan)
+    assert norms.alignment is not None
+    return {
+        "sequence": np.tile(np.arange(batch), starts),
+        "t": np.repeat(norms.t, batch),
+        "lag": np.full(starts * batch, norms.lag),
+        "log_spectral_norm": norms.log_spectral_norm.ravel(),
+        "log_frobenius_norm": norms.log_frobenius_norm.ravel(),
+        "log_bound": log_bound.ravel(),
+        "log_state_gradient": norms.log_state_gradient.ravel(),
+        "alignment": norms.alignment.ravel(),
+    }
+
+
+def check_norms(norms: ProductNorms) -> None:
+    for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
+        bad = np.isnan(getattr(norms, name)).any(axis=1)
+        if bad.any():
+            step = int(norms.t[bad][0]) - norms.lag
+            raise NonFiniteError(f"{name} is NaN at step t - lag = {step} (lag {norms.lag})", step)
+
+
+# ---------------------------------------------------------------------------------------------------- summaries of one run
+
+
+class Growth(NamedTuple):
+    """Slope of the typical log-norm in lag (nats per step), its standard error, and the lags that were fitted."""
+
+    rate: float
+    error: float
+    first_lag: int
+    last_lag: int
+
+
+class Horizons(NamedTuple):
+    """First lag with ||P||_2 above e (None: up to T there is none); last lag with ||P||_2 >= 1/e; whether that one is T."""
+
+    growing: int | None
+    vanishing: int
+    censored: bool
+
+
+def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
+    """Least-squares slope of the median over sequences, over lags [fit_from T, T].  (T+1, B) -> Growth
+
+    Exact zeros are not fitted; where the product is exactly zero over the whole window the rate is -inf. With fewer than
+    two lags in the window there is no rate: NaN.
+    """
+    last = len(log_frobenius_norm) - 1
+    first = max(1, int(fit_from * last))
+    lags = np.arange(first, last + 1)
+    median = median_log(log_frobenius_norm[first:])
+    alive = np.isfinite(median)
+    if len(lags) < 2 or alive.sum() == 1:
+        return Growth(np.nan, np.nan, first, last)
+    if not alive.any():
+        return Growth(-np.inf, np.nan, first, last)
+    slope, error = least_squares_slope(lags[alive].astype(float), median[alive])
+    return Growth(slope, error, first, last)
+
+
+def least_squares_slope(x: Array, y: Array) -> tuple[float, float]:
+    """Slope and its standard error (NaN for two points)."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    residual = y - y.mean() - slope * centred
+    freedom = len(x) - 2
+    error = np.sqrt(residual @ residual / freedom / (centred @ centred)) if freedom else np.nan
+    return slope, float(error)
+
+
+def median_log(values: Array) -> Array:
+    """Median over the last axis of logarithms that may be -inf, without -inf minus -inf in the middle."""
+    ordered = np.sort(values, axis=-1)
+    count = values.shape[-1]
+    low, high = ordered[..., (count - 1) // 2], ordered[..., count // 2]
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isneginf(low), np.where(np.isneginf(high), -np.inf, low), 0.5 * (low + high))
+
+
+def horizons(log_spectral_norm: Array) -> Horizons:
+    """How far products reach, from the median over sequences, relative to lag 0 where P = I.  (T+1, B) -> Horizons"""
+    median = median_log(log_spectral_norm)
+    above = np.flatnonzero(median > 1.0)
+    alive = np.flatnonzero(median >= -1.0)
+    last = len(median) - 1
+    vanishing = int(alive[-1])
+    return Horizons(int(above[0]) if len(above) else None, vanishing, vanishing == last)
+
+
+def product_summary(measures: ProductMeasures, fit_from: float) -> dict[str, Any]:
+    """The columns of the table `runs` that are made of Jacobian products."""
+    growth = growth_rate(measures.log_frobenius_norm, fit_from)
+    reach = horizons(measures.log_spectral_norm)
+    return {
+        "growth_rate": growth.rate,
+        "growth_rate_error": growth.error,
+        "fit_first_lag": growth.first_lag,
+        "fit_last_lag": growth.last_lag,
+        "log_growth": float(median_log(measures.log_frobenius_norm[-1])),
+        "growing_horizon": reach.growing,
+        "vanishing_horizon": reach.vanishing,
+        "horizon_censored": reach.censored,
+    }

@@ -1,0 +1,245 @@
+"""The gradient split by lag, and every per-loss truncation read off the same pass.
+
+G_l is the sum over all losses of the term that goes back exactly l steps; sum_l G_l is the gradient, the sum over l < K the
+gradient truncated at K, and the sum over l >= K what the truncation left out: the bias is computed as that tail, since a
+difference of two gradients floors at the rounding of the larger one.
+
+The cotangents of all losses go back side by side, one lag at a time (`bptt.propagate`): the lag wavefront.
+
+Index legend: S losses, B sequence, N hidden state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.bptt import (
+    Array,
+    Lag,
+    Trace,
+    add_whole,
+    backward_scaled,
+    checked_errors,
+    propagate,
+    recurrent_gradient,
+    walk,
+)
+from bpttlab.grids import log_spaced
+from bpttlab.losses import Loss
+from bpttlab.scaled import Scaled, dot, ratio
+from bpttlab.truncation import PerLoss, full_plan
+
+Gradients = dict[str, Scaled]
+
+
+@dataclass(frozen=True)
+class LagMeasures:
+    """Rows of the tables `lag_terms` and, for the truncations read off the lag terms, `truncations`."""
+
+    lag_terms: dict[str, Array]
+    truncations: dict[str, Array]
+
+
+def lag_terms(
+    trace: Trace, loss: Loss | Array, which: str = "log", lags: int = 24, max_lag: int | None = None
+) -> pd.DataFrame:
+    """The gradient's lag terms, a row per parameter and lag.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `bptt.backward`.
+        which: "log" for some lags, "all" for every one.
+        lags: how many lags with "log".
+        max_lag: the longest lag; all T by default.
+
+    Returns:
+        Columns parameter, lag, log_norm, log_norm_per_loss, relative_size, share, cumulative_share, signal_to_noise.
+        Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
+    """
+    return pd.DataFrame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
+
+
+def measure_lags(
+    trace: Trace,
+    loss: Loss | Array,
+    which: str = "log",
+    lags: int = 24,
+    max_lag: int | None = None,
+    full: Gradients | None = None,
+) -> LagMeasures:
+    """Lag terms and per-loss truncations of one trace from one wavefront.
+
+    Args:
+        full: the full gradient, if it is known already.
+    """
+    full = full or backward_scaled(trace, loss)
+    last = trace.length - 1 if max_lag is None else min(max_lag, trace.length - 1)
+    reported = np.arange(last + 1) if which == "all" else log_spaced(last, lags)
+    gathered = Gathered(trace, full, reported)
+    error = Scaled.of(trace.error(checked_errors(trace, loss)))
+    rest = gathered.gather(wavefront(trace, error, last), error)
+    return LagMeasures(gathered.lag_columns(), gathered.truncation_columns(rest))
+
+
+def wavefront(trace: Trace, error: Scaled, last: int) -> Iterator[Lag]:
+    """The cotangents of all losses at lags 0..last+1; steps without a loss are left out."""
+    t = 1 + np.flatnonzero(error.mantissa.any(axis=(1, 2)))
+    if not len(t):
+        return
+    for lag in propagate(trace, t, error[t - 1][None]):
+        yield lag
+        if lag.lag > last:
+            return
+
+
+class Gathered:
+    """What one pass over the wavefront leaves: the numbers of every reported lag and sums of G_l between them."""
+
+    def __init__(self, trace: Trace, full: Gradients, reported: Array) -> None:
+        self.trace, self.full = trace, full
+        self.names = trace.cell.recurrent_parameters
+        self.reported = [int(lag) for lag in reported]
+        self.kept: Gradients = {}  # sum of G_i over i < l
+        self.rows: list[dict[str, Any]] = []
+        self.truncated: list[dict[str, Any]] = []
+        self.intervals: list[Gradients] = []  # sum of G_i over the lags from one reported lag to before the next
+
+    def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
+        """Consume the wavefront; returns the sum of all G_l beyond the last lag reported."""
+        trace, wanted = self.trace, set(self.reported)
+        for lag in lags:
+            if lag.lag in wanted:
+                self.note_truncation(lag.lag)
+                self.intervals.append({})
+            if lag.da is None:
+                break
+            if lag.lag > self.reported[-1]:
+                return remainder(trace, lag, error)
+            self.note_lag(lag, lag.da[0], lag.lag in wanted)
+        return {}
+
+    def note_lag(self, lag: Lag, da: Scaled, report: bool) -> None:
+        k = lag.t[lag.t > lag.lag] - lag.lag
+        x, h_prev = self.trace.x[k - 1], self.trace.h[k - 1]
+        term = recurrent_gradient(self.trace.cell, x, h_prev, da)
+        add_to(self.intervals[-1], term)
+        add_to(self.kept, term)
+        if report:
+            noise = signal_to_noise(self.trace, x, h_prev, da)
+            for name in self.names:
+                self.rows.append(self.lag_row(name, lag.lag, term[name], len(k), noise[name]))
+
+    def lag_row(self, name: str, lag: int, term: Scaled, losses: int, noise: float) -> dict[str, Any]:
+        full = self.full[name]
+        log_norm, log_full, square = norm(term), norm(full), dot(full, full)
+        defined = bool(np.isfinite(log_full))
+        return {
+            "parameter": name,
+            "lag": lag,
+            "log_norm": log_norm,
+            "log_norm_per_loss": log_norm - np.log(losses),
+            "relative_size": float(np.exp(log_norm - log_full)) if defined else np.nan,
+            "share": ratio(dot(term, full), square) if defined else np.nan,
+            "cumulative_share": ratio(dot(self.kept[name], full), square) if defined else np.nan,
+            "signal_to_noise": noise,
+        }
+
+    def note_truncation(self, K: int) -> None:
+        """The gradient with lags l < K, before the term of lag K is added."""
+        for name in self.names if K > 0 else ():
+            kept = self.kept[name]
+            self.truncated.append(
+                {"truncation": K, "parameter": name, "log_norm": norm(kept), "cosine": cosine(kept, self.full[name])}
+            )
+
+    def lag_columns(self) -> dict[str, Array]:
+        return columns(self.rows, sort=("parameter", "lag"))
+
+    def truncation_columns(self, rest: Gradients) -> dict[str, Array]:
+        """Rows of `truncations`: what was noted, with the bias from sums over the lags that were left out."""
+        tails: dict[tuple[str, int], Scaled] = {}
+        running = dict(rest)
+        for K, interval in reversed(list(zip(self.reported, self.intervals, strict=False))):
+            add_to(running, interval)
+            tails.update({(name, K): running[name] for name in self.names if name in running})
+        length = self.trace.length
+        for row in self.truncated:
+            tail = tails.get((row["parameter"], row["truncation"]))
+            log_tail = -np.inf if tail is None else norm(tail)
+            row.update(truncation_extras("per_loss", length, log_tail - norm(self.full[row["parameter"]]), "wavefront"))
+            row["steps_computed"] = PerLoss(row["truncation"]).plan(length).steps_computed
+        return columns(self.truncated, sort=("parameter", "truncation"))
+
+
+def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
+    """Sum of G_i over i >= l: the cotangents that have come l steps back, injected there as errors of a full walk."""
+    inside = lag.t > lag.lag
+    injected = Scaled.zeros(error.shape, error.mantissa.dtype)
+    injected[lag.t[inside] - lag.lag - 1] = lag.dh[0, inside]
+    cotangents = walk(trace, injected, full_plan(trace.length))
+    return recurrent_gradient(trace.cell, trace.x, trace.h[:-1], cotangents.da)
+
+
+def signal_to_noise(trace: Trace, x: Array, h_prev: Array, da: Scaled) -> dict[str, float]:
+    """||E G_l||^2 / tr Cov over sequences, from each sequence's own G_l; NaN for one sequence, inf where all are equal."""
+    each = [
+        recurrent_gradient(trace.cell, x[:, b : b + 1], h_prev[:, b : b + 1], da[:, b : b + 1])
+        for b in range(x.shape[1])
+    ]
+    return {name: mean_over_scatter([one[name] for one in each]) for name in each[0]}
+
+
+def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
+    exponent = max(int(gradient.exponent.item()) for gradient in gradients)
+    values = np.stack([gradient.at(exponent) for gradient in gradients]).astype(np.float64)
+    count = len(values)
+    if count < 2 or not values.any():
+        return np.nan
+    mean = values.mean(axis=0)
+    scatter = float(((values - mean) ** 2).sum() / (count - 1))
+    return float((mean * mean).sum() / scatter) if scatter > 0 else np.inf
+
+
+# ---------------------------------------------------------------------------------------------------- small pieces
+
+
+def norm(gradient: Scaled) -> float:
+    """Natural logarithm of the Euclidean norm of all of it."""
+    return float(gradient.log_norm(gradient.mantissa.ndim))
+
+
+def cosine(left: Scaled, right: Scaled) -> float:
+    """Of the angle between two gradients; NaN where one of them is zero."""
+    product = Scaled.whole(left.mantissa), Scaled.whole(right.mantissa)
+    lengths = [float(np.linalg.norm(one.mantissa)) for one in product]
+    if not all(lengths):
+        return np.nan
+    value = float(np.vdot(product[0].mantissa, product[1].mantissa)) / (lengths[0] * lengths[1])
+    return float(np.clip(value, -1.0, 1.0))
+
+
+def add_to(total: Gradients, gradients: Gradients) -> None:
+    for name, gradient in gradients.items():
+        total[name] = add_whole(total[name], gradient) if name in total else gradient
+
+
+def truncation_extras(scheme: str, length: int, log_relative_bias: float, origin: str) -> dict[str, Any]:
+    """The columns of `truncations` that say what was cut and by how much."""
+    return {
+        "scheme": scheme,
+        "length": length,
+        "log_relative_bias": log_relative_bias,
+        "variance": np.nan,
+        "origin": origin,
+    }
+
+
+def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
+    """Rows as arrays, one a column."""
+    rows = sorted(rows, key=lambda row: tuple(row[name] for name in sort))
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}

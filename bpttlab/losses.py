@@ -1,0 +1,128 @@
+"""The loss L_t of one step and its derivative with respect to the prediction, side by side.
+
+L = mean over the batch of sum_t m_t L_t, divided by sum_t m_t where `reduction="mean"` (so that gradients compare across
+lengths); `reduction="sum"` is the form of the notes. m_t is the task's mask: which steps count.
+
+Index legend: T time, B sequence, O output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, DivergedError, nearest
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class StepLoss:
+    """L_t (T, B) and its derivative by y_hat (T, B, O), both functions of (y_hat, target)."""
+
+    name: str
+    per_step: Callable[[Array, Array], Array]
+    slope: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A loss evaluated: its value and dL/dy_hat, shape (T, B, O), everything divided in already."""
+
+    value: float
+    gradient: Array
+
+
+def squared_error(y_hat: Array, target: Array) -> Array:
+    """sum_o (y_hat_o - y_o)^2, without a factor 1/2.  (T,B,O), (T,B,O) -> (T,B)"""
+    difference = y_hat - target
+    return (difference * difference).sum(axis=-1)
+
+
+def squared_error_slope(y_hat: Array, target: Array) -> Array:
+    return 2.0 * (y_hat - target)
+
+
+def softmax_cross_entropy(y_hat: Array, target: Array) -> Array:
+    """-log softmax(y_hat)[target] in nats; y_hat are logits, target the class of each.  (T,B,O), (T,B) -> (T,B)"""
+    shifted = y_hat - np.real(y_hat).max(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(shifted, target[..., None], axis=-1)[..., 0]
+    return np.log(np.exp(shifted).sum(axis=-1)) - chosen
+
+
+def softmax_cross_entropy_slope(y_hat: Array, target: Array) -> Array:
+    """softmax(y_hat) - one-hot target."""
+    weights = np.exp(y_hat - y_hat.max(axis=-1, keepdims=True))
+    slope = weights / weights.sum(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(slope, target[..., None], axis=-1)
+    np.put_along_axis(slope, target[..., None], chosen - 1.0, axis=-1)
+    return slope
+
+
+LOSSES = {
+    loss.name: loss
+    for loss in (
+        StepLoss("squared_error", squared_error, squared_error_slope),
+        StepLoss("softmax_cross_entropy", softmax_cross_entropy, softmax_cross_entropy_slope),
+    )
+}
+
+
+def by_name(name: str) -> StepLoss:
+    """The loss of that name, or a ConfigurationError that lists those there are."""
+    if name not in LOSSES:
+        raise ConfigurationError(f"loss={name!r}: must be one of {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
+    return LOSSES[name]
+
+
+def step_weights(mask: Array, reduction: Reduction) -> Array:
+    """The weight of each step's loss in L: m_t, divided by sum_t m_t for `reduction="mean"`.  (T,) -> (T,)"""
+    if reduction not in ("mean", "sum"):
+        raise ConfigurationError(f"reduction={reduction!r}: must be mean or sum.{nearest(reduction, ('mean', 'sum'))}")
+    weights = np.asarray(mask, dtype=float)
+    if not weights.any():
+        raise ConfigurationError("mask: no step has a loss; at least one entry must be non-zero")
+    return weights / weights.sum() if reduction == "mean" else weights
+
+
+def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Any:
+    """L alone, a scalar of the dtype of y_hat (complex for the complex step).
+
+    Raises:
+        DivergedError: L_t overflowed; the error names the first such step.
+    """
+    weights = step_weights(mask, reduction)
+    counted = np.flatnonzero(weights)  # a step that does not count may hold anything
+    with np.errstate(over="ignore", invalid="ignore"):
+        per_step = by_name(name).per_step(y_hat[counted], target[counted])
+    finite = np.isfinite(per_step).all(axis=1)
+    if not finite.all():
+        raise DivergedError(int(counted[~finite][0]) + 1, "the loss")
+    return (weights[counted] @ per_step).mean()
+
+
+def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Loss:
+    """L and dL/dy_hat.
+
+    Args:
+        name: squared_error or softmax_cross_entropy.
+        y_hat: predictions (T, B, O).
+        target: (T, B, O) numbers, or (T, B) classes for the cross-entropy.
+        mask: (T,), the weight m_t of each step.
+        reduction: "mean" divides by sum_t m_t, "sum" does not.
+
+    Raises:
+        ConfigurationError: an unknown loss or reduction, or a mask without a loss.
+        DivergedError: L_t overflowed; the error names the first such step.
+    """
+    value = float(total(name, y_hat, target, mask, reduction))
+    weights = step_weights(mask, reduction)
+    counted = np.flatnonzero(weights)
+    gradient = np.zeros_like(y_hat)
+    slope = by_name(name).slope(y_hat[counted], target[counted])
+    gradient[counted] = (weights[counted, None, None] / y_hat.shape[1]) * slope
+    return Loss(value, gradient)

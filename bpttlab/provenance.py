@@ -1,0 +1,84 @@
+"""Where and with what a run was computed: everything that may differ between two equal runs."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy
+from threadpoolctl import threadpool_info
+
+
+def provenance(seconds: float, started: str) -> dict[str, Any]:
+    """The row of the table `provenance`, but for the run's id.
+
+    Args:
+        seconds: what the run took.
+        started: when it began, ISO 8601 in UTC.
+    """
+    return {"seconds": seconds, "started": started, **surroundings(), **blas()}
+
+
+@cache
+def surroundings() -> dict[str, Any]:
+    """What does not change while the process lives."""
+    commit, dirty = git_state(Path(__file__).resolve().parent)
+    return {
+        "bpttlab": package_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "python": platform.python_version(),
+        "cpu": cpu_model(),
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "host_kind": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@cache
+def blas() -> dict[str, Any]:
+    """The BLAS that NumPy calls and how many threads it may use (a worker pins one before anything is computed)."""
+    for library in threadpool_info():
+        if library["user_api"] == "blas":
+            kernel = " ".join(str(library.get(part) or "") for part in ("internal_api", "version", "architecture"))
+            return {"blas": kernel.strip(), "blas_threads": int(library["num_threads"])}
+    return {"blas": None, "blas_threads": None}
+
+
+@cache
+def package_version() -> str:
+    try:
+        return version("bpttlab")
+    except PackageNotFoundError:  # a checkout on the path, not installed
+        return "not installed"
+
+
+def cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def git_state(folder: Path) -> tuple[str | None, bool | None]:
+    """Commit of the checkout that the code is run from and whether it has changes; None where it is installed."""
+    if not (folder.parent / ".git").exists():
+        return None, None
+    try:
+        commit = git(folder, "rev-parse", "HEAD")
+        changed = git(folder, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return None, None
+    return commit, bool(changed)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,0 +1,149 @@
+"""Arrays carried as mantissa x 2^exponent, so that no product over 10^5 steps over- or underflows.
+
+A cotangent or a Jacobian product that shrinks by 0.3 a step leaves the range of float64 after 600 steps, and is wrong
+before it does (denormals). Here every row, that is everything along the last axis, has an integer exponent of its own and
+a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of two only, so it rounds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bpttlab.errors import GradientRangeError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+ZERO_EXPONENT = -(2**40)
+"""The exponent of a row of zeros: below every other, so that sums and maxima need no special case."""
+
+LOG_2 = float(np.log(2.0))
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """mantissa * 2^exponent, the exponent broadcast against the mantissa (row exponents have a last axis of length 1)."""
+
+    mantissa: Array
+    exponent: Array
+
+    @classmethod
+    def of(cls, array: Array) -> Scaled:
+        """The same numbers, each row with its own exponent."""
+        return cls(array, np.zeros((*array.shape[:-1], 1), dtype=np.int64)).normalised()
+
+    @classmethod
+    def whole(cls, array: Array, exponent: int = 0) -> Scaled:
+        """array * 2^exponent with one exponent for all of it, the largest entry in [1/2, 1)."""
+        flat = cls(array.reshape(1, -1), np.full((1, 1), exponent, dtype=np.int64)).normalised()
+        return cls(flat.mantissa.reshape(array.shape), flat.exponent.reshape((1,) * array.ndim))
+
+    @classmethod
+    def zeros(cls, shape: tuple[int, ...], dtype: Any) -> Scaled:
+        return cls(np.zeros(shape, dtype), np.full((*shape[:-1], 1), ZERO_EXPONENT, dtype=np.int64))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.mantissa.shape
+
+    def __len__(self) -> int:
+        return len(self.mantissa)
+
+    def __getitem__(self, index: Any) -> Scaled:
+        """Along leading axes only: rows stay whole."""
+        return Scaled(self.mantissa[index], self.exponent[index])
+
+    def __setitem__(self, index: Any, rows: Scaled) -> None:
+        self.mantissa[index] = rows.mantissa
+        self.exponent[index] = rows.exponent
+
+    def __add__(self, other: Scaled) -> Scaled:
+        exponent = np.maximum(self.live_exponent, other.live_exponent)
+        return Scaled(self.at(exponent) + other.at(exponent), exponent)
+
+    def __mul__(self, factor: Array) -> Scaled:
+        """By ordinary numbers of moderate size."""
+        return Scaled(self.mantissa * factor, self.exponent)
+
+    @property
+    def live_exponent(self) -> Array:
+        """The exponents, with that of zero where a row holds nothing but zeros: it must not outweigh a small row."""
+        return np.where(self.mantissa.any(axis=-1, keepdims=True), self.exponent, ZERO_EXPONENT)
+
+    def at(self, exponent: Array | int) -> Array:
+        """The mantissa that goes with this exponent, which may be no smaller than the own one by much: v * 2^-exponent.
+
+        What lies below the range of the dtype beside an entry of order one is zero.
+        """
+        return self.mantissa * power_of_two(self.exponent - exponent, self.mantissa.dtype)
+
+    def normalised(self) -> Scaled:
+        """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
+        largest = np.abs(self.mantissa).max(axis=-1, keepdims=True, initial=0.0)
+        shift = np.frexp(largest)[1].astype(np.int64)
+        mantissa = np.ldexp(self.mantissa, -shift)
+        return Scaled(mantissa, np.where(largest > 0, self.exponent + shift, ZERO_EXPONENT))
+
+    def common(self, axes: int) -> Scaled:
+        """One exponent over the last `axes` axes, the largest among them, as for a matrix or a whole batch."""
+        exponent = self.live_exponent.max(axis=tuple(range(-axes, 0)), keepdims=True, initial=ZERO_EXPONENT)
+        return Scaled(self.at(exponent), exponent)
+
+    def log_norm(self, axes: int = 1) -> Array:
+        """Natural logarithm of the Euclidean norm over the last `axes` axes; -inf is exactly zero."""
+        one = self.normalised().common(axes)
+        squares = (one.mantissa * one.mantissa).sum(axis=tuple(range(-axes, 0)), dtype=np.float64)
+        with np.errstate(divide="ignore"):
+            return np.where(squares > 0, 0.5 * np.log(squares) + one.exponent.reshape(squares.shape) * LOG_2, -np.inf)
+
+    def value(self) -> Array:
+        """Plain floats. Underflow rounds to the nearest float, zero included.
+
+        Raises:
+            GradientRangeError: an entry is larger than the largest float of the dtype.
+        """
+        with np.errstate(over="ignore", under="ignore"):
+            plain = np.ldexp(self.mantissa, np.clip(self.exponent, -5000, 5000).astype(np.int64))
+        if not np.isfinite(plain).all():
+            size = float(self.log_norm(self.mantissa.ndim))
+            raise GradientRangeError(
+                f"a gradient of norm exp({size:.1f}) is beyond the range of {self.mantissa.dtype}; "
+                "backward_scaled returns it as mantissa and exponent"
+            )
+        return plain
+
+
+def power_of_two(exponent: Array, dtype: Any) -> Array:
+    """2^exponent in that dtype, zero where it would be denormal or near it."""
+    smallest = np.finfo(dtype).minexp // 2
+    factor = np.ldexp(np.ones((), dtype), np.clip(exponent, smallest, None))
+    return np.where(exponent < smallest, np.zeros((), dtype), factor)
+
+
+def dot(left: Scaled, right: Scaled) -> Scaled:
+    """Inner product of two arrays with one exponent each (`whole`)."""
+    return Scaled.whole(np.array([np.vdot(left.mantissa, right.mantissa)]), int(left.exponent.item() + right.exponent.item()))
+
+
+def ratio(numerator: Scaled, denominator: Scaled) -> float:
+    """Quotient of two numbers, as a float: zero where it is too small for one; the denominator is not zero."""
+    exponent = int(np.clip(numerator.exponent.item() - denominator.exponent.item(), -5000, 5000))
+    return float(np.ldexp(numerator.mantissa.item() / denominator.mantissa.item(), exponent))
+
+
+def spectral_log_norm(matrices: Scaled) -> Array:
+    """log of the largest singular value of each matrix (..., N, N), through its Gram matrix; -inf is exactly zero.
+
+    Squaring halves the digits of small singular values, not of the largest one.
+    """
+    one = matrices.normalised().common(2)
+    scale = np.frexp(np.abs(one.mantissa).max(axis=(-2, -1), keepdims=True, initial=0.0))[1]
+    mantissa = np.ldexp(one.mantissa, -scale).astype(np.float64)
+    gram = mantissa @ mantissa.swapaxes(-2, -1)
+    largest = np.linalg.eigvalsh(gram)[..., -1]
+    alive = mantissa.any(axis=(-2, -1))
+    exponent = (one.exponent + scale)[..., 0, 0]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(alive, 0.5 * np.log(np.where(alive, largest, 1.0)) + exponent * LOG_2, -np.inf)

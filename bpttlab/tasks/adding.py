@@ -1,0 +1,53 @@
+"""The adding problem: remember two marked numbers, tell their sum at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Batch, Task, last_step, whole
+
+
+@dataclass(frozen=True)
+class Adding(Task):
+    """x_t = (value, marker); the target is the sum of the two values that are marked.
+
+    Values are drawn from U(0, 1); the marker is 1 at two steps and 0 elsewhere. One marked step is uniform over the
+    first half (t <= floor(T/2)), the other over the second. Loss: squared error at the last step only. Baseline:
+    predicting the mean, 1, gives the variance of the sum, 1/6. Not prefix stable: markers and loss move with T.
+
+    Source: Hochreiter & Schmidhuber 1997, section 5.4, with the values in [0, 1] and the plain sum that became usual
+    (Le, Jaitly & Hinton 2015).
+    """
+
+    name: ClassVar[str] = "adding"
+    loss_name: ClassVar[str] = "squared_error"
+    prefix_stable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        whole("sequence_length", self.sequence_length, least=2, because=" for task 'adding' (a marker in each half)")
+
+    @property
+    def input_size(self) -> int:
+        return 2
+
+    @property
+    def output_size(self) -> int:
+        return 1
+
+    @property
+    def baseline_loss(self) -> float:
+        return 1.0 / 6.0
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        length, sequence = self.sequence_length, np.arange(batch_size)
+        x = np.zeros((length, batch_size, 2))
+        x[:, :, 0] = rng.random((length, batch_size))
+        first = rng.integers(0, length // 2, batch_size)
+        second = rng.integers(length // 2, length, batch_size)
+        x[first, sequence, 1] = x[second, sequence, 1] = 1.0
+        target = np.zeros((length, batch_size, 1))
+        target[-1, :, 0] = x[first, sequence, 0] + x[second, sequence, 0]
+        return Batch(x, target, last_step(length))

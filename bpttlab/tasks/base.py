@@ -1,0 +1,117 @@
+"""A task: sequences to learn from, with the loss that is asked of a network and the steps at which it is asked.
+
+Index legend: T time, B sequence, I input, O output.
+
+A new task is one file in this folder with one class; it is found by its `name`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab import losses
+from bpttlab.errors import ConfigurationError
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences side by side.
+
+    Attributes:
+        x: inputs (T, B, I), float64.
+        target: (T, B, O) float64 for a squared error, (T, B) classes, int64, for a cross-entropy. Where the mask is 0
+            it means nothing.
+        mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
+    """
+
+    x: Array
+    target: Array
+    mask: Array
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Where batches come from.
+
+    Attributes:
+        name: what configurations call it.
+        loss_name: which of `losses` is asked for.
+        prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T that an
+            equal generator gives, so that one forward pass serves both.
+        largest_batch_size: how many different sequences there are; None: no limit.
+        sequence_length: T.
+    """
+
+    name: ClassVar[str]
+    loss_name: ClassVar[str]
+    prefix_stable: ClassVar[bool]
+    largest_batch_size: ClassVar[int | None] = None
+
+    sequence_length: int
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """I."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """O, the size of the prediction that the loss needs."""
+
+    @property
+    @abstractmethod
+    def baseline_loss(self) -> float:
+        """The expected loss (`reduction="mean"`) of the best guess that does not look at the input."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """A batch of an allowed size."""
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """A batch; equal generators give equal bytes.
+
+        Raises:
+            ConfigurationError: the batch size is not a whole number >= 1, or there are not so many sequences.
+        """
+        self.check_batch_size(batch_size)
+        return self.draw(rng, int(batch_size))
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuses a batch size that `sample` could not serve, before anything is computed."""
+        size = whole("batch_size", batch_size, least=1)
+        if self.largest_batch_size is not None and size > self.largest_batch_size:
+            raise ConfigurationError(
+                f"batch_size={size}: task '{self.name}' has {self.largest_batch_size} sequences, "
+                f"and a batch holds none twice: must be at most {self.largest_batch_size}"
+            )
+
+    def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
+        """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
+        return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction)
+
+
+def whole(field: str, value: object, least: int, because: str = "") -> int:
+    """The value as an int, or the error that names its field."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigurationError(f"{field}={value!r}: must be a whole number >= {least}{because}")
+    return int(value)
+
+
+def every_step(length: int) -> Array:
+    """The mask of a loss at every step."""
+    return np.ones(length)
+
+
+def last_step(length: int) -> Array:
+    """The mask of one loss at the end."""
+    mask = np.zeros(length)
+    mask[-1] = 1.0
+    return mask

@@ -1,0 +1,43 @@
+"""White noise in, white noise asked for: nothing to learn, and so nothing but the network in its gradients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Batch, Task, every_step, whole
+
+
+@dataclass(frozen=True)
+class Noise(Task):
+    """x_t ~ N(0, 1) in each component; the target is white noise N(0, 1) too, independent of the input.
+
+    Loss: squared error at every step. Baseline: predicting 0 gives output_size, and no network does better on data that
+    it has not seen. Prefix stable: input and target come from generators of their own, step after step.
+    """
+
+    name: ClassVar[str] = "noise"
+    loss_name: ClassVar[str] = "squared_error"
+    prefix_stable: ClassVar[bool] = True
+
+    input_size: int = 1
+    output_size: int = 1
+
+    def __post_init__(self) -> None:
+        whole("sequence_length", self.sequence_length, least=1)
+        whole("task.input_size", self.input_size, least=1)
+        whole("task.output_size", self.output_size, least=1)
+
+    @property
+    def baseline_loss(self) -> float:
+        return float(self.output_size)
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        for_input, for_target = rng.spawn(2)
+        return Batch(
+            x=for_input.standard_normal((self.sequence_length, batch_size, self.input_size)),
+            target=for_target.standard_normal((self.sequence_length, batch_size, self.output_size)),
+            mask=every_step(self.sequence_length),
+        )

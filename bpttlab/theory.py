@@ -1,0 +1,31 @@
+"""What theory says of the growth of Jacobian products, each function with its range of validity.
+
+Both are rates: natural logarithms per step, to be multiplied by the lag and laid beside log ||P_{t, t-lag}||.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def bound_rate(sigma_max: float, gamma: float) -> float:
+    """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.largest_slope`): no product grows faster, log ||P||_2 <= lag x this.
+
+    Valid always. Below 0 it suffices for vanishing; at or above 0 it is necessary for exploding, not sufficient.
+    -inf where W = 0. Source: Pascanu, Mikolov & Bengio 2013, section 2.1.
+    """
+    return log(gamma * sigma_max)
+
+
+def asymptote_rate(rho: float) -> float:
+    """The rate log rho(W) at which powers of W grow: (1/lag) log ||W^lag|| tends to it (Gelfand's formula).
+
+    Valid for the identity activation, and in the limit of long lags; met at once only by a normal W. For other
+    activations the slopes f' <= gamma come in, and the measured rate may lie on either side. -inf where rho = 0.
+    """
+    return log(rho)
+
+
+def log(value: float) -> float:
+    """Natural logarithm, -inf at 0."""
+    return math.log(value) if value > 0 else -math.inf
