@@ -356,14 +356,15 @@ def literal_sum(trace: Trace, loss: Loss | Array, keeps: Callable[[int, int], bo
         The recurrent parameters, V and "h_0", whose immediate derivative is that of step k = 1.
     """
     cell, error = trace.cell, trace.error(checked_errors(trace, loss))
-    total: Params = {"h_0": np.zeros_like(trace.h[0])}
+    names = [name for name in trace.params if name in cell.recurrent_parameters]
+    total: Params = {"h_0": np.zeros_like(trace.h[0]), **{name: np.zeros_like(trace.params[name]) for name in names}}
     for t in range(1, trace.length + 1):  # every loss L_t
         row = error[t - 1]  # dL_t/dy_hat_t dy_hat_t/dh_t
         for k in range(t, 0, -1):  # most recent term first
             if keeps(t, k):
                 da_k, _ = cell.pull(trace.params, trace.slopes[k - 1], row)
                 term = cell.gradient(trace.x[k - 1 : k], trace.h[k - 1 : k], da_k[None])
-                total = {**total, **{name: total.get(name, 0.0) + value for name, value in term.items()}}
+                total.update({name: total[name] + term[name] for name in names})
                 if k == 1:
                     total["h_0"] = total["h_0"] + np.einsum("bn,bnm->bm", row, trace.jacobian(1))
             row = np.einsum("bn,bnm->bm", row, trace.jacobian(k))  # ... times dh_k/dh_{k-1}

@@ -54,7 +54,7 @@ class Measure:
     row_budget: int = 100_000
 
     def __post_init__(self) -> None:
-        for name, least in (("sequences", 1), ("lags", 2), ("bound_lags", 0), ("transient_lags", 0), ("row_budget", 1)):
+        for name, least in (("sequences", 1), ("lags", 3), ("bound_lags", 0), ("transient_lags", 0), ("row_budget", 1)):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.max_lag is not None and self.max_lag < 0:

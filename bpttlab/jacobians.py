@@ -109,19 +109,18 @@ def product_norms(trace: Trace, t: Array, errors: Array | None, aligned: set[int
     start = Scaled.of(error)
     for step in propagate(trace, t, Scaled.of(np.concatenate([identity, error[None]]))):
         products = product_matrices(step, size)
-        error_t = start[len(t) - len(step.t) :]
-        spectral, alignment = spectral_log_norm(products), None
-        if step.lag in aligned:
-            alignment = leading_alignment(products, error_t)
         norms = ProductNorms(
             step.lag,
             step.t,
-            spectral,
+            spectral_log_norm(products),
             products.log_norm(axes=2) - 0.5 * np.log(size),
             step.dh[size].log_norm(),
-            alignment,
+            None,
         )
         check_norms(norms)
+        if step.lag in aligned:
+            error_t = start[len(t) - len(step.t) :]
+            norms = norms._replace(alignment=leading_alignment(products, error_t))
         yield norms
 
 
@@ -154,8 +153,8 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
     """
     longest = min(lags, int(t.max()))
     first = max(1, int(t.min()) - longest + 1)
-    norms = np.stack([jacobian_log_norm(trace, i) for i in range(first, int(t.max()) + 1)])
-    bound = np.full((longest + 1, len(t), norms.shape[1]), np.nan)
+    norms = np.array([jacobian_log_norm(trace, i) for i in range(first, int(t.max()) + 1)])
+    bound = np.full((longest + 1, len(t), trace.h.shape[1]), np.nan)
     bound[0] = 0.0
     for lag in range(1, longest + 1):
         inside = t >= lag

@@ -171,7 +171,8 @@ class Gathered:
         for row in self.truncated:
             tail = tails.get((row["parameter"], row["truncation"]))
             log_tail = -np.inf if tail is None else norm(tail)
-            row.update(truncation_extras("per_loss", length, log_tail - norm(self.full[row["parameter"]]), "wavefront"))
+            bias = log_relative(log_tail, norm(self.full[row["parameter"]]))
+            row.update(truncation_extras("per_loss", length, bias, "wavefront"))
             row["steps_computed"] = PerLoss(row["truncation"]).plan(length).steps_computed
         return columns(self.truncated, sort=("parameter", "truncation"))
 
@@ -221,6 +222,11 @@ def cosine(left: Scaled, right: Scaled) -> float:
         return np.nan
     value = float(np.vdot(product[0].mantissa, product[1].mantissa)) / (lengths[0] * lengths[1])
     return float(np.clip(value, -1.0, 1.0))
+
+
+def log_relative(log_part: float, log_whole: float) -> float:
+    """log(part / whole): -inf where the part is exactly zero, inf where only the whole is."""
+    return -np.inf if log_part == -np.inf else log_part - log_whole
 
 
 def add_to(total: Gradients, gradients: Gradients) -> None:

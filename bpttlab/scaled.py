@@ -77,7 +77,7 @@ class Scaled:
 
         What lies below the range of the dtype beside an entry of order one is zero.
         """
-        return self.mantissa * power_of_two(self.exponent - exponent, self.mantissa.dtype)
+        return self.mantissa * power_of_two(self.live_exponent - exponent, self.mantissa.dtype)
 
     def normalised(self) -> Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
@@ -134,16 +134,18 @@ def ratio(numerator: Scaled, denominator: Scaled) -> float:
 
 
 def spectral_log_norm(matrices: Scaled) -> Array:
-    """log of the largest singular value of each matrix (..., N, N), through its Gram matrix; -inf is exactly zero.
+    """log of the largest singular value of each matrix (..., N, N), through its Gram matrix.
+
+    -inf is exactly zero; NaN is a matrix that is not finite.
 
     Squaring halves the digits of small singular values, not of the largest one.
     """
     one = matrices.normalised().common(2)
     scale = np.frexp(np.abs(one.mantissa).max(axis=(-2, -1), keepdims=True, initial=0.0))[1]
     mantissa = np.ldexp(one.mantissa, -scale).astype(np.float64)
-    gram = mantissa @ mantissa.swapaxes(-2, -1)
+    finite = np.isfinite(mantissa).all(axis=(-2, -1))
+    gram = np.where(finite[..., None, None], mantissa @ mantissa.swapaxes(-2, -1), 0.0)
     largest = np.linalg.eigvalsh(gram)[..., -1]
-    alive = mantissa.any(axis=(-2, -1))
-    exponent = (one.exponent + scale)[..., 0, 0]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(alive, 0.5 * np.log(np.where(alive, largest, 1.0)) + exponent * LOG_2, -np.inf)
+    with np.errstate(divide="ignore"):
+        logs = 0.5 * np.log(np.maximum(largest, 0.0)) + (one.exponent + scale)[..., 0, 0] * LOG_2
+    return np.where(finite, np.where(mantissa.any(axis=(-2, -1)), logs, -np.inf), np.nan)

@@ -93,7 +93,8 @@ class PerLoss(Scheme):
 class Windowed(Scheme):
     """Every k1 steps, inject the last k1 losses and go back k2 steps (Williams & Peng 1990, BPTT(h; h')).
 
-    Each loss counts once and keeps k2-k1+1 to k2 lags; the last window may inject fewer losses.
+    Each loss counts once and keeps k2-k1+1 to k2 lags. Where T is no multiple of k1 the last window is the one that would
+    have ended later, without what is not there, so that k1 = k2 is `Chunked` at every length.
 
     Attributes:
         k1: steps between two backward passes.
@@ -113,8 +114,8 @@ class Windowed(Scheme):
             )
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:
-        stops = [min(begin + self.k1, length) for begin in range(0, length, self.k1)]
-        return [(max(0, stop - self.truncation), stop, self.k1 * index) for index, stop in enumerate(stops)]
+        begins, overlap = range(0, length, self.k1), self.truncation - self.k1
+        return [(max(0, begin - overlap), min(begin + self.k1, length), begin) for begin in begins]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, recurrent_gradient, walk
-from bpttlab.lags import Gradients, columns, cosine, norm, truncation_extras
+from bpttlab.lags import Gradients, columns, cosine, log_relative, norm, truncation_extras
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Plan, Scheme, full_plan
@@ -40,7 +40,7 @@ def measure_truncation(
     kept, tail = kept_and_tail(trace, error, plan)
     rows: list[dict[str, Any]] = []
     for name in trace.cell.recurrent_parameters:
-        bias = norm(tail[name]) - norm(full[name]) if name in tail else -np.inf
+        bias = log_relative(norm(tail[name]), norm(full[name])) if name in tail else -np.inf
         rows.append(
             {
                 "truncation": scheme.truncation,
