@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
     from bpttlab.store import load as load
-    from bpttlab.sweep import sweep as sweep
+    from bpttlab.sweeping import sweep as sweep
     from bpttlab.truncation import Chunked as Chunked
     from bpttlab.truncation import Full as Full
     from bpttlab.truncation import PerLoss as PerLoss
@@ -53,7 +53,7 @@ HOMES = {
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),
     "store": ("load",),
-    "sweep": ("sweep",),
+    "sweeping": ("sweep",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
     "truncations": ("truncation_bias",),
 }

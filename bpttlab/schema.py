@@ -1,0 +1,453 @@
+"""The columns of every table: name, type, unit and meaning, as data.
+
+Whatever is written to `results/` has exactly these columns, and `docs/tables.md` shows them; tests hold both to this
+page. A missing value is null in a file. In pandas it is NaN in a column of floats or texts and NA in one of integers or
+truth values. A measured NaN does not exist: a float is missing, or it is a number, -inf included.
+
+The table `runs` has further columns, one for each configuration value; their types follow from the values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.identity import canonical, parse
+
+if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+"""Goes up whenever a stored table changes its columns or their meaning."""
+
+ARROW = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
+STATUSES = ("done", "failed", "diverged")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column.
+
+    Attributes:
+        dtype: string, int64, float64 or bool.
+        unit: "" where the quantity has none.
+        required: whether a missing value is refused.
+    """
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+    required: bool = False
+
+    @property
+    def field(self) -> pa.Field:
+        return pa.field(self.name, ARROW[self.dtype], nullable=not self.required)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table.
+
+    Attributes:
+        row: what one row is about.
+        keys: the columns that its rows are sorted by, after run_id.
+    """
+
+    name: str
+    row: str
+    keys: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The types in a file; of `runs`, without the configuration."""
+        return pa.schema([column.field for column in self.columns])
+
+
+RUN_ID = Column("run_id", "string", "", "the run: 128-bit hash of its typed configuration, 32 hexadecimal digits", True)
+
+RUNS = Table(
+    "runs",
+    "run",
+    (),
+    (
+        RUN_ID,
+        Column("network_id", "string", "", "the weights of a seed and an initializer: the unit of statistics"),
+        Column("status", "string", "", "done, diverged (the forward state overflowed: a result) or failed", True),
+        Column("error", "string", "", "why the run failed or diverged; missing: it is done"),
+        Column("first_bad_step", "int64", "step", "first step t (from 1) with an overflow or NaN; missing: none"),
+        Column("configuration", "string", "", "the whole configuration, canonical JSON: run_id is its hash", True),
+        Column("loss", "float64", "", "loss of the batch: mean of squared errors, or of cross-entropies in nats"),
+        Column(
+            "log_gradient_norm",
+            "float64",
+            "nat",
+            "log of the norm of the gradient as the run's scheme computes it, all parameters",
+        ),
+        Column("rho", "float64", "", "spectral radius of W, as measured"),
+        Column("sigma_max", "float64", "", "largest singular value of W"),
+        Column("gain", "float64", "", "gain of W: norm of W (Frobenius) / sqrt(N)"),
+        Column("rank", "int64", "", "numerical rank of W"),
+        Column("henrici_departure", "float64", "", "norm of the strict upper Schur part of W / norm of W; 0: normal"),
+        Column("transient_peak", "float64", "nat", "largest log of the spectral norm of a power of W, W^0 included"),
+        Column("transient_peak_lag", "int64", "step", "the power of W where that peak is"),
+        Column("initializer_target", "string", "", "what the initializer states: spectral_radius, gain or scale"),
+        Column("initializer_asked", "float64", "", "the value asked of that quantity"),
+        Column("initializer_got", "float64", "", "the value that the drawn W has"),
+        Column("growth_rate", "float64", "nat/step", "slope in lag of the median typical log-norm; < 0: vanishing"),
+        Column("growth_rate_error", "float64", "nat/step", "standard error of that slope as a fit (not over networks)"),
+        Column("fit_first_lag", "int64", "step", "first lag of the fit"),
+        Column("fit_last_lag", "int64", "step", "last lag of the fit"),
+        Column("log_growth", "float64", "nat", "median over sequences of log(norm of P_{T,0} (Frobenius) / sqrt(N))"),
+        Column("growing_horizon", "int64", "step", "first lag with a spectral norm above e; missing: none up to T"),
+        Column("vanishing_horizon", "int64", "step", "last lag with a spectral norm of at least 1/e; T if censored"),
+        Column("horizon_censored", "bool", "", "whether vanishing_horizon ended at T only because the sequence did"),
+        Column("asymptote_rate", "float64", "nat/step", "theory: log rho, the rate of the spectral asymptote"),
+        Column("bound_rate", "float64", "nat/step", "theory: log(gamma sigma_max), gamma = sup f_h'; a bound"),
+        Column("growth_residual", "float64", "nat/step", "growth_rate - asymptote_rate; missing: both are -inf"),
+    ),
+)
+
+PROVENANCE = Table(
+    "provenance",
+    "run: what may differ between two equal runs, and is no part of any hash or comparison",
+    (),
+    (
+        RUN_ID,
+        Column("seconds", "float64", "s", "time the run took, its share of the bundle's"),
+        Column("started", "string", "", "when it began, ISO 8601, UTC"),
+        Column("bpttlab", "string", "", "version of bpttlab"),
+        Column("numpy", "string", "", "version of numpy"),
+        Column("scipy", "string", "", "version of scipy"),
+        Column("python", "string", "", "version of Python"),
+        Column("blas", "string", "", "BLAS library and the kernel that it chose for this processor"),
+        Column("blas_threads", "int64", "", "threads of the BLAS"),
+        Column("cpu", "string", "", "model of the processor"),
+        Column("git_commit", "string", "", "commit of the checkout; missing where there is none"),
+        Column("git_dirty", "bool", "", "whether the checkout had changes that were not committed"),
+        Column("host_kind", "string", "", "operating system and architecture; never the host's name"),
+    ),
+)
+
+JACOBIANS = Table(
+    "jacobians",
+    "run, sequence, t and lag: the product P_{t,k} of the Jacobians from k = t - lag to t",
+    ("sequence", "t", "lag"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("t", "int64", "step", "the later step of P_{t,k}, from 1", True),
+        Column("lag", "int64", "step", "t - k; 0 is the identity", True),
+        Column("log_spectral_norm", "float64", "nat", "log of the spectral norm of P: the worst direction"),
+        Column("log_frobenius_norm", "float64", "nat", "log(norm of P (Frobenius) / sqrt(N)): the typical direction"),
+        Column("log_bound", "float64", "nat", "sum of log-norms of the Jacobians; missing beyond a stated lag"),
+        Column("log_state_gradient", "float64", "nat", "log of the norm of dL_t/dh_{t-lag}; missing: no L_t"),
+        Column(
+            "alignment", "float64", "", "|cosine| of dL_t/dh_t and P's leading left singular vector; missing: undefined"
+        ),
+    ),
+)
+
+LAG_TERMS = Table(
+    "lag_terms",
+    "run, parameter and lag: G_lag, what paths of that many steps contribute to the gradient g",
+    ("parameter", "lag"),
+    (
+        RUN_ID,
+        Column("parameter", "string", "", "W, V or b_h", True),
+        Column("lag", "int64", "step", "steps from the loss back to the use of the parameter", True),
+        Column("log_norm", "float64", "nat", "log of the norm of G_lag", True),
+        Column("log_norm_per_loss", "float64", "nat", "the same over the number of losses that reach back so far"),
+        Column("relative_size", "float64", "", "|G_lag| / |g|; missing: g is zero"),
+        Column("share", "float64", "", "<G_lag, g> / |g|^2: sums to 1 over the lags, may be negative"),
+        Column("cumulative_share", "float64", "", "sum of the shares up to this lag"),
+        Column("signal_to_noise", "float64", "", "|mean of G_lag|^2 / trace of its covariance, over sequences"),
+    ),
+)
+
+TRUNCATIONS = Table(
+    "truncations",
+    "run, scheme, truncation, length and parameter: the truncated gradient g_K against the full one, g",
+    ("scheme", "truncation", "length", "parameter", "origin"),
+    (
+        RUN_ID,
+        Column("scheme", "string", "", "full, per_loss, windowed or chunked", True),
+        Column("truncation", "int64", "step", "K; missing: full"),
+        Column("length", "int64", "step", "length of the sequence", True),
+        Column("parameter", "string", "", "the parameter whose gradient is compared", True),
+        Column("log_norm", "float64", "nat", "log of the norm of g_K", True),
+        Column("cosine", "float64", "", "cosine between g_K and g; missing: one of them is zero"),
+        Column(
+            "log_relative_bias", "float64", "nat", "log(|g_K - g| / |g|), from the tail of the lag terms; -inf: equal"
+        ),
+        Column("variance", "float64", "", "of random schemes, over cuts: trace / |g|^2; missing: none"),
+        Column("steps_computed", "int64", "step", "steps back that the scheme computes: its cost"),
+        Column("origin", "string", "", "scheme: the run's own; wavefront: read off its lag terms", True),
+    ),
+)
+
+TABLES = {table.name: table for table in (RUNS, PROVENANCE, JACOBIANS, LAG_TERMS, TRUNCATIONS)}
+
+CONFIGURATION = (
+    Column("seed", "int64", "", "seed of every random stream of the run"),
+    Column("spectral_radius", "float64", "", "spectral radius asked for; missing where the initializer states none"),
+    Column("sequence_length", "int64", "step", "T"),
+    Column("truncation", "string", "step", "full, or K as text"),
+    Column("batch_size", "int64", "", "sequences in the batch, B"),
+    Column("dtype", "string", "", "float64 or float32"),
+    Column("reduction", "string", "", "mean or sum of the losses over the steps"),
+    Column("engine", "string", "", "what computes the two loops over t"),
+    Column("cell", "string", "", "name of the cell"),
+    Column("cell_hidden_size", "int64", "", "hidden units, N"),
+    Column("cell_activation", "string", "", "f_h"),
+    Column("cell_output_activation", "string", "", "f_y"),
+    Column("task", "string", "", "name of the task"),
+    Column("task_input_size", "int64", "", "inputs, I, where the task leaves the choice"),
+    Column("task_output_size", "int64", "", "outputs, O, where the task leaves the choice"),
+    Column("task_by", "string", "", "of digits: pixel or row"),
+    Column("scheme", "string", "", "name of the truncation scheme"),
+    Column("scheme_k1", "int64", "step", "of windowed: steps from one window to the next"),
+    Column("initializer", "string", "", "name of the initializer of W"),
+    Column("initializer_spectral_radius", "float64", "", "spectral radius asked for, where the initializer states one"),
+    Column("initializer_gain", "float64", "", "gain asked for, where the initializer states one"),
+    Column("initializer_scale", "float64", "", "scale asked for, where the initializer states one"),
+    Column("scales_V", "float64", "", "s.d. of the entries of V, times sqrt(I)"),
+    Column("scales_b", "float64", "", "s.d. of the entries of b_h and b_y"),
+    Column("scales_U", "float64", "", "s.d. of the entries of U, times sqrt(N)"),
+    Column("scales_x", "float64", "", "factor on the task's input"),
+    Column("measure_jacobians", "string", "", "which lags of the products: log, all, triangle or none"),
+    Column("measure_sequences", "int64", "", "sequences of the batch whose products are measured"),
+    Column("measure_lags", "int64", "", "how many lags log has"),
+    Column("measure_bound_lags", "int64", "step", "longest lag of log_bound"),
+    Column("measure_lag_terms", "string", "", "which lags of the lag terms: log, all or none"),
+    Column("measure_max_lag", "int64", "step", "longest lag of the lag terms; missing: all"),
+    Column(
+        "measure_truncations", "string", "", "log: truncations are read off the lag terms; none: only the run's own"
+    ),
+    Column("measure_transient_lags", "int64", "step", "highest power of W searched for transient_peak"),
+    Column("measure_fit_from", "float64", "", "growth_rate is fitted over the lags from this part of T on"),
+    Column("measure_row_budget", "int64", "", "rows that one run may have in one table"),
+)
+"""Configuration columns of known type. A field of a group that is not among them has the type of its values."""
+
+_DECLARED = {column.name: column.dtype for column in CONFIGURATION}
+_FIRST_IN_RUNS = ("run_id", "network_id", "status", "error", "first_bad_step")
+
+Scalar = bool | int | float | str | None
+
+
+# ------------------------------------------------------------------ configuration -> columns
+
+
+def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The configuration columns of one run: {"seed": 0, "cell": "elman", "cell_hidden_size": 32, …}.
+
+    A group's name is in the column of the group, its fields in `<group>_<field>`; a list becomes its JSON text;
+    `truncation`, "full" or a number, is always a text.
+
+    Raises:
+        ConfigurationError: two values would go to one column, or to one that measures fill.
+    """
+    flat: dict[str, Scalar] = {}
+    for name, value in _named_scalars(configuration, ""):
+        if name in flat:
+            raise ConfigurationError(f"two values of the configuration would fill the column '{name}' of runs")
+        if name in _FIXED:
+            raise ConfigurationError(f"a configuration value cannot be called '{name}': runs has a column of that name")
+        flat[name] = value
+    if flat.get("truncation") is not None:
+        flat["truncation"] = str(flat["truncation"])
+    return flat
+
+
+_FIXED = frozenset(column.name for column in RUNS.columns)
+
+
+def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Scalar]]:
+    for name, value in group.items():
+        column = name if not prefix else prefix if name == "name" else f"{prefix}_{name}"
+        if isinstance(value, Mapping):
+            yield from _named_scalars(value, column)
+        elif isinstance(value, list | tuple):
+            yield column, canonical(value)
+        else:
+            yield column, value
+
+
+def configuration_columns(rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
+    """The configuration columns of runs, each as `flatten` gives it: in the order of CONFIGURATION, the others by name.
+
+    The types depend on the values only, not on how they were grouped into files: a column of whole numbers and others
+    is float64, any other mixture is text.
+    """
+    present = set().union(*rows)
+    names = [name for name in _DECLARED if name in present] + sorted(present - _DECLARED.keys())
+    return pa.table({name: _of_any_type(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _of_any_type(name: str, values: Sequence[Scalar]) -> pa.Array:
+    dtype = _common_dtype(values, _DECLARED.get(name))
+    if dtype == "string":
+        values = [value if value is None or isinstance(value, str) else canonical(value) for value in values]
+    elif dtype == "float64":
+        values = [None if value is None else float(value) for value in values]
+    return typed(values, dtype, f"configuration column '{name}'")
+
+
+def _common_dtype(values: Iterable[Scalar], declared: str | None) -> str:
+    names = {bool: "bool", int: "int64", float: "float64", str: "string"}
+    found = {names[type(value)] for value in values if value is not None} | ({declared} if declared else set())
+    if len(found) <= 1:
+        return found.pop() if found else "float64"
+    return "float64" if found == {"int64", "float64"} else "string"
+
+
+# ------------------------------------------------------------------ columns -> files
+
+
+def typed(values: Any, dtype: str, what: str) -> pa.Array:
+    """Values as an Arrow array of a type of this page; None, NaN and NA become null.
+
+    Raises:
+        StoreError: a value that the type cannot hold exactly; `what` names the column.
+    """
+    try:
+        if dtype == "int64":
+            _refuse_fractions(values)
+        return pa.array(values, type=ARROW[dtype], from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise StoreError(f"{what} must be {dtype}: {error}") from None
+
+
+def _refuse_fractions(values: Any) -> None:
+    """Arrow checks arrays of floats, but cuts off the fractions in a list."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        return
+    for value in values:
+        if isinstance(value, float | np.floating) and not (math.isnan(value) or value.is_integer()):
+            raise ValueError(f"{value} is not a whole number")
+
+
+def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Table:
+    """One run's rows of a table, typed as the table is; `run_id` is added, a column that is not given is null.
+
+    Args:
+        columns: 1-D arrays or lists of one length, by column name.
+
+    Raises:
+        StoreError: an unknown column, a value of another type, unequal lengths, a required value that is missing.
+    """
+    what = f"table '{table.name}' of run {run_id}"
+    _refuse_unknown(columns, table.schema.names, what)
+    lengths = {name: _length(values, f"{what}: column '{name}'") for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise StoreError(f"{what}: columns of unequal length, {lengths}")
+    length = next(iter(lengths.values()), 0)
+    return _assemble(table, {**columns, "run_id": [run_id] * length}, length, what)
+
+
+def runs_and_configurations(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows of `runs` as they are stored: the fixed columns and, from each row's `configuration`, those of its values.
+
+    A row may carry its configuration's columns already; they are written anew.
+    """
+    flat = [flatten(parse(row["configuration"])) for row in rows]
+    for row, columns in zip(rows, flat, strict=True):
+        _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
+    given = {column.name: [row.get(column.name) for row in rows] for column in RUNS.columns}
+    return with_configuration(_assemble(RUNS, given, len(rows), "table 'runs'"), configuration_columns(flat))
+
+
+def with_configuration(runs: pa.Table, configuration: pa.Table) -> pa.Table:
+    """The fixed columns of `runs` with the configuration's between the run's identity and what was measured."""
+    rest = [name for name in runs.column_names if name not in _FIRST_IN_RUNS]
+    return beside(beside(runs.select(_FIRST_IN_RUNS), configuration), runs.select(rest))
+
+
+def beside(left: pa.Table, right: pa.Table) -> pa.Table:
+    """Two tables of equally many rows as one."""
+    return pa.Table.from_arrays([*left.columns, *right.columns], schema=pa.schema([*left.schema, *right.schema]))
+
+
+def _length(values: Any, what: str) -> int:
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+        raise StoreError(f"{what} must be a list or 1-D array, not {' '.join(repr(values).split()):.80}")
+    return len(values)
+
+
+def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) -> pa.Table:
+    arrays = []
+    for column in table.columns:
+        name = f"{what}: column '{column.name}'"
+        values = given.get(column.name)
+        array = pa.nulls(length, ARROW[column.dtype]) if values is None else typed(values, column.dtype, name)
+        if column.required and array.null_count:
+            raise StoreError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=table.schema)
+
+
+def _refuse_unknown(columns: Iterable[str], known: Iterable[str], what: str) -> None:
+    known = set(known)
+    for name in columns:
+        if name not in known:
+            raise StoreError(f"{what} has no column '{name}'.{nearest(name, sorted(known))}")
+
+
+# ------------------------------------------------------------------ files -> frames
+
+
+def sort_indices(table: pa.Table, keys: Sequence[str]) -> pa.Array:
+    """Where the rows are in order of the keys: texts by code point, missing values last, equal keys as they came."""
+    return pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table with the types of this page as a pandas frame.
+
+    string -> str, float64 -> float64, int64 -> Int64 (int64 where the column is required), bool -> boolean.
+    """
+    import pandas as pd
+
+    dtypes = {
+        pa.string(): pd.StringDtype(na_value=np.nan),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    data: pd.DataFrame = table.combine_chunks().to_pandas(types_mapper=dtypes.get, ignore_metadata=True)
+    whole = {field.name: "int64" for field in table.schema if field.type == pa.int64() and not field.nullable}
+    return data.astype(whole)
+
+
+# ------------------------------------------------------------------ the page in the documentation
+
+
+def markdown() -> str:
+    """The tables of `docs/tables.md`."""
+    parts = []
+    for table in TABLES.values():
+        parts.append(f"## {table.name}\n\nOne row per {table.row}. {_sorting(table)}\n\n{_markdown(table.columns)}")
+    parts.append(f"## configuration\n\nFurther columns of `runs`.\n\n{_markdown(CONFIGURATION)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sorting(table: Table) -> str:
+    return "Sorted by " + ", ".join(f"`{key}`" for key in ("run_id", *table.keys)) + "."
+
+
+def _markdown(columns: Sequence[Column]) -> str:
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    for column in columns:
+        dtype = column.dtype if column.required else f"{column.dtype}?"
+        meaning = column.meaning.replace("|", "\\|")
+        lines.append(f"| `{column.name}` | {dtype} | {column.unit} | {meaning} |")
+    return "\n".join(lines)
