@@ -83,7 +83,7 @@ class Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
         largest = np.abs(self.mantissa).max(axis=-1, keepdims=True, initial=0.0)
         shift = np.frexp(largest)[1].astype(np.int64)
-        mantissa = np.ldexp(self.mantissa, -shift)
+        mantissa = shifted(self.mantissa, -shift)
         return Scaled(mantissa, np.where(largest > 0, self.exponent + shift, ZERO_EXPONENT))
 
     def common(self, axes: int) -> Scaled:
@@ -115,11 +115,17 @@ class Scaled:
         return plain
 
 
+def shifted(mantissa: Array, shift: Array) -> Array:
+    """mantissa * 2^shift, one shift a row: by a product where the factor is a float, which is faster than ldexp."""
+    if np.abs(shift).max(initial=0) < -np.finfo(mantissa.dtype).minexp:
+        return mantissa * np.ldexp(np.ones((), mantissa.dtype), shift)
+    return np.ldexp(mantissa, shift)
+
+
 def power_of_two(exponent: Array, dtype: Any) -> Array:
     """2^exponent in that dtype, zero where it would be denormal or near it."""
     smallest = np.finfo(dtype).minexp // 2
-    factor = np.ldexp(np.ones((), dtype), np.clip(exponent, smallest, None))
-    return np.where(exponent < smallest, np.zeros((), dtype), factor)
+    return np.ldexp((exponent >= smallest).astype(dtype), np.maximum(exponent, smallest))
 
 
 def dot(left: Scaled, right: Scaled) -> Scaled:

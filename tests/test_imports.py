@@ -11,14 +11,26 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 FLOORS = [
     {"errors"},
-    {"activations", "discovery", "grids", "identity", "losses", "matrices", "places", "scaled", "schema", "theory", "threads"},
+    {
+        "activations",
+        "discovery",
+        "grids",
+        "identity",
+        "losses",
+        "matrices",
+        "places",
+        "scaled",
+        "schema",
+        "theory",
+        "threads",
+    },
     {"initializers"},
     {"cells", "tasks", "truncation"},
     {"bptt", "checking"},
     {"jacobians", "lags", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]
-RESULTS_WING = {"store", "tables", "figures"}
+RESULTS_WING = {"shards", "commits", "study", "store", "tables", "figures"}
 FRONT_DOOR = {"overrides", "progress", "workers", "sweeping", "cli", "__main__"}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -65,7 +77,9 @@ def test_no_two_rooms_import_each_other():
         graph.setdefault(room_of(path), set()).update(set(imported_rooms(path)) - {room_of(path)})
 
     def reaches(start, goal, seen):
-        return any(room == goal or (room not in seen and reaches(room, goal, seen | {room})) for room in graph.get(start, ()))
+        return any(
+            room == goal or (room not in seen and reaches(room, goal, seen | {room})) for room in graph.get(start, ())
+        )
 
     assert [room for room in graph if reaches(room, room, set())] == []
 
@@ -78,6 +92,7 @@ def test_the_results_wing_needs_no_engine():
 
 
 def test_the_package_itself_imports_nothing_heavy():
-    code = "import sys, bpttlab; print([name for name in ('numpy', 'pandas', 'hydra', 'matplotlib') if name in sys.modules])"
+    heavy = ("numpy", "pandas", "hydra", "matplotlib")
+    code = f"import sys, bpttlab; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
