@@ -60,7 +60,7 @@ HOMES = {
 MODULES = ("figures", "tables", "tasks", "theory")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
-__all__ = [*HOME_OF, *MODULES]  # noqa: PLE0604  # names of the table above
+__all__ = [*HOME_OF, *MODULES]  # names of the table above
 
 
 def __getattr__(name: str) -> Any:

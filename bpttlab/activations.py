@@ -88,5 +88,7 @@ def by_name(name: str) -> Activation:
         ConfigurationError: there is none; the message lists those there are.
     """
     if name not in ACTIVATIONS:
-        raise ConfigurationError(f"activation={name!r}: must be one of {', '.join(ACTIVATIONS)}.{nearest(name, ACTIVATIONS)}")
+        raise ConfigurationError(
+            f"activation={name!r}: must be one of {', '.join(ACTIVATIONS)}.{nearest(name, ACTIVATIONS)}"
+        )
     return ACTIVATIONS[name]

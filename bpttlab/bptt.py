@@ -1,8 +1,8 @@
 """Back-propagation through time: forward -> Trace -> backward, and the literal sum of the notes.
 
 `forward` runs the network and keeps its states. `backward` goes through them in reverse along a plan of segments
-(`truncation`). `backward_scaled` is the same walk in numbers that neither over- nor underflow. `literal_sum` is the notes'
-last equation, term by term, in O(T^2): the oracle that the others are tested against.
+(`truncation`). `backward_scaled` is the same walk in numbers that neither over- nor underflow. `literal_sum` is the
+notes' last equation, term by term, in O(T^2): the oracle that the others are tested against.
 
 Index legend: T time, B sequence, I input, N hidden state, O output, S segment. Times count from 1 as in the notes;
 `h` has T+1 states with `h[0]` the initial one, arrays with T entries hold step t at index t-1.
@@ -111,7 +111,9 @@ def checked_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> t
     dtype = np.result_type(*params.values(), *complex_ones)  # real data follow the weights, float32 ones too
     x = np.asarray(x, dtype)
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size:
-        raise ConfigurationError(f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and I = input_size = {cell.input_size}")
+        raise ConfigurationError(
+            f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and I = input_size = {cell.input_size}"
+        )
     h_0 = np.zeros((x.shape[1], cell.hidden_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
     if h_0.shape != (x.shape[1], cell.hidden_size):
         raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.hidden_size)}")
@@ -187,7 +189,7 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
     return Cotangents(da, dropped)
 
 
-def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Numbers) -> tuple[Numbers, Numbers]:
+def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Any) -> tuple[Any, Any]:
     """`Cell.pull` in either arithmetic: it is linear, so a scaled cotangent keeps its exponent."""
     if isinstance(dh_t, Scaled):
         da_t, dh_prev = cell.pull(params, slope_t, dh_t.mantissa)
@@ -195,11 +197,11 @@ def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Numbers) -> tuple[Num
     return cell.pull(params, slope_t, dh_t)
 
 
-def normalised(numbers: Numbers) -> Numbers:
+def normalised(numbers: Any) -> Any:
     return numbers.normalised() if isinstance(numbers, Scaled) else numbers
 
 
-def zeros_like(numbers: Numbers, length: int) -> Numbers:
+def zeros_like(numbers: Any, length: int) -> Any:
     shape = (length, *numbers.shape[1:])
     if isinstance(numbers, Scaled):
         return Scaled.zeros(shape, numbers.mantissa.dtype)
@@ -238,7 +240,7 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> 
 
 
 def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> dict[str, Scaled]:
-    """`backward` in numbers that neither over- nor underflow: one exponent for each gradient, for h_0 one a sequence."""
+    """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
     dL_dy_hat = checked_errors(trace, loss)
     cotangents = walk(trace, Scaled.of(trace.error(dL_dy_hat)), (scheme or Full()).plan(trace.length))
     return {
@@ -251,7 +253,9 @@ def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = No
 def checked_errors(trace: Trace, loss: Loss | Array) -> Array:
     dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, trace.h.dtype)
     if dL_dy_hat.shape != trace.y_hat.shape:
-        raise ConfigurationError(f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {trace.y_hat.shape}")
+        raise ConfigurationError(
+            f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {trace.y_hat.shape}"
+        )
     steps = np.flatnonzero(~np.isfinite(dL_dy_hat).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"loss: dL/dy_hat is not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)

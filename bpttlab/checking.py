@@ -1,8 +1,8 @@
 """Are the gradients right? The checker that ships, with its tolerances named once.
 
-Two ways to a gradient agree when max|difference| <= tolerance * max|gradient|, parameter by parameter, on the same stored
-trajectory. An absolute tolerance is never used: it would pass a vanished gradient that is five times wrong. Element by
-element relative to the result cannot be met by correct code where terms cancel.
+Two ways to a gradient agree when max|difference| <= tolerance * max|gradient|, parameter by parameter, on the same
+stored trajectory. An absolute tolerance is never used: it would pass a vanished gradient that is five times wrong.
+Element by element relative to the result cannot be met by correct code where terms cancel.
 """
 
 from __future__ import annotations
@@ -105,11 +105,12 @@ def central_difference(loss_at: Callable[[Params], Any], arrays: Params, name: s
     return gradient
 
 
-# ---------------------------------------------------------------------------------------------------- bpttlab verify gradients
+# ------------------------------------------------------------------------------------------ verify gradients
 
 
 def verify_gradients(progress: Callable[[str], None] = lambda line: None) -> pd.DataFrame:
-    """Every activation, loss, reduction, scheme and dtype against the complex step or central differences and the literal sum.
+    """Every activation, loss, reduction, scheme and dtype against the complex step or central differences and the
+    literal sum.
 
     Returns:
         A row per check: activation, loss, reduction, dtype, scheme, oracle, error (the largest relative disagreement
@@ -118,7 +119,7 @@ def verify_gradients(progress: Callable[[str], None] = lambda line: None) -> pd.
     rows = []
     for activation, loss_name, reduction in product(ACTIVATIONS, losses.LOSSES, ("mean", "sum")):
         progress(f"{activation}, {loss_name}, {reduction}")
-        rows += list(checks_of(activation, loss_name, reduction))  # type: ignore[arg-type]  # a literal from the tuple above
+        rows += list(checks_of(activation, loss_name, reduction))  # type: ignore[arg-type]
     return pd.DataFrame(rows)
 
 
@@ -140,9 +141,7 @@ def checks_of(activation: str, loss_name: str, reduction: losses.Reduction) -> I
         yield row(common, "float64", "full", "central differences", error, CENTRAL_AGREEMENT)
 
 
-def row(
-    common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: float, tolerance: float
-) -> dict[str, Any]:
+def row(common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: float, tolerance: float) -> dict[str, Any]:
     checked = {"dtype": dtype, "scheme": scheme, "oracle": oracle, "error": error, "tolerance": tolerance}
     return {**common, **checked, "held": bool(error <= tolerance)}
 
@@ -168,7 +167,7 @@ def example(
 
 
 def kept_terms(scheme: Scheme) -> Callable[[int, int], bool]:
-    """Which terms (loss t, step k) of the double sum a scheme keeps, written from its definition and not from its plan."""
+    """Which terms (loss t, step k) of the double sum a scheme keeps, from its definition and not from its plan."""
     K = scheme.truncation
     if K is None:
         return lambda t, k: True

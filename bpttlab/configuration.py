@@ -1,8 +1,8 @@
 """What one run is: a plain mapping typed, checked and normalised into the objects that the engine works with.
 
-The fields of a group are the fields of its class (`cells`, `tasks`, `truncation`, `initializers`), so a new cell or task
-needs nothing here. A run's identity is a hash of `plain`, the normalised mapping: `1` and `1.0` for a real number, a value
-given twice in two ways, or a truncation of the full scheme do not make another run.
+The fields of a group are the fields of its class (`cells`, `tasks`, `truncation`, `initializers`), so a new cell or
+task needs nothing here. A run's identity is a hash of `plain`, the normalised mapping: `1` and `1.0` for a real
+number, a value given twice in two ways, or a truncation of the full scheme do not make another run.
 """
 
 from __future__ import annotations
@@ -30,16 +30,12 @@ class Measure:
     """What is measured of a run, and in which detail. Part of the run's identity.
 
     Attributes:
-        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or "none".
-        sequences: how many sequences of the batch have their products measured.
-        lags: how many lags "log" has.
-        bound_lags: longest lag of the product bound.
-        lag_terms: "log", "all" or "none".
-        max_lag: longest lag of the lag terms; None: all T.
-        truncations: "log" reads every truncation at the reported lags off the lag terms; "none" only the run's own.
-        transient_lags: powers of W searched for their peak.
-        fit_from: the growth rate is fitted over lags [fit_from T, T].
-        row_budget: rows that one run may have in one table.
+        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or
+        "none". sequences: how many sequences of the batch have their products measured. lags: how many lags "log"
+        has. bound_lags: longest lag of the product bound. lag_terms: "log", "all" or "none". max_lag: longest lag of
+        the lag terms; None: all T. truncations: "log" reads every truncation at the reported lags off the lag terms;
+        "none" only the run's own. transient_lags: powers of W searched for their peak. fit_from: the growth rate is
+        fitted over lags [fit_from T, T]. row_budget: rows that one run may have in one table.
     """
 
     jacobians: Literal["log", "all", "triangle", "none"] = "log"
@@ -58,7 +54,9 @@ class Measure:
             if getattr(self, name) < least:
                 raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.max_lag is not None and self.max_lag < 0:
-            raise ConfigurationError(f"measure.max_lag={self.max_lag}: must be a whole number >= 0, or null for all lags")
+            raise ConfigurationError(
+                f"measure.max_lag={self.max_lag}: must be a whole number >= 0, or null for all lags"
+            )
         if not 0.0 <= self.fit_from < 1.0:
             raise ConfigurationError(f"measure.fit_from={self.fit_from}: must be a number from 0 to below 1")
 
@@ -193,7 +191,7 @@ class Configuration:
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str) -> Scheme:
-    """The truncation scheme; with truncation=full, or the scheme full, it is the full gradient whatever else is given."""
+    """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given."""
     name, chosen = split_name("scheme", group)
     known = {scheme.name: scheme for scheme in Scheme.__subclasses__()}
     if name not in known:
@@ -241,7 +239,7 @@ def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:
     return [field.name for field in fields(kind) if field.name not in leave]
 
 
-# ---------------------------------------------------------------------------------------------------- types and their errors
+# ------------------------------------------------------------------------------------------ types and their errors
 
 
 def typed(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
@@ -263,7 +261,7 @@ def has_default(field: Field[Any]) -> bool:
     return field.default is not MISSING and field.default is not None
 
 
-def typed_value(kind: type[Any], name: str, value: Any, path: str) -> Any:
+def typed_value(kind: Any, name: str, value: Any, path: str) -> Any:
     try:
         return adapter(kind, name).validate_python(value, strict=True)
     except ValidationError as error:
@@ -274,7 +272,7 @@ def typed_value(kind: type[Any], name: str, value: Any, path: str) -> Any:
 
 
 @cache
-def adapter(kind: type[Any], name: str) -> TypeAdapter[Any]:
+def adapter(kind: Any, name: str) -> TypeAdapter[Any]:
     """What checks one field of a dataclass: its annotation."""
     return TypeAdapter(get_type_hints(kind)[name])
 

@@ -11,7 +11,7 @@ from typing import Any
 from bpttlab.errors import ConfigurationError, nearest
 
 
-def find(package: str, base: type[Any], name: str) -> type[Any]:
+def find(package: str, base: Any, name: str) -> Any:
     """The concrete subclass of `base` with that name, among the modules of a package.
 
     Raises:
@@ -24,11 +24,11 @@ def find(package: str, base: type[Any], name: str) -> type[Any]:
 
 
 @cache
-def classes(package: str, base: type[Any]) -> dict[str, type[Any]]:
+def classes(package: str, base: Any) -> dict[str, Any]:
     """Every concrete subclass of `base` that a module of the package defines, by name."""
     modules = pkgutil.iter_modules(importlib.import_module(package).__path__)
     members = [
         member for module in modules for member in vars(importlib.import_module(f"{package}.{module.name}")).values()
     ]
-    kinds = [member for member in members if inspect.isclass(member) and issubclass(member, base)]
+    kinds: list[Any] = [member for member in members if inspect.isclass(member) and issubclass(member, base)]
     return {kind.name: kind for kind in kinds if not inspect.isabstract(kind)}

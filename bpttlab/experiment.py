@@ -1,7 +1,7 @@
 """Configurations -> records: what a bundle of runs gives, in memory. Knows no files and no Hydra.
 
-A bundle is a set of runs that differ in nothing but the truncation: they share the network, the data, the forward pass and
-everything that is measured of it.
+A bundle is a set of runs that differ in nothing but the truncation: they share the network, the data, the forward
+pass and everything that is measured of it.
 """
 
 from __future__ import annotations
@@ -102,8 +102,10 @@ def build_network(configuration: Configuration) -> tuple[Cell, Params]:
 
 
 def network_weights(cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str) -> Params:
-    """Every parameter has a stream of its own, and that of W does not depend on its scale: along a sweep of spectral radii
-    the networks of one seed differ by a factor."""
+    """Every parameter has a stream of its own, and that of W does not depend on its scale.
+
+    So along a sweep of spectral radii the networks of one seed differ by a factor.
+    """
     rng = identity.stream("network", seed, cell.name, cell.hidden_size)
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
@@ -152,7 +154,7 @@ def measure(configurations: Sequence[Configuration]) -> list[Records]:
 def measure_products_of(
     configuration: Configuration, trace: Trace, loss: Loss
 ) -> tuple[dict[str, Any], dict[str, Columns]]:
-    """Columns of `runs` from the Jacobian products, and the table `jacobians`; both empty if they were not asked for."""
+    """Columns of `runs` from the Jacobian products, and the table `jacobians`; both empty if not asked for."""
     wanted = configuration.measure
     if wanted.jacobians == "none":
         return {}, {}

@@ -1,7 +1,7 @@
 """Jacobian products P_{t,t-l} = dh_t/dh_{t-l}: their norms, their bound, and the real gradient beside them.
 
-The products are never formed from explicit Jacobians: the rows of the identity go back through `bptt.propagate`, rescaled
-by powers of two at every lag, and the error of the loss at t goes along as one more row.
+The products are never formed from explicit Jacobians: the rows of the identity go back through `bptt.propagate`,
+rescaled by powers of two at every lag, and the error of the loss at t goes along as one more row.
 
 Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, one of the error).
 """
@@ -24,7 +24,7 @@ from bpttlab.scaled import Scaled, spectral_log_norm
 Which = Literal["log", "all", "triangle"]
 
 LEADING_TOLERANCE = 1e-8
-"""Singular values of P within this relative distance of the largest count as leading: their left vectors span a space."""
+"""Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
 
 
 class ProductNorms(NamedTuple):
@@ -147,7 +147,8 @@ def leading_alignment(products: Scaled, error: Scaled) -> Array:
 
 
 def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
-    """sum of log ||J_i||_2 over the l steps i = t, t-1, ...: entry [l, s, b], l = 0..lags, which bounds log ||P_{t,t-l}||_2.
+    """sum of log ||J_i||_2 over the l steps i = t, t-1, ...: entry [l, s, b], l = 0..lags, which bounds log
+    ||P_{t,t-l}||_2.
 
     Pascanu, Mikolov & Bengio 2013, eq. 6, with each step's own norm. NaN where t - l < 0.
     """
@@ -193,7 +194,7 @@ def check_norms(norms: ProductNorms) -> None:
             raise NonFiniteError(f"{name} is NaN at step t - lag = {step} (lag {norms.lag})", step)
 
 
-# ---------------------------------------------------------------------------------------------------- summaries of one run
+# ------------------------------------------------------------------------------------------ summaries of one run
 
 
 class Growth(NamedTuple):
@@ -206,7 +207,7 @@ class Growth(NamedTuple):
 
 
 class Horizons(NamedTuple):
-    """First lag with ||P||_2 above e (None: up to T there is none); last lag with ||P||_2 >= 1/e; whether that one is T."""
+    """First lag with ||P||_2 above e (None: there is none up to T); last lag with ||P||_2 >= 1/e; whether it is T."""
 
     growing: int | None
     vanishing: int
@@ -216,8 +217,8 @@ class Horizons(NamedTuple):
 def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
     """Least-squares slope of the median over sequences, over lags [fit_from T, T].  (T+1, B) -> Growth
 
-    Exact zeros are not fitted; where the product is exactly zero over the whole window the rate is -inf. With fewer than
-    two lags in the window there is no rate: NaN.
+    Exact zeros are not fitted; where the product is exactly zero over the whole window the rate is -inf. With fewer
+    than two lags in the window there is no rate: NaN.
     """
     last = len(log_frobenius_norm) - 1
     first = max(1, int(fit_from * last))

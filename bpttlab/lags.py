@@ -1,8 +1,8 @@
 """The gradient split by lag, and every per-loss truncation read off the same pass.
 
-G_l is the sum over all losses of the term that goes back exactly l steps; sum_l G_l is the gradient, the sum over l < K the
-gradient truncated at K, and the sum over l >= K what the truncation left out: the bias is computed as that tail, since a
-difference of two gradients floors at the rounding of the larger one.
+G_l is the sum over all losses of the term that goes back exactly l steps; sum_l G_l is the gradient, the sum over l <
+K the gradient truncated at K, and the sum over l >= K what the truncation left out: the bias is computed as that
+tail, since a difference of two gradients floors at the rounding of the larger one.
 
 The cotangents of all losses go back side by side, one lag at a time (`bptt.propagate`): the lag wavefront.
 
@@ -187,7 +187,7 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
 
 
 def signal_to_noise(trace: Trace, x: Array, h_prev: Array, da: Scaled) -> dict[str, float]:
-    """||E G_l||^2 / tr Cov over sequences, from each sequence's own G_l; NaN for one sequence, inf where all are equal."""
+    """||E G_l||^2 / tr Cov over sequences, from the G_l of each; NaN for one sequence, inf where all are equal."""
     each = [
         recurrent_gradient(trace.cell, x[:, b : b + 1], h_prev[:, b : b + 1], da[:, b : b + 1])
         for b in range(x.shape[1])

@@ -1,7 +1,7 @@
 """The loss L_t of one step and its derivative with respect to the prediction, side by side.
 
-L = mean over the batch of sum_t m_t L_t, divided by sum_t m_t where `reduction="mean"` (so that gradients compare across
-lengths); `reduction="sum"` is the form of the notes. m_t is the task's mask: which steps count.
+L = mean over the batch of sum_t m_t L_t, divided by sum_t m_t where `reduction="mean"` (so that gradients compare
+across lengths); `reduction="sum"` is the form of the notes. m_t is the task's mask: which steps count.
 
 Index legend: T time, B sequence, O output.
 """

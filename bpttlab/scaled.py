@@ -1,8 +1,8 @@
 """Arrays carried as mantissa x 2^exponent, so that no product over 10^5 steps over- or underflows.
 
 A cotangent or a Jacobian product that shrinks by 0.3 a step leaves the range of float64 after 600 steps, and is wrong
-before it does (denormals). Here every row, that is everything along the last axis, has an integer exponent of its own and
-a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of two only, so it rounds nothing.
+before it does (denormals). Here every row, that is everything along the last axis, has an integer exponent of its own
+and a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of two only, so it rounds nothing.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LOG_2 = float(np.log(2.0))
 
 @dataclass(frozen=True)
 class Scaled:
-    """mantissa * 2^exponent, the exponent broadcast against the mantissa (row exponents have a last axis of length 1)."""
+    """mantissa * 2^exponent; the exponents broadcast against the mantissa, those of rows with a last axis of 1."""
 
     mantissa: Array
     exponent: Array
@@ -130,7 +130,9 @@ def power_of_two(exponent: Array, dtype: Any) -> Array:
 
 def dot(left: Scaled, right: Scaled) -> Scaled:
     """Inner product of two arrays with one exponent each (`whole`)."""
-    return Scaled.whole(np.array([np.vdot(left.mantissa, right.mantissa)]), int(left.exponent.item() + right.exponent.item()))
+    return Scaled.whole(
+        np.array([np.vdot(left.mantissa, right.mantissa)]), int(left.exponent.item() + right.exponent.item())
+    )
 
 
 def ratio(numerator: Scaled, denominator: Scaled) -> float:

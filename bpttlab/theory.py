@@ -9,7 +9,8 @@ import math
 
 
 def bound_rate(sigma_max: float, gamma: float) -> float:
-    """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.largest_slope`): no product grows faster, log ||P||_2 <= lag x this.
+    """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.largest_slope`): no product grows faster, log ||P||_2
+    <= lag x this.
 
     Valid always. Below 0 it suffices for vanishing; at or above 0 it is necessary for exploding, not sufficient.
     -inf where W = 0. Source: Pascanu, Mikolov & Bengio 2013, section 2.1.

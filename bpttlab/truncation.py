@@ -1,10 +1,10 @@
 """Truncation schemes as data: which losses reach back how far.
 
-A scheme turns a length T into a `Plan`: integer segments and a carry. `bptt` consumes plans and knows no scheme by name,
-as a Runge-Kutta solver consumes tableaus.
+A scheme turns a length T into a `Plan`: integer segments and a carry. `bptt` consumes plans and knows no scheme by
+name, as a Runge-Kutta solver consumes tableaus.
 
-A segment (start, stop, loss_from) goes back from h_stop to h_start; the losses L_t with loss_from < t <= stop enter at their
-own step. The carry multiplies the cotangent on its way from t+1 to t, never the step's own error:
+A segment (start, stop, loss_from) goes back from h_stop to h_start; the losses L_t with loss_from < t <= stop enter
+at their own step. The carry multiplies the cotangent on its way from t+1 to t, never the step's own error:
 
     delta_t = e_t + carry_t J_{t+1}^T delta_{t+1}
 """
@@ -27,8 +27,8 @@ class Plan:
     """What is back-propagated in a sequence of T steps.
 
     Attributes:
-        segments: integers (S, 3), rows (start, stop, loss_from), 0 <= start <= loss_from < stop <= T; no two have the same stop.
-        carry: (T,), entry t-1 the factor from t+1 to t; entry T-1 is never used.
+        segments: integers (S, 3), rows (start, stop, loss_from), 0 <= start <= loss_from < stop <= T; no two have the
+        same stop. carry: (T,), entry t-1 the factor from t+1 to t; entry T-1 is never used.
     """
 
     segments: Array
@@ -93,8 +93,8 @@ class PerLoss(Scheme):
 class Windowed(Scheme):
     """Every k1 steps, inject the last k1 losses and go back k2 steps (Williams & Peng 1990, BPTT(h; h')).
 
-    Each loss counts once and keeps k2-k1+1 to k2 lags. Where T is no multiple of k1 the last window is the one that would
-    have ended later, without what is not there, so that k1 = k2 is `Chunked` at every length.
+    Each loss counts once and keeps k2-k1+1 to k2 lags. Where T is no multiple of k1 the last window is the one that
+    would have ended later, without what is not there, so that k1 = k2 is `Chunked` at every length.
 
     Attributes:
         k1: steps between two backward passes.
@@ -120,7 +120,8 @@ class Windowed(Scheme):
 
 @dataclass(frozen=True)
 class Chunked(Scheme):
-    """Windows of K steps that do not overlap, the state carried, the cotangent cut: what frameworks do (Sutskever 2013).
+    """Windows of K steps that do not overlap, the state carried, the cotangent cut: what frameworks do (Sutskever
+    2013).
 
     With one loss at the end it keeps ((T-1) mod K)+1 lags.
     """

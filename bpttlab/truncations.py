@@ -1,7 +1,8 @@
 """What one truncation scheme does to the gradient: its size, its direction, and what it left out.
 
-Works for every scheme that is a plan of segments and carries: the cotangents that the plan did not carry on are injected
-as errors of a full walk, which gives the part of the gradient that was cut off, exactly and without a difference.
+Works for every scheme that is a plan of segments and carries: the cotangents that the plan did not carry on are
+injected as errors of a full walk, which gives the part of the gradient that was cut off, exactly and without a
+difference.
 """
 
 from __future__ import annotations

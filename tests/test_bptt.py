@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from networks import case, cases, linear, schemes
 
 from bpttlab import losses
 from bpttlab.bptt import backward, backward_scaled, forward, literal_sum
@@ -10,7 +11,6 @@ from bpttlab.cells import Elman
 from bpttlab.checking import assert_agree, kept_terms, numerical_gradient
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
-from networks import case, cases, linear, schemes
 
 
 @given(cases(), schemes())
@@ -128,7 +128,13 @@ def test_a_small_cotangent_survives_beside_inputs_that_are_zero_where_it_is_larg
 
 def test_overflow_names_its_step():
     cell = Elman(1, 2, 1, "identity")
-    params = {"V": np.ones((2, 1)), "W": 1e100 * np.eye(2), "b_h": np.zeros(2), "U": np.ones((1, 2)), "b_y": np.zeros(1)}
+    params = {
+        "V": np.ones((2, 1)),
+        "W": 1e100 * np.eye(2),
+        "b_h": np.zeros(2),
+        "U": np.ones((1, 2)),
+        "b_y": np.zeros(1),
+    }
     with pytest.raises(DivergedError, match="t = 5") as error:
         forward(cell, params, np.ones((9, 1, 1)))
     assert error.value.step == 5  # 1, 1e100, 1e200, 1e300, overflow

@@ -23,7 +23,9 @@ def plains(draw):
         "sequence_length": draw(st.integers(8, 60)),
         "truncation": K,
         "dtype": draw(st.sampled_from(["float64", "float32"])),
-        "task": draw(st.sampled_from([{"name": "noise", "input_size": 3}, {"name": "adding"}, {"name": "digits", "by": "row"}])),
+        "task": draw(
+            st.sampled_from([{"name": "noise", "input_size": 3}, {"name": "adding"}, {"name": "digits", "by": "row"}])
+        ),
         "scheme": draw(st.sampled_from(["full", "per_loss", "chunked", {"name": "windowed", "k1": 1}, "windowed"])),
         "initializer": draw(st.sampled_from(["gaussian_radius", "orthogonal", "identity"])),
         "scales": {"V": draw(st.sampled_from([0, 1, 0.5]))},
@@ -55,7 +57,9 @@ def test_one_and_one_point_zero_are_the_same_run():
 
 def test_two_ways_to_say_a_spectral_radius_are_one_run():
     orthogonal = {"name": "orthogonal", "scale": 1.3}
-    assert parse({"initializer": orthogonal}).run_id == parse({"initializer": "orthogonal", "spectral_radius": 1.3}).run_id
+    assert (
+        parse({"initializer": orthogonal}).run_id == parse({"initializer": "orthogonal", "spectral_radius": 1.3}).run_id
+    )
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"batch_size": 4}, {"measure": {"lags": 9}}, {"reduction": "sum"}])
@@ -141,7 +145,9 @@ def test_rows_are_counted_as_they_come():
     from bpttlab.experiment import run
 
     for choice, length in (("log", 30), ("all", 10), ("triangle", 9), ("none", 5)):
-        configuration = parse({"sequence_length": length, "measure": {"jacobians": choice, "lags": 7, "lag_terms": "all"}})
+        configuration = parse(
+            {"sequence_length": length, "measure": {"jacobians": choice, "lags": 7, "lag_terms": "all"}}
+        )
         tables = run(configuration).tables
         counted = configuration.measure.rows(length)
         assert counted["jacobians"] == (len(tables["jacobians"]["lag"]) if choice != "none" else 0)

@@ -79,7 +79,9 @@ def test_measures_that_were_not_asked_leave_no_rows():
 
 
 def test_an_overflow_is_a_diverged_row_with_its_step():
-    diverging = small(cell={"name": "elman", "hidden_size": 6, "activation": "relu"}, spectral_radius=50, sequence_length=400)
+    diverging = small(
+        cell={"name": "elman", "hidden_size": 6, "activation": "relu"}, spectral_radius=50, sequence_length=400
+    )
     with pytest.raises(DivergedError):
         run(diverging)
     (record,) = measure_bundle([diverging])

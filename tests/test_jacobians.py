@@ -5,13 +5,13 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import case, cases, linear
 
 from bpttlab.bptt import Trace
 from bpttlab.checking import agreement
 from bpttlab.errors import NonFiniteError
 from bpttlab.jacobians import growth_rate, horizons, jacobian_products, leading_alignment, median_log
 from bpttlab.scaled import Scaled
-from networks import case, cases, linear
 
 
 def explicit(trace: Trace, errors, row):
@@ -88,7 +88,9 @@ def test_alignment_with_a_space_of_equal_singular_values_is_that_with_the_space(
 
 @pytest.mark.parametrize(("rho", "T"), [(0.3, 3000), (3.0, 3000)])
 def test_products_far_beyond_the_range_of_floats_stay_finite(rho, T):
-    example = case(T=T, N=6, B=1, gain=rho, mask=np.arange(T) == T - 1, activation="identity", seed=1) if rho < 1 else None
+    example = (
+        case(T=T, N=6, B=1, gain=rho, mask=np.arange(T) == T - 1, activation="identity", seed=1) if rho < 1 else None
+    )
     trace = example.trace if example else linear(3.0 * np.eye(3), T)
     frame = jacobian_products(trace, None, "log")
     assert np.isfinite(frame["log_spectral_norm"]).all()

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import case, cases, linear, schemes
 
 from bpttlab.bptt import backward, literal_sum
 from bpttlab.checking import assert_agree, disagreement
@@ -12,7 +13,6 @@ from bpttlab.lags import lag_terms, measure_lags
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
 from bpttlab.truncations import kept_and_tail, truncation_bias
-from networks import case, cases, linear, schemes
 
 PARAMETERS = ("W", "V", "b_h")
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from networks import case, linear
 from scipy.special import comb
 
 from bpttlab.bptt import backward, forward, propagate, walk
@@ -11,7 +12,6 @@ from bpttlab.initializers import Orthogonal
 from bpttlab.jacobians import horizons, jacobian_products, measure_products
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.truncation import PerLoss, full_plan
-from networks import case, linear
 
 
 def curves(trace):
@@ -83,7 +83,13 @@ def test_a_jordan_block_grows_before_it_decays():
 def test_the_latch():
     """x = tanh(1.5 x): where it rests, and the slope there (Bengio, Simard & Frasconi 1994)."""
     cell = Elman(1, 1, 1)
-    params = {"V": np.zeros((1, 1)), "W": np.array([[1.5]]), "b_h": np.zeros(1), "U": np.ones((1, 1)), "b_y": np.zeros(1)}
+    params = {
+        "V": np.zeros((1, 1)),
+        "W": np.array([[1.5]]),
+        "b_h": np.zeros(1),
+        "U": np.ones((1, 1)),
+        "b_y": np.zeros(1),
+    }
     trace = forward(cell, params, np.zeros((100, 1, 1)), np.array([[0.5]]))
     assert trace.h[-1, 0, 0] == pytest.approx(0.858560, rel=1e-5)
     assert trace.jacobian(100)[0, 0, 0] == pytest.approx(0.394313, rel=1e-5)
@@ -96,7 +102,13 @@ def test_the_folds_of_the_one_unit_network(b, branch):
     fold = np.log(h / (1.0 - h)) - 5.0 * h
     assert fold == pytest.approx(b, rel=1e-6)
     cell = Elman(1, 1, 1, "logistic")
-    params = {"V": np.zeros((1, 1)), "W": np.array([[5.0]]), "b_h": np.array([fold]), "U": np.ones((1, 1)), "b_y": np.zeros(1)}
+    params = {
+        "V": np.zeros((1, 1)),
+        "W": np.array([[5.0]]),
+        "b_h": np.array([fold]),
+        "U": np.ones((1, 1)),
+        "b_y": np.zeros(1),
+    }
     trace = forward(cell, params, np.zeros((1, 1, 1)), np.array([[h]]))
     assert trace.h[1, 0, 0] == pytest.approx(h, rel=1e-12)
     assert trace.jacobian(1)[0, 0, 0] == pytest.approx(1.0, rel=1e-12)
@@ -127,7 +139,7 @@ def test_influence_balancing_has_the_wrong_sign_when_it_is_cut():
 
 
 def test_the_curse_of_memory():
-    """h_t = lambda h_{t-1} + noise: the state stays bounded, its sensitivity to lambda explodes (Zucchet & Orvieto 2024)."""
+    """h_t = lambda h_{t-1} + noise: bounded states, exploding sensitivity to lambda (Zucchet & Orvieto 2024)."""
     cell = Elman(1, 1, 1, "identity")
     decay = 0.9
     params = {name: np.ones(shape) for name, shape in cell.shapes().items()}

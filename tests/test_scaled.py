@@ -20,7 +20,10 @@ def test_of_and_value_are_inverse_to_the_last_bit(array):
 
 @given(arrays, st.integers(-(10**6), 10**6))
 def test_addition_is_exact_at_any_exponent(array, exponent):
-    one, other = Scaled(array, np.full((len(array), 1), exponent)), Scaled(array[::-1], np.full((len(array), 1), exponent))
+    one, other = (
+        Scaled(array, np.full((len(array), 1), exponent)),
+        Scaled(array[::-1], np.full((len(array), 1), exponent)),
+    )
     total = one + other
     np.testing.assert_array_equal(total.mantissa, array + array[::-1])
 

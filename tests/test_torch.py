@@ -54,16 +54,14 @@ def autograd(cell, params, x, h_0, target, activation, output_activation, loss_n
     """The gradient of a scheme by PyTorch: every segment is a graph of its own, detached where the segment starts."""
     total = {name: np.zeros_like(value) for name, value in {**params, "h_0": h_0}.items()}
     for start, stop, loss_from in scheme.plan(T).segments:
-        leaves = {
-            name: torch.tensor(value, requires_grad=True) for name, value in {**params, "h_0": h_0}.items()
-        }
+        leaves = {name: torch.tensor(value, requires_grad=True) for name, value in {**params, "h_0": h_0}.items()}
         cut = {int(start)} if start > 0 else set()
         each = torch_losses(
             leaves, torch.tensor(x), torch.tensor(target), activation, output_activation, loss_name, reduction, cut
         )
         sum(each[loss_from:stop]).backward()
         for name, leaf in leaves.items():
-            # beyond the segment's start the graph of the losses in it does not reach; before it, the forward pass is detached
+            # a leaf without a gradient is one that the losses of this segment do not reach
             if leaf.grad is not None:
                 total[name] = total[name] + leaf.grad.numpy()
     return total
@@ -79,9 +77,7 @@ def test_backward_is_autograd(activation, loss_name, scheme, dtype):
     for reduction in ("mean", "sum"):
         trace = forward(cell, params, x, h_0)
         loss = losses.evaluate(loss_name, trace.y_hat, target, MASK, reduction)
-        expected = autograd(
-            cell, params, x, h_0, target, activation, output_activation, loss_name, reduction, scheme
-        )
+        expected = autograd(cell, params, x, h_0, target, activation, output_activation, loss_name, reduction, scheme)
         assert_agree(backward(trace, loss, scheme), expected, agreement(dtype))
 
 

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from networks import schemes
 
 from bpttlab.checking import kept_terms
 from bpttlab.errors import ConfigurationError
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
-from networks import schemes
 
 
 @given(schemes(), st.integers(1, 30))

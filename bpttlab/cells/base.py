@@ -1,8 +1,9 @@
 """What every cell has: six methods for its recurrence, and one readout for all.
 
-Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project` before the
-loop over t, `slopes` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror `pull`). Everything
-else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six and knows no cell by name.
+Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project`
+before the loop over t, `slopes` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror
+`pull`). Everything else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six
+and knows no cell by name.
 
 Index legend: T time, B sequence, I input, N hidden state, O output; `...` any leading axes.
 """

@@ -65,7 +65,7 @@ class Elman(Cell):
         return da_t, (rows(da_t) @ params["W"]).reshape(da_t.shape)
 
     def gradient(self, x: Array, h_prev: Array, da: Array) -> Params:
-        """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h, summed over leading axes."""
+        """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
         return {"V": rows(da).T @ rows(x), "W": rows(da).T @ rows(h_prev), "b_h": rows(da).sum(axis=0)}
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
@@ -82,7 +82,7 @@ class Elman(Cell):
         }
 
     def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        N, I = self.hidden_size, self.input_size  # noqa: E741  # the notes' letters
+        N, I = self.hidden_size, self.input_size  # the notes' letters
         return {"V": (N, I), "W": (N, N), "b_h": (N,)}
 
     @property

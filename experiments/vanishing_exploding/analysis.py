@@ -90,7 +90,7 @@ def large_weights_are_necessary(networks: pd.DataFrame) -> dict[str, Any]:
 
 
 def growth_is_below_the_spectral_radius(networks: pd.DataFrame) -> dict[str, Any]:
-    """Driven tanh units have slopes below one: a radius of one, where a linear network neither grows nor decays, vanishes."""
+    """Driven tanh units have slopes below one: at a radius of one, where a linear network stands still, they vanish."""
     longest = networks["sequence_length"] == networks["sequence_length"].max()
     rates = networks.loc[longest & (networks["task"] == "noise") & (networks["spectral_radius"] == 1.0), "growth_rate"]
     text = "median growth rate on noise at spectral radius 1"
@@ -98,7 +98,7 @@ def growth_is_below_the_spectral_radius(networks: pd.DataFrame) -> dict[str, Any
 
 
 def silence_brings_the_asymptote(networks: pd.DataFrame) -> dict[str, Any]:
-    """After the digit only blanks come: below one the state rests at zero, every Jacobian is W, and the rate is log rho."""
+    """After the digit come blanks: below one the state rests at zero, every Jacobian is W, and the rate is log rho."""
     longest = networks["sequence_length"] == networks["sequence_length"].max()
     resting = longest & (networks["task"] == "digits") & (networks["spectral_radius"] < 1.0)
     residual = networks.loc[resting, "growth_residual"].abs().median()
