@@ -1,0 +1,174 @@
+"""Growth over the whole sequence for spectral radius x length, and the growth rate against spectral radius."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import SymLogNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+MINUS = "\N{MINUS SIGN}"
+LINEAR = 1.0  # nats around zero that the colour scale shows linearly
+
+
+def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
+    """Two kinds of panel: a heat map of the median log growth with its zero contour, and the growth rate's intervals.
+
+    The contour runs between cells of growth and cells of decay. Grey cells have no number (every
+    network diverged or failed), hatched ones are exactly zero. Intervals are those of the table, over networks; the
+    dotted line is log rho, the rate of a linear network.
+
+    growth: `tables.growth`. Raises LabError where no run was measured.
+    """
+    growth = growth[growth["initializer_asked"].notna()].reset_index(drop=True)
+    if not growth["log_growth"].notna().any():
+        raise LabError("no run of the study has a measured growth")
+    parts = layout.facets(growth, layout.summary_facet_columns(growth))
+    figure, grid = layout.panels(len(parts), 2, size, share=False)
+    norm = _norm(growth)
+    shades = _length_shades(growth)
+    for (_, rows), (heat, rate) in zip(parts, grid, strict=True):
+        _heat_map(heat, rows, norm)
+        _rates(rate, rows, shades)
+    _same_limits(grid[:, 1])
+    name = layout.quantity(growth)
+    for axes in grid[:, 0] if layout.is_across(grid) else ():
+        axes.set_xlabel(name)
+    layout.dress(grid, parts, [name, name], ["length $T$ (steps)", "growth rate (nat/step)"])
+    _keys(figure, grid, norm, shades, growth, size)
+    return layout.finish(figure)
+
+
+def _norm(growth: pd.DataFrame) -> SymLogNorm:
+    """Colours centred at no growth, logarithmic beyond one nat: 1 and 100 nats are both to be seen."""
+    values = growth["log_growth"].to_numpy(dtype=float)
+    most = max(2 * LINEAR, float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
+    return SymLogNorm(linthresh=LINEAR, vmin=-most, vmax=most)
+
+
+def _length_shades(growth: pd.DataFrame) -> dict[int, str]:
+    lengths = sorted(int(length) for length in growth["sequence_length"].unique())
+    return dict(zip(lengths, style.sequence_colours(len(lengths)), strict=True))
+
+
+def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
+    table = rows.pivot(index="sequence_length", columns="initializer_asked", values="log_growth").astype(float)
+    values = table.to_numpy()
+    finite = np.isfinite(values)
+    axes.set_facecolor("#cccccc")
+    sns.heatmap(
+        table.rename(columns=lambda value: f"{value:g}"),
+        ax=axes,
+        cmap=style.GROWTH,
+        norm=norm,
+        vmin=norm.vmin,  # else seaborn looks for them, and a task of which nothing was measured has none
+        vmax=norm.vmax,
+        mask=~finite,
+        annot=_texts(values) if _room(axes, table.shape[1]) else False,
+        fmt="",
+        annot_kws={"fontsize": 7},
+        cbar=False,
+        linewidths=0.3,
+    )
+    _hatch(axes, values)
+    _zero_contour(axes, values)
+    axes.invert_yaxis()
+    axes.tick_params(length=0, labelrotation=0)
+    _thin(axes, table.columns.to_numpy(dtype=float))
+    axes.set(xlabel="", ylabel="")
+
+
+def _room(axes: Axes, columns: int) -> bool:
+    """Whether a number of four characters fits into a cell."""
+    return layout.panel_width(axes) / columns > 0.33
+
+
+def _thin(axes: Axes, values: np.ndarray) -> None:
+    """Name only as many columns as there is room for, 1 among them."""
+    letters = max(len(f"{value:g}") for value in values)
+    step = -(-len(values) // max(1, int(layout.panel_width(axes) / (0.055 * letters + 0.06))))
+    named = [place for place in range(len(values)) if (place - int(np.abs(values - 1).argmin())) % step == 0]
+    axes.set_xticks([place + 0.5 for place in named], [f"{values[place]:g}" for place in named])
+
+
+def _texts(values: np.ndarray) -> np.ndarray:
+    def text(value: float) -> str:
+        return (f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}").replace("-", MINUS)
+
+    return np.array([[text(value) for value in row] for row in values], dtype=object)
+
+
+def _hatch(axes: Axes, values: np.ndarray) -> None:
+    """Mark the cells whose product is exactly zero."""
+    for row, column in zip(*np.nonzero(np.isneginf(values)), strict=True):
+        colour = style.GROWTH(0.0)
+        axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="white", hatch="////", linewidth=0))
+
+
+def _zero_contour(axes: Axes, values: np.ndarray) -> None:
+    """The edges between cells of growth and cells of decay: radii and lengths are steps here, nothing lies between."""
+    sign = np.sign(values)
+    for row, column in np.argwhere(sign[:, :-1] * sign[:, 1:] < 0):
+        axes.plot([column + 1, column + 1], [row, row + 1], **CONTOUR)
+    for row, column in np.argwhere(sign[:-1] * sign[1:] < 0):
+        axes.plot([column, column + 1], [row + 1, row + 1], **CONTOUR)
+
+
+CONTOUR: dict[str, Any] = {"color": "black", "linewidth": 1.6, "solid_capstyle": "projecting"}
+
+
+def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
+    axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    linear = rows.drop_duplicates("initializer_asked").sort_values("initializer_asked")
+    linear = linear[np.isfinite(linear["asymptote_rate"].astype(float))]
+    axes.plot(linear["initializer_asked"], linear["asymptote_rate"], color=style.NEUTRAL, linestyle=":", linewidth=0.9)
+    sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
+    for length, part in layout.each(rows, "sequence_length"):
+        part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_asked")
+        look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
+        axes.plot(part["initializer_asked"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
+        axes.vlines(part["initializer_asked"], part["growth_rate_low"], part["growth_rate_high"], **look)
+
+
+def _same_limits(column: np.ndarray) -> None:
+    ends = np.array([axes.get_ylim() for axes in column])
+    for axes in column:
+        axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
+
+
+def _keys(
+    figure: Figure, grid: np.ndarray, norm: SymLogNorm, shades: dict[int, str], growth: pd.DataFrame, size: Size
+) -> None:
+    across = layout.is_across(grid)
+    bar = figure.colorbar(
+        ScalarMappable(norm, style.GROWTH),
+        ax=list(grid[:, 0] if across else grid.flat),
+        location="right" if across else "top",
+        aspect=20 if across else 10 * style.WIDTHS[size],
+        pad=0.02,
+        label="growth over $T$ (nat)",
+    )
+    layout.heighten(figure, 0.0 if across else 0.4)
+    layout.symmetric_ticks(bar, norm.vmax or LINEAR)
+    shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
+    handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
+    if growth["initializer_asked"].nunique() > 1:
+        handles.append(lines.line_key(r"linear network $\log \rho$", linestyle=":"))
+    if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
+        handles.append(lines.line_key("zero growth", **CONTOUR))
+    if np.isneginf(growth["log_growth"].astype(float)).any():
+        handles.append(Patch(facecolor=style.GROWTH(0.0), edgecolor="white", hatch="////", label="exactly zero"))
+    if growth["log_growth"].isna().any():
+        handles.append(Patch(facecolor="#cccccc", label="no network measured"))
+    layout.footer(figure, handles)

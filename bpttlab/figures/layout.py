@@ -1,0 +1,220 @@
+"""Panels, facets, legends and colour bars that the figures share.
+
+A figure has a panel for each facet (task and whatever else varies besides the asked value and the length) and each
+kind of curve. On a page facets stand side by side, in a column one above the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
+from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bpttlab.errors import LabError
+from bpttlab.figures import style
+from bpttlab.figures.style import Size
+
+QUANTITIES = {"spectral_radius": r"spectral radius $\rho$", "gain": "gain $g$", "scale": "scale $s$"}
+MOST_FACETS = 12
+MOST_IN_LEGEND = 8
+Where = Literal["outside upper center", "outside lower center"]
+LINE = 24  # letters above a panel
+BESIDE = 4  # facets that stand side by side on a page
+
+
+class Facet(NamedTuple):
+    """A part of a frame with the text above its panels."""
+
+    label: str
+    rows: pd.DataFrame
+
+
+def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
+    """The frame's parts, one per distinct combination of `columns`; a part's label says what varies.
+
+    Raises LabError for more parts than a figure can show.
+    """
+    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    groups = frame.groupby(list(columns), dropna=False, sort=True)
+    if groups.ngroups > MOST_FACETS:
+        names = ", ".join(varying)
+        raise LabError(f"{groups.ngroups} combinations of {names} are too many for one figure (at most {MOST_FACETS})")
+    return [Facet(_label(columns, varying, key), rows.reset_index(drop=True)) for key, rows in groups]
+
+
+def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
+    """The columns that make facets: all but the values drawn, the asked value and the length."""
+    apart = {*values, "initializer_asked", "sequence_length"}
+    return [str(name) for name in frame if name not in apart]
+
+
+def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> list[str]:
+    """The same for a summary, whose keys are the columns before `networks`."""
+    keys = [str(name) for name in summary]
+    return facet_columns(summary[keys[: keys.index("networks")]], values)
+
+
+def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -> str:
+    """The task and what varies beside it: "digits, by row", one below the other where that is long."""
+    named = dict(zip(columns, key, strict=True))
+    shown = [name for name in varying if name not in {"task", "initializer_target"} and not pd.isna(named[name])]
+    words = [name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in shown]
+    said = [f"{word} {_plain(named[name])}" for word, name in zip(words, shown, strict=True)]
+    parts = [_plain(named["task"]), *said] if "task" in named else said
+    line = ", ".join(parts)
+    return line if len(line) <= LINE else "\n".join(parts)
+
+
+def _plain(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ").replace("$", r"\$")
+
+
+def longest(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The rows of the longest sequences of each facet."""
+    most = frame.groupby(list(columns), dropna=False)["sequence_length"].transform("max")
+    return frame[frame["sequence_length"] == most].reset_index(drop=True)
+
+
+def each(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """The values of a column, ascending, each with its rows."""
+    yield from rows.groupby(column)
+
+
+def asked_values(frame: pd.DataFrame) -> list[float]:
+    """The values asked of the initializer, ascending."""
+    return sorted(float(value) for value in frame["initializer_asked"].dropna().unique())
+
+
+def quantity(frame: pd.DataFrame) -> str:
+    """What the asked values are, in words: spectral radius, gain or scale (or several of them)."""
+    targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
+    return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "asked value"
+
+
+def panels(count: int, kinds: int, size: Size, share: bool = True) -> tuple[Figure, np.ndarray]:
+    """A figure with a panel for each facet and kind: the figure and its axes, (facets, kinds).
+
+    `share`: panels of one kind have the same y axis.
+    """
+    style.check_size(size)
+    across = size == "page" and (kinds == 1 or count > 1) and count <= BESIDE
+    rows, columns = (kinds, count) if across else (count, kinds)
+    width = style.WIDTHS[size]
+    height = min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
+    figure = Figure(figsize=(width, rows * height + 0.2), layout="constrained")
+    shared: Literal["row", "col"] = "row" if across else "col"
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=shared if share else False)
+    return figure, grid.T if across else grid
+
+
+def dress(grid: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
+    """Say at the edges what is drawn: facets in titles, kinds in the labels of their axes.
+
+    Args:
+        grid: axes, (facets, kinds).
+        x, y: labels of each kind's axes; neighbours along a row share one y label where their kind is the same.
+    """
+    for (row, column), axes in np.ndenumerate(grid):
+        place = axes.get_subplotspec()
+        across = is_across(grid)
+        if place.is_last_row() or x[column] != x[-1]:
+            axes.set_xlabel(x[column])
+        if place.is_first_col() or not across:
+            axes.set_ylabel(y[column])
+        if column == 0:
+            axes.set_title(parts[row].label, loc="left" if not across else "center")
+
+
+def panel_width(axes: Axes) -> float:
+    """About how wide a panel is between its axis labels, in inches."""
+    figure, place = axes.figure, axes.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    return float(figure.get_figure(root=True).get_size_inches()[0]) / columns - 0.55
+
+
+def is_across(grid: np.ndarray) -> bool:
+    """Whether the facets of a grid (facets, kinds) stand side by side."""
+    return len(grid) > 1 and bool(grid[1, 0].get_subplotspec().colspan.start > 0)
+
+
+def symmetric_ticks(bar: Colorbar, most: float) -> None:
+    """Ticks at 0 and at the powers of ten on either side, for a scale that is logarithmic beyond 1."""
+    decades = [10.0**power for power in range(int(np.log10(most)) + 1)]
+    ticks = [*(-tick for tick in reversed(decades)), 0.0, *decades]
+    bar.set_ticks(ticks, labels=[f"{tick:g}".replace("-", "\N{MINUS SIGN}") for tick in ticks])
+    bar.minorticks_off()
+
+
+def finish(figure: Figure) -> Figure:
+    """Settle the layout for good, so that a figure saved in several formats is the same in each.
+
+    Twice: the first time decides how many ticks there is room for, the second makes room for their labels.
+    """
+    figure.draw_without_rendering()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    return figure
+
+
+# ------------------------------------------------------------------ keys to colours and lines
+
+
+def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: str, size: Size) -> None:
+    """Say what the colours mean, above the panels: a legend for a few values, a colour bar for many."""
+    if len(shades) > MOST_IN_LEGEND:
+        _bar(figure, grid, shades, title, size)
+        return
+    handles = [Line2D([], [], color=colour, linewidth=2, label=f"{value:g}") for value, colour in shades.items()]
+    _legend(figure, handles, "outside upper center", title)
+
+
+def footer(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Say what kinds of lines and marks there are, below the panels."""
+    if handles:
+        _legend(figure, handles, "outside lower center")
+
+
+def _legend(figure: Figure, handles: Sequence[Artist], where: Where, title: str = "") -> None:
+    """A legend outside the panels in as few lines as its width allows; the figure grows by its height."""
+    width = figure.get_size_inches()[0]
+    for rows in range(1, len(handles) + 1):
+        columns = -(-len(handles) // rows)
+        legend = figure.legend(handles=list(handles), title=title or None, loc=where, ncols=columns, **SPACING)
+        extent = legend.get_window_extent()
+        if extent.width <= figure.dpi * width or columns == 1:
+            heighten(figure, extent.height / figure.dpi)
+            return
+        legend.remove()
+
+
+def heighten(figure: Figure, inches: float) -> None:
+    """Make room above or below the panels, so that a legend takes none of theirs."""
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + inches)
+
+
+SPACING: dict[str, Any] = {"handlelength": 1.8, "columnspacing": 1.4, "handletextpad": 0.5}
+
+
+def _bar(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: str, size: Size) -> None:
+    """An ordinal colour bar: one step a value, as many of them named as are legible."""
+    values = list(shades)
+    edges = np.arange(len(values) + 1) - 0.5
+    mappable = ScalarMappable(BoundaryNorm(edges, len(values)), ListedColormap(list(shades.values())))
+    where: Literal["right", "top"] = "right" if size == "page" else "top"
+    heighten(figure, 0.4 if where == "top" else 0.0)
+    bar = figure.colorbar(mappable, ax=list(grid.flat), location=where, aspect=35, pad=0.02, label=title)
+    step = -(-len(values) // 9)
+    centre = next((place for place, value in enumerate(values) if value == 1), 0)
+    named = [place for place in range(len(values)) if (place - centre) % step == 0]
+    bar.set_ticks(named, labels=[f"{values[place]:g}" for place in named])
+    bar.minorticks_off()

@@ -1,0 +1,76 @@
+"""Curves over networks with their bands, their exact zeros and their theory, and what a legend says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from bpttlab.figures import style
+
+
+def line_key(label: str, **look: Any) -> Line2D:
+    """A legend's entry for a kind of line."""
+    return Line2D([], [], **{"color": style.NEUTRAL, "label": label, **look})
+
+
+def band_key(label: str) -> Patch:
+    """A legend's entry for a band."""
+    return Patch(color=style.NEUTRAL, alpha=0.25, linewidth=0, label=label)
+
+
+def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None = None) -> None:
+    """Draw `median` with its band `low`..`high` against `x`, and a mark (coloured `zero`) at the first exact zero."""
+    rows = rows.sort_values(x)
+    place, middle = (rows[name].to_numpy(dtype=float) for name in (x, "median"))
+    finite = np.isfinite(middle)
+    axes.plot(place[finite], middle[finite], color=colour)
+    band = rows[np.isfinite(rows["low"].astype(float)) & np.isfinite(rows["high"].astype(float))]
+    if (band["networks"] > 1).any():
+        low, high = (band[name].to_numpy(dtype=float) for name in ("low", "high"))
+        axes.fill_between(band[x].to_numpy(dtype=float), low, high, color=colour, alpha=0.18, linewidth=0)
+    at_foot(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
+
+
+def at_foot(axes: Axes, place: np.ndarray, **look: Any) -> None:
+    """Marks at the foot of the panel: exact zeros, whose logarithm is on no axis."""
+    look = {"clip_on": False, "linestyle": "none", "zorder": 5, **look}
+    if len(place):  # an empty line that is not clipped has no extent, and no layout survives that
+        axes.plot(place, np.zeros(len(place)), transform=axes.get_xaxis_transform(), **look)
+
+
+ZERO_KEY = {"marker": "v", "linestyle": "none"}
+
+
+def zero_key(curves: pd.DataFrame) -> list[Artist]:
+    """The legend's entry for exact zeros, where a median is one."""
+    return [line_key(r"exactly zero ($-\infty$)", **ZERO_KEY)] if np.isneginf(curves["median"]).any() else []
+
+
+def curve_keys(curves: pd.DataFrame) -> list[Artist]:
+    """The legend's entries for curves, as far as they are there."""
+    band = [band_key("quartiles")] if (curves["networks"] > 1).any() else []
+    return [line_key("median over networks"), *band, *zero_key(curves)]
+
+
+def theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyle: str) -> None:
+    """A thin line of theory, where the table has it."""
+    rows = rows[np.isfinite(rows[name].astype(float))].sort_values("lag")
+    axes.plot(rows["lag"], rows[name], color=colour, linestyle=linestyle, linewidth=0.8, alpha=0.8, zorder=1)
+
+
+def limit(grid: np.ndarray, rows: Sequence[Sequence[pd.DataFrame]]) -> None:
+    """Let what was measured set the y axes of each kind (a column of `grid`): theory leaves the panel where it must."""
+    for kind in range(grid.shape[1]):
+        values = np.concatenate([part[kind][["median", "low", "high"]].to_numpy(dtype=float).ravel() for part in rows])
+        values = values[np.isfinite(values)]
+        low, high = (values.min(), values.max()) if values.size else (-1.0, 0.0)
+        margin = 0.06 * (high - low) or 0.5
+        for axes in grid[:, kind]:
+            axes.set_ylim(low - margin, high + margin)

@@ -1,0 +1,69 @@
+"""Norms of Jacobian products against lag, one curve for each value asked of the initializer."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound")
+NORMS = {
+    "spectral": r"$\log \Vert P \Vert_2$ (nat)",
+    "frobenius": r"$\log\, \Vert P \Vert_F / \sqrt{N}$ (nat)",
+}
+
+
+def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
+    """log norm of the products that end at t = T against lag, for the longest sequences of each facet.
+
+    Lines are medians and bands quartiles over networks; dashed the bound lag * log(gamma sigma_max), dotted the
+    asymptote lag * log rho of a linear network, both cut off where they leave the range of the measured
+    curves, and drawn for the extreme values and the one nearest to 1 where there are many.
+
+    curves: `tables.growth_curves`.
+    """
+    columns = layout.facet_columns(curves, VALUES)
+    curves = layout.longest(curves, columns)
+    parts = layout.facets(curves, columns)
+    norms = [norm for norm in NORMS if norm in set(curves["quantity"])]
+    shades = style.colours(layout.asked_values(curves))
+    figure, grid = layout.panels(len(parts), len(norms), size)
+    for (row, column), axes in np.ndenumerate(grid):
+        rows = parts[row].rows
+        _panel(axes, rows[rows["quantity"] == norms[column]], shades)
+    lines.limit(grid, [[rows[rows["quantity"] == norm] for norm in norms] for _, rows in parts])
+    layout.dress(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [NORMS[norm] for norm in norms])
+    layout.key(figure, grid, shades, layout.quantity(curves), size)
+    layout.footer(figure, _kinds(curves))
+    return layout.finish(figure)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
+    axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    for value, part in layout.each(rows, "initializer_asked"):
+        colour = shades[value]
+        if value in _with_theory(list(shades)):
+            lines.theory(axes, part, "bound", colour, "--")
+            lines.theory(axes, part, "asymptote", colour, ":")
+        lines.curve(axes, part, "lag", colour)
+
+
+def _with_theory(values: list[float]) -> list[float]:
+    """The values whose theory is drawn: all of a few; of many the ends and the one nearest to 1."""
+    nearest = min(values, key=lambda value: abs(value - 1))
+    return values if len(values) <= layout.MOST_IN_LEGEND else [min(values), nearest, max(values)]
+
+
+def _kinds(curves: pd.DataFrame) -> list[Artist]:
+    """What the legend says of the lines that are there."""
+    kinds = []
+    if curves["bound"].notna().any():
+        kinds.append(lines.line_key(r"bound $\ell\,\log(\gamma\,\sigma_{\max})$", linestyle="--", linewidth=0.7))
+    if curves["asymptote"].notna().any():
+        kinds.append(lines.line_key(r"linear network $\rho^{\,\ell}$", linestyle=":", linewidth=0.9))
+    return [*lines.curve_keys(curves), *kinds]

@@ -1,0 +1,119 @@
+"""How figures look and how they are saved: sizes for a paper, legible letters, colours that do not need colour vision.
+
+Values asked of an initializer stand on a diverging scale centred at 1: blue below, black at 1, orange to red above, the
+darker the further. The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.figure import Figure
+
+from bpttlab.errors import ConfigurationError, StoreError, nearest
+
+Size = Literal["column", "page"]
+WIDTHS = {"column": 3.4, "page": 7.0}  # inches
+FORMATS = ("png", "svg", "pdf")
+
+BELOW = LinearSegmentedColormap.from_list("below", ["#56b4e9", "#0072b2", "#03305c"])  # near 1 ... far from it
+ABOVE = LinearSegmentedColormap.from_list("above", ["#f0a03c", "#d55e00", "#7a1f05"])
+CENTRE = "#111111"
+NEUTRAL = "#6b6b6b"
+GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4f4f2", "#d55e00", "#7a1f05"])
+
+
+@contextmanager
+def context(size: Size = "page") -> Iterator[None]:
+    """The house style, for drawing and for saving alike; restores what was set before."""
+    check_size(size)
+    with mpl.rc_context({**sns.axes_style("ticks"), **_settings()}):
+        yield
+
+
+def _settings() -> dict[Any, Any]:
+    """Letters of 7 points and more at printed size; nothing in a file that differs between two equal drawings."""
+    sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 7.0)
+    return {
+        **sizes,
+        "font.family": ["DejaVu Sans"],
+        "font.size": 7.5,
+        "axes.titlesize": 8.0,
+        "axes.labelsize": 7.5,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.edgecolor": "#333333",
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.minor.size": 1.5,
+        "ytick.minor.size": 1.5,
+        "xtick.minor.width": 0.4,
+        "ytick.minor.width": 0.4,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
+        "legend.frameon": False,
+        "figure.dpi": 200,
+        "savefig.dpi": 200,
+        "figure.facecolor": "white",
+        "svg.hashsalt": "bpttlab",
+        "svg.fonttype": "path",
+        "pdf.fonttype": 42,
+        "axes.unicode_minus": True,
+    }
+
+
+def check_size(size: str) -> None:
+    """Refuse a size that there is not."""
+    if size not in get_args(Size):
+        known = " or ".join(get_args(Size))
+        raise ConfigurationError(f"size={size}: a figure is {known} wide.{nearest(size, get_args(Size))}")
+
+
+def colours(values: Sequence[float]) -> dict[float, str]:
+    """A colour for each value on the diverging scale centred at 1; each side is spread over its own values."""
+    below = sorted((value for value in values if value < 1), reverse=True)
+    above = sorted(value for value in values if value > 1)
+    sides = {value: to_hex(BELOW(_place(below, value))) for value in below}
+    sides |= {value: to_hex(ABOVE(_place(above, value))) for value in above}
+    return {value: sides.get(value, CENTRE) for value in sorted(values)}
+
+
+def _place(side: Sequence[float], value: float) -> float:
+    return 0.5 if len(side) == 1 else side.index(value) / (len(side) - 1)
+
+
+def sequence_colours(count: int) -> list[str]:
+    """Colours for an ordered choice that has no centre (sequence lengths), light to dark."""
+    return [to_hex(colour) for colour in sns.color_palette("viridis_r", n_colors=count + 2)[2:]]
+
+
+def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
+    """Write the figure to `stem`.`format`, whole or not at all; the folder is made. Equal figures give equal bytes.
+
+    Raises:
+        ConfigurationError: a format other than png, svg and pdf.
+        StoreError: the file cannot be written.
+    """
+    if format not in FORMATS:
+        raise ConfigurationError(f"format={format}: a figure is saved as png, svg or pdf.{nearest(format, FORMATS)}")
+    path = Path(f"{os.fspath(stem)}.{format}")
+    hidden = path.with_name(f".{path.name}.part")
+    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with context():
+            figure.savefig(hidden, format=format, metadata=undated[format])
+        hidden.replace(path)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
+    return path

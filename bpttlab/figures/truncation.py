@@ -1,0 +1,102 @@
+"""What truncation does to the gradient: relative bias and cosine against truncation length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
+MARKERS = ("o", "s", "^", "D", "P", "X")
+ROOMY = 1.5  # inches: room for ticks between the powers of ten
+NEGLIGIBLE = -40.0  # nats: less than rounding does to the gradient
+HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9}
+APART = ("origin", "scheme", "truncation", "parameter")
+
+
+def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+    """Log relative bias and cosine against truncation length K, for the longest sequences of each facet.
+
+    Lines are what every K does to per-loss truncation, read off the lag terms; marks are the schemes that were run.
+    Bands and bars are the table's intervals over networks. A bias below the rounding of a float64 leaves the panel; one
+    that is exactly zero is marked at its foot.
+
+    bias: `tables.truncation_bias`. Raises LabError where it has no truncated gradient of `parameter`.
+    """
+    bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_asked"].notna()]
+    if bias.empty:
+        raise LabError(f"the study has no truncated gradient of {parameter}")
+    columns = layout.summary_facet_columns(bias, [*APART, *_scheme_fields(bias)])
+    bias = layout.longest(bias, columns).assign(named=_named)
+    parts = layout.facets(bias, columns)
+    shades = style.colours(layout.asked_values(bias))
+    schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
+    markers = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(schemes)}
+    figure, grid = layout.panels(len(parts), len(KINDS), size)
+    for (row, column), axes in np.ndenumerate(grid):
+        _panel(axes, parts[row].rows, list(KINDS)[column], shades, markers)
+    layout.dress(grid, parts, ["truncation $K$ (steps)"] * len(KINDS), list(KINDS.values()))
+    layout.key(figure, grid, shades, layout.quantity(bias), size)
+    layout.footer(figure, _kinds(bias, markers))
+    return layout.finish(figure)
+
+
+def _scheme_fields(bias: pd.DataFrame) -> list[str]:
+    return [str(name) for name in bias if str(name).startswith("scheme_")]
+
+
+def _named(bias: pd.DataFrame) -> pd.Series:
+    """Each row's scheme with its varying fields: "windowed, k1 5"."""
+    names = bias["scheme"].astype(str).str.replace("_", "-")
+    for field in _scheme_fields(bias):
+        said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {value:g}")
+        names = names + said
+    return names
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], markers: dict[str, str]) -> None:
+    for level in (0.0,) if kind == "log_relative_bias" else (0.0, 1.0):
+        axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    rows = rows.assign(median=rows[kind], low=rows[f"{kind}_low"], high=rows[f"{kind}_high"])
+    for value, part in layout.each(rows, "initializer_asked"):
+        colour = shades[value]
+        lines.curve(axes, part[part["origin"] == "wavefront"], "truncation", colour, style.NEUTRAL)
+        for name, own in layout.each(part[part["origin"] == "scheme"], "named"):
+            _marks(axes, own, markers[name], colour)
+    if kind == "log_relative_bias":
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if layout.panel_width(axes) > ROOMY else (1.0,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
+    """One scheme as it was run: a mark at each K with its interval, at the foot where the bias is exactly zero."""
+    look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", **HOLLOW}
+    place, middle = (rows[name].to_numpy(dtype=float) for name in ("truncation", "median"))
+    finite = np.isfinite(middle)
+    axes.plot(place[finite], middle[finite], zorder=4, **look)
+    axes.vlines(place[finite], *(rows[end].to_numpy(dtype=float)[finite] for end in ("low", "high")), color=colour)
+    zero = place[np.isneginf(middle)]
+    lines.at_foot(axes, zero, **look)
+
+
+def _kinds(bias: pd.DataFrame, markers: dict[str, str]) -> list[Artist]:
+    wavefront = bias[bias["origin"] == "wavefront"].rename(columns={"log_relative_bias": "median"})
+    kinds: list[Artist] = [lines.line_key("per-loss at every $K$")] if len(wavefront) else []
+    if len(wavefront) and wavefront["log_relative_bias_low"].notna().any():
+        kinds.append(lines.band_key("95 % interval"))
+    marks = [
+        lines.line_key(f"{name}, run", marker=marker, linestyle="none", **HOLLOW) for name, marker in markers.items()
+    ]
+    return [*kinds, *marks, *lines.zero_key(wavefront)]

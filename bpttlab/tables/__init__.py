@@ -1,0 +1,61 @@
+"""Summaries of a study: frame in, frame out, nothing read or written but where `write` says so."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import pandas as pd
+
+from bpttlab.errors import LabError
+from bpttlab.tables.bias import truncation_bias
+from bpttlab.tables.columns import COLUMNS
+from bpttlab.tables.critical import critical_spectral_radius
+from bpttlab.tables.curves import growth_curves, lag_curves, triangle
+from bpttlab.tables.growth import REGIMES, growth
+from bpttlab.tables.points import varying
+from bpttlab.tables.writing import csv, latex, markdown, printed, write
+
+__all__ = [
+    "COLUMNS",
+    "REGIMES",
+    "StudyTables",
+    "critical_spectral_radius",
+    "csv",
+    "growth",
+    "growth_curves",
+    "lag_curves",
+    "latex",
+    "markdown",
+    "printed",
+    "summaries",
+    "triangle",
+    "truncation_bias",
+    "varying",
+    "write",
+]
+
+
+class StudyTables(Protocol):
+    """What a loaded study offers here: its tables with the configuration joined."""
+
+    @property
+    def runs(self) -> pd.DataFrame: ...
+    @property
+    def jacobians(self) -> pd.DataFrame: ...
+    @property
+    def lag_terms(self) -> pd.DataFrame: ...
+    @property
+    def truncations(self) -> pd.DataFrame: ...
+
+
+def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
+    """The summary tables of a study by name: growth, critical_spectral_radius and, where measured, truncation_bias.
+
+    Raises LabError for a study without runs.
+    """
+    if study.runs.empty:
+        raise LabError("the study has no runs: there is nothing to summarise")
+    tables = {"growth": growth(study.runs), "critical_spectral_radius": critical_spectral_radius(study.runs)}
+    if not study.truncations.empty:
+        tables["truncation_bias"] = truncation_bias(study.truncations, study.runs)
+    return tables

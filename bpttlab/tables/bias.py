@@ -1,0 +1,47 @@
+"""What a truncation does to the gradient, over networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.tables.points import described, joined, scheme_columns
+from bpttlab.tables.statistics import count, grouped, numbers, with_interval
+
+KEYS = ("origin", "scheme", "truncation", "parameter")
+VALUES = ("log_relative_bias", "cosine", "log_norm")
+
+
+def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """One row per sweep point, origin, scheme, truncation and parameter: bias, cosine and norm over networks.
+
+    Each value is its median with `_low` and `_high`, the 95 % t interval of the mean over networks (NA below two; that
+    of the cosine cut off at -1 and 1). `exact` counts networks whose bias is exactly zero (log -inf: the truncation
+    reaches the whole sequence); they take part in the median and leave no interval. `truncation` NA is the full
+    gradient. Rows that repeat a network are counted once.
+
+    truncations: the stored table with its configuration joined, or `runs` beside it.
+    """
+    fields = scheme_columns(described(truncations, runs))
+    rows = joined(truncations, runs, [*KEYS, *_length(truncations), *VALUES, "steps_computed"], fields)
+    for field in fields:  # read off the lag terms, a wavefront row is the same whatever the run's own scheme
+        rows[field] = rows[field].where(rows["origin"] != "wavefront")
+    point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *VALUES, "steps_computed"}]
+    by = sorted(point, key=lambda name: (name in (*KEYS, *fields),))  # the point first, then the scheme
+    rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by]).reset_index(drop=True)
+    keys, group = grouped(rows, by)
+    exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
+    table = keys.assign(networks=rows.groupby(group)["network_id"].nunique().astype("Int64"), exact=exact)
+    for name in VALUES:
+        table = table.assign(**with_interval(rows, group, name))
+    ends = ["cosine_low", "cosine_high"]
+    table[ends] = table[ends].clip(-1.0, 1.0)
+    return table.assign(steps_computed=rows.groupby(group)["steps_computed"].median()).reset_index(drop=True)
+
+
+def _length(truncations: pd.DataFrame) -> list[str]:
+    """The column of the prefix measured, where it is not simply the sequence's length."""
+    lengths = truncations.get("length"), truncations.get("sequence_length")
+    if lengths[0] is None or (lengths[1] is not None and bool((lengths[0] == lengths[1]).all())):
+        return []
+    return ["length"]

@@ -1,0 +1,68 @@
+"""What each column of a summary is called in print, in what unit, and what it means."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+INTERVAL = "[95 %]"
+
+
+class Column(NamedTuple):
+    """A summary column as people read it."""
+
+    header: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = {
+    "task": Column("task", "", "the task's name"),
+    "initializer": Column("initializer", "", "how W is drawn"),
+    "initializer_target": Column("asked for", "", "what the initializer states: spectral_radius, gain or scale"),
+    "initializer_asked": Column("asked", "", "the value asked for"),
+    "sequence_length": Column("T", "step", "sequence length"),
+    "networks": Column("networks", "", "distinct networks measured: the n of medians and intervals"),
+    "fitted": Column("fitted", "networks", "networks with a growth rate"),
+    "diverged": Column("diverged", "networks", "networks whose forward state overflowed"),
+    "failed": Column("failed", "networks", "networks whose runs all failed"),
+    "vanished": Column("vanished", "networks", "networks whose product over the whole sequence is exactly zero"),
+    "growth_rate": Column("growth rate", "nat/step", "slope of the typical log-norm in lag, median over networks"),
+    "regime": Column("regime", "", "vanishing, critical, exploding or undecided, from the interval of rate * T"),
+    "growing_horizon": Column(
+        "grows past e", "lag", "first lag with ||P|| above e, median; NA where the median never does"
+    ),
+    "growing_none": Column("never grows", "networks", "networks whose ||P|| stays at or below e up to T"),
+    "vanishing_horizon": Column("keeps 1/e", "lag", "last lag with ||P|| at or above 1/e, median; at most T"),
+    "vanishing_censored": Column(
+        "kept to T", "networks", "networks with ||P|| at or above 1/e at lag T: horizon censored"
+    ),
+    "log_growth": Column("growth over T", "nat", "log(||P_{T,0}||_F / sqrt N), median over networks"),
+    "asymptote_rate": Column("log rho", "nat/step", "growth rate of a linear network"),
+    "bound_rate": Column("log gamma sigma", "nat/step", "upper bound of the rate, from the largest singular value"),
+    "origin": Column("origin", "", "scheme: the run's own; wavefront: read off the lag terms of the same run"),
+    "scheme": Column("scheme", "", "truncation scheme"),
+    "truncation": Column("K", "step", "truncation length; NA is the full gradient"),
+    "length": Column("length", "step", "length of the prefix"),
+    "parameter": Column("parameter", "", "parameter the gradient is taken of"),
+    "exact": Column("exact", "networks", "networks whose bias is exactly zero (log -inf)"),
+    "log_relative_bias": Column("log bias", "nat", "log of ||g_K - g|| / ||g||, median over networks"),
+    "cosine": Column("cosine", "", "cosine of g_K with g, median over networks"),
+    "log_norm": Column("log norm", "nat", "log ||g_K||, median over networks"),
+    "steps_computed": Column("cost", "step", "backward steps computed"),
+    "one": Column("one", "networks", "networks with one sign change of the growth rate"),
+    "none": Column("none", "networks", "networks with no sign change in the range swept"),
+    "several": Column("several", "networks", "networks with several sign changes"),
+    "critical": Column(
+        "critical radius", "", "spectral radius of zero growth, median over networks with one sign change"
+    ),
+    "bracket_low": Column("bracket from", "", "lower end of the bracket of the sign change, median"),
+    "bracket_high": Column("bracket to", "", "upper end of the bracket of the sign change, median"),
+    "lowest": Column("swept from", "", "smallest radius swept"),
+    "highest": Column("swept to", "", "largest radius swept"),
+}
+
+
+def header(name: str) -> str:
+    """The column's name in print with its unit: "growth rate (nats/step)"; an unknown column keeps its own name."""
+    column = COLUMNS.get(name, Column(name, "", ""))
+    return f"{column.header} ({column.unit})" if column.unit else column.header

@@ -1,0 +1,71 @@
+"""The spectral radius at which the growth rate of a network changes its sign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.tables.points import need, networks
+from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+
+
+def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per task, length and whatever else varies but the asked value: where growth turns into decay.
+
+    A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Between two
+    neighbouring radii whose growth rates differ in sign lies a critical one, estimated by the straight line between
+    them (a rate of exactly zero is one itself, a rate of -inf allows no line). `one`, `none` and `several` count
+    networks by their number of sign changes: only those with one have an estimate. `critical` is its median, `_low`
+    and `_high` the 95 % t interval of the mean over networks, `bracket_low` and `bracket_high` the medians of the
+    brackets' ends, `lowest` and `highest` the range that was swept. Where an initializer states a gain the measured
+    radius of each matrix is used.
+    """
+    need(runs, "seed", "rho")
+    rows, by = networks(runs)
+    by = [name for name in by if name != "initializer_asked"]
+    rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
+    keys, family = grouped(rows, [*by, "seed"])
+    found = pd.DataFrame([_crossing(part) for _, part in rows.groupby(family)], index=keys.index)
+    families = keys.join(found)
+    points, group = grouped(families, by)
+    return points.assign(
+        networks=count(families["crossings"] >= 0, group),
+        one=count(families["crossings"] == 1, group),
+        none=count(families["crossings"] == 0, group),
+        several=count(families["crossings"] > 1, group),
+        **with_interval(families, group, "critical"),
+        bracket_low=median(families["bracket_low"], group),
+        bracket_high=median(families["bracket_high"], group),
+        lowest=families.groupby(group)["lowest"].min(),
+        highest=families.groupby(group)["highest"].max(),
+    ).reset_index(drop=True)
+
+
+def _radius(rows: pd.DataFrame) -> pd.Series:
+    """The asked spectral radius where it was asked for (a scale of a unit matrix is one), else the measured one."""
+    return numbers(rows["initializer_asked"]).where(rows["initializer_target"] != "gain", numbers(rows["rho"]))
+
+
+def _crossing(part: pd.DataFrame) -> dict[str, float]:
+    """The sign changes of one family of matrices: their number, and estimate and bracket where there is one."""
+    part = part.dropna(subset=["radius", "rate"]).sort_values("radius")
+    radius, rate = part["radius"].to_numpy(dtype=float), part["rate"].to_numpy(dtype=float)
+    brackets = sign_changes(radius, rate)
+    low, high, estimate = brackets[0] if len(brackets) == 1 else (np.nan, np.nan, np.nan)
+    ends = {"lowest": radius.min(), "highest": radius.max()} if len(radius) else {"lowest": np.nan, "highest": np.nan}
+    crossings = len(brackets) if len(radius) else -1  # -1: no rate at all, nothing can be said
+    return {"crossings": crossings, "critical": estimate, "bracket_low": low, "bracket_high": high, **ends}
+
+
+def sign_changes(radius: Sequence[float] | np.ndarray, rate: Sequence[float] | np.ndarray) -> list[tuple[float, ...]]:
+    """(lower end, upper end, estimate) of every bracket of a sign change, for ascending radii."""
+    radius, rate = np.asarray(radius, dtype=float), np.asarray(rate, dtype=float)
+    zeros = [(at, at, at) for at in radius[rate == 0]]
+    (left,) = np.nonzero(np.sign(rate[:-1]) * np.sign(rate[1:]) < 0)
+    below, above = rate[left], rate[left + 1]
+    with np.errstate(invalid="ignore"):  # a rate of -inf leaves the bracket and no line to draw in it
+        estimate = radius[left] + (radius[left + 1] - radius[left]) * (below / (below - above))
+    between = zip(radius[left], radius[left + 1], estimate, strict=True)
+    return sorted([*zeros, *between])

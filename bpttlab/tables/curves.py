@@ -1,0 +1,115 @@
+"""Curves over lag with their bands over networks, and the triangle of one run: what the figures draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.errors import LabError
+from bpttlab.tables.points import joined, need, one_run_per_network
+from bpttlab.tables.statistics import count, grouped, median, numbers, quantile
+
+NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
+PARTS = {name: name for name in ("log_norm", "log_norm_per_loss", "share", "cumulative_share")}
+BAND = (0.25, 0.75)
+THEORY = ("asymptote_rate", "bound_rate")
+
+
+def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """log norm of Jacobian products against lag: one row per sweep point, norm ("spectral", "frobenius") and lag.
+
+    A network's value at a lag is the median over sequences of the products that end at its last t; `median`, `low` and
+    `high` are the median and the quartiles of those over networks, `zero` counts networks whose value is -inf (a
+    product that is exactly zero). `asymptote` = lag * median log rho and `bound` = lag * median log(gamma sigma_max)
+    are the theory beside them, NA where `runs` does not say. The Frobenius norm is per root N.
+    """
+    present = {kind: name for kind, name in NORMS.items() if name in jacobians}
+    need(jacobians, "run_id", "t")
+    last = jacobians[jacobians["t"] == jacobians.groupby("run_id")["t"].transform("max")]
+    curves = _curves(last, runs, present, ("lag",), THEORY)
+    asymptote, bound = (_line(curves["lag"], curves.pop(name)) for name in THEORY)
+    return curves.assign(asymptote=asymptote, bound=bound)
+
+
+def _line(lag: pd.Series, rate: pd.Series) -> pd.Series:
+    """lag * rate, and 0 at lag 0 whatever the rate: W^0 = I even for W = 0."""
+    return (numbers(lag) * numbers(rate)).mask((lag == 0) & rate.notna(), 0.0)
+
+
+def lag_curves(lag_terms: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Lag terms of the gradient against lag: one row per sweep point, parameter, lag and quantity.
+
+    The quantities are log_norm, log_norm_per_loss, share and cumulative_share, as far as the table has them; median
+    and band over networks as in `growth_curves`.
+    """
+    present = {kind: name for kind, name in PARTS.items() if name in lag_terms}
+    return _curves(lag_terms, runs, present, ("parameter", "lag"), ())
+
+
+def _curves(
+    rows: pd.DataFrame,
+    runs: pd.DataFrame | None,
+    columns: Mapping[str, str],
+    keys: Sequence[str],
+    more: Sequence[str],
+) -> pd.DataFrame:
+    """The median over everything inside a network, then median and quartiles over networks, in long form."""
+    rows = joined(rows, runs, [*keys, *columns.values()], more)
+    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *keys, *columns.values(), *more}]
+    rows = one_run_per_network(rows, by).reset_index(drop=True)
+    inside, group = grouped(rows, [*by, *keys, "network_id"])
+    network = inside.assign(**{name: median(rows[name], group) for name in (*columns.values(), *more)})
+    network = _common_lags(network, [*by, *keys], by)
+    points, group = grouped(network, [*by, *keys])
+    theory = {name: median(network[name], group) for name in more}
+    parts = [points.assign(quantity=kind, **_band(network[name], group), **theory) for kind, name in columns.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _common_lags(network: pd.DataFrame, keys: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
+    """Only the lags that every network of a point has: a median must not change its networks along a curve."""
+    have = network.groupby(list(keys), dropna=False)["network_id"].transform("size")
+    most = have.groupby(grouped(network, by)[1]).transform("max")
+    return network[have == most].reset_index(drop=True)
+
+
+def _band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
+    low, high = BAND
+    return {
+        "median": median(values, group),
+        "low": quantile(values, group, low),
+        "high": quantile(values, group, high),
+        "networks": count(values.notna(), group),
+        "zero": count(values == -np.inf, group),
+    }
+
+
+def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None) -> pd.DataFrame:
+    """log ||P_{t,k}||_2 for every pair of one run, median over sequences: columns run_id, the point's, seed, t, k, lag.
+
+    Without `run_id`, among the runs with products ending at more than one t, the one nearest to criticality as asked
+    (asked value closest to 1), then the longest, then the first run_id. Raises LabError where there is none.
+    """
+    need(jacobians, "run_id", "t", "lag", "log_spectral_norm")
+    rows = joined(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])
+    ends = rows.groupby("run_id")["t"].nunique()
+    chosen = _nearest_critical(rows[rows["run_id"].isin(ends.index[ends > 1])]) if run_id is None else run_id
+    rows = rows[rows["run_id"] == chosen].reset_index(drop=True)
+    if rows.empty or ends.get(chosen, 0) < 2:
+        raise LabError(
+            f"run {chosen} has no products ending at several t: measure it with measure.jacobians=triangle"
+            if chosen
+            else "no run has products ending at several t: measure one with measure.jacobians=triangle"
+        )
+    by = [name for name in map(str, rows) if name not in {"network_id", "log_spectral_norm"}]
+    keys, group = grouped(rows, by)
+    norms = median(rows["log_spectral_norm"], group)
+    return keys.assign(k=keys["t"] - keys["lag"], log_spectral_norm=norms).reset_index(drop=True)
+
+
+def _nearest_critical(rows: pd.DataFrame) -> str | None:
+    runs = rows.drop_duplicates("run_id").assign(distance=lambda table: (table["initializer_asked"] - 1).abs())
+    order = runs.sort_values(["distance", "sequence_length", "run_id"], ascending=[True, False, True])
+    return None if order.empty else str(order["run_id"].iloc[0])

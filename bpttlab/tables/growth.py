@@ -1,0 +1,73 @@
+"""How fast Jacobian products grow or decay at each sweep point, over networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.tables.points import need, networks
+from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+
+REGIMES = ("vanishing", "exploding", "critical", "undecided")
+
+
+def growth(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per sweep point: growth rate with its interval, regime, horizons, growth over the whole sequence.
+
+    Medians are over networks; `_low` and `_high` are the 95 % t interval of the mean over networks (NA below two).
+    `networks` counts those measured, `fitted` those with a finite growth rate, `vanished` those whose product over the
+    sequence is exactly zero, `growing_none` those that never rose above e, `vanishing_censored` those still at or
+    above 1/e at the end. Diverged and failed networks are counted and take no part in any median.
+
+    Columns: the point's (task, initializer, initializer_target, initializer_asked, sequence_length and whatever else
+    varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (mathematics.md,
+    Summaries).
+    """
+    need(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
+    rows, by = networks(runs)
+    keys, group = grouped(rows, by)
+    done = rows["status"] == "done"
+    measured = _only(rows, done)
+    table = keys.assign(
+        networks=count(done, group),
+        fitted=count(np.isfinite(measured["growth_rate"]), group),
+        diverged=count(rows["status"] == "diverged", group),
+        failed=count(rows["status"] == "failed", group),
+        vanished=count(measured["log_growth"] == -np.inf, group),
+        **with_interval(measured, group, "growth_rate"),
+    )
+    nothing_left = count(done & ~np.isneginf(measured["growth_rate"]), group) == 0
+    table["regime"] = _regime(table, nothing_left & (table["networks"] > 0))
+    return table.assign(
+        growing_horizon=_growing_horizon(measured, done, group),
+        growing_none=count(done & measured["growing_horizon"].isna(), group),
+        vanishing_horizon=median(measured["vanishing_horizon"], group),
+        vanishing_censored=count(done & (numbers(rows["horizon_censored"]) == 1), group),
+        **with_interval(measured, group, "log_growth"),
+        asymptote_rate=median(measured["asymptote_rate"], group),
+        bound_rate=median(measured["bound_rate"], group),
+    ).reset_index(drop=True)
+
+
+_VALUES = ("growth_rate", "log_growth", "growing_horizon", "vanishing_horizon", "asymptote_rate", "bound_rate")
+
+
+def _only(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:
+    """The measured columns as floats, NA where the run is not done."""
+    return pd.DataFrame({name: numbers(rows[name]).where(done) for name in _VALUES if name in rows}).reindex(
+        columns=list(_VALUES)
+    )
+
+
+def _growing_horizon(measured: pd.DataFrame, done: pd.Series, group: pd.Series) -> pd.Series:
+    """The median first lag above e, where "never" comes after every lag; NA where the median network never does."""
+    never = done & measured["growing_horizon"].isna()
+    found = median(-measured["growing_horizon"].mask(never, np.inf), group)
+    return (-found).replace(np.inf, np.nan)
+
+
+def _regime(table: pd.DataFrame, nothing_left: pd.Series) -> np.ndarray:
+    """The regime over the sequence, from the interval of rate * T; where every rate is -inf it is vanishing."""
+    low, high = (table[f"growth_rate_{end}"] * numbers(table["sequence_length"]) for end in ("low", "high"))
+    conditions = [(high < -1) | nothing_left, low > 1, (low >= -1) & (high <= 1)]
+    return np.select([condition.to_numpy(dtype=bool) for condition in conditions], REGIMES[:3], default=REGIMES[3])

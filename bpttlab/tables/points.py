@@ -1,0 +1,111 @@
+"""Sweep points: which configuration columns vary, and which rows are evidence of the same network.
+
+A network that is measured again for another truncation or scheme is no new evidence about its growth: every statistic
+over networks first keeps one row per network and point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.errors import LabError, nearest
+from bpttlab.schema import CONFIGURATION, TABLES
+
+MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
+    column.name for column in CONFIGURATION
+}
+POINT = ("task", "initializer", "initializer_target", "initializer_asked", "sequence_length")
+STATED = ("spectral_radius", "gain", "scale")  # what an initializer can be asked for
+_ORDER = {"done": 0, "diverged": 1, "failed": 2}
+
+
+def need(frame: pd.DataFrame, *columns: str) -> None:
+    """Refuse a frame that lacks a column, naming it."""
+    for column in columns:
+        if column not in frame:
+            raise LabError(f"the table has no column '{column}'.{nearest(column, frame.columns)}")
+
+
+def varying(runs: pd.DataFrame) -> list[str]:
+    """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
+    names = [name for name in map(str, runs) if name not in MEASURED]
+    return [name for name in names if runs[name].nunique(dropna=False) > 1]
+
+
+def with_asked(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs` with initializer_target and initializer_asked filled from the configuration where a run never began."""
+    target = runs.get("initializer_target", pd.Series(pd.NA, index=runs.index)).astype(object)
+    asked = runs.get("initializer_asked", pd.Series(np.nan, index=runs.index)).astype("Float64")
+    for name in STATED:
+        stated = runs.get(f"initializer_{name}", pd.Series(np.nan, index=runs.index)).astype("Float64")
+        target = target.mask(target.isna() & stated.notna(), name)
+        asked = asked.fillna(stated.where(target == name))
+    return runs.assign(initializer_target=target, initializer_asked=asked.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def point_columns(runs: pd.DataFrame) -> list[str]:
+    """The columns that tell sweep points apart: POINT, and whatever else varies besides seed, scheme and truncation.
+
+    What is measured of a network makes no other point of it, except where the fit of its growth rate begins. A field
+    that its group's name decides (`task_input_size` where each task has its own) says nothing more.
+    """
+    need(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
+    skipped = {"seed", "spectral_radius", "truncation", "scheme", *POINT, *(f"initializer_{name}" for name in STATED)}
+    names = [name for name in varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))]
+    fit = [name for name in varying(runs) if name == "measure_fit_from"]
+    return [*POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
+
+
+def _decided_by_group(runs: pd.DataFrame, name: str) -> bool:
+    group = name.split("_", 1)[0]
+    return group in runs and group != name and bool((runs.groupby(group)[name].nunique(dropna=False) <= 1).all())
+
+
+def scheme_columns(runs: pd.DataFrame) -> list[str]:
+    """The fields of the schemes that vary (k1 of windowed): they belong to a scheme's name, not to the point."""
+    return [name for name in varying(runs) if name.startswith("scheme_")]
+
+
+def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """One row per network and sweep point, a measured one where there is one; and the point's columns."""
+    by, runs = point_columns(runs), with_asked(runs)
+    need(runs, "status", "growth_rate")
+    order = runs.assign(_order=runs["status"].map(_ORDER), _unfitted=runs["growth_rate"].isna())
+    order = order.sort_values(["_order", "_unfitted", "run_id"], kind="stable").drop(columns=["_order", "_unfitted"])
+    return order.drop_duplicates(["network_id", *by]).sort_values("run_id").reset_index(drop=True), by
+
+
+def joined(rows: pd.DataFrame, runs: pd.DataFrame | None, own: Sequence[str], more: Sequence[str] = ()) -> pd.DataFrame:
+    """`rows` (run_id and their `own` columns) with the network, the point and `more` columns of their runs.
+
+    Without `runs` the configuration and network_id that `rows` carry are read.
+    """
+    need(rows, "run_id", *own)
+    runs = described(rows, runs)
+    by = point_columns(runs)
+    extra = [name for name in more if name not in own]
+    of_run = with_asked(runs).reindex(columns=["run_id", "network_id", *by, *extra])
+    return rows[["run_id", *own]].merge(of_run, on="run_id", how="inner", validate="many_to_one")
+
+
+def described(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
+    """The runs that have rows in a table: those of `runs`, else as the table's joined columns describe them.
+
+    Where a table has a column of a configuration's name (`scheme`), the configuration's is joined as `run_scheme`.
+    """
+    if runs is None:
+        need(rows, "network_id")
+        runs = rows.drop_duplicates("run_id").reset_index(drop=True)
+        whole = {name: name[4:] for name in map(str, runs) if name.startswith("run_") and name != "run_id"}
+        return runs.drop(columns=[name for name in whole.values() if name in runs]).rename(columns=whole)
+    return runs[runs["run_id"].isin(rows["run_id"])].reset_index(drop=True)
+
+
+def one_run_per_network(rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The rows of the first run (in order of run_id) of each network at each point."""
+    first = rows[["run_id", "network_id", *by]].drop_duplicates().sort_values("run_id")
+    kept = first.drop_duplicates(["network_id", *by])["run_id"]
+    return rows[rows["run_id"].isin(kept)]
