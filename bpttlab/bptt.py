@@ -74,6 +74,12 @@ class Trace:
         """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
         return self.cell.pull_read(self.params, self.y_hat, dL_dy_hat)[1]
 
+    def scaled_error(self, dL_dy_hat: Array) -> Scaled:
+        """`error`, of any size."""
+        one = Scaled.whole(dL_dy_hat)
+        error = self.error(one.mantissa)
+        return Scaled(error, np.full((*error.shape[:-1], 1), one.exponent.item())).normalised()
+
 
 # ---------------------------------------------------------------------------------------------------- forward
 
@@ -242,10 +248,10 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> 
 def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> dict[str, Scaled]:
     """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
     dL_dy_hat = checked_errors(trace, loss)
-    cotangents = walk(trace, Scaled.of(trace.error(dL_dy_hat)), (scheme or Full()).plan(trace.length))
+    cotangents = walk(trace, trace.scaled_error(dL_dy_hat), (scheme or Full()).plan(trace.length))
     return {
         **recurrent_gradient(trace.cell, trace.x, trace.h[:-1], cotangents.da),
-        **{name: Scaled.whole(gradient) for name, gradient in readout_gradient(trace, dL_dy_hat).items()},
+        **scaled_readout_gradient(trace, dL_dy_hat),
         "h_0": cotangents.dropped[0].normalised(),
     }
 
@@ -267,6 +273,15 @@ def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
     return trace.cell.read_gradient(trace.h[1:], da_y)
 
 
+def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array) -> dict[str, Scaled]:
+    """dL/dU and dL/db_y, whatever the size of states and errors: the first is linear in both, the second in the errors."""
+    errors, h_t = Scaled.whole(dL_dy_hat), Scaled.whole(trace.h[1:])
+    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat, errors.mantissa)
+    gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
+    exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
+    return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}
+
+
 def recurrent_gradient(cell: Cell, x: Array, h_prev: Array, da: Scaled) -> dict[str, Scaled]:
     """`Cell.gradient` of scaled cotangents (..., N), one exponent for each parameter.
 
@@ -275,12 +290,14 @@ def recurrent_gradient(cell: Cell, x: Array, h_prev: Array, da: Scaled) -> dict[
     """
     x, h_prev = x.reshape(-1, x.shape[-1]), h_prev.reshape(-1, h_prev.shape[-1])
     rows = Scaled(da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1, 1)).normalised()
-    width = -int(np.finfo(rows.mantissa.dtype).minexp) // 4  # a quarter of the range below one: 255 in float64
+    numbers = np.finfo(rows.mantissa.dtype)
+    width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
+    headroom = int(numbers.nmant)  # so that a sum of as many products with the largest state is no overflow
     blocks = rows.exponent[:, 0] // width
     total: dict[str, Scaled] = {}
     for block in np.unique(blocks)[::-1]:
         chosen = blocks == block
-        exponent = int((block + 1) * width)
+        exponent = int((block + 1) * width) + headroom
         gradients = cell.gradient(x[chosen], h_prev[chosen], rows[chosen].at(exponent))
         for name, gradient in gradients.items():
             part = Scaled.whole(gradient, exponent)

@@ -85,7 +85,7 @@ def measure_products(
 ) -> ProductMeasures:
     """`jacobian_products` as columns, with the curves of t = T."""
     length = trace.length
-    errors = None if loss is None else trace.error(checked_errors(trace, loss))[:, :sequences]
+    errors = None if loss is None else trace.scaled_error(checked_errors(trace, loss))[:, :sequences]
     trace = trace.head(sequences)
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
     reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
@@ -101,13 +101,12 @@ def measure_products(
     return ProductMeasures({name: column[order] for name, column in columns.items()}, spectral, frobenius)
 
 
-def product_norms(trace: Trace, t: Array, errors: Array | None, aligned: set[int]) -> Iterator[ProductNorms]:
+def product_norms(trace: Trace, t: Array, errors: Scaled | None, aligned: set[int]) -> Iterator[ProductNorms]:
     """Norms at lags 0, 1, ... of the products that start at each t; the alignment at the lags in `aligned`."""
     batch, size = trace.h.shape[1:]
     identity = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, len(t), batch, size))
-    error = np.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    start = Scaled.of(error)
-    for step in propagate(trace, t, Scaled.of(np.concatenate([identity, error[None]]))):
+    start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
+    for step in propagate(trace, t, stacked(Scaled.of(identity), start)):
         products = product_matrices(step, size)
         norms = ProductNorms(
             step.lag,
@@ -122,6 +121,12 @@ def product_norms(trace: Trace, t: Array, errors: Array | None, aligned: set[int
             error_t = start[len(t) - len(step.t) :]
             norms = norms._replace(alignment=leading_alignment(products, error_t))
         yield norms
+
+
+def stacked(rows: Scaled, last: Scaled) -> Scaled:
+    """One more row: (R, S, B, N) and (S, B, N) -> (R+1, S, B, N)."""
+    mantissa = np.concatenate([rows.mantissa, last.mantissa[None]])
+    return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
 
 
 def product_matrices(step: Lag, size: int) -> Scaled:

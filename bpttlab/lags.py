@@ -81,7 +81,7 @@ def measure_lags(
     last = trace.length - 1 if max_lag is None else min(max_lag, trace.length - 1)
     reported = np.arange(last + 1) if which == "all" else log_spaced(last, lags)
     gathered = Gathered(trace, full, reported)
-    error = Scaled.of(trace.error(checked_errors(trace, loss)))
+    error = trace.scaled_error(checked_errors(trace, loss))
     rest = gathered.gather(wavefront(trace, error, last), error)
     return LagMeasures(gathered.lag_columns(), gathered.truncation_columns(rest))
 

@@ -36,7 +36,7 @@ def measure_truncation(
 ) -> dict[str, Array]:
     """`truncation_bias` as columns; `full` is the full gradient, if it is known already."""
     full = full or backward_scaled(trace, loss)
-    error = Scaled.of(trace.error(checked_errors(trace, loss)))
+    error = trace.scaled_error(checked_errors(trace, loss))
     plan = scheme.plan(trace.length)
     kept, tail = kept_and_tail(trace, error, plan)
     rows: list[dict[str, Any]] = []

@@ -172,3 +172,21 @@ def test_float32_stays_float32():
 def test_the_loss_may_be_the_array_of_errors():
     example = case()
     assert_agree(backward(example.trace, example.loss.gradient), backward(example.trace, example.loss))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_states_and_errors_near_the_largest_float_give_finite_scaled_gradients(dtype):
+    """h doubles to just below the overflow, and its error is as large: their products are beyond every float."""
+    steps = np.finfo(dtype).maxexp - 2
+    cell = Elman(1, 2, 1, "relu")
+    params = {"V": np.ones((2, 1)), "W": 2.0 * np.eye(2), "b_h": np.zeros(2), "U": np.ones((1, 2)) / 4, "b_y": np.zeros(1)}
+    x = np.zeros((steps, 1, 1))
+    x[0] = 1.0
+    trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x)
+    errors = trace.y_hat.copy()
+    gradients = backward_scaled(trace, errors)
+    # dL/dU = sum_t y_hat_t h_t = sum_t h_t^2 / 2 for each of the two equal units, with h_t = 2^(t-1)
+    expected = np.log(np.sqrt(2.0) / 2.0) + np.log(4.0 / 3.0) + 2 * (steps - 1) * np.log(2.0)
+    assert gradients["U"].log_norm(2) == pytest.approx(expected, rel=1e-6)
+    assert np.isfinite(gradients["W"].log_norm(2))
+    assert gradients["W"].log_norm(2) > np.log(np.finfo(dtype).max)

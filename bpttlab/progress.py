@@ -1,0 +1,60 @@
+"""How far a sweep is: one bar in a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 15.0
+
+
+class Progress:
+    """Counts finished runs; to be used in a `with` statement.
+
+    Args:
+        total: runs to do.
+        shown: True or False, or None: a bar if stderr is a terminal, else lines.
+    """
+
+    def __init__(self, total: int, shown: bool | None = None) -> None:
+        self.total = total
+        self.statuses: Counter[str] = Counter()
+        self.in_lines = shown is None and not sys.stderr.isatty()
+        self.bar = tqdm(total=total, unit="run", disable=None if shown is None else not shown, smoothing=0.1)
+        self.begun = self.last_line = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.close()
+
+    def add(self, statuses: Mapping[str, int]) -> None:
+        """So many more runs have ended with each status."""
+        self.statuses.update(statuses)
+        unusual = {status: n for status, n in self.statuses.items() if status != "done" and n}
+        self.bar.set_postfix(unusual, refresh=False)
+        self.bar.update(sum(statuses.values()))
+        if self.in_lines and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
+            self.last_line = time.monotonic()
+            print(self.line(), file=sys.stderr, flush=True)
+
+    def line(self) -> str:
+        """Where it stands, in words."""
+        ended, seconds = self.statuses.total(), time.monotonic() - self.begun
+        rate = ended / seconds if seconds else 0.0
+        left = f", {duration((self.total - ended) / rate)} left" if rate else ""
+        return f"{ended} of {self.total} runs, {rate:.3g} runs/s{left}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 42 s, 3 min 10 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
