@@ -6,8 +6,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= demo
+RESULTS ?= results
 SWEEP ?=
 BIN := $(VENV)/bin
+WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .PHONY: demo test verify lint format build clean help
@@ -16,13 +18,16 @@ help:
 	@sed -n 's/^# //p' Makefile
 
 demo: $(VENV)/base.stamp
-	$(BIN)/bpttlab sweep study=$(STUDY) experiment=vanishing_exploding $(SWEEP)
-	$(BIN)/bpttlab tables study=$(STUDY)
-	$(BIN)/bpttlab figures study=$(STUDY)
-	$(BIN)/bpttlab claims study=$(STUDY) experiment=vanishing_exploding
+	$(BIN)/bpttlab sweep $(WHERE) experiment=vanishing_exploding $(SWEEP)
+	@echo "one run more, with every pair of steps, for the figure of the (t, k) triangle:"
+	$(BIN)/bpttlab sweep $(WHERE) measure=triangle task=digits_rows spectral_radius=1.1 scales.V=0.3
+	$(BIN)/bpttlab tables $(WHERE)
+	$(BIN)/bpttlab figures $(WHERE)
+	$(BIN)/bpttlab claims $(WHERE) experiment=vanishing_exploding
 	@echo
-	@echo "Tables and figures are in results/$(STUDY). A sweep of your own:"
-	@echo "  $(BIN)/bpttlab sweep study=first spectral_radius=0.5,1.0,1.5 task=adding 'seed=range(0,8)'"
+	@echo "Tables and figures are in $(RESULTS)/$(STUDY). A sweep of your own, for example:"
+	@echo "  $(BIN)/bpttlab sweep study=first spectral_radius=0.5,1.0,1.5,2.5 task=adding 'seed=range(0,8)'"
+	@echo "  $(BIN)/bpttlab figures study=first"
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2

@@ -274,7 +274,7 @@ def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
 
 
 def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array) -> dict[str, Scaled]:
-    """dL/dU and dL/db_y, whatever the size of states and errors: the first is linear in both, the second in the errors."""
+    """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
     errors, h_t = Scaled.whole(dL_dy_hat), Scaled.whole(trace.h[1:])
     da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat, errors.mantissa)
     gradients = trace.cell.read_gradient(h_t.mantissa, da_y)

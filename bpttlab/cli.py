@@ -268,8 +268,10 @@ def tables_command(arguments: list[str]) -> int:
     for name, frame in tables.summaries(study).items():
         written = tables.write(frame, study.path / "tables" / name)
         endings = ",".join(path.suffix.removeprefix(".") for path in written)
-        print(f"{name.replace('_', ' ')}  ({study.path / 'tables' / name}.{{{endings}}})\n")
-        print(tables.printed(frame, width=width, rows=SHOWN_ROWS))
+        shown = tables.most_asked(name, frame)
+        rest = "" if len(shown) == len(frame) else f": {len(shown)} of {len(frame)} rows, all of them in the files"
+        print(f"{name.replace('_', ' ')}  ({study.path / 'tables' / name}.{{{endings}}}){rest}\n")
+        print(tables.printed(shown, width=width, rows=SHOWN_ROWS))
     return 0
 
 

@@ -42,6 +42,10 @@ class StoreError(LabError):
     """Something about the results on disk; the message names the file or the study."""
 
 
+class SchemaError(StoreError):
+    """Rows that a table cannot hold: an unknown column, or a value of the wrong type."""
+
+
 class DamagedShardError(StoreError):
     """A stored file is missing or its bytes are not those that were published."""
 

@@ -49,9 +49,10 @@ class Records:
 
     def __getattr__(self, table: str) -> pd.DataFrame:
         """A table as a frame: `records.jacobians`."""
-        if table.startswith("_") or table not in self.tables:
-            raise AttributeError(f"no table {table!r}; there are {', '.join(self.tables)}")
-        return pd.DataFrame(self.tables[table])
+        tables = self.__dict__.get("tables", {})  # an object that is being unpickled has none yet
+        if table not in tables:
+            raise AttributeError(f"no table {table!r}; there are {', '.join(tables)}")
+        return pd.DataFrame(tables[table])
 
 
 def run(configuration: Configuration | Mapping[str, Any]) -> Records:

@@ -43,10 +43,11 @@ def surroundings() -> dict[str, Any]:
 @cache
 def blas() -> dict[str, Any]:
     """The BLAS that NumPy calls and how many threads it may use (a worker pins one before anything is computed)."""
-    for library in threadpool_info():
-        if library["user_api"] == "blas":
-            kernel = " ".join(str(library.get(part) or "") for part in ("internal_api", "version", "architecture"))
-            return {"blas": kernel.strip(), "blas_threads": int(library["num_threads"])}
+    libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    libraries.sort(key=lambda library: "numpy" not in library["filepath"])  # SciPy may bring one of its own
+    for library in libraries[:1]:
+        kernel = " ".join(str(library.get(part) or "") for part in ("internal_api", "version", "architecture"))
+        return {"blas": kernel.strip(), "blas_threads": int(library["num_threads"])}
     return {"blas": None, "blas_threads": None}
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.identity import canonical, parse
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
@@ -325,7 +325,7 @@ def typed(values: Any, dtype: str, what: str) -> pa.Array:
             _refuse_fractions(values)
         return pa.array(values, type=ARROW[dtype], from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-        raise StoreError(f"{what} must be {dtype}: {error}") from None
+        raise SchemaError(f"{what} must be {dtype}: {error}") from None
 
 
 def _refuse_fractions(values: Any) -> None:
@@ -350,7 +350,7 @@ def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Tab
     _refuse_unknown(columns, table.schema.names, what)
     lengths = {name: _length(values, f"{what}: column '{name}'") for name, values in columns.items()}
     if len(set(lengths.values())) > 1:
-        raise StoreError(f"{what}: columns of unequal length, {lengths}")
+        raise SchemaError(f"{what}: columns of unequal length, {lengths}")
     length = next(iter(lengths.values()), 0)
     return _assemble(table, {**columns, "run_id": [run_id] * length}, length, what)
 
@@ -380,7 +380,7 @@ def beside(left: pa.Table, right: pa.Table) -> pa.Table:
 
 def _length(values: Any, what: str) -> int:
     if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
-        raise StoreError(f"{what} must be a list or 1-D array, not {' '.join(repr(values).split()):.80}")
+        raise SchemaError(f"{what} must be a list or 1-D array, not {' '.join(repr(values).split()):.80}")
     return len(values)
 
 
@@ -391,7 +391,7 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
         values = given.get(column.name)
         array = pa.nulls(length, ARROW[column.dtype]) if values is None else typed(values, column.dtype, name)
         if column.required and array.null_count:
-            raise StoreError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
+            raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=table.schema)
 
@@ -400,7 +400,7 @@ def _refuse_unknown(columns: Iterable[str], known: Iterable[str], what: str) -> 
     known = set(known)
     for name in columns:
         if name not in known:
-            raise StoreError(f"{what} has no column '{name}'.{nearest(name, sorted(known))}")
+            raise SchemaError(f"{what} has no column '{name}'.{nearest(name, sorted(known))}")
 
 
 # ------------------------------------------------------------------ files -> frames

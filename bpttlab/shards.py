@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bpttlab import schema
-from bpttlab.errors import ConfigurationError, DamagedShardError, StoreError, nearest
+from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
 from bpttlab.identity import canonical, parse
 
 METADATA = b"bpttlab"
@@ -56,9 +56,9 @@ def runs_table(records: Sequence[Records]) -> pa.Table:
     for row in rows:
         what, status = f"run {row.get('run_id')}", row.get("status")
         if status not in schema.STATUSES:
-            raise StoreError(f"{what} has status = {status!r}: must be one of {', '.join(schema.STATUSES)}")
+            raise SchemaError(f"{what} has status = {status!r}: must be one of {', '.join(schema.STATUSES)}")
         if what in known:
-            raise StoreError(f"{what} is there twice in what was to be published")
+            raise SchemaError(f"{what} is there twice in what was to be published")
         known.add(what)
     return schema.runs_and_configurations(rows)
 
@@ -68,7 +68,7 @@ def _canonical(run: Mapping[str, Any]) -> str:
     value = run.get("configuration")
     plain = parse(value) if isinstance(value, str) else value
     if not isinstance(plain, Mapping):
-        raise StoreError(
+        raise SchemaError(
             f"run {run.get('run_id')} has configuration = {value!r:.80}: must be a mapping, or one as JSON"
         )
     return canonical(plain)
@@ -81,7 +81,7 @@ def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
         run_id, provenance = record.run["run_id"], {name: [value] for name, value in record.provenance.items()}
         for name, columns in {**record.tables, "provenance": provenance}.items():
             if name not in parts:
-                raise StoreError(f"run {run_id} has rows of an unknown table '{name}'.{nearest(name, parts)}")
+                raise SchemaError(f"run {run_id} has rows of an unknown table '{name}'.{nearest(name, parts)}")
             parts[name].append(schema.rows_of_run(schema.TABLES[name], run_id, columns))
     tables = {name: pa.concat_tables(rows) for name, rows in parts.items() if rows}
     return {name: table for name, table in tables.items() if table.num_rows}

@@ -24,7 +24,7 @@ from typing import Any
 
 from bpttlab import identity
 from bpttlab.configuration import Configuration
-from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.errors import ConfigurationError, LabError, SchemaError, nearest
 from bpttlab.progress import Progress, duration
 from bpttlab.store import Records, Store
 from bpttlab.workers import Answer, ThisProcess, Workers
@@ -199,6 +199,12 @@ class Tally:
         self.statuses += statuses
         return statuses
 
+    def correct(self, refused: Iterable[tuple[str, str]]) -> None:
+        """Runs whose rows could not be stored have failed, whatever they were counted as."""
+        for status, why in refused:
+            self.statuses.subtract({status: 1, "failed": -1})
+            self.reasons[why] += 1
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -339,6 +345,7 @@ class Publisher:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.records: list[Records] = []
+        self.refused: list[tuple[str, str]] = []  # what a run would have been, and why it could not be stored
         self.due = time.monotonic() + PUBLISHING_SECONDS
 
     def add(self, records: Iterable[Records]) -> None:
@@ -349,10 +356,23 @@ class Publisher:
     def publish(self) -> None:
         """Everything that came since the last time."""
         begun, records = time.monotonic(), self.records
-        self.store.publish(records)
+        try:
+            self.store.publish(records)
+        except SchemaError:  # rows that no table can hold; whose they are is found one by one
+            for record in records:
+                self.publish_alone(record)
         self.records = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
+
+    def publish_alone(self, record: Records) -> None:
+        """One run; where its rows cannot be stored, the run has failed for that reason."""
+        try:
+            self.store.publish([record])
+        except SchemaError as error:
+            known = {name: record.run[name] for name in ("run_id", "network_id", "configuration")}
+            self.store.publish([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
+            self.refused.append((record.run["status"], str(error)))
 
 
 def execute(
@@ -386,6 +406,7 @@ def execute(
                 shown.add(tally.add(records))
                 publisher.add(records)
         publisher.publish()
+    tally.correct(publisher.refused)
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally

@@ -179,7 +179,13 @@ def test_states_and_errors_near_the_largest_float_give_finite_scaled_gradients(d
     """h doubles to just below the overflow, and its error is as large: their products are beyond every float."""
     steps = np.finfo(dtype).maxexp - 2
     cell = Elman(1, 2, 1, "relu")
-    params = {"V": np.ones((2, 1)), "W": 2.0 * np.eye(2), "b_h": np.zeros(2), "U": np.ones((1, 2)) / 4, "b_y": np.zeros(1)}
+    params = {
+        "V": np.ones((2, 1)),
+        "W": 2.0 * np.eye(2),
+        "b_h": np.zeros(2),
+        "U": np.ones((1, 2)) / 4,
+        "b_y": np.zeros(1),
+    }
     x = np.zeros((steps, 1, 1))
     x[0] = 1.0
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x)

@@ -424,3 +424,18 @@ def test_a_sweep_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path):
     for table in ("runs", "jacobians", "lag_terms", "truncations"):
         pieces, whole = (load(study, tmp_path / "results").table(table) for study in ("x", "whole"))
         pd.testing.assert_frame_equal(pieces, whole, check_exact=True)
+
+
+def unstorable(configurations):
+    """The rows of seed 1 have a column that no table has."""
+    return [row(one, **({"nonsense": object()} if one.values.seed == 1 else {})) for one in configurations]
+
+
+def test_rows_that_cannot_be_stored_fail_alone(tmp_path):
+    store = Store(tmp_path, "first")
+    tally = execute(parsed(range(3)), store, workers=0, progress=False, measure=unstorable)
+    assert statuses(store) == {"done": 2, "failed": 1}
+    assert {status: n for status, n in tally.statuses.items() if n} == {"done": 2, "failed": 1}
+    assert any("nonsense" in reason for reason in tally.reasons)
+    (error,) = load("first", tmp_path).runs["error"].dropna()
+    assert "its rows cannot be stored" in error

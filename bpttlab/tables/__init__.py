@@ -26,6 +26,7 @@ __all__ = [
     "lag_curves",
     "latex",
     "markdown",
+    "most_asked",
     "printed",
     "summaries",
     "triangle",
@@ -46,6 +47,14 @@ class StudyTables(Protocol):
     def lag_terms(self) -> pd.DataFrame: ...
     @property
     def truncations(self) -> pd.DataFrame: ...
+
+
+def most_asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
+    """The rows to show where all would be too many: of truncation_bias those of W at the schemes that were run."""
+    if name != "truncation_bias":
+        return table
+    chosen = table[(table["parameter"] == "W") & (table["origin"] == "scheme") & table["truncation"].notna()]
+    return table if chosen.empty else chosen.reset_index(drop=True)
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
