@@ -12,6 +12,7 @@
     gradients = lab.backward(trace, loss, scheme=lab.PerLoss(20))
     frame = lab.jacobian_products(trace, loss)
 
+    lab.sweep(study="first", spectral_radius=[0.5, 1.0, 1.5], seed=range(8))
     lab.run({"spectral_radius": 1.1, "task": "adding"})          # one point of a sweep, in this process
     lab.load("first").jacobians                                  # the tables of a stored study
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from bpttlab.cells import Elman as Elman
     from bpttlab.cells import Scales as Scales
     from bpttlab.configuration import Configuration as Configuration
+    from bpttlab.expansion import grid as grid
     from bpttlab.experiment import run as run
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
@@ -48,8 +50,9 @@ HOMES = {
     "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
     "cells": ("Elman", "Scales"),
     "configuration": ("Configuration",),
+    "expansion": ("grid",),
     "experiment": ("run",),
-    "initializers": ("Gaussian", "GaussianRadius", "Identity", "Orthogonal"),
+    "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),
     "store": ("load",),

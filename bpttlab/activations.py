@@ -4,7 +4,7 @@ The derivative is written in h = f(a), the value that the forward pass keeps any
 stored. Where a unit is saturated, 1 - h*h has the relative accuracy that the stored h leaves it; every backward pass on
 one trajectory shares it, and so do the frameworks that this laboratory is compared with.
 
-All four accept complex arguments, which is what the complex step of `checking` needs.
+All accept complex arguments, which is what the complex step of `checking` needs.
 """
 
 from __future__ import annotations
@@ -62,6 +62,20 @@ def relu_slope(h: Array) -> Array:
     return (np.real(h) > 0).astype(h.dtype)  # 0 at the kink itself
 
 
+def softplus(a: Array) -> Array:
+    """log(1 + e^a) = max(a, 0) + log(1 + e^-|a|), which neither overflows nor loses small values.
+
+    log(1 + z) is 2 artanh(z / (2 + z)): NumPy's log1p of a complex number rounds a small z away.
+    """
+    right = np.real(a) >= 0
+    decay = np.exp(np.where(right, -a, a))
+    return np.where(right, a, 0.0) + 2.0 * np.arctanh(decay / (2.0 + decay))
+
+
+def softplus_slope(h: Array) -> Array:
+    return -np.expm1(-h)  # 1 - e^-h = logistic(a), exact to rounding for small h too
+
+
 def identity(a: Array) -> Array:
     return a
 
@@ -76,6 +90,7 @@ ACTIVATIONS = {
         Activation("tanh", tanh, tanh_slope, largest_slope=1.0),
         Activation("relu", relu, relu_slope, largest_slope=1.0, analytic=False),
         Activation("logistic", logistic, logistic_slope, largest_slope=0.25),
+        Activation("softplus", softplus, softplus_slope, largest_slope=1.0),
         Activation("identity", identity, identity_slope, largest_slope=1.0),
     )
 }

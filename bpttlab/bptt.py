@@ -4,8 +4,8 @@
 (`truncation`). `backward_scaled` is the same walk in numbers that neither over- nor underflow. `literal_sum` is the
 notes' last equation, term by term, in O(T^2): the oracle that the others are tested against.
 
-Index legend: T time, B sequence, I input, N hidden state, O output, S segment. Times count from 1 as in the notes;
-`h` has T+1 states with `h[0]` the initial one, arrays with T entries hold step t at index t-1.
+Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output, S segment. Times count from 1
+as in the notes; `h` has T+1 states with `h[0]` the initial one, arrays with T entries hold step t at index t-1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from bpttlab.cells.base import Cell, Params
+from bpttlab.cells.base import Cell, Local, Params
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
@@ -53,6 +53,11 @@ class Trace:
         """(T, B, N), what `Cell.pull` needs of every step."""
         return self.cell.slopes(self.params, self.x, self.h)
 
+    @property
+    def local(self) -> Local:
+        """What the immediate derivatives of every step depend on."""
+        return Local(self.x, self.h[:-1], self.slopes)
+
     def jacobian(self, t: int) -> Array:
         """J_t = dh_t/dh_{t-1}, (B, N, N), t = 1..T."""
         return self.cell.jacobian(self.params, self.slopes[t - 1])
@@ -64,6 +69,10 @@ class Trace:
         for i in range(t, k, -1):
             product = product @ self.jacobian(i)
         return product
+
+    def prefix(self, length: int) -> Trace:
+        """The first steps alone, sharing memory with the whole: a forward pass of that length, to the byte."""
+        return Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length])
 
     def head(self, sequences: int) -> Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
@@ -120,9 +129,9 @@ def checked_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> t
         raise ConfigurationError(
             f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and I = input_size = {cell.input_size}"
         )
-    h_0 = np.zeros((x.shape[1], cell.hidden_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
-    if h_0.shape != (x.shape[1], cell.hidden_size):
-        raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.hidden_size)}")
+    h_0 = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
+    if h_0.shape != (x.shape[1], cell.state_size):
+        raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.state_size)}")
     steps = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"x: not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
@@ -155,7 +164,7 @@ class Cotangents(NamedTuple):
     """What a walk through a plan leaves, each of the dtype and arithmetic of the errors it was given.
 
     Attributes:
-        da: (T, B, N), dL/da_t summed over all segments.
+        da: (T, B, A), dL/da_t summed over all segments.
         dropped: (T+1, B, N), entry k the cotangents of h_k that some segment did not carry on; entry 0 is dL/dh_0.
             Injected as errors of a full walk they give exactly what the truncation left out, without a difference.
     """
@@ -173,10 +182,11 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         plan: segments and carry.
     """
     cell, params, slopes = trace.cell, trace.params, trace.slopes
-    da = zeros_like(error, len(error))
-    dropped = zeros_like(error, len(error) + 1)
+    T, B, N = error.shape
+    da = zeros_like(error, (T, B, cell.local_size))
+    dropped = zeros_like(error, (T + 1, B, N))
     start, stop, loss_from = plan.segments.T
-    dh = zeros_like(error, len(start))
+    dh = zeros_like(error, (len(start), B, N))
     t = stop.copy()
     while len(t):
         inject = (t > loss_from)[:, None, None]
@@ -207,8 +217,7 @@ def normalised(numbers: Any) -> Any:
     return numbers.normalised() if isinstance(numbers, Scaled) else numbers
 
 
-def zeros_like(numbers: Any, length: int) -> Any:
-    shape = (length, *numbers.shape[1:])
+def zeros_like(numbers: Any, shape: tuple[int, ...]) -> Any:
     if isinstance(numbers, Scaled):
         return Scaled.zeros(shape, numbers.mantissa.dtype)
     return np.zeros(shape, numbers.dtype)
@@ -234,7 +243,7 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> 
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         cotangents = walk(trace, trace.error(dL_dy_hat), plan)
         gradients = {
-            **trace.cell.gradient(trace.x, trace.h[:-1], cotangents.da),
+            **trace.cell.gradient(trace.local, cotangents.da),
             **readout_gradient(trace, dL_dy_hat),
             "h_0": cotangents.dropped[0],
         }
@@ -250,7 +259,7 @@ def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = No
     dL_dy_hat = checked_errors(trace, loss)
     cotangents = walk(trace, trace.scaled_error(dL_dy_hat), (scheme or Full()).plan(trace.length))
     return {
-        **recurrent_gradient(trace.cell, trace.x, trace.h[:-1], cotangents.da),
+        **recurrent_gradient(trace.cell, trace.local, cotangents.da),
         **scaled_readout_gradient(trace, dL_dy_hat),
         "h_0": cotangents.dropped[0].normalised(),
     }
@@ -282,13 +291,13 @@ def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array) -> dict[str, Scaled]
     return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}
 
 
-def recurrent_gradient(cell: Cell, x: Array, h_prev: Array, da: Scaled) -> dict[str, Scaled]:
-    """`Cell.gradient` of scaled cotangents (..., N), one exponent for each parameter.
+def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled]:
+    """`Cell.gradient` of scaled cotangents (..., A), one exponent for each parameter.
 
     Rows of very different size go into products of their own: the input of a step whose cotangent is large may be zero,
     and what is left then is a small cotangent that one common exponent would have flushed.
     """
-    x, h_prev = x.reshape(-1, x.shape[-1]), h_prev.reshape(-1, h_prev.shape[-1])
+    local = Local(*(array.reshape(-1, array.shape[-1]) for array in local))
     rows = Scaled(da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1, 1)).normalised()
     numbers = np.finfo(rows.mantissa.dtype)
     width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
@@ -298,7 +307,7 @@ def recurrent_gradient(cell: Cell, x: Array, h_prev: Array, da: Scaled) -> dict[
     for block in np.unique(blocks)[::-1]:
         chosen = blocks == block
         exponent = int((block + 1) * width) + headroom
-        gradients = cell.gradient(x[chosen], h_prev[chosen], rows[chosen].at(exponent))
+        gradients = cell.gradient(local.at(chosen), rows[chosen].at(exponent))
         for name, gradient in gradients.items():
             part = Scaled.whole(gradient, exponent)
             total[name] = add_whole(total[name], part) if name in total else part
@@ -384,7 +393,7 @@ def literal_sum(trace: Trace, loss: Loss | Array, keeps: Callable[[int, int], bo
         for k in range(t, 0, -1):  # most recent term first
             if keeps(t, k):
                 da_k, _ = cell.pull(trace.params, trace.slopes[k - 1], row)
-                term = cell.gradient(trace.x[k - 1 : k], trace.h[k - 1 : k], da_k[None])
+                term = cell.gradient(trace.local.at(slice(k - 1, k)), da_k[None])
                 total.update({name: total[name] + term[name] for name in names})
                 if k == 1:
                     total["h_0"] = total["h_0"] + np.einsum("bn,bnm->bm", row, trace.jacobian(1))

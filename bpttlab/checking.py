@@ -74,7 +74,7 @@ def numerical_gradient(
         loss: y_hat (T, B, O) -> L; has to accept complex predictions if `analytic`.
         analytic: complex step (Squire & Trapp 1998), exact to rounding; otherwise central differences.
     """
-    h_0 = np.zeros((x.shape[1], cell.hidden_size)) if h_0 is None else h_0
+    h_0 = np.zeros((x.shape[1], cell.state_size)) if h_0 is None else h_0
     arrays = {**params, "h_0": h_0}
 
     def loss_at(changed: Params) -> Any:
@@ -158,12 +158,18 @@ def example(
     cell = Elman(input_size=2, hidden_size=4, output_size=3, activation=activation, output_activation="tanh")
     params = {name: rng.standard_normal(shape) * 0.6 for name, shape in cell.shapes().items()}
     x, h_0 = rng.standard_normal((7, 2, 2)), rng.standard_normal((2, 4))
-    classes = rng.integers(0, 3, (7, 2))
-    target = classes if loss_name == "softmax_cross_entropy" else rng.standard_normal((7, 2, 3))
+    target = random_target(rng, loss_name, (7, 2, 3))
     mask = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0])
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0)
     loss = losses.evaluate(loss_name, trace.y_hat, target, mask, reduction)
     return trace, loss, lambda y_hat: losses.total(loss_name, y_hat, target, mask, reduction)
+
+
+def random_target(rng: np.random.Generator, loss_name: str, shape: tuple[int, int, int]) -> Array:
+    """What a loss can be asked of predictions of that shape (T, B, O): classes, numbers from 0 to 1, or any numbers."""
+    if loss_name == "softmax_cross_entropy":
+        return rng.integers(0, shape[-1], shape[:-1])
+    return rng.random(shape) if loss_name == "sigmoid_cross_entropy" else rng.standard_normal(shape)
 
 
 def kept_terms(scheme: Scheme) -> Callable[[int, int], bool]:

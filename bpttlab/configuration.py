@@ -133,6 +133,8 @@ class Configuration:
         task.check_batch_size(values.batch_size)
         cell = named(cells.by_name, "cell", groups["cell"], input_size=task.input_size, output_size=task.output_size)
         name, chosen = split_name("initializer", groups["initializer"])
+        initializer = initializers.from_fields(name, chosen, values.spectral_radius)
+        initializer.check_size(cell.hidden_size)
         measure = typed(Measure, groups["measure"], "measure")
         check_row_budget(measure, values.sequence_length)
         return cls(
@@ -140,7 +142,7 @@ class Configuration:
             cell,
             task,
             scheme_of(groups["scheme"], values.truncation),
-            initializers.from_fields(name, chosen, values.spectral_radius),
+            initializer,
             typed(Scales, groups["scales"], "scales"),
             measure,
         )
@@ -154,7 +156,7 @@ class Configuration:
             "spectral_radius": radius,
             "truncation": self.scheme.truncation or "full",
             "cell": group_fields(self.cell, leave=("input_size", "output_size")),
-            "task": group_fields(self.task, leave=("sequence_length",)),
+            "task": {"name": self.task.name, **self.task.identity_fields()},
             "scheme": group_fields(self.scheme, leave=("truncation",)),
             "initializer": group_fields(self.initializer),
             "scales": asdict(self.scales),
@@ -176,9 +178,10 @@ class Configuration:
 
     @cached_property
     def bundle_key(self) -> str:
-        """The same for all runs that share network, data, forward pass and measures: they differ in the truncation."""
-        shared = {name: value for name, value in self.plain.items() if name not in ("scheme", "truncation")}
-        return identity.run_id(shared)
+        """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
+        length where the shorter sequence is the beginning of the longer one."""
+        own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
+        return identity.run_id({name: value for name, value in self.plain.items() if name not in own})
 
     @property
     def cuts_nothing(self) -> bool:

@@ -22,12 +22,13 @@ from bpttlab.bptt import Array, Trace, backward_scaled, forward
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
 from bpttlab.configuration import Configuration
-from bpttlab.errors import ConfigurationError, DivergedError, LabError, NonFiniteError
+from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.initializers import Initializer
 from bpttlab.jacobians import measure_products, product_summary
 from bpttlab.lags import Gradients, LagMeasures, measure_lags, norm
 from bpttlab.losses import Loss
 from bpttlab.provenance import provenance
+from bpttlab.tasks import Batch
 from bpttlab.truncations import measure_truncation
 
 Columns = dict[str, Array]
@@ -69,24 +70,33 @@ def run(configuration: Configuration | Mapping[str, Any]) -> Records:
 def measure_bundle(configurations: Sequence[Configuration]) -> list[Records]:
     """Measure runs that share a `bundle_key`; what goes wrong is a row with its reason, never an exception.
 
-    A forward overflow is a diverged run with its step; anything else a failed one.
+    A forward overflow is a diverged run with its step; anything else a failed one. Of a bundle of several lengths each
+    is tried alone then, for a shorter sequence may end before the step that went wrong.
     """
     begun, started = time.perf_counter(), now()
     try:
         records = measure(configurations)
-    except DivergedError as error:
-        records = [without_results(one, "diverged", str(error), error.step) for one in configurations]
-    except LabError as error:
-        step = error.step if isinstance(error, NonFiniteError) else None
-        records = [without_results(one, "failed", str(error), step) for one in configurations]
     except Exception as error:  # a bug of ours or of a library must not take the other runs with it
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
-        records = [without_results(one, "failed", reason, None) for one in configurations]
+        lengths = by_length(configurations)
+        if len(lengths) > 1:
+            found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs)}
+            return [found[configuration.run_id] for configuration in configurations]
+        records = [unfinished(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
     for record in records:
         record.provenance = provenance(seconds, started)
     return records
+
+
+def unfinished(configuration: Configuration, error: Exception) -> Records:
+    """The row of a run that ended in an error."""
+    if isinstance(error, DivergedError):
+        return without_results(configuration, "diverged", str(error), error.step)
+    if isinstance(error, LabError):
+        return without_results(configuration, "failed", str(error), getattr(error, "step", None))
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+    return without_results(configuration, "failed", reason, None)
 
 
 def now() -> str:
@@ -111,44 +121,62 @@ def network_weights(cell: Cell, initializer: Initializer, scales: Scales, seed: 
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
 
-def run_network(configuration: Configuration) -> tuple[Trace, Loss]:
-    """Forward pass and loss of a configuration."""
+def run_network(configuration: Configuration) -> tuple[Trace, Batch]:
+    """Forward pass of a configuration, and the data with its targets."""
     values, task = configuration.values, configuration.task
     cell, params = build_network(configuration)
     batch = task.sample(identity.stream("data", values.seed, task.name), values.batch_size)
-    trace = forward(cell, params, batch.x * configuration.scales.x)
-    return trace, task.loss(trace.y_hat, batch, values.reduction)
+    return forward(cell, params, batch.x * configuration.scales.x), batch
 
 
-# ---------------------------------------------------------------------------------------------------- measuring
+# ------------------------------------------------------------------------------------------ measuring
 
 
 def measure(configurations: Sequence[Configuration]) -> list[Records]:
-    """Measure a bundle.
+    """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
     Raises:
         ConfigurationError: the runs do not belong together.
         DivergedError: the forward state overflowed.
     """
-    first = configurations[0]
     if len({configuration.bundle_key for configuration in configurations}) > 1:
-        raise ConfigurationError("a bundle's runs may differ in scheme and truncation only")
-    trace, loss = run_network(first)
+        raise ConfigurationError("a bundle's runs may differ in scheme and truncation, and in a length that is shared")
+    trace, batch = run_network(max(configurations, key=length_of))
+    records: dict[str, Records] = {}
+    for length, runs in by_length(configurations).items():
+        records |= measure_length(runs, trace.prefix(length), batch.prefix(length))
+    return [records[configuration.run_id] for configuration in configurations]
+
+
+def length_of(configuration: Configuration) -> int:
+    return configuration.values.sequence_length
+
+
+def by_length(configurations: Sequence[Configuration]) -> dict[int, list[Configuration]]:
+    """The runs of each length."""
+    lengths: dict[int, list[Configuration]] = {}
+    for configuration in configurations:
+        lengths.setdefault(length_of(configuration), []).append(configuration)
+    return lengths
+
+
+def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, Records]:
+    """Measure runs that differ in the truncation only, by run id."""
+    first = configurations[0]
+    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     full = backward_scaled(trace, loss)
     shared, tables = measure_products_of(first, trace, loss)
     lag_measures = measure_lags_of(first, trace, loss, full)
     if lag_measures.lag_terms:
         tables["lag_terms"] = lag_measures.lag_terms
     shared["loss"] = loss.value
-    records = []
+    readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
+    records = {}
     for configuration in configurations:
         own = measure_truncation(trace, loss, configuration.scheme, full)
-        truncations = stacked([own, lag_measures.truncations])
-        readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
         summary = {**shared, "log_gradient_norm": joint_log_norm([*own["log_norm"], *readout])}
-        records.append(
-            Records(described(configuration, "done") | summary, tables={**tables, "truncations": truncations})
-        )
+        rows = {**tables, "truncations": stacked([own, lag_measures.truncations])}
+        records[configuration.run_id] = Records(described(configuration, "done") | summary, tables=rows)
     return records
 
 
@@ -203,15 +231,16 @@ def described_weights(
     cell: Cell, initializer: Initializer, seed: int, dtype: str, transient_lags: int
 ) -> dict[str, Any]:
     """`describe_network`, once for each network: its runs come one after another."""
-    W = network_weights(cell, initializer, Scales(), seed, dtype)["W"].astype(np.float64)
-    measured = matrices.describe(W, transient_lags)
+    blocks = cell.recurrent_blocks(network_weights(cell, initializer, Scales(), seed, dtype))
+    W = next(iter(blocks.values())).astype(np.float64)
+    measured, gamma = matrices.describe(W, transient_lags), cell.largest_slope
     return {
         **measured,
         "initializer_target": initializer.target,
         "initializer_asked": initializer.asked,
         "initializer_got": initializer.got(W),
         "asymptote_rate": theory.asymptote_rate(measured["rho"]),
-        "bound_rate": theory.bound_rate(measured["sigma_max"], cell.largest_slope),
+        "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
     }
 
 

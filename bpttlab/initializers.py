@@ -50,10 +50,23 @@ class Initializer(ABC):
         return float(getattr(self, self.target))
 
     def sample(self, rng: np.random.Generator, size: int) -> Array:
-        """W = asked x W_0, float64 (size, size)."""
+        """W = asked x W_0, float64 (size, size).
+
+        Raises:
+            ConfigurationError: see `check_size`.
+            LabError: the draw cannot have what is asked of it.
+        """
+        self.check_size(size)
+        return self.asked * self.unscaled(rng, int(size))
+
+    def check_size(self, size: int) -> None:
+        """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""
         if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
             raise ConfigurationError(f"size={size!r}: must be a whole number >= 1")
-        return self.asked * self.unscaled(rng, int(size))
+        self.check_units(int(size))
+
+    def check_units(self, size: int) -> None:  # noqa: B027  # most initializers can do with any number
+        """What an initializer demands of the number of units beyond its being one."""
 
     @abstractmethod
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
@@ -89,6 +102,34 @@ class Gaussian(Initializer):
 
 
 @dataclass(frozen=True)
+class Uniform(Initializer):
+    """Independent entries from U(-b, b) with the bound b = gain sqrt(3 / N), whose variance is gain^2 / N.
+
+    gain 1/sqrt(3) = 0.577 is PyTorch's default, b = 1/sqrt(N) (configuration `uniform_torch`); gain 1 is Glorot's,
+    b = sqrt(6 / (N + N)) (`uniform_glorot`).
+
+    Exact: the distribution, and that no entry is beyond b. Scatters: everything else, as for `gaussian`. The measured
+    gain ||W||_F / sqrt(N) has a relative standard deviation of 1 / (sqrt(5) N); the spectral radius tends to the gain
+    (the circular law holds for every distribution of the entries, Tao & Vu 2010), the largest singular value to twice
+    the gain. PyTorch's networks thus start with a spectral radius near 0.6, whatever their size.
+
+    Source: Glorot & Bengio 2010; the default of torch.nn.RNN.
+    """
+
+    name: ClassVar[str] = "uniform"
+    target: ClassVar[str] = "gain"
+    has_spectral_radius: ClassVar[bool] = False
+    gain: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        bound = math.sqrt(3.0 / size)
+        return rng.uniform(-bound, bound, (size, size))
+
+    def got(self, W: Array) -> float:
+        return matrices.gain(W)
+
+
+@dataclass(frozen=True)
 class GaussianRadius(Initializer):
     """A Gaussian draw divided by its own measured spectral radius, times `spectral_radius`.
 
@@ -106,11 +147,55 @@ class GaussianRadius(Initializer):
     spectral_radius: float = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
-        drawn = rng.standard_normal((size, size))
-        radius = matrices.spectral_radius(drawn)
-        if radius == 0:
-            raise LabError("the Gaussian draw has spectral radius 0 and cannot be rescaled: choose another seed")
-        return drawn / radius
+        return with_unit_radius(rng.standard_normal((size, size)))
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class Sparse(Initializer):
+    """Every unit hears `density` x N of all units: Gaussian entries, all others zero, rescaled as `gaussian_radius` is.
+
+    Exact: the spectral radius of every draw, to the rounding of the eigenvalues, and the number of entries in each row
+    that are not zero, density x N rounded to a whole number (a half upwards), of which there must be one. Scatters:
+    where they are (uniformly, without replacement, the diagonal included), how many units hear a given one, and the
+    gain. A denser draw of the same generator has the same entries, up to the rescaling, and more.
+
+    With few connections (about one a unit) long chains of units without a loop make W far from normal.
+
+    Source: the reservoirs of Jaeger 2001; a fixed number of connections (15) for each unit, Martens 2010.
+    """
+
+    name: ClassVar[str] = "sparse"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    density: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        density = self.density
+        if isinstance(density, bool) or not isinstance(density, Real) or not 0 < density <= 1:
+            raise ConfigurationError(f"initializer.density={density!r}: must be a number above 0 and at most 1")
+        object.__setattr__(self, "density", float(density))
+
+    def connections(self, size: int) -> int:
+        """How many entries of each row are not zero."""
+        return math.floor(self.density * size + 0.5)
+
+    def check_units(self, size: int) -> None:
+        if self.connections(size) < 1:
+            raise ConfigurationError(
+                f"initializer.density={self.density}: of {size} hidden units it leaves each with no connection at all; "
+                f"must be at least {1 / size:.3g} (one connection)"
+            )
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        drawn, order = rng.standard_normal((size, size)), rng.random((size, size)).argsort(axis=1)
+        kept = np.zeros_like(drawn, dtype=bool)
+        np.put_along_axis(kept, order[:, : self.connections(size)], True, axis=1)
+        return with_unit_radius(np.where(kept, drawn, 0.0))
 
     def got(self, W: Array) -> float:
         return matrices.spectral_radius(W)
@@ -124,8 +209,7 @@ class Orthogonal(Initializer):
     singular value and gain are one number, W is normal, and a linear network scales every vector alike. Scatters: the
     angles of the eigenvalues.
 
-    Q comes from the QR decomposition of a Gaussian matrix with the signs of R's diagonal moved into Q; without them the
-    distribution depends on the algorithm (Mezzadri 2007). Source: Saxe, McClelland & Ganguli 2014.
+    Source: Saxe, McClelland & Ganguli 2014.
     """
 
     name: ClassVar[str] = "orthogonal"
@@ -134,8 +218,7 @@ class Orthogonal(Initializer):
     scale: float = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
-        Q, R = np.linalg.qr(rng.standard_normal((size, size)))
-        return Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+        return orthogonal(rng, size)
 
     def got(self, W: Array) -> float:
         return matrices.spectral_radius(W)
@@ -158,6 +241,110 @@ class Identity(Initializer):
 
     def got(self, W: Array) -> float:
         return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class NonNormal(Initializer):
+    """W = rho Q (R + F) Q^T: rotations R, which keep every length, and a part F that feeds modes forward.
+
+    Q is uniform (Haar) orthogonal, its columns the Schur modes. R is block-diagonal, N/2 rotations of two modes each
+    (and a last +-1 where N is odd), so that every eigenvalue of W has the modulus rho = `spectral_radius`; the angles
+    are spread over the circle, one drawn uniformly in each of N/2 equal sectors. F is strictly upper triangular (each
+    mode feeds earlier ones, none back) and Gaussian, scaled to the stated strength
+
+        feed_forward = ||F||_F / ||R||_F = ||F||_F / sqrt(N).
+
+    At 0, W is rho times an orthogonal matrix, and normal. The strength moves no eigenvalue, but powers of W grow far
+    before they follow rho^lag: with 64 units and rho = 1 to about e^3.1 at strength 0.5, e^5.6 at 1 (the share that
+    the same part has in a Gaussian matrix) and e^10.7 at 2.
+
+    Exact, to rounding: the spectral radius; the Henrici departure, feed_forward / sqrt(1 + feed_forward^2), which is
+    how the strength is measured; the gain, rho sqrt(1 + feed_forward^2). Scatters: the angles, the modes, F's
+    direction. Draws of one generator differ in what is asked alone, radius or strength.
+
+    The eigenvalues of a strongly non-normal matrix hang on digits that no float has, and the rounding of Q (R + F) Q^T
+    can move them: up to 256 units a strength of 2 leaves the radius exact to 1e-6; a draw that it does not is refused.
+    `rotated=False` takes Q = I: triangular in the units themselves, which then form a chain, and exact at every
+    strength. In float32 the digits are missing earlier.
+
+    Where F feeds the second mode of a rotation by s into the first, with strength f, the block is [[c, a], [-b, c]]
+    with a - b = f and a b = s^2: it keeps the eigenvalues c +- i s, and f is its part of the departure.
+
+    Source: Schur modes and feed-forward strength, Ganguli, Huh & Sompolinsky 2008 and Goldman 2009; eigenvalues on a
+    circle beside a triangular part, Kerg et al. 2019 (nnRNN); departure from normality, Henrici 1962.
+    """
+
+    name: ClassVar[str] = "non_normal"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    feed_forward: float = 1.0
+    rotated: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "feed_forward", non_negative("initializer.feed_forward", self.feed_forward))
+        if not isinstance(self.rotated, bool):
+            raise ConfigurationError(f"initializer.rotated={self.rotated!r}: must be true or false")
+
+    def check_units(self, size: int) -> None:
+        if size == 1 and self.feed_forward > 0:
+            raise ConfigurationError(
+                f"initializer.feed_forward={self.feed_forward}: a single hidden unit has no other to feed; must be 0"
+            )
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        Q, schur_form = orthogonal(rng, size), self.schur_form(rng, size)
+        if not self.rotated:
+            return schur_form
+        W_0 = Q @ schur_form @ Q.T
+        radius = matrices.spectral_radius(W_0)
+        if abs(radius - 1.0) > LARGEST_DRIFT:
+            raise LabError(
+                f"initializer.feed_forward={self.feed_forward}: with {size} hidden units rounding alone moves the "
+                f"spectral radius by a factor of {radius:.6g}; ask for less, or for initializer.rotated=false"
+            )
+        return W_0
+
+    def schur_form(self, rng: np.random.Generator, size: int) -> Array:
+        """R + F."""
+        pairs = size // 2
+        angles = math.pi / max(pairs, 1) * rng.permutation(np.arange(1, pairs + 1) - rng.random(pairs))
+        form = np.triu(rng.standard_normal((size, size)), 1)
+        form *= self.feed_forward * math.sqrt(size) / (np.linalg.norm(form) or 1.0)
+        first = 2 * np.arange(pairs)  # of the two modes of each rotation
+        sine, between = np.sin(angles), np.abs(form[first, first + 1])
+        above = (between + np.hypot(between, 2.0 * sine)) / 2.0
+        form[first, first] = form[first + 1, first + 1] = np.cos(angles)
+        form[first, first + 1], form[first + 1, first] = above, -sine * sine / above
+        if size % 2:
+            form[-1, -1] = rng.choice([-1.0, 1.0])
+        return form
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+LARGEST_DRIFT = 1e-6
+"""By how much, relatively, rounding may move a spectral radius that is stated."""
+
+
+def orthogonal(rng: np.random.Generator, size: int) -> Array:
+    """A draw from the uniform (Haar) distribution on the orthogonal group.
+
+    The QR decomposition of a Gaussian matrix, with the signs of R's diagonal moved into Q; without them the
+    distribution depends on the algorithm (Mezzadri 2007).
+    """
+    Q, R = np.linalg.qr(rng.standard_normal((size, size)))
+    return Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+
+
+def with_unit_radius(drawn: Array) -> Array:
+    """The matrix over its own spectral radius."""
+    radius = matrices.spectral_radius(drawn)
+    if radius == 0:
+        raise LabError("the draw has spectral radius 0 and cannot be rescaled: choose another seed")
+    return drawn / radius
 
 
 def by_name(name: str) -> type[Initializer]:

@@ -29,6 +29,7 @@ from bpttlab.bptt import (
     recurrent_gradient,
     walk,
 )
+from bpttlab.cells.base import Local
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled, dot, ratio
@@ -125,12 +126,12 @@ class Gathered:
 
     def note_lag(self, lag: Lag, da: Scaled, report: bool) -> None:
         k = lag.t[lag.t > lag.lag] - lag.lag
-        x, h_prev = self.trace.x[k - 1], self.trace.h[k - 1]
-        term = recurrent_gradient(self.trace.cell, x, h_prev, da)
+        local = self.trace.local.at(k - 1)
+        term = recurrent_gradient(self.trace.cell, local, da)
         add_to(self.intervals[-1], term)
         add_to(self.kept, term)
         if report:
-            noise = signal_to_noise(self.trace, x, h_prev, da)
+            noise = signal_to_noise(self.trace, local, da)
             for name in self.names:
                 self.rows.append(self.lag_row(name, lag.lag, term[name], len(k), noise[name]))
 
@@ -183,15 +184,13 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
     injected = Scaled.zeros(error.shape, error.mantissa.dtype)
     injected[lag.t[inside] - lag.lag - 1] = lag.dh[0, inside]
     cotangents = walk(trace, injected, full_plan(trace.length))
-    return recurrent_gradient(trace.cell, trace.x, trace.h[:-1], cotangents.da)
+    return recurrent_gradient(trace.cell, trace.local, cotangents.da)
 
 
-def signal_to_noise(trace: Trace, x: Array, h_prev: Array, da: Scaled) -> dict[str, float]:
+def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
     """||E G_l||^2 / tr Cov over sequences, from the G_l of each; NaN for one sequence, inf where all are equal."""
-    each = [
-        recurrent_gradient(trace.cell, x[:, b : b + 1], h_prev[:, b : b + 1], da[:, b : b + 1])
-        for b in range(x.shape[1])
-    ]
+    alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
+    each = [recurrent_gradient(trace.cell, local.at(sequence), da[sequence]) for sequence in alone]
     return {name: mean_over_scatter([one[name] for one in each]) for name in each[0]}
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bpttlab.activations import logistic, softplus
 from bpttlab.errors import ConfigurationError, DivergedError, nearest
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -63,11 +64,26 @@ def softmax_cross_entropy_slope(y_hat: Array, target: Array) -> Array:
     return slope
 
 
+def sigmoid_cross_entropy(y_hat: Array, target: Array) -> Array:
+    """-sum_o [y_o log s_o + (1 - y_o) log(1 - s_o)] in nats, s = logistic(y_hat); y_hat are logits, y in [0, 1].
+
+    (T,B,O), (T,B,O) -> (T,B). With y = 0 or 1 these are O independent questions. -log s is softplus(-y_hat) and
+    -log(1 - s) is softplus(y_hat): no term is negative, so none cancels.
+    """
+    return (target * softplus(-y_hat) + (1.0 - target) * softplus(y_hat)).sum(axis=-1)
+
+
+def sigmoid_cross_entropy_slope(y_hat: Array, target: Array) -> Array:
+    """s - y, without the cancellation of a prediction that is nearly right."""
+    return (1.0 - target) * logistic(y_hat) - target * logistic(-y_hat)
+
+
 LOSSES = {
     loss.name: loss
     for loss in (
         StepLoss("squared_error", squared_error, squared_error_slope),
         StepLoss("softmax_cross_entropy", softmax_cross_entropy, softmax_cross_entropy_slope),
+        StepLoss("sigmoid_cross_entropy", sigmoid_cross_entropy, sigmoid_cross_entropy_slope),
     )
 }
 
@@ -109,9 +125,9 @@ def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Red
     """L and dL/dy_hat.
 
     Args:
-        name: squared_error or softmax_cross_entropy.
+        name: squared_error, softmax_cross_entropy or sigmoid_cross_entropy.
         y_hat: predictions (T, B, O).
-        target: (T, B, O) numbers, or (T, B) classes for the cross-entropy.
+        target: (T, B, O) numbers, in [0, 1] for the sigmoid; (T, B) classes for the softmax.
         mask: (T,), the weight m_t of each step.
         reduction: "mean" divides by sum_t m_t, "sum" does not.
 

@@ -58,3 +58,14 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
+
+
+def count(number: int, what: str) -> str:
+    """1 run, 2 runs."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def told(statuses: Mapping[str, int]) -> str:
+    """3 done, 1 diverged."""
+    known = ("done", "diverged", "failed")
+    return ", ".join(f"{statuses[status]} {status}" for status in known if statuses.get(status)) or "none"

@@ -172,22 +172,27 @@ class Damage:
     """Shards that are not what was published, collected to be told all at once."""
 
     store: Path
-    shards: list[str] = field(default_factory=list)
+    shards: dict[str, str] = field(default_factory=dict)
     commits: set[str] = field(default_factory=set)
 
     def add(self, shard: Path, reason: str, commits: Iterable[str]) -> None:
-        """Notes a shard and the commits that name it."""
-        self.shards.append(f"{shard.parent.name}/{shard.name} ({reason})")
+        """Notes a shard, what is wrong with it, and the commits that name it."""
+        self.shards[f"{shard.parent.name}/{shard.name}"] = reason
         self.commits.update(commits)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        commits = ", ".join(f"runs/{name}.parquet" for name in sorted(self.commits))
+        return (
+            f"there, delete {commits} and run the same sweep again: it repeats the runs that were committed with them"
+        )
 
     def refuse(self) -> None:
         """Raises DamagedShardError if there is any."""
         if self.shards:
-            commits = ", ".join(f"runs/{name}.parquet" for name in sorted(self.commits))
-            raise DamagedShardError(
-                f"damaged in {self.store}: {', '.join(self.shards)}; there, delete {commits} and run the same sweep "
-                "again: it repeats the runs that were committed with them"
-            )
+            named = ", ".join(f"{shard} ({reason})" for shard, reason in self.shards.items())
+            raise DamagedShardError(f"damaged in {self.store}: {named}; {self.remedy}")
 
 
 # ------------------------------------------------------------------ files and folders

@@ -45,7 +45,7 @@ from bpttlab.shards import (
     telling,
     write_shard,
 )
-from bpttlab.study import Study
+from bpttlab.study import Study, Where
 
 ORPHAN_AGE = 3600.0
 """Seconds after which a shard that no commit names was left behind, not about to be committed by a slow writer."""
@@ -74,6 +74,7 @@ class Store:
         self.study = study
         self.path = self.root / study
         self._read_before: dict[str, Commit] = {}
+        self._sound: dict[Path, tuple[int, int]] = {}
         self._made: set[Path] = set()
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
@@ -147,21 +148,30 @@ class Store:
 
     # -------------------------------------------------------------- reading
 
-    def load(self) -> Study:
-        """The study as it is stored now.
+    def load(self, where: Where | None = None, columns: Sequence[str] | None = None) -> Study:
+        """The study as it is stored now; the arguments are those of the function `load`.
 
         Raises:
             StoreError: there is none, or it is empty or of another version.
             DamagedShardError: the shards of `runs` are damaged, or others are missing. (Each other table is checked
                 when it is first asked for.)
             CollisionError: two configurations have one run id.
+            ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
         """
-        if not self._folder().exists():
-            raise StoreError(_no_study(self.root, self.study))
+        self.refuse_if_missing()
         commits = self.commits()
         if not commits:
             raise StoreError(f"study '{self.study}' in {self.root} holds no runs yet")
-        return Study(self.study, self.path, commits, self.rows)
+        return Study(self.study, self.path, commits, self.rows, where, columns)
+
+    def refuse_if_missing(self) -> None:
+        """Lets pass a study that has a folder.
+
+        Raises:
+            StoreError: there is none, with the nearest name.
+        """
+        if not self._folder().exists():
+            raise StoreError(_no_study(self.root, self.study))
 
     def statuses(self) -> dict[str, str]:
         """run_id -> done, failed or diverged, of all stored runs; nothing if there is no such study."""
@@ -191,13 +201,29 @@ class Store:
             DamagedShardError: naming all that are damaged or missing.
         """
         self._read_before.clear()
+        self._sound.clear()
+        commits, damage = self.survey()
+        damage.refuse()
+        return len(commits) + sum(len(namers(table, commits)) for table in schema.TABLES)
+
+    def survey(self) -> tuple[list[Commit], Damage]:
+        """The commits that can be read, and everything that is damaged or missing, told and not raised.
+
+        Every shard is read once by this object; one that was sound then is read again only if its file has changed.
+        """
         damage = Damage(self._folder("store"))
         commits = self._commits(damage)
         for table in schema.TABLES:
             for name, its_commits in namers(table, commits).items():
-                read_shard(self._shard(table, name), damage, its_commits)
-        damage.refuse()
-        return len(commits) + sum(len(namers(table, commits)) for table in schema.TABLES)
+                self._check(self._shard(table, name), damage, its_commits)
+        return commits, damage
+
+    def _check(self, path: Path, damage: Damage, commits: Sequence[str]) -> None:
+        seen = stamp(path)
+        if seen is None or self._sound.get(path) != seen:
+            self._sound.pop(path, None)
+            if read_shard(path, damage, commits) is not None and seen is not None:
+                self._sound[path] = seen
 
     def commits(self) -> list[Commit]:
         """All commits, checked, in order of their names.
@@ -215,8 +241,11 @@ class Store:
         damage.refuse()
         return commits
 
-    def rows(self, table: str, commits: Sequence[Commit]) -> dict[str, pa.Table]:
+    def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """The rows of a table that were published with these commits: shard -> rows, in order of the shards' names.
+
+        Args:
+            columns: those to keep; None: all.
 
         Raises:
             DamagedShardError: naming all that are damaged or missing.
@@ -226,7 +255,8 @@ class Store:
             path = self._shard(table, name)
             data = read_shard(path, damage, its_commits)
             if data is not None:
-                found[name] = deserialised(data, path)[0]
+                rows = deserialised(data, path)[0]
+                found[name] = rows if columns is None else rows.select(columns)
         damage.refuse()
         return found
 
@@ -264,15 +294,43 @@ class Store:
             return set(os.listdir(folder)) if folder.exists() else set()
 
 
-def load(study: str, results: Path | str = "results") -> Study:
+def load(
+    study: str,
+    results: Path | str = "results",
+    *,
+    where: Where | None = None,
+    columns: Sequence[str] | None = None,
+) -> Study:
     """A stored study: `load("first").runs` is the table of its runs.
+
+        load("first", where={"task": ["noise", "adding"], "spectral_radius": (0.9, 1.1), "seed": range(8)})
+        load("first", where={"status": "done"}, columns=["lag", "log_spectral_norm", "spectral_radius"]).jacobians
+
+    Args:
+        study: its name.
+        results: the folder of all studies.
+        where: column of `runs` -> the runs wanted, for all tables alike. A value, None for a missing one; a list or a
+            range of values; or a pair in parentheses (least, most), both included, None for no limit. Files that hold
+            no run that is wanted are not read.
+        columns: those of the measures' tables, in this order and after run_id; a table leaves out what it does not
+            have. None: all. `runs` and `provenance` always have all of theirs.
 
     Raises:
         StoreError: no such study, with the nearest name; an empty one; one of another version of the tables.
         DamagedShardError: files are not what was published; each is named, with what to do.
         CollisionError: two configurations have one run id.
+        ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
     """
-    return Store(results, study).load()
+    return Store(results, study).load(where, columns)
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was written and how large it is; None if it is not there."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
 
 
 def studies(results: Path | str = "results") -> list[str]:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from bpttlab import schema
 from bpttlab.commits import Commit, Stored, choose
-from bpttlab.errors import StoreError, nearest
-from bpttlab.identity import parse
+from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.identity import canonical, parse
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Reader: TypeAlias = Callable[[str, Sequence[Commit]], dict[str, pa.Table]]
-"""A table and commits -> the rows that were published with them, by shard: `Store.rows`."""
+Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict[str, pa.Table]]
+"""A table, commits and columns -> the rows that were published with them, by shard: `Store.rows`."""
+
+Where: TypeAlias = Mapping[str, Any]
+"""Column of `runs` -> a value, a list or range of values, or a pair (least, most)."""
 
 
 class Study:
@@ -37,14 +41,30 @@ class Study:
 
     Raises:
         CollisionError: two configurations have one run id.
+        ConfigurationError: `where` or `columns` (see `store.load`) names a column that there is not, or asks what it
+            cannot be.
     """
 
-    def __init__(self, name: str, path: Path, commits: Sequence[Commit], rows: Reader) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        commits: Sequence[Commit],
+        rows: Reader,
+        where: Where | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self._read = rows
         self._chosen = choose(commits)
+        self._runs = self._all_runs()
         self._frames: dict[str, pd.DataFrame] = {}
+        if where:
+            self._keep(where)
+        if columns is not None:
+            refuse_unknown_columns(columns, self._runs.column_names)
+        self._columns = columns
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -80,15 +100,17 @@ class Study:
 
     @cached_property
     def _taken(self) -> list[tuple[Commit, list[Stored]]]:
-        """The runs that are taken from each commit, in order of the commits' names; no commit without one."""
-        taken: dict[str, list[Stored]] = {}
-        for stored in self._chosen.values():
-            taken.setdefault(stored.commit.name, []).append(stored)
-        return [(runs[0].commit, runs) for _, runs in sorted(taken.items())]
+        return by_commit(self._chosen.values())
 
-    @cached_property
-    def _runs(self) -> pa.Table:
-        parts = [commit.rows.take(pa.array([stored.row for stored in runs])) for commit, runs in self._taken]
+    def _keep(self, where: Where) -> None:
+        """Leaves only the runs that are wanted; the columns and their types stay what they are for all runs."""
+        self._runs = self._runs.filter(wanted(self._runs, where))
+        kept = set(self._runs["run_id"].to_pylist())
+        self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
+
+    def _all_runs(self) -> pa.Table:
+        taken = by_commit(self._chosen.values())
+        parts = [commit.rows.take(pa.array([stored.row for stored in runs])) for commit, runs in taken]
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
         flat = [schema.flatten(parse(text)) for text in rows["configuration"].to_pylist()]
@@ -97,14 +119,32 @@ class Study:
     def _measured(self, name: str) -> pa.Table:
         """The rows of a table from the commits chosen, sorted, and beside them what is known of their runs."""
         table = schema.TABLES[name]
-        rows = pa.concat_tables([table.schema.empty_table(), *self._taken_rows(name)])
+        own = self._own_columns(table)
+        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(name, own)])
         position = pc.index_in(rows["run_id"], value_set=self._runs["run_id"].combine_chunks())
         order = schema.sort_indices(rows.append_column("position", position), ["position", *table.keys])
         rows, position = rows.take(order), position.take(order)
-        return rows if name == "provenance" else schema.beside(rows, self._about_runs(table).take(position))
+        if name == "provenance":
+            return rows
+        about = self._about_runs(table)
+        return self._asked(schema.beside(rows, about.take(position)))
 
-    def _taken_rows(self, name: str) -> Iterator[pa.Table]:
-        shards = self._read(name, [commit for commit, _ in self._taken])
+    def _own_columns(self, table: schema.Table) -> list[str]:
+        """The columns to read: all, or those that were asked for and those that rows are sorted by."""
+        names: list[str] = table.schema.names
+        if self._columns is None or table.name == "provenance":
+            return names
+        return [name for name in names if name in {"run_id", *table.keys, *self._columns}]
+
+    def _asked(self, rows: pa.Table) -> pa.Table:
+        """The columns that were asked for, in that order."""
+        if self._columns is None:
+            return rows
+        there = dict.fromkeys(["run_id", *(name for name in self._columns if name in rows.column_names)])
+        return rows.select(list(there))
+
+    def _taken_rows(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        shards = self._read(name, [commit for commit, _ in self._taken], columns)
         for commit, runs in self._taken:
             taken = pa.array([stored.run_id for stored in runs], pa.string())
             for shard in commit.named(name):
@@ -115,4 +155,93 @@ class Study:
         fixed = schema.RUNS.schema.names
         names = ["network_id", "status", *(name for name in self._runs.column_names if name not in fixed)]
         own = table.schema.names
+        if self._columns is not None:
+            names = [name for name in names if {name, f"run_{name}"} & set(self._columns)]
         return self._runs.select(names).rename_columns([f"run_{name}" if name in own else name for name in names])
+
+
+def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
+    """The runs that are taken from each commit, in order of the commits' names; no commit without one."""
+    taken: dict[str, list[Stored]] = {}
+    for stored in runs:
+        taken.setdefault(stored.commit.name, []).append(stored)
+    return [(of_one[0].commit, of_one) for _, of_one in sorted(taken.items())]
+
+
+# ------------------------------------------------------------------ which runs, which columns
+
+
+def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> None:
+    """Lets pass what a table of measures has, of its own or of its run's.
+
+    Raises:
+        ConfigurationError: another name, with the nearest.
+    """
+    if isinstance(columns, str):
+        raise ConfigurationError(f"columns={columns!r}: must be a list of names")
+    fixed = [name for name in schema.RUNS.schema.names if name not in ("run_id", "network_id", "status")]
+    joined = [name for name in of_runs if name not in fixed]
+    own = [name for table in schema.TABLES.values() if table.keys for name in table.schema.names]
+    known = dict.fromkeys([*own, *joined, *(f"run_{name}" for name in joined if name in own and name != "run_id")])
+    for name in columns:
+        if name not in known:
+            of = " (a column of runs, which has all of its columns)" if name in fixed else ""
+            raise ConfigurationError(f"columns: no table of measures has {name!r}{of}.{nearest(name, known)}")
+
+
+def wanted(runs: pa.Table, where: Where) -> pa.Array:
+    """Which runs have what is asked of every column."""
+    mask = [True] * runs.num_rows
+    for name, asked in where.items():
+        if name not in runs.column_names:
+            raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
+        accepts = acceptance(name, asked, runs.schema.field(name).type)
+        mask = [so_far and accepts(value) for so_far, value in zip(mask, runs[name].to_pylist(), strict=True)]
+    return pa.array(mask, pa.bool_())
+
+
+def acceptance(name: str, asked: Any, kind: pa.DataType) -> Callable[[Any], bool]:
+    """What is asked of a column as a question to each of its values.
+
+    Raises:
+        ConfigurationError: what is asked cannot be a value of that column.
+    """
+    if isinstance(asked, tuple):
+        return between(name, asked, kind)
+    if isinstance(asked, range):
+        if pa.types.is_string(kind) or pa.types.is_boolean(kind):
+            asked = list(asked)
+        else:
+            return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in asked
+    if isinstance(asked, Iterable) and not isinstance(asked, str | bytes | Mapping):
+        values = {as_stored(name, value, kind) for value in asked}
+        return lambda value: value in values
+    only = as_stored(name, asked, kind)
+    return lambda value: value == only
+
+
+def between(name: str, asked: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
+    """A pair (least, most), both included."""
+    if len(asked) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        raise ConfigurationError(
+            f"where: {name}={asked!r} must be (least, most) of a column of numbers; a list is [{name} values]"
+        )
+    least, most = (as_stored(name, value, kind) for value in asked)
+    low, high = -math.inf if least is None else least, math.inf if most is None else most
+    return lambda value: value is not None and low <= value <= high
+
+
+def as_stored(name: str, value: Any, kind: pa.DataType) -> Any:
+    """A value as the column holds it: a number in a column of texts (truncation) is its text."""
+    if hasattr(value, "item") and not isinstance(value, list | tuple):
+        value = value.item()  # one of NumPy's
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if pa.types.is_string(kind):
+        return value if isinstance(value, str) else canonical(value)
+    if pa.types.is_boolean(kind) and isinstance(value, bool):
+        return value
+    if not pa.types.is_boolean(kind) and isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    what = "true or false" if pa.types.is_boolean(kind) else "a number"
+    raise ConfigurationError(f"where: {name}={value!r} must be {what}, None, or a list of such")

@@ -59,8 +59,8 @@ def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, G
     """The gradient of a plan, and what it lacks of the full one (empty where nothing was cut)."""
     kept = walk(trace, error, plan)
     dropped = kept.dropped[1:].normalised()
-    gradient = recurrent_gradient(trace.cell, trace.x, trace.h[:-1], kept.da)
+    gradient = recurrent_gradient(trace.cell, trace.local, kept.da)
     if not dropped.mantissa.any():
         return gradient, {}
     tail = walk(trace, dropped, full_plan(trace.length))
-    return gradient, recurrent_gradient(trace.cell, trace.x, trace.h[:-1], tail.da)
+    return gradient, recurrent_gradient(trace.cell, trace.local, tail.da)

@@ -5,7 +5,8 @@ one pipe: it names the task that it happened to, a new worker takes the place, a
 share queues cannot promise that: one that is killed half way through a message, or holding a lock, stops the rest.
 
 A worker does not import the program that started it, so that a script needs no `if __name__ == "__main__":`, and it
-computes with one BLAS thread (`threads`).
+computes with one BLAS thread (`threads`). It can be given limits: one that takes too long is killed, and memory that
+would exceed the limit is refused to it by the system, which NumPy makes a MemoryError of.
 """
 
 from __future__ import annotations
@@ -13,15 +14,20 @@ from __future__ import annotations
 import importlib
 import multiprocessing
 import os
+import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -32,27 +38,51 @@ from bpttlab.errors import LabError
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
-READY = b"ready"
+READY = "ready"
 PATIENCE = 5.0
 """Seconds in which a process that was told to end has to."""
+GIB = 1 << 30
+
+
+class StartError(LabError):
+    """No worker process can be started."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is too much.
+
+    Attributes:
+        seconds: for one run; None: no limit.
+        memory: of one worker, resident, in GiB (2^30 bytes); None: no limit. It needs Linux.
+    """
+
+    seconds: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
 class Answer(Generic[Task, Result]):
-    """What became of a task: its result, or how the worker died that had it."""
+    """What became of a task: its result, or how the worker died that had it.
+
+    Attributes:
+        late: whether the worker was killed because the task took too long.
+    """
 
     task: Task
     result: Result | None
     death: str | None = None
+    late: bool = False
 
 
 @dataclass
 class Worker(Generic[Task]):
-    """One process, the pipe to it, and the task that it has."""
+    """One process, the pipe to it, the task that it has, and when that should be done."""
 
     process: BaseProcess
     pipe: Connection[Any, Any]
     task: Task | None = None
+    deadline: float | None = None
 
 
 class Workers(Generic[Task, Result]):
@@ -62,22 +92,24 @@ class Workers(Generic[Task, Result]):
         count: how many, at least 1.
         work: task -> result, importable by name; tasks and results go through pickle.
         preload: modules that are imported once, before the processes part, where the system can do that.
+        memory: what one may have resident, in GiB; None: no limit.
 
     Raises:
-        LabError: the processes cannot be started.
+        StartError: the processes cannot be started.
     """
 
-    def __init__(self, count: int, work: Callable[[Task], Result], preload: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, count: int, work: Callable[[Task], Result], preload: tuple[str, ...] = (), memory: float | None = None
+    ) -> None:
         self.count = count
-        self.work = work
-        self.preload = preload
+        self.life = partial(serve, work=work, preload=preload, memory=memory)
         self.context = context(preload)
         self.workers: list[Worker[Task]] = []
 
     def __enter__(self) -> Workers[Task, Result]:
         try:
             for _ in range(self.count):
-                self.workers.append(self.start())
+                self.start()
         except BaseException:
             self.stop()
             raise
@@ -87,47 +119,70 @@ class Workers(Generic[Task, Result]):
         self.stop()
 
     @property
-    def idle(self) -> int:
-        """How many could be given a task now."""
-        return sum(worker.task is None for worker in self.workers)
+    def busy(self) -> list[Worker[Task]]:
+        """Those that have a task."""
+        return [worker for worker in self.workers if worker.task is not None]
 
-    def give(self, task: Task) -> None:
-        """Gives a task to an idle worker; there must be one."""
-        worker = next(worker for worker in self.workers if worker.task is None)
+    @property
+    def idle(self) -> int:
+        """How many could be given a task now; one that has died is replaced when there is something to give."""
+        return self.count - len(self.busy)
+
+    def give(self, task: Task, seconds: float | None = None) -> None:
+        """Gives a task to an idle worker, of which there must be one, and so many seconds to do it."""
+        worker = next((worker for worker in self.workers if worker.task is None), None) or self.start()
         worker.task = task
+        worker.deadline = None if seconds is None else time.monotonic() + seconds
         with suppress(OSError):  # it has died; `answers` finds that out and says which task was given
             worker.pipe.send(task)
 
     def answers(self, timeout: float) -> list[Answer[Task, Result]]:
         """What the workers have to say, after at most `timeout` seconds; perhaps nothing."""
-        pipes = wait([worker.pipe for worker in self.workers], timeout)
+        deadlines = [worker.deadline for worker in self.busy if worker.deadline is not None]
+        patience = min([timeout, *(max(0.0, deadline - time.monotonic()) for deadline in deadlines)])
+        pipes = wait([worker.pipe for worker in self.workers], patience)
         heard = [self.hear(worker) for worker in list(self.workers) if worker.pipe in pipes]
-        return [answer for answer in heard if answer is not None]
+        return [answer for answer in heard if answer is not None] + self.late()
 
     def hear(self, worker: Worker[Task]) -> Answer[Task, Result] | None:
-        """One worker's result, or its death, upon which another takes its place. An idle one's death is nobody's."""
+        """One worker's result, or its death. An idle one's death is nobody's."""
         task, worker.task = worker.task, None
         try:
             answer: Answer[Task, Result] = Answer(task, worker.pipe.recv())  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.workers.remove(worker)
             answer = Answer(task, None, death=end(worker))  # type: ignore[arg-type]
-            self.workers.append(self.start())
         return None if task is None else answer
 
+    def late(self) -> list[Answer[Task, Result]]:
+        """The tasks of those whose time is over; they are killed, whatever they are doing."""
+        now = time.monotonic()
+        over = [worker for worker in self.busy if worker.deadline is not None and worker.deadline <= now]
+        for worker in over:
+            self.workers.remove(worker)
+            worker.process.kill()
+        return [Answer(worker.task, None, death=end(worker), late=True) for worker in over]  # type: ignore[arg-type]
+
     def start(self) -> Worker[Task]:
+        """Another worker, ready to be given a task."""
         ours, theirs = self.context.Pipe()
-        process = self.context.Process(target=serve, args=(theirs, self.work, self.preload), daemon=True)  # type: ignore[attr-defined]
-        with no_interruption(), without_main_module(), environment(worker_environment()):
-            process.start()
+        process = self.context.Process(target=self.life, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        try:
+            with no_interruption(), without_main_module(), environment(worker_environment()):
+                process.start()
+        except (EOFError, OSError) as error:
+            raise StartError(f"a worker process cannot start: {type(error).__name__}: {error}; {WITHOUT}") from None
         theirs.close()  # else the pipe would not end with the worker
         worker: Worker[Task] = Worker(process, ours)
         try:
-            if ours.recv() == READY:
-                return worker
+            said = ours.recv()
         except (EOFError, OSError):
-            pass
-        raise LabError(f"a worker process cannot start: {end(worker)}; workers=0 computes in this process")
+            raise StartError(f"a worker process cannot start: {end(worker)}; {WITHOUT}") from None
+        if said != READY:
+            end(worker)
+            raise StartError(f"a worker process cannot start: {said}")
+        self.workers.append(worker)
+        return worker
 
     def stop(self) -> None:
         """Ends all processes, whatever they are doing."""
@@ -136,6 +191,9 @@ class Workers(Generic[Task, Result]):
         for worker in self.workers:
             end(worker)
         self.workers.clear()
+
+
+WITHOUT = "workers=0 computes in this process"
 
 
 class ThisProcess(Generic[Task, Result]):
@@ -155,8 +213,8 @@ class ThisProcess(Generic[Task, Result]):
     def idle(self) -> int:
         return 1 - len(self.tasks)
 
-    def give(self, task: Task) -> None:
-        self.tasks.append(task)
+    def give(self, task: Task, seconds: float | None = None) -> None:
+        self.tasks.append(task)  # nobody could end it
 
     def answers(self, timeout: float) -> list[Answer[Task, Result]]:
         with threadpool_limits(1):
@@ -165,15 +223,62 @@ class ThisProcess(Generic[Task, Result]):
         return answers
 
 
-def serve(pipe: Connection[Any, Any], work: Callable[[Any], Any], preload: tuple[str, ...]) -> None:
+def serve(
+    pipe: Connection[Any, Any], work: Callable[[Any], Any], preload: tuple[str, ...], memory: float | None
+) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
     for name in preload:  # now, for the limit on threads holds for libraries that are loaded
         importlib.import_module(name)
     with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the parent is gone
-        pipe.send(READY)
+        pipe.send(READY if memory is None else limit_memory(memory))
         while True:
             pipe.send(work(pipe.recv()))
+
+
+def end_with_parent() -> None:
+    """A worker whose parent was killed ends too, even if what it computes never would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def limit_memory(gib: float) -> str:
+    """Makes the system refuse this process more memory than that: READY, or why it cannot.
+
+    The limit is one on private writable memory (RLIMIT_DATA), set so that it is reached when everything that the
+    process has resident and everything that it asks for from here on would be `gib`. One on the address space would
+    count what is only reserved, some GiB.
+    """
+    if sys.platform != "linux":
+        return f"memory_limit={gib:g} needs Linux"
+    warm_up()
+    resident, writable = (memory_of_this_process(name) for name in ("VmRSS", "VmData"))
+    if resident >= gib * GIB:
+        return f"memory_limit={gib:g} (GiB) is less than the {resident / GIB:.2f} that it needs to begin with"
+    most = writable + round(gib * GIB) - resident
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return READY
+
+
+def warm_up() -> None:
+    """BLAS takes its working memory with its first products, and does not return if it is refused that."""
+    import numpy as np
+    from scipy.linalg import blas
+
+    one = np.ones((256, 256))
+    for dtype in ("float32", "float64"):
+        typed = one.astype(dtype)
+        blas.get_blas_funcs("gemm", (typed,))(1.0, typed, typed @ typed)
+
+
+def memory_of_this_process(name: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    (kib,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return int(kib) * 1024
 
 
 def end(worker: Worker[Any]) -> str:

@@ -1,5 +1,6 @@
 """Test settings: hypothesis examples are drawn the same way every time, so that a red suite is red again."""
 
+from commandline import folder, studied  # noqa: F401
 from hypothesis import HealthCheck, settings
 from stored import here, quick_disk  # noqa: F401  # the fixtures of all tests of results
 

@@ -11,6 +11,7 @@ from bpttlab import losses
 from bpttlab.activations import ACTIVATIONS
 from bpttlab.bptt import Trace, forward
 from bpttlab.cells import Elman
+from bpttlab.checking import random_target
 from bpttlab.truncation import Chunked, Full, PerLoss, Scheme, Windowed
 
 
@@ -33,7 +34,7 @@ def case(
         params["b_h"][: (N + 1) // 2] = -40.0
     params = {name: value.astype(dtype) for name, value in params.items()}
     trace = forward(cell, params, rng.standard_normal((T, B, I)), rng.standard_normal((B, N)))
-    target = rng.standard_normal((T, B, O)) if loss == "squared_error" else rng.integers(0, O, (T, B))
+    target = random_target(rng, loss, (T, B, O))
     mask = np.ones(T) if mask is None else np.asarray(mask, float)
     return Case(trace, losses.evaluate(loss, trace.y_hat, target, mask))
 

@@ -12,7 +12,8 @@ def test_every_check_holds():
     assert frame["held"].all()
     assert set(frame["oracle"]) == {"literal sum", "complex step", "central differences"}
     assert set(frame["dtype"]) == {"float64", "float32"}
-    assert set(frame["activation"]) == {"tanh", "relu", "logistic", "identity"}
+    assert set(frame["activation"]) == {"tanh", "relu", "logistic", "softplus", "identity"}
+    assert set(frame["loss"]) == {"squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"}
 
 
 def test_a_transposed_product_is_found(monkeypatch):

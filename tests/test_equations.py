@@ -14,6 +14,7 @@ FUNCTIONS = {
     "tanh": np.tanh,
     "relu": lambda a: np.maximum(a, 0.0),
     "logistic": lambda a: 1.0 / (1.0 + np.exp(-a)),
+    "softplus": lambda a: np.log(1.0 + np.exp(a)),
     "identity": lambda a: a,
 }
 

@@ -19,14 +19,41 @@ def same(one, other):
     return np.array_equal(one, other, equal_nan=np.asarray(one).dtype.kind == "f")
 
 
+def check_same(one, other):
+    assert {k: v for k, v in one.run.items() if v == v} == {k: v for k, v in other.run.items() if v == v}
+    assert one.tables.keys() == other.tables.keys()
+    for name, table in other.tables.items():
+        assert all(same(one.tables[name][column], values) for column, values in table.items())
+
+
 def test_a_bundle_gives_the_bytes_of_its_runs_alone():
     configurations = [small(truncation=K, scheme=scheme) for K in (3, 5, "full") for scheme in ("per_loss", "chunked")]
     for together, configuration in zip(measure_bundle(configurations), configurations, strict=True):
-        alone = run(configuration)
-        assert {k: v for k, v in together.run.items() if v == v} == {k: v for k, v in alone.run.items() if v == v}
-        assert together.tables.keys() == alone.tables.keys()
-        for name, table in alone.tables.items():
-            assert all(same(together.tables[name][column], values) for column, values in table.items())
+        check_same(together, run(configuration))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "logistic", "identity"])
+def test_lengths_of_one_bundle_have_the_bytes_that_they_have_alone(activation, dtype):
+    cell = {"name": "elman", "hidden_size": 6, "activation": activation, "output_activation": activation}
+    lengths = (1, 7, 63, 64, 65, 130)
+    configurations = [
+        small(cell=cell, dtype=dtype, sequence_length=T, truncation=K) for T in lengths for K in (5, "full")
+    ]
+    assert len({configuration.bundle_key for configuration in configurations}) == 1
+    for together, configuration in zip(measure_bundle(configurations), configurations, strict=True):
+        check_same(together, run(configuration))
+
+
+def test_a_length_that_ends_before_the_overflow_is_done():
+    cell = {"name": "elman", "hidden_size": 6, "activation": "relu"}
+    short, long = (small(cell=cell, spectral_radius=50, sequence_length=T) for T in (10, 400))
+    assert short.bundle_key == long.bundle_key
+    assert [record.run["status"] for record in measure_bundle([long, short])] == ["diverged", "done"]
+
+
+def test_tasks_that_move_with_the_length_share_nothing():
+    assert small(task="adding").bundle_key != small(task="adding", sequence_length=13).bundle_key
 
 
 def test_a_run_is_reproducible():
@@ -63,7 +90,8 @@ def test_the_gradient_norm_is_of_all_parameters_under_the_own_scheme():
     from bpttlab.bptt import backward
 
     configuration = small(truncation=4)
-    trace, loss = experiment.run_network(configuration)
+    trace, batch = experiment.run_network(configuration)
+    loss = configuration.task.loss(trace.y_hat, batch)
     gradients = backward(trace, loss, configuration.scheme)
     size = np.sqrt(sum((value**2).sum() for name, value in gradients.items() if name != "h_0"))
     assert run(configuration).run["log_gradient_norm"] == pytest.approx(np.log(size), rel=1e-12)
@@ -105,7 +133,7 @@ def test_a_failure_is_a_row_with_its_reason(monkeypatch):
 
 
 def test_runs_that_do_not_belong_together_are_refused():
-    with pytest.raises(ConfigurationError, match="scheme and truncation only"):
+    with pytest.raises(ConfigurationError, match="may differ in scheme and truncation"):
         experiment.measure([small(), small(seed=1)])
 
 

@@ -30,8 +30,19 @@ FLOORS = [
     {"jacobians", "lags", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]
-RESULTS_WING = {"shards", "commits", "study", "store", "tables", "figures"}
-FRONT_DOOR = {"overrides", "progress", "workers", "sweeping", "cli", "__main__"}
+RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}
+FRONT_DOOR = {
+    "overrides",
+    "expansion",
+    "progress",
+    "workers",
+    "planning",
+    "forecast",
+    "parcels",
+    "sweeping",
+    "cli",
+    "__main__",
+}
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
 
 

@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 from bpttlab import schema
 from bpttlab.configuration import Configuration
+from bpttlab.discovery import classes
 from bpttlab.errors import ConfigurationError, StoreError
+from bpttlab.initializers import Initializer
 from bpttlab.schema import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS, flatten, frame, rows_of_run
+from bpttlab.tasks import Task
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
 
@@ -127,11 +130,15 @@ def test_two_values_never_share_a_column(configuration, message):
 
 
 @pytest.mark.parametrize("truncation", ["full", 5])
-@pytest.mark.parametrize("initializer", ["gaussian", "gaussian_radius", "orthogonal", "identity"])
+@pytest.mark.parametrize("initializer", sorted(kind.name for kind in Initializer.__subclasses__()))
 @pytest.mark.parametrize("scheme", ["full", "per_loss", "windowed", "chunked"])
-@pytest.mark.parametrize("task", ["noise", "adding", "digits"])
-def test_every_configuration_value_is_documented_with_its_type(task, scheme, initializer, truncation):
-    chosen = {"task": task, "scheme": scheme, "initializer": initializer, "truncation": truncation}
+@pytest.mark.parametrize("task", sorted(classes("bpttlab.tasks", Task)))
+def test_every_configuration_value_is_documented_with_its_type(task, scheme, initializer, truncation, tmp_path):
+    path = {}
+    if task == "file":
+        path = {"path": str(tmp_path / "own.npz")}
+        np.savez(path["path"], x=np.ones((8, 50, 1)), target=np.ones((8, 50, 1)))
+    chosen = {"task": {"name": task, **path}, "scheme": scheme, "initializer": initializer, "truncation": truncation}
     flat = flatten(Configuration.parse(chosen).plain)
     declared = {column.name: column.dtype for column in CONFIGURATION}
     types = {"int64": int, "float64": float, "string": str, "bool": bool}

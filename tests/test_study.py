@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stored import RUNS, contents, finished
 
-from bpttlab import identity, schema
+from bpttlab import identity, schema, store
 from bpttlab.configuration import Configuration
-from bpttlab.errors import StoreError
+from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.experiment import measure_bundle
 from bpttlab.store import Store, load
 
@@ -128,3 +128,119 @@ def test_types_do_not_depend_on_the_layout(here):
     assert runs["task_level"].tolist() == ["1", "1.5", "high", "true", "1"]
     assert str(runs["spectral_radius"].dtype) == "float64"
     assert str(runs["scheme_k1"].dtype) == "Int64"
+
+
+# ------------------------------------------------------------------ some runs, some columns
+
+
+def as_filtered(frame, mask):
+    return frame[mask].reset_index(drop=True)
+
+
+QUESTIONS = [
+    ({"seed": 3}, lambda runs: runs["seed"] == 3),
+    ({"seed": [1, 4, 99]}, lambda runs: runs["seed"].isin([1, 4])),
+    ({"seed": range(2, 7, 2)}, lambda runs: runs["seed"].isin([2, 4, 6])),
+    ({"seed": (2, 4)}, lambda runs: runs["seed"].between(2, 4)),
+    ({"seed": (None, 2.5)}, lambda runs: runs["seed"] <= 2),
+    ({"seed": np.arange(3)}, lambda runs: runs["seed"] < 3),
+    ({"spectral_radius": None}, lambda runs: runs["spectral_radius"].isna()),
+    ({"spectral_radius": [None, 1.1]}, lambda runs: runs["seed"] >= 0),
+    ({"spectral_radius": (1, None)}, lambda runs: runs["spectral_radius"] > 1),
+    ({"spectral_radius": range(1, 3)}, lambda runs: runs["seed"] < 0),
+    ({"truncation": 5}, lambda runs: runs["truncation"] == "5"),
+    ({"truncation": ["full", 5]}, lambda runs: runs["seed"] >= 0),
+    ({"truncation": range(5, 6)}, lambda runs: runs["truncation"] == "5"),
+    ({"task_level": True}, lambda runs: runs["task_level"] == "true"),
+    (
+        {"status": "done", "scheme": "windowed"},
+        lambda runs: (runs["status"] == "done") & (runs["scheme"] == "windowed"),
+    ),
+    ({"horizon_censored": True}, lambda runs: runs["horizon_censored"].fillna(False)),
+    ({"task": "nothing of the kind"}, lambda runs: runs["seed"] < 0),
+    ({}, lambda runs: runs["seed"] >= 0),
+]
+
+
+@pytest.mark.parametrize(("where", "meaning"), QUESTIONS, ids=[str(where) for where, _ in QUESTIONS])
+def test_some_runs_are_those_rows_of_all_tables(here, where, meaning):
+    here.publish(RUNS[:5])
+    here.publish(RUNS[5:])
+    whole, some = here.load(), load("first", here.root, where=where)
+    mask = meaning(whole.runs).astype(bool)
+    kept = set(whole.runs.loc[mask, "run_id"])
+    assert some.runs.equals(as_filtered(whole.runs, mask))
+    for name in schema.TABLES:
+        assert some.table(name).equals(as_filtered(whole.table(name), whole.table(name)["run_id"].isin(kept))), name
+        assert list(some.table(name).dtypes) == list(whole.table(name).dtypes)
+    assert set(some.tables) <= set(whole.tables)
+
+
+def test_files_without_a_run_that_is_wanted_are_not_read(here, monkeypatch):
+    for seed in range(4):
+        here.publish([finished(seed)])
+    fresh, read = Store(here.root, "first"), []
+    study = fresh.load(where={"seed": 2})
+    real = store.read_shard
+    monkeypatch.setattr(store, "read_shard", lambda path, *rest: read.append(path) or real(path, *rest))
+    assert set(study.jacobians["seed"]) == {2}
+    assert len(read) == 1
+
+
+def test_some_columns_in_the_order_they_are_asked_for(here):
+    here.publish(RUNS)
+    whole, some = (
+        here.load(),
+        load("first", here.root, columns=["seed", "log_spectral_norm", "lag", "run_scheme", "seed"]),
+    )
+    expected = ["run_id", "seed", "log_spectral_norm", "lag"]
+    assert some.jacobians.equals(whole.jacobians[expected])
+    assert some.lag_terms.equals(whole.lag_terms[["run_id", "seed", "lag"]])
+    assert some.truncations.equals(whole.truncations[["run_id", "seed", "run_scheme"]])
+    assert some.runs.equals(whole.runs)
+    assert some.provenance.equals(whole.provenance)
+    assert load("first", here.root, columns=[]).jacobians.columns.tolist() == ["run_id"]
+
+
+def test_some_columns_of_some_runs(here):
+    here.publish(RUNS)
+    some = load("first", here.root, where={"seed": (0, 1)}, columns=["scheme", "truncation", "network_id"]).truncations
+    assert some.columns.tolist() == ["run_id", "scheme", "truncation", "network_id"]
+    assert len(some) == 6
+
+
+@pytest.mark.parametrize(
+    ("where", "columns", "said"),
+    [
+        ({"sed": 1}, None, r"where: runs have no column 'sed'\. Did you mean 'seed'\?"),
+        ({"cell.hidden_size": 1}, None, r"no column 'cell.hidden_size'\. Did you mean 'cell_hidden_size'\?"),
+        ({"lag": 1}, None, "runs have no column 'lag'"),
+        ({"seed": "1"}, None, "where: seed='1' must be a number, None, or a list of such"),
+        ({"seed": [True]}, None, "where: seed=True must be a number"),
+        ({"seed": {"least": 1}}, None, "seed="),
+        ({"seed": (1, 2, 3)}, None, r"seed=\(1, 2, 3\) must be \(least, most\)"),
+        ({"scheme": ("a", "b")}, None, r"must be \(least, most\) of a column of numbers"),
+        ({"horizon_censored": 1}, None, "must be true or false"),
+        (None, ["log_spectral_nrm"], r"columns: .*'log_spectral_nrm'\. Did you mean 'log_spectral_norm'\?"),
+        (None, ["rho"], r"'rho' \(a column of runs, which has all of its columns\)"),
+        (None, "lag", "columns='lag': must be a list of names"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused_by_name(here, where, columns, said):
+    here.publish(RUNS)
+    with pytest.raises(ConfigurationError, match=said) as caught:
+        load("first", here.root, where=where, columns=columns)
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_stored_is_evaluated_or_matched_as_a_pattern(here):
+    here.publish(RUNS)
+    for text in ("seed == 1", "__import__('os')", ".*", "full|5"):
+        assert len(load("first", here.root, where={"truncation": text}).runs) == 0
+
+
+def test_a_study_of_some_runs_can_be_summarised(studied):
+    from bpttlab import tables
+
+    study = load("first", studied / "results", where={"spectral_radius": 0.5})
+    assert set(tables.summaries(study)["growth"]["initializer_asked"]) == {0.5}

@@ -2,18 +2,22 @@
 
 import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from bpttlab import tasks
 from bpttlab.errors import ConfigurationError
-from bpttlab.tasks import Adding, Digits, Noise
+from bpttlab.tasks import Adding, Copy, Digits, Noise, TemporalOrder
 from bpttlab.tasks.digits import images_and_labels
 
 ALL = [
     Noise(12, input_size=3, output_size=2),
     Adding(12),
+    Copy(23),
+    Copy(12, symbols=4, alphabet=3),
+    TemporalOrder(12),
     Digits(12, by="row"),
     Digits(70, by="pixel"),
 ]
@@ -63,6 +67,8 @@ def test_the_loss_has_a_slope_only_where_the_mask_counts(task):
 def test_where_the_loss_counts():
     assert sample(Noise(7)).mask.tolist() == [1.0] * 7
     assert sample(Adding(7)).mask.tolist() == [0.0] * 6 + [1.0]
+    assert sample(Copy(21)).mask.tolist() == [1.0] * 21
+    assert sample(TemporalOrder(10)).mask.tolist() == [0.0] * 9 + [1.0]
     assert sample(Digits(9)).mask.tolist() == [0.0] * 8 + [1.0]
 
 
@@ -72,8 +78,9 @@ def test_where_the_loss_counts():
         (Noise(50, input_size=1, output_size=3), 0.0, 3.0, 0.05),
         (Adding(10), 1.0, 1 / 6, 0.01),
         (Digits(8), 0.0, math.log(10), 1e-13),
+        (TemporalOrder(10), 0.0, math.log(4), 1e-13),
     ],
-    ids=["noise", "adding", "digits"],
+    ids=["noise", "adding", "digits", "temporal_order"],
 )
 def test_guessing_costs_the_baseline(task, guess, baseline, tolerance):
     batch = sample(task, batch_size=1797)
@@ -82,7 +89,7 @@ def test_guessing_costs_the_baseline(task, guess, baseline, tolerance):
     assert task.baseline_loss == baseline
 
 
-# noise ----------------------------------------------------------------------------------------------------------------
+# prefixes -------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("task", [task for task in ALL if task.prefix_stable], ids=lambda task: task.name)
@@ -96,6 +103,15 @@ def test_a_shorter_batch_is_the_prefix_of_a_longer_one(task, length):
 
 def test_only_noise_claims_stable_prefixes():
     assert [task.name for task in ALL if task.prefix_stable] == ["noise"]
+
+
+@pytest.mark.parametrize("task", [task for task in ALL if not task.prefix_stable], ids=lambda task: task.name)
+def test_what_does_not_claim_stable_prefixes_has_none(task):
+    length = task.sequence_length - 1
+    assert as_bytes(sample(replace(task, sequence_length=length))) != as_bytes(sample(task).prefix(length))
+
+
+# noise ----------------------------------------------------------------------------------------------------------------
 
 
 def test_noise_is_white_standard_and_independent_of_its_target():
@@ -124,6 +140,55 @@ def test_adding_asks_for_the_sum_of_two_marked_values(length):
 def test_every_step_may_be_marked():
     markers = sample(Adding(9), batch_size=500).x[..., 1]
     assert (markers.sum(axis=1) > 0).all()
+
+
+# copy -----------------------------------------------------------------------------------------------------------------
+
+
+def test_copy_reads_waits_and_asks_for_the_same_again():
+    task = Copy(30)
+    batch = sample(task, batch_size=300)
+    read = batch.x.argmax(axis=-1)
+    assert task.delay == 10 and (batch.x.sum(axis=-1) == 1).all() and set(np.unique(batch.x)) == {0.0, 1.0}
+    letters = read[:10]
+    assert (read[10:19] == 8).all() and (read[19] == 9).all() and (read[20:] == 8).all()
+    assert np.array_equal(batch.target[20:], letters) and (batch.target[:20] == 8).all()
+    shares = np.bincount(letters.ravel(), minlength=8) / letters.size
+    assert shares == pytest.approx(np.full(8, 1 / 8), abs=5 * math.sqrt(7 / 64 / 3000))
+    assert abs(np.corrcoef(letters[0], letters[1])[0, 1]) < 5 / math.sqrt(300)
+
+
+@pytest.mark.parametrize(("symbols", "alphabet", "delay"), [(10, 8, 100), (10, 8, 1), (1, 2, 1), (3, 5, 7)])
+def test_waiting_and_guessing_costs_the_baseline_of_copy(symbols, alphabet, delay):
+    """10 ln 8 / (T + 20) in the words of the source, whose T is the delay."""
+    length = delay + 2 * symbols
+    task = Copy(length, symbols, alphabet)
+    y_hat = np.full((length, 5, alphabet + 2), -1e3)
+    y_hat[:-symbols, :, alphabet] = 0.0
+    y_hat[-symbols:, :, :alphabet] = 0.0
+    expected = symbols * math.log(alphabet) / (delay + 2 * symbols)
+    assert task.loss(y_hat, sample(task)).value == pytest.approx(expected, rel=1e-14)
+    assert task.baseline_loss == pytest.approx(expected, rel=1e-15)
+
+
+# temporal order -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [10, 11, 19, 37, 100])
+def test_two_relevant_symbols_stand_in_their_tenths_and_their_order_is_the_class(length):
+    batch = sample(TemporalOrder(length), batch_size=2000)
+    symbols = batch.x.argmax(axis=-1)
+    assert (batch.x.sum(axis=-1) == 1).all()
+    assert ((symbols < 2).sum(axis=0) == 2).all()
+    sequence = np.arange(2000)
+    first = (symbols < 2).argmax(axis=0)
+    second = length - 1 - (symbols < 2)[::-1].argmax(axis=0)
+    for steps, tenth in ((first + 1, 1), (second + 1, 5)):
+        allowed = [t for t in range(1, length + 1) if tenth * length <= 10 * t <= (tenth + 1) * length]
+        assert sorted(set(steps.tolist())) == allowed
+    assert np.array_equal(batch.target[-1], 2 * symbols[first, sequence] + symbols[second, sequence])
+    assert np.bincount(batch.target[-1]) / 2000 == pytest.approx(np.full(4, 0.25), abs=0.06)
+    assert np.bincount(symbols[symbols >= 2])[2:] / (symbols >= 2).sum() == pytest.approx(np.full(4, 0.25), abs=0.02)
 
 
 # digits ---------------------------------------------------------------------------------------------------------------
@@ -182,6 +247,11 @@ def test_a_batch_of_all_holds_each_once():
         (lambda: Noise(5, input_size=0), "task.input_size=0: must be a whole number >= 1"),
         (lambda: Noise(5, output_size="2"), "task.output_size='2': must be a whole number >= 1"),
         (lambda: Adding(1), "sequence_length=1: must be a whole number >= 2 .*a marker in each half"),
+        (lambda: Copy(20), "sequence_length=20: must be a whole number >= 21 .*10 symbols to read"),
+        (lambda: Copy(4, symbols=2), "sequence_length=4: must be a whole number >= 5 "),
+        (lambda: Copy(30, symbols=0), "task.symbols=0: must be a whole number >= 1"),
+        (lambda: Copy(30, alphabet=1), "task.alphabet=1: must be a whole number >= 2 .*nothing to remember"),
+        (lambda: TemporalOrder(9), "sequence_length=9: must be a whole number >= 10 for task 'temporal_order'"),
         (lambda: Digits(7), "sequence_length=7: must be a whole number >= 8 .*by row"),
         (lambda: Digits(63, by="pixel"), "sequence_length=63: must be a whole number >= 64 .*by pixel"),
         (lambda: Digits(64, by="pixels"), "task.by='pixels': must be pixel or row. Did you mean 'pixel'?"),
@@ -207,6 +277,7 @@ def test_more_digits_than_there_are_is_refused_before_anything_is_drawn():
 
 
 def test_tasks_are_found_by_name():
-    assert [tasks.by_name(name) for name in ("noise", "adding", "digits")] == [Noise, Adding, Digits]
+    for kind in (Noise, Adding, Copy, TemporalOrder, Digits, tasks.File):
+        assert tasks.by_name(kind.name) is kind
     with pytest.raises(ConfigurationError, match="task='nois': must be one of adding, .* Did you mean 'noise'?"):
         tasks.by_name("nois")

@@ -7,7 +7,7 @@ from bpttlab import losses
 from bpttlab.activations import ACTIVATIONS
 from bpttlab.bptt import backward, forward
 from bpttlab.cells import Elman
-from bpttlab.checking import agreement, assert_agree
+from bpttlab.checking import agreement, assert_agree, random_target
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
 
 torch = pytest.importorskip("torch")
@@ -18,7 +18,15 @@ FUNCTIONS = {
     "tanh": torch.tanh,
     "relu": torch.relu,
     "logistic": torch.sigmoid,
+    "softplus": lambda a: torch.logaddexp(a, torch.zeros_like(a)),  # its own is linear above 20
     "identity": lambda a: a,
+}
+LOSSES = {
+    "squared_error": lambda y_hat, target: ((y_hat - target) ** 2).sum(-1).mean(),
+    "softmax_cross_entropy": torch.nn.functional.cross_entropy,
+    "sigmoid_cross_entropy": lambda y_hat, target: (
+        torch.nn.functional.binary_cross_entropy_with_logits(y_hat, target, reduction="none").sum(-1).mean()
+    ),
 }
 SCHEMES = [Full(), PerLoss(4), Windowed(3, 5), Chunked(4)]
 
@@ -28,7 +36,7 @@ def network(activation, output_activation, loss_name, dtype):
     cell = Elman(I, N, O, activation, output_activation)
     params = {name: (0.7 * rng.standard_normal(shape)).astype(dtype) for name, shape in cell.shapes().items()}
     x, h_0 = rng.standard_normal((T, B, I)).astype(dtype), rng.standard_normal((B, N)).astype(dtype)
-    target = rng.integers(0, O, (T, B)) if loss_name == "softmax_cross_entropy" else rng.standard_normal((T, B, O))
+    target = random_target(rng, loss_name, (T, B, O))
     return cell, params, x, h_0, target.astype(dtype) if target.ndim == 3 else target
 
 
@@ -42,11 +50,7 @@ def torch_losses(leaves, x, target, activation, output_activation, loss_name, re
             h = h.detach()
         h = f_h(x[t] @ leaves["V"].T + h @ leaves["W"].T + leaves["b_h"])
         y_hat = f_y(h @ leaves["U"].T + leaves["b_y"])
-        if loss_name == "squared_error":
-            loss = ((y_hat - target[t]) ** 2).sum(-1).mean()
-        else:
-            loss = torch.nn.functional.cross_entropy(y_hat, target[t])
-        each.append(float(weights[t]) * loss)
+        each.append(float(weights[t]) * LOSSES[loss_name](y_hat, target[t]))
     return each
 
 

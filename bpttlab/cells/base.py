@@ -11,7 +11,7 @@ Index legend: T time, B sequence, I input, N hidden state, O output; `...` any l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,32 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Params = dict[str, Array]
 
 
+class Local(NamedTuple):
+    """What the immediate derivatives of some steps depend on, each with the same leading axes.
+
+    Attributes:
+        x: (..., I) inputs of the steps.
+        h_prev: (..., N) states before them.
+        slopes: (..., any) what `Cell.slopes` says of them.
+    """
+
+    x: Array
+    h_prev: Array
+    slopes: Array
+
+    def at(self, index: Any) -> Local:
+        """Along leading axes."""
+        return Local(self.x[index], self.h_prev[index], self.slopes[index])
+
+
 class Cell(ABC):
-    """A recurrent unit; subclasses are frozen dataclasses and final."""
+    """A recurrent unit; subclasses are frozen dataclasses and final.
+
+    Where it has more state than h, all of it is one vector of `state_size` numbers, so that J_t is square and complete.
+    The methods call it h, and its size N, as for the cell of the notes.
+    """
 
     name: ClassVar[str]
-    recurrent_parameters: ClassVar[tuple[str, ...]]
 
     # declared as fields by each cell
     input_size: int
@@ -38,29 +59,34 @@ class Cell(ABC):
 
     # ------------------------------------------------------------------ the recurrence: one set per cell
 
+    @property
+    @abstractmethod
+    def recurrent_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that gradients through time belong to, W first; a constant in most cells."""
+
     @abstractmethod
     def project(self, params: Params, x: Array) -> Array:
-        """All of a_t that does not wait for h_{t-1}, for every t at once.  (T,B,I) -> (T,B,N)"""
+        """All of a_t that does not wait for h_{t-1}, for every t at once.  (T,B,I) -> (T,B,any)"""
 
     @abstractmethod
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
-        """h_t from the projection of x_t and h_{t-1}.  (B,N), (B,N) -> (B,N)"""
+        """h_t from the projection of x_t and h_{t-1}.  (B,any), (B,N) -> (B,N)"""
 
     @abstractmethod
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
-        """Everything `pull` needs to know of the trajectory, for every t at once.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        """All that the derivatives of a step need of the trajectory, for every t.  (T,B,I), (T+1,B,N) -> (T,B,any)"""
 
     @abstractmethod
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,N), (...,N) -> (...,N), (...,N)"""
+        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)"""
 
     @abstractmethod
-    def gradient(self, x: Array, h_prev: Array, da: Array) -> Params:
-        """Immediate derivatives of a_t contracted with da_t, summed over all leading axes in one product each."""
+    def gradient(self, local: Local, da: Array) -> Params:
+        """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
 
     @abstractmethod
     def jacobian(self, params: Params, slope_t: Array) -> Array:
-        """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,N) -> (...,N,N)"""
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
@@ -72,23 +98,59 @@ class Cell(ABC):
 
     @property
     @abstractmethod
-    def largest_slope(self) -> float:
-        """gamma: the largest factor by which a step can stretch beyond W, ||J_t|| <= gamma ||W||."""
+    def largest_slope(self) -> float | None:
+        """gamma, where every step has ||J_t|| <= gamma ||W||; None where no such bound is known."""
+
+    @abstractmethod
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """The (N, N) matrices that act on h_{t-1}, by name; the first is the one that the tables describe as W."""
+
+    @property
+    @abstractmethod
+    def state_size(self) -> int:
+        """N of the whole state; `hidden_size` where h is all of it."""
+
+    @property
+    @abstractmethod
+    def local_size(self) -> int:
+        """A, how many pre-activations (gates included) a step has."""
+
+    @property
+    @abstractmethod
+    def visible(self) -> slice:
+        """The part of the state that the readout sees, `hidden_size` numbers."""
+
+    # ------------------------------------------------------------------ constraints: what training moves
+
+    def free(self, params: Params) -> Params:
+        """Numbers that may take any value, and the parameters in terms of them; for most cells the parameters."""
+        return params
+
+    def constrain(self, free: Params) -> Params:
+        """The parameters from the free numbers: the inverse of `free`."""
+        return free
+
+    def pull_constraint(self, free: Params, gradient: Params) -> Params:
+        """dL/dfree from dL/dparams, once a gradient; a free number that it leaves out is to stay as it is."""
+        return gradient
 
     # ------------------------------------------------------------------ the readout: notes eq. 1, for every cell
 
     def read(self, params: Params, h_t: Array) -> Array:
         """Notes eq. 1: y_hat_t = f_y(U h_t + b_y).  (...,N) -> (...,O)"""
+        h_t = h_t[..., self.visible]
         return activations.by_name(self.output_activation).function(h_t @ params["U"].T + params["b_y"])
 
     def pull_read(self, params: Params, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
         """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.  (...,O) -> (...,O), (...,N)"""
         da_y = activations.by_name(self.output_activation).slope(y_hat) * dy_hat
-        return da_y, da_y @ params["U"]
+        dh_t = np.zeros((*da_y.shape[:-1], self.state_size), da_y.dtype)
+        dh_t[..., self.visible] = da_y @ params["U"]
+        return da_y, dh_t
 
     def read_gradient(self, h_t: Array, da_y: Array) -> Params:
         """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""
-        return {"U": rows(da_y).T @ rows(h_t), "b_y": rows(da_y).sum(axis=0)}
+        return {"U": rows(da_y).T @ rows(h_t[..., self.visible]), "b_y": rows(da_y).sum(axis=0)}
 
     # ------------------------------------------------------------------ weights
 
@@ -129,6 +191,24 @@ class Cell(ABC):
             "b_y": gaussian(biases, (self.output_size,), scales.b),
         }
         return {name: values.astype(dtype) for name, values in params.items()}
+
+
+BLOCK_STEPS = 64
+"""Steps that go into one matrix product before the loop over time: always as many, filled up with zeros at the end.
+
+A row of a product can differ in its last bits with the number of rows beside it. With blocks of one size it does not,
+so that a sequence has the bytes of the first steps of a longer one, and both may come from one forward pass.
+"""
+
+
+def in_blocks(x: Array, weights: Array) -> Array:
+    """x_t . weights^T for every t, the same bytes whatever follows.  (T,B,I), (N,I) -> (T,B,N)"""
+    T, B, I = x.shape
+    blocks = -(-T // BLOCK_STEPS)
+    padded = np.zeros((blocks * BLOCK_STEPS, B, I), x.dtype)
+    padded[:T] = x
+    product = padded.reshape(blocks, BLOCK_STEPS * B, I) @ weights.T
+    return product.reshape(-1, B, len(weights))[:T]
 
 
 def rows(array: Array) -> Array:

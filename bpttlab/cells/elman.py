@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bpttlab import activations
-from bpttlab.cells.base import Cell, Params, rows
+from bpttlab.cells.base import Cell, Local, Params, in_blocks, rows
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.errors import ConfigurationError
 from bpttlab.initializers import Initializer
@@ -27,7 +27,7 @@ class Elman(Cell):
 
     Attributes:
         input_size, hidden_size, output_size: I, N and O.
-        activation: f_h, one of tanh, relu, logistic, identity.
+        activation: f_h, one of tanh, relu, logistic, softplus, identity.
         output_activation: f_y, one of the same.
     """
 
@@ -49,7 +49,7 @@ class Elman(Cell):
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
-        return (rows(x) @ params["V"].T).reshape(*x.shape[:-1], -1) + params["b_h"]
+        return in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""
@@ -64,9 +64,10 @@ class Elman(Cell):
         da_t = slope_t * dh_t
         return da_t, (rows(da_t) @ params["W"]).reshape(da_t.shape)
 
-    def gradient(self, x: Array, h_prev: Array, da: Array) -> Params:
+    def gradient(self, local: Local, da: Array) -> Params:
         """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
-        return {"V": rows(da).T @ rows(x), "W": rows(da).T @ rows(h_prev), "b_h": rows(da).sum(axis=0)}
+        da, x, h_prev = rows(da), rows(local.x), rows(local.h_prev)
+        return {"V": da.T @ x, "W": da.T @ h_prev, "b_h": da.sum(axis=0)}
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
@@ -86,5 +87,20 @@ class Elman(Cell):
         return {"V": (N, I), "W": (N, N), "b_h": (N,)}
 
     @property
-    def largest_slope(self) -> float:
+    def largest_slope(self) -> float | None:
         return activations.by_name(self.activation).largest_slope
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        return {"W": params["W"]}
+
+    @property
+    def state_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def local_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def visible(self) -> slice:
+        return slice(None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from bpttlab.discovery import find
 from bpttlab.tasks.adding import Adding
 from bpttlab.tasks.base import Batch, Task
+from bpttlab.tasks.copy import Copy
 from bpttlab.tasks.digits import Digits
+from bpttlab.tasks.file import File
 from bpttlab.tasks.noise import Noise
+from bpttlab.tasks.temporal_order import TemporalOrder
 
-__all__ = ["Adding", "Batch", "Digits", "Noise", "Task", "by_name"]
+__all__ = ["Adding", "Batch", "Copy", "Digits", "File", "Noise", "Task", "TemporalOrder", "by_name"]
 
 
 def by_name(name: str) -> type[Task]:

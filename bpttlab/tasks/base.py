@@ -8,7 +8,7 @@ A new task is one file in this folder with one class; it is found by its `name`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -26,14 +26,18 @@ class Batch:
 
     Attributes:
         x: inputs (T, B, I), float64.
-        target: (T, B, O) float64 for a squared error, (T, B) classes, int64, for a cross-entropy. Where the mask is 0
-            it means nothing.
+        target: (T, B, O) float64 for a squared error, the same in [0, 1] for a sigmoid cross-entropy, (T, B) classes,
+            int64, for a softmax cross-entropy. Where the mask is 0 it means nothing.
         mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
     """
 
     x: Array
     target: Array
     mask: Array
+
+    def prefix(self, length: int) -> Batch:
+        """The first steps alone; of a task that is `prefix_stable`, the batch of that length."""
+        return Batch(self.x[:length], self.target[:length], self.mask[:length])
 
 
 @dataclass(frozen=True)
@@ -50,11 +54,22 @@ class Task(ABC):
     """
 
     name: ClassVar[str]
-    loss_name: ClassVar[str]
-    prefix_stable: ClassVar[bool]
-    largest_batch_size: ClassVar[int | None] = None
 
     sequence_length: int
+
+    # the next three are the same for all objects of most classes, and class attributes there
+
+    @property
+    @abstractmethod
+    def loss_name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def prefix_stable(self) -> bool: ...
+
+    @property
+    def largest_batch_size(self) -> int | None:
+        return None
 
     @property
     @abstractmethod
@@ -93,6 +108,13 @@ class Task(ABC):
                 f"and a batch holds none twice: must be at most {self.largest_batch_size}"
             )
 
+    def identity_fields(self) -> dict[str, Any]:
+        """What decides its batches beside the length: the task's part of a stored configuration, and of its hash.
+
+        Its fields as a rule; of a file the content, whatever its name is.
+        """
+        return {name: value for name, value in asdict(self).items() if name != "sequence_length"}
+
     def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
         """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
         return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction)
@@ -103,6 +125,11 @@ def whole(field: str, value: object, least: int, because: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         raise ConfigurationError(f"{field}={value!r}: must be a whole number >= {least}{because}")
     return int(value)
+
+
+def one_hot(symbols: Array, size: int) -> Array:
+    """1 at the index of each symbol, 0 elsewhere, float64.  (...) -> (..., size)"""
+    return np.eye(size)[symbols]
 
 
 def every_step(length: int) -> Array:

@@ -22,7 +22,7 @@ class Noise(Task):
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = True
 
-    input_size: int = 1
+    input_size: int = 4
     output_size: int = 1
 
     def __post_init__(self) -> None:

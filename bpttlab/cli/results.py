@@ -1,0 +1,62 @@
+"""`bpttlab tables` and `bpttlab figures`: what is made of a stored study."""
+
+from __future__ import annotations
+
+import shutil
+
+from bpttlab.cli.words import STUDY, key_values, opened
+
+TABLES_HELP = """\
+bpttlab tables study=NAME [results=FOLDER]
+
+Summarises a study over its networks: growth rates and regimes, horizons, the critical spectral radius, what truncation
+costs. Prints the summaries and writes them to results/NAME/tables as .csv (every digit), .md and .tex.
+
+  bpttlab tables study=first
+  bpttlab tables study=first results=/data/results
+"""
+
+FIGURES_HELP = """\
+bpttlab figures study=NAME [format=png|svg|pdf] [size=page|column] [results=FOLDER]
+
+Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes.
+
+  bpttlab figures study=first
+  bpttlab figures study=first format=pdf size=column      for one column of a paper
+"""
+
+FIGURES = {**STUDY, "format": "png", "size": "page"}
+SHOWN_ROWS = 60
+
+
+def tables_command(arguments: list[str]) -> int:
+    """Prints and writes the summaries of a study."""
+    chosen = key_values(arguments, STUDY)
+    from bpttlab import tables
+
+    study = opened(chosen)
+    width = shutil.get_terminal_size((120, 24)).columns
+    for name, frame in tables.summaries(study).items():
+        written = tables.write(frame, study.path / "tables" / name)
+        endings = ",".join(path.suffix.removeprefix(".") for path in written)
+        shown = tables.most_asked(name, frame)
+        rest = "" if len(shown) == len(frame) else f": {len(shown)} of {len(frame)} rows, all of them in the files"
+        print(f"{name.replace('_', ' ')}  ({study.path / 'tables' / name}.{{{endings}}}){rest}\n")
+        print(tables.printed(shown, width=width, rows=SHOWN_ROWS))
+    return 0
+
+
+def figures_command(arguments: list[str]) -> int:
+    """Draws a study."""
+    chosen = key_values(arguments, FIGURES)
+    from bpttlab import figures
+    from bpttlab.figures import style
+
+    style.check_size(chosen["size"])
+    study = opened(chosen)
+    drawing = figures.draw(study, chosen["size"])  # type: ignore[arg-type]  # checked two lines above
+    for name, figure in drawing.items():
+        print(figures.save(figure, study.path / "figures" / name, chosen["format"]))
+    for name, why in drawing.skipped.items():
+        print(f"not drawn: {name}: {why}")
+    return 0

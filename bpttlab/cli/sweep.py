@@ -1,0 +1,174 @@
+"""`bpttlab sweep`: what is on the line goes to Hydra, and comes back as runs."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NoReturn
+
+from bpttlab import places
+from bpttlab.errors import ConfigurationError, nearest
+
+HELP = """\
+bpttlab sweep study=NAME [KEY=VALUE ...] [--dry-run] [--cfg job] [--config-dir FOLDER]
+
+Measures every combination of the values given, on all processors, and stores it in results/NAME. The same line again
+does only what is missing: an interrupted sweep is finished by repeating it, and one is extended by adding values.
+
+  bpttlab sweep study=first spectral_radius=0.5,1.0,1.5
+      three runs: a list with commas is swept, all else has its default
+
+  bpttlab sweep study=first spectral_radius=0.5,1.0,1.5 truncation=full,5,20 'seed=range(0,8)'
+      72 runs; quote what the shell would take for its own
+
+  bpttlab sweep study=first task=noise,adding cell.hidden_size=64 sequence_length=200
+      a group (cell, task, scheme, initializer, measure) is chosen by name, a field of it set with a dot
+
+  bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
+      a ready-made sweep, with fewer networks
+
+  bpttlab sweep study=first spectral_radius=0.5,1.0 --dry-run     says what would be done
+  bpttlab sweep task=adding --cfg job                             prints every value of a run
+  bpttlab sweep study=first ... retry=failed                      tries again what failed
+  bpttlab sweep study=first ... results=/data/results workers=4   where, and with how many processes
+  bpttlab sweep study=first ... --config-dir mine                 with files of your own: mine/experiment/short.yaml
+
+Values: seed spectral_radius sequence_length truncation batch_size dtype reduction engine, and scales.V .b .U .x.
+{groups}
+bpttlab status study=first tells, while it runs or afterwards, what is done, failed or missing.
+
+Exit code: 0, or 1 if a run failed, 2 if something in the line is wrong (then nothing was computed), 130 after Ctrl-C.
+"""
+
+FLAGS = ("--dry-run", "--cfg", "--config-dir", "--package", "--resolve", "--help")
+
+
+def help_text() -> str:
+    """The help, with the groups and the names that there are in conf/."""
+    folders = sorted(path for path in places.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+    named = [f"{folder.name} ({', '.join(sorted(file.stem for file in folder.glob('*.yaml')))})" for folder in folders]
+    groups = textwrap.fill("Groups: " + "  ".join(named), 118, subsequent_indent="        ", break_on_hyphens=False)
+    return HELP.format(groups=groups)
+
+
+def command(arguments: list[str]) -> int:
+    """Hands the override lines to Hydra, whose sweeper and launcher (`hydra_plugins`) hand back plain dictionaries."""
+    from bpttlab import overrides
+
+    flags = parsed(arguments)
+    if flags.cfg:
+        return show_configuration(flags)
+    codes: list[int] = []  # hydra.main returns nothing and knows one exit code: the sweep's own is left here
+
+    def measure(runs: Sequence[Mapping[str, Any]]) -> None:
+        codes.append(run(runs, flags.dry_run, line_of(arguments)))
+
+    overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
+    return codes[0]
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose complaints are like all others."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message} (bpttlab sweep --help)")
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    """The options, and the other words as `overrides`."""
+    parser = OneLineParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("overrides", nargs="*")
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"))
+    parser.add_argument("--package", "-p")
+    parser.add_argument("--resolve", action="store_true")
+    parser.add_argument("--config-dir", "-cd")
+    parser.add_argument("--multirun", "-m", action="store_true")  # always so; accepted from those who know Hydra
+    flags, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        known = [option for action in parser._actions for option in action.option_strings]
+        raise ConfigurationError(f"there is no option {unknown[0]}: {', '.join(known)}.{nearest(unknown[0], known)}")
+    check_config_dir(flags.config_dir)
+    check_words(flags.overrides)
+    return flags
+
+
+def check_config_dir(folder: str | None) -> None:
+    """What Hydra would tell in many lines, or not at all."""
+    if folder is None:
+        return
+    if not os.path.isdir(folder):
+        raise ConfigurationError(f"--config-dir {folder}: there is no such folder")
+    if not os.access(folder, os.R_OK | os.X_OK):
+        raise ConfigurationError(f"--config-dir {folder}: the folder cannot be read")
+
+
+def check_words(words: Iterable[str]) -> None:
+    """What a shell makes of forgotten quotes, and a study that is named twice."""
+    studies = []
+    for word in words:
+        if "=" not in word and not word.startswith("~"):
+            raise ConfigurationError(
+                f"{word!r} is not KEY=VALUE: a value has no spaces around = or in its list (spectral_radius=0.5,1.0), "
+                "or the whole word is in quotes"
+            )
+        if word.startswith("study="):
+            studies.append(word)
+    if len(set(studies)) > 1:
+        raise ConfigurationError(f"{' '.join(studies)}: one of them can hold")
+
+
+def hydra_flags(flags: argparse.Namespace) -> list[str]:
+    """The options that Hydra knows, as it wants them."""
+    chosen = {"--cfg": flags.cfg, "--package": flags.package, "--config-dir": flags.config_dir}
+    pairs = [[option, value] for option, value in chosen.items() if value is not None]
+    return [word for pair in pairs for word in pair] + ["--resolve"] * flags.resolve
+
+
+def show_configuration(flags: argparse.Namespace) -> int:
+    """The configuration of one run; of what is swept, with the first value."""
+    from bpttlab import overrides
+
+    composer = overrides.composer(flags.config_dir, flags.overrides)
+    axes = composer.axes(line for line in flags.overrides if not overrides.is_of_hydra(line))
+    swept = [axis.parsed.input_line for axis in axes if axis.is_swept]
+    if swept:
+        print(f"# swept, shown with the first value: {' '.join(map(str, swept))}")
+    own = [line for line in flags.overrides if overrides.is_of_hydra(line)]
+    lines = own + [axis.lines[0] for axis in axes]
+    overrides.through_hydra(hydra_flags(flags), lines, lambda runs: None, flags.config_dir)
+    return 0
+
+
+def line_of(arguments: Iterable[str]) -> str:
+    """The command as a person would type it again."""
+    return shlex.join(["bpttlab", "sweep", *arguments])
+
+
+def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
+    """Plans, computes and tells; the exit code."""
+    from bpttlab.planning import plan, separate
+    from bpttlab.sweeping import carry_out
+
+    options, configurations = separate(runs)
+    planned = plan(configurations, options)
+    if planned.to_do and not dry_run:
+        options.store.writable()
+    print(f"study {options.study}:", "\n  ".join(planned.lines()), flush=True)
+    if dry_run:
+        from bpttlab import forecast
+
+        print("".join(f"  {estimate}\n" for estimate in forecast.lines(planned, options)), end="")
+        return 0
+    summary = carry_out(planned, options, line=line)
+    print("\n".join(summary.lines()))
+    where = [f"study={options.study}", *([f"results={options.results}"] if options.results != "results" else [])]
+    if summary.tally.interrupted is not None:
+        print(f"go on with: {line}")
+    else:
+        commands = [shlex.join(["bpttlab", command, *where]) for command in ("tables", "figures")]
+        print("next:", "\n      ".join(commands))
+    return summary.exit_code

@@ -1,0 +1,161 @@
+"""What a worker is given at once, what it does with it, and what it sends back.
+
+A parcel is as many bundles as take a worker a quarter of a second. Whatever a run does, its parcel comes back with a
+row for each of its runs, or its worker dies and the parcel is tried again in smaller parts.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bpttlab import identity
+from bpttlab.configuration import Configuration
+from bpttlab.errors import LabError
+from bpttlab.planning import Bundle
+from bpttlab.store import Records
+from bpttlab.workers import Limits
+
+Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
+Computed = tuple[list[Records], float]
+
+PARCEL_SECONDS = 0.25
+LARGEST_PARCEL = 256
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What a worker is given at once.
+
+    Attributes:
+        deaths: how many workers have died with these runs.
+    """
+
+    bundles: tuple[Bundle, ...]
+    deaths: int = 0
+
+    @property
+    def runs(self) -> list[Configuration]:
+        return [configuration for bundle in self.bundles for configuration in bundle]
+
+    def seconds(self, limit: float | None) -> float | None:
+        """What it may take if a run may take `limit`.
+
+        A bundle may take as long as its runs alone. Several bundles are in a parcel only if that takes a moment, so
+        they have no more than the largest of them and that moment: who is late is found the sooner, and nobody has
+        failed before being late alone.
+        """
+        if limit is None:
+            return None
+        return limit * max(map(len, self.bundles)) + (4 * PARCEL_SECONDS if len(self.bundles) > 1 else 0.0)
+
+    def smaller(self, late: bool = False) -> list[Parcel]:
+        """After a death: the bundles one by one, then the runs one by one.
+
+        Nothing if a run alone has died twice, or was late.
+        """
+        if len(self.bundles) > 1:
+            return [Parcel((bundle,), self.deaths + 1) for bundle in self.bundles]
+        if len(self.runs) > 1 or (self.deaths == 0 and not late):
+            return [Parcel(((configuration,),), self.deaths + 1) for configuration in self.runs]
+        return []
+
+
+class Queue:
+    """The parcels to come, cut to a size that keeps every worker busy and the overhead small."""
+
+    def __init__(self, waiting: Iterable[Bundle], workers: int) -> None:
+        self.waiting = deque(waiting)
+        self.again: deque[Parcel] = deque()
+        self.workers = max(1, workers)
+        self.seconds_of_a_bundle: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting or self.again)
+
+    def take(self) -> Parcel:
+        """What has to be done again comes first."""
+        if self.again:
+            return self.again.popleft()
+        return Parcel(tuple(self.waiting.popleft() for _ in range(self.size())))
+
+    def size(self) -> int:
+        """How many bundles take PARCEL_SECONDS, but never so many that another worker would have none left."""
+        if self.seconds_of_a_bundle is None:
+            return 1
+        affordable = int(PARCEL_SECONDS / max(self.seconds_of_a_bundle, 1e-6))
+        return max(1, min(affordable, LARGEST_PARCEL, len(self.waiting) // (2 * self.workers)))
+
+    def learn(self, parcel: Parcel, seconds: float) -> None:
+        """How long a parcel took."""
+        latest = seconds / len(parcel.bundles)
+        before = latest if self.seconds_of_a_bundle is None else self.seconds_of_a_bundle
+        self.seconds_of_a_bundle = (before + latest) / 2
+
+
+def compute(measure: Measure | None, limits: Limits, parcel: Parcel) -> Computed:
+    """What a worker does with a parcel: records of every run, and how long it took."""
+    begun = time.perf_counter()
+    if measure is None:
+        from bpttlab.experiment import measure_bundle
+
+        measure = measure_bundle
+    records = [record for bundle in parcel.bundles for record in computed(measure, bundle)]
+    rows: list[Records] = [
+        Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records
+    ]
+    return rows, time.perf_counter() - begun
+
+
+def computed(measure: Measure, bundle: Bundle) -> Sequence[Records]:
+    """One bundle's records; where one of its runs fails, each is computed alone, so that it fails alone."""
+    try:
+        records = measure(bundle)
+        if [record.run["run_id"] for record in records] != [configuration.run_id for configuration in bundle]:
+            raise LabError("the measurement did not give one record for each run, in their order")
+    except (Exception, SystemExit) as error:  # whatever a run does, the others go on
+        records = [failed(configuration, reason(error)) for configuration in bundle]
+    if len(bundle) > 1 and any(record.run["status"] == "failed" for record in records):
+        return [record for configuration in bundle for record in computed(measure, (configuration,))]
+    return records
+
+
+def told_of_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
+    """A row of `runs`; where the run failed because it was refused memory, its reason names the limit."""
+    if run["status"] != "failed" or limits.memory is None:
+        return run
+    kind, _, what = str(run["error"]).partition(": ")  # the exception's name comes first
+    if not kind.endswith("MemoryError"):
+        return run
+    return {**run, "error": f"would take more than memory_limit={limits.memory:g} (GiB): {what or kind}"}
+
+
+def reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run's records as they travel from a worker: dictionaries and arrays, which are read without any import."""
+
+    run: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def failed(configuration: Configuration, why: str) -> Rows:
+    """The row of a run that left none itself. Nothing is computed for it: that may be what ended the worker."""
+    return Rows(
+        {
+            "run_id": configuration.run_id,
+            "network_id": configuration.network_id,
+            "status": "failed",
+            "error": why,
+            "configuration": identity.canonical(configuration.plain),
+        }
+    )

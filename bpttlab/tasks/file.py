@@ -1,0 +1,134 @@
+"""Sequences of a person's own, from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from scipy.special import entr
+
+from bpttlab import losses
+from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.tasks.base import Array, Batch, Task, every_step, last_step, whole
+from bpttlab.tasks.sequences import DIGITS, Sequences, absolute, read
+
+LossName = Literal["squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"]
+LossAt = Literal["every", "last", "mask"]
+
+
+@dataclass(frozen=True)
+class File(Task):
+    """Sequences from a `.npz`, `.csv` or `.parquet` file, whose layout is told in `tasks/sequences.py`.
+
+    A batch is a random choice of the file's sequences, none twice, of which it has the first T steps. Whatever is wrong
+    with the file is refused when the task is built, before anything is computed.
+
+    The run's identity holds the content of the file (`content`), not its name: the same bytes elsewhere are the same
+    run, other bytes under the same name are another. A file that changes while a sweep is going on is refused.
+
+    Baseline: at every step the best guess for all sequences of the file at once, their mean (squared error), the
+    frequencies of the classes, or the mean of each output (cross-entropies). Prefix stable, since the choice does not
+    depend on T, unless the loss is at the last step, which moves with it.
+
+    Attributes:
+        path: of the file, from the current folder; ~ is the home folder.
+        loss_name: what is asked at a step. squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy
+            (numbers from 0 to 1).
+        loss_at: where it is asked: at every step, the last one, or those of the file's mask; None: mask if the file has
+            one, else every.
+        content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, in full or so far, a file with
+            other bytes is refused.
+    """
+
+    name: ClassVar[str] = "file"
+
+    path: str = field(default="", compare=False)
+    loss_name: LossName = "squared_error"
+    loss_at: LossAt | None = None
+    content: str | None = None
+
+    def __post_init__(self) -> None:
+        length = whole("sequence_length", self.sequence_length, least=1)
+        one_of("task.loss_name", self.loss_name, get_args(LossName))
+        one_of("task.loss_at", self.loss_at, (None, *get_args(LossAt)))
+        if not self.path:
+            raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
+        found = read(self.path, self.loss_name)
+        if self.content is not None and self.content[:DIGITS] != found.content:
+            raise ConfigurationError(f"task.content={self.content!r}: {self.path} has other bytes, {found.content}")
+        if length > found.steps:
+            raise ConfigurationError(f"sequence_length={length}: must be at most {found.steps}, as long as {self.path}")
+        if self.loss_at is None:
+            object.__setattr__(self, "loss_at", "every" if found.mask is None else "mask")
+        if not self.mask(found).any():
+            raise ConfigurationError(f"sequence_length={length}: the mask of {self.path} is 0 at all of these steps")
+        object.__setattr__(self, "content", found.content)
+        object.__setattr__(self, "path", absolute(self.path))
+
+    @property
+    def sequences(self) -> Sequences:
+        """What the file holds.
+
+        Raises:
+            LabError: it is not what it was when the task was built.
+        """
+        found = read(self.path, self.loss_name)
+        if found.content != self.content:
+            raise LabError(f"{self.path} has changed since the run was configured: start the sweep again")
+        return found
+
+    @property
+    def prefix_stable(self) -> bool:
+        return self.loss_at != "last"
+
+    @property
+    def largest_batch_size(self) -> int | None:
+        return len(self.sequences.x)
+
+    @property
+    def input_size(self) -> int:
+        return int(self.sequences.x.shape[-1])
+
+    @property
+    def output_size(self) -> int:
+        return self.sequences.output_size
+
+    @property
+    def baseline_loss(self) -> float:
+        found = self.sequences
+        target = found.target[:, : self.sequence_length]
+        if self.loss_name == "squared_error":
+            costs = target.var(axis=0)
+        elif self.loss_name == "sigmoid_cross_entropy":
+            costs = entr(target.mean(axis=0)) + entr(1.0 - target.mean(axis=0))
+        else:
+            counts = [np.bincount(classes, minlength=found.output_size) for classes in target.T]
+            costs = entr(np.array(counts) / len(target))
+        return float(losses.step_weights(self.mask(found), "mean") @ costs.sum(axis=-1))
+
+    def identity_fields(self) -> dict[str, Any]:
+        return {name: value for name, value in super().identity_fields().items() if name != "path"}
+
+    def mask(self, found: Sequences) -> Array:
+        """Where the loss counts."""
+        if self.loss_at == "every":
+            return every_step(self.sequence_length)
+        if self.loss_at == "last":
+            return last_step(self.sequence_length)
+        if found.mask is None:
+            raise ConfigurationError(f"task.loss_at=mask: {self.path} has no mask; must be every or last")
+        return found.mask[: self.sequence_length].copy()
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        found = self.sequences
+        chosen = rng.permutation(len(found.x))[:batch_size]
+        x, target = (values[chosen, : self.sequence_length].swapaxes(0, 1) for values in (found.x, found.target))
+        return Batch(np.ascontiguousarray(x), np.ascontiguousarray(target), self.mask(found))
+
+
+def one_of(field: str, value: object, choices: tuple[str | None, ...]) -> None:
+    """Refuses a value that is none of the choices."""
+    if value not in choices:
+        named = [choice for choice in choices if choice]
+        raise ConfigurationError(f"{field}={value!r}: must be {' or '.join(named)}.{nearest(value, named)}")

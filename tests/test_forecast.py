@@ -1,0 +1,72 @@
+"""What a dry run says a sweep will take, held against what it takes."""
+
+import time
+from pathlib import Path
+
+import pytest
+from sweeps import parsed, points
+
+from bpttlab import forecast
+from bpttlab.planning import Options, bundles, plan
+from bpttlab.store import load
+from bpttlab.sweeping import sweep
+
+SEEDS = {"sequence_length": 120, "batch_size": 8, "cell": {"name": "elman", "hidden_size": 32}}
+MANY_ROWS = {"measure": {"jacobians": "triangle", "sequences": 1}, "sequence_length": 60}
+
+
+@pytest.mark.parametrize("values", [SEEDS, MANY_ROWS])
+def test_time_and_bytes_are_right_within_a_factor_of_three_and_rows_are_not_exceeded(tmp_path, values):
+    configurations = points(range(12), ["full", 5, 20], **values)
+    to_do = plan(configurations, Options("x", str(tmp_path))).to_do
+    divided, rows = bundles(to_do), forecast.rows_of(to_do)
+    seconds = forecast.seconds_of(divided, 0)
+    size = forecast.bytes_of(rows, min(seconds, len(divided)))
+    summary = sweep(configurations, "x", tmp_path, workers=0, progress=False)
+    assert seconds / 3 < summary.tally.seconds < 3 * seconds
+    stored = sum(path.stat().st_size for path in Path(tmp_path).rglob("*.parquet"))
+    assert size / 3 < stored < 3 * size
+    study = load("x", tmp_path)
+    for table in study.tables:
+        assert 0.8 * rows[table] <= len(study.table(table)) <= rows[table]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"cell": {"name": "elman", "hidden_size": 2000}, "sequence_length": 5000},
+        {"task": {"name": "digits", "by": "pixel"}, "sequence_length": 70},
+        {"task": {"name": "adding"}, "sequence_length": 2},
+        {"sequence_length": 100_000, "measure": {"lag_terms": "none"}, "batch_size": 64},
+    ],
+)
+def test_a_forecast_takes_a_moment_whatever_it_is_of(tmp_path, values):
+    planned = plan(points(range(3), ["full", 5], **values), Options("x", str(tmp_path)))
+    begun = time.process_time()
+    rows, about = forecast.lines(planned, Options("x", str(tmp_path), workers=2))
+    assert time.process_time() - begun < 6.0  # two seconds, where nothing else is going on
+    assert rows.startswith("rows, at most: 6 of runs")
+    assert about.startswith("about ") and " by 2 workers, about " in about
+
+
+def test_nothing_to_do_takes_nothing(tmp_path):
+    configurations, options = points([0]), Options("x", str(tmp_path), workers=0)
+    _, about = forecast.lines(plan(configurations, options), options)
+    assert "by this process" in about
+    sweep(configurations, "x", tmp_path, workers=0, progress=False)
+    assert forecast.lines(plan(configurations, options), options) == []
+
+
+def test_numbers_are_rounded_to_what_they_are_worth():
+    said = [forecast.rough_seconds(seconds) for seconds in (0.2, 4.4, 47, 200, 5200, 40_000)]
+    assert said == ["1 s", "4 s", "50 s", "3 min", "90 min", "11 h"]
+    assert [forecast.rough_bytes(size) for size in (25_400, 1.26e6, 3e9)] == ["30 kB", "1.3 MB", "3 GB"]
+
+
+def test_bundles_of_several_lengths_are_divided_where_workers_would_have_none():
+    many = parsed([0], ["full", 2]) + parsed([0], ["full", 2], sequence_length=9) + parsed([0], sequence_length=5)
+    if len(bundles(many)) > 1:
+        pytest.skip("lengths do not share a bundle")
+    divided = bundles(many, workers=2)
+    assert [sorted({run.values.sequence_length for run in bundle}) for bundle in divided] == [[9], [6], [5]]
+    assert sorted(run.run_id for bundle in divided for run in bundle) == sorted(run.run_id for run in many)
