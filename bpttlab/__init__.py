@@ -31,7 +31,13 @@ if TYPE_CHECKING:
     from bpttlab.bptt import backward_scaled as backward_scaled
     from bpttlab.bptt import forward as forward
     from bpttlab.bptt import literal_sum as literal_sum
+    from bpttlab.cells import GRU as GRU
+    from bpttlab.cells import LSTM as LSTM
+    from bpttlab.cells import Antisymmetric as Antisymmetric
     from bpttlab.cells import Elman as Elman
+    from bpttlab.cells import Leaky as Leaky
+    from bpttlab.cells import MinimalRNN as MinimalRNN
+    from bpttlab.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.cells import Scales as Scales
     from bpttlab.configuration import Configuration as Configuration
     from bpttlab.expansion import grid as grid
@@ -48,7 +54,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
-    "cells": ("Elman", "Scales"),
+    "cells": ("GRU", "LSTM", "Antisymmetric", "Elman", "Leaky", "MinimalRNN", "OrthogonalElman", "Scales"),
     "configuration": ("Configuration",),
     "expansion": ("grid",),
     "experiment": ("run",),

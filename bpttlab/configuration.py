@@ -60,8 +60,8 @@ class Measure:
         if not 0.0 <= self.fit_from < 1.0:
             raise ConfigurationError(f"measure.fit_from={self.fit_from}: must be a number from 0 to below 1")
 
-    def rows(self, length: int) -> dict[str, int]:
-        """Rows of each table that one run of this length has at most (three recurrent parameters)."""
+    def rows(self, length: int, parameters: int = 3) -> dict[str, int]:
+        """Rows of each table that one run of this length has at most, with so many recurrent parameters."""
         products = {
             "log": min(self.lags, length + 1),
             "all": length + 1,
@@ -70,7 +70,7 @@ class Measure:
         }
         last = length if self.max_lag is None else min(length, self.max_lag + 1)
         terms = {"log": min(self.lags, last), "all": last, "none": 0}[self.lag_terms]
-        return {"jacobians": products[self.jacobians] * self.sequences, "lag_terms": 3 * terms}
+        return {"jacobians": products[self.jacobians] * self.sequences, "lag_terms": parameters * terms}
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Configuration:
         initializer = initializers.from_fields(name, chosen, values.spectral_radius)
         initializer.check_size(cell.hidden_size)
         measure = typed(Measure, groups["measure"], "measure")
-        check_row_budget(measure, values.sequence_length)
+        check_row_budget(measure.rows(values.sequence_length, len(cell.recurrent_parameters)), measure, values)
         return cls(
             values,
             cell,
@@ -304,10 +304,10 @@ def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -
             raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
 
 
-def check_row_budget(measure: Measure, length: int) -> None:
-    for table, rows in measure.rows(length).items():
+def check_row_budget(budgeted: Mapping[str, int], measure: Measure, values: Values) -> None:
+    for table, rows in budgeted.items():
         if rows > measure.row_budget:
             raise ConfigurationError(
-                f"measure.row_budget={measure.row_budget}: a run of sequence_length={length} would have {rows} rows of "
+                f"measure.row_budget={measure.row_budget}: a run of sequence_length={values.sequence_length} would have {rows} rows of "
                 f"'{table}'; ask for fewer lags or sequences (measure.{table}=log), or raise the budget"
             )

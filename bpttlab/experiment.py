@@ -189,7 +189,8 @@ def measure_products_of(
         return {}, {}
     measured = measure_products(trace, loss, wanted.jacobians, wanted.sequences, wanted.lags, wanted.bound_lags)
     summary = product_summary(measured, wanted.fit_from)
-    summary["growth_residual"] = summary["growth_rate"] - describe_network(configuration)["asymptote_rate"]
+    asymptote = describe_network(configuration)["asymptote_rate"]
+    summary["growth_residual"] = None if asymptote is None else summary["growth_rate"] - asymptote
     return summary, {"jacobians": measured.columns}
 
 
@@ -239,7 +240,7 @@ def described_weights(
         "initializer_target": initializer.target,
         "initializer_asked": initializer.asked,
         "initializer_got": initializer.got(W),
-        "asymptote_rate": theory.asymptote_rate(measured["rho"]),
+        "asymptote_rate": None if gamma is None else theory.asymptote_rate(measured["rho"]),
         "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
     }
 

@@ -210,6 +210,15 @@ CONFIGURATION = (
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
     Column("cell_activation", "string", "", "f_h"),
     Column("cell_output_activation", "string", "", "f_y"),
+    Column("cell_alpha", "float64", "", "leaky: the part of the way that h goes in a step"),
+    Column(
+        "cell_reset", "string", "", "gru: the reset gate acts after (PyTorch) or before (Cho) the product with W"
+    ),
+    Column("cell_gate_scale", "float64", "", "gru, lstm: factor on the gates' recurrent blocks beside the candidate's"),
+    Column("cell_forget_bias", "float64", "", "lstm: added to the forget gate's bias"),
+    Column("cell_chrono", "int64", "step", "lstm: T_max of the chrono initialization; missing without it"),
+    Column("cell_epsilon", "float64", "", "antisymmetric: length of the Euler step"),
+    Column("cell_gamma", "float64", "", "antisymmetric: diffusion"),
     Column("task", "string", "", "name of the task"),
     Column("task_input_size", "int64", "", "inputs, I, where the task leaves the choice"),
     Column("task_output_size", "int64", "", "outputs, O, where the task leaves the choice"),

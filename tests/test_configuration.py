@@ -173,5 +173,18 @@ def test_rows_are_counted_as_they_come():
         assert counted["lag_terms"] == len(tables["lag_terms"]["lag"])
 
 
+@pytest.mark.parametrize("cell", ["leaky", "gru", "lstm", "minimal_rnn", "antisymmetric", "orthogonal"])
+def test_rows_are_counted_for_every_cell(cell):
+    from bpttlab.experiment import run
+
+    plain = {"cell": {"name": cell, "hidden_size": 4}, "sequence_length": 9, "measure": {"lag_terms": "all"}}
+    configuration = parse(plain)
+    records = run(configuration)
+    counted = configuration.measure.rows(9, len(configuration.cell.recurrent_parameters))
+    assert counted["lag_terms"] == len(records.tables["lag_terms"]["lag"])
+    assert counted["jacobians"] == len(records.tables["jacobians"]["lag"])
+    assert (records.run["asymptote_rate"] is None) == (configuration.cell.largest_slope is None)
+
+
 def test_numbers_of_numpy_are_taken_where_they_are_exact():
     assert parse({"spectral_radius": float(np.float64(0.5))}).plain["spectral_radius"] == 0.5

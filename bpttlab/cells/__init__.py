@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from bpttlab.cells.antisymmetric import Antisymmetric
 from bpttlab.cells.base import Cell
 from bpttlab.cells.elman import Elman
+from bpttlab.cells.gru import GRU
+from bpttlab.cells.leaky import Leaky
+from bpttlab.cells.lstm import LSTM
+from bpttlab.cells.minimal_rnn import MinimalRNN
+from bpttlab.cells.orthogonal import OrthogonalElman
 from bpttlab.cells.weights import Scales
 from bpttlab.discovery import find
 
-__all__ = ["Cell", "Elman", "Scales", "by_name"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Antisymmetric",
+    "Cell",
+    "Elman",
+    "Leaky",
+    "MinimalRNN",
+    "OrthogonalElman",
+    "Scales",
+    "by_name",
+]
 
 
 def by_name(name: str) -> type[Cell]:
