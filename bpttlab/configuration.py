@@ -305,9 +305,10 @@ def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -
 
 
 def check_row_budget(budgeted: Mapping[str, int], measure: Measure, values: Values) -> None:
+    run = f"a run of sequence_length={values.sequence_length}"
     for table, rows in budgeted.items():
         if rows > measure.row_budget:
             raise ConfigurationError(
-                f"measure.row_budget={measure.row_budget}: a run of sequence_length={values.sequence_length} would have {rows} rows of "
+                f"measure.row_budget={measure.row_budget}: {run} would have {rows} rows of "
                 f"'{table}'; ask for fewer lags or sequences (measure.{table}=log), or raise the budget"
             )
