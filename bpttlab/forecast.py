@@ -22,7 +22,7 @@ from bpttlab.progress import count
 BUDGET = 1.0
 """Seconds of measuring, after which a kind of run is judged by the one before it."""
 PROBE_LENGTHS = (12, 24, 48, 96, 192, 784)
-PROBE_SIZE = 256
+PROBE_SIZE = 96
 GROWTH = 2.5
 """A larger network is measured at this size; what its runs cost grows with about this power of the size."""
 

@@ -1,4 +1,8 @@
-"""Test settings: hypothesis examples are drawn the same way every time, so that a red suite is red again."""
+"""Test settings: one BLAS thread, and the same examples of hypothesis every time: a red suite is red again."""
+
+from bpttlab import threads
+
+threads.pin()  # before anything imports NumPy
 
 from commandline import folder, studied  # noqa: F401
 from hypothesis import HealthCheck, settings

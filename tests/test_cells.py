@@ -1,6 +1,7 @@
 """Every cell of `networks_of_cells.CELLS` against the literal sum, the complex step, mpmath and itself."""
 
 import importlib.util
+import inspect
 import re
 import sys
 from dataclasses import fields
@@ -564,4 +565,5 @@ def test_the_page_names_every_cell():
 
 def test_cells_are_final():
     kinds = [cells.by_name(path.stem) for path in (ROOT / "conf" / "cell").glob("*.yaml")]
-    assert all(Cell in kind.__bases__ and not kind.__subclasses__() for kind in kinds)
+    assert all(issubclass(kind, Cell) and not kind.__subclasses__() for kind in kinds)
+    assert all(inspect.isabstract(base) for kind in kinds for base in kind.__bases__)

@@ -1,12 +1,12 @@
 """What a dry run says a sweep will take, held against what it takes."""
 
-import time
 from pathlib import Path
 
 import pytest
 from sweeps import parsed, points
 
-from bpttlab import forecast
+from bpttlab import experiment, forecast
+from bpttlab.experiment import measure_bundle
 from bpttlab.planning import Options, bundles, plan
 from bpttlab.store import load
 from bpttlab.sweeping import sweep
@@ -51,11 +51,19 @@ def test_time_is_right_within_a_factor_of_three_on_a_machine_that_does_nothing_e
         {"sequence_length": 100_000, "measure": {"lag_terms": "none"}, "batch_size": 64},
     ],
 )
-def test_a_forecast_takes_a_moment_whatever_it_is_of(tmp_path, values):
+def test_a_forecast_measures_small_networks_and_short_sequences_only(tmp_path, values, monkeypatch):
+    measured = []
+
+    def watched(bundle):
+        measured.extend(bundle)
+        return measure_bundle(bundle)
+
+    monkeypatch.setattr(experiment, "measure_bundle", watched)
     planned = plan(points(range(3), ["full", 5], **values), Options("x", str(tmp_path)))
-    begun = time.process_time()
     rows, about = forecast.lines(planned, Options("x", str(tmp_path), workers=2))
-    assert time.process_time() - begun < 6.0  # two seconds, where nothing else is going on
+    assert 0 < len(measured) < 40
+    assert max(map(forecast.size_of, measured)) <= forecast.PROBE_SIZE
+    assert max(map(forecast.length_of, measured)) <= max(forecast.PROBE_LENGTHS)
     assert rows.startswith("rows, at most: 6 of runs")
     assert about.startswith("about ") and " by 2 workers, about " in about
 

@@ -14,15 +14,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks
+from bpttlab.cells.base import Array, Local, Params, in_blocks
 from bpttlab.cells.gates import affine_gradient, check_fields, check_number, scaled_rows, sent_back, tanh_slope
-from bpttlab.cells.weights import Scales, gaussian
+from bpttlab.cells.one_matrix import OneMatrix
 from bpttlab.errors import ConfigurationError
-from bpttlab.initializers import Initializer
 
 
 @dataclass(frozen=True)
-class Antisymmetric(Cell):
+class Antisymmetric(OneMatrix):
     """AntisymmetricRNN without gate (Chang, Chen, Haber & Chi 2019, eq. 9).
 
     Attributes:
@@ -33,7 +32,6 @@ class Antisymmetric(Cell):
     """
 
     name: ClassVar[str] = "antisymmetric"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: int
@@ -81,19 +79,6 @@ class Antisymmetric(Cell):
         """J_t = I + diag(epsilon tanh'(a_t)) M.  (...,N) -> (...,N,N)"""
         return np.eye(self.hidden_size, dtype=slope_t.dtype) + scaled_rows(slope_t, self.effective(params))
 
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """V, W and b_h in float64; the initializer draws W, of which M has the antisymmetric part twice."""
-        inputs, recurrence, biases = rng.spawn(3)
-        return {
-            "V": gaussian(inputs, (self.hidden_size, self.input_size), scales.V),
-            "W": initializer.sample(recurrence, self.hidden_size),
-            "b_h": gaussian(biases, (self.hidden_size,), scales.b),
-        }
-
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        N, I = self.hidden_size, self.input_size
-        return {"V": (N, I), "W": (N, N), "b_h": (N,)}
-
     @property
     def largest_slope(self) -> float | None:
         return None
@@ -101,15 +86,3 @@ class Antisymmetric(Cell):
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """W as it was drawn, and M, which is what acts on h_{t-1}."""
         return {"W": params["W"], "M": self.effective(params)}
-
-    @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def local_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def visible(self) -> slice:
-        return slice(None)

@@ -13,16 +13,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bpttlab import activations
-from bpttlab.cells.base import Cell, Local, Params, in_blocks, rows
-from bpttlab.cells.weights import Scales, gaussian
-from bpttlab.errors import ConfigurationError
-from bpttlab.initializers import Initializer
+from bpttlab.cells.base import Local, Params, in_blocks, rows
+from bpttlab.cells.gates import check_fields
+from bpttlab.cells.one_matrix import OneMatrix
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
 @dataclass(frozen=True)
-class Elman(Cell):
+class Elman(OneMatrix):
     """The simple recurrent network (Elman 1990; notes eq. 1 and 2).
 
     Attributes:
@@ -32,7 +31,6 @@ class Elman(Cell):
     """
 
     name: ClassVar[str] = "elman"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: int
@@ -41,11 +39,7 @@ class Elman(Cell):
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        for field in ("input_size", "hidden_size", "output_size"):
-            if getattr(self, field) < 1:
-                raise ConfigurationError(f"{field}={getattr(self, field)}: must be a whole number >= 1")
-        for field in ("activation", "output_activation"):
-            activations.by_name(getattr(self, field))
+        check_fields(self)
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
@@ -73,34 +67,9 @@ class Elman(Cell):
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
         return slope_t[..., :, None] * params["W"]
 
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """V, W and b_h in float64."""
-        inputs, recurrence, biases = rng.spawn(3)
-        return {
-            "V": gaussian(inputs, (self.hidden_size, self.input_size), scales.V),
-            "W": initializer.sample(recurrence, self.hidden_size),
-            "b_h": gaussian(biases, (self.hidden_size,), scales.b),
-        }
-
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        N, I = self.hidden_size, self.input_size  # the notes' letters
-        return {"V": (N, I), "W": (N, N), "b_h": (N,)}
-
     @property
     def largest_slope(self) -> float | None:
         return activations.by_name(self.activation).largest_slope
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}
-
-    @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def local_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def visible(self) -> slice:
-        return slice(None)

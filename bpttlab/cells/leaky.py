@@ -15,15 +15,14 @@ from typing import ClassVar
 import numpy as np
 
 from bpttlab import activations
-from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks
+from bpttlab.cells.base import Array, Local, Params, in_blocks
 from bpttlab.cells.gates import affine_gradient, check_fields, scaled_rows, sent_back
-from bpttlab.cells.weights import Scales, gaussian
+from bpttlab.cells.one_matrix import OneMatrix
 from bpttlab.errors import ConfigurationError
-from bpttlab.initializers import Initializer
 
 
 @dataclass(frozen=True)
-class Leaky(Cell):
+class Leaky(OneMatrix):
     """Leaky integrator units (Jaeger et al. 2007, eq. 2 with leaking rate alpha).
 
     Attributes:
@@ -33,7 +32,6 @@ class Leaky(Cell):
     """
 
     name: ClassVar[str] = "leaky"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: int
@@ -79,19 +77,6 @@ class Leaky(Cell):
         """(1 - alpha) old + new; at alpha = 1 the new itself, with the signs of its zeros."""
         return new if self.alpha == 1.0 else (1.0 - self.alpha) * old + new
 
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """V, W and b_h in float64."""
-        inputs, recurrence, biases = rng.spawn(3)
-        return {
-            "V": gaussian(inputs, (self.hidden_size, self.input_size), scales.V),
-            "W": initializer.sample(recurrence, self.hidden_size),
-            "b_h": gaussian(biases, (self.hidden_size,), scales.b),
-        }
-
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        N, I = self.hidden_size, self.input_size
-        return {"V": (N, I), "W": (N, N), "b_h": (N,)}
-
     @property
     def largest_slope(self) -> float | None:
         """None below alpha = 1: there ||J_t|| <= 1 - alpha + alpha gamma ||W||, which is no multiple of ||W||."""
@@ -99,15 +84,3 @@ class Leaky(Cell):
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}
-
-    @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def local_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def visible(self) -> slice:
-        return slice(None)
