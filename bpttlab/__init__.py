@@ -34,16 +34,19 @@ if TYPE_CHECKING:
     from bpttlab.cells import GRU as GRU
     from bpttlab.cells import LSTM as LSTM
     from bpttlab.cells import Antisymmetric as Antisymmetric
+    from bpttlab.cells import Diagonal as Diagonal
     from bpttlab.cells import Elman as Elman
     from bpttlab.cells import Leaky as Leaky
     from bpttlab.cells import MinimalRNN as MinimalRNN
     from bpttlab.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.cells import Scales as Scales
+    from bpttlab.cells import Stacked as Stacked
     from bpttlab.configuration import Configuration as Configuration
     from bpttlab.expansion import grid as grid
     from bpttlab.experiment import run as run
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
+    from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
     from bpttlab.store import load as load
     from bpttlab.sweeping import sweep as sweep
     from bpttlab.truncation import Chunked as Chunked
@@ -54,13 +57,25 @@ if TYPE_CHECKING:
 
 HOMES = {
     "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
-    "cells": ("GRU", "LSTM", "Antisymmetric", "Elman", "Leaky", "MinimalRNN", "OrthogonalElman", "Scales"),
+    "cells": (
+        "GRU",
+        "LSTM",
+        "Antisymmetric",
+        "Diagonal",
+        "Elman",
+        "Leaky",
+        "MinimalRNN",
+        "OrthogonalElman",
+        "Scales",
+        "Stacked",
+    ),
     "configuration": ("Configuration",),
     "expansion": ("grid",),
     "experiment": ("run",),
     "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),
+    "spectra": ("lyapunov_spectrum",),
     "store": ("load",),
     "sweeping": ("sweep",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),

@@ -13,10 +13,11 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, get_type_hints
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bpttlab import cells, identity, initializers, tasks, truncation
-from bpttlab.cells import Cell, Scales
+from bpttlab.cells import Cell, Scales, Stacked
+from bpttlab.cells.stacked import layer_kind
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.initializers import Initializer
 from bpttlab.tasks import Task
@@ -131,10 +132,11 @@ class Configuration:
         values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
         task = named(tasks.by_name, "task", groups["task"], sequence_length=values.sequence_length)
         task.check_batch_size(values.batch_size)
-        cell = named(cells.by_name, "cell", groups["cell"], input_size=task.input_size, output_size=task.output_size)
+        sizes = {"input_size": task.input_size, "output_size": task.output_size}
+        cell = named(cells.by_name, "cell", with_layers(groups["cell"]), **sizes)
         name, chosen = split_name("initializer", groups["initializer"])
         initializer = initializers.from_fields(name, chosen, values.spectral_radius)
-        initializer.check_size(cell.hidden_size)
+        cell.check_initializer(initializer)
         measure = typed(Measure, groups["measure"], "measure")
         check_row_budget(measure.rows(values.sequence_length, len(cell.recurrent_parameters)), measure, values)
         return cls(
@@ -208,6 +210,18 @@ def scheme_of(group: Mapping[str, Any], K: int | str) -> Scheme:
     return scheme
 
 
+def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a stack says of its layers as a cell: a name, or a mapping of the name and the layers' own fields."""
+    if group.get("name") != Stacked.name or group.get("of") is None:
+        return group
+    of = as_mapping("cell.of", group["of"])
+    return {**group, "of": named(layer_kind, "cell.of", of, **OF_THE_STACK)}
+
+
+OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
+"""Fields that a layer has from its stack, which puts its own in their place."""
+
+
 def named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
     """The object of a group: its class found by `name`, its other fields typed, `given` added by the configuration."""
     name, chosen = split_name(group, mapping)
@@ -235,6 +249,8 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
 def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     """An object of a group as a plain mapping."""
     mapping = {"name": chosen.name, **asdict(chosen)}
+    if isinstance(chosen, Stacked):
+        mapping["of"] = group_fields(chosen.of, leave=tuple(OF_THE_STACK))
     return {name: value for name, value in mapping.items() if name not in leave}
 
 
@@ -277,7 +293,7 @@ def typed_value(kind: Any, name: str, value: Any, path: str) -> Any:
 @cache
 def adapter(kind: Any, name: str) -> TypeAdapter[Any]:
     """What checks one field of a dataclass: its annotation."""
-    return TypeAdapter(get_type_hints(kind)[name])
+    return TypeAdapter(get_type_hints(kind)[name], config=ConfigDict(arbitrary_types_allowed=True))
 
 
 KINDS = {

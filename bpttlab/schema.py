@@ -197,6 +197,20 @@ TRUNCATIONS = Table(
 
 TABLES = {table.name: table for table in (RUNS, PROVENANCE, JACOBIANS, LAG_TERMS, TRUNCATIONS)}
 
+OWN_FIELDS_OF_CELLS = (
+    Column("cell_activation", "string", "", "f_h"),
+    Column("cell_alpha", "float64", "", "leaky: the part of the way that h goes in a step"),
+    Column("cell_reset", "string", "", "gru: the reset gate acts after (PyTorch) or before (Cho) the product with W"),
+    Column("cell_gate_scale", "float64", "", "gru, lstm: factor on the gates' recurrent blocks beside the candidate's"),
+    Column("cell_forget_bias", "float64", "", "lstm: added to the forget gate's bias"),
+    Column("cell_chrono", "int64", "step", "lstm: T_max of the chrono initialization; missing without it"),
+    Column("cell_epsilon", "float64", "", "antisymmetric: length of the Euler step"),
+    Column("cell_gamma", "float64", "", "antisymmetric: diffusion"),
+    Column("cell_r_min", "float64", "", "diagonal: smallest |lambda| that is drawn"),
+    Column("cell_r_max", "float64", "", "diagonal: largest |lambda| that is drawn"),
+    Column("cell_normalise", "bool", "", "diagonal: whether the input is weighed by sqrt(1 - |lambda|^2)"),
+)
+
 CONFIGURATION = (
     Column("seed", "int64", "", "seed of every random stream of the run"),
     Column("spectral_radius", "float64", "", "spectral radius asked for; missing where the initializer states none"),
@@ -208,17 +222,14 @@ CONFIGURATION = (
     Column("engine", "string", "", "what computes the two loops over t"),
     Column("cell", "string", "", "name of the cell"),
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
-    Column("cell_activation", "string", "", "f_h"),
     Column("cell_output_activation", "string", "", "f_y"),
-    Column("cell_alpha", "float64", "", "leaky: the part of the way that h goes in a step"),
-    Column(
-        "cell_reset", "string", "", "gru: the reset gate acts after (PyTorch) or before (Cho) the product with W"
+    *OWN_FIELDS_OF_CELLS,
+    Column("cell_layers", "int64", "", "stacked: how many layers"),
+    Column("cell_of", "string", "", "stacked: name of the cell of every layer"),
+    *(
+        Column(f"cell_of{own.name.removeprefix('cell')}", own.dtype, own.unit, f"stacked, of its layers: {own.meaning}")
+        for own in OWN_FIELDS_OF_CELLS
     ),
-    Column("cell_gate_scale", "float64", "", "gru, lstm: factor on the gates' recurrent blocks beside the candidate's"),
-    Column("cell_forget_bias", "float64", "", "lstm: added to the forget gate's bias"),
-    Column("cell_chrono", "int64", "step", "lstm: T_max of the chrono initialization; missing without it"),
-    Column("cell_epsilon", "float64", "", "antisymmetric: length of the Euler step"),
-    Column("cell_gamma", "float64", "", "antisymmetric: diffusion"),
     Column("task", "string", "", "name of the task"),
     Column("task_input_size", "int64", "", "inputs, I, where the task leaves the choice"),
     Column("task_output_size", "int64", "", "outputs, O, where the task leaves the choice"),

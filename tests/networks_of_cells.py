@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from bpttlab import losses
 from bpttlab.bptt import Trace, forward, literal_sum
-from bpttlab.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN, OrthogonalElman
+from bpttlab.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman, Stacked
 from bpttlab.checking import agreement, assert_agree
+from bpttlab.errors import ConfigurationError
+from bpttlab.initializers import GaussianRadius
 
 CELLS = {
     "elman": lambda *sizes, **more: Elman(*sizes, **more),
@@ -24,8 +26,27 @@ CELLS = {
     "minimal_rnn": lambda *sizes, **more: MinimalRNN(*sizes, **more),
     "antisymmetric": lambda *sizes, **more: Antisymmetric(*sizes, epsilon=0.4, gamma=0.1, **more),
     "orthogonal": lambda *sizes, **more: OrthogonalElman(*sizes, **more),
+    "diagonal": lambda *sizes, **more: Diagonal(*sizes, **more),
+    "diagonal, as it comes": lambda *sizes, **more: Diagonal(*sizes, r_min=0.2, r_max=0.7, normalise=False, **more),
+    "stacked": lambda *sizes, **more: Stacked(*sizes, **more),
+    "stacked, lstm": lambda *sizes, **more: Stacked(*sizes, of="lstm", **more),
+    "stacked, three of minimal_rnn": lambda *sizes, **more: Stacked(*sizes, layers=3, of="minimal_rnn", **more),
+    "stacked, orthogonal": lambda *sizes, **more: Stacked(*sizes, of="orthogonal", **more),
+    "stacked, diagonal": lambda *sizes, **more: Stacked(*sizes, of="diagonal", **more),
 }
 """(I, N, O, output_activation=...) -> a cell, with a function that the complex step can go through."""
+
+RECURRENT, BIASES = ({name, *(f"{name}_{layer}" for layer in (1, 2, 3))} for name in ("W", "b_h"))
+"""Of a cell, or of the layers of a stack."""
+
+
+def takes_a_radius(cell):
+    """Whether the cell's weights can be drawn with any spectral radius; the diagonal one has no W."""
+    try:
+        cell.check_initializer(GaussianRadius(0.9))
+    except ConfigurationError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -44,9 +65,11 @@ def case(
     rng = np.random.default_rng(seed)
     cell = make(I, N, O, output_activation=output_activation)
     params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
-    params["W"] = params["W"] * (gain / np.sqrt(N))
-    if saturated:
-        params["b_h"][::2] = -30.0
+    for name in params:
+        if name in RECURRENT:
+            params[name] = params[name] * (gain / np.sqrt(N))
+        if saturated and name in BIASES:
+            params[name][::2] = -30.0
     params = {name: value.astype(dtype) for name, value in params.items()}
     trace = forward(cell, params, rng.standard_normal((T, B, I)), rng.standard_normal((B, cell.state_size)))
     target = rng.standard_normal((T, B, O))

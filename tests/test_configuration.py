@@ -173,7 +173,9 @@ def test_rows_are_counted_as_they_come():
         assert counted["lag_terms"] == len(tables["lag_terms"]["lag"])
 
 
-@pytest.mark.parametrize("cell", ["leaky", "gru", "lstm", "minimal_rnn", "antisymmetric", "orthogonal"])
+@pytest.mark.parametrize(
+    "cell", ["leaky", "gru", "lstm", "minimal_rnn", "antisymmetric", "orthogonal", "diagonal", "stacked"]
+)
 def test_rows_are_counted_for_every_cell(cell):
     from bpttlab.experiment import run
 

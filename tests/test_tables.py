@@ -547,3 +547,11 @@ def test_summaries_change_nothing_they_are_given(study):
     tables.lag_curves(study.lag_terms, study.runs)
     for name, frame in before.items():
         pd.testing.assert_frame_equal(getattr(study, name), frame)
+
+
+@pytest.mark.parametrize(
+    ("names", "main"),
+    [(["b_h", "W", "V"], "W"), (["W_2", "W_1", "V_1"], "W_1"), (["theta", "V", "nu"], "V"), ([], "W")],
+)
+def test_the_parameter_to_show_where_one_has_to_do(names, main):
+    assert tables.main_parameter(pd.DataFrame({"parameter": names})) == main

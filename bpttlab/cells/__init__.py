@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from bpttlab.cells.antisymmetric import Antisymmetric
 from bpttlab.cells.base import Cell
+from bpttlab.cells.diagonal import Diagonal
 from bpttlab.cells.elman import Elman
 from bpttlab.cells.gru import GRU
 from bpttlab.cells.leaky import Leaky
 from bpttlab.cells.lstm import LSTM
 from bpttlab.cells.minimal_rnn import MinimalRNN
 from bpttlab.cells.orthogonal import OrthogonalElman
+from bpttlab.cells.stacked import Stacked
 from bpttlab.cells.weights import Scales
 from bpttlab.discovery import find
 
@@ -18,11 +20,13 @@ __all__ = [
     "LSTM",
     "Antisymmetric",
     "Cell",
+    "Diagonal",
     "Elman",
     "Leaky",
     "MinimalRNN",
     "OrthogonalElman",
     "Scales",
+    "Stacked",
     "by_name",
 ]
 

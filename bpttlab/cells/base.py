@@ -80,6 +80,10 @@ class Cell(ABC):
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)"""
 
+    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+        """Cotangent of x_t from that of a_t: V^T da_t where x_t is in V x_t alone.  (...,any), (...,A) -> (...,I)"""
+        return (rows(da_t) @ params["V"]).reshape(*da_t.shape[:-1], self.input_size)
+
     @abstractmethod
     def gradient(self, local: Local, da: Array) -> Params:
         """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
@@ -87,6 +91,10 @@ class Cell(ABC):
     @abstractmethod
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        """Refuses an initializer from which this cell cannot be drawn, before anything is computed."""
+        initializer.check_size(self.hidden_size)
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
@@ -202,7 +210,12 @@ so that a sequence has the bytes of the first steps of a longer one, and both ma
 
 
 def in_blocks(x: Array, weights: Array) -> Array:
-    """x_t . weights^T for every t, the same bytes whatever follows.  (T,B,I), (N,I) -> (T,B,N)"""
+    """x_t . weights^T for every t, the same bytes whatever follows.  (T,B,I), (N,I) -> (T,B,N)
+
+    One step alone, (B,I), is one product: within a loop over t it has as many rows at every t.
+    """
+    if x.ndim == 2:
+        return x @ weights.T
     T, B, I = x.shape
     blocks = -(-T // BLOCK_STEPS)
     padded = np.zeros((blocks * BLOCK_STEPS, B, I), x.dtype)

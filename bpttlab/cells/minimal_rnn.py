@@ -83,6 +83,10 @@ class MinimalRNN(Cell):
         dz = rest * dh_t + sent_back(da_u, params["W_z"])
         return side_by_side(z_slope * dz, da_u), u * dh_t + sent_back(da_u, params["W"])
 
+    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+        """dx_t = V^T da_z, whose way through W_z `pull` has gone.  (...,5N), (...,2N) -> (...,I)"""
+        return sent_back(apart(da_t, 2)[0], params["V"])
+
     def gradient(self, local: Local, da: Array) -> Params:
         da_z, da_u = apart(da, 2)
         da_z, da_u, z = rows(da_z), rows(da_u), rows(apart(local.slopes, 5)[4])

@@ -32,14 +32,14 @@ class Drawing(dict[str, "Figure"]):
         self.skipped: dict[str, str] = {}
 
 
-def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, parameter: str = "W") -> Drawing:
+def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, parameter: str | None = None) -> Drawing:
     """All figures of a study, for a column (3.4 inches) or a page (7 inches) of a paper.
 
     Args:
         study: a loaded study.
         size: "column" or "page".
         run_id: the run whose triangle is drawn; by default the one nearest to criticality that has one.
-        parameter: the parameter whose lag terms and truncated gradient are drawn.
+        parameter: the parameter whose lag terms and truncated gradient are drawn; by default `tables.main_parameter`.
 
     Returns:
         Figures by name, in the order of NAMES; `skipped` says why one is missing.
@@ -53,7 +53,7 @@ def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, par
         raise LabError("the study has no runs: there is nothing to draw")
     drawing = Drawing()
     with style.context(size):
-        for name, make in _recipes(study, size, run_id, parameter).items():
+        for name, make in _recipes(study, size, run_id, parameter or tables.main_parameter(study.truncations)).items():
             try:
                 drawing[name] = make()
             except LabError as reason:

@@ -25,6 +25,7 @@ __all__ = [
     "growth_curves",
     "lag_curves",
     "latex",
+    "main_parameter",
     "markdown",
     "most_asked",
     "printed",
@@ -50,11 +51,19 @@ class StudyTables(Protocol):
 
 
 def most_asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows to show where all would be too many: of truncation_bias those of W at the schemes that were run."""
+    """The rows to show where all would be too many: of truncation_bias those of W at schemes that were run."""
     if name != "truncation_bias":
         return table
-    chosen = table[(table["parameter"] == "W") & (table["origin"] == "scheme") & table["truncation"].notna()]
+    of_it = table["parameter"] == main_parameter(table)
+    chosen = table[of_it & (table["origin"] == "scheme") & table["truncation"].notna()]
     return table if chosen.empty else chosen.reset_index(drop=True)
+
+
+def main_parameter(table: pd.DataFrame) -> str:
+    """The parameter to show where one has to do: W, or that of the first layer, or the first by name."""
+    names = sorted(set(table["parameter"])) if "parameter" in table else []
+    recurrent = [name for name in names if name.startswith("W")]
+    return next(iter(["W"] * ("W" in names) + recurrent + names), "W")
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
