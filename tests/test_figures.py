@@ -283,3 +283,9 @@ def test_saving_refuses_what_it_cannot_do(drawn, tmp_path):
 def test_importing_the_figures_imports_no_plotting():
     program = "import sys, bpttlab.figures; sys.exit('matplotlib' in sys.modules or 'seaborn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_each_figure_is_told_before_it_is_drawn():
+    told = []
+    figures.draw(synthetic.study(), told=told.append)
+    assert told == list(figures.NAMES)

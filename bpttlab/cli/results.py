@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 
 from bpttlab.cli.words import STUDY, key_values, opened
 
@@ -46,6 +47,12 @@ def tables_command(arguments: list[str]) -> int:
     return 0
 
 
+def drawing_now(name: str) -> None:
+    """Tells whoever waits at a terminal what is being drawn; a large study takes some seconds a figure."""
+    if sys.stderr.isatty():
+        print(f"drawing {name} …", file=sys.stderr)
+
+
 def figures_command(arguments: list[str]) -> int:
     """Draws a study."""
     chosen = key_values(arguments, FIGURES)
@@ -54,7 +61,7 @@ def figures_command(arguments: list[str]) -> int:
 
     style.check_size(chosen["size"])
     study = opened(chosen)
-    drawing = figures.draw(study, chosen["size"])  # type: ignore[arg-type]  # checked two lines above
+    drawing = figures.draw(study, chosen["size"], told=drawing_now)  # type: ignore[arg-type]  # checked above
     for name, figure in drawing.items():
         print(figures.save(figure, study.path / "figures" / name, chosen["format"]))
     for name, why in drawing.skipped.items():

@@ -32,7 +32,13 @@ class Drawing(dict[str, "Figure"]):
         self.skipped: dict[str, str] = {}
 
 
-def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, parameter: str | None = None) -> Drawing:
+def draw(
+    study: StudyTables,
+    size: Size = "page",
+    run_id: str | None = None,
+    parameter: str | None = None,
+    told: Callable[[str], object] = lambda name: None,
+) -> Drawing:
     """All figures of a study, for a column (3.4 inches) or a page (7 inches) of a paper.
 
     Args:
@@ -40,6 +46,7 @@ def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, par
         size: "column" or "page".
         run_id: the run whose triangle is drawn; by default the one nearest to criticality that has one.
         parameter: the parameter whose lag terms and truncated gradient are drawn; by default `tables.main_parameter`.
+        told: called with the name of each figure before it is drawn.
 
     Returns:
         Figures by name, in the order of NAMES; `skipped` says why one is missing.
@@ -54,6 +61,7 @@ def draw(study: StudyTables, size: Size = "page", run_id: str | None = None, par
     drawing = Drawing()
     with style.context(size):
         for name, make in _recipes(study, size, run_id, parameter or tables.main_parameter(study.truncations)).items():
+            told(name)
             try:
                 drawing[name] = make()
             except LabError as reason:
