@@ -308,10 +308,14 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
         chosen = blocks == block
         exponent = int((block + 1) * width) + headroom
         gradients = cell.gradient(local.at(chosen), rows[chosen].at(exponent))
-        for name, gradient in gradients.items():
-            part = Scaled.whole(gradient, exponent)
-            total[name] = add_whole(total[name], part) if name in total else part
+        add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
     return total
+
+
+def add_to(total: dict[str, Scaled], gradients: dict[str, Scaled]) -> None:
+    """Adds gradients to a total that may not have all of their parameters yet."""
+    for name, gradient in gradients.items():
+        total[name] = add_whole(total[name], gradient) if name in total else gradient
 
 
 def add_whole(left: Scaled, right: Scaled) -> Scaled:

@@ -204,13 +204,17 @@ def measure_lags_of(configuration: Configuration, trace: Trace, loss: Loss, full
 
 def described(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before the forward pass."""
+    return identified(configuration, status) | describe_network(configuration)
+
+
+def identified(configuration: Configuration, status: str) -> dict[str, Any]:
+    """The columns of `runs` that are known before anything is drawn."""
     return {
         "run_id": configuration.run_id,
         "network_id": configuration.network_id,
         "status": status,
         **schema.flatten(configuration.plain),
         "configuration": identity.canonical(configuration.plain),
-        **describe_network(configuration),
     }
 
 
@@ -250,13 +254,7 @@ def without_results(configuration: Configuration, status: str, error: str, step:
     try:
         row = described(configuration, status)
     except Exception:  # what failed may be the drawing of W itself; its reason is what is told
-        row = {
-            "run_id": configuration.run_id,
-            "network_id": configuration.network_id,
-            "status": status,
-            **schema.flatten(configuration.plain),
-            "configuration": identity.canonical(configuration.plain),
-        }
+        row = identified(configuration, status)
     return Records({**row, "error": error, "first_bad_step": step})
 
 

@@ -22,7 +22,7 @@ from bpttlab.bptt import (
     Array,
     Lag,
     Trace,
-    add_whole,
+    add_to,
     backward_scaled,
     checked_errors,
     propagate,
@@ -226,11 +226,6 @@ def cosine(left: Scaled, right: Scaled) -> float:
 def log_relative(log_part: float, log_whole: float) -> float:
     """log(part / whole): -inf where the part is exactly zero, inf where only the whole is."""
     return -np.inf if log_part == -np.inf else log_part - log_whole
-
-
-def add_to(total: Gradients, gradients: Gradients) -> None:
-    for name, gradient in gradients.items():
-        total[name] = add_whole(total[name], gradient) if name in total else gradient
 
 
 def truncation_extras(scheme: str, length: int, log_relative_bias: float, origin: str) -> dict[str, Any]:

@@ -84,8 +84,7 @@ def test_numbers_are_rounded_to_what_they_are_worth():
 
 def test_bundles_of_several_lengths_are_divided_where_workers_would_have_none():
     many = parsed([0], ["full", 2]) + parsed([0], ["full", 2], sequence_length=9) + parsed([0], sequence_length=5)
-    if len(bundles(many)) > 1:
-        pytest.skip("lengths do not share a bundle")
+    assert len(bundles(many)) == 1
     divided = bundles(many, workers=2)
     assert [sorted({run.values.sequence_length for run in bundle}) for bundle in divided] == [[9], [6], [5]]
     assert sorted(run.run_id for bundle in divided for run in bundle) == sorted(run.run_id for run in many)
