@@ -442,6 +442,25 @@ def test_gate_scale_scales_the_gates_alone(kind, first):
     assert len({block.tobytes() for block in one.values()}) == len(one)  # each from a stream of its own
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "scaled"),
+    [
+        (GRU, "reset_scale", "W_r"),
+        (GRU, "update_scale", "W_u"),
+        (LSTM, "input_scale", "W_i"),
+        (LSTM, "forget_scale", "W_f"),
+        (LSTM, "output_scale", "W_o"),
+    ],
+)
+def test_every_gate_has_a_scale_of_its_own(kind, field, scaled):
+    plain, own = kind(1, 5, 1, gate_scale=0.5), kind(1, 5, 1, gate_scale=0.5, **{field: 3.0})
+    one, other = (cell.recurrent_blocks(cell.init(np.random.default_rng(0))) for cell in (plain, own))
+    for name in one:
+        np.testing.assert_allclose(other[name], (3.0 if name == scaled else 1.0) * one[name], rtol=1e-15)
+    with pytest.raises(ConfigurationError, match=f"{field}=-1.0: must be a finite number >= 0"):
+        kind(1, 5, 1, **{field: -1.0})
+
+
 @pytest.mark.parametrize("a", [-700.0, -40.0, -1.0, 0.0, 0.5, 20.0, 40.0, 700.0, 5000.0])
 def test_slopes_of_saturated_gates_keep_their_digits(a):
     with mpmath.workdps(700):

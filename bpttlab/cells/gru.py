@@ -46,7 +46,8 @@ class GRU(Cell):
     Attributes:
         input_size, hidden_size, output_size: I, N and O.
         reset: "after" the product with W_n, as PyTorch and cuDNN do, or "before" it, as Cho et al. do.
-        gate_scale: W_r and W_u are drawn as W_n is, times this.
+        gate_scale: W_r and W_u are drawn as W_n is, times this,
+        reset_scale, update_scale: and W_r, or W_u, times this too.
         output_activation: f_y.
     """
 
@@ -57,11 +58,14 @@ class GRU(Cell):
     output_size: int
     reset: Literal["after", "before"] = "after"
     gate_scale: float = 1.0
+    reset_scale: float = 1.0
+    update_scale: float = 1.0
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
         check_fields(self)
-        check_number("gate_scale", self.gate_scale, least=0.0)
+        for name in ("gate_scale", "reset_scale", "update_scale"):
+            check_number(name, getattr(self, name), least=0.0)
         if self.reset not in ("after", "before"):
             hint = nearest(self.reset, ("after", "before"))
             raise ConfigurationError(f"reset={self.reset!r}: must be one of after, before.{hint}")
@@ -154,8 +158,9 @@ class GRU(Cell):
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W, b_h and, with reset = after, b_n in float64."""
         inputs, recurrence, biases, candidate_biases = rng.spawn(4)
-        N = self.hidden_size
-        W_n, W_r, W_u = sample_blocks(recurrence, initializer, N, (1.0, self.gate_scale, self.gate_scale))
+        N, scale = self.hidden_size, self.gate_scale
+        factors = (1.0, scale * self.reset_scale, scale * self.update_scale)
+        W_n, W_r, W_u = sample_blocks(recurrence, initializer, N, factors)
         params = {
             "V": gaussian(inputs, (3 * N, self.input_size), scales.V),
             "W": np.concatenate([W_r, W_u, W_n]),

@@ -47,7 +47,8 @@ class LSTM(Cell):
         forget_bias: added to the drawn b_f; 1 as in Gers et al. 2000 and Jozefowicz et al. 2015, 0 as in PyTorch.
         chrono: T_max of the chrono initialization (Tallec & Ollivier 2018, eq. 16): b_f = log U(1, T_max - 1) and
             b_i = -b_f, so that units remember for 1 to T_max steps. null: not used.
-        gate_scale: W_i, W_f and W_o are drawn as W_g is, times this.
+        gate_scale: W_i, W_f and W_o are drawn as W_g is, times this,
+        input_scale, forget_scale, output_scale: and W_i, W_f, or W_o, times this too.
         output_activation: f_y.
     """
 
@@ -60,12 +61,16 @@ class LSTM(Cell):
     forget_bias: float = 1.0
     chrono: int | None = None
     gate_scale: float = 1.0
+    input_scale: float = 1.0
+    forget_scale: float = 1.0
+    output_scale: float = 1.0
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
         check_fields(self)
         check_number("forget_bias", self.forget_bias)
-        check_number("gate_scale", self.gate_scale, least=0.0)
+        for name in ("gate_scale", "input_scale", "forget_scale", "output_scale"):
+            check_number(name, getattr(self, name), least=0.0)
         if self.chrono is not None and self.chrono < 2:
             raise ConfigurationError(f"chrono={self.chrono}: must be a whole number of steps >= 2, or null")
         if self.chrono is not None and self.forget_bias != 1.0:
@@ -125,8 +130,9 @@ class LSTM(Cell):
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h in float64."""
         inputs, recurrence, biases, times = rng.spawn(4)
-        N, scale = self.hidden_size, self.gate_scale
-        W_g, W_i, W_f, W_o = sample_blocks(recurrence, initializer, N, (1.0, scale, scale, scale))
+        N, own = self.hidden_size, (self.input_scale, self.forget_scale, self.output_scale)
+        factors = (1.0, *(self.gate_scale * scale for scale in own))
+        W_g, W_i, W_f, W_o = sample_blocks(recurrence, initializer, N, factors)
         b_i, b_f, b_g, b_o = np.split(gaussian(biases, (4 * N,), scales.b), 4)
         b_f = b_f + self.forget_bias
         if self.chrono is not None:

@@ -21,13 +21,15 @@ class Scales:
         V: entries of V have standard deviation V / sqrt(I), so that V x has the variance of x times V^2.
         b: entries of b_h and b_y have standard deviation b.
         U: entries of U have standard deviation U / sqrt(N).
-        x: factor on the task's input.
+        x: factor on the task's input; 0 leaves a network to itself.
+        h_0: entries of the initial state have standard deviation h_0.
     """
 
     V: float = 1.0
     b: float = 0.0
     U: float = 1.0
     x: float = 1.0
+    h_0: float = 0.0
 
     def __post_init__(self) -> None:
         for field in fields(self):
