@@ -33,7 +33,11 @@ class Measure:
     Attributes:
         jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or
         "none". sequences: how many sequences of the batch have their products measured. lags: how many lags "log"
-        has. bound_lags: longest lag of the product bound. lag_terms: "log", "all" or "none". max_lag: longest lag of
+        has. bound_lags: longest lag of the product bound. exponents: how many Lyapunov exponents by QR, a number, "all"
+        or "none". transient: the part of T after which they are averaged. windows: stretches of time with exponents of
+        their own. singular_lags: lags of t = T with all singular values. eigenvalue_steps: steps t with the eigenvalues
+        of J_t, beside those of W and of J at the origin. sensitivity_steps: steps t with the norm of dh_t/dparameter.
+        (0: none of these.) lag_terms: "log", "all" or "none". max_lag: longest lag of
         the lag terms; None: all T. truncations: "log" reads every truncation at the reported lags off the lag terms;
         "none" only the run's own. transient_lags: powers of W searched for their peak. fit_from: the growth rate is
         fitted over lags [fit_from T, T]. row_budget: rows that one run may have in one table.
@@ -43,6 +47,12 @@ class Measure:
     sequences: int = 2
     lags: int = 24
     bound_lags: int = 100
+    exponents: int | Literal["all", "none"] = "none"
+    transient: float = 0.1
+    windows: int = 0
+    singular_lags: int = 0
+    eigenvalue_steps: int = 0
+    sensitivity_steps: int = 0
     lag_terms: Literal["log", "all", "none"] = "log"
     max_lag: int | None = None
     truncations: Literal["log", "none"] = "log"
@@ -50,19 +60,41 @@ class Measure:
     fit_from: float = 0.2
     row_budget: int = 100_000
 
+    LEAST: ClassVar[dict[str, int]] = {
+        "sequences": 1,
+        "lags": 3,
+        "bound_lags": 0,
+        "windows": 0,
+        "singular_lags": 0,
+        "eigenvalue_steps": 0,
+        "sensitivity_steps": 0,
+        "transient_lags": 0,
+        "row_budget": 1,
+    }
+
     def __post_init__(self) -> None:
-        for name, least in (("sequences", 1), ("lags", 3), ("bound_lags", 0), ("transient_lags", 0), ("row_budget", 1)):
+        for name, least in self.LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")
+        if isinstance(self.exponents, int) and self.exponents < 1:
+            raise ConfigurationError(f"measure.exponents={self.exponents}: must be a whole number >= 1, all or none")
+        if self.windows and self.exponents == "none":
+            raise ConfigurationError(f"measure.windows={self.windows}: needs exponents, and measure.exponents is none")
         if self.max_lag is not None and self.max_lag < 0:
             raise ConfigurationError(
                 f"measure.max_lag={self.max_lag}: must be a whole number >= 0, or null for all lags"
             )
-        if not 0.0 <= self.fit_from < 1.0:
-            raise ConfigurationError(f"measure.fit_from={self.fit_from}: must be a number from 0 to below 1")
+        for name in ("fit_from", "transient"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a number from 0 to below 1")
 
-    def rows(self, length: int, parameters: int = 3) -> dict[str, int]:
-        """Rows of each table that one run of this length has at most, with so many recurrent parameters."""
+    def exponents_of(self, size: int) -> int:
+        """How many exponents are asked of a state of this size."""
+        return {"none": 0, "all": size}[self.exponents] if isinstance(self.exponents, str) else self.exponents
+
+    def rows(self, length: int, cell: Cell) -> dict[str, int]:
+        """Rows of each table that one run of this length has at most."""
+        parameters, size, parts = len(cell.recurrent_parameters), cell.state_size, len(cell.parts)
         products = {
             "log": min(self.lags, length + 1),
             "all": length + 1,
@@ -71,7 +103,19 @@ class Measure:
         }
         last = length if self.max_lag is None else min(length, self.max_lag + 1)
         terms = {"log": min(self.lags, last), "all": last, "none": 0}[self.lag_terms]
-        return {"jacobians": products[self.jacobians] * self.sequences, "lag_terms": parameters * terms}
+        block_lags = min(products[self.jacobians], length + 1) if parts > 1 else 0
+        of_a_sequence = {
+            "jacobians": products[self.jacobians],
+            "blocks": block_lags * parts**2,
+            "spectra": self.exponents_of(size),
+            "finite_time": self.exponents_of(size) * min(self.windows, length),
+            "singular_values": size * min(self.singular_lags, length + 1),
+            "eigenvalues": size * min(self.eigenvalue_steps, length),
+            "sensitivity": parameters * min(self.sensitivity_steps, length),
+        }
+        rows = {table: number * self.sequences for table, number in of_a_sequence.items()}
+        rows["eigenvalues"] += (size + cell.hidden_size) * (self.eigenvalue_steps > 0)  # of J at the origin and of W
+        return rows | {"lag_terms": parameters * terms}
 
 
 @dataclass(frozen=True)
@@ -138,7 +182,8 @@ class Configuration:
         initializer = initializers.from_fields(name, chosen, values.spectral_radius)
         cell.check_initializer(initializer)
         measure = typed(Measure, groups["measure"], "measure")
-        check_row_budget(measure.rows(values.sequence_length, len(cell.recurrent_parameters)), measure, values)
+        check_row_budget(measure.rows(values.sequence_length, cell), measure, values)
+        check_exponents(measure, cell)
         return cls(
             values,
             cell,
@@ -175,7 +220,7 @@ class Configuration:
         kept = ("seed", "cell", "initializer", "scales", "dtype")
         sizes = {"input_size": self.cell.input_size, "output_size": self.cell.output_size}
         network = {**{name: self.plain[name] for name in kept}, **sizes}
-        network["scales"] = {name: value for name, value in network["scales"].items() if name != "x"}
+        network["scales"] = {name: network["scales"][name] for name in ("V", "b", "U")}
         return identity.run_id(network)
 
     @cached_property
@@ -320,11 +365,31 @@ def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -
             raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
 
 
+DECIDES_ROWS = {
+    "jacobians": ("measure.jacobians=log", "measure.sequences"),
+    "blocks": ("measure.jacobians=log", "measure.sequences"),
+    "spectra": ("measure.exponents", "measure.sequences"),
+    "finite_time": ("measure.windows", "measure.exponents", "measure.sequences"),
+    "singular_values": ("measure.singular_lags", "measure.sequences"),
+    "eigenvalues": ("measure.eigenvalue_steps", "measure.sequences"),
+    "sensitivity": ("measure.sensitivity_steps", "measure.sequences"),
+    "lag_terms": ("measure.lag_terms=log", "measure.max_lag"),
+}
+"""What to change where a run would have too many rows of a table."""
+
+
+def check_exponents(measure: Measure, cell: Cell) -> None:
+    if measure.exponents_of(cell.state_size) > cell.state_size:
+        raise ConfigurationError(
+            f"measure.exponents={measure.exponents}: must be at most {cell.state_size}, the size of the state, or all"
+        )
+
+
 def check_row_budget(budgeted: Mapping[str, int], measure: Measure, values: Values) -> None:
     run = f"a run of sequence_length={values.sequence_length}"
     for table, rows in budgeted.items():
         if rows > measure.row_budget:
             raise ConfigurationError(
                 f"measure.row_budget={measure.row_budget}: {run} would have {rows} rows of "
-                f"'{table}'; ask for fewer lags or sequences (measure.{table}=log), or raise the budget"
+                f"'{table}'; ask for fewer of {', '.join(DECIDES_ROWS[table])}, or raise the budget"
             )

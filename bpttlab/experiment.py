@@ -24,9 +24,9 @@ from bpttlab.cells.base import Params
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.initializers import Initializer
-from bpttlab.jacobians import measure_products, product_summary
-from bpttlab.lags import Gradients, LagMeasures, measure_lags, norm
-from bpttlab.losses import Loss
+from bpttlab.jacobians import origin_jacobian
+from bpttlab.lags import norm
+from bpttlab.measures import measure_trace
 from bpttlab.provenance import provenance
 from bpttlab.tasks import Batch
 from bpttlab.truncations import measure_truncation
@@ -126,7 +126,15 @@ def run_network(configuration: Configuration) -> tuple[Trace, Batch]:
     values, task = configuration.values, configuration.task
     cell, params = build_network(configuration)
     batch = task.sample(identity.stream("data", values.seed, task.name), values.batch_size)
-    return forward(cell, params, batch.x * configuration.scales.x), batch
+    return forward(cell, params, batch.x * configuration.scales.x, initial_state(configuration)), batch
+
+
+def initial_state(configuration: Configuration) -> Array:
+    """h_0 of every sequence, (B, N): N(0, scales.h_0^2), from a stream of its own."""
+    values, shape = configuration.values, (configuration.values.batch_size, configuration.cell.state_size)
+    if configuration.scales.h_0 == 0:
+        return np.zeros(shape)
+    return configuration.scales.h_0 * identity.stream("initial state", values.seed).standard_normal(shape)
 
 
 # ------------------------------------------------------------------------------------------ measuring
@@ -165,41 +173,24 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     full = backward_scaled(trace, loss)
-    shared, tables = measure_products_of(first, trace, loss)
-    lag_measures = measure_lags_of(first, trace, loss, full)
-    if lag_measures.lag_terms:
-        tables["lag_terms"] = lag_measures.lag_terms
-    shared["loss"] = loss.value
+    measured = measure_trace(first.measure, trace, loss, full)
+    shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     records = {}
     for configuration in configurations:
         own = measure_truncation(trace, loss, configuration.scheme, full)
         summary = {**shared, "log_gradient_norm": joint_log_norm([*own["log_norm"], *readout])}
-        rows = {**tables, "truncations": stacked([own, lag_measures.truncations])}
+        rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
         records[configuration.run_id] = Records(described(configuration, "done") | summary, tables=rows)
     return records
 
 
-def measure_products_of(
-    configuration: Configuration, trace: Trace, loss: Loss
-) -> tuple[dict[str, Any], dict[str, Columns]]:
-    """Columns of `runs` from the Jacobian products, and the table `jacobians`; both empty if not asked for."""
-    wanted = configuration.measure
-    if wanted.jacobians == "none":
-        return {}, {}
-    measured = measure_products(trace, loss, wanted.jacobians, wanted.sequences, wanted.lags, wanted.bound_lags)
-    summary = product_summary(measured, wanted.fit_from)
+def growth_residual(configuration: Configuration, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """How far the growth rate, if there is one, is from the theory that there is."""
     asymptote = describe_network(configuration)["asymptote_rate"]
-    summary["growth_residual"] = None if asymptote is None else summary["growth_rate"] - asymptote
-    return summary, {"jacobians": measured.columns}
-
-
-def measure_lags_of(configuration: Configuration, trace: Trace, loss: Loss, full: Gradients) -> LagMeasures:
-    wanted = configuration.measure
-    if wanted.lag_terms == "none":
-        return LagMeasures({}, {})
-    measured = measure_lags(trace, loss, wanted.lag_terms, wanted.lags, wanted.max_lag, full)
-    return measured if wanted.truncations == "log" else LagMeasures(measured.lag_terms, {})
+    if asymptote is None or "growth_rate" not in summary:
+        return {}
+    return {"growth_residual": summary["growth_rate"] - asymptote}
 
 
 def described(configuration: Configuration, status: str) -> dict[str, Any]:
@@ -224,6 +215,7 @@ def describe_network(configuration: Configuration) -> dict[str, Any]:
         described_weights(
             configuration.cell,
             configuration.initializer,
+            Scales(b=configuration.scales.b),
             configuration.values.seed,
             configuration.values.dtype,
             configuration.measure.transient_lags,
@@ -233,11 +225,11 @@ def describe_network(configuration: Configuration) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def described_weights(
-    cell: Cell, initializer: Initializer, seed: int, dtype: str, transient_lags: int
+    cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, transient_lags: int
 ) -> dict[str, Any]:
     """`describe_network`, once for each network: its runs come one after another."""
-    blocks = cell.recurrent_blocks(network_weights(cell, initializer, Scales(), seed, dtype))
-    W = next(iter(blocks.values())).astype(np.float64)
+    params = network_weights(cell, initializer, scales, seed, dtype)
+    W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
     measured, gamma = matrices.describe(W, transient_lags), cell.largest_slope
     return {
         **measured,
@@ -246,6 +238,7 @@ def described_weights(
         "initializer_got": initializer.got(W),
         "asymptote_rate": None if gamma is None else theory.asymptote_rate(measured["rho"]),
         "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
+        "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
     }
 
 

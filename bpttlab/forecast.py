@@ -57,7 +57,7 @@ def rows_of(configurations: Iterable[Configuration]) -> Counter[str]:
     total: Counter[str] = Counter(dict.fromkeys(ROW_BYTES, 0))
     for configuration in configurations:
         wanted, parameters = configuration.measure, len(configuration.cell.recurrent_parameters)
-        own = wanted.rows(configuration.values.sequence_length, parameters)
+        own = wanted.rows(configuration.values.sequence_length, configuration.cell)
         read_off = own["lag_terms"] if wanted.truncations == "log" else 0
         total.update({"runs": 1, "provenance": 1, **own, "truncations": parameters + read_off})
     return total

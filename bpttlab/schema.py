@@ -25,7 +25,7 @@ from bpttlab.identity import canonical, parse
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Goes up whenever a stored table changes its columns or their meaning."""
 
 ARROW = {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}
@@ -114,6 +114,22 @@ RUNS = Table(
         Column("asymptote_rate", "float64", "nat/step", "theory: log rho, the rate of the spectral asymptote"),
         Column("bound_rate", "float64", "nat/step", "theory: log(gamma sigma_max), gamma = sup f_h'; a bound"),
         Column("growth_residual", "float64", "nat/step", "growth_rate - asymptote_rate; missing: both are -inf"),
+        Column("origin_radius", "float64", "", "spectral radius of J_t at x = 0, h = 0, with the network's own biases"),
+        Column(
+            "jacobian_radius", "float64", "", "median spectral radius of the J_t in `eigenvalues`; missing: none asked"
+        ),
+        Column("lyapunov_exponent", "float64", "nat/step", "largest exponent, median over the sequences measured"),
+        Column("trajectory_radius", "float64", "", "exp lyapunov_exponent: the radius per step along the trajectory"),
+        Column("autonomous", "bool", "", "whether every input was zero; missing: no exponents were asked for"),
+        Column(
+            "kaplan_yorke_dimension", "float64", "", "of an autonomous network, median over sequences; missing: driven"
+        ),
+        Column(
+            "entropy_bound",
+            "float64",
+            "nat/step",
+            "sum of the positive exponents of an autonomous network, median over sequences; missing: driven",
+        ),
     ),
 )
 
@@ -157,6 +173,107 @@ JACOBIANS = Table(
     ),
 )
 
+BLOCKS = Table(
+    "blocks",
+    "run, sequence, t, lag and block of the product P_{t,t-lag}; for cells whose state has parts (LSTM, stacked)",
+    ("sequence", "t", "lag", "block"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("t", "int64", "step", "the later step of P_{t,k}, from 1", True),
+        Column("lag", "int64", "step", "t - k", True),
+        Column("block", "string", "", "c<-h: how the part c at t depends on the part h at t - lag", True),
+        Column(
+            "log_spectral_norm", "float64", "nat", "log of the spectral norm of the block; missing: too small to tell"
+        ),
+        Column(
+            "log_frobenius_norm",
+            "float64",
+            "nat",
+            "log(norm of the block (Frobenius) / sqrt(its columns)); missing: as above",
+        ),
+    ),
+)
+
+SPECTRA = Table(
+    "spectra",
+    "run, sequence and index: Lyapunov exponents by QR (conditional ones where there is input)",
+    ("sequence", "index"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("index", "int64", "", "from 1, the largest", True),
+        Column(
+            "lyapunov_exponent",
+            "float64",
+            "nat/step",
+            "mean growth after the transient; of a network trained on finite sequences a finite-time growth rate",
+            True,
+        ),
+        Column("low", "float64", "nat/step", "lower end of its 95 % convergence interval; -inf: below resolution"),
+        Column("high", "float64", "nat/step", "upper end"),
+    ),
+)
+
+FINITE_TIME = Table(
+    "finite_time",
+    "run, sequence, t and index: growth rates over windows of time that end at t",
+    ("sequence", "t", "index"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("t", "int64", "step", "last step of the window", True),
+        Column("index", "int64", "", "as in `spectra`: of the mean over all windows", True),
+        Column("finite_time_exponent", "float64", "nat/step", "mean growth within the window", True),
+        Column("steps", "int64", "step", "length of the window", True),
+    ),
+)
+
+SINGULAR_VALUES = Table(
+    "singular_values",
+    "run, sequence, t, lag and index: singular values of P_{t,t-lag}",
+    ("sequence", "t", "lag", "index"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("t", "int64", "step", "the later step of P_{t,k}, from 1", True),
+        Column("lag", "int64", "step", "t - k", True),
+        Column("index", "int64", "", "from 1, the largest", True),
+        Column("log_singular_value", "float64", "nat", "-inf: exactly zero", True),
+        Column("resolved", "bool", "", "false: below resolution, the value is an indication", True),
+    ),
+)
+
+EIGENVALUES = Table(
+    "eigenvalues",
+    "run, matrix, sequence, t and index: eigenvalues of the recurrent matrix and of Jacobians",
+    ("matrix", "sequence", "t", "index"),
+    (
+        RUN_ID,
+        Column("matrix", "string", "", "W: the block that `rho` describes; J_0: J_t at the origin; J: J_t", True),
+        Column("sequence", "int64", "", "of J: which sequence of the batch, from 0"),
+        Column("t", "int64", "step", "of J: the step"),
+        Column("index", "int64", "", "from 1, the largest modulus", True),
+        Column("real", "float64", "", "", True),
+        Column("imaginary", "float64", "", "", True),
+    ),
+)
+
+SENSITIVITY = Table(
+    "sensitivity",
+    "run, sequence, t and parameter: forward sensitivity of the state",
+    ("sequence", "t", "parameter"),
+    (
+        RUN_ID,
+        Column("sequence", "int64", "", "which sequence of the batch, from 0", True),
+        Column("t", "int64", "step", "from 1", True),
+        Column("parameter", "string", "", "a recurrent parameter", True),
+        Column(
+            "log_norm", "float64", "nat", "log of the norm (Frobenius) of dh_t/dparameter, of the whole state", True
+        ),
+    ),
+)
+
 LAG_TERMS = Table(
     "lag_terms",
     "run, parameter and lag: G_lag, what paths of that many steps contribute to the gradient g",
@@ -195,13 +312,33 @@ TRUNCATIONS = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (RUNS, PROVENANCE, JACOBIANS, LAG_TERMS, TRUNCATIONS)}
+TABLES = {
+    table.name: table
+    for table in (
+        RUNS,
+        PROVENANCE,
+        JACOBIANS,
+        BLOCKS,
+        SPECTRA,
+        FINITE_TIME,
+        SINGULAR_VALUES,
+        EIGENVALUES,
+        SENSITIVITY,
+        LAG_TERMS,
+        TRUNCATIONS,
+    )
+}
 
 OWN_FIELDS_OF_CELLS = (
     Column("cell_activation", "string", "", "f_h"),
     Column("cell_alpha", "float64", "", "leaky: the part of the way that h goes in a step"),
     Column("cell_reset", "string", "", "gru: the reset gate acts after (PyTorch) or before (Cho) the product with W"),
     Column("cell_gate_scale", "float64", "", "gru, lstm: factor on the gates' recurrent blocks beside the candidate's"),
+    Column("cell_reset_scale", "float64", "", "gru: factor on W_r, beside that on all gates"),
+    Column("cell_update_scale", "float64", "", "gru: the same for W_u"),
+    Column("cell_input_scale", "float64", "", "lstm: factor on W_i, beside that on all gates"),
+    Column("cell_forget_scale", "float64", "", "lstm: the same for W_f"),
+    Column("cell_output_scale", "float64", "", "lstm: the same for W_o"),
     Column("cell_forget_bias", "float64", "", "lstm: added to the forget gate's bias"),
     Column("cell_chrono", "int64", "step", "lstm: T_max of the chrono initialization; missing without it"),
     Column("cell_epsilon", "float64", "", "antisymmetric: length of the Euler step"),
@@ -252,10 +389,17 @@ CONFIGURATION = (
     Column("scales_b", "float64", "", "s.d. of the entries of b_h and b_y"),
     Column("scales_U", "float64", "", "s.d. of the entries of U, times sqrt(N)"),
     Column("scales_x", "float64", "", "factor on the task's input"),
+    Column("scales_h_0", "float64", "", "s.d. of the entries of the initial state"),
     Column("measure_jacobians", "string", "", "which lags of the products: log, all, triangle or none"),
     Column("measure_sequences", "int64", "", "sequences of the batch whose products are measured"),
     Column("measure_lags", "int64", "", "how many lags log has"),
     Column("measure_bound_lags", "int64", "step", "longest lag of log_bound"),
+    Column("measure_exponents", "string", "", "how many Lyapunov exponents: all, none, or the number as text"),
+    Column("measure_transient", "float64", "", "part of T in which directions align before exponents are averaged"),
+    Column("measure_windows", "int64", "", "windows of time with exponents of their own"),
+    Column("measure_singular_lags", "int64", "", "how many lags have all their singular values"),
+    Column("measure_eigenvalue_steps", "int64", "", "at how many t the eigenvalues of J_t are recorded"),
+    Column("measure_sensitivity_steps", "int64", "", "at how many t the forward sensitivity is recorded"),
     Column("measure_lag_terms", "string", "", "which lags of the lag terms: log, all or none"),
     Column("measure_max_lag", "int64", "step", "longest lag of the lag terms; missing: all"),
     Column(
@@ -270,6 +414,9 @@ CONFIGURATION = (
 _DECLARED = {column.name: column.dtype for column in CONFIGURATION}
 _FIRST_IN_RUNS = ("run_id", "network_id", "status", "error", "first_bad_step")
 
+NUMBERS_OR_WORDS = ("truncation", "measure_exponents")
+"""Values that are a number or a word: always a text in their column."""
+
 Scalar = bool | int | float | str | None
 
 
@@ -280,7 +427,7 @@ def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
     """The configuration columns of one run: {"seed": 0, "cell": "elman", "cell_hidden_size": 32, …}.
 
     A group's name is in the column of the group, its fields in `<group>_<field>`; a list becomes its JSON text;
-    `truncation`, "full" or a number, is always a text.
+    what may be a number or a word (`truncation`) is always a text.
 
     Raises:
         ConfigurationError: two values would go to one column, or to one that measures fill.
@@ -292,8 +439,9 @@ def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
         if name in _FIXED:
             raise ConfigurationError(f"a configuration value cannot be called '{name}': runs has a column of that name")
         flat[name] = value
-    if flat.get("truncation") is not None:
-        flat["truncation"] = str(flat["truncation"])
+    for name in NUMBERS_OR_WORDS:
+        if flat.get(name) is not None:
+            flat[name] = str(flat[name])
     return flat
 
 

@@ -102,9 +102,7 @@ def from_trace(
     """
     transient = trace.length // 10 if transient is None else transient
     check_whole("transient", transient, 0, trace.length - 1)
-    averaged = trace.length - transient
-    ends = np.linspace(transient, trace.length, min(BATCHES, averaged) + 1).round().astype(int)
-    return spectrum_table(measured(trace, ends, interval, count))
+    return pd.DataFrame(spectrum_columns(measured(trace, equal_windows(transient, trace.length), interval, count)))
 
 
 def finite_time_exponents(
@@ -128,19 +126,12 @@ def finite_time_exponents(
     check_whole("transient", transient, 0, trace.length - 1)
     check_whole("window", window, 1, trace.length - transient)
     growth = measured(trace, np.arange(transient, trace.length + 1, window), interval, count)
-    rates = growth.rates
-    order = np.argsort(-growth.exponents, axis=-1, kind="stable")
-    windows, batch, size = rates.shape
-    b, e, i = (index.ravel() for index in np.indices((batch, windows, size)))
-    return pd.DataFrame(
-        {
-            "sequence": b,
-            "t": growth.ends[1:][e],
-            "index": i + 1,
-            "finite_time_exponent": rates[e, b, order[b, i]],
-            "steps": np.full(len(b), window),
-        }
-    )
+    return pd.DataFrame(finite_time_columns(growth))
+
+
+def equal_windows(first: int, last: int, windows: int = BATCHES) -> Array:
+    """Ends of so many windows on end that differ by a step at most; fewer where there are fewer steps."""
+    return np.linspace(first, last, min(windows, last - first) + 1).round().astype(int)
 
 
 def measured(trace: Trace, ends: Array, interval: int | None, count: int | None) -> Growth:
@@ -162,22 +153,35 @@ def jacobians(trace: Trace) -> Iterator[Array]:
             yield trace.cell.jacobian(params, slope_t)
 
 
-def spectrum_table(growth: Growth) -> pd.DataFrame:
+def finite_time_columns(growth: Growth) -> dict[str, Array]:
+    """Rows of `finite_time_exponents`."""
+    rates = growth.rates
+    order = np.argsort(-growth.exponents, axis=-1, kind="stable")
+    windows, batch, size = rates.shape
+    b, e, i = (index.ravel() for index in np.indices((batch, windows, size)))
+    return {
+        "sequence": b,
+        "t": growth.ends[1:][e],
+        "index": i + 1,
+        "finite_time_exponent": rates[e, b, order[b, i]],
+        "steps": np.diff(growth.ends)[e],
+    }
+
+
+def spectrum_columns(growth: Growth) -> dict[str, Array]:
     """Rows of `lyapunov_spectrum`."""
     exponents = growth.exponents
     low, high = convergence_interval(growth)
     order = np.argsort(-exponents, axis=-1, kind="stable")
     batch, size = exponents.shape
     columns = {"lyapunov_exponent": exponents, "low": low, "high": high}
-    return pd.DataFrame(
-        {
-            "sequence": np.repeat(np.arange(batch), size),
-            "index": np.tile(np.arange(1, size + 1), batch),
-            **{name: np.take_along_axis(column, order, axis=-1).ravel() for name, column in columns.items()},
-            "steps": np.full(batch * size, growth.ends[-1] - growth.ends[0]),
-            "interval": np.full(batch * size, growth.interval),
-        }
-    )
+    return {
+        "sequence": np.repeat(np.arange(batch), size),
+        "index": np.tile(np.arange(1, size + 1), batch),
+        **{name: np.take_along_axis(column, order, axis=-1).ravel() for name, column in columns.items()},
+        "steps": np.full(batch * size, growth.ends[-1] - growth.ends[0]),
+        "interval": np.full(batch * size, growth.interval),
+    }
 
 
 def convergence_interval(growth: Growth) -> tuple[Array, Array]:
