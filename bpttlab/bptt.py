@@ -21,7 +21,7 @@ from bpttlab.cells.base import Cell, Local, Params
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
-from bpttlab.truncation import Full, Plan, Scheme
+from bpttlab.truncation import Full, Plan, Segmented
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Numbers = TypeVar("Numbers", Array, Scaled)
@@ -78,6 +78,13 @@ class Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
         x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
         return Trace(self.cell, self.params, x, h, y_hat)
+
+    def repeated(self, times: int) -> Trace:
+        """The sequences of the batch so many times over, one copy of the batch after another."""
+        x, h, y_hat, slopes = (np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.slopes))
+        copies = Trace(self.cell, self.params, x, h, y_hat)
+        copies.__dict__["slopes"] = slopes  # not computed again
+        return copies
 
     def error(self, dL_dy_hat: Array) -> Array:
         """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
@@ -186,11 +193,12 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
     da = zeros_like(error, (T, B, cell.local_size))
     dropped = zeros_like(error, (T + 1, B, N))
     start, stop, loss_from = plan.segments.T
+    carries = plan.carry.reshape(T, -1)  # (T, 1) or (T, B)
     dh = zeros_like(error, (len(start), B, N))
     t = stop.copy()
     while len(t):
         inject = (t > loss_from)[:, None, None]
-        carry = np.where(t < stop, plan.carry[t - 1], 1.0)[:, None, None].astype(slopes.dtype)
+        carry = np.where((t < stop)[:, None], carries[t - 1], 1.0)[..., None].astype(slopes.dtype)
         if (carry != 1.0).any():
             dropped[t] = dropped[t] + dh * (1.0 - carry)
         delta = normalised(error[t - 1] * inject.astype(slopes.dtype) + dh * carry)
@@ -223,13 +231,13 @@ def zeros_like(numbers: Any, shape: tuple[int, ...]) -> Any:
     return np.zeros(shape, numbers.dtype)
 
 
-def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> Params:
+def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> Params:
     """dL/dparams and dL/dh_0 under a truncation scheme.
 
     Args:
         trace: a forward pass.
         loss: a `Loss`, or the array dL/dy_hat of shape (T, B, O) itself.
-        scheme: how the gradient is cut; full by default.
+        scheme: how the gradient is cut, or a plan of it (`Random.draw`); full by default.
 
     Returns:
         Keyed like the parameters, and "h_0" of shape (B, N). What is too small for a float is rounded to the nearest,
@@ -239,7 +247,7 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> 
         GradientRangeError: the gradient is too large for a float.
     """
     dL_dy_hat = checked_errors(trace, loss)
-    plan = (scheme or Full()).plan(trace.length)
+    plan = plan_of(scheme, trace.length)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         cotangents = walk(trace, trace.error(dL_dy_hat), plan)
         gradients = {
@@ -254,10 +262,26 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> 
     return gradients
 
 
-def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Scheme | None = None) -> dict[str, Scaled]:
+def plan_of(scheme: Segmented | Plan | None, length: int) -> Plan:
+    if isinstance(scheme, Plan):
+        return scheme
+    scheme = scheme or Full()
+    if not isinstance(scheme, Segmented):
+        raise ConfigurationError(
+            f"scheme={scheme.name}: has no one plan; truncation_bias measures it, and random cuts have draw(T, rng)"
+        )
+    return scheme.plan(length)
+
+
+def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> dict[str, Scaled]:
     """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
     dL_dy_hat = checked_errors(trace, loss)
-    cotangents = walk(trace, trace.scaled_error(dL_dy_hat), (scheme or Full()).plan(trace.length))
+    cotangents = walk(trace, trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))
+    return scaled_gradients(trace, dL_dy_hat, cotangents)
+
+
+def scaled_gradients(trace: Trace, dL_dy_hat: Array, cotangents: Cotangents) -> dict[str, Scaled]:
+    """All gradients that a scaled walk leaves."""
     return {
         **recurrent_gradient(trace.cell, trace.local, cotangents.da),
         **scaled_readout_gradient(trace, dL_dy_hat),

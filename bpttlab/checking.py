@@ -180,7 +180,8 @@ def kept_terms(scheme: Scheme) -> Callable[[int, int], bool]:
     if isinstance(scheme, PerLoss):
         return lambda t, k: t - k < K
     if isinstance(scheme, Chunked):
-        return lambda t, k: (t - 1) // K == (k - 1) // K
+        offset = scheme.offset
+        return lambda t, k: (t - 1 - offset) // K == (k - 1 - offset) // K
     if isinstance(scheme, Windowed):
         k1 = scheme.k1
         return lambda t, k: -(-t // k1) * k1 - k < K  # t rounded up to the end of its window

@@ -243,7 +243,7 @@ class Configuration:
 def scheme_of(group: Mapping[str, Any], K: int | str) -> Scheme:
     """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given."""
     name, chosen = split_name("scheme", group)
-    known = {scheme.name: scheme for scheme in Scheme.__subclasses__()}
+    known = truncation.named_schemes()
     if name not in known:
         raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
     check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")

@@ -173,7 +173,8 @@ class Gathered:
             tail = tails.get((row["parameter"], row["truncation"]))
             log_tail = -np.inf if tail is None else norm(tail)
             bias = log_relative(log_tail, norm(self.full[row["parameter"]]))
-            row.update(truncation_extras("per_loss", length, bias, "wavefront"))
+            row |= {"scheme": "per_loss", "length": length, "origin": "wavefront", "log_relative_bias": bias}
+            row |= {"log_variance": np.nan, "log_minibatch_variance": np.nan, "draws": None}
             row["steps_computed"] = PerLoss(row["truncation"]).plan(length).steps_computed
         return columns(self.truncated, sort=("parameter", "truncation"))
 
@@ -226,17 +227,6 @@ def cosine(left: Scaled, right: Scaled) -> float:
 def log_relative(log_part: float, log_whole: float) -> float:
     """log(part / whole): -inf where the part is exactly zero, inf where only the whole is."""
     return -np.inf if log_part == -np.inf else log_part - log_whole
-
-
-def truncation_extras(scheme: str, length: int, log_relative_bias: float, origin: str) -> dict[str, Any]:
-    """The columns of `truncations` that say what was cut and by how much."""
-    return {
-        "scheme": scheme,
-        "length": length,
-        "log_relative_bias": log_relative_bias,
-        "variance": np.nan,
-        "origin": origin,
-    }
 
 
 def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:

@@ -68,7 +68,7 @@ def cases(draw, dtypes=("float64", "float32"), longest=12, tame=False):
 def schemes(draw) -> Scheme:
     K = draw(st.integers(1, 14))
     k1 = draw(st.integers(1, K))
-    return draw(st.sampled_from([Full(), PerLoss(K), Windowed(k1, K), Chunked(K)]))
+    return draw(st.sampled_from([Full(), PerLoss(K), Windowed(k1, K), Chunked(K), Chunked(K, k1 - 1)]))
 
 
 def linear(W, T, B=1, seed=0):
