@@ -44,6 +44,11 @@ if TYPE_CHECKING:
     from bpttlab.configuration import Configuration as Configuration
     from bpttlab.expansion import grid as grid
     from bpttlab.experiment import run as run
+    from bpttlab.forward_mode import forward_sensitivity as forward_sensitivity
+    from bpttlab.forward_mode import rflo as rflo
+    from bpttlab.forward_mode import rtrl as rtrl
+    from bpttlab.forward_mode import snap as snap
+    from bpttlab.forward_mode import uoro as uoro
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
     from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
@@ -72,6 +77,7 @@ HOMES = {
     "configuration": ("Configuration",),
     "expansion": ("grid",),
     "experiment": ("run",),
+    "forward_mode": ("forward_sensitivity", "rflo", "rtrl", "snap", "uoro"),
     "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),

@@ -27,6 +27,7 @@ FLOORS = [
     {"initializers"},
     {"cells", "tasks", "truncation"},
     {"bptt", "checking"},
+    {"forward_mode"},
     {"jacobians", "lags", "spectra", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]

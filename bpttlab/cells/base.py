@@ -88,6 +88,19 @@ class Cell(ABC):
     def gradient(self, local: Local, da: Array) -> Params:
         """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
 
+    def immediate(self, local: Local, da: Array) -> Params:
+        """`gradient` without its sum: each row by itself, with the leading axes of da.  (...,A) -> (...,*shape) each
+
+        One call of `gradient` a row; cells whose a_t is affine in V, W and b_h have it for all rows at once.
+        """
+        axes = da.shape[:-1]
+        wide = Local(*(np.broadcast_to(array, (*axes, array.shape[-1])) for array in local))
+        found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.recurrent_shapes().items()}
+        for index in np.ndindex(*axes):
+            for name, gradient in self.gradient(wide.at(index), da[index]).items():
+                found[name][index] = gradient
+        return found
+
     @abstractmethod
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
@@ -117,6 +130,11 @@ class Cell(ABC):
     @abstractmethod
     def state_size(self) -> int:
         """N of the whole state; `hidden_size` where h is all of it."""
+
+    @property
+    def units(self) -> Array:
+        """Which unit each number of the state belongs to: h_j and c_j of an LSTM to one.  (N,)"""
+        return np.arange(self.state_size) % self.hidden_size
 
     @property
     @abstractmethod

@@ -14,7 +14,7 @@ import numpy as np
 
 from bpttlab import activations
 from bpttlab.cells.base import Local, Params, in_blocks, rows
-from bpttlab.cells.gates import check_fields
+from bpttlab.cells.gates import affine_immediate, check_fields
 from bpttlab.cells.one_matrix import OneMatrix
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -62,6 +62,9 @@ class Elman(OneMatrix):
         """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
         da, x, h_prev = rows(da), rows(local.x), rows(local.h_prev)
         return {"V": da.T @ x, "W": da.T @ h_prev, "b_h": da.sum(axis=0)}
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev, da)
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""

@@ -16,7 +16,7 @@ import numpy as np
 
 from bpttlab import activations
 from bpttlab.cells.base import Array, Local, Params, in_blocks
-from bpttlab.cells.gates import affine_gradient, check_fields, scaled_rows, sent_back
+from bpttlab.cells.gates import affine_gradient, affine_immediate, check_fields, scaled_rows, sent_back
 from bpttlab.cells.one_matrix import OneMatrix
 from bpttlab.errors import ConfigurationError
 
@@ -68,6 +68,9 @@ class Leaky(OneMatrix):
 
     def gradient(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev, da)
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t = (1 - alpha) I + diag(alpha f_h'(a_t)) W.  (...,N) -> (...,N,N)"""

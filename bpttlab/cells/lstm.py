@@ -22,6 +22,7 @@ from bpttlab.activations import logistic
 from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks
 from bpttlab.cells.gates import (
     affine_gradient,
+    affine_immediate,
     apart,
     check_fields,
     check_number,
@@ -115,6 +116,9 @@ class LSTM(Cell):
 
     def gradient(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev[..., self.visible], da)
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev[..., self.visible], da)
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t of the whole state: [[h<-h, h<-c], [c<-h, c<-c]].  (...,6N) -> (...,2N,2N)

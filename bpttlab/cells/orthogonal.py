@@ -95,6 +95,9 @@ class OrthogonalElman(Cell):
     def gradient(self, local: Local, da: Array) -> Params:
         return self.elman.gradient(local, da)
 
+    def immediate(self, local: Local, da: Array) -> Params:
+        return self.elman.immediate(local, da)
+
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         return self.elman.jacobian(params, slope_t)
 

@@ -211,6 +211,11 @@ class Stacked(Cell):
         return self.states[-1].stop
 
     @property
+    def units(self) -> Array:
+        """Those of each layer, numbered on from those of the layer below."""
+        return np.concatenate([cell.units + layer * self.hidden_size for layer, cell in enumerate(self.cells)])
+
+    @property
     def local_size(self) -> int:
         return self.locals[-1].stop
 

@@ -1,0 +1,24 @@
+"""Gradients without going back: the influence of the parameters on the state, exact and as its approximations.
+
+`rtrl` is exact, `uoro` right in the mean, `snap` keeps some entries of the influence matrix and `rflo` the leak alone.
+All take a trace and a loss, and return gradients keyed like the parameters: of the recurrent ones by their method, of
+the readout, which needs none, exactly. `forward_sensitivity` says how large the influence is.
+"""
+
+from bpttlab.forward_mode.influence import Influence, influence, rtrl
+from bpttlab.forward_mode.rflo import rflo
+from bpttlab.forward_mode.sensitivity import forward_sensitivity, measure_sensitivity
+from bpttlab.forward_mode.snap import snap
+from bpttlab.forward_mode.uoro import uoro, uoro_variance
+
+__all__ = [
+    "Influence",
+    "forward_sensitivity",
+    "influence",
+    "measure_sensitivity",
+    "rflo",
+    "rtrl",
+    "snap",
+    "uoro",
+    "uoro_variance",
+]
