@@ -324,6 +324,25 @@ TRUNCATIONS = Table(
     ),
 )
 
+BIAS_BOUNDS = Table(
+    "bias_bounds",
+    "run of scheme adaptive, parameter and truncation: what is known of the relative bias of per-loss truncations",
+    ("parameter", "truncation"),
+    (
+        RUN_ID,
+        Column("parameter", "string", "", "the parameter whose gradient is truncated", True),
+        Column("truncation", "int64", "step", "K", True),
+        Column("log_norm", "float64", "nat", "log of the norm of g_K", True),
+        Column("log_bias_bound", "float64", "nat", "bound from the decay over all lags; missing: it says nothing"),
+        Column(
+            "log_bias_estimate",
+            "float64",
+            "nat",
+            "the published estimate, from lags below the run's truncation and a geometric tail; missing: it says nothing",
+        ),
+    ),
+)
+
 TABLES = {
     table.name: table
     for table in (
@@ -338,6 +357,7 @@ TABLES = {
         SENSITIVITY,
         LAG_TERMS,
         TRUNCATIONS,
+        BIAS_BOUNDS,
     )
 }
 
@@ -391,6 +411,7 @@ CONFIGURATION = (
     Column("scheme", "string", "", "name of the truncation scheme"),
     Column("scheme_k1", "int64", "step", "of windowed: steps from one window to the next"),
     Column("scheme_offset", "int64", "step", "of chunked: where the second window begins, if not at K"),
+    Column("scheme_delta", "float64", "", "of adaptive: the relative bias that is tolerated"),
     Column("scheme_cuts", "string", "", "of random: constant or published probability of a cut"),
     Column("scheme_alpha", "float64", "", "of random: exponent of the published one"),
     Column("scheme_per", "string", "", "of random: cuts for every sequence, or for the batch"),

@@ -255,6 +255,25 @@ class Random(ManyPlans):
         return full_plan(length, self.ensemble(length, batch, rng).carry[0])
 
 
+@dataclass(frozen=True)
+class Adaptive(Scheme):
+    """Per loss, as far back as a bias of at most delta needs by the estimate of Aicher, Foti & Fox 2019 (`decay`).
+
+    Attributes:
+        truncation: the longest that is tried; the estimate looks at the lags below it.
+        delta: the relative bias that is tolerated.
+    """
+
+    name: ClassVar[str] = "adaptive"
+    truncation: int
+    delta: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_truncation(self.truncation)
+        if not 0.0 < self.delta < np.inf:
+            raise ConfigurationError(f"scheme.delta={self.delta}: must be a number above 0")
+
+
 def named_schemes() -> dict[str, type[Scheme]]:
     """The schemes that a configuration may name."""
     known: dict[str, type[Scheme]] = {}

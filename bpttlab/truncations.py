@@ -15,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.bptt import Array, Trace, add_to, backward_scaled, checked_errors, recurrent_gradient, walk
+from bpttlab.decay import adaptive_truncation
 from bpttlab.errors import ConfigurationError
 from bpttlab.lags import Gradients, columns, cosine, log_relative, norm
 from bpttlab.losses import Loss
 from bpttlab.scaled import LOG_2, Scaled
-from bpttlab.truncation import Ensemble, ManyPlans, Plan, Scheme, Segmented, full_plan
+from bpttlab.truncation import Adaptive, Ensemble, ManyPlans, PerLoss, Plan, Scheme, Segmented, full_plan
 
 HELD_BYTES = 2**26
 """Cotangents of members of an ensemble that are held at once."""
@@ -59,11 +60,11 @@ def measure_truncation(
     full = full or backward_scaled(trace, loss)
     error = trace.scaled_error(checked_errors(trace, loss))
     minibatch = minibatch_log_variance(trace, error, full) if minibatch is None else minibatch
-    found = estimated(trace, error, scheme, rng)
+    found = estimated(trace, loss, error, scheme, rng)
     rows = [
         {
             "scheme": scheme.name,
-            "truncation": scheme.truncation,
+            "truncation": found.truncation,
             "length": trace.length,
             "parameter": name,
             "origin": "scheme",
@@ -87,6 +88,7 @@ class Estimate:
         log_scatter: log of the expected squared distance from the mean, by parameter; empty where there is one plan.
         draws: how many draws the mean is made of; None where nothing is drawn.
         steps_computed: of one of them.
+        truncation: K; None for the full gradient.
     """
 
     def __init__(
@@ -96,9 +98,10 @@ class Estimate:
         log_scatter: dict[str, float],
         draws: int | None,
         steps_computed: int,
+        truncation: int | None,
     ) -> None:
         self.gradient, self.tail, self.log_scatter = gradient, tail, log_scatter
-        self.draws, self.steps_computed = draws, steps_computed
+        self.draws, self.steps_computed, self.truncation = draws, steps_computed, truncation
 
     def row(self, name: str, full: Scaled) -> dict[str, Any]:
         """Its numbers for one parameter, beside the full gradient of it."""
@@ -115,14 +118,19 @@ class Estimate:
         }
 
 
-def estimated(trace: Trace, error: Scaled, scheme: Scheme, rng: np.random.Generator | None) -> Estimate:
+def estimated(
+    trace: Trace, loss: Loss | Array, error: Scaled, scheme: Scheme, rng: np.random.Generator | None
+) -> Estimate:
     """What a scheme makes of these errors."""
+    if isinstance(scheme, Adaptive):
+        scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
     if isinstance(scheme, Segmented):
         plan = scheme.plan(trace.length)
-        return Estimate(*kept_and_tail(trace, error, plan), {}, None, plan.steps_computed)
+        return Estimate(*kept_and_tail(trace, error, plan), {}, None, plan.steps_computed, scheme.truncation)
     if not isinstance(scheme, ManyPlans):
         raise ConfigurationError(f"scheme={scheme.name}: has no plans")
-    return mean_of_ensemble(trace, error, scheme.ensemble(trace.length, trace.h.shape[1], rng))
+    ensemble = scheme.ensemble(trace.length, trace.h.shape[1], rng)
+    return mean_of_ensemble(trace, error, ensemble, scheme.truncation)
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
@@ -140,7 +148,7 @@ def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
     return recurrent_gradient(trace.cell, trace.local, walk(trace, errors, full_plan(trace.length)).da)
 
 
-def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble) -> Estimate:
+def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
     """The mean over the plans of an ensemble, many of which go back side by side as so many sequences more."""
     T, B, _ = trace.h[1:].shape
     members: list[Gradients] = []
@@ -156,7 +164,8 @@ def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble) -> Estimat
     mean = weighted_mean(members, ensemble.weight)
     factor = len(members) / (len(members) - 1) if ensemble.drawn else 1.0
     scatter = {name: log_scatter([one[name] for one in members], mean[name], ensemble.weight, factor) for name in mean}
-    return Estimate(mean, tail_of(trace, dropped), scatter, len(members) if ensemble.drawn else None, T)
+    draws = len(members) if ensemble.drawn else None
+    return Estimate(mean, tail_of(trace, dropped), scatter, draws, T, truncation)
 
 
 def pieces(trace: Trace, members: int) -> int:
