@@ -338,7 +338,7 @@ BIAS_BOUNDS = Table(
             "log_bias_estimate",
             "float64",
             "nat",
-            "the published estimate, from lags below the run's truncation and a geometric tail; missing: it says nothing",
+            "the published estimate, from the lags below the truncation of the run; missing: it says nothing",
         ),
     ),
 )

@@ -65,7 +65,7 @@ def test_the_immediate_norm_is_the_largest_singular_value():
 def test_of_a_geometric_decay_the_estimate_is_the_bound(factor):
     """h_t = factor Q h_{t-1} + x_t with an orthogonal Q and a loss at the end: phi_l is exactly geometric."""
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
-    trace = linear(factor * Q, T=400)
+    trace = linear(factor * Q, T=900)
     trace.x[:] = np.random.default_rng(1).standard_normal(trace.x.shape)
     trace = forward(trace.cell, trace.params, trace.x)
     error = np.zeros(trace.y_hat.shape)
