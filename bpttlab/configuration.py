@@ -21,7 +21,7 @@ from bpttlab.cells.stacked import layer_kind
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.initializers import Initializer
 from bpttlab.tasks import Task
-from bpttlab.truncation import Full, Scheme
+from bpttlab.truncation import Forward, Full, Scheme
 
 Plain = dict[str, Any]
 
@@ -188,7 +188,7 @@ class Configuration:
             values,
             cell,
             task,
-            scheme_of(groups["scheme"], values.truncation),
+            scheme_of(groups["scheme"], values.truncation, cell),
             initializer,
             typed(Scales, groups["scales"], "scales"),
             measure,
@@ -240,13 +240,19 @@ class Configuration:
 # ---------------------------------------------------------------------------------------------------- groups
 
 
-def scheme_of(group: Mapping[str, Any], K: int | str) -> Scheme:
+def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
     """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given."""
     name, chosen = split_name("scheme", group)
     known = truncation.named_schemes()
     if name not in known:
         raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
     check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
+    if issubclass(known[name], Forward):
+        if K != "full":
+            raise ConfigurationError(f"truncation={K}: scheme '{name}' goes forward and cuts nothing; must be full")
+        forward: Forward = typed(known[name], chosen, "scheme")
+        forward.check_cell(cell.name)
+        return forward
     if name == Full.name or K == "full":
         return Full()
     if name == truncation.Windowed.name and chosen.get("k1") is None:

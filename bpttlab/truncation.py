@@ -227,8 +227,7 @@ class Random(ManyPlans):
             raise ConfigurationError(f"truncation={self.truncation}: random cuts need a mean of 2 steps or more")
         if not 2.0 < self.alpha < np.inf:
             raise ConfigurationError(f"scheme.alpha={self.alpha}: must be a number above 2")
-        if self.draws < 2:
-            raise ConfigurationError(f"scheme.draws={self.draws}: must be a whole number >= 2")
+        check_draws(self.draws)
 
     def probability(self, since: Array) -> Array:
         """c_t at so many steps since the last cut, from 1."""
@@ -272,6 +271,71 @@ class Adaptive(Scheme):
         check_truncation(self.truncation)
         if not 0.0 < self.delta < np.inf:
             raise ConfigurationError(f"scheme.delta={self.delta}: must be a number above 0")
+
+
+class Forward(Scheme):
+    """A gradient that is carried forwards (`forward_mode`), with nothing cut off by a number of steps."""
+
+    truncation: ClassVar[int | None] = None  # type: ignore[misc]
+
+    def check_cell(self, name: str) -> None:  # most can do with any cell
+        """Refuses a cell for which the method is not defined."""
+
+
+@dataclass(frozen=True)
+class RTRL(Forward):
+    """Real-time recurrent learning: exact (Williams & Zipser 1989)."""
+
+    name: ClassVar[str] = "rtrl"
+
+
+@dataclass(frozen=True)
+class UORO(Forward):
+    """The influence as a random matrix of rank one: unbiased (Tallec & Ollivier 2018).
+
+    Attributes:
+        draws: how many gradients are drawn, >= 2.
+    """
+
+    name: ClassVar[str] = "uoro"
+    draws: int = 32
+
+    def __post_init__(self) -> None:
+        check_draws(self.draws)
+
+
+@dataclass(frozen=True)
+class SnAp(Forward):
+    """What a parameter reaches within n steps (Menick et al. 2021).
+
+    Attributes:
+        steps: n.
+    """
+
+    name: ClassVar[str] = "snap"
+    steps: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise ConfigurationError(f"scheme.steps={self.steps}: must be a whole number >= 1")
+
+
+@dataclass(frozen=True)
+class RFLO(Forward):
+    """The leak alone is carried (Murray 2019), with the readout's own weights for feedback."""
+
+    name: ClassVar[str] = "rflo"
+
+    def check_cell(self, name: str) -> None:
+        if name != "leaky":
+            raise ConfigurationError(
+                f"scheme=rflo: carries the leak of cell=leaky; must not be asked of '{name}'"
+            )
+
+
+def check_draws(draws: int) -> None:
+    if draws < 2:
+        raise ConfigurationError(f"scheme.draws={draws}: must be a whole number >= 2")
 
 
 def named_schemes() -> dict[str, type[Scheme]]:

@@ -11,7 +11,8 @@ from networks_of_cells import CELLS, case, cases
 from bpttlab.bptt import backward, literal_sum
 from bpttlab.checking import assert_agree
 from bpttlab.errors import ConfigurationError
-from bpttlab.truncation import Chunked, ChunkedMean, Full, PerLoss, Random, full_plan
+from bpttlab.forward_mode import snap
+from bpttlab.truncation import RFLO, RTRL, UORO, Chunked, ChunkedMean, Full, PerLoss, Random, SnAp, full_plan
 from bpttlab.truncations import measure_truncation, truncation_bias
 
 ELMAN, LSTM = CELLS["elman"], CELLS["lstm"]
@@ -149,7 +150,7 @@ def test_random_cuts_of_other_cells_come_near_the_full_gradient(name):
 def test_a_large_ensemble_is_walked_in_pieces(monkeypatch):
     network, scheme = case(LSTM, T=9), Random(3, draws=10)
     whole = measure_truncation(network.trace, network.loss, scheme, rng=np.random.default_rng(0))
-    monkeypatch.setattr("bpttlab.truncations.HELD_BYTES", 1)
+    monkeypatch.setattr("bpttlab.estimates.HELD_BYTES", 1)
     alone = measure_truncation(network.trace, network.loss, scheme, rng=np.random.default_rng(0))
     for column in whole:
         if whole[column].dtype == float:
@@ -201,3 +202,36 @@ def test_schemes_without_one_plan_are_refused_by_backward():
         truncation_bias(network.trace, network.loss, Random(3))
     plan = Random(3).draw(network.trace.length, np.random.default_rng(0), batch=2)
     assert backward(network.trace, network.loss, plan)["W"].shape == (3, 3)
+
+
+# ------------------------------------------------------------------------------------------ forward
+
+
+@pytest.mark.parametrize("name", ["elman", "lstm", "leaky"])
+def test_estimates_that_go_forward_stand_beside_the_others(name):
+    network = case(CELLS[name], T=6, B=2, seed=1)
+    table = truncation_bias(network.trace, network.loss, RTRL())
+    assert (table["log_relative_bias"] < np.log(1e-12)).all()
+    assert table["cosine"].to_numpy() == pytest.approx(1.0, rel=1e-12)
+    sizes = sum(network.trace.params[name].size for name in network.trace.cell.recurrent_parameters)
+    assert set(table["steps_computed"]) == {6 * sizes}
+    found, full = snap(network.trace, network.loss, 1), backward(network.trace, network.loss)
+    for row in truncation_bias(network.trace, network.loss, SnAp()).itertuples():
+        exact = full[row.parameter]
+        bias = np.linalg.norm(found[row.parameter] - exact) / np.linalg.norm(exact)
+        assert np.exp(row.log_relative_bias) == pytest.approx(bias, rel=1e-9)
+
+
+def test_uoro_is_measured_over_its_draws():
+    network = case(CELLS["gru"], T=6, B=2, seed=1)
+    table = truncation_bias(network.trace, network.loss, UORO(draws=2000), np.random.default_rng(0))
+    error = 0.5 * (table["log_variance"] - np.log(2000.0))
+    assert (table["log_relative_bias"] < error + np.log(4)).all()
+    assert (table["log_relative_bias"] > error - np.log(4)).all()
+
+
+def test_rflo_is_measured_for_the_leaky_cell_alone():
+    leaky, elman = case(CELLS["leaky"], T=6), case(ELMAN, T=6)
+    assert len(truncation_bias(leaky.trace, leaky.loss, RFLO())) == 3
+    with pytest.raises(ConfigurationError, match="leaky"):
+        truncation_bias(elman.trace, elman.loss, RFLO())

@@ -28,7 +28,7 @@ FLOORS = [
     {"cells", "tasks", "truncation"},
     {"bptt", "checking"},
     {"forward_mode"},
-    {"decay", "jacobians", "lags", "spectra", "truncations"},
+    {"decay", "estimates", "jacobians", "lags", "spectra", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]
 RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}

@@ -8,8 +8,8 @@ the readout, which needs none, exactly. `forward_sensitivity` says how large the
 from bpttlab.forward_mode.influence import Influence, influence, rtrl
 from bpttlab.forward_mode.rflo import rflo
 from bpttlab.forward_mode.sensitivity import forward_sensitivity, measure_sensitivity
-from bpttlab.forward_mode.snap import snap
-from bpttlab.forward_mode.uoro import uoro, uoro_variance
+from bpttlab.forward_mode.snap import snap, snap_cost
+from bpttlab.forward_mode.uoro import uoro, uoro_draws, uoro_variance
 
 __all__ = [
     "Influence",
@@ -19,6 +19,8 @@ __all__ = [
     "rflo",
     "rtrl",
     "snap",
+    "snap_cost",
     "uoro",
+    "uoro_draws",
     "uoro_variance",
 ]

@@ -14,7 +14,7 @@ import numpy as np
 
 from bpttlab.bptt import Array, Trace, backward, checked_errors
 from bpttlab.cells.base import Params
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, GradientRangeError
 from bpttlab.forward_mode.influence import with_readout
 from bpttlab.losses import Loss
 
@@ -47,6 +47,24 @@ def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: fl
         estimates = estimates_of_sequences(trace, trace.error(dL_dy_hat), rng, epsilon)
         recurrent = {name: estimate.sum(axis=0) for name, estimate in estimates.items()}
         return with_readout(trace, dL_dy_hat, recurrent)
+
+
+def uoro_draws(
+    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int, epsilon: float = EPSILON
+) -> Params:
+    """Many estimates at once, the copies of the batch side by side.  Each (draws, *shape), recurrent parameters only.
+
+    Raises:
+        GradientRangeError: one of them is too large for a float.
+    """
+    copies, error = trace.repeated(draws), np.tile(trace.error(checked_errors(trace, loss)), (1, draws, 1))
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        estimates = estimates_of_sequences(copies, error, rng, epsilon)
+        shapes = {name: (draws, -1, *trace.params[name].shape) for name in estimates}
+        found = {name: values.reshape(shapes[name]).sum(axis=1) for name, values in estimates.items()}
+    if not all(np.isfinite(values).all() for values in found.values()):
+        raise GradientRangeError(f"an estimate by uoro is beyond the range of {trace.h.dtype}")
+    return found
 
 
 def uoro_variance(

@@ -1,0 +1,201 @@
+"""The gradient under any scheme, with what it lacks of the full one and how far its draws lie apart.
+
+Of a plan, or an ensemble of plans, the cotangents that were not carried on are injected as errors of a full walk, which
+gives the part of the gradient that was cut off, exactly and without a difference. What goes forward leaves no such
+cotangents: there the difference is taken, which cannot be smaller than the rounding of the gradient.
+
+Index legend: T time, B sequence, N hidden state, R members of an ensemble.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bpttlab.bptt import Array, Trace, add_to, recurrent_gradient, walk
+from bpttlab.decay import adaptive_truncation
+from bpttlab.errors import ConfigurationError
+from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro_draws
+from bpttlab.lags import Gradients
+from bpttlab.losses import Loss
+from bpttlab.scaled import LOG_2, Scaled
+from bpttlab.truncation import (
+    RTRL,
+    UORO,
+    Adaptive,
+    Ensemble,
+    Forward,
+    ManyPlans,
+    PerLoss,
+    Plan,
+    Scheme,
+    Segmented,
+    SnAp,
+    full_plan,
+)
+
+HELD_BYTES = 2**26
+"""Cotangents of members of an ensemble that are held at once."""
+
+
+class Estimate:
+    """A gradient, what it lacks of the full one, and how far its draws lie apart.
+
+    Attributes:
+        gradient: the mean.
+        tail: full minus mean, by parameter; empty where nothing was cut.
+        log_scatter: log of the expected squared distance from the mean, by parameter; empty where there is one plan.
+        draws: how many draws the mean is made of; None where nothing is drawn.
+        steps_computed: of one of them.
+        truncation: K; None for the full gradient.
+    """
+
+    def __init__(
+        self,
+        gradient: Gradients,
+        tail: Gradients,
+        log_scatter: dict[str, float],
+        draws: int | None,
+        steps_computed: int,
+        truncation: int | None,
+    ) -> None:
+        self.gradient, self.tail, self.log_scatter = gradient, tail, log_scatter
+        self.draws, self.steps_computed, self.truncation = draws, steps_computed, truncation
+
+
+def estimated(
+    trace: Trace,
+    loss: Loss | Array,
+    error: Scaled,
+    scheme: Scheme,
+    full: Gradients,
+    rng: np.random.Generator | None = None,
+) -> Estimate:
+    """What a scheme makes of a loss.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `bptt.backward`.
+        error: what it sends to every h_t.
+        scheme: of any kind.
+        full: the gradient that nothing was cut off.
+        rng: needed by schemes that draw.
+    """
+    if isinstance(scheme, Adaptive):
+        scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
+    if isinstance(scheme, Segmented):
+        plan = scheme.plan(trace.length)
+        return Estimate(*kept_and_tail(trace, error, plan), {}, None, plan.steps_computed, scheme.truncation)
+    if isinstance(scheme, Forward):
+        return forward_estimate(trace, loss, scheme, full, rng)
+    if not isinstance(scheme, ManyPlans):
+        raise ConfigurationError(f"scheme={scheme.name}: has no plans")
+    ensemble = scheme.ensemble(trace.length, trace.h.shape[1], rng)
+    return mean_of_ensemble(trace, error, ensemble, scheme.truncation)
+
+
+def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
+    """The gradient of a plan, and what it lacks of the full one (empty where nothing was cut)."""
+    kept = walk(trace, error, plan)
+    gradient = recurrent_gradient(trace.cell, trace.local, kept.da)
+    return gradient, tail_of(trace, kept.dropped)
+
+
+def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
+    """The gradient of what a walk did not carry on; empty where that is nothing.  dropped (T+1, B, N)"""
+    errors = dropped[1:].normalised()
+    if not errors.mantissa.any():
+        return {}
+    return recurrent_gradient(trace.cell, trace.local, walk(trace, errors, full_plan(trace.length)).da)
+
+
+def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
+    """The mean over the plans of an ensemble, many of which go back side by side as so many sequences more."""
+    T, B, _ = trace.h[1:].shape
+    members: list[Gradients] = []
+    dropped = Scaled.zeros((T + 1, B, trace.h.shape[-1]), trace.h.dtype)
+    for some in np.array_split(np.arange(len(ensemble.weight)), pieces(trace, len(ensemble.weight))):
+        carry = np.broadcast_to(ensemble.carry[some], (len(some), T, B)).swapaxes(0, 1).reshape(T, -1)
+        copies = trace.repeated(len(some))
+        walked = walk(copies, tiled(error, len(some)), full_plan(T, carry))
+        for place, member in enumerate(some):
+            own = np.s_[:, place * B : (place + 1) * B]
+            members.append(recurrent_gradient(trace.cell, trace.local, walked.da[own]))
+            dropped = dropped + walked.dropped[own] * np.asarray(ensemble.weight[member], trace.h.dtype)
+    mean = weighted_mean(members, ensemble.weight)
+    factor = len(members) / (len(members) - 1) if ensemble.drawn else 1.0
+    scatter = {name: log_scatter([one[name] for one in members], mean[name], ensemble.weight, factor) for name in mean}
+    draws = len(members) if ensemble.drawn else None
+    return Estimate(mean, tail_of(trace, dropped), scatter, draws, T, truncation)
+
+
+def pieces(trace: Trace, members: int) -> int:
+    """In how many pieces an ensemble is walked, each within `HELD_BYTES`."""
+    numbers = trace.slopes[0].size + 2 * trace.h[0].size + trace.h.shape[1] * trace.cell.local_size
+    held = numbers * trace.length * trace.h.itemsize * members
+    return min(members, -(-held // HELD_BYTES))
+
+
+def tiled(error: Scaled, times: int) -> Scaled:
+    return Scaled(np.tile(error.mantissa, (1, times, 1)), np.tile(error.exponent, (1, times, 1)))
+
+
+# ------------------------------------------------------------------------------------------ means and variances
+
+
+def weighted_mean(members: list[Gradients], weight: Array) -> Gradients:
+    total: Gradients = {}
+    for gradient, part in zip(members, weight, strict=True):
+        add_to(total, {name: Scaled.whole(one.mantissa * part, one.exponent.item()) for name, one in gradient.items()})
+    return total
+
+
+def log_scatter(members: list[Scaled], mean: Scaled, weight: Array, factor: float = 1.0) -> float:
+    """log of factor * sum_r weight_r |g_r - mean|^2; -inf where all are equal to the last bit."""
+    exponent = max(int(one.exponent.item()) for one in members)
+    centre = mean.at(exponent).astype(np.float64)
+    equal = all(np.array_equal(one.at(exponent), members[0].at(exponent)) for one in members[1:])
+    squares = [((one.at(exponent) - centre) ** 2).sum() for one in members]
+    total = 0.0 if equal else factor * float(weight @ np.array(squares))
+    return float(np.log(total)) + 2 * exponent * LOG_2 if total > 0 else -np.inf
+
+
+# ------------------------------------------------------------------------------------------ forward
+
+
+def forward_estimate(
+    trace: Trace, loss: Loss | Array, scheme: Forward, full: Gradients, rng: np.random.Generator | None
+) -> Estimate:
+    """A gradient that was carried forwards; of UORO the mean of its draws."""
+    names, T = trace.cell.recurrent_parameters, trace.length
+    if isinstance(scheme, UORO):
+        return drawn_estimate(trace, loss, scheme.draws, full, rng)
+    if isinstance(scheme, RTRL):
+        found, steps = rtrl(trace, loss), T * sum(trace.params[name].size for name in names)
+    elif isinstance(scheme, SnAp):
+        found, steps = snap(trace, loss, scheme.steps), T * snap_cost(trace, scheme.steps)
+    else:
+        found, steps = rflo(trace, loss), T
+    gradient = {name: Scaled.whole(found[name]) for name in names}
+    return Estimate(gradient, differences(full, gradient), {}, None, steps, None)
+
+
+def drawn_estimate(
+    trace: Trace, loss: Loss | Array, draws: int, full: Gradients, rng: np.random.Generator | None
+) -> Estimate:
+    if rng is None:
+        raise ConfigurationError("rng=None: scheme 'uoro' needs a numpy.random.Generator")
+    drawn = uoro_draws(trace, loss, rng, draws)
+    members = [{name: Scaled.whole(values[r]) for name, values in drawn.items()} for r in range(draws)]
+    weight = np.full(draws, 1.0 / draws)
+    mean, factor = weighted_mean(members, weight), draws / (draws - 1)
+    scatter = {name: log_scatter([one[name] for one in members], mean[name], weight, factor) for name in mean}
+    return Estimate(mean, differences(full, mean), scatter, draws, trace.length, None)
+
+
+def differences(full: Gradients, gradient: Gradients) -> Gradients:
+    """full - gradient, by parameter of the second."""
+    found = {}
+    for name, one in gradient.items():
+        exponent = max(int(full[name].exponent.item()), int(one.exponent.item()))
+        found[name] = Scaled.whole(full[name].at(exponent) - one.at(exponent), exponent)
+    return found
