@@ -9,10 +9,14 @@ Index legend: T time, B sequence, N hidden state, R members of an ensemble.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+from functools import cached_property
+
 import numpy as np
 
 from bpttlab.bptt import Array, Trace, add_to, recurrent_gradient, walk
 from bpttlab.decay import adaptive_truncation
+from bpttlab.directions import Directions, with_directions
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro_draws
 from bpttlab.lags import Gradients
@@ -37,29 +41,50 @@ HELD_BYTES = 2**26
 """Cotangents of members of an ensemble that are held at once."""
 
 
+@dataclass(frozen=True)
 class Estimate:
-    """A gradient, what it lacks of the full one, and how far its draws lie apart.
+    """The gradients that a scheme gives of one loss, and what their mean lacks of the full one.
 
     Attributes:
-        gradient: the mean.
+        members: one gradient, those of an ensemble, or draws.
+        weight: (R,), of each in the mean.
+        drawn: whether they are draws from a distribution.
         tail: full minus mean, by parameter; empty where nothing was cut.
-        log_scatter: log of the expected squared distance from the mean, by parameter; empty where there is one plan.
-        draws: how many draws the mean is made of; None where nothing is drawn.
         steps_computed: of one of them.
         truncation: K; None for the full gradient.
     """
 
-    def __init__(
-        self,
-        gradient: Gradients,
-        tail: Gradients,
-        log_scatter: dict[str, float],
-        draws: int | None,
-        steps_computed: int,
-        truncation: int | None,
-    ) -> None:
-        self.gradient, self.tail, self.log_scatter = gradient, tail, log_scatter
-        self.draws, self.steps_computed, self.truncation = draws, steps_computed, truncation
+    members: list[Gradients]
+    weight: Array
+    drawn: bool
+    tail: Gradients
+    steps_computed: int
+    truncation: int | None
+
+    @classmethod
+    def single(cls, gradient: Gradients, tail: Gradients, steps_computed: int, truncation: int | None) -> Estimate:
+        return cls([gradient], np.ones(1), False, tail, steps_computed, truncation)
+
+    @property
+    def draws(self) -> int | None:
+        return len(self.members) if self.drawn else None
+
+    @cached_property
+    def mean(self) -> Gradients:
+        return self.members[0] if len(self.members) == 1 else weighted_mean(self.members, self.weight)
+
+    def log_scatter(self, name: str) -> float:
+        """log of the expected squared distance of a member from the mean; NaN where there is but one."""
+        R = len(self.members)
+        if R == 1:
+            return np.nan
+        factor = R / (R - 1) if self.drawn else 1.0
+        return log_scatter([one[name] for one in self.members], self.mean[name], self.weight, factor)
+
+    def along(self, directions: Directions) -> Estimate:
+        """With the derivatives along directions beside those of the parameters."""
+        members = [with_directions(one, directions) for one in self.members]
+        return replace(self, members=members, tail=with_directions(self.tail, directions))
 
 
 def estimated(
@@ -84,7 +109,7 @@ def estimated(
         scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
     if isinstance(scheme, Segmented):
         plan = scheme.plan(trace.length)
-        return Estimate(*kept_and_tail(trace, error, plan), {}, None, plan.steps_computed, scheme.truncation)
+        return Estimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, scheme.truncation)
     if isinstance(scheme, Forward):
         return forward_estimate(trace, loss, scheme, full, rng)
     if not isinstance(scheme, ManyPlans):
@@ -121,11 +146,7 @@ def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation
             own = np.s_[:, place * B : (place + 1) * B]
             members.append(recurrent_gradient(trace.cell, trace.local, walked.da[own]))
             dropped = dropped + walked.dropped[own] * np.asarray(ensemble.weight[member], trace.h.dtype)
-    mean = weighted_mean(members, ensemble.weight)
-    factor = len(members) / (len(members) - 1) if ensemble.drawn else 1.0
-    scatter = {name: log_scatter([one[name] for one in members], mean[name], ensemble.weight, factor) for name in mean}
-    draws = len(members) if ensemble.drawn else None
-    return Estimate(mean, tail_of(trace, dropped), scatter, draws, T, truncation)
+    return Estimate(members, ensemble.weight, ensemble.drawn, tail_of(trace, dropped), T, truncation)
 
 
 def pieces(trace: Trace, members: int) -> int:
@@ -176,7 +197,7 @@ def forward_estimate(
     else:
         found, steps = rflo(trace, loss), T
     gradient = {name: Scaled.whole(found[name]) for name in names}
-    return Estimate(gradient, differences(full, gradient), {}, None, steps, None)
+    return Estimate.single(gradient, differences(full, gradient), steps, None)
 
 
 def drawn_estimate(
@@ -187,9 +208,7 @@ def drawn_estimate(
     drawn = uoro_draws(trace, loss, rng, draws)
     members = [{name: Scaled.whole(values[r]) for name, values in drawn.items()} for r in range(draws)]
     weight = np.full(draws, 1.0 / draws)
-    mean, factor = weighted_mean(members, weight), draws / (draws - 1)
-    scatter = {name: log_scatter([one[name] for one in members], mean[name], weight, factor) for name in mean}
-    return Estimate(mean, differences(full, mean), scatter, draws, trace.length, None)
+    return Estimate(members, weight, True, differences(full, weighted_mean(members, weight)), trace.length, None)
 
 
 def differences(full: Gradients, gradient: Gradients) -> Gradients:

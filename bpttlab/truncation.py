@@ -328,9 +328,7 @@ class RFLO(Forward):
 
     def check_cell(self, name: str) -> None:
         if name != "leaky":
-            raise ConfigurationError(
-                f"scheme=rflo: carries the leak of cell=leaky; must not be asked of '{name}'"
-            )
+            raise ConfigurationError(f"scheme=rflo: carries the leak of cell=leaky; must not be asked of '{name}'")
 
 
 def check_draws(draws: int) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, recurrent_gradient, walk
+from bpttlab.directions import Directions, with_directions
 from bpttlab.estimates import Estimate, estimated, log_scatter
 from bpttlab.lags import Gradients, columns, cosine, log_relative, norm
 from bpttlab.losses import Loss
@@ -22,7 +23,11 @@ from bpttlab.truncation import Scheme, full_plan
 
 
 def truncation_bias(
-    trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator | None = None
+    trace: Trace,
+    loss: Loss | Array,
+    scheme: Scheme,
+    rng: np.random.Generator | None = None,
+    directions: Directions | None = None,
 ) -> pd.DataFrame:
     """Norm, cosine, relative bias and variance of the gradient under a scheme, a row per recurrent parameter.
 
@@ -31,6 +36,7 @@ def truncation_bias(
         loss: as in `bptt.backward`.
         scheme: how the gradient is cut.
         rng: where random cuts come from; needed by schemes that draw.
+        directions: name -> dp/dtheta by parameter; each is one more row (`directions`), whose cosine is 1 or -1.
 
     Returns:
         Columns scheme, truncation (missing: full), length, parameter, origin, log_norm and cosine of the gradient (of
@@ -39,7 +45,7 @@ def truncation_bias(
         one sequence), draws (missing: nothing is drawn), steps_computed (of one plan).
         Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
     """
-    frame = pd.DataFrame(measure_truncation(trace, loss, scheme, rng=rng))
+    frame = pd.DataFrame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
     return frame.astype({"truncation": "Int64", "draws": "Int64"})
 
 
@@ -50,12 +56,14 @@ def measure_truncation(
     full: Gradients | None = None,
     minibatch: dict[str, float] | None = None,
     rng: np.random.Generator | None = None,
+    directions: Directions | None = None,
 ) -> dict[str, Array]:
     """`truncation_bias` as columns; `full` is the full gradient and `minibatch` its variance, if they are known."""
     full = full or backward_scaled(trace, loss)
     error = trace.scaled_error(checked_errors(trace, loss))
-    minibatch = minibatch_log_variance(trace, error, full) if minibatch is None else minibatch
-    found = estimated(trace, loss, error, scheme, full, rng)
+    minibatch = minibatch_log_variance(trace, error, full, directions) if minibatch is None else minibatch
+    full = with_directions(full, directions or {})
+    found = estimated(trace, loss, error, scheme, full, rng).along(directions or {})
     rows = [
         {
             "scheme": scheme.name,
@@ -66,7 +74,7 @@ def measure_truncation(
             **against(found, name, full[name]),
             "log_minibatch_variance": minibatch[name],
         }
-        for name in trace.cell.recurrent_parameters
+        for name in (*trace.cell.recurrent_parameters, *(directions or {}))
     ]
     return columns(rows, sort=("parameter",))
 
@@ -75,28 +83,31 @@ def against(found: Estimate, name: str, full: Scaled) -> dict[str, Any]:
     """The numbers of an estimate for one parameter, beside the full gradient of it."""
     log_full = norm(full)
     bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf
-    scatter = log_relative(found.log_scatter[name], 2 * log_full) if name in found.log_scatter else np.nan
     return {
-        "log_norm": norm(found.gradient[name]),
-        "cosine": cosine(found.gradient[name], full),
+        "log_norm": norm(found.mean[name]),
+        "cosine": cosine(found.mean[name], full),
         "log_relative_bias": bias,
-        "log_variance": scatter,
+        "log_variance": log_relative(found.log_scatter(name), 2 * log_full),
         "draws": found.draws,
         "steps_computed": found.steps_computed,
     }
 
 
-def minibatch_log_variance(trace: Trace, error: Scaled, full: Gradients) -> dict[str, float]:
+def minibatch_log_variance(
+    trace: Trace, error: Scaled, full: Gradients, directions: Directions | None = None
+) -> dict[str, float]:
     """log(trace of the covariance of the full gradient over batches of B sequences / |g|^2), from the B at hand.
 
     B / (B - 1) times the scatter of what each sequence adds to the gradient; missing (NaN) for B = 1.
     """
-    batch, names = error.shape[1], trace.cell.recurrent_parameters
+    directions = directions or {}
+    batch, names = error.shape[1], (*trace.cell.recurrent_parameters, *directions)
     if batch < 2:
         return dict.fromkeys(names, np.nan)
     da = walk(trace, error, full_plan(trace.length)).da
     alone = [(slice(None), slice(b, b + 1)) for b in range(batch)]
     parts = [recurrent_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
+    parts, full = [with_directions(part, directions) for part in parts], with_directions(full, directions)
     found = {}
     for name in names:
         mean = Scaled.whole(full[name].mantissa / batch, full[name].exponent.item())

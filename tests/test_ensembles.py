@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from networks import linear
 from networks_of_cells import CELLS, case, cases
 
 from bpttlab.bptt import backward, literal_sum
 from bpttlab.checking import assert_agree
+from bpttlab.directions import LOG_SCALE, SIGNED_BIAS, log_scale, signed_bias
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode import snap
 from bpttlab.truncation import RFLO, RTRL, UORO, Chunked, ChunkedMean, Full, PerLoss, Random, SnAp, full_plan
@@ -172,10 +174,11 @@ def test_the_minibatch_variance_is_that_of_the_sequences():
 
 
 def test_one_sequence_has_no_minibatch_and_equal_plans_no_variance():
-    network = case(ELMAN, T=5, B=1)
-    columns = measure_truncation(network.trace, network.loss, ChunkedMean(1))
+    network = case(ELMAN, T=5, B=1, mask=[1, 0, 0, 0, 0])  # of the first loss no chunk cuts anything
+    columns = measure_truncation(network.trace, network.loss, ChunkedMean(3))
     assert np.isnan(columns["log_minibatch_variance"]).all()
     assert set(columns["log_variance"]) == {-np.inf}
+    assert np.isnan(measure_truncation(network.trace, network.loss, ChunkedMean(1))["log_variance"]).all()
     assert set(columns["draws"]) == {None}
 
 
@@ -235,3 +238,58 @@ def test_rflo_is_measured_for_the_leaky_cell_alone():
     assert len(truncation_bias(leaky.trace, leaky.loss, RFLO())) == 3
     with pytest.raises(ConfigurationError, match="leaky"):
         truncation_bias(elman.trace, elman.loss, RFLO())
+
+
+# ------------------------------------------------------------------------------------------ directions
+
+
+def test_along_a_direction_is_the_inner_product_of_the_gradient():
+    network = case(CELLS["stacked"], T=8, B=3, seed=3)
+    trace = network.trace
+    directions = {LOG_SCALE: log_scale(trace.cell, trace.params)}
+    table = truncation_bias(trace, network.loss, PerLoss(3), directions=directions).set_index("parameter")
+    full, cut = (backward(trace, network.loss, scheme) for scheme in (Full(), PerLoss(3)))
+    whole, kept = (sum((g[name] * trace.params[name]).sum() for name in ("W_1", "W_2")) for g in (full, cut))
+    row = table.loc[LOG_SCALE]
+    assert np.exp(row["log_norm"]) == pytest.approx(abs(kept), rel=1e-10)
+    assert np.exp(row["log_relative_bias"]) == pytest.approx(abs(whole - kept) / abs(whole), rel=1e-9)
+    assert row["cosine"] == np.sign(whole * kept)
+
+
+def influence_balancing(T=200):
+    """Tallec & Ollivier 2017, section 5.1: the last loss is s_1, theta enters ten units with + and 13 with -."""
+    A = 0.5 * np.eye(23) + 0.5 * np.eye(23, k=1)
+    trace = linear(A, T)
+    error = np.zeros((T, 1, 1))
+    error[-1] = 1.0
+    trace.params["U"][:] = np.eye(1, 23)
+    return trace, error, {SIGNED_BIAS: signed_bias(trace.cell, 10)}
+
+
+def test_influence_balancing_has_the_wrong_sign_up_to_a_moderate_truncation():
+    trace, error, directions = influence_balancing()
+
+    def derivative(scheme, rng=None):
+        row = truncation_bias(trace, error, scheme, rng, directions).set_index("parameter").loc[SIGNED_BIAS]
+        return row["cosine"] * np.exp(row["log_norm"]), row
+
+    full, _ = derivative(Full())
+    assert full == pytest.approx(6.0, rel=1e-9)  # of the sign of g itself: its cosine is one
+    assert [np.sign(derivative(PerLoss(K))[0]) for K in (1, 5, 10, 20, 100)] == [-1, -1, -1, -1, 1]
+    assert derivative(RTRL())[0] == pytest.approx(6.0, rel=1e-9)
+    mean, row = derivative(Random(60, draws=1500), np.random.default_rng(0))
+    assert abs(mean - 6.0) < 4 * 6.0 * np.exp(0.5 * row["log_variance"]) / np.sqrt(1500)
+    assert mean > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: signed_bias(LSTM(1, 3, 1), 1), "the cell 'lstm' has no b_h with one number a unit"),
+        (lambda: signed_bias(ELMAN(1, 3, 1), 4), "measure.signed_bias=4: must be at most 3"),
+        (lambda: log_scale(CELLS["diagonal"](1, 3, 1), {}), "the cell 'diagonal' has no recurrent matrix"),
+    ],
+)
+def test_directions_that_a_cell_does_not_have(make, message):
+    with pytest.raises(ConfigurationError, match=message):
+        make()

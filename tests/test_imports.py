@@ -28,8 +28,8 @@ FLOORS = [
     {"cells", "tasks", "truncation"},
     {"bptt", "checking"},
     {"forward_mode"},
-    {"decay", "estimates", "jacobians", "lags", "spectra", "truncations"},
-    {"configuration", "provenance", "experiment"},
+    {"decay", "directions", "estimates", "jacobians", "lags", "spectra", "truncations"},
+    {"configuration", "provenance", "measures", "experiment"},
 ]
 RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {
