@@ -13,11 +13,14 @@ from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property
 from typing import Any, ClassVar, Literal, get_type_hints
 
+import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bpttlab import cells, identity, initializers, tasks, truncation
 from bpttlab.cells import Cell, Scales, Stacked
+from bpttlab.cells.base import Params
 from bpttlab.cells.stacked import layer_kind
+from bpttlab.directions import LOG_SCALE, SIGNED_BIAS, Directions, log_scale, signed_bias
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.initializers import Initializer
 from bpttlab.tasks import Task
@@ -39,7 +42,9 @@ class Measure:
         of J_t, beside those of W and of J at the origin. sensitivity_steps: steps t with the norm of dh_t/dparameter.
         (0: none of these.) lag_terms: "log", "all" or "none". max_lag: longest lag of
         the lag terms; None: all T. truncations: "log" reads every truncation at the reported lags off the lag terms;
-        "none" only the run's own. transient_lags: powers of W searched for their peak. fit_from: the growth rate is
+        "none" only the run's own. log_scale: whether truncations are measured along the scale of W, too. signed_bias: along
+        the tied bias that is added to so many units and subtracted from the others; 0: not. scheme_seconds: whether the
+        scheme's gradient is computed once more for its time. transient_lags: powers of W searched for their peak. fit_from: the growth rate is
         fitted over lags [fit_from T, T]. row_budget: rows that one run may have in one table.
     """
 
@@ -56,6 +61,9 @@ class Measure:
     lag_terms: Literal["log", "all", "none"] = "log"
     max_lag: int | None = None
     truncations: Literal["log", "none"] = "log"
+    log_scale: bool = False
+    signed_bias: int = 0
+    scheme_seconds: bool = False
     transient_lags: int = 100
     fit_from: float = 0.2
     row_budget: int = 100_000
@@ -68,6 +76,7 @@ class Measure:
         "singular_lags": 0,
         "eigenvalue_steps": 0,
         "sensitivity_steps": 0,
+        "signed_bias": 0,
         "transient_lags": 0,
         "row_budget": 1,
     }
@@ -91,6 +100,11 @@ class Measure:
     def exponents_of(self, size: int) -> int:
         """How many exponents are asked of a state of this size."""
         return {"none": 0, "all": size}[self.exponents] if isinstance(self.exponents, str) else self.exponents
+
+    def directions(self, cell: Cell, params: Params) -> Directions:
+        """The directions asked for, in the parameters of a cell."""
+        found = {LOG_SCALE: log_scale(cell, params)} if self.log_scale else {}
+        return found | ({SIGNED_BIAS: signed_bias(cell, self.signed_bias)} if self.signed_bias else {})
 
     def rows(self, length: int, cell: Cell) -> dict[str, int]:
         """Rows of each table that one run of this length has at most."""
@@ -184,6 +198,7 @@ class Configuration:
         measure = typed(Measure, groups["measure"], "measure")
         check_row_budget(measure.rows(values.sequence_length, cell), measure, values)
         check_exponents(measure, cell)
+        measure.directions(cell, {name: np.zeros(shape) for name, shape in cell.shapes().items()})
         return cls(
             values,
             cell,

@@ -53,9 +53,7 @@ def signed_bias(cell: Cell, positive: int) -> Params:
             f"measure.signed_bias={positive}: the cell '{cell.name}' has no b_h with one number a unit"
         )
     if positive > cell.hidden_size:
-        raise ConfigurationError(
-            f"measure.signed_bias={positive}: must be at most {cell.hidden_size} units"
-        )
+        raise ConfigurationError(f"measure.signed_bias={positive}: must be at most {cell.hidden_size} units")
     signs: Array = np.where(np.arange(cell.hidden_size) < positive, 1.0, -1.0)
     return {"b_h": signs}
 

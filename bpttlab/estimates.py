@@ -9,16 +9,18 @@ Index legend: T time, B sequence, N hidden state, R members of an ensemble.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, add_to, recurrent_gradient, walk
+from bpttlab.bptt import Array, Trace, add_to, backward, recurrent_gradient, walk
+from bpttlab.cells.base import Params
 from bpttlab.decay import adaptive_truncation
 from bpttlab.directions import Directions, with_directions
 from bpttlab.errors import ConfigurationError
-from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro_draws
+from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro, uoro_draws
 from bpttlab.lags import Gradients
 from bpttlab.losses import Loss
 from bpttlab.scaled import LOG_2, Scaled
@@ -116,6 +118,30 @@ def estimated(
         raise ConfigurationError(f"scheme={scheme.name}: has no plans")
     ensemble = scheme.ensemble(trace.length, trace.h.shape[1], rng)
     return mean_of_ensemble(trace, error, ensemble, scheme.truncation)
+
+
+def gradient_seconds(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator) -> float:
+    """Seconds of one gradient by this scheme in plain numbers, the second of two; no measure of it among them."""
+    one_gradient(trace, loss, scheme, rng)
+    begun = time.perf_counter()
+    one_gradient(trace, loss, scheme, rng)
+    return time.perf_counter() - begun
+
+
+def one_gradient(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator) -> Params:
+    """The gradient as training would compute it: one plan, one draw."""
+    if isinstance(scheme, Adaptive):
+        scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
+    if isinstance(scheme, Segmented):
+        return backward(trace, loss, scheme)
+    if isinstance(scheme, ManyPlans):
+        carry = scheme.ensemble(trace.length, trace.h.shape[1], rng).carry[-1]
+        return backward(trace, loss, full_plan(trace.length, carry))
+    if isinstance(scheme, UORO):
+        return uoro(trace, loss, rng)
+    if isinstance(scheme, SnAp):
+        return snap(trace, loss, scheme.steps)
+    return rtrl(trace, loss) if isinstance(scheme, RTRL) else rflo(trace, loss)
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:

@@ -22,14 +22,18 @@ from bpttlab.bptt import Array, Trace, backward_scaled, forward
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
 from bpttlab.configuration import Configuration
+from bpttlab.decay import measure_bounds
 from bpttlab.errors import ConfigurationError, DivergedError, LabError
+from bpttlab.estimates import gradient_seconds
+from bpttlab.grids import log_spaced
 from bpttlab.initializers import Initializer
 from bpttlab.jacobians import origin_jacobian
 from bpttlab.lags import norm
 from bpttlab.measures import measure_trace
 from bpttlab.provenance import provenance
 from bpttlab.tasks import Batch
-from bpttlab.truncations import measure_truncation
+from bpttlab.truncation import Adaptive
+from bpttlab.truncations import measure_truncation, minibatch_log_variance
 
 Columns = dict[str, Array]
 
@@ -42,11 +46,13 @@ class Records:
         run: its row of the table `runs`.
         provenance: its row of the table `provenance`.
         tables: the other tables' rows, as columns without the run's id.
+        scheme_seconds: of one gradient by its scheme, if that was asked.
     """
 
     run: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Columns] = field(default_factory=dict)
+    scheme_seconds: float | None = None
 
     def __getattr__(self, table: str) -> pd.DataFrame:
         """A table as a frame: `records.jacobians`."""
@@ -84,7 +90,7 @@ def measure_bundle(configurations: Sequence[Configuration]) -> list[Records]:
         records = [unfinished(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
     for record in records:
-        record.provenance = provenance(seconds, started)
+        record.provenance = provenance(seconds, started, record.scheme_seconds)
     return records
 
 
@@ -174,15 +180,34 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     full = backward_scaled(trace, loss)
     measured = measure_trace(first.measure, trace, loss, full)
+    directions = first.measure.directions(trace.cell, trace.params)
+    minibatch = minibatch_log_variance(trace, trace.scaled_error(loss.gradient), full, directions)
     shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     records = {}
     for configuration in configurations:
-        own = measure_truncation(trace, loss, configuration.scheme, full)
-        summary = {**shared, "log_gradient_norm": joint_log_norm([*own["log_norm"], *readout])}
+        scheme, rng = configuration.scheme, scheme_stream(configuration)
+        own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
+        recurrent = [size for size, name in zip(own["log_norm"], own["parameter"], strict=True) if name in trace.params]
+        summary = {**shared, "log_gradient_norm": joint_log_norm([*recurrent, *readout])}
         rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
-        records[configuration.run_id] = Records(described(configuration, "done") | summary, tables=rows)
+        if isinstance(scheme, Adaptive):
+            rows["bias_bounds"] = measure_bounds(trace, loss, scheme.truncation - 1, reported_truncations(trace, first))
+        seconds = gradient_seconds(trace, loss, scheme, rng) if configuration.measure.scheme_seconds else None
+        records[configuration.run_id] = Records(
+            described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
+        )
     return records
+
+
+def scheme_stream(configuration: Configuration) -> np.random.Generator:
+    """What random cuts and signs are drawn from: the same for every truncation."""
+    return identity.stream("scheme", configuration.values.seed, configuration.scheme.name)
+
+
+def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
+    """Those that the wavefront reports, and the whole length."""
+    return np.unique(np.append(log_spaced(trace.length - 1, configuration.measure.lags), trace.length))[1:]
 
 
 def growth_residual(configuration: Configuration, summary: Mapping[str, Any]) -> dict[str, Any]:

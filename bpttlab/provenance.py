@@ -14,14 +14,15 @@ import scipy
 from threadpoolctl import threadpool_info
 
 
-def provenance(seconds: float, started: str) -> dict[str, Any]:
+def provenance(seconds: float, started: str, scheme_seconds: float | None = None) -> dict[str, Any]:
     """The row of the table `provenance`, but for the run's id.
 
     Args:
         seconds: what the run took.
         started: when it began, ISO 8601 in UTC.
+        scheme_seconds: what one gradient by its scheme took, if that was asked.
     """
-    return {"seconds": seconds, "started": started, **surroundings(), **blas()}
+    return {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started, **surroundings(), **blas()}
 
 
 @cache

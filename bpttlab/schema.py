@@ -140,6 +140,7 @@ PROVENANCE = Table(
     (
         RUN_ID,
         Column("seconds", "float64", "s", "time the run took, its share of the bundle's"),
+        Column("scheme_seconds", "float64", "s", "one gradient by the run's scheme alone; missing: not asked for"),
         Column("started", "string", "", "when it began, ISO 8601, UTC"),
         Column("bpttlab", "string", "", "version of bpttlab"),
         Column("numpy", "string", "", "version of numpy"),
@@ -300,7 +301,13 @@ TRUNCATIONS = Table(
         Column("scheme", "string", "", "name of the scheme", True),
         Column("truncation", "int64", "step", "K; missing: full"),
         Column("length", "int64", "step", "length of the sequence", True),
-        Column("parameter", "string", "", "the parameter whose gradient is compared", True),
+        Column(
+            "parameter",
+            "string",
+            "",
+            "the parameter whose gradient is compared, or a direction: log scale of W, signed b_h",
+            True,
+        ),
         Column("log_norm", "float64", "nat", "log of the norm of g_K, the mean where there are several", True),
         Column("cosine", "float64", "", "cosine between g_K and g; missing: one of them is zero"),
         Column(
@@ -444,6 +451,9 @@ CONFIGURATION = (
     Column(
         "measure_truncations", "string", "", "log: truncations are read off the lag terms; none: only the run's own"
     ),
+    Column("measure_log_scale", "bool", "", "whether truncations are measured along the scale of W, too"),
+    Column("measure_signed_bias", "int64", "", "units with a plus sign in the tied bias; 0: not measured"),
+    Column("measure_scheme_seconds", "bool", "", "whether the scheme's gradient was timed"),
     Column("measure_transient_lags", "int64", "step", "highest power of W searched for transient_peak"),
     Column("measure_fit_from", "float64", "", "growth_rate is fitted over the lags from this part of T on"),
     Column("measure_row_budget", "int64", "", "rows that one run may have in one table"),
