@@ -34,18 +34,25 @@ class Measure:
     """What is measured of a run, and in which detail. Part of the run's identity.
 
     Attributes:
-        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or
-        "none". sequences: how many sequences of the batch have their products measured. lags: how many lags "log"
-        has. bound_lags: longest lag of the product bound. exponents: how many Lyapunov exponents by QR, a number, "all"
-        or "none". transient: the part of T after which they are averaged. windows: stretches of time with exponents of
-        their own. singular_lags: lags of t = T with all singular values. eigenvalue_steps: steps t with the eigenvalues
-        of J_t, beside those of W and of J at the origin. sensitivity_steps: steps t with the norm of dh_t/dparameter.
-        (0: none of these.) lag_terms: "log", "all" or "none". max_lag: longest lag of
-        the lag terms; None: all T. truncations: "log" reads every truncation at the reported lags off the lag terms;
-        "none" only the run's own. log_scale: whether truncations are measured along the scale of W, too. signed_bias: along
-        the tied bias that is added to so many units and subtracted from the others; 0: not. scheme_seconds: whether the
-        scheme's gradient is computed once more for its time. transient_lags: powers of W searched for their peak. fit_from: the growth rate is
-        fitted over lags [fit_from T, T]. row_budget: rows that one run may have in one table.
+        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or "none".
+        sequences: how many sequences of the batch have their products, spectra and sensitivity measured.
+        lags: how many lags "log" has.
+        bound_lags: longest lag of the product bound.
+        exponents: how many Lyapunov exponents by QR, a number, "all" or "none".
+        transient: the part of T after which they are averaged.
+        windows: stretches of time with exponents of their own; 0: none.
+        singular_lags: lags of t = T with all singular values.
+        eigenvalue_steps: steps t with the eigenvalues of J_t, beside those of W and of J at the origin; 0: none of them.
+        sensitivity_steps: steps t with the norm of dh_t/dparameter.
+        lag_terms: "log", "all" or "none".
+        max_lag: longest lag of the lag terms; None: all T.
+        truncations: "log" reads every truncation at the reported lags off the lag terms; "none" only the run's own.
+        log_scale: whether truncations are measured along the scale of W, too.
+        signed_bias: along the bias that is added to so many units and subtracted from the others; 0: not.
+        scheme_seconds: whether the scheme's gradient is computed once more for its time.
+        transient_lags: powers of W searched for their peak.
+        fit_from: the growth rate is fitted over lags [fit_from T, T].
+        row_budget: rows that one run may have in one table.
     """
 
     jacobians: Literal["log", "all", "triangle", "none"] = "log"

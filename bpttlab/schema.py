@@ -305,7 +305,7 @@ TRUNCATIONS = Table(
             "parameter",
             "string",
             "",
-            "the parameter whose gradient is compared, or a direction: log scale of W, signed b_h",
+            "the parameter (or direction) whose gradient is compared",
             True,
         ),
         Column("log_norm", "float64", "nat", "log of the norm of g_K, the mean where there are several", True),
