@@ -34,7 +34,7 @@ class Measure:
     """What is measured of a run, and in which detail. Part of the run's identity.
 
     Attributes:
-        jacobians: norms of Jacobian products for some ("log") or "all" lags of t = T, for the whole "triangle", or "none".
+        jacobians: norms of products for some ("log") or "all" lags of t = T, for the whole "triangle", or "none".
         sequences: how many sequences of the batch have their products, spectra and sensitivity measured.
         lags: how many lags "log" has.
         bound_lags: longest lag of the product bound.
@@ -42,7 +42,7 @@ class Measure:
         transient: the part of T after which they are averaged.
         windows: stretches of time with exponents of their own; 0: none.
         singular_lags: lags of t = T with all singular values.
-        eigenvalue_steps: steps t with the eigenvalues of J_t, beside those of W and of J at the origin; 0: none of them.
+        eigenvalue_steps: steps t with the eigenvalues of J_t, beside those of W and of J at the origin; 0: none.
         sensitivity_steps: steps t with the norm of dh_t/dparameter.
         lag_terms: "log", "all" or "none".
         max_lag: longest lag of the lag terms; None: all T.
@@ -263,15 +263,16 @@ class Configuration:
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
-    """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given."""
+    """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given.
+
+    What goes forward has no truncation, whatever is given.
+    """
     name, chosen = split_name("scheme", group)
     known = truncation.named_schemes()
     if name not in known:
         raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
     check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
     if issubclass(known[name], Forward):
-        if K != "full":
-            raise ConfigurationError(f"truncation={K}: scheme '{name}' goes forward and cuts nothing; must be full")
         forward: Forward = typed(known[name], chosen, "scheme")
         forward.check_cell(cell.name)
         return forward

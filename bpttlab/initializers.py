@@ -329,6 +329,35 @@ LARGEST_DRIFT = 1e-6
 """By how much, relatively, rounding may move a spectral radius that is stated."""
 
 
+@dataclass(frozen=True)
+class Bidiagonal(Initializer):
+    """rho on the diagonal and `coupling` rho beside it: each unit hears itself and the next. Nothing is drawn.
+
+    A Jordan block but for a factor (coupling = 1/rho): all eigenvalues are equal and there is one eigenvector, so that
+    powers grow as binomial coefficients before they follow the spectral radius. With rho = 1/2 and coupling = 1 it is
+    the chain of influence balancing, (I - W)^-1 = 2 on and above the diagonal (Tallec & Ollivier 2017, section 5.1).
+
+    Exact: everything.
+    """
+
+    name: ClassVar[str] = "bidiagonal"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    coupling: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "coupling", non_negative("initializer.coupling", self.coupling))
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return np.eye(size) + self.coupling * np.eye(size, k=1)
+
+    def got(self, W: Array) -> float:
+        """The largest entry of the diagonal, where the eigenvalues of a triangular matrix are."""
+        return float(np.abs(np.diag(W)).max())
+
+
 def orthogonal(rng: np.random.Generator, size: int) -> Array:
     """A draw from the uniform (Haar) distribution on the orthogonal group.
 

@@ -122,10 +122,18 @@ class Composer:
             ConfigurationError: a line that cannot be read, an unknown group, choice or field, or a sweep that Hydra
                 would silently leave out.
         """
-        axes = self.axes(lines)
+        axes = self.with_parts(self.axes(lines))
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         return [run for choice in choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
+
+    def with_parts(self, axes: list[Axis]) -> list[Axis]:
+        """An experiment whose own sweep is over other experiments, its parts, stands for these."""
+        return [self.parts_of(axis) if axis.is_group and not axis.is_swept else axis for axis in axes]
+
+    def parts_of(self, axis: Axis) -> Axis:
+        parts = self.compose(axis.lines).brought.get(axis.key) if axis.key == "experiment" else None
+        return axis if parts is None else self.axis(f"{axis.key}={as_written(parts)}")
 
     def runs_of_choice(self, axes: list[Axis], choice: tuple[str, ...], machinery: Plain) -> Iterator[Plain]:
         """The runs of one choice on the command line, with the sweep that this choice brings along.

@@ -429,6 +429,7 @@ CONFIGURATION = (
     Column("initializer_gain", "float64", "", "gain asked for, where the initializer states one"),
     Column("initializer_scale", "float64", "", "scale asked for, where the initializer states one"),
     Column("initializer_density", "float64", "", "of sparse: share of the units that each one hears"),
+    Column("initializer_coupling", "float64", "", "of bidiagonal: entries above the diagonal over those on it"),
     Column("initializer_feed_forward", "float64", "", "of non_normal: strict upper Schur part / the rest, in norm"),
     Column("initializer_rotated", "bool", "", "of non_normal: in rotated modes, not triangular in the units"),
     Column("scales_V", "float64", "", "s.d. of the entries of V, times sqrt(I)"),

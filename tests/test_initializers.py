@@ -11,6 +11,7 @@ from bpttlab import initializers, matrices
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.initializers import (
+    Bidiagonal,
     Gaussian,
     GaussianRadius,
     Identity,
@@ -32,6 +33,7 @@ NAMES = {
     "orthogonal": Orthogonal,
     "identity": Identity,
     "non_normal": NonNormal,
+    "bidiagonal": Bidiagonal,
 }
 IN_UNITS = partial(NonNormal, rotated=False)
 
@@ -50,7 +52,7 @@ def test_samples_are_reproducible_square_and_double(kind):
     W = draw(kind(0.9))
     assert W.shape == (20, 20) and W.dtype == np.float64
     assert W.tobytes() == draw(kind(0.9)).tobytes()
-    assert (draw(kind(0.9), seed=1) != W).any() or kind is Identity
+    assert (draw(kind(0.9), seed=1) != W).any() or kind in (Identity, Bidiagonal)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, IN_UNITS, partial(Sparse, density=1.0)])
@@ -289,6 +291,16 @@ def test_too_few_units_are_refused_before_anything_is_drawn(initializer, hidden_
         Configuration.parse({"initializer": initializer, "cell": {"name": "elman", "hidden_size": hidden_size}})
     with pytest.raises(ConfigurationError, match=message):
         draw(from_fields(initializer["name"], {**initializer, "name": None}), hidden_size)
+
+
+def test_a_bidiagonal_matrix_is_a_jordan_block_of_another_scale():
+    W = draw(Bidiagonal(0.5, coupling=3.0), 5)
+    np.testing.assert_array_equal(W, 0.5 * np.eye(5) + 1.5 * np.eye(5, k=1))
+    assert Bidiagonal(0.5, 3.0).got(W) == 0.5
+    chain = draw(Bidiagonal(0.5), 23)
+    np.testing.assert_allclose(np.linalg.inv(np.eye(23) - chain), 2 * np.triu(np.ones((23, 23))), atol=1e-12)
+    with pytest.raises(ConfigurationError, match=r"initializer\.coupling=-1: must be a finite number >= 0"):
+        Bidiagonal(0.5, -1)
 
 
 def test_whole_numbers_become_floats():
