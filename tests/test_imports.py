@@ -18,6 +18,7 @@ FLOORS = [
         "identity",
         "losses",
         "matrices",
+        "own_files",
         "places",
         "scaled",
         "schema",
