@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from bpttlab.experiment import run as run
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
+    from bpttlab.own_network import from_file as from_file
     from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
     from bpttlab.store import load as load
     from bpttlab.sweeping import sweep as sweep
@@ -75,6 +76,7 @@ HOMES = {
     "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),
+    "own_network": ("from_file",),
     "spectra": ("lyapunov_spectrum",),
     "store": ("load",),
     "sweeping": ("sweep",),

@@ -27,6 +27,7 @@ from bpttlab.initializers import Initializer
 from bpttlab.jacobians import measure_products, product_summary
 from bpttlab.lags import Gradients, LagMeasures, measure_lags, norm
 from bpttlab.losses import Loss
+from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
 from bpttlab.tasks import Batch
 from bpttlab.truncations import measure_truncation
@@ -108,16 +109,21 @@ def now() -> str:
 
 def build_network(configuration: Configuration) -> tuple[Cell, Params]:
     """The cell and its weights: decided by seed, cell, initializer, scales and dtype, by nothing else."""
-    values, cell = configuration.values, configuration.cell
-    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype)
+    values, cell, own = configuration.values, configuration.cell, configuration.own
+    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype, own)
 
 
-def network_weights(cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str) -> Params:
+def network_weights(
+    cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, own: FromFile | None = None
+) -> Params:
     """Every parameter has a stream of its own, and that of W does not depend on its scale.
 
-    So along a sweep of spectral radii the networks of one seed differ by a factor.
+    So along a sweep of spectral radii the networks of one seed differ by a factor. Weights of a person's `own` come
+    from their file, and are drawn only as far as it lacks them.
     """
     rng = identity.stream("network", seed, cell.name, cell.hidden_size)
+    if own is not None:
+        return own.network_weights(cell, rng, scales, dtype)
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
 
@@ -227,23 +233,24 @@ def describe_network(configuration: Configuration) -> dict[str, Any]:
             configuration.values.seed,
             configuration.values.dtype,
             configuration.measure.transient_lags,
+            configuration.own,
         )
     )
 
 
 @lru_cache(maxsize=64)
 def described_weights(
-    cell: Cell, initializer: Initializer, seed: int, dtype: str, transient_lags: int
+    cell: Cell, initializer: Initializer, seed: int, dtype: str, transient_lags: int, own: FromFile | None
 ) -> dict[str, Any]:
     """`describe_network`, once for each network: its runs come one after another."""
-    blocks = cell.recurrent_blocks(network_weights(cell, initializer, Scales(), seed, dtype))
+    blocks = cell.recurrent_blocks(network_weights(cell, initializer, Scales(), seed, dtype, own))
     W = next(iter(blocks.values())).astype(np.float64)
     measured, gamma = matrices.describe(W, transient_lags), cell.largest_slope
     return {
         **measured,
-        "initializer_target": initializer.target,
-        "initializer_asked": initializer.asked,
-        "initializer_got": initializer.got(W),
+        "initializer_target": initializer.target if initializer.draws else None,
+        "initializer_asked": initializer.asked if initializer.draws else None,
+        "initializer_got": initializer.got(W) if initializer.draws else None,
         "asymptote_rate": None if gamma is None else theory.asymptote_rate(measured["rho"]),
         "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
     }

@@ -27,7 +27,7 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking"},
+    {"bptt", "checking", "own_network", "state_dict"},
     {"jacobians", "lags", "spectra", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]
