@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bpttlab.forward_mode import uoro as uoro
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
+    from bpttlab.own_network import from_file as from_file
     from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
     from bpttlab.store import load as load
     from bpttlab.sweeping import sweep as sweep
@@ -81,6 +82,7 @@ HOMES = {
     "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),
+    "own_network": ("from_file",),
     "spectra": ("lyapunov_spectrum",),
     "store": ("load",),
     "sweeping": ("sweep",),

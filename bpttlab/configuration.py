@@ -22,7 +22,8 @@ from bpttlab.cells.base import Params
 from bpttlab.cells.stacked import layer_kind
 from bpttlab.directions import LOG_SCALE, SIGNED_BIAS, Directions, log_scale, signed_bias
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.initializers import Initializer
+from bpttlab.initializers import Initializer, NoInitializer
+from bpttlab.own_network import FromFile
 from bpttlab.tasks import Task
 from bpttlab.truncation import Forward, Full, Scheme
 
@@ -174,6 +175,8 @@ class Configuration:
     initializer: Initializer
     scales: Scales
     measure: Measure
+    own: FromFile | None = None
+    """Where the weights of `cell` are, if they are in a file of a person's own."""
 
     DEFAULTS: ClassVar[Plain] = {
         "cell": {"name": "elman", "hidden_size": 32},
@@ -198,10 +201,9 @@ class Configuration:
         task = named(tasks.by_name, "task", groups["task"], sequence_length=values.sequence_length)
         task.check_batch_size(values.batch_size)
         sizes = {"input_size": task.input_size, "output_size": task.output_size}
-        cell = named(cells.by_name, "cell", with_layers(groups["cell"]), **sizes)
-        name, chosen = split_name("initializer", groups["initializer"])
-        initializer = initializers.from_fields(name, chosen, values.spectral_radius)
-        cell.check_initializer(initializer)
+        scales = typed(Scales, groups["scales"], "scales")
+        own = own_network(groups["cell"], task, scales, values)
+        cell = own.cell(task.output_size) if own else named(cells.by_name, "cell", with_layers(groups["cell"]), **sizes)
         measure = typed(Measure, groups["measure"], "measure")
         check_row_budget(measure.rows(values.sequence_length, cell), measure, values)
         check_exponents(measure, cell)
@@ -211,9 +213,10 @@ class Configuration:
             cell,
             task,
             scheme_of(groups["scheme"], values.truncation, cell),
-            initializer,
-            typed(Scales, groups["scales"], "scales"),
+            initializer_of(groups["initializer"], values.spectral_radius, own or cell),
+            scales,
             measure,
+            own,
         )
 
     @cached_property
@@ -224,7 +227,9 @@ class Configuration:
             **asdict(self.values),
             "spectral_radius": radius,
             "truncation": self.scheme.truncation or "full",
-            "cell": group_fields(self.cell, leave=("input_size", "output_size")),
+            "cell": (
+                self.own.identity_fields() if self.own else group_fields(self.cell, leave=("input_size", "output_size"))
+            ),
             "task": {"name": self.task.name, **self.task.identity_fields()},
             "scheme": group_fields(self.scheme, leave=("truncation",)),
             "initializer": group_fields(self.initializer),
@@ -238,8 +243,12 @@ class Configuration:
 
     @cached_property
     def network_id(self) -> str:
-        """The same for all runs with the same weights, whatever is done with them."""
-        kept = ("seed", "cell", "initializer", "scales", "dtype")
+        """The same for all runs with the same weights, whatever is done with them.
+
+        A seed that draws none of them, for all are in a file, is no part of it.
+        """
+        drawn = self.own is None or not self.own.has_readout
+        kept = (*(["seed"] if drawn else []), "cell", "initializer", "scales", "dtype")
         sizes = {"input_size": self.cell.input_size, "output_size": self.cell.output_size}
         network = {**{name: self.plain[name] for name in kept}, **sizes}
         network["scales"] = {name: network["scales"][name] for name in ("V", "b", "U")}
@@ -282,6 +291,29 @@ def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
         chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
     scheme: Scheme = typed(known[name], {**chosen, "truncation": K}, "scheme")
     return scheme
+
+
+def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Values) -> FromFile | None:
+    """The network in a file of a person's own, if the cell is one, and if it goes with the rest."""
+    if group.get("name") != FromFile.name:
+        return None
+    own: FromFile = named(lambda name: FromFile, "cell", group)
+    own.check_task(task)
+    own.check_scales(scales)
+    own.check_dtype(values.dtype)
+    return own
+
+
+def initializer_of(group: Mapping[str, Any], radius: float | None, source: Cell | FromFile) -> Initializer:
+    """What draws W; where nothing does, none, whatever else stands there by default."""
+    name, chosen = split_name("initializer", group)
+    initializer = initializers.from_fields(name, chosen, radius)
+    source.check_initializer(initializer)
+    if source.takes_initializer:
+        return initializer
+    if radius is not None:
+        raise ConfigurationError(f"spectral_radius={radius}: the cell '{source.name}' takes none; leave it out")
+    return NoInitializer()
 
 
 def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -30,6 +30,7 @@ from bpttlab.initializers import Initializer
 from bpttlab.jacobians import origin_jacobian
 from bpttlab.lags import norm
 from bpttlab.measures import measure_trace
+from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
 from bpttlab.tasks import Batch
 from bpttlab.truncation import Adaptive
@@ -114,16 +115,21 @@ def now() -> str:
 
 def build_network(configuration: Configuration) -> tuple[Cell, Params]:
     """The cell and its weights: decided by seed, cell, initializer, scales and dtype, by nothing else."""
-    values, cell = configuration.values, configuration.cell
-    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype)
+    values, cell, own = configuration.values, configuration.cell, configuration.own
+    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype, own)
 
 
-def network_weights(cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str) -> Params:
+def network_weights(
+    cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, own: FromFile | None = None
+) -> Params:
     """Every parameter has a stream of its own, and that of W does not depend on its scale.
 
-    So along a sweep of spectral radii the networks of one seed differ by a factor.
+    So along a sweep of spectral radii the networks of one seed differ by a factor. Weights of a person's `own` come
+    from their file, and are drawn only as far as it lacks them.
     """
     rng = identity.stream("network", seed, cell.name, cell.hidden_size)
+    if own is not None:
+        return own.network_weights(cell, rng, scales, dtype)
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
 
@@ -244,23 +250,30 @@ def describe_network(configuration: Configuration) -> dict[str, Any]:
             configuration.values.seed,
             configuration.values.dtype,
             configuration.measure.transient_lags,
+            configuration.own,
         )
     )
 
 
 @lru_cache(maxsize=64)
 def described_weights(
-    cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, transient_lags: int
+    cell: Cell,
+    initializer: Initializer,
+    scales: Scales,
+    seed: int,
+    dtype: str,
+    transient_lags: int,
+    own: FromFile | None,
 ) -> dict[str, Any]:
     """`describe_network`, once for each network: its runs come one after another."""
-    params = network_weights(cell, initializer, scales, seed, dtype)
+    params = network_weights(cell, initializer, scales, seed, dtype, own)
     W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
     measured, gamma = matrices.describe(W, transient_lags), cell.largest_slope
     return {
         **measured,
-        "initializer_target": initializer.target,
-        "initializer_asked": initializer.asked,
-        "initializer_got": initializer.got(W),
+        "initializer_target": initializer.target if initializer.draws else None,
+        "initializer_asked": initializer.asked if initializer.draws else None,
+        "initializer_got": initializer.got(W) if initializer.draws else None,
         "asymptote_rate": None if gamma is None else theory.asymptote_rate(measured["rho"]),
         "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
         "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),

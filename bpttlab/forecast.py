@@ -16,6 +16,7 @@ from typing import Any
 
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError
+from bpttlab.initializers import GaussianRadius
 from bpttlab.planning import Bundle, Options, Plan, bundles
 from bpttlab.progress import count
 
@@ -200,6 +201,8 @@ def changed(bundle: Bundle, length: int, size: int) -> Bundle:
 def resized(one: Configuration, length: int, size: int) -> Configuration:
     """A run like this one, of another length and size."""
     cell: Any = one.cell
+    if one.own is not None:  # a network of a file has one size; one of the same cell that is drawn takes as long
+        one = replace(one, own=None, initializer=GaussianRadius())
     return replace(
         one,
         values=replace(one.values, sequence_length=length),

@@ -35,11 +35,13 @@ class Initializer(ABC):
         name: what configurations call it.
         target: its field, the quantity that it states; finite and >= 0, where 0 gives W = 0.
         has_spectral_radius: whether the target is every draw's spectral radius, so that `spectral_radius=` may set it.
+        draws: whether there is a draw at all, and a target.
     """
 
     name: ClassVar[str]
     target: ClassVar[str]
     has_spectral_radius: ClassVar[bool]
+    draws: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, self.target, non_negative(f"initializer.{self.target}", getattr(self, self.target)))
@@ -325,6 +327,33 @@ class NonNormal(Initializer):
         return matrices.spectral_radius(W)
 
 
+@dataclass(frozen=True)
+class NoInitializer(Initializer):
+    """Nothing is drawn and nothing asked: for a recurrence that comes from a file, or has a law of its own."""
+
+    name: ClassVar[str] = "none"
+    target: ClassVar[str] = ""
+    has_spectral_radius: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """There is no target to be checked."""
+
+    def check_units(self, size: int) -> None:
+        raise ConfigurationError(f"initializer='none': this cell's W has to be drawn; must be one of {drawing()}")
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        raise NotImplementedError("check_units refuses every size")
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+def drawing() -> str:
+    """The names of the initializers that draw something."""
+    return ", ".join(kind.name for kind in Initializer.__subclasses__() if kind.draws)
+
+
 LARGEST_DRIFT = 1e-6
 """By how much, relatively, rounding may move a spectral radius that is stated."""
 
@@ -404,6 +433,8 @@ def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | N
     if spectral_radius is None:
         return stated
     radius = non_negative("spectral_radius", spectral_radius)
+    if not kind.draws:
+        raise ConfigurationError(f"spectral_radius={radius}: initializer '{name}' draws nothing; leave it out")
     if not kind.has_spectral_radius:
         raise ConfigurationError(
             f"spectral_radius={radius}: initializer '{name}' states a {kind.target}, its spectral radius scatters; "

@@ -100,7 +100,12 @@ RUNS = Table(
         Column("henrici_departure", "float64", "", "norm of the strict upper Schur part of W / norm of W; 0: normal"),
         Column("transient_peak", "float64", "nat", "largest log of the spectral norm of a power of W, W^0 included"),
         Column("transient_peak_lag", "int64", "step", "the power of W where that peak is"),
-        Column("initializer_target", "string", "", "what the initializer states: spectral_radius, gain or scale"),
+        Column(
+            "initializer_target",
+            "string",
+            "",
+            "what the initializer states: spectral_radius, gain or scale; missing: none",
+        ),
         Column("initializer_asked", "float64", "", "the value asked of that quantity"),
         Column("initializer_got", "float64", "", "the value that the drawn W has"),
         Column("growth_rate", "float64", "nat/step", "slope in lag of the median typical log-norm; < 0: vanishing"),
@@ -400,11 +405,16 @@ CONFIGURATION = (
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
     Column("cell_output_activation", "string", "", "f_y"),
     *OWN_FIELDS_OF_CELLS,
-    Column("cell_layers", "int64", "", "stacked: how many layers"),
-    Column("cell_of", "string", "", "stacked: name of the cell of every layer"),
+    Column("cell_layers", "int64", "", "stacked, from_file: how many layers"),
+    Column("cell_of", "string", "", "stacked, from_file: name of the cell of every layer"),
     *(
         Column(f"cell_of{own.name.removeprefix('cell')}", own.dtype, own.unit, f"stacked, of its layers: {own.meaning}")
         for own in OWN_FIELDS_OF_CELLS
+    ),
+    Column("cell_content", "string", "", "from_file: the first 32 digits that sha256sum shows of it, wherever it was"),
+    Column("cell_recurrent_prefix", "string", "", "from_file: what stands before weight_ih_l0 in it"),
+    Column(
+        "cell_readout_prefix", "string", "", "from_file: what stands before the readout's weight; none: it was drawn"
     ),
     Column("task", "string", "", "name of the task"),
     Column("task_input_size", "int64", "", "inputs, I, where the task leaves the choice"),
@@ -424,7 +434,7 @@ CONFIGURATION = (
     Column("scheme_per", "string", "", "of random: cuts for every sequence, or for the batch"),
     Column("scheme_draws", "int64", "", "of random and uoro: how many draws are measured"),
     Column("scheme_steps", "int64", "step", "of snap: n"),
-    Column("initializer", "string", "", "name of the initializer of W"),
+    Column("initializer", "string", "", "name of the initializer of W; none: the cell draws none"),
     Column("initializer_spectral_radius", "float64", "", "spectral radius asked for, where the initializer states one"),
     Column("initializer_gain", "float64", "", "gain asked for, where the initializer states one"),
     Column("initializer_scale", "float64", "", "scale asked for, where the initializer states one"),

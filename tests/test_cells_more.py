@@ -277,7 +277,8 @@ def test_every_layer_is_measured_and_its_configuration_documented(of):
 def test_a_diagonal_cell_is_measured_and_its_rate_is_that_of_its_radius():
     cell = {"name": "diagonal", "hidden_size": 8, "r_min": 0.9, "r_max": 0.9}
     run = lab.run({"cell": cell, "sequence_length": 40}).run
-    assert run["status"] == "done" and run["initializer_got"] == pytest.approx(0.9)
+    assert run["status"] == "done" and run["rho"] == pytest.approx(0.9)
+    assert (run["initializer"], run["spectral_radius"], run["initializer_asked"]) == ("none", None, None)
     for rate in ("growth_rate", "asymptote_rate", "bound_rate"):
         assert run[rate] == pytest.approx(np.log(0.9), rel=1e-10)
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bpttlab import losses
+from bpttlab import losses, own_files
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.experiment import measure_bundle, run
@@ -404,7 +404,7 @@ def test_a_header_is_not_believed(shape):
 def test_what_is_too_large_is_not_unpacked(monkeypatch):
     np.savez_compressed("own.npz", x=np.zeros((SEQUENCES, STEPS, 4000)), target=np.zeros((SEQUENCES, 1, 1)))
     assert os.stat("own.npz").st_size < 20_000
-    monkeypatch.setattr(sequences, "LARGEST_BYTES", 20_000)
+    monkeypatch.setattr(own_files, "LARGEST_BYTES", 20_000)
     refused("holds 2016200 bytes|holds 20163.. bytes: must be at most 20000")
     frame = pd.DataFrame({"sequence": 0, "step": np.arange(10_000), "x": 0.0, "y": 0.0})
     frame.to_parquet("own.parquet", index=False)
@@ -477,7 +477,7 @@ def test_a_file_without_permission(monkeypatch):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     archive()
-    monkeypatch.setattr(sequences.Path, "read_bytes", forbidden)
+    monkeypatch.setattr(own_files.Path, "read_bytes", forbidden)
     refused("task.path='own.npz': cannot be read: Permission denied")
 
 

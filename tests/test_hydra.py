@@ -271,7 +271,12 @@ def test_the_defaults_are_those_of_the_typed_configuration(composer):
 
 def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path):
     np.savez(tmp_path / "mine.npz", x=np.zeros((8, 64, 2)), target=np.zeros((8, 64, 1)))
-    more = {("task", "file"): [f"task.path={tmp_path / 'mine.npz'}"]}
+    np.savez(tmp_path / "net.npz", weight_ih_l0=np.ones((9, 4)), weight_hh_l0=np.ones((9, 3)))
+    more = {
+        ("task", "file"): [f"task.path={tmp_path / 'mine.npz'}"],
+        ("cell", "from_file"): [f"cell.path={tmp_path / 'net.npz'}"],
+        ("initializer", "none"): ["cell=diagonal"],
+    }
     for group in composer.groups():
         for choice in composer.options(group):
             lines = [

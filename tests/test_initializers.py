@@ -16,6 +16,7 @@ from bpttlab.initializers import (
     GaussianRadius,
     Identity,
     Initializer,
+    NoInitializer,
     NonNormal,
     Orthogonal,
     Sparse,
@@ -23,7 +24,7 @@ from bpttlab.initializers import (
     from_fields,
 )
 
-KINDS = Initializer.__subclasses__()
+KINDS = [kind for kind in Initializer.__subclasses__() if kind.draws]
 WITH_RADIUS = [kind for kind in KINDS if kind.has_spectral_radius]
 NAMES = {
     "gaussian": Gaussian,
@@ -44,6 +45,7 @@ def draw(initializer, size=20, seed=0):
 
 def test_all_are_found_by_name():
     assert {kind.name: kind for kind in KINDS} == NAMES
+    assert initializers.by_name("none") is NoInitializer
     assert all(initializers.by_name(name) is kind for name, kind in NAMES.items())
 
 

@@ -3,6 +3,7 @@
 import shlex
 import sys
 
+import numpy as np
 import pytest
 from commandline import SMALL, bpttlab, run, visible
 
@@ -51,6 +52,27 @@ MISTAKES = [
     ("sweep study=x initializer=gaussian spectral_radius=1", "gain"),
     ("sweep study=x +cell.depth=2", "depth"),
     ("sweep study=x ~cell.hidden_size", "hidden_size"),
+    # files of one's own
+    ("sweep study=x cell=from_fil", "Did you mean 'from_file'?"),
+    ("sweep study=x cell=from_file", "cell.path: must name a file of yours"),
+    (
+        "sweep study=x cell=from_file cell.path=model.safetensors",
+        "cell.path='model.safetensors': there is no such file",
+    ),
+    ("sweep study=x cell=from_file cell.path=nett.npz", "Did you mean 'net.npz'?"),
+    ("sweep study=x cell=from_file cell.path=file", "cell.path='file': must end in .safetensors, .npz"),
+    ("sweep study=x cell=from_file cell.path=there", "cell.path='there': is not a file"),
+    ("sweep study=x cell=from_file cell.path=model.pt", "save_file(model.state_dict(), 'model.safetensors')"),
+    ("sweep study=x cell=from_file cell.path=net.npz", "cell.activation: must be given"),
+    ("sweep study=x cell=from_file cell.path=net.npz cell.activation=rely", "Did you mean 'relu'?"),
+    ("sweep study=x cell=from_file cell.path=net.npz cell.activation=relu", "set task.input_size=3"),
+    (
+        "sweep study=x cell=from_file cell.path=net.npz cell.activation=relu cell.recurrent_prefix=rnn",
+        "recurrent_prefix",
+    ),
+    ("sweep study=x cell=from_file cell.path=net.npz cell.hidden_size=3", "hidden_size"),
+    ("sweep study=x initializer=none", "initializer='none': this cell's W has to be drawn"),
+    ("sweep study=x cell=diagonal spectral_radius=0.9", "has no matrix W to draw"),
     ("sweep study=x experiment=vanishing", "Did you mean 'vanishing_exploding'?"),
     ("sweep study=x workers=two", "workers='two'"),
     ("sweep study=x workers=-1", "workers=-1"),
@@ -124,6 +146,7 @@ MISTAKES = [
 def workplace(folder):
     """A folder with something in it already."""
     (folder / "file").write_text("not a folder", encoding="utf-8")
+    np.savez(folder / "net.npz", weight_ih_l0=np.ones((2, 3)), weight_hh_l0=np.ones((2, 2)))
     (folder / "there" / "empty" / "store" / "runs").mkdir(parents=True)
     own = folder / "conf" / "experiment"
     own.mkdir(parents=True)

@@ -1,9 +1,12 @@
-"""The README's Python runs as it stands."""
+"""The examples of the README, and of the page about a network of one's own, run as they stand."""
 
 import re
 from pathlib import Path
 
 import pytest
+from state_dicts import save, state_dict
+
+from bpttlab.cli import main
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -18,3 +21,23 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", README.read_text(encoding="utf-8")))
 def test_the_links_of_the_readme_lead_somewhere(link):
     assert (README.parent / link).exists()
+
+
+OWN_NETWORK = README.parent / "docs" / "own-network.md"
+
+
+def test_the_examples_of_a_network_of_ones_own_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    save("model.safetensors", state_dict("lstm", layers=2))
+    page = OWN_NETWORK.read_text(encoding="utf-8")
+    (python,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    exec(compile(python, str(OWN_NETWORK), "exec"), {"__name__": "own_network"})
+    (shell,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    for line in shell.splitlines():
+        assert main([*line.split()[1:], *(["workers=0"] if " sweep " in line else [])]) == 0
+    assert (tmp_path / "results" / "mine" / "figures" / "growth.png").is_file()
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", OWN_NETWORK.read_text(encoding="utf-8")))
+def test_the_links_of_that_page_lead_somewhere(link):
+    assert (OWN_NETWORK.parent / link).exists()

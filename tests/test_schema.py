@@ -139,6 +139,8 @@ def test_every_configuration_value_is_documented_with_its_type(task, scheme, ini
         path = {"path": str(tmp_path / "own.npz")}
         np.savez(path["path"], x=np.ones((8, 50, 1)), target=np.ones((8, 50, 1)))
     chosen = {"task": {"name": task, **path}, "scheme": scheme, "initializer": initializer, "truncation": truncation}
+    if initializer == "none":
+        chosen["cell"] = {"name": "diagonal", "hidden_size": 8}
     flat = flatten(Configuration.parse(chosen).plain)
     declared = {column.name: column.dtype for column in CONFIGURATION}
     types = {"int64": int, "float64": float, "string": str, "bool": bool}

@@ -105,6 +105,11 @@ class Cell(ABC):
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
 
+    @property
+    def takes_initializer(self) -> bool:
+        """Whether an initializer draws W, as it does for most cells."""
+        return True
+
     def check_initializer(self, initializer: Initializer) -> None:
         """Refuses an initializer from which this cell cannot be drawn, before anything is computed."""
         initializer.check_size(self.hidden_size)
@@ -211,12 +216,16 @@ class Cell(ABC):
         initializer = initializer or GaussianRadius(1.0 if spectral_radius is None else spectral_radius)
         scales = scales or Scales()
         recurrence, output = rng.spawn(2)
-        weights, biases = output.spawn(2)
-        params = self.draw(recurrence, initializer, scales) | {
+        params = self.draw(recurrence, initializer, scales) | self.draw_readout(output, scales)
+        return {name: values.astype(dtype) for name, values in params.items()}
+
+    def draw_readout(self, rng: np.random.Generator, scales: Scales) -> Params:
+        """U and b_y in float64, each from a stream of its own."""
+        weights, biases = rng.spawn(2)
+        return {
             "U": gaussian(weights, (self.output_size, self.hidden_size), scales.U),
             "b_y": gaussian(biases, (self.output_size,), scales.b),
         }
-        return {name: values.astype(dtype) for name, values in params.items()}
 
 
 BLOCK_STEPS = 64

@@ -24,7 +24,7 @@ from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks, rows
 from bpttlab.cells.gates import apart, check_fields, diagonal, sent_back, side_by_side
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.errors import ConfigurationError
-from bpttlab.initializers import GaussianRadius, Initializer
+from bpttlab.initializers import GaussianRadius, Initializer, NoInitializer
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,13 @@ class Diagonal(Cell):
 
     # ------------------------------------------------------------------ weights
 
+    @property
+    def takes_initializer(self) -> bool:
+        return False
+
     def check_initializer(self, initializer: Initializer) -> None:
-        """Refuses everything but the default, which stands for nothing having been asked."""
-        if initializer != GaussianRadius():
+        """Refuses everything but none, and the default, which stands for nothing having been asked."""
+        if initializer not in (NoInitializer(), GaussianRadius()):
             raise ConfigurationError(
                 f"initializer '{initializer.name}' with {initializer.target}={initializer.asked}: the cell 'diagonal' "
                 f"has no matrix W to draw; leave initializer and spectral_radius out, and set cell.r_min and cell.r_max"

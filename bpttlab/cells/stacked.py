@@ -172,6 +172,10 @@ class Stacked(Cell):
 
     # ------------------------------------------------------------------ weights
 
+    @property
+    def takes_initializer(self) -> bool:
+        return self.cells[0].takes_initializer
+
     def check_initializer(self, initializer: Initializer) -> None:
         self.cells[0].check_initializer(initializer)
 

@@ -27,6 +27,9 @@ does only what is missing: an interrupted sweep is finished by repeating it, and
   bpttlab sweep study=first task=noise,adding cell.hidden_size=64 sequence_length=200
       a group (cell, task, scheme, initializer, measure) is chosen by name, a field of it set with a dot
 
+  bpttlab sweep study=mine cell=from_file cell.path=model.safetensors task=adding truncation=full,5,20
+      a trained nn.RNN, nn.GRU or nn.LSTM of your own (docs/own-network.md)
+
   bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
       a ready-made sweep, with fewer networks
 

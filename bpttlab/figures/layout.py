@@ -23,7 +23,12 @@ from bpttlab.errors import LabError
 from bpttlab.figures import style
 from bpttlab.figures.style import Size
 
-QUANTITIES = {"spectral_radius": r"spectral radius $\rho$", "gain": "gain $g$", "scale": "scale $s$"}
+QUANTITIES = {
+    "spectral_radius": r"spectral radius $\rho$",
+    "gain": "gain $g$",
+    "scale": "scale $s$",
+    "measured_radius": r"measured spectral radius $\rho$",
+}
 MOST_FACETS = 12
 MOST_IN_LEGEND = 8
 Where = Literal["outside upper center", "outside lower center"]
@@ -52,9 +57,16 @@ def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
 
 
 def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
-    """The columns that make facets: all but the values drawn, the asked value and the length."""
+    """The columns that make facets: all but the values drawn, the asked value and the length.
+
+    Networks of files that the asked (here: measured) value tells apart share a facet.
+    """
     apart = {*values, "initializer_asked", "sequence_length"}
-    return [str(name) for name in frame if name not in apart]
+    names = [str(name) for name in frame if name not in apart]
+    others = [name for name in names if name != "cell_content"]
+    told = frame.groupby([*others, "initializer_asked"], dropna=False)
+    alike = "cell_content" in names and bool((told["cell_content"].nunique(dropna=False) <= 1).all())
+    return others if alike else names
 
 
 def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> list[str]:

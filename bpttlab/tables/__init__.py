@@ -67,13 +67,16 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The summary tables of a study by name: growth, critical_spectral_radius and, where measured, truncation_bias.
+    """The summary tables of a study by name: growth, and critical_spectral_radius and truncation_bias where there are.
 
     Raises LabError for a study without runs.
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    tables = {"growth": growth(study.runs), "critical_spectral_radius": critical_spectral_radius(study.runs)}
+    tables = {"growth": growth(study.runs)}
+    critical = critical_spectral_radius(study.runs)
+    if not critical.empty:
+        tables["critical_spectral_radius"] = critical
     if not study.truncations.empty:
         tables["truncation_bias"] = truncation_bias(study.truncations, study.runs)
     return tables

@@ -18,8 +18,10 @@ class Column(NamedTuple):
 COLUMNS = {
     "task": Column("task", "", "the task's name"),
     "initializer": Column("initializer", "", "how W is drawn"),
-    "initializer_target": Column("asked for", "", "what the initializer states: spectral_radius, gain or scale"),
-    "initializer_asked": Column("asked", "", "the value asked for"),
+    "initializer_target": Column(
+        "asked for", "", "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn"
+    ),
+    "initializer_asked": Column("asked", "", "the value asked for; of measured_radius rho, median, to 4 digits"),
     "sequence_length": Column("T", "step", "sequence length"),
     "networks": Column("networks", "", "distinct networks measured: the n of medians and intervals"),
     "fitted": Column("fitted", "networks", "networks with a growth rate"),

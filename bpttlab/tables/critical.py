@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.points import need, networks
+from bpttlab.tables.points import MEASURED_RADIUS, need, networks
 from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
 
 
@@ -20,14 +20,17 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     networks by their number of sign changes: only those with one have an estimate. `critical` is its median, `_low`
     and `_high` the 95 % t interval of the mean over networks, `bracket_low` and `bracket_high` the medians of the
     brackets' ends, `lowest` and `highest` the range that was swept. Where an initializer states a gain the measured
-    radius of each matrix is used.
+    radius of each matrix is used. Networks of which nothing was asked belong to no sweep, and are left out.
     """
     need(runs, "seed", "rho")
     rows, by = networks(runs)
+    rows = rows[rows["initializer_target"].ne(MEASURED_RADIUS)].reset_index(drop=True)
     by = [name for name in by if name != "initializer_asked"]
     rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
     keys, family = grouped(rows, [*by, "seed"])
-    found = pd.DataFrame([_crossing(part) for _, part in rows.groupby(family)], index=keys.index)
+    found = pd.DataFrame(
+        [_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
+    )
     families = keys.join(found)
     points, group = grouped(families, by)
     return points.assign(
@@ -41,6 +44,9 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
         lowest=families.groupby(group)["lowest"].min(),
         highest=families.groupby(group)["highest"].max(),
     ).reset_index(drop=True)
+
+
+CROSSING = ("crossings", "critical", "bracket_low", "bracket_high", "lowest", "highest")
 
 
 def _radius(rows: pd.DataFrame) -> pd.Series:

@@ -13,12 +13,17 @@ import pandas as pd
 
 from bpttlab.errors import LabError, nearest
 from bpttlab.schema import CONFIGURATION, TABLES
+from bpttlab.tables.statistics import numbers
 
 MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
     column.name for column in CONFIGURATION
 }
 POINT = ("task", "initializer", "initializer_target", "initializer_asked", "sequence_length")
 STATED = ("spectral_radius", "gain", "scale")  # what an initializer can be asked for
+MEASURED_RADIUS = "measured_radius"  # stands in place of that where nothing was asked
+UNDRAWN = "none"  # the initializer of such networks
+DIGITS = 4  # significant ones, by which points at a measured radius are told apart
+PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
 _ORDER = {"done": 0, "diverged": 1, "failed": 2}
 
 
@@ -36,14 +41,32 @@ def varying(runs: pd.DataFrame) -> list[str]:
 
 
 def with_asked(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` with initializer_target and initializer_asked filled from the configuration where a run never began."""
+    """`runs` with initializer_target and initializer_asked filled from the configuration where a run never began.
+
+    Where there is no initializer, and nothing was asked, the spectral radius that W has stands in its place.
+    """
     target = runs.get("initializer_target", pd.Series(pd.NA, index=runs.index)).astype(object)
     asked = runs.get("initializer_asked", pd.Series(np.nan, index=runs.index)).astype("Float64")
     for name in STATED:
         stated = runs.get(f"initializer_{name}", pd.Series(np.nan, index=runs.index)).astype("Float64")
         target = target.mask(target.isna() & stated.notna(), name)
         asked = asked.fillna(stated.where(target == name))
+    undrawn = runs.get("initializer", pd.Series("", index=runs.index)).eq(UNDRAWN).fillna(False).astype(bool)
+    target, asked = target.mask(undrawn, MEASURED_RADIUS), asked.mask(undrawn, _measured_radius(runs))
     return runs.assign(initializer_target=target, initializer_asked=asked.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
+def _measured_radius(runs: pd.DataFrame) -> pd.Series:
+    """rho of each run's W: the median over networks that differ in their draw only, whatever is asked of them.
+
+    It names a point, and is rounded as names are.
+    """
+    if "rho" not in runs:
+        return pd.Series(np.nan, index=runs.index).astype("Float64")
+    by = [name for name in map(str, runs) if name.startswith("cell") or name in ("initializer", "dtype")]
+    group = runs.groupby(by, dropna=False).ngroup()
+    found = numbers(runs["rho"]).groupby(group).transform("median")
+    return found.map(lambda value: float(f"{value:.{DIGITS}g}")).astype("Float64")
 
 
 def point_columns(runs: pd.DataFrame) -> list[str]:
@@ -55,13 +78,18 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     need(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
     skipped = {"seed", "spectral_radius", "truncation", "scheme", *POINT, *(f"initializer_{name}" for name in STATED)}
     names = [name for name in varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))]
+    names = [name for name in names if name not in PREFIXES or not _decided_by(runs, "cell_content", name)]
     fit = [name for name in varying(runs) if name == "measure_fit_from"]
     return [*POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
 
 
 def _decided_by_group(runs: pd.DataFrame, name: str) -> bool:
     group = name.split("_", 1)[0]
-    return group in runs and group != name and bool((runs.groupby(group)[name].nunique(dropna=False) <= 1).all())
+    return group in runs and group != name and _decided_by(runs, group, name)
+
+
+def _decided_by(runs: pd.DataFrame, other: str, name: str) -> bool:
+    return bool((runs.groupby(other)[name].nunique(dropna=False) <= 1).all())
 
 
 def scheme_columns(runs: pd.DataFrame) -> list[str]:
@@ -74,7 +102,9 @@ def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     by, runs = point_columns(runs), with_asked(runs)
     need(runs, "status", "growth_rate")
     order = runs.assign(_order=runs["status"].map(_ORDER), _unfitted=runs["growth_rate"].isna())
-    order = order.sort_values(["_order", "_unfitted", "run_id"], kind="stable").drop(columns=["_order", "_unfitted"])
+    seed = ["seed"] if "seed" in runs else []
+    order = order.sort_values(["_order", "_unfitted", *seed, "run_id"], kind="stable")
+    order = order.drop(columns=["_order", "_unfitted"])
     return order.drop_duplicates(["network_id", *by]).sort_values("run_id").reset_index(drop=True), by
 
 
@@ -87,8 +117,19 @@ def joined(rows: pd.DataFrame, runs: pd.DataFrame | None, own: Sequence[str], mo
     runs = described(rows, runs)
     by = point_columns(runs)
     extra = [name for name in more if name not in own]
-    of_run = with_asked(runs).reindex(columns=["run_id", "network_id", *by, *extra])
+    of_run = _of_first_seed(with_asked(runs), by).reindex(columns=["run_id", "network_id", *by, *extra])
     return rows[["run_id", *own]].merge(of_run, on="run_id", how="inner", validate="many_to_one")
+
+
+def _of_first_seed(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """Of each network and point the runs of its smallest seed.
+
+    A network of a file is the same for all seeds, which draw its data: what is compared of it has to have the same.
+    """
+    if "seed" not in runs:
+        return runs
+    first = runs.groupby(["network_id", *by], dropna=False)["seed"].transform("min")
+    return runs[runs["seed"] == first]
 
 
 def described(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:

@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal, get_args
 import numpy as np
 from scipy.special import entr
 
-from bpttlab import losses
-from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab import losses, own_files
+from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.tasks.base import Array, Batch, Task, every_step, last_step, whole
-from bpttlab.tasks.sequences import DIGITS, Sequences, absolute, read
+from bpttlab.tasks.sequences import Sequences, read
 
 LossName = Literal["squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"]
 LossAt = Literal["every", "last", "mask"]
@@ -55,8 +55,7 @@ class File(Task):
         if not self.path:
             raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
         found = read(self.path, self.loss_name)
-        if self.content is not None and self.content[:DIGITS] != found.content:
-            raise ConfigurationError(f"task.content={self.content!r}: {self.path} has other bytes, {found.content}")
+        own_files.refuse_other_content("task.content", self.content, self.path, found.content)
         if length > found.steps:
             raise ConfigurationError(f"sequence_length={length}: must be at most {found.steps}, as long as {self.path}")
         if self.loss_at is None:
@@ -64,7 +63,7 @@ class File(Task):
         if not self.mask(found).any():
             raise ConfigurationError(f"sequence_length={length}: the mask of {self.path} is 0 at all of these steps")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", absolute(self.path))
+        object.__setattr__(self, "path", own_files.absolute(self.path))
 
     @property
     def sequences(self) -> Sequences:
@@ -74,8 +73,7 @@ class File(Task):
             LabError: it is not what it was when the task was built.
         """
         found = read(self.path, self.loss_name)
-        if found.content != self.content:
-            raise LabError(f"{self.path} has changed since the run was configured: start the sweep again")
+        own_files.refuse_change(self.path, self.content, found.content)
         return found
 
     @property

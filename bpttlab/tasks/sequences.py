@@ -1,4 +1,4 @@
-"""Sequences in a file of a person's own: read, checked, and remembered until the file changes.
+"""Sequences in a file of a person's own: what each format holds, and what is checked of it.
 
 A `.npz` archive of NumPy arrays:
 
@@ -24,36 +24,21 @@ names the array, or the column and the row.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import math
-import os
-import stat
-import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from bpttlab import own_files
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.tasks.base import Array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-LARGEST_BYTES = 1 << 30
-"""Largest file, and largest content of one that is packed."""
-
 ARRAYS = ("x", "target", "mask")
 COLUMNS = ("sequence", "step", "x", "y", "class", "mask")
-FILES_REMEMBERED = 16
-
-DIGITS = 32
-"""How many of the 64 digits that sha256sum shows of a file are kept, as many as a run's id has."""
 
 Arrays = dict[str, Array]
 
@@ -84,62 +69,16 @@ class Sequences:
 def read(path: str, loss_name: str) -> Sequences:
     """The sequences of a file, with the target that a loss asks for.
 
-    A file is read again only when its size or its time of modification has changed.
-
     Raises:
         ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
     """
-    try:
-        status = os.stat(absolute(path))
-        refuse_kind(path, status)
-        return remembered(absolute(path), status.st_size, status.st_mtime_ns, status.st_ino, loss_name)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"task.path={path!r}: {error}") from None
-    except FileNotFoundError:
-        raise ConfigurationError(f"task.path={path!r}: there is no such file.{nearest_file(path)}") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"task.path={path!r}: cannot be read: {reason}") from None
+    found: Sequences = own_files.read("task.path", path, READERS, understood, loss_name)
+    return found
 
 
-def absolute(path: str) -> str:
-    """The path from the root, ~ being the home folder."""
-    return os.path.abspath(os.path.expanduser(path))
-
-
-def refuse_kind(path: str, status: os.stat_result) -> None:
-    """Refuses what is not a file of a known format and of a bearable size, before it is opened."""
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError("is not a file")
-    if Path(path).suffix.lower() not in READERS:
-        raise ConfigurationError(f"must end in {', '.join(READERS)}")
-    refuse_size(status.st_size)
-
-
-def refuse_size(size: int) -> None:
-    if size > LARGEST_BYTES:
-        raise ConfigurationError(f"holds {size} bytes: must be at most {LARGEST_BYTES}")
-
-
-def nearest_file(path: str) -> str:
-    """The file that was perhaps meant."""
-    try:
-        names = os.listdir(Path(absolute(path)).parent)
-    except OSError:
-        return ""
-    return nearest(Path(path).name, [name for name in names if Path(name).suffix.lower() in READERS])
-
-
-@lru_cache(maxsize=FILES_REMEMBERED)
-def remembered(path: str, size: int, modified: int, inode: int, loss_name: str) -> Sequences:
-    data = Path(path).read_bytes()
-    try:
-        arrays = READERS[Path(path).suffix.lower()](data, loss_name)
-    except ConfigurationError:
-        raise
-    except Exception as error:  # bytes from anywhere: whatever the libraries that unpack them say of them
-        raise ConfigurationError(f"cannot be read: {' '.join(str(error).split()) or type(error).__name__}") from None
-    return checked(arrays, loss_name, hashlib.sha256(data).hexdigest()[:DIGITS])
+def understood(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
+    """The sequences that a file's bytes are."""
+    return checked(READERS[ending](data, loss_name), loss_name, content)
 
 
 # ------------------------------------------------------------------ .npz -> arrays
@@ -147,28 +86,16 @@ def remembered(path: str, size: int, modified: int, inode: int, loss_name: str) 
 
 def arrays_of_archive(data: bytes, loss_name: str) -> Arrays:
     """The arrays of a .npz file."""
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        for name in members:
-            if name not in ARRAYS:
-                raise ConfigurationError(f"array {name!r}: there may be {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
-        refuse_missing("array", ARRAYS[:2], members)
-        refuse_size(sum(info.file_size for info in members.values()))
-        return {name: array_of(name, archive.read(info)) for name, info in members.items()}
+    files = own_files.unpacked(data, refuse_names)
+    return {name: own_files.array_of(name, file).astype(np.float64) for name, file in files.items()}
 
 
-def array_of(name: str, data: bytes) -> Array:
-    """One array of an archive. Its header is held against its size before it is believed."""
-    stream = io.BytesIO(data)
-    version = npy.read_magic(stream)
-    header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-    shape, in_columns, dtype = header(stream)
-    if dtype.kind not in "biuf":
-        raise ConfigurationError(f"array {name!r} has the type {dtype}: must be numbers")
-    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
-        raise ConfigurationError(f"array {name!r} is damaged: it has not as many bytes as its header says")
-    values = np.frombuffer(data, dtype, offset=stream.tell()).reshape(shape, order="F" if in_columns else "C")
-    return values.astype(np.float64)
+def refuse_names(names: Collection[str]) -> None:
+    """Refuses an archive with an array that means nothing here, or without one that is needed."""
+    for name in names:
+        if name not in ARRAYS:
+            raise ConfigurationError(f"array {name!r}: there may be {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
+    refuse_missing("array", ARRAYS[:2], names)
 
 
 # ------------------------------------------------------------------ .csv, .parquet -> arrays
@@ -191,7 +118,7 @@ def arrays_of_parquet(data: bytes, loss_name: str) -> Arrays:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(data))
-    refuse_size(8 * file.metadata.num_rows * file.metadata.num_columns)
+    own_files.refuse_size(8 * file.metadata.num_rows * file.metadata.num_columns)
     return arrays_of_table(file.read(use_threads=False), loss_name)
 
 
