@@ -15,11 +15,12 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Lag, Trace, checked_errors, propagate
-from bpttlab.errors import NonFiniteError
+from bpttlab.bptt import Array, Lag, Trace, checked_errors, propagate, walk
+from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled, spectral_log_norm
+from bpttlab.truncation import full_plan
 
 Which = Literal["log", "all", "triangle"]
 
@@ -197,6 +198,44 @@ def check_norms(norms: ProductNorms) -> None:
         if bad.any():
             step = int(norms.t[bad][0]) - norms.lag
             raise NonFiniteError(f"{name} is NaN at step t - lag = {step} (lag {norms.lag})", step)
+
+
+# ------------------------------------------------------------------------------------------ the gradient at an input
+
+
+def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Array:
+    """log ||dL/dx_tau|| at one step tau of each sequence: what a task's relevant step hears of the loss.
+
+    One full walk back in scaled numbers, whose cotangents of a_tau go on to x_tau (`Cell.pull_input`).
+
+    Args:
+        trace: a forward pass; its x is what the network was given, after any scale.
+        loss: as in `bptt.backward`. All of it counts: for L_T alone give dL/dy_hat with zeros at the other steps. Its
+            mean over the batch is not undone: each sequence has 1/B of it.
+        steps: (B,) whole numbers tau from 1 to T, as `Batch.relevant_step`.
+
+    Returns:
+        (B,) natural logarithms; -inf is exactly zero.
+
+    Raises:
+        ConfigurationError: steps of another shape, or beyond the sequence.
+    """
+    at = checked_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
+    da = walk(trace, trace.scaled_error(checked_errors(trace, loss)), full_plan(trace.length)).da[at].normalised()
+    dx = trace.cell.pull_input(trace.params, trace.slopes[at], da.mantissa)
+    return Scaled(dx, da.exponent).log_norm()
+
+
+def checked_steps(trace: Trace, steps: Array) -> Array:
+    """One step for each sequence, or the error that says what is wrong."""
+    steps, batch = np.asarray(steps), trace.x.shape[1]
+    if steps.shape != (batch,) or steps.dtype.kind not in "iu":
+        found = f"shape {steps.shape} and dtype {steps.dtype}"
+        raise ConfigurationError(f"steps: has {found}; must be (B,) = ({batch},), whole numbers")
+    bad = (steps < 1) | (steps > trace.length)
+    if bad.any():
+        raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.length}")
+    return steps
 
 
 # ------------------------------------------------------------------------------------------ summaries of one run

@@ -70,6 +70,7 @@ def test_a_wheel(source, environment, tmp_path):
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc")]
     assert {"bpttlab/conf/config.yaml", "bpttlab/experiments/vanishing_exploding/analysis.py"} < set(names)
     assert "hydra_plugins/bpttlab_sweep/sweeper.py" in names
+    assert {"bpttlab/tasks/data/digits.npz", "bpttlab/tasks/data/declaration.txt"} < set(names)
     install(environment, str(wheel))
     shutil.rmtree(source)
     everything_works(str(environment / "bpttlab"), tmp_path / "elsewhere")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Batch, Task, last_step, whole
+from bpttlab.tasks.base import Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.marks import two_marked
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Adding(Task):
     Values are drawn from U(0, 1); the marker is 1 at two steps and 0 elsewhere. One marked step is uniform over the
     first half (t <= floor(T/2)), the other over the second. Loss: squared error at the last step only. Baseline:
     predicting the mean, 1, gives the variance of the sum, 1/6. Not prefix stable: markers and loss move with T.
+    Relevant step: the first marked one.
 
     Source: Hochreiter & Schmidhuber 1997, section 5.4, with the values in [0, 1] and the plain sum that became usual
     (Le, Jaitly & Hinton 2015).
@@ -42,12 +44,6 @@ class Adding(Task):
         return 1.0 / 6.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        length, sequence = self.sequence_length, np.arange(batch_size)
-        x = np.zeros((length, batch_size, 2))
-        x[:, :, 0] = rng.random((length, batch_size))
-        first = rng.integers(0, length // 2, batch_size)
-        second = rng.integers(length // 2, length, batch_size)
-        x[first, sequence, 1] = x[second, sequence, 1] = 1.0
-        target = np.zeros((length, batch_size, 1))
-        target[-1, :, 0] = x[first, sequence, 0] + x[second, sequence, 0]
-        return Batch(x, target, last_step(length))
+        x, numbers, first = two_marked(rng, self.sequence_length, batch_size)
+        target = number_at_the_end(self.sequence_length, numbers[0] + numbers[1])
+        return Batch(x, target, last_step(self.sequence_length), first)

@@ -29,15 +29,23 @@ class Batch:
         target: (T, B, O) float64 for a squared error, the same in [0, 1] for a sigmoid cross-entropy, (T, B) classes,
             int64, for a softmax cross-entropy. Where the mask is 0 it means nothing.
         mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
+        relevant_step: (B,) int64, counted from 1: of each sequence the earliest of the one, two or three steps whose
+            input the answer depends on. None where there are no such steps, or many.
     """
 
     x: Array
     target: Array
     mask: Array
+    relevant_step: Array | None = None
 
     def prefix(self, length: int) -> Batch:
-        """The first steps alone; of a task that is `prefix_stable`, the batch of that length."""
-        return Batch(self.x[:length], self.target[:length], self.mask[:length])
+        """The first steps alone; of a task that is `prefix_stable`, the batch of that length.
+
+        Where they end before the relevant step of some sequence, the prefix has none.
+        """
+        steps = self.relevant_step
+        within = steps is not None and bool((steps <= length).all())
+        return Batch(self.x[:length], self.target[:length], self.mask[:length], steps if within else None)
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,13 @@ def whole(field: str, value: object, least: int, because: str = "") -> int:
 def one_hot(symbols: Array, size: int) -> Array:
     """1 at the index of each symbol, 0 elsewhere, float64.  (...) -> (..., size)"""
     return np.eye(size)[symbols]
+
+
+def number_at_the_end(length: int, numbers: Array) -> Array:
+    """The target of one number at the last step.  (B,) -> (T, B, 1)"""
+    target = np.zeros((length, len(numbers), 1))
+    target[-1, :, 0] = numbers
+    return target
 
 
 def every_step(length: int) -> Array:

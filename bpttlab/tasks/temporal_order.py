@@ -1,41 +1,53 @@
-"""The temporal order problem: two symbols among many that mean nothing; in which order did they come?"""
+"""The temporal order problem: two or three symbols among many that mean nothing; in which order did they come?"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from bpttlab.errors import ConfigurationError
 from bpttlab.tasks.base import Array, Batch, Task, last_step, one_hot, whole
 
 RELEVANT = 2
 DISTRACTORS = 4
 
+EARLIEST = {2: (10, 50), 3: (10, 33, 66)}
+"""Where each relevant symbol may stand, in hundredths of T: from here on, over a tenth of T."""
+
 
 @dataclass(frozen=True)
 class TemporalOrder(Task):
-    """x_t is one of six symbols, one-hot: X (0) or Y (1) at two steps, one of the distractors a, b, c, d (2 to 5) else.
+    """x_t is one of six symbols, one-hot: X (0) or Y (1) at two or three steps, a distractor a, b, c, d (2 to 5) else.
 
-    The first relevant symbol stands at a step t (from 1) with T/10 <= t <= 2T/10, the second at one with 5T/10 <= t <=
-    6T/10, both uniform: the second comes at least 3T/10 steps after the first, and at least 4T/10 steps follow it. Each
-    is X or Y with probability 1/2; every other symbol is drawn uniformly from the distractors. The classes are XX (0),
-    XY (1), YX (2) and YY (3).
+    With two symbols the first stands at a step t (from 1) with T/10 <= t <= 2T/10, the second at one with 5T/10 <= t <=
+    6T/10; with three, at 10T/100 <= t <= 20T/100, 33T/100 <= t <= 43T/100 and 66T/100 <= t <= 76T/100; all are uniform.
+    Each is X or Y with probability 1/2; every other symbol is drawn uniformly from the distractors. The classes are XX
+    (0), XY (1), YX (2) and YY (3), or XXX (0) to YYY (7).
 
-    Loss: softmax cross-entropy over the four classes at the last step only. Baseline: giving every class the same
-    probability costs ln 4. Not prefix stable: the steps of the two symbols, and the loss, move with T.
+    Loss: softmax cross-entropy over the 2^symbols classes at the last step only. Baseline: giving every class the same
+    probability costs ln 4, or ln 8. Not prefix stable: the steps of the symbols, and the loss, move with T. Relevant
+    step: that of the first symbol.
 
-    Source: Hochreiter & Schmidhuber 1997, experiment 6a, with one length instead of lengths of 100 to 110 and hence
-    without its symbols for start and end.
+    Source: Hochreiter & Schmidhuber 1997, experiments 6a and 6b, with one length instead of lengths of 100 to 110 and
+    hence without its symbols for start and end.
+
+    Attributes:
+        symbols: how many tell the class, 2 or 3.
     """
 
     name: ClassVar[str] = "temporal_order"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
+    symbols: Literal[2, 3] = 2
+
     def __post_init__(self) -> None:
-        reason = " for task 'temporal_order' (its two symbols stand in two tenths of the sequence)"
+        if isinstance(self.symbols, bool) or self.symbols not in EARLIEST:
+            raise ConfigurationError(f"task.symbols={self.symbols!r}: must be 2 or 3")
+        reason = " for task 'temporal_order' (each of its symbols stands within a tenth of the sequence)"
         whole("sequence_length", self.sequence_length, least=10, because=reason)
 
     @property
@@ -44,23 +56,27 @@ class TemporalOrder(Task):
 
     @property
     def output_size(self) -> int:
-        return RELEVANT**2
+        return RELEVANT**self.symbols
 
     @property
     def baseline_loss(self) -> float:
-        return math.log(RELEVANT**2)
+        return math.log(self.output_size)
+
+    def identity_fields(self) -> dict[str, Any]:
+        """Its fields. Two symbols go without saying: such a run is the one it was before there was a choice."""
+        return {} if self.symbols == 2 else super().identity_fields()
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        length, sequence = self.sequence_length, np.arange(batch_size)
+        length = self.sequence_length
         symbols = rng.integers(RELEVANT, RELEVANT + DISTRACTORS, (length, batch_size))
-        first, second = rng.integers(0, RELEVANT, (2, batch_size))
-        symbols[self.steps(rng, 1, batch_size), sequence] = first
-        symbols[self.steps(rng, 5, batch_size), sequence] = second
-        target = np.tile(RELEVANT * first + second, (length, 1))
-        return Batch(one_hot(symbols, self.input_size), target, last_step(length))
+        relevant = rng.integers(0, RELEVANT, (self.symbols, batch_size))
+        steps = np.stack([self.steps(rng, earliest, batch_size) for earliest in EARLIEST[self.symbols]])
+        symbols[steps, np.arange(batch_size)] = relevant
+        target = np.tile(RELEVANT ** np.arange(self.symbols)[::-1] @ relevant, (length, 1))
+        return Batch(one_hot(symbols, self.input_size), target, last_step(length), steps[0] + 1)
 
-    def steps(self, rng: np.random.Generator, tenth: int, batch_size: int) -> Array:
-        """Indices (from 0) of steps t with tenth T / 10 <= t <= (tenth + 1) T / 10."""
-        earliest = -(-tenth * self.sequence_length // 10)
-        latest = (tenth + 1) * self.sequence_length // 10
-        return rng.integers(earliest, latest, batch_size, endpoint=True) - 1
+    def steps(self, rng: np.random.Generator, earliest: int, batch_size: int) -> Array:
+        """Indices (from 0) of steps t with earliest T / 100 <= t <= (earliest + 10) T / 100."""
+        first = -(-earliest * self.sequence_length // 100)
+        last = (earliest + 10) * self.sequence_length // 100
+        return rng.integers(first, last, batch_size, endpoint=True) - 1

@@ -1,0 +1,66 @@
+"""Delayed recall: remember the one number that is marked, tell it at the end. One path, of a known length."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Array, Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.marks import marked
+
+
+@dataclass(frozen=True)
+class DelayedRecall(Task):
+    """x_t = (value, marker); the target is the value at the one step tau that is marked.
+
+    Values are drawn from U(0, 1). tau is T - `delay` in every sequence, or uniform over the first half (tau <=
+    floor(T/2)) where no delay is given. Loss: squared error at the last step only. Baseline: predicting the mean, 1/2,
+    gives the variance, 1/12. Not prefix stable: marker and loss move with T. Relevant step: tau.
+
+    Source: the adding problem of Hochreiter & Schmidhuber 1997, section 5.4, with one of its two markers: the least
+    that has to be remembered for one number to be told.
+
+    Attributes:
+        delay: T - tau, steps from the marked number to the end; None: drawn for each sequence.
+    """
+
+    name: ClassVar[str] = "delayed_recall"
+    loss_name: ClassVar[str] = "squared_error"
+    prefix_stable: ClassVar[bool] = False
+
+    delay: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.delay is None:
+            least, reason = 2, " for task 'delayed_recall' (a marker in the first half)"
+        else:
+            least = whole("task.delay", self.delay, least=0) + 1
+            reason = f" for task 'delayed_recall' (a marker {self.delay} steps before the end)"
+        whole("sequence_length", self.sequence_length, least=least, because=reason)
+
+    @property
+    def input_size(self) -> int:
+        return 2
+
+    @property
+    def output_size(self) -> int:
+        return 1
+
+    @property
+    def baseline_loss(self) -> float:
+        return 1.0 / 12.0
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        values = rng.random((self.sequence_length, batch_size))
+        step = self.marked_step(rng, batch_size)
+        x, numbers = marked(values, step[None] - 1)
+        target = number_at_the_end(self.sequence_length, numbers[0])
+        return Batch(x, target, last_step(self.sequence_length), step)
+
+    def marked_step(self, rng: np.random.Generator, batch_size: int) -> Array:
+        """tau of each sequence, (B,), counted from 1."""
+        if self.delay is None:
+            return rng.integers(1, self.sequence_length // 2, batch_size, endpoint=True)
+        return np.full(batch_size, self.sequence_length - self.delay)

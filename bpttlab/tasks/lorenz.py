@@ -1,0 +1,102 @@
+"""Lorenz 1963: predict a chaotic flow in three dimensions.
+
+    dx/dt = 10 (y - x),    dy/dt = x (28 - z) - y,    dz/dt = x y - 8/3 z
+
+Index legend: T time, B sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Array, Batch, Task, every_step, whole
+
+SIGMA, RHO, BETA = 10.0, 28.0, 8.0 / 3.0
+STEP = 0.01
+SAMPLE = 2
+"""Steps of the integrator from one sample to the next."""
+
+TRANSIENT = 1000
+"""Steps dropped at the beginning."""
+
+MEAN = np.array([0.0, 0.0, 23.549])
+DEVIATION = np.array([7.925, 9.011, 8.619])
+"""Of x, y and z on the attractor; by its symmetry the means of x and y are zero."""
+
+
+@dataclass(frozen=True)
+class Lorenz(Task):
+    """x_t is the state (x, y, z) at time 0.02 t, the target that at 0.02 (t + horizon). I = O = 3.
+
+    Integrated by the classical Runge-Kutta method of order 4 with steps of 0.01. Every sequence begins at a point of
+    its own, drawn from a normal distribution with mean and s.d. of the attractor, of which 10 time units are dropped.
+    x and target are standardised by those: means 0, 0 and 23.55, s.d. 7.92, 9.01 and 8.62.
+
+    Loss: squared error at every step, summed over the three. Baseline: predicting the means gives 3. (To predict that
+    nothing changes costs 0.066 for horizon 1 and 4.0 for 10.) The largest Lyapunov exponent is 0.906 a time unit, hence
+    errors grow by a factor e in 55 samples. Prefix stable: a sequence begins where its generator says, whatever T is.
+    No relevant step.
+
+    Source: Lorenz 1963, eqs 25 to 27, with its values.
+
+    Attributes:
+        horizon: samples from what is read to what is asked for.
+    """
+
+    name: ClassVar[str] = "lorenz"
+    loss_name: ClassVar[str] = "squared_error"
+    prefix_stable: ClassVar[bool] = True
+
+    horizon: int = 1
+
+    def __post_init__(self) -> None:
+        whole("sequence_length", self.sequence_length, least=1)
+        whole("task.horizon", self.horizon, least=1)
+
+    @property
+    def input_size(self) -> int:
+        return 3
+
+    @property
+    def output_size(self) -> int:
+        return 3
+
+    @property
+    def baseline_loss(self) -> float:
+        return 3.0
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        state = MEAN + DEVIATION * rng.standard_normal((batch_size, 3))
+        for _ in range(TRANSIENT):
+            state = step(state)
+        series = (trajectory(state, self.sequence_length + self.horizon) - MEAN) / DEVIATION
+        x, target = series[: self.sequence_length], series[self.horizon :]
+        return Batch(x.copy(), target.copy(), every_step(self.sequence_length))
+
+
+def trajectory(state: Array, samples: int) -> Array:
+    """The state itself and what follows.  (B, 3) -> (samples, B, 3)"""
+    series = np.empty((samples, *state.shape))
+    for sample in range(samples):
+        series[sample] = state
+        for _ in range(SAMPLE):
+            state = step(state)
+    return series
+
+
+def step(state: Array) -> Array:
+    """One step of Runge-Kutta.  (B, 3) -> (B, 3)"""
+    k_1 = velocity(state)
+    k_2 = velocity(state + 0.5 * STEP * k_1)
+    k_3 = velocity(state + 0.5 * STEP * k_2)
+    k_4 = velocity(state + STEP * k_3)
+    return state + STEP / 6.0 * (k_1 + 2.0 * (k_2 + k_3) + k_4)
+
+
+def velocity(state: Array) -> Array:
+    """d(x, y, z)/dt.  (B, 3) -> (B, 3)"""
+    x, y, z = state.T
+    return np.stack([SIGMA * (y - x), x * (RHO - z) - y, x * y - BETA * z], axis=-1)

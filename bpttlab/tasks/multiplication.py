@@ -1,0 +1,49 @@
+"""The multiplication problem: remember two marked numbers, tell their product at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.marks import two_marked
+
+
+@dataclass(frozen=True)
+class Multiplication(Task):
+    """The input of the adding problem; the target is the product of the two values that are marked.
+
+    Values are drawn from U(0, 1); one marked step is uniform over the first half (t <= floor(T/2)), the other over the
+    second. Loss: squared error at the last step only. Baseline: predicting the mean, 1/4, gives the variance of the
+    product, 1/9 - 1/16 = 7/144. Not prefix stable: markers and loss move with T. Relevant step: the first marked one.
+
+    Source: Hochreiter & Schmidhuber 1997, section 5.5, and Martens & Sutskever 2011, section 4.1; markers as in our
+    adding problem.
+    """
+
+    name: ClassVar[str] = "multiplication"
+    loss_name: ClassVar[str] = "squared_error"
+    prefix_stable: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        reason = " for task 'multiplication' (a marker in each half)"
+        whole("sequence_length", self.sequence_length, least=2, because=reason)
+
+    @property
+    def input_size(self) -> int:
+        return 2
+
+    @property
+    def output_size(self) -> int:
+        return 1
+
+    @property
+    def baseline_loss(self) -> float:
+        return 7.0 / 144.0
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        x, numbers, first = two_marked(rng, self.sequence_length, batch_size)
+        target = number_at_the_end(self.sequence_length, numbers[0] * numbers[1])
+        return Batch(x, target, last_step(self.sequence_length), first)

@@ -1,0 +1,64 @@
+"""The random permutation problem: predict symbols of which only the last can be known, for it is the first again."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.tasks.base import Array, Batch, Task, every_step, one_hot, whole
+
+FIRST = 2
+
+
+@dataclass(frozen=True)
+class RandomPermutation(Task):
+    """Of T + 1 symbols s_1 … s_{T+1}, one-hot, x_t is s_t and the target is the next one, s_{t+1}.
+
+    s_1 is 0 or 1, each with probability 1/2, and s_{T+1} = s_1; all between are drawn uniformly and independently from
+    the other A - 2 symbols, A = `alphabet` (100 in the source), and cannot be predicted.
+
+    Loss: softmax cross-entropy at every step. Baseline: the same probability for each of the symbols that may come
+    costs ((T - 1) ln(A - 2) + ln 2) / T. Only the ln 2 can be gained, by remembering s_1 for T steps. Not prefix
+    stable: the last symbol moves with T. Relevant step: the first, on which the last loss depends.
+
+    Source: Hochreiter & Schmidhuber 1997, experiment 2b (no local regularities); Martens & Sutskever 2011, section 4.1.
+    """
+
+    name: ClassVar[str] = "random_permutation"
+    loss_name: ClassVar[str] = "softmax_cross_entropy"
+    prefix_stable: ClassVar[bool] = False
+
+    alphabet: int = 100
+
+    def __post_init__(self) -> None:
+        reason = f" ({FIRST} to be remembered and another one between)"
+        whole("task.alphabet", self.alphabet, least=FIRST + 1, because=reason)
+        reason = " for task 'random_permutation' (the symbol to be remembered, and one between)"
+        whole("sequence_length", self.sequence_length, least=2, because=reason)
+
+    @property
+    def input_size(self) -> int:
+        return self.alphabet
+
+    @property
+    def output_size(self) -> int:
+        return self.alphabet
+
+    @property
+    def baseline_loss(self) -> float:
+        between = (self.sequence_length - 1) * math.log(self.alphabet - FIRST)
+        return (between + math.log(FIRST)) / self.sequence_length
+
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        symbols = self.symbols(rng, batch_size)
+        mask, first = every_step(self.sequence_length), np.ones(batch_size, dtype=np.int64)
+        return Batch(one_hot(symbols[:-1], self.alphabet), symbols[1:].copy(), mask, first)
+
+    def symbols(self, rng: np.random.Generator, batch_size: int) -> Array:
+        """s_1 … s_{T+1}.  (T+1, B)"""
+        first = rng.integers(0, FIRST, (1, batch_size))
+        between = rng.integers(FIRST, self.alphabet, (self.sequence_length - 1, batch_size))
+        return np.concatenate([first, between, first])

@@ -1,0 +1,120 @@
+"""Text in a file of a person's own, or the one that is shipped: read, checked, remembered until the file changes.
+
+A file is UTF-8, of any name. Its characters, line ends and all, are what there is to predict; a byte order mark at its
+beginning is none of them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.tasks.base import Array
+from bpttlab.tasks.sequences import DIGITS, FILES_REMEMBERED, absolute
+
+LARGEST_BYTES = 1 << 27
+"""Largest file."""
+
+LARGEST_ALPHABET = 256
+"""Most different characters: each is an input and an output of the network."""
+
+SHIPPED = "declaration.txt"
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """What a file holds; the array is read-only.
+
+    Attributes:
+        content: the first 128 bits of the SHA-256 of the file's bytes, 32 hexadecimal digits.
+        alphabet: its different characters, by code point.
+        characters: (n,) uint8, the index of each in the alphabet.
+    """
+
+    content: str
+    alphabet: str
+    characters: Array
+
+
+def read(path: str) -> Text:
+    """The text of a file, of the shipped one where the path is empty.
+
+    A file is read again only when its size or its time of modification has changed.
+
+    Raises:
+        ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
+    """
+    if not path:
+        return shipped()
+    try:
+        status = os.stat(absolute(path))
+        refuse_kind(status)
+        return remembered(absolute(path), status.st_size, status.st_mtime_ns, status.st_ino)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"task.path={path!r}: {error}") from None
+    except FileNotFoundError:
+        raise ConfigurationError(f"task.path={path!r}: there is no such file.{nearest_file(path)}") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"task.path={path!r}: cannot be read: {reason}") from None
+
+
+@cache
+def shipped() -> Text:
+    """The Declaration of Independence of the United States, 1776 (`data/README.md`)."""
+    return text_of(resources.files("bpttlab.tasks").joinpath("data", SHIPPED).read_bytes())
+
+
+def refuse_kind(status: os.stat_result) -> None:
+    """Refuses what is not a file of a bearable size, before it is opened."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigurationError("is not a file")
+    if status.st_size > LARGEST_BYTES:
+        raise ConfigurationError(f"holds {status.st_size} bytes: must be at most {LARGEST_BYTES}")
+
+
+def nearest_file(path: str) -> str:
+    """The file that was perhaps meant."""
+    try:
+        return nearest(Path(path).name, os.listdir(Path(absolute(path)).parent))
+    except OSError:
+        return ""
+
+
+@lru_cache(maxsize=FILES_REMEMBERED)
+def remembered(path: str, size: int, modified: int, inode: int) -> Text:
+    return text_of(Path(path).read_bytes())
+
+
+def text_of(data: bytes) -> Text:
+    """The characters of some bytes, each once checked."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start} (from 0) is {data[error.start]:#04x}"
+        raise ConfigurationError(f"is not text in UTF-8: {where}; iconv can convert it") from None
+    alphabet = "".join(sorted(set(text)))
+    refuse_alphabet(alphabet)
+    codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    index = np.zeros(ord(alphabet[-1]) + 1, np.uint8)
+    index[[ord(character) for character in alphabet]] = np.arange(len(alphabet))
+    characters = index[codes]
+    characters.flags.writeable = False
+    return Text(hashlib.sha256(data).hexdigest()[:DIGITS], alphabet, characters)
+
+
+def refuse_alphabet(alphabet: str) -> None:
+    if len(alphabet) < 2:
+        shown = f"only the character {alphabet!r}" if alphabet else "nothing"
+        raise ConfigurationError(f"holds {shown}: must have two different characters at least")
+    if len(alphabet) > LARGEST_ALPHABET:
+        most = f"must be at most {LARGEST_ALPHABET}, an input and an output of the network for each"
+        raise ConfigurationError(f"has {len(alphabet)} different characters: {most}")
