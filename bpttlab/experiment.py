@@ -27,8 +27,9 @@ from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.estimates import gradient_seconds
 from bpttlab.grids import log_spaced
 from bpttlab.initializers import Initializer
-from bpttlab.jacobians import origin_jacobian
+from bpttlab.jacobians import input_gradient_norms, median_log, origin_jacobian
 from bpttlab.lags import norm
+from bpttlab.losses import Loss
 from bpttlab.measures import measure_trace
 from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
@@ -189,6 +190,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     directions = first.measure.directions(trace.cell, trace.params)
     minibatch = minibatch_log_variance(trace, trace.scaled_error(loss.gradient), full, directions)
     shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
+    shared["log_relevant_gradient"] = relevant_gradient(trace, loss, batch)
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     records = {}
     for configuration in configurations:
@@ -214,6 +216,14 @@ def scheme_stream(configuration: Configuration) -> np.random.Generator:
 def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
     """Those that the wavefront reports, and the whole length."""
     return np.unique(np.append(log_spaced(trace.length - 1, configuration.measure.lags), trace.length))[1:]
+
+
+def relevant_gradient(trace: Trace, loss: Loss, batch: Batch) -> float | None:
+    """What the step that the answer depends on hears of the loss: log ||dL/dx_tau||, as of one sequence alone."""
+    if batch.relevant_step is None:
+        return None
+    each = input_gradient_norms(trace, loss, batch.relevant_step) + np.log(trace.x.shape[1])
+    return float(median_log(each))
 
 
 def growth_residual(configuration: Configuration, summary: Mapping[str, Any]) -> dict[str, Any]:

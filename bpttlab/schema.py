@@ -93,6 +93,12 @@ RUNS = Table(
             "nat",
             "log of the norm of the gradient as the run's scheme computes it, all parameters",
         ),
+        Column(
+            "log_relevant_gradient",
+            "float64",
+            "nat",
+            "log of the norm of dL/dx at the task's relevant step, median over sequences; missing: the task has none",
+        ),
         Column("rho", "float64", "", "spectral radius of W, as measured"),
         Column("sigma_max", "float64", "", "largest singular value of W"),
         Column("gain", "float64", "", "gain of W: norm of W (Frobenius) / sqrt(N)"),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bpttlab import identity
+from bpttlab import identity, schema
 from bpttlab.store import Store
 
-MEASURES = ("jacobians", "lag_terms", "truncations")
+MEASURES = tuple(table for table in schema.TABLES if table not in ("runs", "provenance"))
 
 
 @dataclass
@@ -55,27 +55,55 @@ def finished(seed: int, status: str = "done", loss: float | None = None, error: 
     provenance = {"seconds": rng.random(), "started": "2024-01-01T00:00:00+00:00", "git_dirty": False}
     if status != "done":
         return Run({**row, "error": error or None, "first_bad_step": 3 if status == "diverged" else None}, provenance)
+    tables = {**products(rng), **spectra(rng), **gradients(rng, loss or 0.0)}
+    return Run(
+        {**row, "loss": seed / 7 if loss is None else loss, "rank": 4, "horizon_censored": True}, provenance, tables
+    )
+
+
+def products(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
+    """Rows about products of Jacobians, not in order."""
     order = rng.permutation(6)
-    tables = {
-        "jacobians": {
-            "sequence": np.repeat([0, 1], 3)[order],
-            "t": np.full(6, 9),
-            "lag": np.tile([0, 1, 2], 2)[order],
-            "log_spectral_norm": np.where(order % 3, rng.normal(size=6), -np.inf),
+    lags = {"sequence": np.repeat([0, 1], 3)[order], "t": np.full(6, 9), "lag": np.tile([0, 1, 2], 2)[order]}
+    resolved = {"index": np.ones(6, dtype=int), "log_singular_value": rng.normal(size=6), "resolved": order % 2 == 0}
+    return {
+        "jacobians": {**lags, "log_spectral_norm": np.where(order % 3, rng.normal(size=6), -np.inf)},
+        "blocks": {**lags, "block": ["c<-h"] * 6, "log_frobenius_norm": np.where(order % 3, 1.0, np.nan)},
+        "singular_values": {**lags, **resolved},
+    }
+
+
+def spectra(rng: np.random.Generator) -> dict[str, dict[str, Any]]:
+    """Rows about exponents, eigenvalues and forward sensitivity."""
+    index = {"sequence": [0] * 3, "index": [3, 1, 2]}
+    return {
+        "spectra": {**index, "lyapunov_exponent": rng.normal(size=3), "low": [-np.inf, None, -1.0]},
+        "finite_time": {**index, "t": [9] * 3, "finite_time_exponent": rng.normal(size=3), "steps": [4] * 3},
+        "eigenvalues": {
+            "matrix": ["W", "J", "J_0"],
+            "sequence": [None, 0, None],
+            "t": [None, 9, None],
+            "index": [1] * 3,
+            "real": rng.normal(size=3),
+            "imaginary": np.zeros(3),
         },
+        "sensitivity": {"sequence": [0] * 2, "t": [9, 5], "parameter": ["W", "V"], "log_norm": [-np.inf, 1.0]},
+    }
+
+
+def gradients(rng: np.random.Generator, log_norm: float) -> dict[str, dict[str, Any]]:
+    """Rows about the gradient: its lag terms and its truncations."""
+    return {
         "lag_terms": {"parameter": ["W", "V"], "lag": [0, 0], "log_norm": rng.normal(size=2)},
         "truncations": {
             "scheme": ["per_loss"] * 3,
             "truncation": [None, 5, 2],
             "length": [9] * 3,
             "parameter": ["W"] * 3,
-            "log_norm": np.full(3, loss or 0.0),
+            "log_norm": np.full(3, log_norm),
             "origin": ["wavefront"] * 3,
         },
     }
-    return Run(
-        {**row, "loss": seed / 7 if loss is None else loss, "rank": 4, "horizon_censored": True}, provenance, tables
-    )
 
 
 RUNS = [finished(seed) for seed in range(6)] + [finished(6, "failed", error="x"), finished(7, "diverged")]

@@ -2,7 +2,7 @@
 
 A network's growth rate is `slope(rho)` + its own offset; offsets of the seeds lie evenly around 0, so that medians
 and means over networks are the slope itself. Products grow by it from a level that a transient reaches; lag terms
-follow; truncation biases are the tails of the lag terms.
+follow; truncation biases are the tails of the lag terms. With `spectra`, exponents lie evenly below that rate.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import spectral
+
+from bpttlab import schema
 
 SPREAD = 0.004  # between the rates of two neighbouring seeds
 SHIFT = 0.05  # growth is zero at log rho = SHIFT
@@ -50,22 +53,28 @@ class Design:
     rate: Callable[[float], float] = slope
     zero_from: int | None = None  # the lag from which products of the smallest radius are exactly zero
     triangle: bool = False
+    spectra: bool = False  # whether there are exponents, and the tables of `spectral`
+    cells: Sequence[str] = ("elman",)
+    parts: Sequence[str] = ("h", "c")  # of the state of every cell but elman
+    flat: bool = False  # whether everything of `spectral` is exactly zero
 
 
 def study(design: Design | None = None, **changes: object) -> SimpleNamespace:
     """The frames of a study: name, runs, jacobians, lag_terms, truncations, each with the configuration joined."""
     design = replace(design or Design(), **changes)
-    points = itertools.product(design.tasks, design.radii, design.lengths, design.truncations, range(design.seeds))
-    runs = pd.DataFrame(
-        [_run(design, *point, scheme) for *point, scheme in ((*p, s) for p in points for s in design.schemes)]
-    )
+    swept = (design.tasks, design.radii, design.lengths, design.truncations, range(design.seeds), design.schemes)
+    runs = pd.DataFrame([_run(design, *point) for point in itertools.product(*swept, design.cells)])
     runs = runs.drop_duplicates("run_id").sort_values("run_id", ignore_index=True)
     runs["truncation"] = runs["truncation"].astype("string")
     runs["horizon_censored"] = runs["horizon_censored"].astype("boolean")
     for name in ("growing_horizon", "vanishing_horizon", "first_bad_step"):
         runs[name] = runs[name].astype("Int64")
-    tables = {name: _joined(runs, make, design) for name, make in TABLES.items()}
-    return SimpleNamespace(name="synthetic", runs=runs, **tables)
+    if design.spectra:
+        runs = spectral.with_exponents(runs, design, SIZE)
+    made = {name: make for name, make in TABLES.items() if design.spectra or name not in spectral.TABLES}
+    tables = {name: _joined(runs, make, design) for name, make in made.items()}
+    empty = {name: schema.frame(schema.TABLES[name].schema.empty_table()) for name in TABLES if name not in made}
+    return SimpleNamespace(name="synthetic", runs=runs, **tables, **empty)
 
 
 def _identity(*parts: object) -> str:
@@ -73,7 +82,7 @@ def _identity(*parts: object) -> str:
 
 
 def _run(
-    design: Design, task: str, radius: float, length: int, truncation: str, seed: int, scheme: str
+    design: Design, task: str, radius: float, length: int, truncation: str, seed: int, scheme: str, cell: str
 ) -> dict[str, object]:
     full = truncation == "full"
     rate = design.rate(radius) + _offset(seed, design)
@@ -82,8 +91,8 @@ def _run(
     growing = [lag for lag in range(length + 1) if _log_norm(rate, lag) + 0.3 > 1]
     kept = [lag for lag in range(length + 1) if _log_norm(rate, lag) + 0.3 >= -1]
     return {
-        "run_id": _identity(task, radius, length, truncation, seed, scheme, design.initializer),
-        "network_id": _identity(radius, seed, design.initializer),
+        "run_id": _identity(task, radius, length, truncation, seed, scheme, design.initializer, cell),
+        "network_id": _identity(radius, seed, design.initializer, cell),
         "status": "done",
         "error": pd.NA,
         "first_bad_step": pd.NA,
@@ -95,7 +104,7 @@ def _run(
         "dtype": "float64",
         "reduction": "mean",
         "engine": "numpy",
-        "cell": "elman",
+        "cell": cell,
         "cell_hidden_size": SIZE,
         "cell_activation": "tanh",
         "task": task,
@@ -205,7 +214,7 @@ def _truncated(run: pd.Series, origin: str, scheme: str, k: int | None, paramete
     }
 
 
-TABLES = {"jacobians": _jacobians, "lag_terms": _lag_terms, "truncations": _truncations}
+TABLES = {"jacobians": _jacobians, "lag_terms": _lag_terms, "truncations": _truncations, **spectral.TABLES}
 
 
 def _joined(runs: pd.DataFrame, make: Callable[[pd.Series, Design], pd.DataFrame], design: Design) -> pd.DataFrame:
@@ -213,8 +222,8 @@ def _joined(runs: pd.DataFrame, make: Callable[[pd.Series, Design], pd.DataFrame
     asked = runs["initializer_asked"]
     facts = runs.assign(log_rate=asked.map(design.rate) + _offset(runs["seed"], design), asked=asked)
     parts = [make(run, design).assign(run_id=run["run_id"]) for _, run in facts.iterrows()]
-    rows = pd.concat(parts, ignore_index=True)
-    measured = ["error", "first_bad_step", "configuration", "rho", "sigma_max", "growth_rate", "log_growth"]
+    rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
+    measured = ["error", "first_bad_step", "configuration", "rho", "sigma_max", "growth_rate", "log_growth", *spectral.COLUMNS]
     described = runs.drop(columns=[name for name in [*measured, *rows.columns.drop("run_id")] if name in runs])
     return rows.merge(described, on="run_id")
 

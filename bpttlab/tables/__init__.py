@@ -13,22 +13,40 @@ from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.growth import REGIMES, growth
 from bpttlab.tables.points import varying
+from bpttlab.tables.spectra import (
+    block_curves,
+    eigenvalue_points,
+    exponents,
+    finite_time_distribution,
+    has_exponents,
+    sensitivity_curves,
+    singular_value_curves,
+    spectrum_curves,
+)
 from bpttlab.tables.writing import csv, latex, markdown, printed, write
 
 __all__ = [
     "COLUMNS",
     "REGIMES",
     "StudyTables",
+    "block_curves",
     "critical_spectral_radius",
     "csv",
+    "eigenvalue_points",
+    "exponents",
+    "finite_time_distribution",
     "growth",
     "growth_curves",
+    "has_exponents",
     "lag_curves",
     "latex",
     "main_parameter",
     "markdown",
     "most_asked",
     "printed",
+    "sensitivity_curves",
+    "singular_value_curves",
+    "spectrum_curves",
     "summaries",
     "triangle",
     "truncation_bias",
@@ -44,6 +62,18 @@ class StudyTables(Protocol):
     def runs(self) -> pd.DataFrame: ...
     @property
     def jacobians(self) -> pd.DataFrame: ...
+    @property
+    def blocks(self) -> pd.DataFrame: ...
+    @property
+    def spectra(self) -> pd.DataFrame: ...
+    @property
+    def finite_time(self) -> pd.DataFrame: ...
+    @property
+    def singular_values(self) -> pd.DataFrame: ...
+    @property
+    def eigenvalues(self) -> pd.DataFrame: ...
+    @property
+    def sensitivity(self) -> pd.DataFrame: ...
     @property
     def lag_terms(self) -> pd.DataFrame: ...
     @property
@@ -67,7 +97,8 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The summary tables of a study by name: growth, and critical_spectral_radius and truncation_bias where there are.
+    """The summary tables of a study by name: growth and, where there are, critical_spectral_radius, truncation_bias and
+    exponents.
 
     Raises LabError for a study without runs.
     """
@@ -79,4 +110,6 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
         tables["critical_spectral_radius"] = critical
     if not study.truncations.empty:
         tables["truncation_bias"] = truncation_bias(study.truncations, study.runs)
+    if has_exponents(study.runs):
+        tables["exponents"] = exponents(study.runs)
     return tables

@@ -41,6 +41,16 @@ COLUMNS = {
     "log_growth": Column("growth over T", "nat", "log(||P_{T,0}||_F / sqrt N), median over networks"),
     "asymptote_rate": Column("log rho", "nat/step", "growth rate of a linear network"),
     "bound_rate": Column("log gamma sigma", "nat/step", "upper bound of the rate, from the largest singular value"),
+    "autonomous": Column("autonomous", "networks", "networks without any input"),
+    "zero": Column("zero", "networks", "networks with an exponent of -inf: no direction is left"),
+    "lyapunov_exponent": Column(
+        "exponent", "nat/step", "largest Lyapunov exponent (conditional where there is input), median over networks"
+    ),
+    "origin_radius": Column("radius at 0", "", "spectral radius of J at the origin, median over networks"),
+    "jacobian_radius": Column("radius of J", "", "median spectral radius of J_t, median over networks"),
+    "trajectory_radius": Column("exp exponent", "", "radius per step along the trajectory, median over networks"),
+    "kaplan_yorke_dimension": Column("dimension", "", "Kaplan-Yorke dimension of autonomous networks, median"),
+    "entropy_bound": Column("entropy bound", "nat/step", "sum of positive exponents of autonomous networks, median"),
     "origin": Column("origin", "", "scheme: the run's own; wavefront: read off the lag terms of the same run"),
     "scheme": Column("scheme", "", "truncation scheme"),
     "truncation": Column("K", "step", "truncation length; NA is the full gradient"),

@@ -26,9 +26,7 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     are the theory beside them, NA where `runs` does not say. The Frobenius norm is per root N.
     """
     present = {kind: name for kind, name in NORMS.items() if name in jacobians}
-    need(jacobians, "run_id", "t")
-    last = jacobians[jacobians["t"] == jacobians.groupby("run_id")["t"].transform("max")]
-    curves = _curves(last, runs, present, ("lag",), THEORY)
+    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), THEORY)
     asymptote, bound = (_line(curves["lag"], curves.pop(name)) for name in THEORY)
     return curves.assign(asymptote=asymptote, bound=bound)
 
@@ -55,27 +53,37 @@ def _curves(
     keys: Sequence[str],
     more: Sequence[str],
 ) -> pd.DataFrame:
-    """The median over everything inside a network, then median and quartiles over networks, in long form."""
-    rows = joined(rows, runs, [*keys, *columns.values()], more)
-    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *keys, *columns.values(), *more}]
-    rows = one_run_per_network(rows, by).reset_index(drop=True)
-    inside, group = grouped(rows, [*by, *keys, "network_id"])
-    network = inside.assign(**{name: median(rows[name], group) for name in (*columns.values(), *more)})
-    network = _common_lags(network, [*by, *keys], by)
+    """Median and quartiles over networks of every quantity, in long form."""
+    network, by = of_networks(rows, runs, list(columns.values()), keys, more)
     points, group = grouped(network, [*by, *keys])
     theory = {name: median(network[name], group) for name in more}
-    parts = [points.assign(quantity=kind, **_band(network[name], group), **theory) for kind, name in columns.items()]
+    parts = [points.assign(quantity=kind, **band(network[name], group), **theory) for kind, name in columns.items()]
     return pd.concat(parts, ignore_index=True)
 
 
-def _common_lags(network: pd.DataFrame, keys: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
-    """Only the lags that every network of a point has: a median must not change its networks along a curve."""
+def of_networks(
+    rows: pd.DataFrame, runs: pd.DataFrame | None, values: Sequence[str], keys: Sequence[str], more: Sequence[str] = ()
+) -> tuple[pd.DataFrame, list[str]]:
+    """One row per network, point and keys, with the medians of `values` over everything else inside it; the point.
+
+    Of each point only those keys that every network has: a median must not change its networks along a curve.
+    """
+    rows = joined(rows, runs, [*keys, *values], more)
+    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *keys, *values, *more}]
+    rows = one_run_per_network(rows, by).reset_index(drop=True)
+    inside, group = grouped(rows, [*by, *keys, "network_id"])
+    network = inside.assign(**{name: median(rows[name], group) for name in (*values, *more)})
+    return _common_keys(network, [*by, *keys], by), by
+
+
+def _common_keys(network: pd.DataFrame, keys: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
     have = network.groupby(list(keys), dropna=False)["network_id"].transform("size")
     most = have.groupby(grouped(network, by)[1]).transform("max")
     return network[have == most].reset_index(drop=True)
 
 
-def _band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
+def band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
+    """Median and quartiles of each group, how many values there are, and how many are -inf."""
     low, high = BAND
     return {
         "median": median(values, group),
@@ -84,6 +92,12 @@ def _band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
         "networks": count(values.notna(), group),
         "zero": count(values == -np.inf, group),
     }
+
+
+def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
+    """Of a table of products P_{t,k} those of each run's last t."""
+    need(products, "run_id", "t")
+    return products[products["t"] == products.groupby("run_id")["t"].transform("max")]
 
 
 def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None) -> pd.DataFrame:

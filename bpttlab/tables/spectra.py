@@ -1,0 +1,269 @@
+"""Lyapunov exponents over networks, and curves of spectra, singular values, blocks and sensitivity.
+
+Rates are in nats per step. An exponent of -inf means that the Jacobians leave no direction of that rank at all. What is
+below resolution is a number too, an indication only: `unresolved` counts networks of which that is all there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.tables.curves import band, of_networks, products_to_the_end
+from bpttlab.tables.points import described, joined, need, networks, one_run_per_network
+from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+
+MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
+MOST_BINS = 40
+FEWEST_BINS = 5
+
+
+# ------------------------------------------------------------------ one row per sweep point
+
+
+def has_exponents(runs: pd.DataFrame) -> bool:
+    """Whether any run has a Lyapunov exponent."""
+    return "lyapunov_exponent" in runs and bool(runs["lyapunov_exponent"].notna().any())
+
+
+def exponents(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per sweep point: the largest Lyapunov exponent with its interval, and what stands beside it.
+
+    Medians are over networks; `_low` and `_high` are the 95 % t interval of the mean over networks (NA below two).
+    `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those whose exponent
+    is -inf. The growth rate, from the products that end at T, has its interval too; the radii, the Kaplan-Yorke
+    dimension and the entropy bound (autonomous networks only) are medians. Runs that were not asked for exponents take
+    no part, and leave no row.
+    """
+    need(runs, "lyapunov_exponent", "growth_rate")
+    rows, by = networks(_asked(runs))
+    keys, group = grouped(rows, by)
+    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", "asymptote_rate", *MEDIANS))
+    there = measured["lyapunov_exponent"].notna()
+    autonomous = rows.get("autonomous", pd.Series(pd.NA, index=rows.index)).astype("boolean").fillna(False)
+    return keys.assign(
+        networks=count(there, group),
+        diverged=count(rows["status"] == "diverged", group),
+        failed=count(rows["status"] == "failed", group),
+        autonomous=count(there & autonomous, group),
+        zero=count(measured["lyapunov_exponent"] == -np.inf, group),
+        **with_interval(measured, group, "lyapunov_exponent"),
+        **with_interval(measured, group, "growth_rate"),
+        asymptote_rate=median(measured["asymptote_rate"], group),
+        **{name: median(measured[name], group) for name in MEDIANS},
+    ).reset_index(drop=True)
+
+
+def _asked(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that were asked for exponents, or have some."""
+    asked = runs.get("measure_exponents", pd.Series("all", index=runs.index)).fillna("none") != "none"
+    return runs[(asked & (runs["status"] != "done")) | runs["lyapunov_exponent"].notna()].reset_index(drop=True)
+
+
+def _measured(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """Measured columns as floats; NaN where there is no such column or no exponent, so that all are of one sample."""
+    found = pd.DataFrame({name: numbers(rows[name]) for name in names if name in rows}, index=rows.index)
+    there = numbers(rows["lyapunov_exponent"]).notna() & (rows["status"] == "done")
+    return found.reindex(columns=list(names)).where(there)
+
+
+# ------------------------------------------------------------------ spectra
+
+
+def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """Lyapunov exponents against index: one row per sweep point and index.
+
+    A network's exponent is the median over sequences; `median`, `low` and `high` are median and quartiles of those
+    over networks, `zero` counts -inf, `unresolved` networks whose convergence interval has no lower end.
+    `index_per_unit` is index / N, N the hidden units: with two numbers of state a unit (LSTM) it ends at 2.
+    """
+    need(spectra, "run_id", "index", "lyapunov_exponent", "low")
+    runs = described(spectra, runs)
+    rows = spectra.assign(index_per_unit=spectra["index"] / _hidden_units(spectra, runs))
+    network, by = of_networks(rows, runs, ["lyapunov_exponent", "low", "index_per_unit"], ["index"])
+    points, group = grouped(network, [*by, "index"])
+    return points.assign(
+        index_per_unit=median(network["index_per_unit"], group),
+        **band(network["lyapunov_exponent"], group),
+        unresolved=count(network["low"] == -np.inf, group),
+    ).reset_index(drop=True)
+
+
+def _hidden_units(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
+    of_run = runs.set_index("run_id").reindex(columns=["cell_hidden_size"])["cell_hidden_size"]
+    return rows["run_id"].map(numbers(of_run))
+
+
+def finite_time_distribution(
+    finite_time: pd.DataFrame, runs: pd.DataFrame | None = None, index: int = 1
+) -> pd.DataFrame:
+    """How the exponent of one index differs between windows of time: one row per sweep point and bin.
+
+    All windows of all sequences and networks of a point together, in bins of equal width over their range: `bin_low`,
+    `bin_high`, `windows` and `density` (per nat/step; its integral is the share of windows that are finite). The same
+    in every bin of a point: `networks`, `steps` (median length of a window), `zero` (windows at -inf) and `mean`, the
+    exponent over all windows (median over sequences, then over networks).
+    """
+    need(finite_time, "sequence", "t", "index", "finite_time_exponent", "steps")
+    rows = joined(finite_time[finite_time["index"] == index], runs, ["sequence", "t", "finite_time_exponent", "steps"])
+    own = {"run_id", "network_id", "sequence", "t", "finite_time_exponent", "steps"}
+    by = [name for name in map(str, rows) if name not in own]
+    rows = one_run_per_network(rows, by).reset_index(drop=True)
+    keys, group = grouped(rows, by)
+    of_point = keys.assign(
+        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        steps=median(rows["steps"], group),
+        zero=count(rows["finite_time_exponent"] == -np.inf, group),
+        mean=_mean_of_windows(rows, by),
+    )
+    bins = [_bins(values).assign(group=number) for number, values in rows.groupby(group)["finite_time_exponent"]]
+    return of_point.merge(pd.concat(bins), left_index=True, right_on="group").drop(columns="group").reset_index(drop=True)
+
+
+def _mean_of_windows(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """By point: the mean over windows, each counted by its steps, median over sequences and over networks."""
+    weighed = rows.assign(grown=rows["finite_time_exponent"] * rows["steps"])
+    sequences, group = grouped(weighed, [*by, "network_id", "sequence"])
+    sums = weighed.groupby(group)[["grown", "steps"]].sum()
+    of_network, group = grouped(sequences.assign(mean=sums["grown"] / sums["steps"]), [*by, "network_id"])
+    means = median(sums["grown"] / sums["steps"], group)
+    _, group = grouped(of_network, by)
+    return median(means, group)
+
+
+def _bins(values: pd.Series) -> pd.DataFrame:
+    """The histogram of what is finite: about as many bins as the root of how many there are."""
+    finite = values[np.isfinite(values)].to_numpy(dtype=float)
+    if not finite.size:
+        return pd.DataFrame({"bin_low": [np.nan], "bin_high": [np.nan], "windows": [0], "density": [np.nan]})
+    low, high = finite.min(), finite.max()
+    if high - low <= 1e-9 * max(abs(low), abs(high)):
+        low, high, number = low - 1e-3, high + 1e-3, 1
+    else:
+        number = int(np.clip(np.ceil(np.sqrt(finite.size)), FEWEST_BINS, MOST_BINS))
+    windows, edges = np.histogram(finite, bins=number, range=(low, high))
+    density = windows / (len(values) * np.diff(edges))
+    return pd.DataFrame({"bin_low": edges[:-1], "bin_high": edges[1:], "windows": windows, "density": density})
+
+
+# ------------------------------------------------------------------ products
+
+
+def singular_value_curves(
+    singular_values: pd.DataFrame, runs: pd.DataFrame | None = None, spectra: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Singular values of the products that end at a run's last t: one row per sweep point, quantity, lag and index.
+
+    The quantities are `log_singular_value` and `rate`, which is that over the lag (none at lag 0) and tends to the
+    Lyapunov exponent of that index. Median and quartiles over networks as in `spectrum_curves`; `unresolved` counts
+    networks with a value below resolution in any sequence. `lyapunov_exponent` is the median over the same networks,
+    NA without `spectra`.
+    """
+    need(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
+    runs = described(singular_values, runs)
+    rows = _beside_exponents(products_to_the_end(singular_values), spectra)
+    rows = rows.assign(
+        rate=(rows["log_singular_value"] / rows["lag"]).where(rows["lag"] > 0),
+        unresolved=1.0 - numbers(rows["resolved"]),
+    )
+    network, by = of_networks(rows, runs, [*QUANTITIES, "unresolved", "lyapunov_exponent"], ["lag", "index"])
+    points, group = grouped(network, [*by, "lag", "index"])
+    beside = {
+        "unresolved": count(network["unresolved"] > 0, group),
+        "lyapunov_exponent": median(network["lyapunov_exponent"], group),
+    }
+    parts = [points.assign(quantity=name, **band(network[name], group), **beside) for name in QUANTITIES]
+    table = pd.concat(parts, ignore_index=True)
+    return table[(table["quantity"] != "rate") | (table["lag"] > 0)].reset_index(drop=True)
+
+
+QUANTITIES = ("log_singular_value", "rate")
+
+
+def _beside_exponents(rows: pd.DataFrame, spectra: pd.DataFrame | None) -> pd.DataFrame:
+    """Each row with the Lyapunov exponent of its run, sequence and index, where there is one."""
+    if spectra is None or spectra.empty:
+        return rows.assign(lyapunov_exponent=np.nan)
+    keys = ["run_id", "sequence", "index"]
+    return rows.merge(spectra[[*keys, "lyapunov_exponent"]], on=keys, how="left", validate="many_to_one")
+
+
+def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """log norm of the blocks of products against lag: one row per sweep point, norm, block and lag.
+
+    For the products that end at a run's last t; norms ("spectral", "frobenius"), median and quartiles as in
+    `growth_curves`. A block that is too small beside the others to be told counts as smaller than all that can be:
+    it takes its place in medians and quartiles, which are NA where they fall on it, and is counted in `unresolved`.
+    """
+    need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
+    runs, last = described(blocks, runs), products_to_the_end(blocks)
+    parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
+
+
+def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFrame:
+    missing = blocks[norm].isna()
+    rows = blocks.assign(value=numbers(blocks[norm]).fillna(-np.inf), missing=missing.astype(float))
+    network, by = of_networks(rows, runs, ["value", "missing"], ["block", "lag"])
+    points, group = grouped(network, [*by, "block", "lag"])
+    small = (network["value"] == -np.inf) & (network["missing"] > 0)
+    unresolved, found = count(small, group), band(network["value"], group)
+    for name in ("median", "low", "high"):
+        found[name] = found[name].mask((found[name] == -np.inf) & (unresolved > 0))
+    found["zero"] = found["zero"] - unresolved
+    return points.assign(**found, unresolved=unresolved)
+
+
+# ------------------------------------------------------------------ sensitivity
+
+
+def sensitivity_curves(
+    sensitivity: pd.DataFrame, runs: pd.DataFrame | None = None, jacobians: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """log norm of dh_t/dparameter against t: one row per sweep point, quantity, parameter and t.
+
+    Median and quartiles over networks as in `growth_curves`. With `jacobians` there is beside it, as quantity
+    "product" with no parameter, the spectral norm of the product over as many steps, at the end of the sequence: what
+    a state does to one t steps later, where "sensitivity" is what a parameter does in all of them.
+    """
+    need(sensitivity, "run_id", "t", "parameter", "log_norm")
+    runs, rows = described(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
+    if jacobians is not None and not jacobians.empty:
+        rows = pd.concat([rows[list(OF_SENSITIVITY)], _products_of(rows, jacobians)], ignore_index=True)
+    network, by = of_networks(rows, runs, ["log_norm"], ["quantity", "parameter", "t"])
+    points, group = grouped(network, [*by, "quantity", "parameter", "t"])
+    return points.assign(**band(network["log_norm"], group)).reset_index(drop=True)
+
+
+OF_SENSITIVITY = ("run_id", "t", "parameter", "log_norm", "quantity")
+
+
+def _products_of(rows: pd.DataFrame, jacobians: pd.DataFrame) -> pd.DataFrame:
+    """Products of the runs in `rows` as rows of the same form, with the lag for t."""
+    last = products_to_the_end(jacobians[jacobians["run_id"].isin(rows["run_id"])])
+    nameless = pd.Series([None] * len(last), index=last.index, dtype=rows["parameter"].dtype)
+    form = {"run_id": last["run_id"], "t": last["lag"], "parameter": nameless, "log_norm": last["log_spectral_norm"]}
+    return pd.DataFrame({**form, "quantity": "product"})
+
+
+# ------------------------------------------------------------------ eigenvalues
+
+
+def eigenvalue_points(
+    eigenvalues: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None
+) -> pd.DataFrame:
+    """Eigenvalues of one network per sweep point, that of the smallest seed: run_id, the point's columns, seed, and
+    matrix, sequence, t, index, real and imaginary of `eigenvalues`; with `run_id` those of that run only.
+    """
+    own = ["matrix", "sequence", "t", "index", "real", "imaginary"]
+    chosen = eigenvalues if run_id is None else eigenvalues[eigenvalues["run_id"] == run_id]
+    rows = joined(chosen, runs, own, ["seed"])
+    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", "seed", *own}]
+    first = rows.drop_duplicates("run_id").sort_values(["seed", "run_id"]).drop_duplicates(by)["run_id"]
+    rows = rows[rows["run_id"].isin(first)].sort_values(["run_id", *own[:4]])
+    return rows[["run_id", *by, "seed", *own]].reset_index(drop=True)
