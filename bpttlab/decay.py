@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.bptt import Array, Trace, add_to, checked_errors, recurrent_gradient
-from bpttlab.forward_mode.influence import immediate_derivatives
+from bpttlab.forward_mode.exact import immediate_derivatives
 from bpttlab.lags import Gradients, norm, wavefront
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled

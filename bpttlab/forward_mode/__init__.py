@@ -5,11 +5,11 @@ All take a trace and a loss, and return gradients keyed like the parameters: of 
 the readout, which needs none, exactly. `forward_sensitivity` says how large the influence is.
 """
 
-from bpttlab.forward_mode.influence import Influence, influence, rtrl
-from bpttlab.forward_mode.rflo import rflo
+from bpttlab.forward_mode.exact import Influence, influence, rtrl
+from bpttlab.forward_mode.local import rflo
+from bpttlab.forward_mode.rank_one import uoro, uoro_draws, uoro_variance
 from bpttlab.forward_mode.sensitivity import forward_sensitivity, measure_sensitivity
-from bpttlab.forward_mode.snap import snap, snap_cost
-from bpttlab.forward_mode.uoro import uoro, uoro_draws, uoro_variance
+from bpttlab.forward_mode.sparse import snap, snap_cost
 
 __all__ = [
     "Influence",

@@ -19,7 +19,7 @@ import pandas as pd
 
 from bpttlab.bptt import Array, Trace, propagate, recurrent_gradient
 from bpttlab.errors import ConfigurationError
-from bpttlab.forward_mode.influence import influence
+from bpttlab.forward_mode.exact import influence
 from bpttlab.grids import log_spaced
 from bpttlab.scaled import Scaled
 

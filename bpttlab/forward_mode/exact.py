@@ -12,7 +12,6 @@ axes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -152,10 +151,11 @@ def checked_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ..
     return names
 
 
-def check_bytes(trace: Trace, names: Iterable[str]) -> None:
+def check_bytes(trace: Trace, names: Iterable[str], entries: int | None = None) -> None:
+    """Refuses what needs more than `LARGEST_BYTES`; `entries` of M_t are kept, by default all."""
     _, B, N = trace.h.shape
-    P = sum(math.prod(trace.cell.recurrent_shapes()[name]) for name in names)
-    needed = WORKING_COPIES * B * N * P * trace.h.dtype.itemsize
+    P = sum(trace.params[name].size for name in names)
+    needed = WORKING_COPIES * (B * N * P if entries is None else entries) * trace.h.dtype.itemsize
     if needed > LARGEST_BYTES:
         raise ConfigurationError(
             f"influence of {P} parameters on {N} numbers of state in {B} sequences: needs {needed / 2**30:.1f} GiB; "

@@ -15,7 +15,7 @@ import numpy as np
 from bpttlab.bptt import Array, Trace, backward, checked_errors
 from bpttlab.cells.base import Params
 from bpttlab.errors import ConfigurationError, GradientRangeError
-from bpttlab.forward_mode.influence import with_readout
+from bpttlab.forward_mode.exact import with_readout
 from bpttlab.losses import Loss
 
 EPSILON = 1e-7

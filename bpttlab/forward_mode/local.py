@@ -16,7 +16,7 @@ from bpttlab.bptt import Array, Trace, checked_errors
 from bpttlab.cells.base import Params
 from bpttlab.cells.leaky import Leaky
 from bpttlab.errors import ConfigurationError
-from bpttlab.forward_mode.influence import with_readout
+from bpttlab.forward_mode.exact import with_readout
 from bpttlab.losses import Loss
 
 

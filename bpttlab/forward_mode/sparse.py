@@ -21,11 +21,11 @@ import numpy as np
 from bpttlab.bptt import Array, Trace, checked_errors, forward
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError
-from bpttlab.forward_mode.influence import check_bytes, immediate_derivatives, times, weighted, with_readout
+from bpttlab.forward_mode.exact import check_bytes, immediate_derivatives, times, weighted, with_readout
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
 
-PROBES = 4
+PROBES = 2
 """Random states; a derivative that is zero at all of them is zero by structure."""
 
 
@@ -36,11 +36,11 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
     leaky and LSTM cells and in PyTorch's GRU; the two that W - W^T couples in the antisymmetric cell; its own complex
     unit in the diagonal recurrence, where nothing is lost. What acts through another matrix within the step touches all
     units, and nothing of it is lost either: V and b_z of the minimalRNN, and W_r, V_r and b_r of a GRU with
-    reset = before; likewise a lower layer's parameters in the layers above. The orthogonal cell is measured as if W
-    were free, as everywhere.
+    reset = before. A lower layer's parameters keep one unit of their layer and all that they touch of those above. The
+    orthogonal cell is measured as if W were free, as everywhere.
 
     SnAp-2 keeps what is reached after one more step: with a dense W everything, so that it is `rtrl`; a sparse W, one
-    with zeros, keeps its neighbours. It is exact from n = N on at the latest, where every unit that can be reached is.
+    with zeros, keeps its neighbours. At n = the number of units it is exact, for all that can be reached is.
 
     Cost: K multiplications a step for every kept entry of M_t, K the rows that its column keeps (1 or 2 for SnAp-1 of
     the cells that have one unit a parameter: P or 4 P a step and sequence), where `rtrl` has N.
@@ -60,9 +60,10 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
     if n < 1:
         raise ConfigurationError(f"n={n}: must be a whole number of steps >= 1")
     dL_dy_hat = checked_errors(trace, loss)
-    check_bytes(trace, trace.cell.recurrent_parameters)
+    check_bytes(trace.head(1), trace.cell.recurrent_parameters)  # what the search for the structure needs
     touched, links = structure(trace.cell, trace.params)
     kept = {name: blocks(pattern) for name, pattern in patterns(touched, links, trace.cell.units, n).items()}
+    check_bytes(trace, kept, trace.h.shape[1] * sum(block.size for found in kept.values() for block in found))
     total = masked_recursion(trace, trace.scaled_error(dL_dy_hat), touched, kept)
     return with_readout(trace, dL_dy_hat, {name: gathered(trace, name, kept[name], total[name]) for name in kept})
 
@@ -149,6 +150,12 @@ class Block(NamedTuple):
     def shape(self) -> tuple[int, int, int]:
         """(G, K, C)"""
         return (*self.rows.shape, self.columns.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Numbers that a step holds of it: entries of M, or of the blocks of J where these are larger."""
+        G, K, C = self.shape
+        return G * K * max(K, C)
 
 
 def blocks(pattern: Array) -> list[Block]:
