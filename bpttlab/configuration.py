@@ -151,6 +151,7 @@ class Values:
     batch_size: int = 8
     dtype: Literal["float64", "float32"] = "float64"
     reduction: Literal["mean", "sum"] = "mean"
+    readout: Literal["drawn", "units"] = "drawn"
     engine: Literal["numpy"] = "numpy"
 
     def __post_init__(self) -> None:
@@ -204,6 +205,7 @@ class Configuration:
         scales = typed(Scales, groups["scales"], "scales")
         own = own_network(groups["cell"], task, scales, values)
         cell = own.cell(task.output_size) if own else named(cells.by_name, "cell", with_layers(groups["cell"]), **sizes)
+        check_readout(values.readout, cell, own)
         measure = typed(Measure, groups["measure"], "measure")
         check_row_budget(measure.rows(values.sequence_length, cell), measure, values)
         check_exponents(measure, cell)
@@ -248,7 +250,7 @@ class Configuration:
         A seed that draws none of them, for all are in a file, is no part of it.
         """
         drawn = self.own is None or not self.own.has_readout
-        kept = (*(["seed"] if drawn else []), "cell", "initializer", "scales", "dtype")
+        kept = (*(["seed"] if drawn else []), "cell", "initializer", "scales", "dtype", "readout")
         sizes = {"input_size": self.cell.input_size, "output_size": self.cell.output_size}
         network = {**{name: self.plain[name] for name in kept}, **sizes}
         network["scales"] = {name: network["scales"][name] for name in ("V", "b", "U")}
@@ -437,6 +439,17 @@ DECIDES_ROWS = {
     "lag_terms": ("measure.lag_terms=log", "measure.max_lag"),
 }
 """What to change where a run would have too many rows of a table."""
+
+
+def check_readout(readout: str, cell: Cell, own: FromFile | None) -> None:
+    if readout == "drawn":
+        return
+    if own is not None and own.has_readout:
+        raise ConfigurationError(f"readout={readout}: that of cell.path={own.path!r} is in the file; must be drawn")
+    if cell.output_size > cell.hidden_size:
+        raise ConfigurationError(
+            f"readout={readout}: {cell.output_size} outputs of {cell.hidden_size} hidden units; must be drawn"
+        )
 
 
 def check_exponents(measure: Measure, cell: Cell) -> None:

@@ -115,9 +115,15 @@ def now() -> str:
 
 
 def build_network(configuration: Configuration) -> tuple[Cell, Params]:
-    """The cell and its weights: decided by seed, cell, initializer, scales and dtype, by nothing else."""
+    """The cell and its weights: decided by seed, cell, initializer, scales, readout and dtype, by nothing else."""
     values, cell, own = configuration.values, configuration.cell, configuration.own
-    return cell, network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype, own)
+    params = network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype, own)
+    return cell, params | (units_as_readout(cell, values.dtype) if values.readout == "units" else {})
+
+
+def units_as_readout(cell: Cell, dtype: str) -> Params:
+    """U = [I 0] and b_y = 0: what is predicted is f_y of the first units."""
+    return {"U": np.eye(cell.output_size, cell.hidden_size, dtype=dtype), "b_y": np.zeros(cell.output_size, dtype)}
 
 
 def network_weights(

@@ -406,6 +406,7 @@ CONFIGURATION = (
     Column("batch_size", "int64", "", "sequences in the batch, B"),
     Column("dtype", "string", "", "float64 or float32"),
     Column("reduction", "string", "", "mean or sum of the losses over the steps"),
+    Column("readout", "string", "", "drawn, or units: the prediction is the first units themselves"),
     Column("engine", "string", "", "what computes the two loops over t"),
     Column("cell", "string", "", "name of the cell"),
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
