@@ -11,6 +11,7 @@ from networks_of_cells import CELLS, case, cases
 import bpttlab as lab
 from bpttlab import losses
 from bpttlab.bptt import forward
+from bpttlab.cells import Elman
 from bpttlab.checking import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.jacobians import input_gradient_norms
@@ -113,6 +114,23 @@ def test_it_is_the_product_where_no_float_holds_it(make):
     assert input_gradient_norms(trace, errors, np.array([1]))[0] == pytest.approx(expected, abs=1e-10)
 
 
+class SlopesLast(Elman):
+    """An Elman cell that leaves f' to `pull_input`: the same gradient of x by another way."""
+
+    def pull(self, params, slope_t, dh_t):
+        return dh_t, super().pull(params, slope_t, dh_t)[1]
+
+    def pull_input(self, params, slope_t, da_t):
+        return super().pull_input(params, slope_t, slope_t * da_t)
+
+
+def test_the_slopes_that_it_takes_are_those_of_the_step():
+    one, other = (case(make, T=7, B=3) for make in (Elman, SlopesLast))
+    steps = np.array([6, 2, 4])
+    expected = input_gradient_norms(one.trace, one.loss, steps)
+    np.testing.assert_allclose(input_gradient_norms(other.trace, other.loss, steps), expected, rtol=1e-13)
+
+
 def test_a_step_after_the_last_loss_hears_nothing():
     example = case(CELLS["gru"], T=6, mask=[1, 1, 1, 0, 0, 0])
     found = input_gradient_norms(example.trace, example.loss, np.array([3, 4]))
@@ -128,7 +146,7 @@ def test_sequences_have_their_own_steps():
 def test_what_a_task_marks_is_what_it_takes():
     task = lab.tasks.DelayedRecall(30, delay=20)
     batch = task.sample(np.random.default_rng(0), 4)
-    cell = lab.Elman(2, 8, 1)
+    cell = Elman(2, 8, 1)
     trace = forward(cell, cell.init(np.random.default_rng(1), spectral_radius=0.9), batch.x)
     found = input_gradient_norms(trace, task.loss(trace.y_hat, batch), batch.relevant_step)
     assert np.isfinite(found).all()

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from bpttlab import tasks
+from bpttlab import store, tasks
+from bpttlab.cli import main
 from bpttlab.configuration import Configuration
 from bpttlab.discovery import classes
 from bpttlab.errors import ConfigurationError
@@ -472,6 +473,16 @@ def test_a_task_and_its_file_in_conf_say_the_same(path):
 def test_every_task_has_a_file_in_conf():
     written = {yaml.safe_load(path.read_text(encoding="utf-8"))["name"] for path in FILES}
     assert written == set(classes("bpttlab.tasks", Task))
+
+
+def test_every_task_is_swept_from_the_command_line(folder):
+    names = [path.stem for path in FILES if path.stem != "file"]
+    sizes = ["sequence_length=64", "cell.hidden_size=4", "batch_size=3", "truncation=full,5"]
+    assert main(["sweep", "study=all", f"task={','.join(names)}", "workers=0", *sizes]) == 0
+    study = store.load("all")
+    assert len(study.runs) == 2 * len(names) and set(study.runs["status"]) == {"done"}
+    for table in (study.jacobians, study.lag_terms, study.truncations):
+        assert set(table["run_id"]) == set(study.runs["run_id"])
 
 
 def table_of_tasks():
