@@ -169,13 +169,18 @@ def of_product(matrices: Sequence[Array]) -> Values:
 
 
 def swept(cores: list[Array], rank: int) -> Values:
-    """The singular values of the product of the cores; no more than `rank` of them are not zero."""
+    """The singular values of the product of the cores; no more than `rank` of them are not zero.
+
+    Forward and transposed sweeps take turns, each from the vectors that the last one found.
+    """
     there, back = factorised(cores), factorised([core.T for core in reversed(cores)])
     found = taken_apart(sweep(there, np.eye(cores[0].shape[1])), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
-        before, last = resolved, found
+        if not found.vectors.size:
+            break
         there, back = back, there
+        before, last = resolved, found
         found = taken_apart(sweep(there, last.vectors), rank)
         resolved = agree(found.log, last.log) & (found.rounding <= RESOLUTION)
         if resolved.all() or (before.any() and before.sum() >= resolved.sum()):
@@ -226,13 +231,14 @@ class Factor:
         """The product Y, and how wrong each entry of it may be when its QR is computed."""
         if self.noise is None:
             Y = self.matrix @ Q
-            return Y, EPSILON * reach(Y)
+            rows = np.linalg.norm(self.matrix, axis=1, keepdims=True)
+            return Y, np.broadcast_to(EPSILON * rows, Y.shape)
         size = np.diagonal(self.matrix)[:, None]
         return size * Q, EPSILON * np.abs(size) + self.noise[:, None] * np.abs(Q)
 
 
-def reach(Y: Array) -> Array:
-    """What a rounding error of the QR of Y, relatively, is relative to: entry by entry, rows and columns of any size."""
+def entry_scale(Y: Array) -> Array:
+    """What a rounding error in the QR of Y is relative to, entry by entry, with rows and columns of any size."""
     columns = np.linalg.norm(Y, axis=0)
     rows = np.linalg.norm(Y / np.where(columns > 0, columns, 1.0), axis=1)
     return np.minimum(np.linalg.norm(Y, axis=1)[:, None], rows[:, None] * columns)
@@ -277,7 +283,7 @@ def parts(factor: Factor) -> list[Factor]:
     size = np.abs(np.diagonal(R))
     rank = np.count_nonzero(size)
     Q, R, size = Q[:, :rank], R[:rank], size[:rank]
-    noise = size * rounding(Q, R[:, :rank], EPSILON * reach(Y[:, pivots[:rank]]))
+    noise = size * np.diagonal(relative_error(Q, R, EPSILON * entry_scale(Y[:, pivots])))
     X, left = np.empty_like(R), np.empty_like(Q)
     X[:, pivots], left[order] = R / size[:, None], Q
     return [Factor(X), Factor(np.diag(size), noise=noise), Factor(left, exponent=factor.exponent)]
@@ -293,7 +299,7 @@ class Triangle(NamedTuple):
         Q: (N, K), orthonormal columns.
         exponent: (K,), integers of any size.
         U: (K, K_0), largest entry of every row in [1/2, 1); triangular, whatever its rows are worth.
-        rounding: (K,), sum over the factors of the relative error of diag R_i that rounding may have made; to first order.
+        rounding: (K,), the relative errors of the singular values that rounding may have made (`amplified`).
     """
 
     Q: Array
@@ -312,14 +318,48 @@ class Apart(NamedTuple):
 
 def sweep(factors: list[Factor], Q: Array) -> Triangle:
     """QR through all factors, starting with orthonormal columns Q.  (N_0, K_0)"""
-    exponent, U, error = np.zeros(Q.shape[1], np.int64), np.eye(Q.shape[1]), np.zeros(Q.shape[1])
+    exponent, U = np.zeros(Q.shape[1], np.int64), np.eye(Q.shape[1])
+    steps = []
     for factor in factors:
         Y, wrong = factor.times(Q)
         Q, R = row_sorted_qr(Y)
-        exponent, U = graded_product(R, exponent, U)
-        error = error[: len(R)] + rounding(Q, R[:, : len(R)], wrong[:, : len(R)])
-        exponent = exponent + factor.exponent
-    return Triangle(Q, exponent, U, error)
+        exponent, U = graded_product(R, exponent + factor.exponent, U)
+        steps.append((R, relative_error(Q, R, wrong)))
+    return Triangle(Q, exponent, U, amplified(steps))
+
+
+def amplified(steps: list[tuple[Array, Array]]) -> Array:
+    """First-order bound of the relative errors of the singular values of R_M ... R_1, where it is nearly diagonal.
+
+    R_i (1 + L_i) in place of R_i multiplies the product by 1 + Z L_i Z^-1, Z = R_M ... R_{i+1}. That is much more than L_i
+    where a row of Z and the column of its inverse are nearly at right angles, or where what one direction has grown by
+    before is what another grows by afterwards (a gate that closes and opens). A shear of one direction into another
+    counts relative to the larger of their singular values.
+
+    Args:
+        steps: R_i and |L_i|, (K, K) each.
+
+    Returns:
+        (K,); inf throughout for a sweep in which the rank has changed.
+    """
+    size = len(steps[-1][0])
+    if any(R.shape != (size, size) for R, _ in steps):
+        return np.full(size, np.inf)
+    with np.errstate(all="ignore"):
+        logs = [np.log(np.abs(np.diagonal(R))) for R, _ in steps]
+        value, behind = np.sum(logs, axis=0), np.zeros(size)
+        weight = value - np.maximum(value[:, None], value)
+        shear, Z = np.zeros((size, size)), np.eye(size)
+        for (R, L), log in zip(reversed(steps), reversed(logs), strict=True):
+            shear += (np.abs(Z) @ L @ inverse(Z)) * np.exp(behind[:, None] - behind + weight)
+            Z, behind = Z @ R / np.diagonal(R)[:, None], behind + log
+    total = np.maximum(shear.sum(axis=0), shear.sum(axis=1))
+    return np.where(np.isnan(total), np.inf, total)
+
+
+def inverse(unit: Array) -> Array:
+    """Absolute values of the inverse of an upper triangular matrix with ones on its diagonal."""
+    return np.abs(np.triu(dtrtri(unit, unitdiag=1)[0], 1)) + np.eye(len(unit))
 
 
 def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
@@ -341,16 +381,15 @@ def graded_product(R: Array, exponent: Array, U: Array) -> tuple[Array, Array]:
     return row + shift, np.ldexp(product, -shift[:, None])
 
 
-def rounding(Q: Array, R: Array, wrong: Array) -> Array:
-    """|diag (Q^T E R^{-1})|, the relative change of diag R when Y = Q R changes by E, entry by entry |E| <= wrong.
+def relative_error(Q: Array, R: Array, wrong: Array) -> Array:
+    """|L| with Q R (1 + L) for Y + E, where |E| <= wrong, entry by entry: |Q|^T |E| |R^-1|.  (K, K)
 
     inf where R has a zero on its diagonal.
     """
-    size = np.abs(np.diagonal(R))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        inverse = np.abs(np.triu(dtrtri(R / size[:, None])[0]))
-        relative = ((np.abs(Q).T @ wrong) * inverse.T).sum(axis=1) / size
-    return np.where(np.isfinite(relative), relative, np.inf)
+    size = np.abs(np.diagonal(R))[:, None]
+    with np.errstate(all="ignore"):
+        L = (np.abs(Q).T @ wrong[:, : len(R)]) @ inverse(R[:, : len(R)] / size) / size.T
+    return np.where(np.isfinite(L), L, np.inf)
 
 
 # ------------------------------------------------------------------------------------------ one-sided Jacobi
