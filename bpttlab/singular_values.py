@@ -4,9 +4,9 @@
 
 An explicit product holds no singular value below 1e-16 of its largest. Here the product is never formed but as a
 triangular one whose rows have exponents of their own (graded). A sweep of QR goes through the factors with an
-orthonormal Q_0, and one-sided Jacobi takes the rows of the graded triangle apart; the singular vectors that it finds are
-where the next sweep starts, which goes through the same factors transposed, in reverse. Two sweeps in a row round
-differently: where they agree, and the QR of no single factor came near the resolution of float64, a value is resolved.
+orthonormal Q_0, and one-sided Jacobi takes the rows of the graded triangle apart; the singular vectors that it finds
+are where the next sweep starts, which goes through the same factors transposed, in reverse. Two sweeps in a row round
+differently: where they agree, and a bound of what rounding can have done is small, a value is resolved.
 
 Sources: Stewart 1997 and Oliveira & Stewart 2000 (graded QR of products); Demmel & Veselic 1992, Drmac & Veselic 2008
 (one-sided Jacobi of graded matrices); Demmel et al. 1999 (a matrix as well-conditioned x diagonal x well-conditioned).
@@ -25,15 +25,18 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 from scipy.linalg.lapack import dtrtri
+from scipy.sparse.csgraph import connected_components
 
 from bpttlab.bptt import Array, Trace
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2
 from bpttlab.spectra import check_whole, jacobians
 
-RESOLUTION = 1e-5
-"""A logarithm is resolved if two sweeps agree this far, and the rounding of one has no larger bound; wrong by less than
-1e-4 (a test)."""
+RESOLUTION = 1e-4
+"""A logarithm is resolved if the bound of what rounding may have done to it is no larger ..."""
+
+AGREEMENT = 1e-5
+"""... and two sweeps agree this far."""
 
 LARGEST_CONDITION = 1e5
 """Of several Jacobians as one factor, by the diagonal of a pivoted QR; a single one beyond it is taken apart."""
@@ -62,8 +65,9 @@ EPSILON = float(np.finfo(np.float64).eps)
 def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: int | None = None) -> pd.DataFrame:
     """All singular values of P_{t,t-l}, a row per sequence, lag and index.
 
-    Of a float32 trace, those of the Jacobians at its states, computed in float64. In memory at a time: the Jacobians of
-    one sequence and one lag, l N^2 float64.
+    Of a float32 trace, those of the Jacobians at its states, computed in float64. In memory at a time, of one sequence
+    and one lag: the Jacobians twice and up to six matrices of that size for every group of them that is well
+    conditioned together, so 2 to 8 times l N^2 float64.
 
     Args:
         trace: a forward pass.
@@ -110,9 +114,7 @@ def of_sequence(trace: Trace, sequence: int, t: int, lag: int) -> Values:
     if lag == 0:
         return Values(np.zeros(trace.h.shape[-1]), np.ones(trace.h.shape[-1], bool))
     b, steps = slice(sequence, sequence + 1), slice(t - lag, t)
-    part = Trace(
-        trace.cell, trace.params, trace.x[steps, b], trace.h[t - lag : t + 1, b], trace.y_hat[steps, b]
-    )
+    part = Trace(trace.cell, trace.params, trace.x[steps, b], trace.h[t - lag : t + 1, b], trace.y_hat[steps, b])
     held = []
     for step, J in enumerate(jacobians(part), t - lag + 1):
         check_finite(J, f"the Jacobian is not finite at step t = {step}", step)
@@ -155,10 +157,21 @@ class Values(NamedTuple):
 
 
 def of_product(matrices: Sequence[Array]) -> Values:
-    """Sweeps through A_1 ... A_M, (N, N) each, until two agree or more do not help.
+    """All of A_M ... A_1, (N, N) each: those of its blocks, where all factors are block diagonal by the same units.
 
-    The zero rows and columns of the factors make some singular values exactly zero; the others are swept for.
+    (The diagonal cell's, those of gates without recurrent weights.) Beside each other, blocks may have any size.
     """
+    coupled = np.any([A != 0 for A in matrices], axis=0)
+    count, block = connected_components(coupled, directed=False)
+    chosen = [np.flatnonzero(block == number) for number in range(count)]
+    found = [of_block([A[np.ix_(units, units)] for A in matrices] if count > 1 else matrices) for units in chosen]
+    log, resolved = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    order = np.argsort(-log, kind="stable")
+    return Values(log[order], resolved[order])
+
+
+def of_block(matrices: Sequence[Array]) -> Values:
+    """The zero rows and columns of the factors make some singular values exactly zero; the others are swept for."""
     size = len(matrices[0])
     cores = without_zeros(matrices)
     rank = min(min(core.shape) for core in cores)
@@ -174,7 +187,7 @@ def swept(cores: list[Array], rank: int) -> Values:
     Forward and transposed sweeps take turns, each from the vectors that the last one found.
     """
     there, back = factorised(cores), factorised([core.T for core in reversed(cores)])
-    found = taken_apart(sweep(there, np.eye(cores[0].shape[1])), rank)
+    found = taken_apart(sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
         if not found.vectors.size:
@@ -190,7 +203,7 @@ def swept(cores: list[Array], rank: int) -> Values:
 
 def agree(log: Array, other: Array) -> Array:
     with np.errstate(invalid="ignore"):
-        return np.abs(log - other) <= RESOLUTION
+        return np.abs(log - other) <= AGREEMENT
 
 
 def without_zeros(matrices: Sequence[Array]) -> list[Array]:
@@ -309,31 +322,35 @@ class Triangle(NamedTuple):
 
 
 class Apart(NamedTuple):
-    """Singular values of a triangle in descending order, filled up with -inf; their rounding; the left vectors (N, K)."""
+    """Singular values of a triangle descending and filled up with -inf; their rounding; the left vectors (N, K)."""
 
     log: Array
     rounding: Array
     vectors: Array
 
 
-def sweep(factors: list[Factor], Q: Array) -> Triangle:
-    """QR through all factors, starting with orthonormal columns Q.  (N_0, K_0)"""
+def sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
+    """QR through all factors, starting with orthonormal columns Q.  (N_0, K_0)
+
+    In memory until it ends, if the rounding is to be bounded: the triangles of all factors, and their errors.
+    """
     exponent, U = np.zeros(Q.shape[1], np.int64), np.eye(Q.shape[1])
     steps = []
     for factor in factors:
         Y, wrong = factor.times(Q)
         Q, R = row_sorted_qr(Y)
         exponent, U = graded_product(R, exponent + factor.exponent, U)
-        steps.append((R, relative_error(Q, R, wrong)))
-    return Triangle(Q, exponent, U, amplified(steps))
+        if bounded:
+            steps.append((R, relative_error(Q, R, wrong)))
+    return Triangle(Q, exponent, U, amplified(steps) if bounded else np.full(len(U), np.inf))
 
 
 def amplified(steps: list[tuple[Array, Array]]) -> Array:
     """First-order bound of the relative errors of the singular values of R_M ... R_1, where it is nearly diagonal.
 
-    R_i (1 + L_i) in place of R_i multiplies the product by 1 + Z L_i Z^-1, Z = R_M ... R_{i+1}. That is much more than L_i
-    where a row of Z and the column of its inverse are nearly at right angles, or where what one direction has grown by
-    before is what another grows by afterwards (a gate that closes and opens). A shear of one direction into another
+    R_i (1 + L_i) in place of R_i multiplies the product by 1 + Z L_i Z^-1, Z = R_M ... R_{i+1}. That is much more than
+    L_i where a row of Z and the column of its inverse are nearly at right angles, or where what one direction has grown
+    by before is what another grows by afterwards (a gate that closes and opens). A shear of one direction into another
     counts relative to the larger of their singular values.
 
     Args:
@@ -359,7 +376,7 @@ def amplified(steps: list[tuple[Array, Array]]) -> Array:
 
 def inverse(unit: Array) -> Array:
     """Absolute values of the inverse of an upper triangular matrix with ones on its diagonal."""
-    return np.abs(np.triu(dtrtri(unit, unitdiag=1)[0], 1)) + np.eye(len(unit))
+    return np.abs(dtrtri(unit, unitdiag=1)[0])
 
 
 def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
@@ -372,7 +389,7 @@ def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
 
 
 def graded_product(R: Array, exponent: Array, U: Array) -> tuple[Array, Array]:
-    """R diag(2^exponent) U as diag(2^exponent') U': every row is a sum of those below it, which are smaller as a rule."""
+    """R diag(2^exponent) U as diag(2^exponent') U': a row is a sum of those below it, smaller as a rule."""
     mantissa, own = np.frexp(R)
     term = np.where(R != 0, own + exponent, LEAST)
     row = term.max(axis=1)

@@ -27,7 +27,7 @@ FLOORS = [
     {"initializers"},
     {"cells", "tasks", "truncation"},
     {"bptt", "checking"},
-    {"jacobians", "lags", "spectra", "truncations"},
+    {"blocks", "jacobians", "lags", "singular_values", "spectra", "truncations"},
     {"configuration", "provenance", "experiment"},
 ]
 RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}
