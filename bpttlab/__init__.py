@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
+    from bpttlab.blocks import block_norms as block_norms
     from bpttlab.bptt import Trace as Trace
     from bpttlab.bptt import backward as backward
     from bpttlab.bptt import backward_scaled as backward_scaled
@@ -62,6 +63,7 @@ if TYPE_CHECKING:
     from bpttlab.truncations import truncation_bias as truncation_bias
 
 HOMES = {
+    "blocks": ("block_norms",),
     "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
     "cells": (
         "GRU",

@@ -15,7 +15,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Lag, Trace, checked_errors, propagate, walk
+from bpttlab.blocks import Blocks, product_matrices, unit_rows
+from bpttlab.bptt import Array, Trace, checked_errors, forward, propagate, walk
+from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
@@ -49,11 +51,13 @@ class ProductMeasures:
     Attributes:
         columns: one entry a row, keyed by column.
         log_spectral_norm, log_frobenius_norm: (T+1, B), t = T, lags 0..T.
+        blocks: columns of `blocks.block_norms` at the reported lags of t = T; empty for a state with one part.
     """
 
     columns: dict[str, Array]
     log_spectral_norm: Array
     log_frobenius_norm: Array
+    blocks: dict[str, Array]
 
 
 def jacobian_products(
@@ -92,23 +96,32 @@ def measure_products(
     reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
     bound = cumulated_bound(trace, t, bound_lags)
     parts, curves = [], []
-    for norms in product_norms(trace, t, errors, set(reported.tolist())):
+    lags_reported = set(reported.tolist())
+    blocks = Blocks.of(trace.cell, lags_reported)
+    for norms in product_norms(trace, t, errors, lags_reported, blocks):
         curves.append((norms.log_spectral_norm[-1], norms.log_frobenius_norm[-1]))
         if norms.alignment is not None:
             parts.append(table_rows(norms, bound, bound_lags))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
     spectral, frobenius = (np.stack(curve) for curve in zip(*curves, strict=True))
-    return ProductMeasures({name: column[order] for name, column in columns.items()}, spectral, frobenius)
+    ordered = {name: column[order] for name, column in columns.items()}
+    return ProductMeasures(ordered, spectral, frobenius, {} if blocks is None else blocks.columns())
 
 
-def product_norms(trace: Trace, t: Array, errors: Scaled | None, aligned: set[int]) -> Iterator[ProductNorms]:
-    """Norms at lags 0, 1, ... of the products that start at each t; the alignment at the lags in `aligned`."""
+def product_norms(
+    trace: Trace, t: Array, errors: Scaled | None, aligned: set[int], blocks: Blocks | None = None
+) -> Iterator[ProductNorms]:
+    """Norms at lags 0, 1, ... of the products that start at each t; the alignment at the lags in `aligned`.
+
+    `blocks` is shown what goes by.
+    """
     batch, size = trace.h.shape[1:]
-    identity = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, len(t), batch, size))
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    for step in propagate(trace, t, stacked(Scaled.of(identity), start)):
+    for step in propagate(trace, t, stacked(unit_rows(trace, t), start)):
         products = product_matrices(step, size)
+        if blocks is not None:
+            blocks.see(step, products)
         norms = ProductNorms(
             step.lag,
             step.t,
@@ -128,11 +141,6 @@ def stacked(rows: Scaled, last: Scaled) -> Scaled:
     """One more row: (R, S, B, N) and (S, B, N) -> (R+1, S, B, N)."""
     mantissa = np.concatenate([rows.mantissa, last.mantissa[None]])
     return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
-
-
-def product_matrices(step: Lag, size: int) -> Scaled:
-    """P_{t,t-l}, (S, B, N, N): row n is what went back from unit n of h_t."""
-    return Scaled(step.dh.mantissa[:size].transpose(1, 2, 0, 3), step.dh.exponent[:size].transpose(1, 2, 0, 3))
 
 
 def leading_alignment(products: Scaled, error: Scaled) -> Array:
@@ -236,6 +244,18 @@ def checked_steps(trace: Trace, steps: Array) -> Array:
     if bad.any():
         raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.length}")
     return steps
+
+
+def origin_jacobian(cell: Cell, params: Params) -> Array:
+    """J_1 of a step from h_0 = 0 with x_1 = 0: the network before any input, with the biases that it has.  (N, N)
+
+    float64, N of the whole state. Its eigenvalues (`matrices.eigenvalues`) place cells at a distance from the edge of
+    stability; they hold for as long as the state stays near the origin, where the biases let it. In a stack the layers
+    above the first stand where the h_1 of the layer below puts them: their blocks are those of their own origin only
+    if that is zero.
+    """
+    wide = {name: np.asarray(value, np.float64) for name, value in params.items()}
+    return forward(cell, wide, np.zeros((1, 1, cell.input_size))).jacobian(1)[0]
 
 
 # ------------------------------------------------------------------------------------------ summaries of one run

@@ -1,4 +1,4 @@
-"""What a recurrent matrix W is, in numbers: seven quantities that are often taken for one another.
+"""What a recurrent matrix W is, in numbers: seven quantities that are often taken for one another, and its spectrum.
 
 The spectral radius says how powers of W grow in the end, the largest singular value what one step can do at most, the
 gain what it does to a typical vector; the Henrici departure says how far W is from a matrix for which these tell one
@@ -32,6 +32,15 @@ def spectral_radius(W: Array) -> float:
     hides, only about eps^(1/n) can be known.
     """
     return float(np.abs(np.linalg.eigvals(square(W))).max())
+
+
+def eigenvalues(W: Array) -> Array:
+    """All N of them, complex, the largest modulus first; of one modulus by angle, from -pi to pi.
+
+    As ill-conditioned as in `spectral_radius`.
+    """
+    found = np.linalg.eigvals(square(W)).astype(np.complex128)
+    return found[np.lexsort((np.angle(found), -np.abs(found)))]
 
 
 def largest_singular_value(W: Array) -> float:

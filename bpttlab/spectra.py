@@ -476,7 +476,7 @@ def checked_exponents(exponents: Any) -> Array:
 
 def in_float64(name: str, values: Array) -> Array:
     if np.iscomplexobj(values):
-        raise ConfigurationError(f"{name}: complex; Lyapunov exponents are those of a real state")
+        raise ConfigurationError(f"{name}: complex; a spectrum of Jacobians is that of a real state")
     return np.asarray(values, np.float64)
 
 

@@ -29,7 +29,17 @@ FLOORS = [
     {"cells", "tasks", "truncation"},
     {"bptt", "checking", "own_network", "state_dict"},
     {"forward_mode"},
-    {"decay", "directions", "estimates", "jacobians", "lags", "spectra", "truncations"},
+    {
+        "blocks",
+        "decay",
+        "directions",
+        "estimates",
+        "jacobians",
+        "lags",
+        "singular_values",
+        "spectra",
+        "truncations",
+    },
     {"configuration", "provenance", "measures", "experiment"},
 ]
 RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}

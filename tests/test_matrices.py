@@ -189,3 +189,12 @@ def test_what_is_no_finite_square_matrix_is_refused(measure):
 def test_negative_lags_are_refused():
     with pytest.raises(LabError, match=r"lags=-1: must be a whole number >= 0"):
         matrices.transient_peak(np.eye(2), -1)
+
+
+def test_eigenvalues_are_sorted_by_modulus_and_angle():
+    W = scipy.linalg.block_diag([[0.0, -2.0], [2.0, 0.0]], [[-3.0]], [[0.4]], [[0.0, -0.5], [0.5, 0.0]])
+    np.testing.assert_allclose(matrices.eigenvalues(W), [-3.0, -2j, 2j, -0.5j, 0.5j, 0.4], atol=1e-14)
+    assert matrices.eigenvalues(np.eye(1)).dtype == np.complex128
+    drawn = matrices.eigenvalues(gaussian(20))
+    assert np.abs(drawn[0]) == pytest.approx(matrices.spectral_radius(gaussian(20)), rel=1e-14)
+    assert (np.diff(np.abs(drawn)) <= 1e-14).all()

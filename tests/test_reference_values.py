@@ -6,10 +6,11 @@ from networks import case, linear
 from scipy.special import comb
 
 from bpttlab.bptt import backward, forward, propagate, walk
-from bpttlab.cells import Elman
+from bpttlab.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN, Stacked
 from bpttlab.identity import stream
 from bpttlab.initializers import Orthogonal
-from bpttlab.jacobians import horizons, jacobian_products, measure_products
+from bpttlab.jacobians import horizons, jacobian_products, measure_products, origin_jacobian
+from bpttlab.matrices import eigenvalues
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.truncation import PerLoss, full_plan
 
@@ -180,3 +181,75 @@ def test_a_hundred_thousand_steps_of_tanh_have_finite_logarithms(rho):
     for column in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
         assert np.isfinite(frame[column]).all()
     assert frame["log_spectral_norm"].abs().max() > 1000.0
+
+
+# ------------------------------------------------------------------------------------------ at the origin
+
+
+def drawn(cell, biases=0.0, seed=0):
+    """Weights drawn, biases zero but for the forget gate's."""
+    params = cell.init(np.random.default_rng(seed), spectral_radius=0.9)
+    bias = params.get("b_h")
+    if bias is not None:
+        params["b_h"] = np.zeros_like(bias)
+        if isinstance(cell, LSTM):
+            params["b_h"][cell.hidden_size : 2 * cell.hidden_size] = biases
+    return params
+
+
+def sigma(a):
+    return 1.0 / (1.0 + np.exp(-a))
+
+
+def characteristic(values):
+    """Coefficients of the polynomial with these zeros: no order, and no ill-conditioned zeros."""
+    return np.poly(values)
+
+
+@pytest.mark.parametrize("forget", [0.0, 1.0, 3.0])
+def test_the_lstm_at_the_origin(forget):
+    cell = LSTM(2, 6, 1)
+    params = drawn(cell, forget)
+    inner = sigma(forget) + 0.25 * eigenvalues(cell.recurrent_blocks(params)["W_g"])
+    J = origin_jacobian(cell, params)
+    np.testing.assert_allclose(np.poly(J), characteristic([*inner, *np.zeros(6)]), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (GRU(2, 6, 1), lambda block: 0.5 + 0.25 * block),
+        (MinimalRNN(2, 6, 1), lambda block: 0.5 + 0.0 * block),
+        (Leaky(2, 6, 1, alpha=0.3), lambda block: 0.7 + 0.3 * block),
+        (Leaky(2, 6, 1, alpha=0.3, activation="logistic"), lambda block: 0.7 + 0.3 * 0.25 * block),
+    ],
+    ids=["gru", "minimal_rnn", "leaky", "leaky, logistic"],
+)
+def test_cells_at_the_origin(cell, expected):
+    params = drawn(cell)
+    inner = expected(eigenvalues(next(iter(cell.recurrent_blocks(params).values()))))
+    J = origin_jacobian(cell, params)
+    assert J.dtype == np.float64
+    np.testing.assert_allclose(np.poly(J), characteristic(inner), rtol=1e-12, atol=1e-12)
+
+
+def test_the_antisymmetric_cell_at_the_origin():
+    cell = Antisymmetric(2, 6, 1, epsilon=0.4, gamma=0.1)
+    params = drawn(cell)
+    W = params["W"]
+    inner = 1.0 + 0.4 * eigenvalues(W - W.T - 0.1 * np.eye(6))
+    np.testing.assert_allclose(np.poly(origin_jacobian(cell, params)), characteristic(inner), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("at_rest", [True, False])
+def test_a_stack_at_the_origin_has_the_eigenvalues_of_its_layers_where_they_are_at_rest(at_rest):
+    """With zero biases h of layer 1 stays zero, and layer 2 is at its own origin; with others it is not."""
+    cell = Stacked(2, 4, 1, of="elman")
+    params = cell.init(np.random.default_rng(0), spectral_radius=0.9)
+    for name in ("b_h_1", "b_h_2"):
+        params[name] = np.zeros(4) if at_rest else np.ones(4)
+    layers = [eigenvalues(origin_jacobian(one, cell.own(params, i) | {"U": params["U"], "b_y": params["b_y"]}))
+              for i, one in enumerate(cell.cells)]  # fmt: skip
+    found = np.poly(origin_jacobian(cell, params))
+    alike = np.allclose(found, characteristic(np.concatenate(layers)), rtol=1e-12, atol=1e-12)
+    assert alike == at_rest

@@ -151,6 +151,11 @@ class Cell(ABC):
     def visible(self) -> slice:
         """The part of the state that the readout sees, `hidden_size` numbers."""
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        """The named parts of the state, in their order; all of it is h unless the cell says otherwise."""
+        return {"h": slice(0, self.state_size)}
+
     # ------------------------------------------------------------------ constraints: what training moves
 
     def free(self, params: Params) -> Params:

@@ -173,3 +173,7 @@ class LSTM(Cell):
     def visible(self) -> slice:
         """h of [h, c]."""
         return slice(0, self.hidden_size)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        return {"h": slice(0, self.hidden_size), "c": slice(self.hidden_size, 2 * self.hidden_size)}

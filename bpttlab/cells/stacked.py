@@ -230,6 +230,15 @@ class Stacked(Cell):
         first, end, _ = cell.visible.indices(cell.state_size)
         return slice(start + first, start + end)
 
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Those of each layer, with its number: h_1, c_1, h_2, ..."""
+        return {
+            name: slice(state.start + part.start, state.start + part.stop)
+            for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True))
+            for name, part in numbered(cell.parts, layer).items()
+        }
+
     # ------------------------------------------------------------------ constraints, layer by layer
 
     def free(self, params: Params) -> Params:
