@@ -33,7 +33,9 @@ DIGITS = 32
 """How many of the 64 digits that sha256sum shows of a file are kept, as many as a run's id has."""
 
 
-def read(field: str, path: str, endings: Collection[str], understand: Callable[..., Any], *asked: Hashable) -> Any:
+def read(
+    field: str, path: str, endings: Collection[str] | None, understand: Callable[..., Any], *asked: Hashable
+) -> Any:
     """What `understand(data, ending, content, *asked)` makes of a file.
 
     A file is read again only when its size, its inode or its time of modification has changed.
@@ -41,7 +43,7 @@ def read(field: str, path: str, endings: Collection[str], understand: Callable[.
     Args:
         field: what named the file, for messages.
         path: from the current folder; ~ is the home folder.
-        endings: of the names of files that can be read, with their dots.
+        endings: of the names of files that can be read, with their dots; None: any.
         understand: takes the file's bytes, the ending of its name in lower case, its `content`, and `asked`.
 
     Raises:
@@ -89,27 +91,28 @@ def refuse_change(path: str, before: str | None, found: str) -> None:
         raise LabError(f"{path} has changed since the run was configured: start the sweep again")
 
 
-def refuse_kind(path: str, status: os.stat_result, endings: Collection[str]) -> None:
+def refuse_kind(path: str, status: os.stat_result, endings: Collection[str] | None) -> None:
     """Refuses what is not a file of a known format and of a bearable size, before it is opened."""
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError("is not a file")
-    if Path(path).suffix.lower() not in endings:
+    if endings is not None and Path(path).suffix.lower() not in endings:
         raise ConfigurationError(f"must end in {', '.join(endings)}")
     refuse_size(status.st_size)
 
 
-def refuse_size(size: int) -> None:
-    if size > LARGEST_BYTES:
-        raise ConfigurationError(f"holds {size} bytes: must be at most {LARGEST_BYTES}")
+def refuse_size(size: int, largest: int | None = None) -> None:
+    largest = LARGEST_BYTES if largest is None else largest
+    if size > largest:
+        raise ConfigurationError(f"holds {size} bytes: must be at most {largest}")
 
 
-def nearest_file(path: str, endings: Collection[str]) -> str:
+def nearest_file(path: str, endings: Collection[str] | None) -> str:
     """The file that was perhaps meant."""
     try:
         names = os.listdir(Path(absolute(path)).parent)
     except OSError:
         return ""
-    return nearest(Path(path).name, [name for name in names if Path(name).suffix.lower() in endings])
+    return nearest(Path(path).name, [name for name in names if endings is None or Path(name).suffix.lower() in endings])
 
 
 @lru_cache(maxsize=FILES_REMEMBERED)

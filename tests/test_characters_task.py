@@ -114,7 +114,7 @@ def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_agai
     again = {**stored, "task": {**stored["task"], "path": "moved.txt"}}
     assert Configuration.parse(again).plain == stored
     with pytest.raises(
-        ConfigurationError, match="task.content=.*: the shipped text has other bytes, .*; give task.path"
+        ConfigurationError, match="task.content=.*: the shipped text, which is read without task.path, has other bytes"
     ):
         Configuration.parse(stored)
     written("else", "moved.txt")

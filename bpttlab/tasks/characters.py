@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import entr
 
+from bpttlab import own_files
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.tasks.base import Batch, Task, every_step, one_hot, whole
-from bpttlab.tasks.sequences import DIGITS, absolute
 from bpttlab.tasks.texts import Text, read
 
 
@@ -48,14 +48,13 @@ class Characters(Task):
     def __post_init__(self) -> None:
         length = whole("sequence_length", self.sequence_length, least=1)
         found = read(self.path)
-        if self.content is not None and self.content[:DIGITS] != found.content:
-            other = f"{self.what} has other bytes, {found.content}"
-            raise ConfigurationError(f"task.content={self.content!r}: {other}{'' if self.path else '; give task.path'}")
+        what = self.path or "the shipped text, which is read without task.path,"
+        own_files.refuse_other_content("task.content", self.content, what, found.content)
         if length >= len(found.characters):
             most = f"must be at most {len(found.characters) - 1}, the characters of {self.what} but the last"
             raise ConfigurationError(f"sequence_length={length}: {most}")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", self.path and absolute(self.path))
+        object.__setattr__(self, "path", self.path and own_files.absolute(self.path))
 
     @property
     def what(self) -> str:

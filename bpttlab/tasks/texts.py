@@ -6,19 +6,15 @@ beginning is none of them.
 
 from __future__ import annotations
 
-import hashlib
-import os
-import stat
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib import resources
-from pathlib import Path
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab import own_files
+from bpttlab.errors import ConfigurationError
 from bpttlab.tasks.base import Array
-from bpttlab.tasks.sequences import DIGITS, FILES_REMEMBERED, absolute
 
 LARGEST_BYTES = 1 << 27
 """Largest file."""
@@ -47,51 +43,24 @@ class Text:
 def read(path: str) -> Text:
     """The text of a file, of the shipped one where the path is empty.
 
-    A file is read again only when its size or its time of modification has changed.
-
     Raises:
         ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
     """
     if not path:
         return shipped()
-    try:
-        status = os.stat(absolute(path))
-        refuse_kind(status)
-        return remembered(absolute(path), status.st_size, status.st_mtime_ns, status.st_ino)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"task.path={path!r}: {error}") from None
-    except FileNotFoundError:
-        raise ConfigurationError(f"task.path={path!r}: there is no such file.{nearest_file(path)}") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null character
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigurationError(f"task.path={path!r}: cannot be read: {reason}") from None
+    found: Text = own_files.read("task.path", path, None, understood)
+    return found
+
+
+def understood(data: bytes, ending: str, content: str) -> Text:
+    own_files.refuse_size(len(data), LARGEST_BYTES)
+    return text_of(data)
 
 
 @cache
 def shipped() -> Text:
     """The Declaration of Independence of the United States, 1776 (`data/README.md`)."""
     return text_of(resources.files("bpttlab.tasks").joinpath("data", SHIPPED).read_bytes())
-
-
-def refuse_kind(status: os.stat_result) -> None:
-    """Refuses what is not a file of a bearable size, before it is opened."""
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigurationError("is not a file")
-    if status.st_size > LARGEST_BYTES:
-        raise ConfigurationError(f"holds {status.st_size} bytes: must be at most {LARGEST_BYTES}")
-
-
-def nearest_file(path: str) -> str:
-    """The file that was perhaps meant."""
-    try:
-        return nearest(Path(path).name, os.listdir(Path(absolute(path)).parent))
-    except OSError:
-        return ""
-
-
-@lru_cache(maxsize=FILES_REMEMBERED)
-def remembered(path: str, size: int, modified: int, inode: int) -> Text:
-    return text_of(Path(path).read_bytes())
 
 
 def text_of(data: bytes) -> Text:
@@ -108,7 +77,7 @@ def text_of(data: bytes) -> Text:
     index[[ord(character) for character in alphabet]] = np.arange(len(alphabet))
     characters = index[codes]
     characters.flags.writeable = False
-    return Text(hashlib.sha256(data).hexdigest()[:DIGITS], alphabet, characters)
+    return Text(own_files.content(data), alphabet, characters)
 
 
 def refuse_alphabet(alphabet: str) -> None:
