@@ -591,6 +591,18 @@ def test_rings_pool_their_networks_at_the_median_radius(study):
     assert set(figures.draw(rings)) == {"products", "lag_terms", "growth", "truncation"}
 
 
+def test_files_and_drawn_networks_stand_side_by_side(study):
+    lines = ["workers=0", "batch_size=2", "sequence_length=8", "task=adding"]
+    assert main(["sweep", "study=mixed", "cell=from_file", "cell.path=step0.safetensors", *lines]) == 0
+    assert main(["sweep", "study=mixed", "cell=elman", "cell.hidden_size=4", "spectral_radius=0.5,1.5", *lines]) == 0
+    mixed = lab.load("mixed")
+    growth = tables.growth(mixed.runs)
+    assert sorted(growth["initializer_target"]) == ["measured_radius", "spectral_radius", "spectral_radius"]
+    assert len(tables.critical_spectral_radius(mixed.runs)) == 1
+    labels = {axes.get_xlabel() for axes in figures.draw(mixed)["growth"].axes}
+    assert r"radius $\rho$, asked or measured" in labels
+
+
 def test_the_command_line_makes_tables_and_figures(study, capsys):
     for command in ("tables", "figures", "status"):
         assert main([command, "study=own"]) == 0

@@ -163,7 +163,7 @@ def _keys(
     layout.symmetric_ticks(bar, norm.vmax or LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
-    if growth["initializer_asked"].nunique() > 1:
+    if growth["initializer_asked"].nunique() > 1 and growth["asymptote_rate"].notna().any():
         handles.append(lines.line_key(r"linear network $\log \rho$", linestyle=":"))
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
         handles.append(lines.line_key("zero growth", **CONTOUR))

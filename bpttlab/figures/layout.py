@@ -28,6 +28,7 @@ QUANTITIES = {
     "gain": "gain $g$",
     "scale": "scale $s$",
     "measured_radius": r"measured spectral radius $\rho$",
+    "radius": r"radius $\rho$, asked or measured",
 }
 MOST_FACETS = 12
 MOST_IN_LEGEND = 8
@@ -80,10 +81,15 @@ def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -
     named = dict(zip(columns, key, strict=True))
     shown = [name for name in varying if name not in {"task", "initializer_target"} and not pd.isna(named[name])]
     words = [name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in shown]
-    said = [f"{word} {_plain(named[name])}" for word, name in zip(words, shown, strict=True)]
+    said = [f"{word} {_plain(_short(name, named[name]))}" for word, name in zip(words, shown, strict=True)]
     parts = [_plain(named["task"]), *said] if "task" in named else said
     line = ", ".join(parts)
     return line if len(line) <= LINE else "\n".join(parts)
+
+
+def _short(name: str, value: object) -> object:
+    """The first digits of a file's content, as many as tell files apart."""
+    return str(value)[:8] if name.endswith("_content") else value
 
 
 def _plain(value: object) -> str:
@@ -109,6 +115,8 @@ def asked_values(frame: pd.DataFrame) -> list[float]:
 def quantity(frame: pd.DataFrame) -> str:
     """What the asked values are, in words: spectral radius, gain or scale (or several of them)."""
     targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
+    if {"measured_radius", "spectral_radius"} <= {*targets}:
+        targets = ["radius", *(target for target in targets if not target.endswith("_radius"))]
     return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "asked value"
 
 
