@@ -50,7 +50,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         t = np.array([trace.length])
         for step in propagate(trace, t, unit_rows(trace, t)):
             blocks.see(step, product_matrices(step, trace.h.shape[-1]))
-    return pd.DataFrame(columns=list(COLUMNS)) if blocks is None else pd.DataFrame(blocks.columns())
+    return pd.DataFrame(blocks.columns()) if blocks is not None else pd.DataFrame(columns=list(COLUMNS))
 
 
 def reported_lags(trace: Trace, lags: str | Iterable[int]) -> set[int]:
@@ -92,7 +92,7 @@ class Blocks:
 
     A row of a product has one exponent. A part of it that is smaller than another by the range of the dtype becomes
     zero in rounding, which is not the zero of a part that nothing reaches: so every row's parts are followed from lag
-    to lag.
+    to lag. (A zero that follows on a part above the square root of the range is taken for an exact one.)
     """
 
     def __init__(self, parts: dict[str, slice], lags: set[int]) -> None:

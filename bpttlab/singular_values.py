@@ -66,8 +66,8 @@ def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: in
     """All singular values of P_{t,t-l}, a row per sequence, lag and index.
 
     Of a float32 trace, those of the Jacobians at its states, computed in float64. In memory at a time, of one sequence
-    and one lag: the Jacobians twice and up to six matrices of that size for every group of them that is well
-    conditioned together, so 2 to 8 times l N^2 float64.
+    and one lag: the Jacobians, their factors forward and transposed, and the triangles of one sweep, 6 (slopes near
+    one) to 15 (steps that are ill conditioned alone) times l N^2 float64.
 
     Args:
         trace: a forward pass.

@@ -8,12 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from networks_of_cells import CELLS, case, cases
 
-from bpttlab.blocks import COLUMNS, block_norms
-from bpttlab.bptt import forward
+from bpttlab.blocks import COLUMNS, Blocks, block_norms
+from bpttlab.bptt import Lag, forward
 from bpttlab.cells import GRU, LSTM, Diagonal, Stacked
 from bpttlab.checking import agreement
 from bpttlab.errors import ConfigurationError
 from bpttlab.jacobians import measure_products
+from bpttlab.scaled import Scaled
 
 NORMS = ["log_spectral_norm", "log_frobenius_norm"]
 
@@ -182,6 +183,20 @@ def test_a_block_that_is_small_in_every_row_is_known():
     np.testing.assert_allclose(of(frame, "h_1<-h_1"), -np.arange(501) * np.log(10.0), rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(of(frame, "h_2<-h_2"), np.arange(501) * np.log(10.0), rtol=1e-12, atol=1e-12)
     assert np.isneginf(of(frame, "h_2<-h_1")).all()
+
+
+def test_blocks_need_not_be_square():
+    """Of parts of one and of three numbers: the typical direction is one of the columns."""
+    P = np.random.default_rng(0).standard_normal((1, 2, 4, 4))
+    blocks = Blocks({"a": slice(0, 1), "b": slice(1, 4)}, {0})
+    blocks.see(Lag(0, np.array([5]), Scaled.of(P), None), Scaled.of(P))
+    table = pd.DataFrame(blocks.columns()).set_index(["sequence", "block"])
+    for b in range(2):
+        for name, block in {"a<-b": P[0, b, :1, 1:], "b<-a": P[0, b, 1:, :1], "b<-b": P[0, b, 1:, 1:]}.items():
+            row = table.loc[(b, name)]
+            assert row["log_spectral_norm"] == pytest.approx(np.log(np.linalg.norm(block, 2)), rel=1e-12)
+            typical = np.linalg.norm(block) / np.sqrt(block.shape[1])
+            assert row["log_frobenius_norm"] == pytest.approx(np.log(typical), rel=1e-12)
 
 
 @pytest.mark.parametrize("lags", ["some", [-1], [7], [1.5]])
