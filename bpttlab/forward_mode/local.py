@@ -21,7 +21,7 @@ from bpttlab.losses import Loss
 
 
 def rflo(trace: Trace, loss: Loss | Array, feedback: Array | None = None) -> Params:
-    """The gradient by RFLO (Murray 2019, eq. 6 to 8), of a leaky cell; at alpha = 1 that of `PerLoss(1)`.
+    """The gradient by RFLO (Murray 2019), of a leaky cell; at alpha = 1 that of `PerLoss(1)`.
 
     Cost: P multiplications a step and sequence in the order of the formula above. Here the sums over t and k are
     exchanged, sum_t e_t sum_k (1 - alpha)^(t-k) d+h_k = sum_k (sum_t (1 - alpha)^(t-k) e_t) d+h_k, which is N a step

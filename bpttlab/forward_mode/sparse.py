@@ -30,7 +30,7 @@ PROBES = 2
 
 
 def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
-    """The gradient by SnAp-n (Menick et al. 2021, section 3).
+    """The gradient by SnAp-n (Menick et al. 2021).
 
     SnAp-1 keeps, of the influence of each parameter, the units that it touches within the step: one unit in Elman,
     leaky and LSTM cells and in PyTorch's GRU; the two that W - W^T couples in the antisymmetric cell; its own complex
