@@ -223,7 +223,16 @@ def _joined(runs: pd.DataFrame, make: Callable[[pd.Series, Design], pd.DataFrame
     facts = runs.assign(log_rate=asked.map(design.rate) + _offset(runs["seed"], design), asked=asked)
     parts = [make(run, design).assign(run_id=run["run_id"]) for _, run in facts.iterrows()]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
-    measured = ["error", "first_bad_step", "configuration", "rho", "sigma_max", "growth_rate", "log_growth", *spectral.COLUMNS]
+    measured = [
+        "error",
+        "first_bad_step",
+        "configuration",
+        "rho",
+        "sigma_max",
+        "growth_rate",
+        "log_growth",
+        *spectral.COLUMNS,
+    ]
     described = runs.drop(columns=[name for name in [*measured, *rows.columns.drop("run_id")] if name in runs])
     return rows.merge(described, on="run_id")
 

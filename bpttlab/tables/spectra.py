@@ -119,7 +119,9 @@ def finite_time_distribution(
         mean=_mean_of_windows(rows, by),
     )
     bins = [_bins(values).assign(group=number) for number, values in rows.groupby(group)["finite_time_exponent"]]
-    return of_point.merge(pd.concat(bins), left_index=True, right_on="group").drop(columns="group").reset_index(drop=True)
+    return (
+        of_point.merge(pd.concat(bins), left_index=True, right_on="group").drop(columns="group").reset_index(drop=True)
+    )
 
 
 def _mean_of_windows(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
