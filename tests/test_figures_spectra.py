@@ -123,7 +123,7 @@ def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
     again, _ = of_spectra(SimpleNamespace(**shuffled), "column")
     for format in ("png", "svg"):
-        for name in figures.OF_SPECTRA:
+        for name in figures.OF_SPECTRA if format == "svg" else ("finite_time", "eigenvalues"):
             one = figures.save(drawn["column"][name], tmp_path / "one", format).read_bytes()
             other = figures.save(again[name], tmp_path / "other", format).read_bytes()
             assert len(one) > 2000
@@ -151,22 +151,18 @@ def test_labels_carry_quantity_and_unit(drawn):
     ("changes", "size"),
     [
         ({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column"),
-        ({"radii": MANY, "lengths": (20,), "cells": ("lstm",)}, "column"),
-        ({"radii": MANY, "lengths": (20,), "cells": ("lstm",)}, "page"),
-        ({"flat": True}, "column"),
-        ({"cells": ("elman", "gru", "lstm"), "tasks": ("noise", "temporal_order")}, "column"),
-        ({"cells": ("stacked",), "parts": ("h1", "c1", "h2", "c2")}, "column"),
-        ({"lengths": (1, 2)}, "page"),
-        ({"initializer": "gaussian", "target": "gain"}, "page"),
+        ({"radii": MANY, "cells": ("lstm",)}, "column"),
+        ({"flat": True, "cells": ("lstm",), "radii": (0.9, 1.5)}, "column"),
+        ({"radii": (0.9, 1.5), "tasks": ("noise", "temporal_order")}, "column"),
+        ({"lengths": (1, 2), "cells": ("lstm",), "initializer": "gaussian", "target": "gain"}, "page"),
     ],
-    ids=["one of all", "many in a column", "many on a page", "all zero", "six facets", "stacked", "short", "gain"],
+    ids=["one of all", "many", "all zero", "four facets", "short, of a gain"],
 )
-def test_studies_of_every_shape(changes, size, tmp_path):
+def test_studies_of_every_shape(changes, size):
     drawing, skipped = of_spectra(synthetic.study(**{**SMALL, **changes}), size)
     assert tuple(drawing) == figures.OF_SPECTRA
     assert skipped == {}
     for name, figure in drawing.items():
-        figures.save(figure, tmp_path / name)
         assert covered(figure) == [], name
 
 
@@ -181,7 +177,8 @@ def test_what_was_not_measured_is_said():
     assert set(figures.draw(bare).skipped) == {"triangle", *figures.OF_SPECTRA}
 
 
-def test_a_study_of_spectra_alone_is_drawn(study):
+def test_a_study_of_spectra_alone_is_drawn():
+    study = synthetic.study(**{**SMALL, "radii": (0.9, 1.5), "cells": ("lstm",), "lengths": (20,)})
     nothing = {name: getattr(study, name).iloc[:0] for name in ("jacobians", "lag_terms", "truncations")}
     drawing = figures.draw(SimpleNamespace(**{**vars(study), **nothing}), "column")
     assert set(drawing) == {"growth", *figures.OF_SPECTRA}

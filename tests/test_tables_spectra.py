@@ -1,4 +1,4 @@
-"""Summaries of spectra: known exponents come back, repeated networks are no evidence, what is below resolution counts."""
+"""Summaries of spectra: known exponents come back, repeated networks are no evidence, and below resolution is said."""
 
 import math
 
