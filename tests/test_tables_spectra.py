@@ -82,6 +82,8 @@ def test_runs_that_were_not_asked_for_exponents_leave_no_row(study):
     unmeasured["lyapunov_exponent"] = np.nan
     both = pd.concat([unmeasured, study.runs], ignore_index=True)
     pd.testing.assert_frame_equal(tables.exponents(both), tables.exponents(study.runs))
+    unsaid = both.drop(columns="measure_exponents")
+    pd.testing.assert_frame_equal(tables.exponents(unsaid), tables.exponents(study.runs))
 
 
 def test_diverged_networks_are_counted_and_exponents_of_minus_infinity_too(study):
