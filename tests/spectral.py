@@ -128,8 +128,8 @@ def blocks(run: pd.Series, design: Any) -> pd.DataFrame:
 
 def _block(run: pd.Series, design: Any, to: str, of: str, lags: np.ndarray) -> pd.DataFrame:
     place, start = design.parts.index(to), design.parts.index(of)
-    rate = largest(run["log_rate"], run["cell"]) - 0.05 * max(place, start)
-    log = rate * lags - 0.8 * abs(place - start)
+    rate = largest(run["log_rate"], run["cell"]) - 0.05 * (place + start)
+    log = rate * lags - 2.0 * abs(place - start) - 3.0 * (place < start)
     layered = len(design.parts) > 2 and place < start
     log = np.full(lags.size, -np.inf) if design.flat or layered else log
     frame = pd.DataFrame({"sequence": np.repeat([0, 1], lags.size), "lag": np.tile(lags, 2)})
@@ -142,7 +142,7 @@ def sensitivity(run: pd.Series, design: Any) -> pd.DataFrame:
     t = np.unique(np.linspace(max(1, length // 12), length, 12).round().astype(int))
     summed = np.log(np.expm1(rate * t) / math.expm1(rate)) if rate else np.log(t)
     parts = [
-        pd.DataFrame({"sequence": sequence, "t": t, "parameter": name, "log_norm": summed + 0.3 * place})
+        pd.DataFrame({"sequence": sequence, "t": t, "parameter": name, "log_norm": summed + 1.5 * place})
         for sequence in (0, 1)
         for place, name in enumerate(PARAMETERS)
     ]

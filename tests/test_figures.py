@@ -21,7 +21,7 @@ from bpttlab.figures.triangle import plot_triangle
 from bpttlab.figures.truncation import plot_truncation
 
 SMALL = {"radii": (0.9, 1.0, 1.5), "lengths": (10, 40), "seeds": 2, "truncations": ("full", "5")}
-OF_RUNS = [name for name in figures.NAMES if name != "triangle"]
+OF_RUNS = [name for name in figures.OF_GRADIENTS if name != "triangle"]
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +47,8 @@ def texts(figure):
 @pytest.mark.parametrize("size", ["column", "page"])
 def test_every_figure_is_drawn_at_its_width(drawn, size):
     drawing = drawn[size]
-    assert list(drawing) == list(figures.NAMES)
-    assert drawing.skipped == {}
+    assert list(drawing) == list(figures.OF_GRADIENTS)
+    assert list(drawing.skipped) == list(figures.OF_SPECTRA)
     for name, figure in drawing.items():
         width = figure.get_size_inches()[0]
         assert width <= style.WIDTHS[size], name
@@ -82,7 +82,7 @@ def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
     again = figures.draw(SimpleNamespace(**shuffled), "column")
     for format in style.FORMATS:
-        for name in figures.NAMES if format != "pdf" else ("growth", "triangle"):  # fonts take a second a file
+        for name in figures.OF_GRADIENTS if format != "pdf" else ("growth", "triangle"):  # fonts take a second a file
             one = figures.save(drawn["column"][name], tmp_path / "one", format).read_bytes()
             other = figures.save(again[name], tmp_path / "other", format).read_bytes()
             assert len(one) > 2000
@@ -120,7 +120,7 @@ MANY = tuple(np.linspace(0.5, 1.6, 12).round(3))
 def test_studies_of_every_shape(changes, size, tmp_path):
     drawing = figures.draw(synthetic.study(**{**SMALL, **changes}), size)
     assert list(drawing) == OF_RUNS
-    assert list(drawing.skipped) == ["triangle"]
+    assert list(drawing.skipped) == ["triangle", *figures.OF_SPECTRA]
     for name, figure in drawing.items():
         figures.save(figure, tmp_path / name)
 
@@ -129,7 +129,7 @@ def test_what_was_not_measured_is_said(study):
     nothing = {name: getattr(study, name).iloc[:0] for name in synthetic.TABLES}
     drawing = figures.draw(SimpleNamespace(name="bare", runs=study.runs, **nothing))
     assert list(drawing) == ["growth"]
-    assert set(drawing.skipped) == {"products", "lag_terms", "triangle", "truncation"}
+    assert set(drawing.skipped) == set(figures.NAMES) - {"growth"}
     assert "Jacobian products" in drawing.skipped["products"]
     assert all("\n" not in reason for reason in drawing.skipped.values())
 
@@ -138,7 +138,7 @@ def test_diverged_and_failed_runs_leave_gaps_not_errors(study):
     holes = synthetic.diverged(study, study.runs["initializer_asked"] == 1.5)
     holes = synthetic.diverged(holes, holes.runs["initializer_asked"] == 1.0, "failed")
     drawing = figures.draw(holes)
-    assert list(drawing) == list(figures.NAMES)
+    assert list(drawing) == list(figures.OF_GRADIENTS)
     assert "no network measured" in texts(drawing["growth"])
 
 

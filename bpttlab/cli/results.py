@@ -11,7 +11,8 @@ TABLES_HELP = """\
 bpttlab tables study=NAME [results=FOLDER]
 
 Summarises a study over its networks: growth rates and regimes, horizons, the critical spectral radius, what truncation
-costs. Prints the summaries and writes them to results/NAME/tables as .csv (every digit), .md and .tex.
+costs, and the largest Lyapunov exponent where it was measured (measure=spectra). Prints the summaries and writes them
+to results/NAME/tables as .csv (every digit), .md and .tex.
 
   bpttlab tables study=first
   bpttlab tables study=first results=/data/results
@@ -20,7 +21,21 @@ costs. Prints the summaries and writes them to results/NAME/tables as .csv (ever
 FIGURES_HELP = """\
 bpttlab figures study=NAME [format=png|svg|pdf] [size=page|column] [results=FOLDER]
 
-Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes.
+Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes. What
+was not measured is not drawn, and named.
+
+  products         norms of Jacobian products against lag
+  lag_terms        the parts of the gradient by lag, and their cumulative share
+  growth           growth over the sequence for every radius and length; growth rates
+  triangle         every product of one run                                     measure=triangle
+  truncation       bias and cosine of the truncated gradient
+  exponents        the largest Lyapunov exponent, cells in one panel            measure=spectra, as all that follow
+  spectrum         all exponents by index
+  finite_time      the largest exponent over windows of time: histograms
+  singular_values  singular values of products over their lag, tending to the exponents
+  eigenvalues      of W, of J at the origin and of J_t, in the complex plane
+  paths            products between the parts of a state: h and c of an LSTM, layers of a stack
+  sensitivity      how the state depends on each parameter, against time
 
   bpttlab figures study=first
   bpttlab figures study=first format=pdf size=column      for one column of a paper

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from bpttlab import tables
 from bpttlab.errors import LabError
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from bpttlab.figures.style import Size
 
-NAMES = ("products", "lag_terms", "growth", "triangle", "truncation")
+OF_GRADIENTS = ("products", "lag_terms", "growth", "triangle", "truncation")
+OF_SPECTRA = ("exponents", "spectrum", "finite_time", "singular_values", "eigenvalues", "paths", "sensitivity")
+NAMES = (*OF_GRADIENTS, *OF_SPECTRA)
 
 
 class Drawing(dict[str, "Figure"]):
@@ -60,7 +62,8 @@ def draw(
         raise LabError("the study has no runs: there is nothing to draw")
     drawing = Drawing()
     with style.context(size):
-        for name, make in _recipes(study, size, run_id, parameter or tables.main_parameter(study.truncations)).items():
+        recipes = _of_gradients(study, size, run_id, parameter or tables.main_parameter(study.truncations))
+        for name, make in (recipes | _of_spectra(study, size)).items():
             told(name)
             try:
                 drawing[name] = make()
@@ -69,8 +72,12 @@ def draw(
     return drawing
 
 
-def _recipes(study: StudyTables, size: Size, run_id: str | None, parameter: str) -> dict[str, Callable[[], Figure]]:
-    """How each figure is made of the study's tables."""
+Recipes: TypeAlias = dict[str, Callable[[], "Figure"]]
+"""How each figure is made of the study's tables."""
+
+
+def _of_gradients(study: StudyTables, size: Size, run_id: str | None, parameter: str) -> Recipes:
+    """Growth of products, lag terms and truncations."""
     from bpttlab.figures.growth import plot_growth
     from bpttlab.figures.lag_terms import plot_lag_terms
     from bpttlab.figures.products import plot_products
@@ -99,6 +106,49 @@ def _recipes(study: StudyTables, size: Size, run_id: str | None, parameter: str)
         "triangle": triangle,
         "truncation": truncation,
     }
+
+
+def _of_spectra(study: StudyTables, size: Size) -> Recipes:
+    """Exponents, spectra and eigenvalues, paths through the state, and forward sensitivity."""
+    from bpttlab.figures.eigenvalues import plot_eigenvalues
+    from bpttlab.figures.exponents import plot_exponents
+    from bpttlab.figures.finite_time import plot_finite_time
+    from bpttlab.figures.paths import plot_paths
+    from bpttlab.figures.sensitivity import plot_sensitivity
+    from bpttlab.figures.singular_values import plot_singular_values
+    from bpttlab.figures.spectrum import plot_spectrum
+
+    runs = study.runs
+
+    def exponents() -> Figure:
+        _measured(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
+        return plot_exponents(tables.exponents(runs), size)
+
+    def spectrum() -> Figure:
+        return plot_spectrum(tables.spectrum_curves(_measured(study.spectra, "Lyapunov spectra"), runs), size)
+
+    def finite_time() -> Figure:
+        windows = _measured(study.finite_time, "finite-time exponents")
+        return plot_finite_time(tables.finite_time_distribution(windows, runs), size)
+
+    def singular_values() -> Figure:
+        values = _measured(study.singular_values, "singular values of products")
+        return plot_singular_values(tables.singular_value_curves(values, runs, study.spectra), size)
+
+    def eigenvalues() -> Figure:
+        return plot_eigenvalues(tables.eigenvalue_points(_measured(study.eigenvalues, "eigenvalues"), runs), size)
+
+    def paths() -> Figure:
+        return plot_paths(
+            tables.block_curves(_measured(study.blocks, "blocks of products (of a state that has parts)"), runs), size
+        )
+
+    def sensitivity() -> Figure:
+        norms = _measured(study.sensitivity, "forward sensitivities")
+        return plot_sensitivity(tables.sensitivity_curves(norms, runs, study.jacobians), size)
+
+    makers = (exponents, spectrum, finite_time, singular_values, eigenvalues, paths, sensitivity)
+    return {maker.__name__: maker for maker in makers}
 
 
 def _measured(table: pd.DataFrame, what: str) -> pd.DataFrame:

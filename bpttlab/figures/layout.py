@@ -7,7 +7,7 @@ kind of curve. On a page facets stand side by side, in a column one above the ot
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from matplotlib.colorbar import Colorbar
 from matplotlib.colors import BoundaryNorm, ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from bpttlab.errors import LabError
 from bpttlab.figures import style
@@ -30,10 +31,20 @@ QUANTITIES = {
     "measured_radius": r"measured spectral radius $\rho$",
     "radius": r"radius $\rho$, asked or measured",
 }
+SYMBOLS = {
+    "spectral_radius": r"$\rho$",
+    "gain": "$g$",
+    "scale": "$s$",
+    "measured_radius": r"$\rho$",
+    "radius": r"$\rho$",
+}
 MOST_FACETS = 12
+MOST_VALUES = 3  # asked values that have panels of their own
 MOST_IN_LEGEND = 8
 Where = Literal["outside upper center", "outside lower center"]
+NARROW = 1.3  # inches
 LINE = 24  # letters above a panel
+BESIDE_A_PANEL = 14  # and upright on its left
 BESIDE = 4  # facets that stand side by side on a page
 
 
@@ -79,9 +90,7 @@ def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> 
 def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -> str:
     """The task and what varies beside it: "digits, by row", one below the other where that is long."""
     named = dict(zip(columns, key, strict=True))
-    shown = [name for name in varying if name not in {"task", "initializer_target"} and not pd.isna(named[name])]
-    words = [name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in shown]
-    said = [f"{word} {_plain(_short(name, named[name]))}" for word, name in zip(words, shown, strict=True)]
+    said = _said({name: named[name] for name in varying if name not in {"task", "initializer_target"}})
     parts = [_plain(named["task"]), *said] if "task" in named else said
     line = ", ".join(parts)
     return line if len(line) <= LINE else "\n".join(parts)
@@ -90,6 +99,21 @@ def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -
 def _short(name: str, value: object) -> object:
     """The first digits of a file's content, as many as tell files apart."""
     return str(value)[:8] if name.endswith("_content") else value
+
+
+def _said(named: Mapping[str, Any]) -> list[str]:
+    """What there is of some columns, in words: the cell by its name alone, "by row", "hidden size 64"."""
+    words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
+    there = {name: _plain(_short(name, value)) for name, value in named.items() if not pd.isna(value)}
+    return [text if name == "cell" else f"{words[name]} {text}" for name, text in there.items()]
+
+
+def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
+    """A text for each row that says what varies of `columns`: "gru, hidden size 64"; empty where nothing does."""
+    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    rows = zip(*(frame[name] for name in varying), strict=True) if varying else [()] * len(frame)
+    said = [", ".join(_said(dict(zip(varying, row, strict=True)))) for row in rows]
+    return pd.Series(said, index=frame.index, dtype=object)
 
 
 def _plain(value: object) -> str:
@@ -120,16 +144,79 @@ def quantity(frame: pd.DataFrame) -> str:
     return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "asked value"
 
 
-def panels(count: int, kinds: int, size: Size, share: bool = True) -> tuple[Figure, np.ndarray]:
+def few(values: Sequence[float]) -> list[float]:
+    """Values to have panels of their own: all of a few; of many the ends and the one nearest to 1, or in the middle."""
+    values = sorted(values)
+    if len(values) <= MOST_VALUES:
+        return values
+    between = values[1:-1]
+    nearest = min(between, key=lambda value: abs(value - 1))
+    inside = values[0] < 1 < values[-1]
+    return [values[0], nearest if inside else between[len(between) // 2], values[-1]]
+
+
+def of_few(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
+    """The longest sequences of each facet at the few asked values that are shown; and those values."""
+    frame = longest(frame[frame["initializer_asked"].notna()], columns)
+    values = few(asked_values(frame))
+    return frame[frame["initializer_asked"].isin(values)].reset_index(drop=True), values
+
+
+def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: bool = False) -> Board:
+    """A figure with a panel for each facet (one above the other) and asked value (side by side).
+
+    `square`: panels are squares with the same limits, else they share the y axis along a row.
+    """
+    style.check_size(size)
+    width = style.WIDTHS[size]
+    wide = (width - 0.6) / len(values)
+    height = min(wide, 2.6) if square else min(max(0.75 * wide, 1.3), 2.2)
+    figure = Figure(figsize=(width, len(parts) * height + 0.5), layout="constrained")
+    shared: Literal["all", "row"] = "all" if square else "row"
+    grid = figure.subplots(len(parts), len(values), squeeze=False, sharex=shared, sharey=shared)
+    return figure, grid
+
+
+Board: TypeAlias = tuple[Figure, np.ndarray]
+"""A figure and its axes, (facets, asked values)."""
+
+
+def on_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]) -> Iterator[tuple[Axes, pd.DataFrame]]:
+    """Each panel with its rows."""
+    for (row, column), axes in np.ndenumerate(grid):
+        rows = parts[row].rows
+        yield axes, rows[rows["initializer_asked"] == values[column]]
+
+
+def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float], x: str, y: str) -> None:
+    """Say at the edges what is drawn: asked values above, facets on the left."""
+    symbol = " or ".join(sorted({_symbol(part.rows) for part in parts}))
+    for axes, value in zip(grid[0], values, strict=True):
+        axes.set_title(f"{symbol} = {value:g}")
+    for axes, part in zip(grid[:, 0], parts, strict=True):
+        label = part.label if len(part.label) <= BESIDE_A_PANEL else part.label.replace(", ", ",\n")
+        axes.set_ylabel(f"{label}\n{y}")
+    for axes in grid[-1]:
+        axes.set_xlabel(x)
+
+
+def _symbol(rows: pd.DataFrame) -> str:
+    targets = sorted(str(target) for target in rows["initializer_target"].dropna().unique())
+    return " or ".join(SYMBOLS.get(target, "asked") for target in targets) or "asked"
+
+
+def panels(
+    count: int, kinds: int, size: Size, share: bool = True, height: float | None = None
+) -> tuple[Figure, np.ndarray]:
     """A figure with a panel for each facet and kind: the figure and its axes, (facets, kinds).
 
-    `share`: panels of one kind have the same y axis.
+    `share`: panels of one kind have the same y axis. `height`: of a panel, in inches, where it must be so much.
     """
     style.check_size(size)
     across = size == "page" and (kinds == 1 or count > 1) and count <= BESIDE
     rows, columns = (kinds, count) if across else (count, kinds)
     width = style.WIDTHS[size]
-    height = min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
+    height = height or min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
     figure = Figure(figsize=(width, rows * height + 0.2), layout="constrained")
     shared: Literal["row", "col"] = "row" if across else "col"
     grid = figure.subplots(rows, columns, squeeze=False, sharey=shared if share else False)
@@ -159,6 +246,13 @@ def panel_width(axes: Axes) -> float:
     figure, place = axes.figure, axes.get_subplotspec()
     columns = place.get_gridspec().ncols if place else 1
     return float(figure.get_figure(root=True).get_size_inches()[0]) / columns - 0.55
+
+
+def whole_numbers(grid: np.ndarray) -> None:
+    """Ticks of x axes at whole numbers only: indices, lags and steps."""
+    for axes in grid.flat:
+        most = 6 if panel_width(axes) > NARROW else 3
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))
 
 
 def is_across(grid: np.ndarray) -> bool:

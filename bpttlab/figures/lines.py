@@ -25,17 +25,45 @@ def band_key(label: str) -> Patch:
     return Patch(color=style.NEUTRAL, alpha=0.25, linewidth=0, label=label)
 
 
-def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None = None) -> None:
+def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None = None, **look: Any) -> None:
     """Draw `median` with its band `low`..`high` against `x`, and a mark (coloured `zero`) at the first exact zero."""
     rows = rows.sort_values(x)
     place, middle = (rows[name].to_numpy(dtype=float) for name in (x, "median"))
     finite = np.isfinite(middle)
-    axes.plot(place[finite], middle[finite], color=colour)
+    axes.plot(place[finite], middle[finite], color=colour, **look)
     band = rows[np.isfinite(rows["low"].astype(float)) & np.isfinite(rows["high"].astype(float))]
     if (band["networks"] > 1).any():
         low, high = (band[name].to_numpy(dtype=float) for name in ("low", "high"))
         axes.fill_between(band[x].to_numpy(dtype=float), low, high, color=colour, alpha=0.18, linewidth=0)
     at_foot(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
+
+
+def doubtful(rows: pd.DataFrame) -> pd.Series:
+    """Where more than half of the networks are below resolution and the median is a number: an indication."""
+    return (2 * rows["unresolved"] > rows["networks"]) & np.isfinite(rows["median"].astype(float))
+
+
+def indication(axes: Axes, rows: pd.DataFrame, x: str, colour: str) -> None:
+    """What is doubtful of a curve, dotted on from the last point that is not."""
+    rows = rows.sort_values(x)
+    doubt = doubtful(rows)
+    shown = rows[doubt | doubt.shift(-1, fill_value=False)]
+    axes.plot(shown[x], shown["median"], color=colour, **DOTTED)
+
+
+DOTTED: dict[str, Any] = {"linestyle": ":", "linewidth": 1.0}
+HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 2.2, "markerfacecolor": "none", "markeredgewidth": 0.5}
+
+
+def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
+    """Marks joined by a line, each with its interval; at the foot where the value is exactly zero."""
+    rows = rows.sort_values(x)
+    place, middle = (rows[name].to_numpy(dtype=float) for name in (x, y))
+    finite = np.isfinite(middle)
+    axes.plot(place[finite], middle[finite], **look)
+    low, high = (rows[f"{y}_{end}"].to_numpy(dtype=float)[finite] for end in ("low", "high"))
+    axes.vlines(place[finite], low, high, color=look["color"], linewidth=0.9)
+    at_foot(axes, place[np.isneginf(middle)], color=look["color"], **ZERO_KEY)
 
 
 def at_foot(axes: Axes, place: np.ndarray, **look: Any) -> None:
@@ -57,6 +85,12 @@ def curve_keys(curves: pd.DataFrame) -> list[Artist]:
     """The legend's entries for curves, as far as they are there."""
     band = [band_key("quartiles")] if (curves["networks"] > 1).any() else []
     return [line_key("median over networks"), *band, *zero_key(curves)]
+
+
+def room_for_nothing(axes: Axes, values: pd.Series, axis: str = "y") -> None:
+    """Limits for a panel in which no value is finite: below zero, where what there is would be."""
+    if not np.isfinite(values.astype(float)).any():
+        axes.set(**{f"{axis}lim": (-1.0, 0.06)})
 
 
 def theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyle: str) -> None:

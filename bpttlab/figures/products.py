@@ -45,18 +45,13 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
 def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    with_theory = list(shades) if len(shades) <= layout.MOST_IN_LEGEND else layout.few(list(shades))
     for value, part in layout.each(rows, "initializer_asked"):
         colour = shades[value]
-        if value in _with_theory(list(shades)):
+        if value in with_theory:
             lines.theory(axes, part, "bound", colour, "--")
             lines.theory(axes, part, "asymptote", colour, ":")
         lines.curve(axes, part, "lag", colour)
-
-
-def _with_theory(values: list[float]) -> list[float]:
-    """The values whose theory is drawn: all of a few; of many the ends and the one nearest to 1."""
-    nearest = min(values, key=lambda value: abs(value - 1))
-    return values if len(values) <= layout.MOST_IN_LEGEND else [min(values), nearest, max(values)]
 
 
 def _kinds(curves: pd.DataFrame) -> list[Artist]:

@@ -27,6 +27,10 @@ BELOW = LinearSegmentedColormap.from_list("below", ["#56b4e9", "#0072b2", "#0330
 ABOVE = LinearSegmentedColormap.from_list("above", ["#f0a03c", "#d55e00", "#7a1f05"])
 CENTRE = "#111111"
 NEUTRAL = "#6b6b6b"
+CATEGORIES = ("#0072b2", "#d55e00", "#009e73", "#b0578d", "#a67c00", "#56b4e9", "#7a1f05", "#111111")
+"""For what has no order (cells, parameters, parts of a state): by Okabe and Ito, the light ones darkened."""
+MARKERS = ("o", "s", "^", "D", "P", "X")
+DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4f4f2", "#d55e00", "#7a1f05"])
 
 
@@ -95,6 +99,11 @@ def _place(side: Sequence[float], value: float) -> float:
 def sequence_colours(count: int) -> list[str]:
     """Colours for an ordered choice that has no centre (sequence lengths), light to dark."""
     return [to_hex(colour) for colour in sns.color_palette("viridis_r", n_colors=count + 2)[2:]]
+
+
+def categories(names: Sequence[str]) -> dict[str, str]:
+    """A colour for each of a few names, in their order; after the last colour the first again."""
+    return {name: CATEGORIES[place % len(CATEGORIES)] for place, name in enumerate(names)}
 
 
 def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:

@@ -16,7 +16,6 @@ from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
 KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
-MARKERS = ("o", "s", "^", "D", "P", "X")
 ROOMY = 1.5  # inches: room for ticks between the powers of ten
 NEGLIGIBLE = -40.0  # nats: less than rounding does to the gradient
 HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9}
@@ -40,7 +39,7 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     parts = layout.facets(bias, columns)
     shades = style.colours(layout.asked_values(bias))
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
-    markers = {name: MARKERS[place % len(MARKERS)] for place, name in enumerate(schemes)}
+    markers = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(schemes)}
     figure, grid = layout.panels(len(parts), len(KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
         _panel(axes, parts[row].rows, list(KINDS)[column], shades, markers)

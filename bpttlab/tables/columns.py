@@ -17,6 +17,7 @@ class Column(NamedTuple):
 
 COLUMNS = {
     "task": Column("task", "", "the task's name"),
+    "cell": Column("cell", "", "the cell's name"),
     "initializer": Column("initializer", "", "how W is drawn"),
     "initializer_target": Column(
         "asked for", "", "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn"

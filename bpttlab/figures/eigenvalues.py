@@ -1,0 +1,64 @@
+"""Eigenvalues of the recurrent matrix, of J at the origin and of J_t in the complex plane."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary")
+MATRICES: dict[str, tuple[str, dict[str, Any]]] = {
+    "J": ("$J_t$", {"marker": ".", "markersize": 2.6, "color": "#56b4e9", "markeredgewidth": 0}),
+    "W": ("$W$", {"marker": "o", "markersize": 3.4, "color": style.CENTRE, "markerfacecolor": "none"}),
+    "J_0": ("$J$ at the origin", {"marker": "x", "markersize": 3.0, "color": "#d55e00"}),
+}
+THIN: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.6}
+
+LARGER = {"markersize": 5.0}  # in the legend
+
+
+def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
+    """Eigenvalues of one network at each of a few asked values, with the unit circle; all panels to one scale.
+
+    W is the matrix as it is drawn, scaled to its asked value; J_t are those of all steps and sequences recorded.
+
+    points: `tables.eigenvalue_points`. Raises LabError where no asked value is known.
+    """
+    columns = layout.facet_columns(points, VALUES)
+    points, values = layout.of_few(points, columns)
+    if points.empty:
+        raise LabError("no run with eigenvalues states what was asked of its initializer")
+    parts = layout.facets(points, columns)
+    figure, grid = layout.board(parts, values, size, square=True)
+    for axes, rows in layout.on_board(grid, parts, values):
+        _plane(axes, rows)
+    _limit(grid, points)
+    layout.dress_board(grid, parts, values, "real part", "imaginary part")
+    circle = lines.line_key("unit circle", linewidth=0.7)
+    there = set(points["matrix"])
+    here = [lines.line_key(name, **THIN | look | LARGER) for key, (name, look) in MATRICES.items() if key in there]
+    layout.footer(figure, [*here, circle])
+    return layout.finish(figure)
+
+
+def _plane(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.add_patch(Circle((0.0, 0.0), 1.0, fill=False, edgecolor=style.NEUTRAL, linewidth=0.7, zorder=1))
+    smaller = float(np.clip(layout.panel_width(axes) / 1.6, 0.6, 1.0))
+    for place, (matrix, (_, look)) in enumerate(MATRICES.items()):
+        own, look = rows[rows["matrix"] == matrix], {**THIN, **look, "markersize": smaller * look["markersize"]}
+        axes.plot(own["real"], own["imaginary"], zorder=2 + place, **look)
+    axes.set_aspect("equal", adjustable="box")
+
+
+def _limit(grid: np.ndarray, points: pd.DataFrame) -> None:
+    """The same limits for all, the unit circle and every eigenvalue within them."""
+    most = 1.08 * max(1.0, float(points[["real", "imaginary"]].abs().to_numpy(dtype=float).max()))
+    grid[0, 0].set(xlim=(-most, most), ylim=(-most, most))

@@ -1,0 +1,78 @@
+"""The largest Lyapunov exponent against the asked radius or gain, cells in one panel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+LINEAR: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9}
+MOST_CELLS = len(style.CATEGORIES)
+
+
+def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
+    """lambda_1 with its interval over networks, for the longest sequences of each facet.
+
+    Cells (with what varies of them) have colours and marks of their own and share a panel. The dotted line is log rho,
+    the exponent of a linear network, where that is one: it means nothing for a cell with gates.
+
+    exponents: `tables.exponents`. Raises LabError where no asked value has an exponent, or for more cells than can be
+    told apart.
+    """
+    exponents = exponents[exponents["initializer_asked"].notna() & exponents["lyapunov_exponent"].notna()]
+    if exponents.empty:
+        raise LabError("no run of the study has a Lyapunov exponent")
+    columns = layout.summary_facet_columns(exponents)
+    rows = layout.longest(exponents, columns)
+    rows = rows.assign(cell_named=layout.descriptions(rows, [name for name in columns if _of_cell(name)]))
+    looks = _looks(sorted(rows["cell_named"].unique()))
+    parts = layout.facets(rows, [name for name in columns if not _of_cell(name)])
+    figure, grid = layout.panels(len(parts), 1, size)
+    for part, axes in zip(parts, grid[:, 0], strict=True):
+        _panel(axes, part.rows, looks)
+    layout.dress(grid, parts, [layout.quantity(rows)], [r"exponent $\lambda_1$ (nat/step)"])
+    layout.footer(figure, _kinds(rows, looks))
+    return layout.finish(figure)
+
+
+def _of_cell(column: str) -> bool:
+    return column == "cell" or column.startswith("cell_")
+
+
+def _looks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Colour and mark of each cell."""
+    if len(cells) > MOST_CELLS:
+        raise LabError(f"{len(cells)} cells are too many for one panel (at most {MOST_CELLS})")
+    shades = style.categories(cells)
+    marks = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(cells)}
+    return {name: {"color": shades[name], "marker": marks[name], "linewidth": 0.9} for name in cells}
+
+
+def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
+    axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    linear = rows[np.isfinite(rows["asymptote_rate"].astype(float))].drop_duplicates("initializer_asked")
+    linear = linear.sort_values("initializer_asked")
+    axes.plot(linear["initializer_asked"], linear["asymptote_rate"], color=style.NEUTRAL, **LINEAR)
+    for name, part in layout.each(rows, "cell_named"):
+        lines.interval(axes, part, "initializer_asked", "lyapunov_exponent", **looks[name])
+
+
+def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]:
+    """The cells where there are several, then what lines and marks mean."""
+    cells = [lines.line_key(name, **look) for name, look in looks.items()] if len(looks) > 1 else []
+    one = [] if cells else [lines.line_key("median over networks", **next(iter(looks.values())))]
+    bars = rows["lyapunov_exponent_low"].notna().any()
+    said: list[Artist] = [lines.line_key("95 % interval", marker="|", linestyle="none", markersize=7)] if bars else []
+    linear = rows[np.isfinite(rows["asymptote_rate"].astype(float))]
+    if linear["initializer_asked"].nunique() > 1:
+        said.append(lines.line_key(r"linear network $\log \rho$", **LINEAR))
+    return [*cells, *one, *said, *lines.zero_key(rows.rename(columns={"lyapunov_exponent": "median"}))]

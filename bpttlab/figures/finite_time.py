@@ -1,0 +1,78 @@
+"""How the largest exponent differs between windows of time: one histogram above the other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("networks", "steps", "zero", "mean", "bin_low", "bin_high", "windows", "density")
+RIDGE = 0.85  # of the distance between two base lines
+MEAN: dict[str, Any] = {"color": style.CENTRE, "linewidth": 1.4}
+UPRIGHT: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.4}
+BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
+
+
+def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
+    """Histograms of the finite-time exponents of the largest index, one for each asked value, each to its own height.
+
+    The upright marks are the exponents over all windows; windows at -inf are marked at the left edge. For the longest
+    sequences of each facet.
+
+    distribution: `tables.finite_time_distribution`.
+    """
+    columns = layout.facet_columns(distribution, VALUES)
+    rows = layout.longest(distribution[distribution["initializer_asked"].notna()], columns)
+    parts = layout.facets(rows, columns)
+    shades = style.colours(layout.asked_values(rows))
+    figure, grid = layout.panels(len(parts), 1, size, height=min(max(1.6, 0.26 * len(shades) + 0.5), 4.0))
+    for part, axes in zip(parts, grid[:, 0], strict=True):
+        axes.axvline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+        for place, (value, colour) in enumerate(shades.items()):
+            _ridge(axes, part.rows[part.rows["initializer_asked"] == value], place, colour)
+        axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [f"{value:g}" for value in shades])
+        axes.set_ylim(-0.2, len(shades))
+        axes.tick_params(axis="y", length=0)
+    _same_limits(grid[:, 0], rows)
+    unit = "\n(nat/step)" if layout.panel_width(grid[0, 0]) < layout.NARROW else " (nat/step)"
+    layout.dress(grid, parts, [f"finite-time exponent{unit}"], [layout.quantity(rows)])
+    layout.footer(figure, _kinds(rows))
+    return layout.finish(figure)
+
+
+def _ridge(axes: Axes, rows: pd.DataFrame, place: int, colour: str) -> None:
+    """One histogram on its base line."""
+    bins = rows[rows["density"].notna()].sort_values("bin_low")
+    if len(bins):
+        edges = np.append(bins["bin_low"].to_numpy(dtype=float), float(bins["bin_high"].iloc[-1]))
+        height = RIDGE * bins["density"].to_numpy(dtype=float) / float(bins["density"].max())
+        axes.stairs(place + height, edges, baseline=place, fill=True, color=colour, alpha=0.35, linewidth=0)
+        axes.stairs(place + height, edges, baseline=place, color=colour, linewidth=0.9)
+    mean = rows["mean"].iloc[:1].to_numpy(dtype=float)
+    axes.vlines(mean[np.isfinite(mean)], place, place + RIDGE, zorder=3, **MEAN)
+    if (rows["zero"] > 0).any():
+        axes.plot(
+            [0.0], [place + RIDGE / 2], transform=axes.get_yaxis_transform(), color=colour, clip_on=False, **BELOW
+        )
+
+
+def _same_limits(column: np.ndarray, rows: pd.DataFrame) -> None:
+    ends = np.array([axes.get_xlim() for axes in column])
+    for axes in column:
+        axes.set_xlim(ends[:, 0].min(), ends[:, 1].max())
+        lines.room_for_nothing(axes, rows["bin_low"], "x")
+
+
+def _kinds(rows: pd.DataFrame) -> list[Artist]:
+    windows = Patch(facecolor=style.NEUTRAL, alpha=0.35, label="windows of all networks")
+    mean = lines.line_key("mean over time", color=MEAN["color"], linestyle="none", **UPRIGHT)
+    zero = [lines.line_key(r"some windows at $-\infty$", **BELOW)] if (rows["zero"] > 0).any() else []
+    return [windows, mean, *zero]

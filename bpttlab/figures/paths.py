@@ -1,0 +1,90 @@
+"""Blocks of Jacobian products against lag: the paths from one part of the state to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved")
+MOST_BLOCKS = 16
+ARROW = "\N{LEFTWARDS ARROW}"
+
+
+def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
+    """log spectral norm of each block of the products that end at t = T against lag, at a few asked values.
+
+    A part's path to itself is thick, with its quartiles; a path between two parts is thin, in the colour of the part
+    where it arrives and dashed by the part where it starts. A curve ends where a block is too small beside the others
+    to be told. Paths between parts that are zero at every lag are counted and not drawn; neither are all of them where
+    there are more than can be told apart.
+
+    curves: `tables.block_curves`. Raises LabError where no lag is above 0 or no asked value is known.
+    """
+    columns = layout.facet_columns(curves, VALUES)
+    curves, values = layout.of_few(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
+    if curves.empty:
+        raise LabError("the study has no blocks of products over at least one step")
+    parts = layout.facets(curves, columns)
+    looks, left_out = _looks(curves)
+    figure, grid = layout.board(parts, values, size)
+    for axes, rows in layout.on_board(grid, parts, values):
+        axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+        for block, look in looks.items():
+            lines.curve(axes, _one(rows, block), "lag", **look)
+        lines.room_for_nothing(axes, rows["median"])
+    layout.whole_numbers(grid)
+    layout.dress_board(grid, parts, values, r"lag $\ell$ (steps)", r"$\log \Vert$block of $P\Vert_2$ (nat)")
+    layout.footer(figure, _kinds(curves, looks, left_out))
+    return layout.finish(figure)
+
+
+def ends(block: str) -> tuple[str, str]:
+    """Where a path arrives and where it starts: "c<-h" is ("c", "h")."""
+    to, _, of = block.partition("<-")
+    return to, of
+
+
+def _one(rows: pd.DataFrame, block: str) -> pd.DataFrame:
+    """A block's rows; only paths of a part to itself have a band."""
+    own = rows[rows["block"] == block]
+    return own if len(set(ends(block))) == 1 else own.assign(networks=1)
+
+
+def _looks(curves: pd.DataFrame) -> tuple[dict[str, dict[str, Any]], int]:
+    """How each block is drawn, and how many are left out because they are too many."""
+    blocks = sorted(curves["block"].unique(), key=lambda block: (len(set(ends(block))), block))
+    names = sorted({end for block in blocks for end in ends(block)})
+    alive = set(curves.loc[~np.isneginf(curves["median"].astype(float)), "block"])
+    own = [block for block in blocks if len(set(ends(block))) == 1]
+    cross = [block for block in blocks if block not in own and block in alive]
+    shown = own + cross if len(own) + len(cross) <= MOST_BLOCKS else own
+    return {block: _look(block, names) for block in shown}, len(own) + len(cross) - len(shown)
+
+
+def _look(block: str, names: list[str]) -> dict[str, Any]:
+    (to, of), shades = ends(block), style.categories(names)
+    if to == of:
+        return {"colour": shades[to], "linewidth": 1.6}
+    return {"colour": shades[to], "linewidth": 0.7, "linestyle": style.DASHES[names.index(of) % len(style.DASHES)]}
+
+
+def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]], left_out: int) -> list[Artist]:
+    keys: list[Artist] = []
+    for block, look in looks.items():
+        to, of = ends(block)
+        rest = {name: value for name, value in look.items() if name != "colour"}
+        keys.append(lines.line_key(f"{to}{ARROW}{of}", color=look["colour"], **rest))
+    zero = curves["block"].nunique() - len(looks) - left_out
+    if zero:
+        keys.append(lines.line_key(f"{zero} more exactly zero", **lines.ZERO_KEY))
+    if left_out:
+        keys.append(lines.line_key(f"{left_out} between parts not drawn", linestyle="none"))
+    return [*keys, *lines.zero_key(curves[curves["block"].isin(list(looks))])]

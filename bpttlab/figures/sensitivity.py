@@ -1,0 +1,61 @@
+"""Forward sensitivity: how much the state depends on each parameter, against time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("quantity", "parameter", "t", "median", "low", "high", "networks", "zero")
+PRODUCT: dict[str, Any] = {"linestyle": ":", "linewidth": 1.1}
+
+
+def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
+    """log norm of dh_t/dparameter against t, at a few asked values, for the longest sequences of each facet.
+
+    Lines are medians and bands quartiles over networks. Dotted: the product over as many steps. The sensitivity can
+    grow where products do not, since it adds up what a parameter does at every step (Zucchet & Orvieto 2024).
+
+    curves: `tables.sensitivity_curves`. Raises LabError where no asked value is known.
+    """
+    columns = layout.facet_columns(curves, VALUES)
+    curves, values = layout.of_few(curves, columns)
+    if curves.empty:
+        raise LabError("no run with forward sensitivity states what was asked of its initializer")
+    parts = layout.facets(curves, columns)
+    looks = _looks(curves)
+    figure, grid = layout.board(parts, values, size)
+    for axes, rows in layout.on_board(grid, parts, values):
+        axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+        lines.curve(axes, rows[rows["quantity"] == "product"].assign(networks=1), "t", style.NEUTRAL, **PRODUCT)
+        for name, look in looks.items():
+            lines.curve(axes, rows[rows["parameter"] == name], "t", **look)
+        lines.room_for_nothing(axes, rows["median"])
+    layout.whole_numbers(grid)
+    layout.dress_board(grid, parts, values, "$t$ (steps)", r"$\log \Vert \mathrm{d}h_t/\mathrm{d}\theta\Vert$ (nat)")
+    layout.footer(figure, _kinds(curves, looks))
+    return layout.finish(figure)
+
+
+def _looks(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Colour of each parameter, W first; after the last colour the first again, dashed."""
+    names = sorted(curves["parameter"].dropna().unique(), key=lambda name: (not name.startswith("W"), name))
+    shades, number = style.categories(names), len(style.CATEGORIES)
+    dashes = {name: style.DASHES[place // number % len(style.DASHES)] for place, name in enumerate(names)}
+    return {name: {"colour": shades[name], "linestyle": dashes[name]} for name in names}
+
+
+def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]:
+    parameters = [
+        lines.line_key(name, color=look["colour"], linestyle=look["linestyle"]) for name, look in looks.items()
+    ]
+    there = (curves["quantity"] == "product").any()
+    product = [lines.line_key(r"product of $t$ Jacobians", **PRODUCT)] if there else []
+    band = [lines.band_key("quartiles")] if (curves["networks"] > 1).any() else []
+    return [*parameters, *product, *band, *lines.zero_key(curves)]

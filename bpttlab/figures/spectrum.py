@@ -1,0 +1,43 @@
+"""Lyapunov spectra against index, one curve for each value asked of the initializer."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved")
+
+
+def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
+    """Exponents against index, for the longest sequences of each facet: cells stand side by side.
+
+    Lines are medians and bands quartiles over networks, dotted where more than half of the networks are below
+    resolution; an exponent of -inf is marked at the foot.
+
+    curves: `tables.spectrum_curves`.
+    """
+    columns = layout.facet_columns(curves, VALUES)
+    curves = layout.longest(curves[curves["initializer_asked"].notna()], columns)
+    parts = layout.facets(curves, columns)
+    shades = style.colours(layout.asked_values(curves))
+    figure, grid = layout.panels(len(parts), 1, size)
+    for part, axes in zip(parts, grid[:, 0], strict=True):
+        axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+        for value, rows in layout.each(part.rows, "initializer_asked"):
+            lines.curve(axes, rows[~lines.doubtful(rows)], "index", shades[value])
+            lines.indication(axes, rows, "index", shades[value])
+    layout.whole_numbers(grid)
+    lines.limit(grid, [[part.rows] for part in parts])
+    layout.dress(grid, parts, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
+    layout.key(figure, grid, shades, layout.quantity(curves), size)
+    layout.footer(figure, _kinds(curves))
+    return layout.finish(figure)
+
+
+def _kinds(curves: pd.DataFrame) -> list[Artist]:
+    doubt: list[Artist] = [lines.line_key("below resolution", **lines.DOTTED)] if lines.doubtful(curves).any() else []
+    return [*lines.curve_keys(curves), *doubt]
