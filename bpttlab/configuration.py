@@ -136,7 +136,9 @@ class Measure:
             "sensitivity": parameters * min(self.sensitivity_steps, length),
         }
         rows = {table: number * self.sequences for table, number in of_a_sequence.items()}
-        rows["eigenvalues"] += (size + cell.hidden_size) * (self.eigenvalue_steps > 0)  # of J at the origin and of W
+        rows["eigenvalues"] += (size + described_size(cell)) * (
+            self.eigenvalue_steps > 0
+        )  # of J at the origin and of W
         return rows | {"lag_terms": parameters * terms}
 
 
@@ -160,6 +162,12 @@ class Values:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.truncation != "full":
             truncation.check_truncation(self.truncation)
+
+
+def described_size(cell: Cell) -> int:
+    """Rows of the matrix that the tables describe as W."""
+    blocks = cell.recurrent_blocks({name: np.zeros(shape) for name, shape in cell.shapes().items()})
+    return len(next(iter(blocks.values())))
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")

@@ -266,8 +266,8 @@ EIGENVALUES = Table(
         Column("sequence", "int64", "", "of J: which sequence of the batch, from 0"),
         Column("t", "int64", "step", "of J: the step"),
         Column("index", "int64", "", "from 1, the largest modulus", True),
-        Column("real", "float64", "", "", True),
-        Column("imaginary", "float64", "", "", True),
+        Column("real", "float64", "", "real part", True),
+        Column("imaginary", "float64", "", "imaginary part; of a pair of conjugates the negative one first", True),
     ),
 )
 

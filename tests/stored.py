@@ -103,6 +103,12 @@ def gradients(rng: np.random.Generator, log_norm: float) -> dict[str, dict[str, 
             "log_norm": np.full(3, log_norm),
             "origin": ["wavefront"] * 3,
         },
+        "bias_bounds": {
+            "parameter": ["W"] * 2,
+            "truncation": [5, 2],
+            "log_norm": np.full(2, log_norm),
+            "log_bias_bound": [-np.inf, None],
+        },
     }
 
 

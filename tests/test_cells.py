@@ -593,5 +593,7 @@ def test_the_page_names_every_cell():
 
 def test_cells_are_final():
     kinds = [cells.by_name(path.stem) for path in FILES]
-    assert all(issubclass(kind, Cell) and not kind.__subclasses__() for kind in kinds)
+    below = [derived for kind in kinds for derived in kind.__subclasses__()]
+    assert all(issubclass(kind, Cell) for kind in kinds)
+    assert not [derived for derived in below if derived.__module__.startswith("bpttlab")]  # tests may make their own
     assert all(inspect.isabstract(base) for kind in kinds for base in kind.__bases__)

@@ -168,7 +168,7 @@ def test_rows_are_counted_as_they_come():
             {"sequence_length": length, "measure": {"jacobians": choice, "lags": 7, "lag_terms": "all"}}
         )
         tables = run(configuration).tables
-        counted = configuration.measure.rows(length)
+        counted = configuration.measure.rows(length, configuration.cell)
         assert counted["jacobians"] == (len(tables["jacobians"]["lag"]) if choice != "none" else 0)
         assert counted["lag_terms"] == len(tables["lag_terms"]["lag"])
 
@@ -179,12 +179,15 @@ def test_rows_are_counted_as_they_come():
 def test_rows_are_counted_for_every_cell(cell):
     from bpttlab.experiment import run
 
-    plain = {"cell": {"name": cell, "hidden_size": 4}, "sequence_length": 9, "measure": {"lag_terms": "all"}}
+    spectra = {"exponents": "all", "windows": 3, "singular_lags": 3, "eigenvalue_steps": 2, "sensitivity_steps": 4}
+    measure = {"lag_terms": "all", **spectra}
+    plain = {"cell": {"name": cell, "hidden_size": 4}, "sequence_length": 9, "measure": measure}
     configuration = parse(plain)
     records = run(configuration)
-    counted = configuration.measure.rows(9, len(configuration.cell.recurrent_parameters))
-    assert counted["lag_terms"] == len(records.tables["lag_terms"]["lag"])
-    assert counted["jacobians"] == len(records.tables["jacobians"]["lag"])
+    counted = configuration.measure.rows(9, configuration.cell)
+    for table, number in counted.items():
+        rows = records.tables.get(table, {"none": []})
+        assert number == len(next(iter(rows.values()))), table
     assert (records.run["asymptote_rate"] is None) == (configuration.cell.largest_slope is None)
 
 

@@ -276,6 +276,7 @@ def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path):
         ("task", "file"): [f"task.path={tmp_path / 'mine.npz'}"],
         ("cell", "from_file"): [f"cell.path={tmp_path / 'net.npz'}"],
         ("initializer", "none"): ["cell=diagonal"],
+        ("scheme", "rflo"): ["cell=leaky"],
     }
     for group in composer.groups():
         for choice in composer.options(group):

@@ -9,10 +9,11 @@ from networks import case, cases, linear, schemes
 
 from bpttlab.bptt import backward, literal_sum
 from bpttlab.checking import assert_agree, disagreement
+from bpttlab.estimates import kept_and_tail
 from bpttlab.lags import lag_terms, measure_lags
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
-from bpttlab.truncations import kept_and_tail, truncation_bias
+from bpttlab.truncations import truncation_bias
 
 PARAMETERS = ("W", "V", "b_h")
 

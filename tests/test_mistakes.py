@@ -98,7 +98,10 @@ MISTAKES = [
     ("sweep study=x task=characters task.path=3", "task.path=3: must be a text"),
     ("sweep study=x task=characters task.path=conf/experiment/latin.yaml", "is not text in UTF-8: byte 22"),
     ("sweep study=x task=characters task.content=0", "task.content=0: must be a text"),
-    ("sweep study=x task=characters task.content=abc", "task.content='abc': the shipped text has other bytes"),
+    (
+        "sweep study=x task=characters task.content=abc",
+        "task.content='abc': the shipped text, which is read without task.path, has other bytes",
+    ),
     ("sweep study=x task=characters task.path=file sequence_length=12", "must be at most 11, the characters of file"),
     ("sweep study=x task=characters sequence_length=8149", "batch_size=8: task 'characters' has 1 sequence"),
     # Hydra's own
