@@ -8,7 +8,6 @@ import numpy as np
 
 from bpttlab import matrices
 from bpttlab.bptt import Array, Trace
-from bpttlab.configuration import Measure
 from bpttlab.forward_mode import measure_sensitivity
 from bpttlab.grids import log_spaced
 from bpttlab.jacobians import measure_products, median_log, origin_jacobian, product_summary
@@ -24,6 +23,7 @@ from bpttlab.spectra import (
     measured,
     spectrum_columns,
 )
+from bpttlab.wanted import Measure
 
 Columns = dict[str, Array]
 

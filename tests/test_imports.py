@@ -13,6 +13,7 @@ FLOORS = [
     {"errors"},
     {
         "activations",
+        "columns",
         "discovery",
         "grids",
         "identity",
@@ -40,7 +41,7 @@ FLOORS = [
         "spectra",
         "truncations",
     },
-    {"configuration", "provenance", "measures", "experiment"},
+    {"configuration", "provenance", "measures", "wanted", "experiment"},
 ]
 RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {

@@ -100,7 +100,7 @@ MISTAKES = [
     ("sweep study=x task=characters task.content=0", "task.content=0: must be a text"),
     (
         "sweep study=x task=characters task.content=abc",
-        "task.content='abc': the shipped text, which is read without task.path, has other bytes",
+        "task.content='abc': the shipped text, which is read without",
     ),
     ("sweep study=x task=characters task.path=file sequence_length=12", "must be at most 11, the characters of file"),
     ("sweep study=x task=characters sequence_length=8149", "batch_size=8: task 'characters' has 1 sequence"),

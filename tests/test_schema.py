@@ -17,7 +17,8 @@ from bpttlab.configuration import Configuration
 from bpttlab.discovery import classes
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.initializers import Initializer
-from bpttlab.schema import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS, flatten, frame, rows_of_run
+from bpttlab.columns import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS
+from bpttlab.schema import flatten, frame, rows_of_run
 from bpttlab.tasks import Task
 
 PAGE = Path(__file__).parents[1] / "docs" / "tables.md"
