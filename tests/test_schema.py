@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab import schema
+from bpttlab.columns import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS
 from bpttlab.configuration import Configuration
 from bpttlab.discovery import classes
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.initializers import Initializer
-from bpttlab.columns import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS
 from bpttlab.schema import flatten, frame, rows_of_run
 from bpttlab.tasks import Task
 

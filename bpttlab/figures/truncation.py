@@ -57,9 +57,15 @@ def _named(bias: pd.DataFrame) -> pd.Series:
     """Each row's scheme with its varying fields: "windowed, k1 5"."""
     names = bias["scheme"].astype(str).str.replace("_", "-")
     for field in _scheme_fields(bias):
-        said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {value:g}")
-        names = names + said
+        names = names + bias[field].map(lambda value, field=field: _said(field.removeprefix("scheme_"), value))
     return names
+
+
+def _said(field: str, value: Any) -> str:
+    """ ", k1 5" or ", cuts constant"; nothing where the scheme has no such field."""
+    if pd.isna(value):
+        return ""
+    return f", {field} {value if isinstance(value, str) else format(value, 'g')}"
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], markers: dict[str, str]) -> None:
