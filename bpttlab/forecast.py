@@ -260,7 +260,8 @@ def scheme_costs(kinds: Sequence[Sequence[Bundle]]) -> list[dict[Hashable, Schem
 
     Where time is up, what the scheme took elsewhere is multiplied by how many more parameters there are.
     """
-    clock, known = Clock(SCHEME_BUDGET), {}
+    clock = Clock(SCHEME_BUDGET)
+    known: dict[Hashable, tuple[int, SchemeCost]] = {}
     found: list[dict[Hashable, SchemeCost]] = [{} for _ in kinds]
     for at in sorted(range(len(kinds)), key=lambda at: parameters_of(kinds[at][0][0])):
         alone: dict[int, float] = {}
@@ -294,7 +295,7 @@ def scheme_cost(one: Configuration, size: int, clock: Clock, alone: dict[int, fl
     if isinstance(one.scheme, Full):
         return SchemeCost(0.0, 0.0)
     longest = SCHEME_LENGTHS[isinstance(one.scheme, Forward)]
-    below = [T for T in PROBE_LENGTHS if T <= longest and T < length_of(one)]
+    below = [T for T in PROBE_LENGTHS if longest >= T and length_of(one) > T]
     short = changed((one,), max(below, default=PROBE_LENGTHS[0]), size)
     T = length_of(short[0])
     if T not in alone:
