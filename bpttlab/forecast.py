@@ -30,7 +30,7 @@ PROBE_SIZE = 96
 SCHEME_BUDGET = 3.0
 """Seconds of measuring schemes, after which one is judged by what it took in another cell."""
 SCHEME_LENGTHS = {False: 96, True: 24}
-"""The longest sequence on which a scheme is measured, and what goes forward: that is slow, and the same at each step."""
+"""The longest sequence on which a scheme is measured, and what goes forward, which is slow."""
 FEW, MORE = 2, 64
 """Members of an ensemble that are measured: draws, or places where the first chunk may begin."""
 GROWTH = 2.5

@@ -82,7 +82,7 @@ COLUMNS = {
     "below": Column("above estimate", "networks", "networks whose exact bias is above the estimate"),
     "wrong": Column("wrong sign", "networks", "networks whose derivative along the direction has the wrong sign"),
     "relative_derivative": Column(
-        "derivative", "", "along the direction, relative to the full one; mean over networks"
+        "derivative", "", "along the direction, relative to the full one; weighted mean over networks"
     ),
     "one_draw": Column("one draw", "", "standard deviation of it from one draw to the next, median"),
     "one": Column("one", "networks", "networks with one sign change of the growth rate"),

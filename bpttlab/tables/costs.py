@@ -107,8 +107,8 @@ def equal_cost(costs: pd.DataFrame) -> pd.DataFrame:
     cost ("steps_computed", "scheme_seconds"), budget and scheme.
 
     Budgets are 1, 2, 5, 10, 20, ... of what the cheapest gradient of the point takes, up to the dearest. A row has the
-    smallest `log_relative_error` of the scheme's gradients that take at most so much, the `truncation` and the `reach` that
-    it has, and `best`: whether no other scheme has a smaller one. A scheme that takes more has no row.
+    smallest `log_relative_error` of the scheme's gradients that take at most so much, its `truncation` and `reach`, and
+    `best`: whether no other scheme has a smaller one. A scheme that takes more has no row.
 
     costs: `costs`.
     """
@@ -203,23 +203,26 @@ def _beside_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFra
 def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The derivative along each direction relative to the full one: 1 is right, below 0 the sign is wrong.
 
-    One row per sweep point, scheme, K and direction (`parameter`): the mean over `networks`, for that of draws is what
-    an unbiased estimate is about, with `_low` and `_high`, the 95 % interval of it that the draws leave (NA: nothing is
-    drawn), `one_draw`, the standard deviation of a single one, and `wrong`, the networks whose sign is wrong. Networks
-    of which no gradient comes within 1e-6 of the full one have no scale, and no row.
+    One row per sweep point, scheme, K and direction (`parameter`): the mean over `networks`, each weighted by the size
+    of its full derivative, with `_low` and `_high`, the 95 % interval that the draws leave (NA: nothing is drawn),
+    `one_draw`, the standard deviation of a single one, median over networks, and `wrong`, the networks whose sign is
+    wrong. Networks of which no gradient comes within 1e-6 of the full one have no scale, and no row.
     """
     rows, by = of_schemes(truncations, runs, (*MEASURED, "log_norm", "cosine"))
     rows = rows[rows["parameter"].str.contains(" ", regex=False)]  # directions are named in words, parameters are not
-    relative = numbers(rows["cosine"]) * np.exp(numbers(rows["log_norm"]) - _log_full(rows, by))
+    log_full = _log_full(rows, by)
+    relative = numbers(rows["cosine"]) * np.exp(numbers(rows["log_norm"]) - log_full)
     spread = np.exp(0.5 * numbers(rows["log_variance"]))
-    rows = rows.assign(relative=relative, one_draw=spread, squared_error=spread**2 / numbers(rows["draws"]))
+    rows = rows.assign(relative=relative, one_draw=spread, log_full=log_full)
     rows = rows[rows["relative"].notna()].reset_index(drop=True)
     keys, group = grouped(rows, by)
-    inside = rows.groupby(group)
-    number, mean = inside["network_id"].nunique().astype("Int64"), inside["relative"].mean()
-    half = NORMAL * np.sqrt(inside["squared_error"].sum(min_count=1)) / number.astype(float)
+    size = (rows["log_full"] - rows["log_full"].groupby(group).transform("max")).map(np.exp)
+    weight = size / size.groupby(group).transform("sum")
+    mean = (weight * rows["relative"]).groupby(group).sum()
+    squared = (weight * rows["one_draw"]).pow(2) / numbers(rows["draws"])
+    half = NORMAL * squared.groupby(group).sum(min_count=1).pow(0.5)
     return keys.assign(
-        networks=number,
+        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
         wrong=count(rows["relative"] < 0, group),
         relative_derivative=mean,
         relative_derivative_low=mean - half,
