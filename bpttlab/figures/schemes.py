@@ -118,8 +118,9 @@ FIRST = ("cell", "task", "initializer")
 
 def _label(rows: pd.DataFrame, place: int) -> str:
     """The cell, and as many other columns as it takes until no other point has the same values."""
-    order = [*(name for name in FIRST if name in rows), *(name for name in rows if name not in FIRST)]
-    left, said, own = rows, [], rows.iloc[place].to_dict()
+    order = [*(name for name in FIRST if name in rows), *(str(name) for name in rows if name not in FIRST)]
+    left, said = rows, []
+    own = {str(name): value for name, value in rows.iloc[place].items()}
     for name in order:
         missing = bool(pd.isna(own[name]))
         same: pd.Series = left[name].isna() if missing else left[name] == own[name]
