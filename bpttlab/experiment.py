@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -198,6 +198,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
     shared["log_relevant_gradient"] = relevant_gradient(trace, loss, batch)
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
+    bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
     records = {}
     for configuration in configurations:
         scheme, rng = configuration.scheme, scheme_stream(configuration)
@@ -206,7 +207,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
         summary = {**shared, "log_gradient_norm": joint_log_norm([*recurrent, *readout])}
         rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
         if isinstance(scheme, Adaptive):
-            rows["bias_bounds"] = measure_bounds(trace, loss, scheme.truncation - 1, reported_truncations(trace, first))
+            rows["bias_bounds"] = bounds(scheme.truncation - 1)
         seconds = gradient_seconds(trace, loss, scheme, rng) if configuration.measure.scheme_seconds else None
         records[configuration.run_id] = Records(
             described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds

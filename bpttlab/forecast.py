@@ -2,28 +2,37 @@
 
 Rows follow from the configurations. Time is measured: one bundle of every kind (cell, task, measures) is computed here
 and now with a short sequence, twice with different lengths, which tells what a bundle costs at all and what a step of
-it costs. Bytes are rows times what a row takes on disk, and what a shard takes that has next to none. All is rounded
-to what it is worth; a dry run computes for about a second.
+it costs; and once more with a run of each scheme beside it, with few and with more of its draws, which tells what such
+a run adds. Bytes are rows times what a row takes on disk, and what a shard takes that has next to none. All is rounded
+to what it is worth; a dry run computes for about a second, or a few where there are many schemes.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+from typing import Any, NamedTuple
 
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError
 from bpttlab.initializers import GaussianRadius
 from bpttlab.planning import Bundle, Options, Plan, bundles
 from bpttlab.progress import count
+from bpttlab.truncation import Adaptive, ChunkedMean, Forward, Full, Scheme
 
 BUDGET = 1.0
 """Seconds of measuring, after which a kind of run is judged by the one before it."""
 PROBE_LENGTHS = (12, 24, 48, 96, 192, 784)
 PROBE_SIZE = 96
+SCHEME_BUDGET = 3.0
+"""Seconds of measuring schemes, after which one is judged by what it took in another cell."""
+SCHEME_LENGTHS = {False: 96, True: 24}
+"""The longest sequence on which a scheme is measured, and what goes forward, which is slow."""
+FEW, MORE = 2, 64
+"""Members of an ensemble that are measured: draws, or places where the first chunk may begin."""
 GROWTH = 2.5
 """A larger network is measured at this size; what its runs cost grows with about this power of the size."""
 
@@ -60,14 +69,17 @@ def rows_of(configurations: Iterable[Configuration]) -> Counter[str]:
         wanted, parameters = configuration.measure, len(configuration.cell.recurrent_parameters)
         own = wanted.rows(configuration.values.sequence_length, configuration.cell)
         read_off = own["lag_terms"] if wanted.truncations == "log" else 0
-        total.update({"runs": 1, "provenance": 1, **own, "truncations": parameters + read_off})
+        directions = wanted.log_scale + (wanted.signed_bias > 0)
+        own["bias_bounds"] = parameters * (wanted.lags + 1) if isinstance(configuration.scheme, Adaptive) else 0
+        total.update({"runs": 1, "provenance": 1, **own, "truncations": parameters + directions + read_off})
     return total
 
 
 def bytes_of(rows: Counter[str], shards: float) -> float:
     """Of so many shards of each table; about one a second is published, if there is something to publish."""
     tables = [table for table, number in rows.items() if number]
-    return sum(rows[table] * ROW_BYTES[table] + max(1.0, shards) * SHARD_BYTES[table] for table in tables)
+    each = [(rows[table] * ROW_BYTES.get(table, 20.0), SHARD_BYTES.get(table, 4_000)) for table in tables]
+    return sum(of_rows + max(1.0, shards) * of_shard for of_rows, of_shard in each)
 
 
 # ------------------------------------------------------------------ time
@@ -75,27 +87,38 @@ def bytes_of(rows: Counter[str], shards: float) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What bundles of one kind take: seconds of each length, and of each step of it.
+    """What bundles of one kind take: seconds of each length, and of each step of it, and what a run of a scheme adds.
 
     Attributes:
-        truncation: what another run of the same length adds, as a part of the first.
         power: of the length; the triangle has T (T + 1) / 2 products.
+        schemes: by kind of scheme.
     """
 
     start: float
     step: float
-    truncation: float
     power: int
+    schemes: Mapping[Hashable, SchemeCost] = field(default_factory=dict)
 
     def seconds(self, bundle: Bundle) -> float:
-        lengths = Counter(configuration.values.sequence_length for configuration in bundle)
-        return sum(
-            (self.start + self.step * length**self.power) * (1.0 + self.truncation * (runs - 1))
-            for length, runs in lengths.items()
-        )
+        lengths = {configuration.values.sequence_length for configuration in bundle}
+        shared = sum(self.start + self.step * length**self.power for length in lengths)
+        return shared + sum(self.schemes[scheme_kind(one.scheme)].seconds(one) for one in bundle)
 
     def larger(self, factor: float) -> Cost:
-        return Cost(self.start * factor, self.step * factor, self.truncation, self.power)
+        return Cost(self.start * factor, self.step * factor, self.power)
+
+
+class SchemeCost(NamedTuple):
+    """What a run adds to a bundle: seconds of a step at all, and of a step of each member of its ensemble."""
+
+    step: float
+    member: float
+
+    def seconds(self, one: Configuration) -> float:
+        return length_of(one) * (self.step + self.member * members_of(one.scheme, length_of(one)))
+
+    def larger(self, factor: float) -> SchemeCost:
+        return SchemeCost(self.step * factor, self.member * factor)
 
 
 def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
@@ -103,10 +126,12 @@ def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
     kinds: dict[Hashable, list[Bundle]] = {}
     for bundle in divided:
         kinds.setdefault(kind_of(bundle[0]), []).append(bundle)
-    costs = costs_of([alike[len(alike) // 2] for alike in kinds.values()])
+    shared = costs_of([alike[len(alike) // 2] for alike in kinds.values()])
+    schemes = scheme_costs(list(kinds.values()))
+    costs = [replace(cost, schemes=own) for cost, own in zip(shared, schemes, strict=True)]
     each = [cost.seconds(bundle) for cost, alike in zip(costs, kinds.values(), strict=True) for bundle in alike]
-    shared = max(sum(each) / max(1, processes), max(each))
-    return shared + (START_SECONDS if processes else 0.0) + PARENT_SECONDS * sum(map(len, divided))
+    slowest = max(sum(each) / max(1, processes), max(each))
+    return slowest + (START_SECONDS if processes else 0.0) + PARENT_SECONDS * sum(map(len, divided))
 
 
 def kind_of(configuration: Configuration) -> Hashable:
@@ -118,7 +143,7 @@ def kind_of(configuration: Configuration) -> Hashable:
 
 def costs_of(typical: Sequence[Bundle]) -> list[Cost]:
     """What bundles of each kind cost, from a typical bundle of each; small networks are measured first."""
-    clock, costs = Clock(BUDGET), [Cost(0.0, 0.0, 0.0, 1)] * len(typical)
+    clock, costs = Clock(BUDGET), [Cost(0.0, 0.0, 1)] * len(typical)
     clock.warm_up(typical[0])
     before: tuple[int, Cost] | None = None
     for at in sorted(range(len(typical)), key=lambda at: size_of(typical[at][0])):
@@ -162,23 +187,19 @@ class Clock:
 
 
 def cost_of(bundle: Bundle, size: int, clock: Clock) -> Cost:
-    """Measures a bundle like this one, of two short lengths, and with one truncation more."""
+    """Measures what runs like these share, at two short lengths, beside a full gradient."""
     length, power = max(map(length_of, bundle)), 2 if bundle[0].measure.jacobians == "triangle" else 1
-    lone = longest(bundle)[:1]
+    lone = uncut(longest(bundle)[:1])
     short = changed(lone, PROBE_LENGTHS[0], size)
     first, T = clock.seconds(short), length_of(short[0])
     if length == T or clock.left < 2.5 * first:
-        return Cost(first / 2, first / 2 / T**power, 0.5, power)  # a guess: there is no time to ask
+        return Cost(first / 2, first / 2 / T**power, power)  # a guess: there is no time to ask
     long = changed(lone, 4 * T if clock.left > 5 * first else 2 * T, size)
     second, longer = clock.seconds(long), length_of(long[0])
     if longer == T:
-        return Cost(first / 2, first / 2 / T**power, 0.5, power)
+        return Cost(first / 2, first / 2 / T**power, power)
     step = max(0.0, second - first) / (longer**power - T**power)
-    several = longest(bundle)[:2]
-    more = 0.0
-    if len(several) == 2 and clock.left > second:
-        more = clock.seconds(changed(several, longer, size)) / second - 1.0
-    return Cost(max(0.0, first - step * T**power), step, min(max(more, 0.0), 1.0), power)
+    return Cost(max(0.0, first - step * T**power), step, power)
 
 
 def longest(bundle: Bundle) -> Bundle:
@@ -217,6 +238,93 @@ def length_of(configuration: Configuration) -> int:
 
 def size_of(configuration: Configuration) -> int:
     return int(configuration.plain["cell"].get("hidden_size", 1))
+
+
+# ------------------------------------------------------------------ time of schemes
+
+
+def scheme_kind(scheme: Scheme) -> Hashable:
+    """What schemes that cost the same for each step and member have in common: all but how far they reach."""
+    return scheme.name, getattr(scheme, "steps", None)
+
+
+def members_of(scheme: Scheme, length: int) -> int:
+    """Draws, or places where the first chunk may begin; 0 where there is one gradient."""
+    if isinstance(scheme, ChunkedMean):
+        return min(scheme.truncation, length)
+    return int(getattr(scheme, "draws", 0))
+
+
+def scheme_costs(kinds: Sequence[Sequence[Bundle]]) -> list[dict[Hashable, SchemeCost]]:
+    """What a run of each scheme adds, for every kind of bundle; small networks are measured first.
+
+    Where time is up, what the scheme took elsewhere is multiplied by how many more parameters there are.
+    """
+    clock = Clock(SCHEME_BUDGET)
+    known: dict[Hashable, tuple[int, SchemeCost]] = {}
+    found: list[dict[Hashable, SchemeCost]] = [{} for _ in kinds]
+    for at in sorted(range(len(kinds)), key=lambda at: parameters_of(kinds[at][0][0])):
+        alone: dict[int, float] = {}
+        for kind, one in schemes_among(kinds[at]).items():
+            size, (before, cost) = parameters_of(one), known.get(kind, (0, SchemeCost(0.0, 0.0)))
+            measured = min(size_of(one), PROBE_SIZE)
+            if not before or clock.left > 0:
+                larger = (size_of(one) / measured) ** GROWTH
+                known[kind] = size, scheme_cost(one, measured, clock, alone).larger(larger)
+                found[at][kind] = known[kind][1]
+            else:
+                found[at][kind] = cost.larger(size / before)
+    return found
+
+
+def schemes_among(bundles: Iterable[Bundle]) -> dict[Hashable, Configuration]:
+    """Of each kind of scheme the run that reaches furthest."""
+    chosen: dict[Hashable, Configuration] = {}
+    for one in (one for bundle in bundles for one in bundle):
+        kind = scheme_kind(one.scheme)
+        if kind not in chosen or (one.scheme.truncation or 0) > (chosen[kind].scheme.truncation or 0):
+            chosen[kind] = one
+    return chosen
+
+
+def scheme_cost(one: Configuration, size: int, clock: Clock, alone: dict[int, float]) -> SchemeCost:
+    """Measures a short run beside one with the full gradient, with few and with more members.
+
+    `alone` is what the latter takes, by length, as far as it is known.
+    """
+    if isinstance(one.scheme, Full):
+        return SchemeCost(0.0, 0.0)
+    longest = SCHEME_LENGTHS[isinstance(one.scheme, Forward)]
+    below = [T for T in PROBE_LENGTHS if longest >= T and length_of(one) > T]
+    short = changed((one,), max(below, default=PROBE_LENGTHS[0]), size)
+    T = length_of(short[0])
+    if T not in alone:
+        alone[T] = clock.seconds(uncut(short))
+    most = members_of(one.scheme, length_of(one))
+    added = {number: max(0.0, clock.seconds((*uncut(short), *with_members(short, number))) - alone[T]) / T
+             for number in sorted({min(most, FEW), min(most, MORE)})}  # fmt: skip
+    few, more = min(added), max(added)
+    member = max(0.0, added[more] - added[few]) / (more - few) if more > few else 0.0
+    return SchemeCost(max(0.0, added[few] - few * member), member)
+
+
+def uncut(bundle: Bundle) -> Bundle:
+    """The same runs with the full gradient."""
+    return tuple(replace(one, scheme=Full()) for one in bundle)
+
+
+def with_members(bundle: Bundle, number: int) -> Bundle:
+    """The same runs with so many draws, or places."""
+    scheme: Any = bundle[0].scheme
+    if isinstance(scheme, ChunkedMean):
+        scheme = replace(scheme, truncation=number)
+    elif number:
+        scheme = replace(scheme, draws=number)
+    return tuple(replace(one, scheme=scheme) for one in bundle)
+
+
+def parameters_of(one: Configuration) -> int:
+    return sum(prod(shape) for shape in one.cell.recurrent_shapes().values())
 
 
 # ------------------------------------------------------------------ words

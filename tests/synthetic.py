@@ -73,7 +73,11 @@ def study(design: Design | None = None, **changes: object) -> SimpleNamespace:
         runs = spectral.with_exponents(runs, design, SIZE)
     made = {name: make for name, make in TABLES.items() if design.spectra or name not in spectral.TABLES}
     tables = {name: _joined(runs, make, design) for name, make in made.items()}
-    empty = {name: schema.frame(schema.TABLES[name].schema.empty_table()) for name in TABLES if name not in made}
+    empty = {
+        name: schema.frame(schema.TABLES[name].schema.empty_table())
+        for name in schema.TABLES
+        if name not in {*made, "runs"}
+    }
     return SimpleNamespace(name="synthetic", runs=runs, **tables, **empty)
 
 
@@ -209,7 +213,9 @@ def _truncated(run: pd.Series, origin: str, scheme: str, k: int | None, paramete
         "log_norm": float(log_norm.max()) + math.log(kept),
         "cosine": kept / math.hypot(kept, 0.4 * tail),
         "log_relative_bias": math.log(tail) if tail > 0 else -math.inf,
-        "variance": np.nan,
+        "log_variance": np.nan,
+        "log_minibatch_variance": np.nan,
+        "draws": np.nan,
         "steps_computed": int(run["sequence_length"]) * (k or share.size),
     }
 
@@ -248,4 +254,4 @@ def diverged(frames: SimpleNamespace, chosen: pd.Series, status: str = "diverged
         runs.loc[chosen, ["initializer_target", "initializer_asked", "initializer_got"]] = pd.NA
     lost = runs.loc[chosen, "run_id"]
     rest = {name: table[~table["run_id"].isin(lost)] for name, table in vars(frames).items() if name in TABLES}
-    return SimpleNamespace(name=frames.name, runs=runs, **rest)
+    return SimpleNamespace(**{**vars(frames), "runs": runs, **rest})

@@ -88,3 +88,46 @@ def test_bundles_of_several_lengths_are_divided_where_workers_would_have_none():
     divided = bundles(many, workers=2)
     assert [sorted({run.values.sequence_length for run in bundle}) for bundle in divided] == [[9], [6], [5]]
     assert sorted(run.run_id for bundle in divided for run in bundle) == sorted(run.run_id for run in many)
+
+
+MANY_SCHEMES = [
+    {"scheme": "per_loss", "truncation": 20},
+    {"scheme": "chunked_mean", "truncation": 50},
+    {"scheme": {"name": "random", "draws": 600}, "truncation": 10},
+    {"scheme": {"name": "random", "draws": 600}, "truncation": 30},
+    {"scheme": {"name": "uoro", "draws": 300}},
+    {"scheme": "rtrl"},
+    {"scheme": "adaptive", "truncation": 50},
+]
+
+
+def of_many_schemes(seeds):
+    shape = {"sequence_length": 100, "batch_size": 4, "cell": {"name": "elman", "hidden_size": 8}}
+    wanted = {"measure": {"jacobians": "none", "scheme_seconds": True, "log_scale": True}}
+    return [{**shape, **wanted, **scheme, "seed": seed} for seed in range(seeds) for scheme in MANY_SCHEMES]
+
+
+def test_time_of_schemes_that_draw_is_right_within_a_factor_of_three(tmp_path):
+    """Draws cost, whatever the truncation, which is only a number; a forecast may be disturbed by other work, twice."""
+    configurations, tries = of_many_schemes(2), []
+    while len(tries) < 3 and not any(1 / 3 < ratio < 3 for ratio in tries):
+        options = Options(f"try{len(tries)}", str(tmp_path))
+        seconds = forecast.seconds_of(bundles(plan(configurations, options).to_do), 0)
+        took = sweep(configurations, options.study, tmp_path, workers=0, progress=False).tally.seconds
+        tries.append(seconds / took)
+    assert any(1 / 3 < ratio < 3 for ratio in tries), tries
+
+
+def test_ten_times_the_draws_take_longer_and_every_table_has_a_forecast(tmp_path):
+    few, many = ([{**points([0])[0], "sequence_length": 60, "scheme": {"name": "random", "draws": draws},
+                   "truncation": 5, "measure": {"jacobians": "none"}}] for draws in (100, 10_000))  # fmt: skip
+    seconds = [forecast.seconds_of(bundles(plan(one, Options("x", str(tmp_path))).to_do), 0) for one in (few, many)]
+    assert seconds[1] > 5 * seconds[0]
+    configurations = of_many_schemes(1)
+    rows = forecast.rows_of(plan(configurations, Options("x", str(tmp_path))).to_do)
+    sweep(configurations, "x", tmp_path, workers=0, progress=False)
+    study = load("x", tmp_path)
+    for table in study.tables:
+        assert 0.8 * rows[table] <= len(study.table(table)) <= rows[table]
+    spectra = points([0], cell={"name": "lstm", "hidden_size": 3}, measure={"exponents": "all"})
+    assert forecast.lines(plan(spectra, Options("y", str(tmp_path))), Options("y", str(tmp_path), workers=0))

@@ -23,6 +23,7 @@ from bpttlab.activations import logistic
 from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks, rows
 from bpttlab.cells.gates import (
     affine_gradient,
+    affine_immediate,
     apart,
     check_fields,
     check_number,
@@ -141,6 +142,18 @@ class GRU(Cell):
             W_n = rows(da_n).T @ rows(r * local.h_prev)
         gradients["W"][2 * self.hidden_size :] = W_n
         return gradients
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        """As `gradient`, without its sum."""
+        da_n, r, h_prev = apart(da, 3)[2], apart(local.slopes, 5)[3], local.h_prev
+        found = affine_immediate(local.x, h_prev, da)
+        if self.reset == "after":
+            found["b_n"] = r * da_n
+            W_n = found["b_n"][..., None] * h_prev[..., None, :]
+        else:
+            W_n = da_n[..., None] * (r * h_prev)[..., None, :]
+        found["W"][..., 2 * self.hidden_size :, :] = W_n
+        return found
 
     def jacobian(self, params: Params, slope_t: Array) -> Array:
         """J_t = diag(u) + diag(s_u) W_u + diag(s_n) dq_t/dh_{t-1}, q_t what the candidate has of h.  -> (...,N,N)

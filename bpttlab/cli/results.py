@@ -29,6 +29,10 @@ was not measured is not drawn, and named.
   growth           growth over the sequence for every radius and length; growth rates
   triangle         every product of one run                                     measure=triangle
   truncation       bias and cosine of the truncated gradient
+  bias_variance    bias and variance of each scheme, a path as K grows          measure.scheme_seconds=true
+  error_cost       the error of one gradient against steps and seconds          measure.scheme_seconds=true
+  bias_bounds      the bias against K beside its bound and its estimate         scheme=adaptive
+  directions       derivatives along a direction: where the sign is wrong       measure.log_scale=true
   exponents        the largest Lyapunov exponent, cells in one panel            measure=spectra, as all that follow
   spectrum         all exponents by index
   finite_time      the largest exponent over windows of time: histograms

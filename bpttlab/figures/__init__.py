@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 OF_GRADIENTS = ("products", "lag_terms", "growth", "triangle", "truncation")
 OF_SPECTRA = ("exponents", "spectrum", "finite_time", "singular_values", "eigenvalues", "paths", "sensitivity")
-NAMES = (*OF_GRADIENTS, *OF_SPECTRA)
+OF_COSTS = ("bias_variance", "error_cost", "bias_bounds", "directions")
+NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA)
 
 
 class Drawing(dict[str, "Figure"]):
@@ -62,7 +64,8 @@ def draw(
         raise LabError("the study has no runs: there is nothing to draw")
     drawing = Drawing()
     with style.context(size):
-        recipes = _of_gradients(study, size, run_id, parameter or tables.main_parameter(study.truncations))
+        parameter = parameter or tables.main_parameter(study.truncations)
+        recipes = _of_gradients(study, size, run_id, parameter) | _of_costs(study, size, parameter)
         for name, make in (recipes | _of_spectra(study, size)).items():
             told(name)
             try:
@@ -105,6 +108,37 @@ def _of_gradients(study: StudyTables, size: Size, run_id: str | None, parameter:
         "growth": lambda: plot_growth(tables.growth(runs), size),
         "triangle": triangle,
         "truncation": truncation,
+    }
+
+
+def _of_costs(study: StudyTables, size: Size, parameter: str) -> Recipes:
+    """Bias and variance of schemes, what they cost, bounds on the bias, and signs along directions."""
+    from bpttlab.figures.bias_bounds import plot_bias_bounds
+    from bpttlab.figures.bias_variance import plot_bias_variance
+    from bpttlab.figures.directions import plot_directions
+    from bpttlab.figures.error_cost import plot_error_cost
+
+    runs = study.runs
+
+    @cache
+    def costs() -> pd.DataFrame:
+        there = tables.has_costs(study.truncations, study.provenance)
+        measured = _measured(study.truncations if there else study.truncations[:0], "variance or seconds of a scheme")
+        return tables.costs(measured, runs, study.provenance)
+
+    def bias_bounds() -> Figure:
+        bounds = _measured(study.bias_bounds, "bounds on the bias (scheme=adaptive)")
+        return plot_bias_bounds(tables.bias_bounds(bounds, study.truncations, runs), size, parameter)
+
+    def directions() -> Figure:
+        rows = _measured(study.truncations, "truncated gradients")
+        return plot_directions(tables.along_directions(rows, runs), size)
+
+    return {
+        "bias_variance": lambda: plot_bias_variance(costs(), size, parameter),
+        "error_cost": lambda: plot_error_cost(costs(), size, parameter),
+        "bias_bounds": bias_bounds,
+        "directions": directions,
     }
 
 

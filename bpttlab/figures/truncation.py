@@ -43,6 +43,8 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     figure, grid = layout.panels(len(parts), len(KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
         _panel(axes, parts[row].rows, list(KINDS)[column], shades, markers)
+    for axes in grid[:, 0]:  # when all are drawn, for they may share their axis
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
     layout.dress(grid, parts, ["truncation $K$ (steps)"] * len(KINDS), list(KINDS.values()))
     layout.key(figure, grid, shades, layout.quantity(bias), size)
     layout.footer(figure, _kinds(bias, markers))
@@ -54,18 +56,17 @@ def _scheme_fields(bias: pd.DataFrame) -> list[str]:
 
 
 def _named(bias: pd.DataFrame) -> pd.Series:
-    """Each row's scheme with its varying fields: "windowed, k1 5"."""
+    """Each row's scheme with the fields that vary among its runs: "windowed, k1 5"."""
     names = bias["scheme"].astype(str).str.replace("_", "-")
-    for field in _scheme_fields(bias):
-        names = names + bias[field].map(lambda value, field=field: _said(field.removeprefix("scheme_"), value))
+    vary = bias.groupby("scheme")[_scheme_fields(bias)].nunique()
+    for field in [name for name in vary if (vary[name] > 1).any()]:
+        said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {_short(value)}")
+        names = names + said
     return names
 
 
-def _said(field: str, value: Any) -> str:
-    """ ", k1 5" or ", cuts constant"; nothing where the scheme has no such field."""
-    if pd.isna(value):
-        return ""
-    return f", {field} {value if isinstance(value, str) else format(value, 'g')}"
+def _short(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], markers: dict[str, str]) -> None:
@@ -77,8 +78,6 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], 
         lines.curve(axes, part[part["origin"] == "wavefront"], "truncation", colour, style.NEUTRAL)
         for name, own in layout.each(part[part["origin"] == "scheme"], "named"):
             _marks(axes, own, markers[name], colour)
-    if kind == "log_relative_bias":
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if layout.panel_width(axes) > ROOMY else (1.0,)))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

@@ -9,6 +9,7 @@ import pandas as pd
 from bpttlab.errors import LabError
 from bpttlab.tables.bias import truncation_bias
 from bpttlab.tables.columns import COLUMNS
+from bpttlab.tables.costs import along_directions, bias_bounds, costs, equal_cost, has_costs
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.growth import REGIMES, growth
@@ -29,14 +30,19 @@ __all__ = [
     "COLUMNS",
     "REGIMES",
     "StudyTables",
+    "along_directions",
+    "bias_bounds",
     "block_curves",
+    "costs",
     "critical_spectral_radius",
     "csv",
     "eigenvalue_points",
+    "equal_cost",
     "exponents",
     "finite_time_distribution",
     "growth",
     "growth_curves",
+    "has_costs",
     "has_exponents",
     "lag_curves",
     "latex",
@@ -78,10 +84,16 @@ class StudyTables(Protocol):
     def lag_terms(self) -> pd.DataFrame: ...
     @property
     def truncations(self) -> pd.DataFrame: ...
+    @property
+    def bias_bounds(self) -> pd.DataFrame: ...
+    @property
+    def provenance(self) -> pd.DataFrame: ...
 
 
 def most_asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows to show where all would be too many: of truncation_bias those of W at schemes that were run."""
+    """The rows to show where all would be too many: of what has parameters those of W, at schemes that were run."""
+    if name in ("costs", "equal_cost", "bias_bounds"):
+        return table[table["parameter"] == main_parameter(table)].reset_index(drop=True)
     if name != "truncation_bias":
         return table
     of_it = table["parameter"] == main_parameter(table)
@@ -97,8 +109,8 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The summary tables of a study by name: growth and, where there are, critical_spectral_radius, truncation_bias and
-    exponents.
+    """The summary tables of a study by name: growth and, where there are, critical_spectral_radius, truncation_bias,
+    costs, equal_cost, along_directions, bias_bounds and exponents.
 
     Raises LabError for a study without runs.
     """
@@ -110,6 +122,19 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
         tables["critical_spectral_radius"] = critical
     if not study.truncations.empty:
         tables["truncation_bias"] = truncation_bias(study.truncations, study.runs)
+        tables |= _of_costs(study)
     if has_exponents(study.runs):
         tables["exponents"] = exponents(study.runs)
     return tables
+
+
+def _of_costs(study: StudyTables) -> dict[str, pd.DataFrame]:
+    """What schemes cost, as far as it was measured."""
+    tables = {}
+    if has_costs(study.truncations, study.provenance):
+        tables["costs"] = costs(study.truncations, study.runs, study.provenance)
+        tables["equal_cost"] = equal_cost(tables["costs"])
+        tables["along_directions"] = along_directions(study.truncations, study.runs)
+    if not study.bias_bounds.empty:
+        tables["bias_bounds"] = bias_bounds(study.bias_bounds, study.truncations, study.runs)
+    return {name: table for name, table in tables.items() if not table.empty}

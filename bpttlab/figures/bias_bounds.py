@@ -1,0 +1,65 @@
+"""The bias of per-loss truncations against K, beside its bound and the estimate that is made without going back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from bpttlab.errors import LabError
+from bpttlab.figures import lines, schemes, style
+from bpttlab.figures.layout import finish, footer
+from bpttlab.figures.style import Size
+
+NEGLIGIBLE = -36.0  # nats: below the rounding of the gradient
+KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "log_relative_bias": ("exact", {"color": "#111111", "linewidth": 1.3}),
+    "log_bias_bound": ("bound", {"color": "#0072b2", "linestyle": (0, (4, 1.5))}),
+    "log_bias_estimate": (
+        "estimate",
+        {"color": "#d55e00", "linestyle": "none", "marker": "o", "markersize": 4, "markerfacecolor": "none"},
+    ),
+}
+
+
+def plot_bias_bounds(bounds: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+    """log relative bias of per-loss truncations against K, exact, bounded and estimated (Aicher, Foti & Fox 2019).
+
+    Medians over the networks of which there is a number: where K is short the bound says nothing, and beyond the
+    longest lag looked at there is no estimate. A mark at the foot is a bias of exactly zero.
+
+    bounds: `tables.bias_bounds`. Raises LabError where there are none of the parameter.
+    """
+    bounds = bounds[bounds["parameter"] == parameter]
+    if bounds.empty:
+        raise LabError(f"the study has no bounds on the bias of {parameter}")
+    parts = schemes.points(bounds, ["truncation", "parameter"], schemes=1)
+    figure, axes = schemes.panels(len(parts), 1, size, height=1.8)
+    for own, part in zip(axes[:, 0], parts, strict=True):
+        _panel(own, part.rows.sort_values("truncation"))
+    schemes.dress(axes, parts, ["truncation $K$ (steps)"], ["log relative bias (nat)"])
+    keys = [lines.line_key(label, **look) for name, (label, look) in KINDS.items() if bounds[name].notna().any()]
+    zero = lines.zero_key(bounds.rename(columns={"log_relative_bias": "median"}))
+    footer(figure, [*keys, *zero])
+    return finish(figure)
+
+
+def _panel(axes: Axes, rows: pd.DataFrame) -> None:
+    axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    axes.set_xscale("log")
+    K = rows["truncation"].to_numpy(dtype=float)
+    for name, (_, look) in KINDS.items():
+        values = rows[name].to_numpy(dtype=float)
+        finite = np.isfinite(values)
+        axes.plot(K[finite], values[finite], **look)
+    lines.room_for_nothing(axes, rows["log_relative_bias"])
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
+    zero = K[np.isneginf(rows["log_relative_bias"].to_numpy(dtype=float))]
+    lines.at_foot(axes, zero[:1], color="#111111", **lines.ZERO_KEY)
+    axes.xaxis.set_major_locator(LogLocator(numticks=4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())

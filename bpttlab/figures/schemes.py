@@ -1,0 +1,172 @@
+"""How schemes look, the same in every figure, and panels for points of a sweep that have several schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.layout import Facet
+from bpttlab.figures.style import Size
+
+SEGMENTED = ("per_loss", "windowed", "chunked", "chunked_mean", "random", "adaptive")
+MARKS = dict(zip(SEGMENTED, ("o", "s", "^", "p", "D", "h"), strict=True)) | {
+    "full": "|",
+    "rtrl": "*",
+    "uoro": "X",
+    "snap": "P",
+    "rflo": "<",
+}
+SHADES = dict(zip(SEGMENTED, style.CATEGORIES, strict=False)) | {
+    "full": style.NEUTRAL,
+    "rtrl": "#111111",
+    "uoro": "#7a1f05",
+    "snap": "#4d4d4d",
+    "rflo": "#0072b2",
+}
+ACROSS = {"page": 4, "column": 2}
+HEIGHT = 1.45  # inches of a panel
+
+
+class Look(NamedTuple):
+    """Colour and mark of a scheme."""
+
+    colour: str
+    marker: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Of each scheme, in a fixed order; one that is not known here takes what is left."""
+    order = sorted(names, key=lambda name: ([*MARKS].index(name) if name in MARKS else len(MARKS), name))
+    unknown = [name for name in order if name not in MARKS]
+    spare = {name: Look(style.CATEGORIES[-1 - place % 2], "dH"[place % 2]) for place, name in enumerate(unknown)}
+    return {name: spare[name] if name in spare else Look(SHADES[name], MARKS[name]) for name in order}
+
+
+def keys(shown: dict[str, Look]) -> list[Artist]:
+    """The legend's entries for schemes."""
+    return [
+        lines.line_key(
+            name.replace("_", "-"),
+            color=look.colour,
+            marker=look.marker,
+            linestyle="-" if name in SEGMENTED else "none",
+            linewidth=0.8,
+        )
+        for name, look in shown.items()
+    ]
+
+
+# ------------------------------------------------------------------ panels
+
+
+def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[Facet]:
+    """A facet for each sweep point: the longest sequences, of many asked values a few, with so many schemes at least.
+
+    A label says of a point what it takes to know it from the others, its cell first.
+
+    apart: the columns that tell rows of one point apart.
+    """
+    columns = layout.summary_facet_columns(table, apart)
+    table = layout.longest(table, columns)
+    parts = [part for _, facet in table.groupby(columns, dropna=False) for part in _of_few(facet)]
+    if schemes > 1:
+        parts = [part for part in parts if part["scheme"].nunique() >= schemes]
+    if not parts:
+        raise LabError(f"no point of the sweep has {schemes} schemes to compare" if schemes > 1 else "there is nothing")
+    if len(parts) > layout.MOST_FACETS:
+        raise LabError(f"{len(parts)} points are too many for one figure (at most {layout.MOST_FACETS})")
+    first = pd.DataFrame([part.iloc[0][[*columns, "initializer_asked"]] for part in parts]).reset_index(drop=True)
+    labels = [_label(first, place) for place in range(len(parts))]
+    return [Facet(label, part.reset_index(drop=True)) for label, part in zip(labels, parts, strict=True)]
+
+
+def with_gradient(costs: pd.DataFrame, parameter: str) -> pd.DataFrame:
+    """The rows of a parameter at the points where its gradient is not zero, and with it every bias.
+
+    Raises LabError where there are none.
+    """
+    rows = costs[(costs["parameter"] == parameter) & costs["log_relative_error"].notna()].reset_index(drop=True)
+    columns = layout.summary_facet_columns(rows, ["scheme", "truncation", "parameter", *fields(rows)])
+    if len(rows):
+        finite = rows["log_relative_bias"].astype(float).map(np.isfinite)
+        groups = [rows[name] for name in [*columns, "initializer_asked"]]
+        rows = rows[finite.groupby(groups, dropna=False).transform("any")].reset_index(drop=True)
+    if rows.empty:
+        raise LabError(f"the study has no bias and variance of the gradient of {parameter}")
+    return rows
+
+
+def fields(table: pd.DataFrame) -> list[str]:
+    """The columns of schemes' own fields."""
+    return [str(name) for name in table if str(name).startswith("scheme_") and name != "scheme_seconds"]
+
+
+def _of_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    for value in layout.few(layout.asked_values(facet)):
+        yield facet[facet["initializer_asked"] == value]
+
+
+FIRST = ("cell", "task", "initializer")
+
+
+def _label(rows: pd.DataFrame, place: int) -> str:
+    """The cell, and as many other columns as it takes until no other point has the same values."""
+    order = [*(name for name in FIRST if name in rows), *(str(name) for name in rows if name not in FIRST)]
+    left, said = rows, []
+    own = {str(name): value for name, value in rows.iloc[place].items()}
+    for name in order:
+        missing = bool(pd.isna(own[name]))
+        same: pd.Series = left[name].isna() if missing else left[name] == own[name]
+        if not missing and (name == "cell" or (len(left) > 1 and not same.all())):
+            said.append(_said(name, own[name]))
+        left = left[same]
+    said = said or [_said("task", own["task"])]
+    line = ", ".join(said)
+    return line if len(line) <= layout.LINE else ",\n".join(said)
+
+
+def _said(name: str, value: object) -> str:
+    text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+    if name in FIRST:
+        return text
+    if name == "initializer_asked":
+        return rf"$\rho$ {text}"
+    return f"{name.removeprefix('cell_').removeprefix('task_').replace('_', ' ')} {text}"
+
+
+def panels(count: int, kinds: int, size: Size, height: float = HEIGHT) -> tuple[Figure, np.ndarray]:
+    """A figure with a block of panels for each point, kinds one above the other, as many blocks in a line as fit.
+
+    Returns the figure and its axes, (points, kinds); what is left over of the last line is empty.
+    """
+    style.check_size(size)
+    across = min(count, ACROSS[size])
+    blocks = -(-count // across)
+    titles = 0.3 * blocks
+    figure = Figure(figsize=(style.WIDTHS[size], blocks * kinds * height + titles + 0.2), layout="constrained")
+    grid = figure.subplots(blocks * kinds, across, squeeze=False)
+    placed = grid.reshape(blocks, kinds, across).swapaxes(1, 2).reshape(blocks * across, kinds)
+    for axes in placed[count:].flat:
+        axes.remove()
+    return figure, placed[:count]
+
+
+def dress(axes: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
+    """Titles above, y labels on the left, x labels under the last panel of each column, or of each kind."""
+    for point, (part, own) in enumerate(zip(parts, axes, strict=True)):
+        own[0].set_title(part.label, fontsize=7.5)
+        for kind, one in enumerate(own):
+            place = one.get_subplotspec()
+            if place.is_first_col():
+                one.set_ylabel(y[kind])
+            across = place.get_gridspec().ncols
+            below = point + across < len(parts)
+            if not below or len(set(x)) > 1:
+                one.set_xlabel(x[kind])

@@ -1,0 +1,242 @@
+"""What each way to cut the gradient, or to estimate it, costs: bias, variance, error, steps and seconds, over networks.
+
+    error^2 = bias^2 + variance          relative to |g|^2, of one gradient by the scheme
+
+Of a scheme that draws, the bias is that of the mean of so many draws, and has their noise: `log_bias_noise` is the
+logarithm of its standard deviation, sqrt(variance / draws), below which a measured bias says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.tables.points import described, joined, need, scheme_columns
+from bpttlab.tables.statistics import count, grouped, median, numbers
+
+OWN = ("origin", "scheme", "truncation", "parameter")
+MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
+MEDIANS = ("log_relative_bias", "log_variance", "log_bias_noise", "log_relative_error", "log_minibatch_variance")
+COSTS = ("steps_computed", "scheme_seconds")
+NEARLY_FULL = 1e-6
+"""A gradient this near the full one, relatively, can stand for it where the full one itself was not measured."""
+NORMAL = 1.959964
+"""Standard deviations that hold 95 %."""
+
+
+def costs(
+    truncations: pd.DataFrame, runs: pd.DataFrame | None = None, provenance: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """One row per sweep point, scheme (with its fields, as far as they vary), K and parameter or direction.
+
+    Medians over `networks` of: reach (K as it was used, which of `adaptive` differs from network to network, whose
+    `truncation` is the longest that it tries; NA: no truncation), the bias, the variance over draws or offsets (NA: one
+    plan), the noise that draws leave in the bias (NA: nothing is drawn), the error of one gradient, the variance of the
+    full gradient over batches of as many sequences, the steps computed, and the seconds of one gradient (NA without
+    `provenance`, or where it was not timed). `exact` counts networks with no bias at all.
+
+    truncations: the stored table with its configuration joined, or `runs` beside it; the runs' own schemes alone count.
+    """
+    rows, by = of_schemes(truncations, runs, MEASURED)
+    rows = rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance))
+    keys, group = grouped(rows, by)
+    exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
+    number = rows.groupby(group)["network_id"].nunique().astype("Int64")
+    values = {name: median(rows[name], group) for name in ("reach", *MEDIANS, "draws", *COSTS)}
+    return keys.assign(networks=number, exact=exact, **values).reset_index(drop=True)
+
+
+def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None) -> bool:
+    """Whether there is more to compare than a bias: a variance, or the seconds of a gradient."""
+    timed = (
+        provenance is not None and "scheme_seconds" in provenance and bool(provenance["scheme_seconds"].notna().any())
+    )
+    own = truncations[truncations["origin"] == "scheme"] if "origin" in truncations else truncations
+    return not own.empty and "log_variance" in own and (timed or bool(own["log_variance"].notna().any()))
+
+
+def of_schemes(
+    truncations: pd.DataFrame, runs: pd.DataFrame | None, values: Sequence[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of the runs' own schemes, one a network, and the columns that tell their points and schemes apart."""
+    need(truncations, "run_id", *OWN, *values)
+    runs = described(truncations, runs)
+    asked = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
+    fields = scheme_columns(runs)
+    rows = joined(truncations[truncations["origin"] == "scheme"], runs, [*OWN, *values], fields)
+    tried = pd.to_numeric(rows["run_id"].map(asked).astype(object), errors="coerce")
+    reach = numbers(rows["truncation"])
+    adaptive = rows["scheme"] == "adaptive"
+    rows = rows.assign(reach=reach, truncation=reach.mask(adaptive, tried.astype(float)).astype("Int64"))
+    own = {"run_id", "network_id", "reach", *OWN, *fields, *values}
+    point = [name for name in map(str, rows) if name not in own]
+    by = [*point, "scheme", *_telling(rows, point, fields), "truncation", "parameter"]
+    rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by])
+    return rows.reset_index(drop=True), by
+
+
+def _telling(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
+    """The fields that tell runs of one scheme and K apart: the step between windows, half of K, does not."""
+    groups = rows.groupby([*point, "scheme", "truncation"], dropna=False)
+    return [name for name in fields if (groups[name].nunique(dropna=False) > 1).any()]
+
+
+def errors(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """The noise of a bias, and the error of one gradient: of the measured bias, the noise is taken out of it."""
+    bias, variance, draws = (numbers(rows[name]) for name in ("log_relative_bias", "log_variance", "draws"))
+    noise = 0.5 * (variance - np.log(draws))
+    spread = variance + np.log1p(-1.0 / draws).fillna(0.0)
+    squares = np.logaddexp(2.0 * bias, spread.fillna(-np.inf))
+    return {"log_bias_noise": noise, "log_relative_error": pd.Series(0.5 * squares, index=rows.index)}
+
+
+def seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series:
+    """Seconds of one gradient by each row's run; NaN where it was not timed."""
+    if provenance is None or provenance.empty or "scheme_seconds" not in provenance:
+        return pd.Series(np.nan, index=rows.index)
+    return numbers(rows["run_id"].map(provenance.set_index("run_id")["scheme_seconds"]))
+
+
+# ------------------------------------------------------------------ at equal cost
+
+
+def equal_cost(costs: pd.DataFrame) -> pd.DataFrame:
+    """What the best gradient is that each scheme gives for so many steps, or seconds: one row per point, parameter,
+    cost ("steps_computed", "scheme_seconds"), budget and scheme.
+
+    Budgets are 1, 2, 5, 10, 20, ... of what the cheapest gradient of the point takes, up to the dearest. A row has the
+    smallest `log_relative_error` of the scheme's gradients that take at most so much, its `truncation` and `reach`, and
+    `best`: whether no other scheme has a smaller one. A scheme that takes more has no row.
+
+    costs: `costs`.
+    """
+    names = [str(name) for name in costs]
+    inside = names[names.index("scheme") : names.index("parameter")]
+    point = [name for name in names[: names.index("networks")] if name not in inside]
+    parts = [_bought(rows, cost) for _, rows in costs.groupby(point, dropna=False) for cost in COSTS]
+    parts = [part for part in parts if len(part)]
+    kept = [*point, "cost", "budget", *inside, "networks", "reach", "log_relative_error"]
+    if not parts:
+        return pd.DataFrame(columns=[*kept, "best"])
+    table = pd.concat(parts, ignore_index=True)[kept]
+    least = table.groupby([*point, "cost", "budget"], dropna=False)["log_relative_error"].transform("min")
+    return table.assign(best=table["log_relative_error"] == least)
+
+
+def _bought(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
+    """What each scheme gives within each budget."""
+    spent, error = numbers(rows[cost]), numbers(rows["log_relative_error"])
+    rows = rows.assign(spent=spent)[spent.gt(0) & error.notna()]
+    found = []
+    for budget in budgets(rows["spent"]):
+        within = rows[rows["spent"] <= budget].sort_values(["log_relative_error", "spent"], kind="stable")
+        found.append(within.drop_duplicates("scheme").sort_values("scheme").assign(cost=cost, budget=budget))
+    return pd.concat(found, ignore_index=True) if found else rows[:0].assign(cost=cost, budget=np.nan)
+
+
+def budgets(spent: pd.Series) -> list[float]:
+    """1, 2, 5, 10, ... times the least that is spent, the last one no less than the most."""
+    if spent.empty:
+        return []
+    steps: list[float] = []
+    for power in range(12):
+        steps += [float(spent.min()) * step * 10.0**power for step in (1.0, 2.0, 5.0)]
+    enough = next((place for place, step in enumerate(steps) if step >= spent.max()), len(steps) - 1)
+    return steps[: enough + 1]
+
+
+# ------------------------------------------------------------------ what is known of the bias
+
+
+def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The exact bias of per-loss truncations beside its bound and its estimate: one row per sweep point, parameter, K.
+
+    Medians over `networks` of the exact `log_relative_bias` (read off the lag terms of the same run; NA without them),
+    of `log_bias_bound` over the `bounded` networks where it says something, and of `log_bias_estimate` over the
+    `estimated` ones; -inf: nothing is left out. `above` counts networks whose bound is below the exact bias, which
+    cannot be; `below` those whose estimate is, which can. Rounding, 1e-9 in the logarithm, counts as neither.
+
+    bounds: the stored table `bias_bounds` with its configuration joined, or `runs` beside it.
+    """
+    values = ["log_bias_bound", "log_bias_estimate"]
+    need(bounds, "run_id", "parameter", "truncation", *values)
+    rows = joined(_beside_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"])
+    own = {"run_id", "network_id", *values, "log_relative_bias"}
+    by = [name for name in map(str, rows) if name not in {*own, "parameter", "truncation"}]
+    by = [*by, "parameter", "truncation"]
+    longest = rows.assign(known=rows[values].notna().sum(axis=1)).sort_values(
+        ["known", "run_id"], ascending=[False, True]
+    )
+    rows = longest.drop_duplicates(["network_id", *by]).reset_index(drop=True)
+    exact, bound, estimate = (numbers(rows[name]) for name in ("log_relative_bias", *values))
+    keys, group = grouped(rows, by)
+    return keys.assign(
+        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        log_relative_bias=median(exact, group),
+        log_bias_bound=median(bound, group),
+        bounded=count(bound.notna(), group),
+        log_bias_estimate=median(estimate, group),
+        estimated=count(estimate.notna(), group),
+        above=count(exact > bound + ROUNDING, group),
+        below=count(exact > estimate + ROUNDING, group),
+    ).reset_index(drop=True)
+
+
+ROUNDING = 1e-9
+
+
+def _beside_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFrame:
+    """Each bound with the bias that its own run measured at that K; none is left where K is the whole sequence."""
+    keys = ["run_id", "parameter", "truncation"]
+    exact = truncations.loc[truncations["origin"] == "wavefront", [*keys, "log_relative_bias"]]
+    exact = exact.astype({"truncation": "int64"}).drop_duplicates(keys)
+    rows = bounds.astype({"truncation": "int64"}).merge(exact, on=keys, how="left", validate="one_to_one")
+    whole = rows["truncation"] >= rows.groupby("run_id")["truncation"].transform("max")
+    return rows.assign(log_relative_bias=numbers(rows["log_relative_bias"]).mask(whole, -np.inf))
+
+
+# ------------------------------------------------------------------ along directions
+
+
+def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The derivative along each direction relative to the full one: 1 is right, below 0 the sign is wrong.
+
+    One row per sweep point, scheme, K and direction (`parameter`): the mean over `networks`, each weighted by the size
+    of its full derivative, with `_low` and `_high`, the 95 % interval that the draws leave (NA: nothing is drawn),
+    `one_draw`, the standard deviation of a single one, median over networks, and `wrong`, the networks whose sign is
+    wrong. Networks of which no gradient comes within 1e-6 of the full one have no scale, and no row.
+    """
+    rows, by = of_schemes(truncations, runs, (*MEASURED, "log_norm", "cosine"))
+    rows = rows[rows["parameter"].str.contains(" ", regex=False)]  # directions are named in words, parameters are not
+    log_full = _log_full(rows, by)
+    relative = numbers(rows["cosine"]) * np.exp(numbers(rows["log_norm"]) - log_full)
+    spread = np.exp(0.5 * numbers(rows["log_variance"]))
+    rows = rows.assign(relative=relative, one_draw=spread, log_full=log_full)
+    rows = rows[rows["relative"].notna()].reset_index(drop=True)
+    keys, group = grouped(rows, by)
+    size = (rows["log_full"] - rows["log_full"].groupby(group).transform("max")).map(np.exp)
+    weight = size / size.groupby(group).transform("sum")
+    mean = (weight * rows["relative"]).groupby(group).sum()
+    squared = (weight * rows["one_draw"]).pow(2) / numbers(rows["draws"])
+    half = NORMAL * squared.groupby(group).sum(min_count=1).pow(0.5)
+    return keys.assign(
+        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        wrong=count(rows["relative"] < 0, group),
+        relative_derivative=mean,
+        relative_derivative_low=mean - half,
+        relative_derivative_high=mean + half,
+        one_draw=median(rows["one_draw"], group),
+    ).reset_index(drop=True)
+
+
+def _log_full(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
+    """log of the full derivative of each row's network: that of the gradient with the least bias, if it has next to
+    none."""
+    point = list(by[: by.index("scheme")])
+    known = rows.assign(bias=numbers(rows["log_relative_bias"]))
+    known = known[known["bias"] <= np.log(NEARLY_FULL)].sort_values("bias", kind="stable")
+    keys = [*point, "network_id", "parameter"]
+    best = known.drop_duplicates(keys)[[*keys, "log_norm"]].rename(columns={"log_norm": "log_full"})
+    return numbers(rows[keys].merge(best, on=keys, how="left")["log_full"].set_axis(rows.index))
