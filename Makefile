@@ -1,6 +1,6 @@
 # make demo   the main job: a sweep over spectral radius, length and truncation, its tables and figures
 # make test   the tests
-# make bench  gradients, products, sweeps and start-up, timed against PyTorch and JAX (10 minutes); QUICK=1: whether they agree
+# make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
 #
 # All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures, report
+from benchmarks.peers import MODULES
 from benchmarks.record import Record
+from benchmarks.rows import Row
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SECTIONS = {
@@ -46,10 +48,17 @@ def measured(record: Record, name: str) -> str:
     judged = [row for rows in record.rows.values() for row in rows]
     parts = [told(record, name), f"**{report.tally(judged)}.**"]
     for workload, title in SECTIONS.items():
-        rows = [row for row in record.rows.get(workload, []) if not (row.unit == "s" and workload in SILENT)]
+        rows = [row for row in record.rows.get(workload, []) if shown(row)]
         if rows:
             parts.append(f"### {title}\n\n{when(record.measured[workload])}\n\n{report.markdown(rows)}".rstrip())
     return "\n\n".join(parts)
+
+
+def shown(row: Row) -> bool:
+    """Of a gradient: ratios, and the fraction of the peak of this package's engines."""
+    if row.unit == "s":
+        return row.workload not in SILENT
+    return row.unit != "of GEMM peak" or row.what not in MODULES
 
 
 def told(record: Record, name: str) -> str:
