@@ -91,7 +91,9 @@ def series(axes: Any, letter: str, rows: Sequence[Row]) -> None:
             medians = [row.spread.median for row in own[begin:end]]
             label = f"{engine}: {letter}$^{{{exponent:.2f}}}$"
             axes.loglog(sizes, medians, "o-", ms=3, lw=1, color=CATEGORIES[number], label=label)
-            axes.set_title(held(own[begin], letter))
+            axes.set(title=held(own[begin], letter))
+            axes.set_xticks(sizes, [str(size) for size in sizes], minor=False)
+            axes.set_xticks([], minor=True)
     axes.set_xlabel(letter)
     if axes.lines:
         axes.legend(frameon=False)

@@ -23,6 +23,7 @@ SECTIONS = {
     "memory": "Memory of one gradient",
     "limits": "What limits where",
     "choices": "What a choice costs",
+    "dtype": "What float32 saves",
     "growth": "Growth",
 }
 SILENT = {"gradient", "gated", "growth"}

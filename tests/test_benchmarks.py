@@ -13,7 +13,7 @@ from benchmarks.engines import by
 from benchmarks.problems import Shape, drawn, gradient
 from benchmarks.protocol import Protocol, Spread, compared
 from benchmarks.rows import Row, Settings, alone
-from benchmarks.workloads import WORKLOADS, choices, gradients, growth, limits, products, truncations
+from benchmarks.workloads import WORKLOADS, choices, dtypes, gradients, growth, limits, products, truncations
 from bpttlab.bptt import backward, forward
 from bpttlab.checking import numerical_gradient
 
@@ -191,6 +191,21 @@ def test_an_engine_is_handed_on_where_a_function_takes_one():
     assert by("numba", lambda x: x)(1) == 1
 
 
+@pytest.mark.parametrize(("refusal", "found"), [(None, ("numpy", "numba")), (ImportError, ("numpy",))])
+def test_an_engine_counts_where_forward_takes_it_and_it_works(monkeypatch, refusal, found):
+    def told(cell, params, x, engine="numpy"):
+        if engine != "numpy" and refusal:
+            raise refusal(engine)
+
+    monkeypatch.setattr(engines, "forward", told)
+    assert engines.engines.__wrapped__() == found
+
+
+def test_there_is_numpy_alone_where_forward_takes_no_engine(monkeypatch):
+    monkeypatch.setattr(engines, "forward", lambda cell, params, x: None)
+    assert engines.engines.__wrapped__() == ("numpy",)
+
+
 @pytest.mark.parametrize("engine", engines.engines())
 def test_engines_agree(engine):
     problem = drawn("elman", Shape(5, 3, 7))
@@ -298,7 +313,7 @@ def test_chosen_lags_agree_with_stepwise_products():
 
 
 @pytest.mark.parametrize(
-    "workload", [gradients.rows, products.rows, products.chosen_lags, truncations.rows, limits.rows]
+    "workload", [gradients.rows, products.rows, products.chosen_lags, truncations.rows, limits.rows, dtypes.rows]
 )
 def test_a_quick_workload_judges_nothing(workload):
     rows = list(workload(Settings(quick=True)))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from benchmarks.rows import Row, Settings
 from benchmarks.workloads import (
     choices,
+    dtypes,
     gated,
     gradients,
     growth,
@@ -34,5 +35,6 @@ WORKLOADS: dict[str, Workload] = {
     "memory": memory.rows,
     "limits": limits.rows,
     "choices": choices.rows,
+    "dtype": dtypes.rows,
     "growth": growth.rows,
 }
