@@ -1,18 +1,20 @@
 # make demo   the main job: a sweep over spectral radius, length and truncation, its tables and figures
 # make test   the tests
+# make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
 #
-# Both set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
+# All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
 
 PYTHON ?= python3
 VENV ?= .venv
 STUDY ?= demo
 RESULTS ?= results
 SWEEP ?=
+QUICK ?=
 BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test verify lint format build clean help
+.PHONY: demo test bench verify lint format build clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -31,6 +33,9 @@ demo: $(VENV)/base.stamp
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2
+
+bench: $(VENV)/bench.stamp
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 # the slow scientific checks and the wheel
 verify: $(VENV)/test.stamp
@@ -53,6 +58,10 @@ $(VENV)/base.stamp: pyproject.toml constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/base.stamp
 	$(PIP) --editable '.[test]'
+	touch $@
+
+$(VENV)/bench.stamp: $(VENV)/base.stamp
+	$(PIP) --editable '.[bench]'
 	touch $@
 
 $(VENV)/dev.stamp: $(VENV)/base.stamp

@@ -1,0 +1,14 @@
+"""`python -m benchmarks`: one thread everywhere, then the suite."""
+
+import os
+import sys
+
+from bpttlab import threads
+
+threads.pin()  # before anything imports NumPy
+os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+from benchmarks.suite import main
+
+sys.exit(main())

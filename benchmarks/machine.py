@@ -1,0 +1,46 @@
+"""On what machine and with what versions: enough to compare two results, and nothing that names a place or a person."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from benchmarks.peers import peers
+from bpttlab.provenance import blas, cpu_model, package_version
+
+OTHERS = ("numpy", "scipy", "pandas", "numba")
+
+
+def described() -> dict[str, Any]:
+    """CPU model, processors, BLAS and versions: what does not change from one workload to the next."""
+    return {
+        "cpu": cpu_model(),
+        "processors": os.cpu_count(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "blas": blas()["blas"],
+        "versions": versions(),
+    }
+
+
+def circumstances() -> dict[str, Any]:
+    """The day, and how many processes compute or want to: where some do, absolute times are of a shared machine."""
+    return {"date": datetime.now(UTC).date().isoformat(), "load_before": round(os.getloadavg()[0], 1)}
+
+
+def versions() -> dict[str, str]:
+    found = {"python": platform.python_version(), "bpttlab": package_version()}
+    for name in OTHERS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found | {name.lower(): peer.VERSION for name, peer in peers().items()}
+
+
+def slug(cpu: str) -> str:
+    """A name for a file: "AMD EPYC 7763 64-Core" -> "amd-epyc-7763-64-core"."""
+    return re.sub(r"[^a-z0-9]+", "-", cpu.lower().replace("(r)", "").replace("(tm)", "")).strip("-")

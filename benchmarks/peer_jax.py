@@ -1,0 +1,76 @@
+"""JAX: `jit(value_and_grad(scan))`, with V x_t for all t before the scan and the readout after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.problems import Array, Problem
+
+jax.config.update("jax_enable_x64", True)
+VERSION = str(jax.__version__)
+
+
+def elman(params: Any, h: Any, z_t: Any) -> Any:
+    return jnp.tanh(z_t + h @ params["W"].T)
+
+
+def gru(params: Any, h: Any, z_t: Any) -> Any:
+    z_r, z_u, z_n = jnp.split(z_t, 3, axis=-1)
+    w_r, w_u, w_n = jnp.split(h @ params["W"].T, 3, axis=-1)
+    r, u = jax.nn.sigmoid(z_r + w_r), jax.nn.sigmoid(z_u + w_u)
+    return u * h + (1 - u) * jnp.tanh(z_n + r * (w_n + params["b_n"]))
+
+
+def lstm(params: Any, state: Any, z_t: Any) -> Any:
+    h, c = state
+    i, f, g, o = jnp.split(z_t + h @ params["W"].T, 4, axis=-1)
+    c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+    return jax.nn.sigmoid(o) * jnp.tanh(c), c
+
+
+STEPS = {"elman": elman, "gru": gru, "lstm": lstm}
+
+
+def loss(kind: str, params: Any, x: Any, target: Any) -> Any:
+    """Mean over batch and time of the squared error, summed over outputs."""
+    zero = jnp.zeros((x.shape[1], params["U"].shape[1]), x.dtype)
+
+    def step(state: Any, z_t: Any) -> tuple[Any, Any]:
+        state = STEPS[kind](params, state, z_t)
+        return state, state[0] if kind == "lstm" else state
+
+    _, h = jax.lax.scan(step, (zero, zero) if kind == "lstm" else zero, x @ params["V"].T + params["b_h"])
+    return ((h @ params["U"].T + params["b_y"] - target) ** 2).sum(-1).mean()
+
+
+def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:
+    """A function that computes the gradient by every parameter; its first call compiles."""
+    compiled = jax.jit(jax.value_and_grad(lambda params, x, target: loss(problem.kind, params, x, target)))
+    params, x, target = jax.device_put((problem.params, problem.x, problem.target))
+
+    def once() -> dict[str, Array]:
+        _, gradients = jax.block_until_ready(compiled(params, x, target))
+        return {name: np.asarray(values) for name, values in gradients.items()}
+
+    return once
+
+
+def log_spectral_norms(jacobians: Array) -> Callable[[], Array]:
+    """log ||J_T … J_{T-l+1}||_2 for l = 0..T by a scan of products, rescaled at every step, and an SVD each."""
+
+    def step(carry: Any, J: Any) -> tuple[Any, Any]:
+        product, exponent = carry
+        product = product @ J
+        scale = jnp.abs(product).max()
+        product, exponent = product / scale, exponent + jnp.log(scale)
+        return (product, exponent), exponent + jnp.log(jnp.linalg.svd(product, compute_uv=False)[0])
+
+    start = (jnp.eye(jacobians.shape[-1], dtype=jacobians.dtype), jnp.zeros((), jacobians.dtype))
+    compiled = jax.jit(lambda J: jax.lax.scan(step, start, J, reverse=True)[1])
+    given = jax.device_put(jacobians)
+    return lambda: np.concatenate([[0.0], np.asarray(jax.block_until_ready(compiled(given)))[::-1]])

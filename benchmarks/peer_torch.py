@@ -1,0 +1,62 @@
+"""PyTorch: `nn.RNN`, `nn.GRU` or `nn.LSTM`, a linear layer, and autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.problems import Array, Problem
+
+torch.set_num_threads(1)
+MODULES = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+VERSION = str(torch.__version__).partition("+")[0]
+
+
+def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:
+    """A function that computes the gradient by every parameter, under the names that they have here."""
+    recurrent, readout = modules(problem)
+    parameters = [*recurrent.parameters(), *readout.parameters()]
+    x, target = torch.from_numpy(problem.x), torch.from_numpy(problem.target)
+
+    def once() -> dict[str, Array]:
+        for parameter in parameters:
+            parameter.grad = None
+        h, _ = recurrent(x)
+        ((readout(h) - target) ** 2).sum(-1).mean().backward()
+        return renamed(problem, recurrent, readout)
+
+    return once
+
+
+def modules(problem: Problem) -> tuple[Any, Any]:
+    """With the problem's weights. Of PyTorch's two biases the second is zero, but for the candidate of a GRU."""
+    params, N = problem.params, problem.shape.N
+    dtype = getattr(torch, problem.dtype)
+    recurrent = MODULES[problem.kind](problem.cell.input_size, N).to(dtype)
+    readout = torch.nn.Linear(N, problem.cell.output_size).to(dtype)
+    second = np.zeros_like(params["b_h"])
+    if "b_n" in params:
+        second[2 * N :] = params["b_n"]
+    values = {"weight_ih_l0": params["V"], "weight_hh_l0": params["W"], "bias_ih_l0": params["b_h"]}
+    with torch.no_grad():
+        for name, value in (values | {"bias_hh_l0": second}).items():
+            getattr(recurrent, name).copy_(torch.from_numpy(value))
+        readout.weight.copy_(torch.from_numpy(params["U"]))
+        readout.bias.copy_(torch.from_numpy(params["b_y"]))
+    return recurrent, readout
+
+
+def renamed(problem: Problem, recurrent: Any, readout: Any) -> dict[str, Array]:
+    gradients = {
+        "V": recurrent.weight_ih_l0.grad.numpy(),
+        "W": recurrent.weight_hh_l0.grad.numpy(),
+        "b_h": recurrent.bias_ih_l0.grad.numpy(),
+        "U": readout.weight.grad.numpy(),
+        "b_y": readout.bias.grad.numpy(),
+    }
+    if "b_n" in problem.params:
+        gradients["b_n"] = recurrent.bias_hh_l0.grad.numpy()[2 * problem.shape.N :]
+    return gradients

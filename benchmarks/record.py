@@ -1,0 +1,60 @@
+"""What was measured on one machine, in one file: the rows of each workload, when, and under what load.
+
+    results/reference/benchmarks/<CPU model>.json
+
+A workload that is measured again replaces its own rows, so that a run that is interrupted keeps what it has.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks.rows import Row
+
+FOLDER = Path("results", "reference", "benchmarks")
+
+
+@dataclass
+class Record:
+    """The file's content.
+
+    Attributes:
+        machine: what `machine.described` says.
+        measured: workload -> date, load before it began, seconds.
+        rows: workload -> what it found.
+    """
+
+    machine: dict[str, Any]
+    measured: dict[str, dict[str, Any]] = field(default_factory=dict)
+    rows: dict[str, list[Row]] = field(default_factory=dict)
+
+    def replace(self, workload: str, circumstances: dict[str, Any], rows: Sequence[Row]) -> None:
+        self.measured[workload] = circumstances
+        self.rows[workload] = list(rows)
+
+    def write(self, path: Path) -> None:
+        rows = [row.plain() for found in self.rows.values() for row in found]
+        plain = {"machine": self.machine, "measured": self.measured, "rows": rows}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read(path: Path) -> Record:
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    found = Record(plain["machine"], plain["measured"])
+    for row in map(Row.read, plain["rows"]):
+        found.rows.setdefault(row.workload, []).append(row)
+    return found
+
+
+def of(machine: dict[str, Any], path: Path) -> Record:
+    """The record of this machine: what it holds already, if it was made with the same versions."""
+    if path.exists():
+        found = read(path)
+        if found.machine == machine:
+            return found
+    return Record(machine)

@@ -1,0 +1,46 @@
+"""A full gradient of an Elman network with tanh, against peers and against the speed of a matrix product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from benchmarks.contest import GEMM, GEMM_SIZE, contest, ratios, seconds
+from benchmarks.engines import engines
+from benchmarks.problems import Shape, drawn
+from benchmarks.protocol import Timed
+from benchmarks.rows import Row, Settings
+
+GOALS = {
+    Shape(32, 1, 100): {"PyTorch": 60.0, "JAX": 4.0},
+    Shape(128, 1, 1000): {"PyTorch": 12.0, "JAX": 1.5},
+    Shape(128, 32, 1000): {"PyTorch": 2.0, "JAX": 2.0},
+    Shape(256, 16, 500): {"PyTorch": 1.5, "JAX": 1.5},
+    Shape(512, 32, 200): {"PyTorch": 1.5, "JAX": 1.5},
+}
+GRID = [Shape(N, B, T) for N in (16, 64) for B in (1, 8, 64) for T in (50,)] + [Shape(256, 1, 50), Shape(256, 8, 50)]
+AHEAD = {"PyTorch": 1.0, "JAX": 1.0}
+PEAK = {Shape(512, 32, 200): 0.70}
+QUICK = {Shape(16, 1, 30): AHEAD, Shape(32, 8, 30): AHEAD}
+
+
+def rows(settings: Settings) -> Iterator[Row]:
+    for shape, goals in settings.choose(GOALS | dict.fromkeys(GRID, AHEAD), QUICK).items():
+        for dtype in ("float64", "float32"):
+            yield from measured(shape, dtype, goals, settings)
+
+
+def measured(shape: Shape, dtype: str, goals: Mapping[str, float], settings: Settings) -> Iterator[Row]:
+    """Ratios, fractions of the peak, and seconds of one shape."""
+    problem, case = drawn("elman", shape, dtype), f"elman {dtype} {shape}"
+    timed, errors = contest(problem, settings, gemm=True)
+    yield from ratios("gradient", case, timed, errors, {peer: settings.goal(goal) for peer, goal in goals.items()})
+    yield from fractions(case, timed, problem.flops, settings.goal(PEAK.get(shape)))
+    yield from seconds("gradient", case, timed, errors)
+
+
+def fractions(case: str, timed: Timed, flops: float, goal: float | None) -> Iterator[Row]:
+    """Of the speed of the matrix product; the goal is that of the fastest engine."""
+    for name in timed.seconds:
+        if name != GEMM:
+            fraction = timed.fraction(name, flops, GEMM, 2.0 * GEMM_SIZE**3)
+            yield Row("gradient", case, name, "of GEMM peak", fraction, goal if name == engines()[-1] else None)
