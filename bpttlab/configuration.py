@@ -17,6 +17,7 @@ import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bpttlab import cells, identity, initializers, tasks, truncation
+from bpttlab.bptt import check_engine
 from bpttlab.cells import Cell, Scales, Stacked
 from bpttlab.cells.base import Params
 from bpttlab.cells.stacked import layer_kind
@@ -152,7 +153,7 @@ class Values:
     dtype: Literal["float64", "float32"] = "float64"
     reduction: Literal["mean", "sum"] = "mean"
     readout: Literal["drawn", "units"] = "drawn"
-    engine: Literal["numpy"] = "numpy"
+    engine: Literal["numpy", "numba"] = "numpy"
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
@@ -160,6 +161,7 @@ class Values:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.truncation != "full":
             truncation.check_truncation(self.truncation)
+        check_engine(self.engine)
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")

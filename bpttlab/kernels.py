@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,6 +36,25 @@ def check_installed() -> None:
         raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} has it")
 
 
+@cache
+def announce() -> None:
+    """From here on the first compilation in this process says so, in one line; what is read from disk says nothing."""
+    from numba.core import event
+
+    class Announcement(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
+                self.told = True
+                print("bpttlab: compiling the loops over time, once on this machine: some seconds", file=sys.stderr)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Announcement())
+
+
 def compiled(*fastmath: str) -> Callable[[Any], Any]:
     """Machine code at the first call, kept on disk for the next process; as it stands where Numba is missing."""
     try:
@@ -43,6 +63,7 @@ def compiled(*fastmath: str) -> Callable[[Any], Any]:
         return lambda function: function
     # a nan is looked for afterwards, and tanh relies on (t + c) - c
     assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)
+    announce()
     decorate: Callable[[Any], Any] = njit(nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath))
     return decorate
 
@@ -428,11 +449,28 @@ ALWAYS = -1
 """In their place: rows get their largest entry into [1/2, 1)."""
 
 
+def solid(array: Array) -> Array:
+    """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
+    return np.require(array, requirements=["C", "W"])
+
+
 def has_kernel(cell: Cell, dtype: Any) -> bool:
     """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
     if np.dtype(dtype).name not in MIDDLE:
         return False
     return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in ACTIVATIONS)
+
+
+def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
+    """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
+    compilable = [(cell, dtype) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
+    for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
+        params = {name: np.zeros(shape, dtype) for name, shape in cell.shapes().items()}
+        z, h = np.zeros((1, 1, len(params["W"])), dtype), np.zeros((2, 1, cell.state_size), dtype)
+        slopes = forward(cell, params, z, h)
+        slopes = np.zeros_like(h[1:]) if slopes is None else slopes
+        walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
+        pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
 
 
 def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
@@ -442,7 +480,7 @@ def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
         what `Cell.slopes` says of every step, where the kernel has it at hand: for cells with gates.
     """
     T, B, N = len(z), z.shape[1], cell.hidden_size
-    W = np.ascontiguousarray(params["W"].T)
+    W = solid(params["W"].T)
     if isinstance(cell, Elman):
         elman_forward(ACTIVATIONS[cell.activation], z, W, h, float(np.finfo(z.dtype).tiny))
         return None
@@ -453,16 +491,16 @@ def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
     assert isinstance(cell, GRU)
     slopes = np.empty((T, B, 5 * N), z.dtype)
     if cell.reset == "after":
-        gru_forward(True, z, W, W[:, :0], params["b_n"], h, slopes)
+        gru_forward(True, z, W, np.empty((N, 0), z.dtype), params["b_n"], h, slopes)
     else:
-        both, candidate = (np.ascontiguousarray(part) for part in np.split(W, [2 * N], axis=1))
+        both, candidate = (solid(part) for part in np.split(W, [2 * N], axis=1))
         gru_forward(False, z, both, candidate, params["b_h"][:0], h, slopes)
     return slopes
 
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
     """Which `pull`, the matrix that it needs, and how wide `gated` is."""
-    W, N = np.ascontiguousarray(params["W"]), cell.hidden_size
+    W, N = solid(params["W"]), cell.hidden_size
     if isinstance(cell, LSTM):
         return LSTM_GATES, W, N
     if isinstance(cell, GRU):
@@ -490,8 +528,8 @@ def walk(
     da, dropped = np.zeros((T, B, cell.local_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
     da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
     walk_back(
-        kind, W, np.ascontiguousarray(slopes), np.ascontiguousarray(error), np.ascontiguousarray(exponents),
-        np.ascontiguousarray(np.broadcast_to(carry.reshape(T, -1), (T, B)), np.float64),
+        kind, W, solid(slopes), solid(error), solid(exponents),
+        solid(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
         (int(segment[0]), int(segment[1]), int(segment[2])),
         da, da_exponents, dropped, dropped_exponents, np.empty((B, width), error.dtype),
         MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
@@ -510,8 +548,8 @@ def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents:
     da, dh_prev = np.empty((*dh.shape[:-1], cell.local_size), dh.dtype), np.empty(dh.shape, dh.dtype)
     of_prev = exponents.reshape(rows).copy()
     pull_normalised(
-        kind, W, np.ascontiguousarray(slopes).reshape(-1, slopes.shape[-1]),
-        np.ascontiguousarray(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
+        kind, W, solid(slopes).reshape(-1, slopes.shape[-1]),
+        solid(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
         np.empty((rows, width), dh.dtype), np.empty((rows, W.shape[1]), dh.dtype),
     )  # fmt: skip
     return da, dh_prev, of_prev.reshape(exponents.shape)
