@@ -244,8 +244,8 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         error: (T, B, N) what each step's own loss sends to h_t, as plain or scaled numbers.
         plan: segments and carry.
     """
-    if len(plan.segments) == 1 and trace.compiled:
-        return compiled_walk(trace, error, plan)
+    if len(plan.segments) == 1:
+        return compiled_walk(trace, error, plan) if trace.compiled else walk_one_segment(trace, error, plan)
     cell, params, slopes = trace.cell, trace.params, trace.slopes
     T, B, N = error.shape
     da = zeros_like(error, (T, B, cell.local_size))
@@ -268,6 +268,23 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
             dropped[t[ended]] = dropped[t[ended]] + dh[ended]
             going = ~ended
             t, dh, start, stop, loss_from = t[going], dh[going], start[going], stop[going], loss_from[going]
+    return Cotangents(da, dropped)
+
+
+def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
+    """`walk` where there is nothing beside the one segment."""
+    (T, B, N), slopes = error.shape, trace.slopes
+    da, dropped = zeros_like(error, (T, B, trace.cell.local_size)), zeros_like(error, (T + 1, B, N))
+    start, stop, loss_from = (int(end) for end in plan.segments[0])
+    carries, cut = plan.carry.reshape(T, -1, 1).astype(slopes.dtype), (plan.carry != 1.0).reshape(T, -1).any(axis=1)
+    dh = zeros_like(error, (B, N))
+    for t in range(stop, start, -1):
+        if t < stop and cut[t - 1]:
+            dropped[t] = dh * (1.0 - carries[t - 1])
+            dh = dh * carries[t - 1]
+        delta = normalised(error[t - 1] + dh if t > loss_from else dh)
+        da[t - 1], dh = pull(trace.cell, trace.params, slopes[t - 1], delta)
+    dropped[start] = dh
     return Cotangents(da, dropped)
 
 

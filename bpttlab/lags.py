@@ -109,31 +109,53 @@ class Gathered:
         self.rows: list[dict[str, Any]] = []
         self.truncated: list[dict[str, Any]] = []
         self.intervals: list[Gradients] = []  # sum of G_i over the lags from one reported lag to before the next
+        self.between: Scaled | None = None  # (T, B, A), cotangents of a_k of lags that are not reported, not yet in them
 
     def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
         """Consume the wavefront; returns the sum of all G_l beyond the last lag reported."""
         trace, wanted = self.trace, set(self.reported)
         for lag in lags:
             if lag.lag in wanted:
+                self.add_between()
                 self.note_truncation(lag.lag)
                 self.intervals.append({})
             if lag.da is None:
                 break
             if lag.lag > self.reported[-1]:
                 return remainder(trace, lag, error)
-            self.note_lag(lag, lag.da[0], lag.lag in wanted)
+            k = lag.t[lag.t > lag.lag] - lag.lag
+            if lag.lag in wanted:
+                self.note_lag(lag.lag, k, lag.da[0])
+            else:
+                self.keep_for_later(k, lag.da[0])
+        self.add_between()
         return {}
 
-    def note_lag(self, lag: Lag, da: Scaled, report: bool) -> None:
-        k = lag.t[lag.t > lag.lag] - lag.lag
+    def note_lag(self, lag: int, k: Array, da: Scaled) -> None:
         local = self.trace.local.at(k - 1)
         term = recurrent_gradient(self.trace.cell, local, da)
+        self.add(term)
+        noise = signal_to_noise(self.trace, local, da)
+        for name in self.names:
+            self.rows.append(self.lag_row(name, lag, term[name], len(k), noise[name]))
+
+    def keep_for_later(self, k: Array, da: Scaled) -> None:
+        """Cotangents of the a_k, where nobody asks for the term of their lag: they are summed before any product."""
+        if self.between is None:
+            T, B, A = *self.trace.x.shape[:2], da.shape[-1]
+            self.between = Scaled.zeros((T, B, A), da.mantissa.dtype)
+        self.between[k - 1] = self.between[k - 1] + da
+
+    def add_between(self) -> None:
+        """The terms of the lags since the last one that was reported, by one product."""
+        if self.between is not None:
+            there = self.between.mantissa.any(axis=(1, 2))
+            self.add(recurrent_gradient(self.trace.cell, self.trace.local.at(there), self.between[there]))
+            self.between = None
+
+    def add(self, term: Gradients) -> None:
         add_to(self.intervals[-1], term)
         add_to(self.kept, term)
-        if report:
-            noise = signal_to_noise(self.trace, local, da)
-            for name in self.names:
-                self.rows.append(self.lag_row(name, lag.lag, term[name], len(k), noise[name]))
 
     def lag_row(self, name: str, lag: int, term: Scaled, losses: int, noise: float) -> dict[str, Any]:
         full = self.full[name]
@@ -190,6 +212,8 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
 
 def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
     """||E G_l||^2 / tr Cov over sequences, from the G_l of each; NaN for one sequence, inf where all are equal."""
+    if da.shape[1] < 2:
+        return dict.fromkeys(trace.cell.recurrent_parameters, np.nan)
     alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
     each = [recurrent_gradient(trace.cell, local.at(sequence), da[sequence]) for sequence in alone]
     return {name: mean_over_scatter([one[name] for one in each]) for name in each[0]}
