@@ -8,6 +8,7 @@ Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -118,12 +119,11 @@ def product_norms(
     """
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    for step in propagate(trace, t, stacked(unit_rows(trace, t), start)):
-        check_finite_products(step)
+    for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
         products = product_matrices(step, size)
         if blocks is not None:
             blocks.see(step, products)
-        typical = products.log_norm_of_normalised(axes=2) - 0.5 * np.log(size)
+        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - 0.5 * np.log(size)
         norms = ProductNorms(step.lag, step.t, typical)
         if step.lag in reported:
             norms = norms._replace(
@@ -133,6 +133,32 @@ def product_norms(
             )
         reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
         yield norms
+
+
+def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
+    """`propagate` of all rows of products and one more, finite ones; and the log of ||P||_F, (1, B), where it is known.
+
+    From one t alone many lags are one call of a compiled loop.
+    """
+    if len(t) > 1 or not trace.compiled:
+        for step in propagate(trace, t, rows):
+            check_finite_products(step)
+            yield step, None
+        return
+    from bpttlab import kernels
+
+    most = max(1, HELD_NUMBERS // rows.mantissa.size)
+    first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
+    check_finite_products(first)
+    yield first, None
+    for end in range(int(t[0]), 0, -most):
+        slopes = trace.slopes[max(0, end - most) : end]
+        mantissas, exponents, sizes = kernels.pull_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
+        for number, size in enumerate(sizes):
+            dh = Scaled(mantissas[number], exponents[number])
+            step = Lag(int(t[0]) - end + number + 1, t, dh, None)
+            check_finite_products(step)
+            yield step, size[None]
 
 
 def stacked(rows: Scaled, last: Scaled) -> Scaled:
@@ -340,9 +366,9 @@ SLACK = 1e-9
 
 
 class Reach:
-    """`horizons`, from products that go by lag after lag from 0 on, of which few have their spectral norm computed.
+    """`horizons` of products that go by lag after lag from 0 on, of which few have their spectral norm computed.
 
-    Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says already on which side of 1 and of -1 the median lies,
+    Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says on which side of 1 and of -1 the median lies,
     nothing more is asked.
     """
 
@@ -352,8 +378,8 @@ class Reach:
     def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
         """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
         (S, B), if it is known."""
-        width = 0.5 * np.log(products.shape[-1])
-        least, most = float(median_log(typical)) - SLACK, float(median_log(typical)) + width + SLACK
+        middle = float(typical[0] if len(typical) == 1 else median_log(typical))
+        least, most = middle - SLACK, middle + 0.5 * math.log(products.shape[-1]) + SLACK
         if known is not None:
             least = most = float(median_log(known[-1]))
         elif self.open(least, most):

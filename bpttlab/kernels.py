@@ -25,7 +25,7 @@ import numpy as np
 from bpttlab.cells import GRU, LSTM, Elman
 from bpttlab.cells.base import Array, Cell, Params
 from bpttlab.errors import ConfigurationError
-from bpttlab.scaled import ZERO_EXPONENT
+from bpttlab.scaled import LOG_2, ZERO_EXPONENT
 
 INSTALL = "pip install 'bpttlab[fast]'"
 
@@ -441,6 +441,36 @@ def pull_normalised(
             exponents[row] += rescaled(dh_prev[row], ALWAYS)
 
 
+@compiled("contract", "nsz")
+def rows_back(
+    kind: int, W: Array, slopes: Array, dh: Array, exponents: Array, da: Array, gated: Array, room: Array,
+    smallest: int, log_sizes: Array,
+) -> None:  # fmt: skip
+    """R rows for each of B sequences, so many lags back: `pull_normalised` again and again.
+
+    slopes (T,B,any), of which the last is that of the first step back; dh (L+1,R B,S) and exponents (L+1,R B), of which
+    entry 0 is given and the others are filled; log_sizes (L,B): log of the Frobenius norm of all rows but the last.
+    """
+    L, B, size = len(dh) - 1, slopes.shape[1], dh.shape[2]
+    rows = dh.shape[1] - B
+    for lag in range(L):
+        exponents[lag + 1] = exponents[lag]
+        pull_normalised(
+            kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated, room
+        )
+        for b in range(B):
+            most = ZERO_EXPONENT
+            for row in range(b, rows, B):
+                most = max(most, exponents[lag + 1, row])
+            total = 0.0
+            for row in range(b, rows, B):
+                square, scale = 0.0, factor(exponents[lag + 1, row] - most, smallest)
+                for n in range(size):
+                    square += float(dh[lag + 1, row, n]) ** 2
+                total += square * scale * scale
+            log_sizes[lag, b] = 0.5 * math.log(total) + most * LOG_2 if total > 0.0 else -math.inf
+
+
 # ------------------------------------------------------------------------------------------ for bptt
 
 MIDDLE = {"float64": 64, "float32": 24}
@@ -471,6 +501,7 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         slopes = np.zeros_like(h[1:]) if slopes is None else slopes
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+        pull_many(cell, params, slopes, np.zeros((2, 1, 1, cell.state_size), dtype), np.zeros((2, 1, 1, 1), np.int64))
 
 
 def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
@@ -553,3 +584,25 @@ def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents:
         np.empty((rows, width), dh.dtype), np.empty((rows, W.shape[1]), dh.dtype),
     )  # fmt: skip
     return da, dh_prev, of_prev.reshape(exponents.shape)
+
+
+def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+    """Rows of a product and one more, as many steps back as there are slopes.
+
+    slopes (L,B,any), that of the first step back the last; dh (R,1,B,N) normalised, exponents (R,1,B,1).
+
+    Returns:
+        rows and exponents of every lag, (L,R,1,B,N) and (L,R,1,B,1), and log of the Frobenius norms of the first R-1
+        rows, (L,B).
+    """
+    kind, W, width = way_back(cell, params)
+    L, R, B, size = len(slopes), len(dh), dh.shape[2], dh.shape[3]
+    rows, of_rows = np.empty((L + 1, R * B, size), dh.dtype), np.empty((L + 1, R * B), np.int64)
+    rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
+    log_sizes = np.empty((L, B))
+    rows_back(
+        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.local_size), dh.dtype),
+        np.empty((R * B, width), dh.dtype), np.empty((R * B, W.shape[1]), dh.dtype),
+        int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
+    )  # fmt: skip
+    return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes

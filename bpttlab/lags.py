@@ -109,7 +109,9 @@ class Gathered:
         self.rows: list[dict[str, Any]] = []
         self.truncated: list[dict[str, Any]] = []
         self.intervals: list[Gradients] = []  # sum of G_i over the lags from one reported lag to before the next
-        self.between: Scaled | None = None  # (T, B, A), cotangents of a_k of lags that are not reported, not yet in them
+        self.between: Scaled | None = (
+            None  # (T, B, A), cotangents of a_k of lags that are not reported, not yet in them
+        )
 
     def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
         """Consume the wavefront; returns the sum of all G_l beyond the last lag reported."""

@@ -90,8 +90,8 @@ def transient_peak(W: Array, lags: int) -> tuple[float, int]:
     At least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: the peak then lies at or near `lags`.
     Powers are carried as mantissa x 2^exponent, so none over- or underflows.
 
-    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it and
-    of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
+    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it
+    and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
     """
     if lags < 0:
         raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpttlab import kernels, losses
+from bpttlab import jacobians, kernels, losses
 from bpttlab.bptt import Trace, backward, backward_scaled, forward, literal_sum, propagate, walk
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
-from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
+from bpttlab.jacobians import jacobian_products
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Plan, full_plan
 
@@ -383,3 +384,34 @@ def test_losses_of_a_task_go_with_it():
     trace = forward(cell, params, x, h_0, engine="numba")
     loss = losses.evaluate("squared_error", trace.y_hat, np.zeros_like(trace.y_hat), np.ones(len(x)))
     assert_agree(backward(trace, loss), backward(replace(trace, engine="numpy"), loss))
+
+
+# ------------------------------------------------------------------ products
+
+
+@given(traces(), st.sampled_from(["log", "all", "triangle"]))
+def test_norms_of_products_are_those_of_the_cells(given_traces, which):
+    trace, fast, errors = given_traces
+    one, other = (jacobian_products(way, errors, which, lags=4) for way in (fast, trace))
+    tolerance = agreement(trace.h.dtype)
+    for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
+        np.testing.assert_allclose(one[name], other[name], rtol=10 * tolerance, atol=10 * tolerance)
+    np.testing.assert_allclose(one["alignment"], other["alignment"], atol=1e-6 if trace.h.dtype == float else 0.05)
+
+
+@pytest.mark.parametrize("factor", [0.25, 4.0])
+def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
+    monkeypatch.setattr(jacobians, "HELD_NUMBERS", 100)  # several calls
+    trace, errors = long_linear(factor, 700)
+    frame = jacobian_products(trace, errors, "all")
+    np.testing.assert_allclose(frame["log_spectral_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(frame["log_frobenius_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
+
+
+def test_a_product_that_is_not_finite_names_its_step():
+    cell, params, x, h_0 = network(Elman, T=9)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    broken = trace.h.copy()
+    broken[4] = np.nan
+    with pytest.raises(NonFiniteError, match="step t - lag = 3"):
+        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, "numba"))
