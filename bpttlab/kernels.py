@@ -471,6 +471,48 @@ def rows_back(
             log_sizes[lag, b] = 0.5 * math.log(total) + most * LOG_2 if total > 0.0 else -math.inf
 
 
+@compiled("contract", "nsz")
+def add_row(row: Array, exponent: int, total: Array, of_total: int, smallest: int) -> int:
+    """total += row, each with its exponent; returns that of the sum."""
+    if largest(row) == 0.0:
+        return of_total
+    most = max(exponent, of_total)
+    from_row, from_total = factor(exponent - most, smallest), factor(of_total - most, smallest)
+    for n in range(row.size):
+        total[n] = total[n] * from_total + row[n] * from_row
+    return most + rescaled(total, ALWAYS)
+
+
+@compiled("contract", "nsz")
+def wave_back(
+    kind: int, W: Array, slopes: Array, t: Array, lag: int, dh: Array, exponents: Array, total: Array,
+    of_total: Array, gated: Array, smallest: int, L: int,
+) -> None:  # fmt: skip
+    """Rows of several t, from lag to lag + L, in place; da of every lag that is passed is added up where it belongs.
+
+    slopes (T,B,any), t (S,) increasing; dh (S B,N) and exponents (S B,), total (T,B,A) and of_total (T,B).
+    """
+    B, width = slopes.shape[1], slopes.shape[2]
+    own = np.empty((len(dh), width), slopes.dtype)
+    da, dh_prev = np.empty((len(dh), total.shape[2]), dh.dtype), np.empty_like(dh)
+    room, first = np.empty((len(dh), W.shape[1]), dh.dtype), 0
+    for at in range(lag, lag + L):
+        while t[first] <= at:
+            first += 1
+        done = first * B
+        for s in range(first, len(t)):
+            own[s * B : (s + 1) * B] = slopes[t[s] - at - 1]
+        pull(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:], room[done:])
+        for row in range(done, len(dh)):
+            k, b = t[row // B] - at - 1, row % B
+            of_total[k, b] = add_row(da[row], exponents[row], total[k, b], of_total[k, b], smallest)
+            if largest(dh_prev[row]) == 0.0:
+                exponents[row] = ZERO_EXPONENT
+            else:
+                exponents[row] += rescaled(dh_prev[row], ALWAYS)
+        dh[done:] = dh_prev[done:]
+
+
 # ------------------------------------------------------------------------------------------ for bptt
 
 MIDDLE = {"float64": 64, "float32": 24}
@@ -501,6 +543,9 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         slopes = np.zeros_like(h[1:]) if slopes is None else slopes
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+        size, one = cell.state_size, np.ones(1, np.int64)
+        total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
+        pull_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
         pull_many(cell, params, slopes, np.zeros((2, 1, 1, cell.state_size), dtype), np.zeros((2, 1, 1, 1), np.int64))
 
 
@@ -606,3 +651,24 @@ def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: A
         int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
     )  # fmt: skip
     return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes
+
+
+def pull_and_add(
+    cell: Cell, params: Params, slopes: Array, t: Array, lag: int, lags: int, dh: Array, exponents: Array,
+    total: Array, of_total: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Rows of several t so many lags further back, all of which stay behind h_0; da of each lag is added to a total.
+
+    slopes (T,B,any), t (S,), dh (1,S,B,N) and exponents (1,S,B,1); total (T,B,A) and of_total (T,B,1) are changed.
+
+    Returns:
+        dh and exponents at lag + lags, of all S.
+    """
+    kind, W, width = way_back(cell, params)
+    S, B, size = dh.shape[1:]
+    rows, of_rows = dh.reshape(S * B, size).copy(), exponents.reshape(S * B).copy()
+    wave_back(
+        kind, W, solid(slopes), solid(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
+        np.empty((S * B, width), dh.dtype), int(np.finfo(dh.dtype).minexp) // 2, lags,
+    )  # fmt: skip
+    return rows.reshape(dh.shape), of_rows.reshape(exponents.shape)

@@ -7,6 +7,7 @@ and a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,8 +41,10 @@ class Scaled:
     @classmethod
     def whole(cls, array: Array, exponent: int = 0) -> Scaled:
         """array * 2^exponent with one exponent for all of it, the largest entry in [1/2, 1)."""
-        flat = cls(array.reshape(1, -1), np.full((1, 1), exponent, dtype=np.int64)).normalised()
-        return cls(flat.mantissa.reshape(array.shape), flat.exponent.reshape((1,) * array.ndim))
+        largest = float(np.maximum.reduce(np.abs(array), axis=None, initial=0.0))
+        shift = math.frexp(largest)[1]
+        of_whole = exponent + shift if largest > 0 else ZERO_EXPONENT
+        return cls(shifted(array, np.array(-shift)), np.full((1,) * array.ndim, of_whole, dtype=np.int64))
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: Any) -> Scaled:
@@ -81,6 +84,13 @@ class Scaled:
         What lies below the range of the dtype beside an entry of order one is zero.
         """
         return self.mantissa * power_of_two(self.live_exponent - exponent, self.mantissa.dtype)
+
+    def whole_at(self, exponent: int) -> Array:
+        """`at` of an array with one exponent (`whole`)."""
+        shift = self.exponent.item() - exponent
+        if shift == 0:
+            return self.mantissa
+        return self.mantissa * power_of_two(np.array(shift), self.mantissa.dtype)
 
     def normalised(self) -> Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
@@ -160,7 +170,7 @@ def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     """
     one = (matrices if normalised else matrices.normalised()).common(2)  # the largest entry lies in [1/2, 1)
     mantissa = one.mantissa.astype(np.float64, copy=False)
-    finite = np.isfinite(mantissa).all(axis=(-2, -1))
+    finite = np.asarray(np.isfinite(mantissa).all(axis=(-2, -1)))
     gram = mantissa @ mantissa.swapaxes(-2, -1)
     if not finite.all():
         gram = np.where(finite[..., None, None], gram, 0.0)

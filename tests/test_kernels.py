@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,6 +17,7 @@ from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.jacobians import jacobian_products
+from bpttlab.lags import measure_lags
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Plan, full_plan
 
@@ -406,6 +408,38 @@ def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
     frame = jacobian_products(trace, errors, "all")
     np.testing.assert_allclose(frame["log_spectral_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
     np.testing.assert_allclose(frame["log_frobenius_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
+
+
+@given(traces(), st.integers(3, 5), st.none() | st.integers(0, 8))
+def test_lag_terms_and_truncations_are_those_of_the_cells(given_traces, lags, max_lag):
+    trace, fast, errors = given_traces
+    one, other = (measure_lags(way, errors, "log", lags, max_lag) for way in (fast, trace))
+    for table in ("lag_terms", "truncations"):
+        found, expected = getattr(one, table), getattr(other, table)
+        assert set(found) == set(expected)
+        for name in expected:
+            if name in ("parameter", "scheme", "origin", "draws"):
+                assert found[name].tolist() == expected[name].tolist()
+            elif name.startswith("log_") or name in ("lag", "truncation", "steps_computed"):
+                tolerance = 1e4 * agreement(trace.h.dtype)  # of sums that cancel
+                np.testing.assert_allclose(
+                    found[name], expected[name], rtol=min(0.1, tolerance), atol=min(0.1, tolerance)
+                )
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("make", [Elman, LSTM, GRU])
+def test_lags_summed_before_any_product_are_the_sum_of_their_terms(make, engine):
+    cell, params, x, h_0 = network(make, T=40, B=3, N=4)
+    trace = forward(cell, params, x, h_0, engine=engine)
+    errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape)
+    errors[[3, 4, 9, 20]] = 0.0
+    every, some = (measure_lags(trace, errors, which, 6) for which in ("all", "log"))
+    of_every, of_some = pd.DataFrame(every.truncations), pd.DataFrame(some.truncations)
+    merged = of_some.merge(of_every, on=["parameter", "truncation"], suffixes=("", "_of_all"))
+    assert len(merged) == len(of_some) == 5 * len(cell.recurrent_parameters)
+    for name in ("log_norm", "cosine", "log_relative_bias"):
+        np.testing.assert_allclose(merged[name], merged[f"{name}_of_all"], rtol=1e-9, atol=1e-9)
 
 
 def test_a_product_that_is_not_finite_names_its_step():
