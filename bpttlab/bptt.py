@@ -18,9 +18,9 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from bpttlab.cells.base import Cell, Local, Params
-from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError, nearest
 from bpttlab.losses import Loss
-from bpttlab.scaled import Scaled
+from bpttlab.scaled import ZERO_EXPONENT, Scaled
 from bpttlab.truncation import Full, Plan, Segmented
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -36,6 +36,7 @@ class Trace:
         x: (T, B, I) inputs.
         h: (T+1, B, N) states, h[0] the initial one.
         y_hat: (T, B, O) predictions.
+        engine: what computes the loops over t, of the ways back too.
     """
 
     cell: Cell
@@ -43,6 +44,7 @@ class Trace:
     x: Array
     h: Array
     y_hat: Array
+    engine: str = "numpy"
 
     @property
     def length(self) -> int:
@@ -72,17 +74,33 @@ class Trace:
 
     def prefix(self, length: int) -> Trace:
         """The first steps alone, sharing memory with the whole: a forward pass of that length, to the byte."""
-        return Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length])
+        part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
+        return self.with_slopes_of(part, np.s_[:length])
 
     def head(self, sequences: int) -> Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
         x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
-        return Trace(self.cell, self.params, x, h, y_hat)
+        return self.with_slopes_of(Trace(self.cell, self.params, x, h, y_hat, self.engine), np.s_[:, :sequences])
+
+    def with_slopes_of(self, part: Trace, index: Any) -> Trace:
+        """A part of this trace; the slopes that a compiled forward pass has left are its own, too."""
+        if self.compiled and "slopes" in self.__dict__:
+            part.__dict__["slopes"] = self.slopes[index]
+        return part
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the loops over t of this cell are compiled."""
+        if self.engine == "numpy":
+            return False
+        from bpttlab import kernels
+
+        return kernels.has_kernel(self.cell, self.h.dtype)
 
     def repeated(self, times: int) -> Trace:
         """The sequences of the batch so many times over, one copy of the batch after another."""
         x, h, y_hat, slopes = (np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.slopes))
-        copies = Trace(self.cell, self.params, x, h, y_hat)
+        copies = Trace(self.cell, self.params, x, h, y_hat, self.engine)
         copies.__dict__["slopes"] = slopes  # not computed again
         return copies
 
@@ -100,7 +118,10 @@ class Trace:
 # ---------------------------------------------------------------------------------------------------- forward
 
 
-def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None) -> Trace:
+ENGINES = ("numpy", "numba")
+
+
+def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None, engine: str = "numpy") -> Trace:
     """Run the network over x.
 
     Args:
@@ -108,22 +129,57 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None) -> T
         params: its weights, named as in the notes.
         x: (T, B, I) inputs, T >= 1.
         h_0: (B, N) initial state, zero by default.
+        engine: "numpy", or "numba" for compiled loops over t (`kernels`), which differ in the last bits. The trace
+            keeps it, and what goes back through the trace follows it.
 
     Raises:
-        ConfigurationError: a parameter or an input is missing or has another shape than the cell's.
+        ConfigurationError: a parameter or an input is missing or has another shape than the cell's, or there is no such
+            engine.
         NonFiniteError: an input or a weight is NaN or infinite; the error names the first such step.
         DivergedError: the state overflowed; the error names the first such step.
     """
+    check_engine(engine)
     x, h_0 = checked_inputs(cell, params, x, h_0)
+    slopes = None
     with np.errstate(over="ignore", invalid="ignore"):
         z, h = cell.project(params, x), np.empty((len(x) + 1, *h_0.shape), x.dtype)
         h[0] = h_0
-        for t in range(1, len(x) + 1):
-            h[t] = cell.step(params, z[t - 1], h[t - 1])
+        if engine == "numba":
+            slopes = compiled_forward(cell, params, z, h)
+        else:
+            interpreted_forward(cell, params, z, h)
         y_hat = cell.read(params, h[1:])
     check_finite(h[1:], "the hidden state")
     check_finite(y_hat, "the prediction")
-    return Trace(cell, params, x, h, y_hat)
+    trace = Trace(cell, params, x, h, y_hat, engine)
+    if slopes is not None:
+        trace.__dict__["slopes"] = slopes
+    return trace
+
+
+def interpreted_forward(cell: Cell, params: Params, z: Array, h: Array) -> None:
+    """The recursion: h[1:] from h[0] and the projections."""
+    for t in range(1, len(h)):
+        h[t] = cell.step(params, z[t - 1], h[t - 1])
+
+
+def compiled_forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
+    """The same, compiled where there is a kernel for the cell; it may leave the slopes."""
+    from bpttlab import kernels
+
+    if kernels.has_kernel(cell, h.dtype):
+        return kernels.forward(cell, params, z, h)
+    interpreted_forward(cell, params, z, h)
+    return None
+
+
+def check_engine(engine: str) -> None:
+    if engine not in ENGINES:
+        raise ConfigurationError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}.{nearest(engine, ENGINES)}")
+    if engine == "numba":
+        from bpttlab import kernels
+
+        kernels.check_installed()
 
 
 def checked_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array]:
@@ -188,6 +244,8 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         error: (T, B, N) what each step's own loss sends to h_t, as plain or scaled numbers.
         plan: segments and carry.
     """
+    if len(plan.segments) == 1:
+        return compiled_walk(trace, error, plan) if trace.compiled else walk_one_segment(trace, error, plan)
     cell, params, slopes = trace.cell, trace.params, trace.slopes
     T, B, N = error.shape
     da = zeros_like(error, (T, B, cell.local_size))
@@ -211,6 +269,44 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
             going = ~ended
             t, dh, start, stop, loss_from = t[going], dh[going], start[going], stop[going], loss_from[going]
     return Cotangents(da, dropped)
+
+
+def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
+    """`walk` where there is nothing beside the one segment."""
+    (T, B, N), slopes = error.shape, trace.slopes
+    da, dropped = zeros_like(error, (T, B, trace.cell.local_size)), zeros_like(error, (T + 1, B, N))
+    start, stop, loss_from = (int(end) for end in plan.segments[0])
+    carries, cut = plan.carry.reshape(T, -1, 1).astype(slopes.dtype), (plan.carry != 1.0).reshape(T, -1).any(axis=1)
+    dh = zeros_like(error, (B, N))
+    for t in range(stop, start, -1):
+        if t < stop and cut[t - 1]:
+            dropped[t] = dh * (1.0 - carries[t - 1])
+            dh = dh * carries[t - 1]
+        delta = normalised(error[t - 1] + dh if t > loss_from else dh)
+        da[t - 1], dh = pull(trace.cell, trace.params, slopes[t - 1], delta)
+    dropped[start] = dh
+    return Cotangents(da, dropped)
+
+
+def compiled_walk(trace: Trace, error: Any, plan: Plan) -> Cotangents:
+    """`walk` along one segment."""
+    from bpttlab import kernels
+
+    scaled = error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+    exponents = np.broadcast_to(scaled.live_exponent, (*error.shape[:-1], 1))[..., 0]
+    da, of_da, dropped, of_dropped = kernels.walk(
+        trace.cell, trace.params, trace.slopes, scaled.mantissa, exponents, plan.segments[0], plan.carry
+    )
+    found = Cotangents(Scaled(da, of_da[..., None]), Scaled(dropped, of_dropped[..., None]))
+    return found if isinstance(error, Scaled) else Cotangents(*map(plain, found))
+
+
+def plain(numbers: Scaled) -> Array:
+    """Floats, infinite where they are too large: `backward` looks for that."""
+    exponent = numbers.live_exponent
+    if not exponent[exponent > ZERO_EXPONENT].any():
+        return numbers.mantissa
+    return np.ldexp(numbers.mantissa, np.clip(exponent, -5000, 5000).astype(np.int64))
 
 
 def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Any) -> tuple[Any, Any]:
@@ -327,6 +423,8 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
     width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
     headroom = int(numbers.nmant)  # so that a sum of as many products with the largest state is no overflow
     blocks = rows.exponent[:, 0] // width
+    if len(blocks):
+        blocks[rows.exponent[:, 0] == ZERO_EXPONENT] = blocks.max()  # a row of zeros needs no product of its own
     total: dict[str, Scaled] = {}
     for block in np.unique(blocks)[::-1]:
         chosen = blocks == block
@@ -345,7 +443,7 @@ def add_to(total: dict[str, Scaled], gradients: dict[str, Scaled]) -> None:
 def add_whole(left: Scaled, right: Scaled) -> Scaled:
     """Sum of two arrays that have one exponent each."""
     exponent = int(max(left.exponent.item(), right.exponent.item()))
-    return Scaled.whole(left.at(exponent) + right.at(exponent), exponent)
+    return Scaled.whole(left.whole_at(exponent) + right.whole_at(exponent), exponent)
 
 
 # ---------------------------------------------------------------------------------------------------- single paths
@@ -367,7 +465,37 @@ class Lag(NamedTuple):
     da: Scaled | None
 
 
-def propagate(trace: Trace, t: Array, rows: Scaled) -> Iterator[Lag]:
+class Between:
+    """Cotangents of a_k added up over lags that nobody asks for one by one; `asked` are those that somebody does."""
+
+    def __init__(self, trace: Trace, asked: set[int]) -> None:
+        self.trace, self.asked = trace, asked
+        self.total: Scaled | None = None  # (T, B, A)
+
+    def passed(self, lag: int, last: int) -> int:
+        """How many lags from this one on are not asked for; the last of all is left alone."""
+        return min([asked for asked in self.asked if asked >= lag], default=last) - lag if lag < last else 0
+
+    def somewhere(self) -> Scaled:
+        """The total that there is, or nothing yet."""
+        if self.total is None:
+            (T, B), A = self.trace.x.shape[:2], self.trace.cell.local_size
+            self.total = Scaled.zeros((T, B, A), self.trace.h.dtype)
+        return self.total
+
+    def add(self, k: Array, da: Scaled) -> None:
+        """Those of a_k, (S, B, A)."""
+        total = self.somewhere()
+        total[k - 1] = total[k - 1] + da
+
+    def take(self) -> tuple[Array, Scaled]:
+        """The steps that have any, as an index, and the sums there; from here on there is nothing."""
+        total, self.total = self.somewhere(), None
+        there = np.asarray(total.mantissa.any(axis=(1, 2)))
+        return there, total[there]
+
+
+def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = None) -> Iterator[Lag]:
     """Back from each h_t, one lag at a time, nothing added on the way: rows . P_{t,t-l}.
 
     The rows of the identity give the Jacobian products themselves, the errors of the losses the state gradients and,
@@ -377,22 +505,56 @@ def propagate(trace: Trace, t: Array, rows: Scaled) -> Iterator[Lag]:
         trace: the forward pass.
         t: (S,) increasing steps to start from.
         rows: (R, S, B, N) cotangents of h_t.
+        between: for R = 1; what `da` is added to of lags that it does not ask for, which then are not yielded.
 
     Yields:
         lags 0, 1, ..., max(t); at lag l those starts with t >= l, and where some of them arrive at h_0 (t = l), `da` of
         the others is in the rows with t > l.
     """
-    cell, params, slopes = trace.cell, trace.params, trace.slopes
+    slopes = trace.slopes
     t, dh = np.asarray(t), rows.normalised()
-    for lag in range(int(t.max()) + 1):
+    lag, last = 0, int(t.max())
+    while lag <= last:
+        passed = 0 if between is None else between.passed(lag, last)
+        if between is not None and passed and trace.compiled:
+            t, dh = back_and_add(trace, t, lag, passed, dh, between)
+            lag += passed
+            continue
         going = t > lag
         inner = dh if going.all() else dh[:, going]
         if not going.any():
             yield Lag(lag, t, dh, None)
             return
-        da, dh_prev = pull(cell, params, slopes[t[going] - lag - 1], inner)
-        yield Lag(lag, t, dh, da)
-        t, dh = t[going], dh_prev.normalised()
+        da, dh_prev = back(trace, slopes[t[going] - lag - 1], inner)
+        if between is not None and passed:
+            between.add(t[going] - lag, da[0])
+        else:
+            yield Lag(lag, t, dh, da)
+        t, dh = t[going], dh_prev
+        lag += 1
+
+
+def back(trace: Trace, slope_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
+    """`pull` of scaled rows by the trace's engine, dh_{t-1} normalised.  (S,B,any), (R,S,B,N)"""
+    if not trace.compiled:
+        da, dh_prev = pull(trace.cell, trace.params, slope_t, dh_t)
+        return da, dh_prev.normalised()
+    from bpttlab import kernels
+
+    da, dh_prev, exponents = kernels.pull_scaled(trace.cell, trace.params, slope_t, dh_t.mantissa, dh_t.exponent)
+    return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
+
+
+def back_and_add(trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, between: Between) -> tuple[Array, Scaled]:
+    """So many lags further by the compiled loop; the starts that are left, and their cotangents."""
+    from bpttlab import kernels
+
+    total, slopes = between.somewhere(), trace.slopes
+    mantissa, exponent = kernels.pull_and_add(
+        trace.cell, trace.params, slopes, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa, total.exponent
+    )
+    left = t >= lag + lags
+    return t[left], Scaled(mantissa, exponent)[:, left]
 
 
 # ---------------------------------------------------------------------------------------------------- the oracle

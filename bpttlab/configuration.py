@@ -16,6 +16,7 @@ from typing import Any, ClassVar, Literal, get_type_hints
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from bpttlab import cells, identity, initializers, tasks, truncation
+from bpttlab.bptt import check_engine
 from bpttlab.cells import Cell, Scales, Stacked
 from bpttlab.cells.stacked import layer_kind
 from bpttlab.errors import ConfigurationError, nearest
@@ -40,7 +41,7 @@ class Values:
     dtype: Literal["float64", "float32"] = "float64"
     reduction: Literal["mean", "sum"] = "mean"
     readout: Literal["drawn", "units"] = "drawn"
-    engine: Literal["numpy"] = "numpy"
+    engine: Literal["numpy", "numba"] = "numpy"
 
     def __post_init__(self) -> None:
         for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
@@ -48,6 +49,7 @@ class Values:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.truncation != "full":
             truncation.check_truncation(self.truncation)
+        check_engine(self.engine)
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")

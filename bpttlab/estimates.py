@@ -111,6 +111,9 @@ def estimated(
         scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
     if isinstance(scheme, Segmented):
         plan = scheme.plan(trace.length)
+        if cuts_nothing(plan, trace.length):
+            kept = {name: full[name] for name in trace.cell.recurrent_parameters}
+            return Estimate.single(kept, {}, plan.steps_computed, scheme.truncation)
         return Estimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, scheme.truncation)
     if isinstance(scheme, Forward):
         return forward_estimate(trace, loss, scheme, full, rng)
@@ -142,6 +145,11 @@ def one_gradient(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.rando
     if isinstance(scheme, SnAp):
         return snap(trace, loss, scheme.steps)
     return rtrl(trace, loss) if isinstance(scheme, RTRL) else rflo(trace, loss)
+
+
+def cuts_nothing(plan: Plan, length: int) -> bool:
+    """Whether the plan is the full one, whose gradient is known."""
+    return plan.segments.tolist() == [[0, length, 0]] and bool((plan.carry == 1.0).all())
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:

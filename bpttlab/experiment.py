@@ -145,7 +145,8 @@ def run_network(configuration: Configuration) -> tuple[Trace, Batch]:
     values, task = configuration.values, configuration.task
     cell, params = build_network(configuration)
     batch = task.sample(identity.stream("data", values.seed, task.name), values.batch_size)
-    return forward(cell, params, batch.x * configuration.scales.x, initial_state(configuration)), batch
+    x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
+    return forward(cell, params, x, h_0, values.engine), batch
 
 
 def initial_state(configuration: Configuration) -> Array:

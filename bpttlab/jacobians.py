@@ -8,6 +8,7 @@ Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -16,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.blocks import Blocks, product_matrices, unit_rows
-from bpttlab.bptt import Array, Trace, checked_errors, forward, propagate, walk
+from bpttlab.bptt import Array, Lag, Trace, checked_errors, forward, propagate, walk
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
@@ -33,30 +34,31 @@ LEADING_TOLERANCE = 1e-8
 class ProductNorms(NamedTuple):
     """Everything about the products of one lag, each array (S, B).
 
-    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; `alignment` is None unless it was asked for.
+    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; the others are None unless the lag is reported.
     """
 
     lag: int
     t: Array
-    log_spectral_norm: Array
     log_frobenius_norm: Array
-    log_state_gradient: Array
-    alignment: Array | None
+    log_spectral_norm: Array | None = None
+    log_state_gradient: Array | None = None
+    alignment: Array | None = None
 
 
 @dataclass(frozen=True)
 class ProductMeasures:
-    """The rows of the table, and the curves of t = T over all lags that summaries are made of.
+    """The rows of the table, and what summaries are made of: from t = T, over all lags.
 
     Attributes:
         columns: one entry a row, keyed by column.
-        log_spectral_norm, log_frobenius_norm: (T+1, B), t = T, lags 0..T.
+        log_frobenius_norm: (T+1, B), t = T, lags 0..T.
+        reach: how far the products of t = T reach.
         blocks: columns of `blocks.block_norms` at the reported lags of t = T; empty for a state with one part.
     """
 
     columns: dict[str, Array]
-    log_spectral_norm: Array
     log_frobenius_norm: Array
+    reach: Horizons
     blocks: dict[str, Array]
 
 
@@ -95,46 +97,68 @@ def measure_products(
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
     reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
     bound = cumulated_bound(trace, t, bound_lags)
-    parts, curves = [], []
+    parts, curve, reach = [], [], Reach()
     lags_reported = set(reported.tolist())
     blocks = Blocks.of(trace.cell, lags_reported)
-    for norms in product_norms(trace, t, errors, lags_reported, blocks):
-        curves.append((norms.log_spectral_norm[-1], norms.log_frobenius_norm[-1]))
+    for norms in product_norms(trace, t, errors, lags_reported, reach, blocks):
+        curve.append(norms.log_frobenius_norm[-1])
         if norms.alignment is not None:
             parts.append(table_rows(norms, bound, bound_lags))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
-    spectral, frobenius = (np.stack(curve) for curve in zip(*curves, strict=True))
     ordered = {name: column[order] for name, column in columns.items()}
-    return ProductMeasures(ordered, spectral, frobenius, {} if blocks is None else blocks.columns())
+    return ProductMeasures(ordered, np.stack(curve), reach.horizons, {} if blocks is None else blocks.columns())
 
 
 def product_norms(
-    trace: Trace, t: Array, errors: Scaled | None, aligned: set[int], blocks: Blocks | None = None
+    trace: Trace, t: Array, errors: Scaled | None, reported: set[int], reach: Reach, blocks: Blocks | None = None
 ) -> Iterator[ProductNorms]:
-    """Norms at lags 0, 1, ... of the products that start at each t; the alignment at the lags in `aligned`.
+    """Norms at lags 0, 1, ... of the products that start at each t; all of them at the lags that are reported.
 
-    `blocks` is shown what goes by.
+    `reach` and `blocks` are shown what goes by.
     """
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    for step in propagate(trace, t, stacked(unit_rows(trace, t), start)):
+    for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
         products = product_matrices(step, size)
         if blocks is not None:
             blocks.see(step, products)
-        norms = ProductNorms(
-            step.lag,
-            step.t,
-            spectral_log_norm(products),
-            products.log_norm(axes=2) - 0.5 * np.log(size),
-            step.dh[size].log_norm(),
-            None,
-        )
-        check_norms(norms)
-        if step.lag in aligned:
-            error_t = start[len(t) - len(step.t) :]
-            norms = norms._replace(alignment=leading_alignment(products, error_t))
+        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - 0.5 * np.log(size)
+        norms = ProductNorms(step.lag, step.t, typical)
+        if step.lag in reported:
+            norms = norms._replace(
+                log_spectral_norm=spectral_log_norm(products, normalised=True),
+                log_state_gradient=step.dh[size].log_norm(),
+                alignment=leading_alignment(products, start[len(t) - len(step.t) :]),
+            )
+        reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
         yield norms
+
+
+def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
+    """`propagate` of all rows of products and one more, finite ones; and the log of ||P||_F, (1, B), where it is known.
+
+    From one t alone many lags are one call of a compiled loop.
+    """
+    if len(t) > 1 or not trace.compiled:
+        for step in propagate(trace, t, rows):
+            check_finite_products(step)
+            yield step, None
+        return
+    from bpttlab import kernels
+
+    most = max(1, HELD_NUMBERS // rows.mantissa.size)
+    first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
+    check_finite_products(first)
+    yield first, None
+    for end in range(int(t[0]), 0, -most):
+        slopes = trace.slopes[max(0, end - most) : end]
+        mantissas, exponents, sizes = kernels.pull_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
+        for number, size in enumerate(sizes):
+            dh = Scaled(mantissas[number], exponents[number])
+            step = Lag(int(t[0]) - end + number + 1, t, dh, None)
+            check_finite_products(step)
+            yield step, size[None]
 
 
 def stacked(rows: Scaled, last: Scaled) -> Scaled:
@@ -168,7 +192,7 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
     """
     longest = min(lags, int(t.max()))
     first = max(1, int(t.min()) - longest + 1)
-    norms = np.array([jacobian_log_norm(trace, i) for i in range(first, int(t.max()) + 1)])
+    norms = jacobian_log_norms(trace, first, int(t.max()))
     bound = np.full((longest + 1, len(t), trace.h.shape[1]), np.nan)
     bound[0] = 0.0
     for lag in range(1, longest + 1):
@@ -177,17 +201,28 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
     return bound
 
 
-def jacobian_log_norm(trace: Trace, t: int) -> Array:
-    """log ||J_t||_2, (B,)."""
-    return spectral_log_norm(Scaled.of(trace.jacobian(t)))
+HELD_NUMBERS = 2**21
+"""Entries of Jacobians whose norms are computed at once."""
+
+
+def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
+    """log ||J_t||_2 for t from first to last, (last - first + 1, B)."""
+    some = max(1, HELD_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
+    norms = [np.empty((0, trace.h.shape[1]))]
+    for t in range(first, last + 1, some):
+        slopes = trace.slopes[t - 1 : min(t + some - 1, last)]
+        norms.append(spectral_log_norm(Scaled.of(trace.cell.jacobian(trace.params, slopes))))
+    return np.concatenate(norms)
 
 
 def table_rows(norms: ProductNorms, bound: Array, bound_lags: int) -> dict[str, Array]:
     """One lag's rows of the table `jacobians`, sequences fastest."""
+    assert norms.log_spectral_norm is not None
+    assert norms.log_state_gradient is not None
+    assert norms.alignment is not None
     starts, batch = norms.log_spectral_norm.shape
     inside = norms.lag < len(bound)
     log_bound = bound[norms.lag, -starts:] if inside else np.full((starts, batch), np.nan)
-    assert norms.alignment is not None
     return {
         "sequence": np.tile(np.arange(batch), starts),
         "t": np.repeat(norms.t, batch),
@@ -200,12 +235,12 @@ def table_rows(norms: ProductNorms, bound: Array, bound_lags: int) -> dict[str, 
     }
 
 
-def check_norms(norms: ProductNorms) -> None:
-    for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
-        bad = np.isnan(getattr(norms, name)).any(axis=1)
-        if bad.any():
-            step = int(norms.t[bad][0]) - norms.lag
-            raise NonFiniteError(f"{name} is NaN at step t - lag = {step} (lag {norms.lag})", step)
+def check_finite_products(step: Lag) -> None:
+    if np.isfinite(step.dh.mantissa).all():
+        return
+    bad = ~np.isfinite(step.dh.mantissa).all(axis=(0, 2, 3))
+    first = int(step.t[bad][0]) - step.lag
+    raise NonFiniteError(f"the Jacobian product is not finite at step t - lag = {first} (lag {step.lag})", first)
 
 
 # ------------------------------------------------------------------------------------------ the gradient at an input
@@ -326,10 +361,43 @@ def horizons(log_spectral_norm: Array) -> Horizons:
     return Horizons(int(above[0]) if len(above) else None, vanishing, vanishing == last)
 
 
+SLACK = 1e-9
+"""What rounding may make of the bounds of a log norm; far more than it does."""
+
+
+class Reach:
+    """`horizons` of products that go by lag after lag from 0 on, of which few have their spectral norm computed.
+
+    Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says on which side of 1 and of -1 the median lies,
+    nothing more is asked.
+    """
+
+    def __init__(self) -> None:
+        self.horizons = Horizons(None, 0, True)
+
+    def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
+        """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
+        (S, B), if it is known."""
+        middle = float(typical[0] if len(typical) == 1 else median_log(typical))
+        least, most = middle - SLACK, middle + 0.5 * math.log(products.shape[-1]) + SLACK
+        if known is not None:
+            least = most = float(median_log(known[-1]))
+        elif self.open(least, most):
+            least = most = float(median_log(spectral_log_norm(products, normalised=True)))
+        growing, vanishing, _ = self.horizons
+        growing = lag if growing is None and least > 1.0 else growing
+        vanishing = lag if least >= -1.0 else vanishing
+        self.horizons = Horizons(growing, vanishing, vanishing == lag)
+
+    def open(self, least: float, most: float) -> bool:
+        """Whether a median between these two may lie on either side of what matters."""
+        return (self.horizons.growing is None and least <= 1.0 < most) or least < -1.0 <= most
+
+
 def product_summary(measures: ProductMeasures, fit_from: float) -> dict[str, Any]:
     """The columns of the table `runs` that are made of Jacobian products."""
     growth = growth_rate(measures.log_frobenius_norm, fit_from)
-    reach = horizons(measures.log_spectral_norm)
+    reach = measures.reach
     return {
         "growth_rate": growth.rate,
         "growth_rate_error": growth.error,

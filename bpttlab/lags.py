@@ -11,6 +11,7 @@ Index legend: S losses, B sequence, N hidden state.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ import pandas as pd
 
 from bpttlab.bptt import (
     Array,
+    Between,
     Lag,
     Trace,
     add_to,
@@ -32,7 +34,7 @@ from bpttlab.bptt import (
 from bpttlab.cells.base import Local
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
-from bpttlab.scaled import Scaled, dot, ratio
+from bpttlab.scaled import LOG_2, Scaled, dot, ratio
 from bpttlab.truncation import PerLoss, full_plan
 
 Gradients = dict[str, Scaled]
@@ -83,16 +85,16 @@ def measure_lags(
     reported = np.arange(last + 1) if which == "all" else log_spaced(last, lags)
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(checked_errors(trace, loss))
-    rest = gathered.gather(wavefront(trace, error, last), error)
+    rest = gathered.gather(wavefront(trace, error, last, gathered.between), error)
     return LagMeasures(gathered.lag_columns(), gathered.truncation_columns(rest))
 
 
-def wavefront(trace: Trace, error: Scaled, last: int) -> Iterator[Lag]:
-    """The cotangents of all losses at lags 0..last+1; steps without a loss are left out."""
+def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = None) -> Iterator[Lag]:
+    """The cotangents of all losses at lags 0..last+1, or at some of them; steps without a loss are left out."""
     t = 1 + np.flatnonzero(error.mantissa.any(axis=(1, 2)))
     if not len(t):
         return
-    for lag in propagate(trace, t, error[t - 1][None]):
+    for lag in propagate(trace, t, error[t - 1][None], between):
         yield lag
         if lag.lag > last:
             return
@@ -104,40 +106,52 @@ class Gathered:
     def __init__(self, trace: Trace, full: Gradients, reported: Array) -> None:
         self.trace, self.full = trace, full
         self.names = trace.cell.recurrent_parameters
+        self.log_full = {name: norm(full[name]) for name in self.names}
+        self.square = {name: dot(full[name], full[name]) for name in self.names}
         self.reported = [int(lag) for lag in reported]
         self.kept: Gradients = {}  # sum of G_i over i < l
         self.rows: list[dict[str, Any]] = []
         self.truncated: list[dict[str, Any]] = []
         self.intervals: list[Gradients] = []  # sum of G_i over the lags from one reported lag to before the next
+        self.between = Between(trace, {*self.reported, self.reported[-1] + 1})
 
     def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
         """Consume the wavefront; returns the sum of all G_l beyond the last lag reported."""
         trace, wanted = self.trace, set(self.reported)
         for lag in lags:
             if lag.lag in wanted:
+                self.add_between()
                 self.note_truncation(lag.lag)
                 self.intervals.append({})
             if lag.da is None:
                 break
             if lag.lag > self.reported[-1]:
                 return remainder(trace, lag, error)
-            self.note_lag(lag, lag.da[0], lag.lag in wanted)
+            self.note_lag(lag.lag, lag.t[lag.t > lag.lag] - lag.lag, lag.da[0])
+        self.add_between()
         return {}
 
-    def note_lag(self, lag: Lag, da: Scaled, report: bool) -> None:
-        k = lag.t[lag.t > lag.lag] - lag.lag
+    def note_lag(self, lag: int, k: Array, da: Scaled) -> None:
         local = self.trace.local.at(k - 1)
         term = recurrent_gradient(self.trace.cell, local, da)
+        self.add(term)
+        noise = signal_to_noise(self.trace, local, da)
+        for name in self.names:
+            self.rows.append(self.lag_row(name, lag, term[name], len(k), noise[name]))
+
+    def add_between(self) -> None:
+        """The terms of the lags since the last one that was reported, by one product."""
+        if self.between.total is not None:
+            there, sums = self.between.take()
+            self.add(recurrent_gradient(self.trace.cell, self.trace.local.at(there), sums))
+
+    def add(self, term: Gradients) -> None:
         add_to(self.intervals[-1], term)
         add_to(self.kept, term)
-        if report:
-            noise = signal_to_noise(self.trace, local, da)
-            for name in self.names:
-                self.rows.append(self.lag_row(name, lag.lag, term[name], len(k), noise[name]))
 
     def lag_row(self, name: str, lag: int, term: Scaled, losses: int, noise: float) -> dict[str, Any]:
         full = self.full[name]
-        log_norm, log_full, square = norm(term), norm(full), dot(full, full)
+        log_norm, log_full, square = norm(term), self.log_full[name], self.square[name]
         defined = bool(np.isfinite(log_full))
         return {
             "parameter": name,
@@ -169,13 +183,14 @@ class Gathered:
             add_to(running, interval)
             tails.update({(name, K): running[name] for name in self.names if name in running})
         length = self.trace.length
+        steps = {K: PerLoss(K).plan(length).steps_computed for K in {row["truncation"] for row in self.truncated}}
         for row in self.truncated:
             tail = tails.get((row["parameter"], row["truncation"]))
             log_tail = -np.inf if tail is None else norm(tail)
-            bias = log_relative(log_tail, norm(self.full[row["parameter"]]))
+            bias = log_relative(log_tail, self.log_full[row["parameter"]])
             row |= {"scheme": "per_loss", "length": length, "origin": "wavefront", "log_relative_bias": bias}
             row |= {"log_variance": np.nan, "log_minibatch_variance": np.nan, "draws": None}
-            row["steps_computed"] = PerLoss(row["truncation"]).plan(length).steps_computed
+            row["steps_computed"] = steps[row["truncation"]]
         return columns(self.truncated, sort=("parameter", "truncation"))
 
 
@@ -190,6 +205,8 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
 
 def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
     """||E G_l||^2 / tr Cov over sequences, from the G_l of each; NaN for one sequence, inf where all are equal."""
+    if da.shape[1] < 2:
+        return dict.fromkeys(trace.cell.recurrent_parameters, np.nan)
     alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
     each = [recurrent_gradient(trace.cell, local.at(sequence), da[sequence]) for sequence in alone]
     return {name: mean_over_scatter([one[name] for one in each]) for name in each[0]}
@@ -211,17 +228,24 @@ def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
 
 def norm(gradient: Scaled) -> float:
     """Natural logarithm of the Euclidean norm of all of it."""
-    return float(gradient.log_norm(gradient.mantissa.ndim))
+    if gradient.exponent.size > 1:
+        return float(gradient.log_norm(gradient.mantissa.ndim))
+    one = Scaled.whole(gradient.mantissa, gradient.exponent.item())
+    size = euclidean(one.mantissa)
+    return math.log(size) + one.exponent.item() * LOG_2 if size > 0 else -math.inf
+
+
+def euclidean(mantissa: Array) -> float:
+    """Norm of all entries, in float64."""
+    flat = mantissa.ravel().astype(np.float64, copy=False)
+    return math.sqrt(float(flat @ flat))
 
 
 def cosine(left: Scaled, right: Scaled) -> float:
     """Of the angle between two gradients; NaN where one of them is zero."""
-    product = Scaled.whole(left.mantissa), Scaled.whole(right.mantissa)
-    lengths = [float(np.linalg.norm(one.mantissa)) for one in product]
-    if not all(lengths):
-        return np.nan
-    value = float(np.vdot(product[0].mantissa, product[1].mantissa)) / (lengths[0] * lengths[1])
-    return float(np.clip(value, -1.0, 1.0))
+    one, other = (Scaled.whole(gradient.mantissa).mantissa for gradient in (left, right))
+    lengths = euclidean(one) * euclidean(other)
+    return min(max(float(np.vdot(one, other)) / lengths, -1.0), 1.0) if lengths else math.nan
 
 
 def log_relative(log_part: float, log_whole: float) -> float:

@@ -17,12 +17,15 @@ import numpy as np
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.scaled import Scaled, spectral_log_norm
+from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
 HIGHER = 1e-10
 """How much higher, in log, a power must be to take the peak from an earlier one: rounding alone stays far below."""
+
+HELD_NUMBERS = 2**21
+"""Entries of powers that wait for their spectral norm."""
 
 
 def spectral_radius(W: Array) -> float:
@@ -87,22 +90,49 @@ def transient_peak(W: Array, lags: int) -> tuple[float, int]:
     At least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: the peak then lies at or near `lags`.
     Powers are carried as mantissa x 2^exponent, so none over- or underflows.
 
-    Cost: one N x N product a lag, and a spectral norm only where ||W^l||_F, which bounds it and is cheap, does not
-    already rule the lag out.
+    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it
+    and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
     """
     if lags < 0:
         raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")
     factor = Scaled.whole(square(W))
-    power = Scaled.of(np.eye(len(factor)))
-    peak, peak_lag = 0.0, 0
+    width = 0.5 * math.log(len(factor))
+    power, least, waiting, found = Scaled.of(np.eye(len(factor))), 0.0, {}, {0: 0.0}
     for lag in range(1, lags + 1):
         power = Scaled(power.mantissa @ factor.mantissa, power.exponent + factor.exponent).normalised()
-        if power.log_norm(2) <= peak + HIGHER:
-            continue
-        log_norm = float(spectral_log_norm(power))
+        most = log_norm_above(power)
+        least = max(least, most - width - HIGHER)
+        waiting[lag] = most, power
+        if most <= 0.0:
+            break
+        if len(waiting) * power.mantissa.size > HELD_NUMBERS:
+            found |= spectral_norms(waiting, least)
+            least, waiting = max(least, *found.values()), {}
+    found |= spectral_norms(waiting, least)
+    peak, peak_lag = 0.0, 0
+    for lag, log_norm in sorted(found.items()):
         if log_norm > peak + HIGHER:
             peak, peak_lag = log_norm, lag
     return peak, peak_lag
+
+
+def spectral_norms(powers: dict[int, tuple[float, Scaled]], least: float) -> dict[int, float]:
+    """log ||W^l||_2 of those powers that may be as large as any other and as `least`, from a bound of each."""
+    found = {}
+    for lag, (most, power) in sorted(powers.items(), key=lambda item: -item[1][0]):
+        if most < least - 2 * HIGHER:
+            break
+        found[lag] = float(spectral_log_norm(power, normalised=True))
+        least = max(least, found[lag])
+    return found
+
+
+def log_norm_above(matrix: Scaled) -> float:
+    """log ||A||_F or a little more, of rows that are normalised: what lies 2^-40 below the rest is counted as that."""
+    largest = int(matrix.exponent.max())
+    factors = np.ldexp(1.0, np.maximum(matrix.exponent[:, 0] - largest, -40))
+    size = float(np.linalg.norm(matrix.mantissa * factors[:, None]))
+    return math.log(size) + LOG_2 * largest if size > 0 else -math.inf
 
 
 def describe(W: Array, transient_lags: int) -> dict[str, float | int]:

@@ -7,6 +7,7 @@ and a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of t
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,9 @@ ZERO_EXPONENT = -(2**40)
 """The exponent of a row of zeros: below every other, so that sums and maxima need no special case."""
 
 LOG_2 = float(np.log(2.0))
+
+FLOATS = {np.dtype(name).char: np.finfo(name) for name in ("float16", "float32", "float64", "longdouble")}
+"""What each kind of float can hold, by its dtype's character: `np.finfo` itself is slow."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,10 @@ class Scaled:
     @classmethod
     def whole(cls, array: Array, exponent: int = 0) -> Scaled:
         """array * 2^exponent with one exponent for all of it, the largest entry in [1/2, 1)."""
-        flat = cls(array.reshape(1, -1), np.full((1, 1), exponent, dtype=np.int64)).normalised()
-        return cls(flat.mantissa.reshape(array.shape), flat.exponent.reshape((1,) * array.ndim))
+        largest = float(np.maximum.reduce(np.abs(array), axis=None, initial=0.0))
+        shift = math.frexp(largest)[1]
+        of_whole = exponent + shift if largest > 0 else ZERO_EXPONENT
+        return cls(shifted(array, np.array(-shift)), np.full((1,) * array.ndim, of_whole, dtype=np.int64))
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: Any) -> Scaled:
@@ -70,7 +76,7 @@ class Scaled:
     @property
     def live_exponent(self) -> Array:
         """The exponents, with that of zero where a row holds nothing but zeros: it must not outweigh a small row."""
-        return np.where(self.mantissa.any(axis=-1, keepdims=True), self.exponent, ZERO_EXPONENT)
+        return np.where(np.logical_or.reduce(self.mantissa, axis=-1, keepdims=True), self.exponent, ZERO_EXPONENT)
 
     def at(self, exponent: Array | int) -> Array:
         """The mantissa that goes with this exponent, which may be no smaller than the own one by much: v * 2^-exponent.
@@ -79,9 +85,16 @@ class Scaled:
         """
         return self.mantissa * power_of_two(self.live_exponent - exponent, self.mantissa.dtype)
 
+    def whole_at(self, exponent: int) -> Array:
+        """`at` of an array with one exponent (`whole`)."""
+        shift = self.exponent.item() - exponent
+        if shift == 0:
+            return self.mantissa
+        return self.mantissa * power_of_two(np.array(shift), self.mantissa.dtype)
+
     def normalised(self) -> Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
-        largest = np.abs(self.mantissa).max(axis=-1, keepdims=True, initial=0.0)
+        largest = np.maximum.reduce(np.abs(self.mantissa), axis=-1, keepdims=True, initial=0.0)
         shift = np.frexp(largest)[1].astype(np.int64)
         mantissa = shifted(self.mantissa, -shift)
         return Scaled(mantissa, np.where(largest > 0, self.exponent + shift, ZERO_EXPONENT))
@@ -93,7 +106,11 @@ class Scaled:
 
     def log_norm(self, axes: int = 1) -> Array:
         """Natural logarithm of the Euclidean norm over the last `axes` axes; -inf is exactly zero."""
-        one = self.normalised().common(axes)
+        return self.normalised().log_norm_of_normalised(axes)
+
+    def log_norm_of_normalised(self, axes: int = 1) -> Array:
+        """`log_norm` of rows that are normalised as they are."""
+        one = self.common(axes)
         squares = (one.mantissa * one.mantissa).sum(axis=tuple(range(-axes, 0)), dtype=np.float64)
         with np.errstate(divide="ignore"):
             return np.where(squares > 0, 0.5 * np.log(squares) + one.exponent.reshape(squares.shape) * LOG_2, -np.inf)
@@ -117,14 +134,14 @@ class Scaled:
 
 def shifted(mantissa: Array, shift: Array) -> Array:
     """mantissa * 2^shift, one shift a row: by a product where the factor is a float, which is faster than ldexp."""
-    if np.abs(shift).max(initial=0) < -np.finfo(mantissa.dtype).minexp:
-        return mantissa * np.ldexp(np.ones((), mantissa.dtype), shift)
+    if np.maximum.reduce(np.abs(shift), axis=None, initial=0) < -FLOATS[mantissa.dtype.char].minexp:
+        return mantissa * np.ldexp(mantissa.dtype.type(1.0), shift)
     return np.ldexp(mantissa, shift)
 
 
 def power_of_two(exponent: Array, dtype: Any) -> Array:
     """2^exponent in that dtype, zero where it would be denormal or near it."""
-    smallest = np.finfo(dtype).minexp // 2
+    smallest = FLOATS[np.dtype(dtype).char].minexp // 2
     return np.ldexp((exponent >= smallest).astype(dtype), np.maximum(exponent, smallest))
 
 
@@ -141,19 +158,23 @@ def ratio(numerator: Scaled, denominator: Scaled) -> float:
     return float(np.ldexp(numerator.mantissa.item() / denominator.mantissa.item(), exponent))
 
 
-def spectral_log_norm(matrices: Scaled) -> Array:
+def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     """log of the largest singular value of each matrix (..., N, N), through its Gram matrix.
 
     -inf is exactly zero; NaN is a matrix that is not finite.
 
     Squaring halves the digits of small singular values, not of the largest one.
+
+    Args:
+        normalised: whether the rows are so already.
     """
-    one = matrices.normalised().common(2)
-    scale = np.frexp(np.abs(one.mantissa).max(axis=(-2, -1), keepdims=True, initial=0.0))[1]
-    mantissa = np.ldexp(one.mantissa, -scale).astype(np.float64)
-    finite = np.isfinite(mantissa).all(axis=(-2, -1))
-    gram = np.where(finite[..., None, None], mantissa @ mantissa.swapaxes(-2, -1), 0.0)
+    one = (matrices if normalised else matrices.normalised()).common(2)  # the largest entry lies in [1/2, 1)
+    mantissa = one.mantissa.astype(np.float64, copy=False)
+    finite = np.asarray(np.isfinite(mantissa).all(axis=(-2, -1)))
+    gram = mantissa @ mantissa.swapaxes(-2, -1)
+    if not finite.all():
+        gram = np.where(finite[..., None, None], gram, 0.0)
     largest = np.linalg.eigvalsh(gram)[..., -1]
     with np.errstate(divide="ignore"):
-        logs = 0.5 * np.log(np.maximum(largest, 0.0)) + (one.exponent + scale)[..., 0, 0] * LOG_2
+        logs = 0.5 * np.log(np.maximum(largest, 0.0)) + one.exponent[..., 0, 0] * LOG_2
     return np.where(finite, np.where(mantissa.any(axis=(-2, -1)), logs, -np.inf), np.nan)

@@ -231,6 +231,7 @@ def execute(
         return tally
     store.writable()
     store.sweep_up()
+    prepare(configurations)
     waiting, begun = bundles(configurations, workers), time.monotonic()
     queue, publisher = Queue(waiting, workers), Publisher(store)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
@@ -249,6 +250,15 @@ def execute(
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally
+
+
+def prepare(configurations: Sequence[Configuration]) -> None:
+    """Compiles, once for all workers, what some engines need."""
+    compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
+    if compiled:
+        from bpttlab import kernels
+
+        kernels.prepare((one.cell for one in compiled), sorted({one.values.dtype for one in compiled}))
 
 
 Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]

@@ -98,6 +98,25 @@ def test_from_the_shell_whatever_threads_the_environment_asks_for(tmp_path, whol
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
 
 
+def test_the_compiled_engine_keeps_the_same_promises(tmp_path):
+    """In one piece, shuffled among workers, and each run alone."""
+    pytest.importorskip("numba")
+    cells = [
+        {"name": "elman", "hidden_size": 130},
+        {"name": "gru", "hidden_size": 9},
+        {"name": "lstm", "hidden_size": 9},
+    ]
+    points = [point | {"engine": "numba", "cell": cell} for point in POINTS if point["seed"] == 0 for cell in cells]
+    sweep(points, "whole", tmp_path, workers=0, progress=False)
+    sweep(random.Random(0).sample(points, len(points)), "shuffled", tmp_path, workers=2, progress=False)
+    for point in points[::-1]:
+        sweep([point], "alone", tmp_path, workers=0, progress=False)
+    tables = table_bytes("whole", tmp_path)
+    assert len(load("whole", tmp_path).runs.query("status == 'done'")) == len(points)
+    assert differing(table_bytes("shuffled", tmp_path), tables) == []
+    assert differing(table_bytes("alone", tmp_path), tables) == []
+
+
 def stopping(bundles, configurations):
     """Measures, and asks this very process to stop when so many bundles are done."""
     bundles.append(len(configurations))

@@ -10,7 +10,7 @@ from networks import case, cases, linear
 from bpttlab.bptt import Trace
 from bpttlab.checking import agreement
 from bpttlab.errors import NonFiniteError
-from bpttlab.jacobians import growth_rate, horizons, jacobian_products, leading_alignment, median_log
+from bpttlab.jacobians import growth_rate, horizons, jacobian_products, leading_alignment, measure_products, median_log
 from bpttlab.scaled import Scaled
 
 
@@ -137,6 +137,23 @@ def test_horizons_are_relative_to_lag_zero_and_censored_at_the_end():
     curve = np.array([0.0, 0.5, 1.2, 0.8, -0.9, -1.0, -1.1, -2.0])[:, None]
     assert horizons(curve) == (2, 5, False)
     assert horizons(0.0 * curve) == (None, 7, True)
+
+
+@given(cases(), st.sampled_from(["log", "all", "triangle"]))
+def test_horizons_are_those_of_all_spectral_norms_though_few_are_computed(case, which):
+    measured = measure_products(case.trace, case.loss, which, 2, 3, 0)
+    frame = jacobian_products(case.trace, case.loss, "all", sequences=2)
+    curve = frame.pivot(index="lag", columns="sequence", values="log_spectral_norm").to_numpy()
+    assert measured.reach == horizons(curve)
+
+
+@pytest.mark.parametrize("gain", [0.5, 0.9, 1.0, 1.1, 1.6])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_horizons_over_many_lags(gain, seed):
+    trace = case(seed, T=60, N=12, B=2, gain=gain, activation="identity").trace
+    measured = measure_products(trace, None, "log", 2, 3, 0)
+    curve = jacobian_products(trace, None, "all").pivot(index="lag", columns="sequence", values="log_spectral_norm")
+    assert measured.reach == horizons(curve.to_numpy())
 
 
 def test_median_of_logarithms_with_zeros_among_them():

@@ -16,8 +16,8 @@ from bpttlab.truncation import PerLoss, full_plan
 
 
 def curves(trace):
-    measured = measure_products(trace, None, "log", 1, 24, 0)
-    return measured.log_spectral_norm[:, 0], measured.log_frobenius_norm[:, 0]
+    measured = measure_products(trace, None, "all", 1, 24, 0)
+    return measured.columns["log_spectral_norm"], measured.log_frobenius_norm[:, 0]
 
 
 @pytest.mark.parametrize("g", [0.7, 1.0, 1.3])

@@ -1,0 +1,674 @@
+"""The two loops over t, compiled: `engine="numba"`.
+
+The same mathematics as the cells' `step` and `pull`, in the part of NumPy that Numba compiles, for the cells that
+sweeps are mostly made of: Elman, LSTM, GRU. Without Numba, or with NUMBA_DISABLE_JIT=1, the source is interpreted and
+gives the same numbers up to the rounding of fused products. Everything that is not sequential stays in the cells.
+
+No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step. Cotangents have an
+exponent a row, as in `scaled`, changed only where a row leaves the middle of the range: no denormals, and plain numbers
+stay plain.
+
+Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, Q sequences of a step, R rows for each.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+
+from bpttlab.cells import GRU, LSTM, Elman
+from bpttlab.cells.base import Array, Cell, Params
+from bpttlab.errors import ConfigurationError
+from bpttlab.scaled import LOG_2, ZERO_EXPONENT
+
+INSTALL = "pip install 'bpttlab[fast]'"
+
+
+def check_installed() -> None:
+    """Raises a ConfigurationError where there is no Numba."""
+    if "numba" not in sys.modules and find_spec("numba") is None:
+        raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} has it")
+
+
+@cache
+def announce() -> None:
+    """From here on the first compilation in this process says so, in one line; what is read from disk says nothing."""
+    from numba.core import event
+
+    class Announcement(event.Listener):
+        told = False
+
+        def on_start(self, event: Any) -> None:
+            if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
+                self.told = True
+                print("bpttlab: compiling the loops over time, once on this machine: some seconds", file=sys.stderr)
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Announcement())
+
+
+def compiled(*fastmath: str) -> Callable[[Any], Any]:
+    """Machine code at the first call, kept on disk for the next process; as it stands where Numba is missing."""
+    try:
+        from numba import njit
+    except ImportError:
+        return lambda function: function
+    # a nan is looked for afterwards, and tanh relies on (t + c) - c
+    assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)
+    announce()
+    decorate: Callable[[Any], Any] = njit(nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath))
+    return decorate
+
+
+# ------------------------------------------------------------------------------------------ elementary functions
+
+LOG2_E = 1.4426950408889634
+LN_2_HIGH, LN_2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
+"""ln 2 in two parts, of which the first has 32 zeros at its end: k times it is exact."""
+ROUNDING = 1.5 * 2.0**52
+"""Added and taken away again it leaves the nearest integer, whose bits are the last ones of the sum."""
+LARGEST_EXPONENT = 708.0
+"""e^-708 is the last power that is no denormal."""
+
+
+@compiled("contract", "nsz")
+def exponential(y: Any) -> Any:
+    """(2^k, p) with e^y = 2^k (1 + p) and |log(1 + p)| <= ln 2 / 2, for |y| <= 708; the Taylor series to 2^-54."""
+    t = y * LOG2_E + ROUNDING
+    k = t - ROUNDING
+    r = (y - k * LN_2_HIGH) - k * LN_2_LOW
+    p = 1.0 / 87178291200.0
+    p = p * r + 1.0 / 6227020800.0
+    p = p * r + 1.0 / 479001600.0
+    p = p * r + 1.0 / 39916800.0
+    p = p * r + 1.0 / 3628800.0
+    p = p * r + 1.0 / 362880.0
+    p = p * r + 1.0 / 40320.0
+    p = p * r + 1.0 / 5040.0
+    p = p * r + 1.0 / 720.0
+    p = p * r + 1.0 / 120.0
+    p = p * r + 1.0 / 24.0
+    p = p * r + 1.0 / 6.0
+    p = p * r + 0.5
+    p = p * r * r + r
+    power = np.int64((np.float64(t).view(np.int64) << 52) + (1023 << 52)).view(np.float64)
+    return power, p
+
+
+@compiled("contract", "nsz")
+def tanh(x: Any) -> Any:
+    """tanh(x) = m / (m + 2), m = e^(2|x|) - 1, with the sign of x; 1.4 ulp in float64.  -> float64"""
+    a = np.float64(x)
+    y = 2.0 * abs(a)
+    power, p = exponential(LARGEST_EXPONENT if y > LARGEST_EXPONENT else y)
+    m = power * p + (power - 1.0)
+    q = m / (m + 2.0)
+    return q if a >= 0.0 else -q
+
+
+@compiled("contract", "nsz")
+def tanh_and_slope(x: Any) -> Any:
+    """tanh(x), and tanh'(x) = 4 (m + 1) / (m + 2)^2, exact to rounding where 1 - tanh(x)^2 has lost its digits."""
+    a = np.float64(x)
+    y = 2.0 * abs(a)
+    power, p = exponential(LARGEST_EXPONENT if y > LARGEST_EXPONENT else y)
+    m = power * p + (power - 1.0)
+    q = m / (m + 2.0)
+    slope = 4.0 / (m + 2.0) * ((m + 1.0) / (m + 2.0))
+    slope = 0.0 if 2.0 * abs(a) > LARGEST_EXPONENT else slope
+    return (q if a >= 0.0 else -q), slope
+
+
+@compiled("contract", "nsz")
+def logistic_and_slope(x: Any) -> Any:
+    """sigma(x), and sigma'(x) = d / (1 + d)^2, d = e^-|x|: exact to rounding on both sides; zero below e^-708."""
+    a = np.float64(x)
+    y = -abs(a)
+    power, p = exponential(-LARGEST_EXPONENT if y < -LARGEST_EXPONENT else y)
+    d = power + power * p
+    d = 0.0 if abs(a) > LARGEST_EXPONENT else d
+    right = 1.0 / (1.0 + d)
+    return (right if a >= 0.0 else d * right), d * right * right
+
+
+# ------------------------------------------------------------------------------------------ products
+
+BLAS_FROM = 6000
+"""Multiplications from which a product goes to BLAS. MEASURED"""
+
+
+@compiled("contract", "nsz")
+def add_product(left: Array, right: Array, out: Array, room: Array) -> None:
+    """out += left . right.  (Q,K), (K,M) -> (Q,M); the sum over K in one order, whatever Q."""
+    Q, K = left.shape
+    M = right.shape[1]
+    if Q * K * M >= BLAS_FROM:
+        np.dot(left, right, room)
+        for q in range(Q):
+            for m in range(M):
+                out[q, m] += room[q, m]
+        return
+    whole = K - K % 4
+    for q in range(Q):
+        for k in range(0, whole, 4):
+            l_0, l_1, l_2, l_3 = left[q, k], left[q, k + 1], left[q, k + 2], left[q, k + 3]
+            for m in range(M):
+                early = l_0 * right[k, m] + l_1 * right[k + 1, m]
+                out[q, m] += early + (l_2 * right[k + 2, m] + l_3 * right[k + 3, m])
+        for k in range(whole, K):
+            for m in range(M):
+                out[q, m] += left[q, k] * right[k, m]
+
+
+# ------------------------------------------------------------------------------------------ forward
+
+TANH, RELU, IDENTITY, LOGISTIC = range(4)
+ACTIVATIONS = {"tanh": TANH, "relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC}
+
+
+@compiled("contract", "nsz")
+def elman_forward(activation: int, z: Array, W: Array, h: Array, smallest: float) -> None:
+    """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), in place.  z (T,B,N), W^T (N,N), h (T+1,B,N)"""
+    T, B, N = z.shape
+    room = np.empty((B, N), z.dtype)
+    for t in range(T):
+        a, h_t = z[t], h[t + 1]
+        add_product(h[t], W, a, room)
+        for b in range(B):
+            if activation == TANH:
+                for n in range(N):
+                    h_t[b, n] = tanh(a[b, n])
+            elif activation == LOGISTIC:
+                for n in range(N):
+                    h_t[b, n] = logistic_and_slope(a[b, n])[0]
+            elif activation == RELU:
+                for n in range(N):
+                    h_t[b, n] = 0.0 if a[b, n] <= smallest else a[b, n]
+            else:
+                for n in range(N):
+                    h_t[b, n] = 0.0 if abs(a[b, n]) < smallest else a[b, n]
+
+
+@compiled("contract", "nsz")
+def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
+    """`LSTM.step` and `LSTM.slopes` for every t, in place.  z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N)"""
+    T, B, A = z.shape
+    N = A // 4
+    room, h_prev = np.empty((B, A), z.dtype), np.empty((B, N), z.dtype)
+    for t in range(T):
+        h_prev[:] = h[t, :, :N]
+        add_product(h_prev, W, z[t], room)
+        for b in range(B):
+            a, s, c_prev, h_t, c_t = z[t, b], slopes[t, b], h[t, b, N:], h[t + 1, b, :N], h[t + 1, b, N:]
+            for n in range(N):
+                i, i_slope = logistic_and_slope(a[n])
+                f, f_slope = logistic_and_slope(a[N + n])
+                g, g_slope = tanh_and_slope(a[2 * N + n])
+                c_t[n] = f * c_prev[n] + i * g
+                s[n] = i_slope * g
+                s[N + n] = f_slope * c_prev[n]
+                s[2 * N + n] = g_slope * i
+                s[4 * N + n] = f
+            for n in range(N):
+                o, o_slope = logistic_and_slope(a[3 * N + n])
+                k, k_slope = tanh_and_slope(c_t[n])
+                h_t[n] = o * k
+                s[3 * N + n] = o_slope * k
+                s[5 * N + n] = o * k_slope
+
+
+@compiled("contract", "nsz")
+def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Array, slopes: Array) -> None:
+    """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
+
+    W is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes after, W_n; W_n that of
+    what meets r . h_{t-1}, where it comes before.
+    """
+    T, B, A = z.shape
+    N = A // 3
+    recurrent, room = np.empty((B, W.shape[1]), z.dtype), np.empty((B, W.shape[1]), z.dtype)
+    candidate, narrow, gated = np.empty((B, N), z.dtype), np.empty((B, N), z.dtype), np.empty((B, N), z.dtype)
+    for t in range(T):
+        h_prev, h_t = h[t], h[t + 1]
+        recurrent[:] = 0.0
+        add_product(h_prev, W, recurrent, room)
+        for b in range(B):
+            a, s = z[t, b], slopes[t, b]
+            for n in range(N):
+                r, r_slope = logistic_and_slope(a[n] + recurrent[b, n])
+                u, u_slope = logistic_and_slope(a[N + n] + recurrent[b, N + n])
+                multiplied = np.float64(recurrent[b, 2 * N + n] + b_n[n] if after else h_prev[b, n])
+                s[n], s[N + n], s[3 * N + n], s[4 * N + n] = r_slope * multiplied, u_slope, r, u
+                gated[b, n] = r * multiplied
+        if after:
+            candidate[:] = gated
+        else:
+            candidate[:] = 0.0
+            add_product(gated, W_n, candidate, narrow)
+        for b in range(B):
+            a, s = z[t, b], slopes[t, b]
+            for n in range(N):
+                back = logistic_and_slope(-(a[N + n] + recurrent[b, N + n]))[0]  # 1 - u, exact where u is near one
+                c, c_slope = tanh_and_slope(a[2 * N + n] + candidate[b, n])
+                h_t[b, n] = s[4 * N + n] * h_prev[b, n] + back * c
+                s[N + n] = s[N + n] * (h_prev[b, n] - c)
+                s[2 * N + n] = back * c_slope
+
+
+# ------------------------------------------------------------------------------------------ backward
+
+ONE_GATE, LSTM_GATES, GRU_AFTER, GRU_BEFORE = range(4)
+
+
+@compiled("contract", "nsz")
+def pull(kind: int, W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array, room: Array) -> None:
+    """`Cell.pull` of R rows for each of Q sequences, the sequences fastest.
+
+    W (A,N), slopes (Q,any), dh (R Q,S); fills da (R Q,A) and dh_prev (R Q,S). `gated` is what goes through W where that
+    is not da itself, (R Q,A), without the candidate (R Q,2N) for a reset before; room (R Q,N).
+    """
+    if kind == ONE_GATE:
+        pull_one_gate(W, slopes, dh, da, dh_prev, room)
+    elif kind == LSTM_GATES:
+        pull_lstm(W, slopes, dh, da, dh_prev, gated, room)
+    elif kind == GRU_AFTER:
+        pull_gru_after(W, slopes, dh, da, dh_prev, gated, room)
+    else:
+        pull_gru_before(W, slopes, dh, da, dh_prev, gated, room)
+
+
+@compiled("contract", "nsz")
+def pull_one_gate(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, room: Array) -> None:
+    """`Elman.pull`: da = f_h' dh,  dh_prev = W^T da."""
+    Q = len(slopes)
+    for row in range(len(dh)):
+        for n in range(W.shape[1]):
+            da[row, n] = slopes[row % Q, n] * dh[row, n]
+            dh_prev[row, n] = 0.0
+    add_product(da, W, dh_prev, room)
+
+
+@compiled("contract", "nsz")
+def pull_lstm(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, sent: Array, room: Array) -> None:
+    """`LSTM.pull`; sent (R Q,N)."""
+    Q, N = len(slopes), W.shape[1]
+    for row in range(len(dh)):
+        s, d = slopes[row % Q], da[row]
+        for n in range(N):
+            dc = dh[row, N + n] + s[5 * N + n] * dh[row, n]
+            d[n] = s[n] * dc
+            d[N + n] = s[N + n] * dc
+            d[2 * N + n] = s[2 * N + n] * dc
+            d[3 * N + n] = s[3 * N + n] * dh[row, n]
+            dh_prev[row, N + n] = s[4 * N + n] * dc
+            sent[row, n] = 0.0
+    add_product(da, W, sent, room)
+    for row in range(len(dh)):
+        for n in range(N):
+            dh_prev[row, n] = sent[row, n]
+
+
+@compiled("contract", "nsz")
+def pull_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array, room: Array) -> None:
+    """`GRU.pull` with reset = after; gated (R Q,3N) is [da_r, da_u, r da_n]."""
+    Q, N = len(slopes), W.shape[1]
+    for row in range(len(dh)):
+        s, d = slopes[row % Q], da[row]
+        for n in range(N):
+            da_u, da_n = s[N + n] * dh[row, n], s[2 * N + n] * dh[row, n]
+            d[n] = gated[row, n] = s[n] * da_n
+            d[N + n] = gated[row, N + n] = da_u
+            d[2 * N + n] = da_n
+            gated[row, 2 * N + n] = s[3 * N + n] * da_n
+            dh_prev[row, n] = s[4 * N + n] * dh[row, n]
+    add_product(gated, W, dh_prev, room)
+
+
+@compiled("contract", "nsz")
+def pull_gru_before(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array, room: Array) -> None:
+    """`GRU.pull` with reset = before; gated (R Q,2N) is [da_r, da_u]."""
+    Q, N = len(slopes), W.shape[1]
+    candidate, dq = np.empty((len(dh), N), dh.dtype), np.zeros((len(dh), N), dh.dtype)  # dq: of q = r . h_prev
+    for row in range(len(dh)):
+        for n in range(N):
+            candidate[row, n] = slopes[row % Q, 2 * N + n] * dh[row, n]
+    add_product(candidate, W[2 * N :], dq, room)
+    for row in range(len(dh)):
+        s, d = slopes[row % Q], da[row]
+        for n in range(N):
+            d[n] = gated[row, n] = s[n] * dq[row, n]
+            d[N + n] = gated[row, N + n] = s[N + n] * dh[row, n]
+            d[2 * N + n] = candidate[row, n]
+            dh_prev[row, n] = s[4 * N + n] * dh[row, n] + s[3 * N + n] * dq[row, n]
+    add_product(gated, W[: 2 * N], dh_prev, room)
+
+
+@compiled("nnan", "nsz")
+def largest(row: Array) -> Any:
+    """max |row|; a NaN in it counts for nothing and stays where it is."""
+    most = abs(row[0])
+    for n in range(1, row.size):
+        most = max(most, abs(row[n]))
+    return most
+
+
+@compiled()
+def rescaled(row: Array, middle: int) -> int:
+    """Takes a power of two out of a row whose largest entry is not within 2^-middle and 2^middle: its exponent."""
+    most = float(largest(row))
+    if most == 0.0 or not most < math.inf:
+        return 0
+    if math.ldexp(1.0, -middle) <= most <= math.ldexp(1.0, middle):
+        return 0
+    exponent = math.frexp(most)[1]
+    half = exponent // 2  # 2^-exponent may be beyond the range
+    first, second = math.ldexp(1.0, -half), math.ldexp(1.0, half - exponent)
+    for n in range(row.size):
+        row[n] = row[n] * first * second
+    return exponent
+
+
+@compiled()
+def factor(exponent: int, smallest: int) -> float:
+    """2^exponent, zero where it is so small that what it multiplies is nothing beside a number of order one."""
+    return 0.0 if exponent < smallest else math.ldexp(1.0, int(exponent))
+
+
+@compiled("contract", "nsz")
+def walk_back(
+    kind: int, W: Array, slopes: Array, error: Array, exponents: Array, carries: Array, segment: tuple[int, int, int],
+    da: Array, da_exponents: Array, dropped: Array, dropped_exponents: Array, gated: Array,
+    middle: int, smallest: int,
+) -> None:  # fmt: skip
+    """`bptt.walk` along one segment (start, stop, loss_from), every row with its exponent.
+
+    slopes (T,B,any), error (T,B,S), carries (T,B); fills da (T,B,A) and dropped (T+1,B,S), which come as zeros.
+    """
+    start, stop, loss_from = segment
+    B, S = error.shape[1:]
+    dh, delta, own = np.zeros((B, S), error.dtype), np.zeros((B, S), error.dtype), np.full(B, ZERO_EXPONENT)
+    room = np.empty((B, W.shape[1]), error.dtype)
+    for t in range(stop, start, -1):
+        for b in range(B):
+            carry = carries[t - 1, b] if t < stop else 1.0
+            if carry != 1.0:
+                dropped_exponents[t, b] = own[b]
+                for n in range(S):
+                    dropped[t, b, n] = dh[b, n] * (1.0 - carry)
+            of_error = exponents[t - 1, b] if t > loss_from else ZERO_EXPONENT
+            of_dh = own[b] if carry != 0.0 else ZERO_EXPONENT
+            whole = max(of_error, of_dh)
+            from_error, from_dh = factor(of_error - whole, smallest), factor(of_dh - whole, smallest) * carry
+            if t <= loss_from:
+                from_error = 0.0
+            for n in range(S):
+                delta[b, n] = error[t - 1, b, n] * from_error + dh[b, n] * from_dh
+            own[b] = whole + rescaled(delta[b], middle)
+            da_exponents[t - 1, b] = own[b]
+        pull(kind, W, slopes[t - 1], delta, da[t - 1], dh, gated, room)
+        for b in range(B):
+            if largest(dh[b]) == 0.0:
+                own[b] = ZERO_EXPONENT
+    dropped[start], dropped_exponents[start] = dh, own
+
+
+@compiled()
+def pull_normalised(
+    kind: int,
+    W: Array,
+    slopes: Array,
+    dh: Array,
+    exponents: Array,
+    da: Array,
+    dh_prev: Array,
+    gated: Array,
+    room: Array,
+) -> None:
+    """`pull`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
+    pull(kind, W, slopes, dh, da, dh_prev, gated, room)
+    for row in range(len(dh)):
+        if largest(dh_prev[row]) == 0.0:
+            exponents[row] = ZERO_EXPONENT
+        else:
+            exponents[row] += rescaled(dh_prev[row], ALWAYS)
+
+
+@compiled("contract", "nsz")
+def rows_back(
+    kind: int, W: Array, slopes: Array, dh: Array, exponents: Array, da: Array, gated: Array, room: Array,
+    smallest: int, log_sizes: Array,
+) -> None:  # fmt: skip
+    """R rows for each of B sequences, so many lags back: `pull_normalised` again and again.
+
+    slopes (T,B,any), of which the last is that of the first step back; dh (L+1,R B,S) and exponents (L+1,R B), of which
+    entry 0 is given and the others are filled; log_sizes (L,B): log of the Frobenius norm of all rows but the last.
+    """
+    L, B, size = len(dh) - 1, slopes.shape[1], dh.shape[2]
+    rows = dh.shape[1] - B
+    for lag in range(L):
+        exponents[lag + 1] = exponents[lag]
+        pull_normalised(
+            kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated, room
+        )
+        for b in range(B):
+            most = ZERO_EXPONENT
+            for row in range(b, rows, B):
+                most = max(most, exponents[lag + 1, row])
+            total = 0.0
+            for row in range(b, rows, B):
+                square, scale = 0.0, factor(exponents[lag + 1, row] - most, smallest)
+                for n in range(size):
+                    square += float(dh[lag + 1, row, n]) ** 2
+                total += square * scale * scale
+            log_sizes[lag, b] = 0.5 * math.log(total) + most * LOG_2 if total > 0.0 else -math.inf
+
+
+@compiled("contract", "nsz")
+def add_row(row: Array, exponent: int, total: Array, of_total: int, smallest: int) -> int:
+    """total += row, each with its exponent; returns that of the sum."""
+    if largest(row) == 0.0:
+        return of_total
+    most = max(exponent, of_total)
+    from_row, from_total = factor(exponent - most, smallest), factor(of_total - most, smallest)
+    for n in range(row.size):
+        total[n] = total[n] * from_total + row[n] * from_row
+    return most + rescaled(total, ALWAYS)
+
+
+@compiled("contract", "nsz")
+def wave_back(
+    kind: int, W: Array, slopes: Array, t: Array, lag: int, dh: Array, exponents: Array, total: Array,
+    of_total: Array, gated: Array, smallest: int, L: int,
+) -> None:  # fmt: skip
+    """Rows of several t, from lag to lag + L, in place; da of every lag that is passed is added up where it belongs.
+
+    slopes (T,B,any), t (S,) increasing; dh (S B,N) and exponents (S B,), total (T,B,A) and of_total (T,B).
+    """
+    B, width = slopes.shape[1], slopes.shape[2]
+    own = np.empty((len(dh), width), slopes.dtype)
+    da, dh_prev = np.empty((len(dh), total.shape[2]), dh.dtype), np.empty_like(dh)
+    room, first = np.empty((len(dh), W.shape[1]), dh.dtype), 0
+    for at in range(lag, lag + L):
+        while t[first] <= at:
+            first += 1
+        done = first * B
+        for s in range(first, len(t)):
+            own[s * B : (s + 1) * B] = slopes[t[s] - at - 1]
+        pull(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:], room[done:])
+        for row in range(done, len(dh)):
+            k, b = t[row // B] - at - 1, row % B
+            of_total[k, b] = add_row(da[row], exponents[row], total[k, b], of_total[k, b], smallest)
+            if largest(dh_prev[row]) == 0.0:
+                exponents[row] = ZERO_EXPONENT
+            else:
+                exponents[row] += rescaled(dh_prev[row], ALWAYS)
+        dh[done:] = dh_prev[done:]
+
+
+# ------------------------------------------------------------------------------------------ for bptt
+
+MIDDLE = {"float64": 64, "float32": 24}
+"""The exponents within which a row of cotangents is left as it is."""
+ALWAYS = -1
+"""In their place: rows get their largest entry into [1/2, 1)."""
+
+
+def solid(array: Array) -> Array:
+    """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def has_kernel(cell: Cell, dtype: Any) -> bool:
+    """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
+    if np.dtype(dtype).name not in MIDDLE:
+        return False
+    return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in ACTIVATIONS)
+
+
+def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
+    """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
+    compilable = [(cell, dtype) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
+    for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
+        params = {name: np.zeros(shape, dtype) for name, shape in cell.shapes().items()}
+        z, h = np.zeros((1, 1, len(params["W"])), dtype), np.zeros((2, 1, cell.state_size), dtype)
+        slopes = forward(cell, params, z, h)
+        slopes = np.zeros_like(h[1:]) if slopes is None else slopes
+        walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
+        pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+        size, one = cell.state_size, np.ones(1, np.int64)
+        total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
+        pull_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
+        pull_many(cell, params, slopes, np.zeros((2, 1, 1, cell.state_size), dtype), np.zeros((2, 1, 1, 1), np.int64))
+
+
+def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
+    """Fills h[1:] from h[0] and the projection z, which it uses up.
+
+    Returns:
+        what `Cell.slopes` says of every step, where the kernel has it at hand: for cells with gates.
+    """
+    T, B, N = len(z), z.shape[1], cell.hidden_size
+    W = solid(params["W"].T)
+    if isinstance(cell, Elman):
+        elman_forward(ACTIVATIONS[cell.activation], z, W, h, float(np.finfo(z.dtype).tiny))
+        return None
+    if isinstance(cell, LSTM):
+        slopes = np.empty((T, B, 6 * N), z.dtype)
+        lstm_forward(z, W, h, slopes)
+        return slopes
+    assert isinstance(cell, GRU)
+    slopes = np.empty((T, B, 5 * N), z.dtype)
+    if cell.reset == "after":
+        gru_forward(True, z, W, np.empty((N, 0), z.dtype), params["b_n"], h, slopes)
+    else:
+        both, candidate = (solid(part) for part in np.split(W, [2 * N], axis=1))
+        gru_forward(False, z, both, candidate, params["b_h"][:0], h, slopes)
+    return slopes
+
+
+def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
+    """Which `pull`, the matrix that it needs, and how wide `gated` is."""
+    W, N = solid(params["W"]), cell.hidden_size
+    if isinstance(cell, LSTM):
+        return LSTM_GATES, W, N
+    if isinstance(cell, GRU):
+        return (GRU_AFTER, W, 3 * N) if cell.reset == "after" else (GRU_BEFORE, W, 2 * N)
+    return ONE_GATE, W, 1
+
+
+def walk(
+    cell: Cell, params: Params, slopes: Array, error: Array, exponents: Array, segment: Array, carry: Array
+) -> tuple[Array, Array, Array, Array]:
+    """`bptt.walk` along one segment.
+
+    Args:
+        slopes, error: (T,B,any) and (T,B,S).
+        exponents: (T,B) of the errors; that of a row of zeros outweighs none.
+        segment: start, stop, loss_from.
+        carry: (T,) or (T,B).
+
+    Returns:
+        da (T,B,A) and its exponents (T,B), dropped (T+1,B,S) and its exponents (T+1,B).
+    """
+    T, B, S = error.shape
+    kind, W, width = way_back(cell, params)
+    numbers = np.finfo(error.dtype)
+    da, dropped = np.zeros((T, B, cell.local_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
+    da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
+    walk_back(
+        kind, W, solid(slopes), solid(error), solid(exponents),
+        solid(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
+        (int(segment[0]), int(segment[1]), int(segment[2])),
+        da, da_exponents, dropped, dropped_exponents, np.empty((B, width), error.dtype),
+        MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
+    )  # fmt: skip
+    return da, da_exponents, dropped, dropped_exponents
+
+
+def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+    """One step back for many rows.  slopes (S,B,any), dh (R,S,B,N), exponents (R,S,B,1)
+
+    Returns:
+        da (R,S,B,A) with the exponents of dh, dh_prev (R,S,B,N) normalised, and its exponents (R,S,B,1).
+    """
+    kind, W, width = way_back(cell, params)
+    rows, size = math.prod(dh.shape[:-1]), dh.shape[-1]
+    da, dh_prev = np.empty((*dh.shape[:-1], cell.local_size), dh.dtype), np.empty(dh.shape, dh.dtype)
+    of_prev = exponents.reshape(rows).copy()
+    pull_normalised(
+        kind, W, solid(slopes).reshape(-1, slopes.shape[-1]),
+        solid(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
+        np.empty((rows, width), dh.dtype), np.empty((rows, W.shape[1]), dh.dtype),
+    )  # fmt: skip
+    return da, dh_prev, of_prev.reshape(exponents.shape)
+
+
+def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+    """Rows of a product and one more, as many steps back as there are slopes.
+
+    slopes (L,B,any), that of the first step back the last; dh (R,1,B,N) normalised, exponents (R,1,B,1).
+
+    Returns:
+        rows and exponents of every lag, (L,R,1,B,N) and (L,R,1,B,1), and log of the Frobenius norms of the first R-1
+        rows, (L,B).
+    """
+    kind, W, width = way_back(cell, params)
+    L, R, B, size = len(slopes), len(dh), dh.shape[2], dh.shape[3]
+    rows, of_rows = np.empty((L + 1, R * B, size), dh.dtype), np.empty((L + 1, R * B), np.int64)
+    rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
+    log_sizes = np.empty((L, B))
+    rows_back(
+        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.local_size), dh.dtype),
+        np.empty((R * B, width), dh.dtype), np.empty((R * B, W.shape[1]), dh.dtype),
+        int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
+    )  # fmt: skip
+    return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes
+
+
+def pull_and_add(
+    cell: Cell, params: Params, slopes: Array, t: Array, lag: int, lags: int, dh: Array, exponents: Array,
+    total: Array, of_total: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Rows of several t so many lags further back, all of which stay behind h_0; da of each lag is added to a total.
+
+    slopes (T,B,any), t (S,), dh (1,S,B,N) and exponents (1,S,B,1); total (T,B,A) and of_total (T,B,1) are changed.
+
+    Returns:
+        dh and exponents at lag + lags, of all S.
+    """
+    kind, W, width = way_back(cell, params)
+    S, B, size = dh.shape[1:]
+    rows, of_rows = dh.reshape(S * B, size).copy(), exponents.reshape(S * B).copy()
+    wave_back(
+        kind, W, solid(slopes), solid(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
+        np.empty((S * B, width), dh.dtype), int(np.finfo(dh.dtype).minexp) // 2, lags,
+    )  # fmt: skip
+    return rows.reshape(dh.shape), of_rows.reshape(exponents.shape)
