@@ -1,6 +1,5 @@
-"""What theory says of the growth of Jacobian products, each function with its range of validity.
-
-Both are rates: natural logarithms per step, to be multiplied by the lag and laid beside log ||P_{t, t-lag}||.
+"""Rates at which Jacobian products grow: natural logarithms per step, to be multiplied by the lag and laid beside
+log ||P_{t, t-lag}||.
 """
 
 from __future__ import annotations
@@ -25,6 +24,16 @@ def asymptote_rate(rho: float) -> float:
     activations the slopes f' <= gamma come in, and the measured rate may lie on either side. -inf where rho = 0.
     """
     return log(rho)
+
+
+def relu_rate(gain: float) -> float:
+    """1/2 log(g^2/2) of relu networks: half of the units are off, and log(||P||_F / sqrt(N)) grows by this a step.
+
+    Valid for a Gaussian W of gain g, large N, lags far below N, and biases and inputs symmetric about zero. An on unit
+    passes everything: ||P||_F over the sqrt(N/2) units that are on is larger by log(2)/2, at every lag. Critical at
+    g = sqrt(2). Source: He, Zhang, Ren & Sun 2015, section 2.2, with one W in place of fresh ones.
+    """
+    return log(gain / math.sqrt(2.0))
 
 
 def log(value: float) -> float:

@@ -1,0 +1,65 @@
+"""What theory says of gradients through time, beside what is measured: each function with its range of validity.
+
+`rates` bound and extrapolate products, `mean_field` is for wide tanh networks, `random_matrices` for Gaussian products
+and powers, `origin` for a network at rest, `few_units` for recurrences small enough to be solved.
+"""
+
+from bpttlab.theory.few_units import (
+    Latch,
+    Moments,
+    cell_path,
+    chrono_cell_path,
+    folds,
+    latch,
+    memory_moments,
+    random_truncation_moments,
+)
+from bpttlab.theory.mean_field import (
+    MeanField,
+    critical_gain,
+    mean_field,
+    tanh_log_determinant,
+)
+from bpttlab.theory.origin import (
+    antisymmetric_at_origin,
+    gru_at_origin,
+    leaky_at_origin,
+    lstm_at_origin,
+    minimal_rnn_at_origin,
+)
+from bpttlab.theory.random_matrices import (
+    fourth_moment_of_power,
+    log_growth_variance,
+    log_sigma_max_of_power,
+    newman_exponents,
+    typical_critical_gain,
+)
+from bpttlab.theory.rates import asymptote_rate, bound_rate, relu_rate
+
+__all__ = [
+    "Latch",
+    "MeanField",
+    "Moments",
+    "antisymmetric_at_origin",
+    "asymptote_rate",
+    "bound_rate",
+    "cell_path",
+    "chrono_cell_path",
+    "critical_gain",
+    "folds",
+    "fourth_moment_of_power",
+    "gru_at_origin",
+    "latch",
+    "leaky_at_origin",
+    "log_growth_variance",
+    "log_sigma_max_of_power",
+    "lstm_at_origin",
+    "mean_field",
+    "memory_moments",
+    "minimal_rnn_at_origin",
+    "newman_exponents",
+    "random_truncation_moments",
+    "relu_rate",
+    "tanh_log_determinant",
+    "typical_critical_gain",
+]

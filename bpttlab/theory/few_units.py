@@ -1,0 +1,100 @@
+"""Recurrences small enough to be solved: one unit that latches or folds, one that remembers, gates on their own."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from scipy.optimize import brentq
+
+from bpttlab.errors import ConfigurationError
+
+
+class Latch(NamedTuple):
+    """The upper fixed point of x = tanh(w x), and the slope of the map there."""
+
+    state: float
+    slope: float
+
+
+class Moments(NamedTuple):
+    """Mean and mean square of a random number."""
+
+    mean: float
+    second: float
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation; infinite where the second moment is."""
+        return math.sqrt(self.second - self.mean**2) if math.isfinite(self.second) else math.inf
+
+
+def latch(w: float) -> Latch:
+    """Where x_t = tanh(w x_{t-1}) rests, and how fast it forgets there: w > 1 holds a bit, at the price of a slope < 1.
+
+    Exact. (0, w) for |w| <= 1, where nothing is held. Source: Bengio, Simard & Frasconi 1994, section 3.
+    """
+    if abs(w) <= 1.0:
+        return Latch(0.0, w)
+    if w < 0.0:
+        raise ConfigurationError(f"w={w}: must be at least -1; below it the state alternates and does not rest")
+    low = math.sqrt(1.5 * (1.0 - 1.0 / w) / w**2)  # w x - (w x)^3 / 3 <= tanh(w x) puts the root above
+    state = float(brentq(lambda x: math.tanh(w * x) - x, low, 1.0, xtol=1e-15))
+    return Latch(state, w * (1.0 - state**2))
+
+
+def folds(w: float) -> tuple[float, float]:
+    """The biases b at which x = w sigma(x) + b has a double root: between them there are three.  -> (lower, upper)
+
+    There the slope w sigma' of the map is 1: sigma = (1 +- sqrt(1 - 4/w)) / 2. Crossing a fold makes the state, and
+    the loss, jump (Doya 1992; the cliff of Pascanu, Mikolov & Bengio 2013). Exact, for w > 4; the two meet at 4.
+    """
+    if not w >= 4.0:
+        raise ConfigurationError(f"w={w}: must be at least 4; a smaller one has one fixed point at every bias")
+    states = [0.5 * (1.0 + side * math.sqrt(1.0 - 4.0 / w)) for side in (1.0, -1.0)]
+    lower, upper = (math.log(s / (1.0 - s)) - w * s for s in states)
+    return lower, upper
+
+
+def memory_moments(decay: float) -> tuple[float, float]:
+    """E h^2 = 1/(1 - l^2) and E (dh/dl)^2 = (1 + l^2)/(1 - l^2)^3 of h_t = l h_{t-1} + white noise of variance 1.
+
+    As l -> 1 the sensitivity grows as the cube of what the state does, without any exploding product: the curse of
+    memory. Exact in the stationary state, |l| < 1. Source: Zucchet & Orvieto 2024, section 2.
+    """
+    if not abs(decay) < 1.0:
+        raise ConfigurationError(f"decay={decay}: must lie between -1 and 1; no other has a stationary state")
+    rest = 1.0 - decay**2
+    return 1.0 / rest, (1.0 + decay**2) / rest**3
+
+
+def random_truncation_moments(b: float, c: float, p: float) -> Moments:
+    """z = b + xi c z', a gradient that survives each step back with probability p and is then divided by it.
+
+    xi = 1/p with probability p, else 0. Mean b/(1 - c), right at every p; second moment (b^2 + 2 b c mean)/(1 - c^2/p),
+    finite only if p > c^2: unbiased is no promise of a variance. Exact for an endless past, |c| < 1.
+    Source: Tallec & Ollivier 2017, with one number for a gradient.
+    """
+    if not (abs(c) < 1.0 and 0.0 < p <= 1.0):
+        raise ConfigurationError(f"c={c}, p={p}: must have |c| < 1 and 0 < p <= 1")
+    mean = b / (1.0 - c)
+    second = (b**2 + 2.0 * b * c * mean) / (1.0 - c**2 / p) if p > c**2 else math.inf
+    return Moments(mean, second)
+
+
+def cell_path(forget: float, steps: int) -> float:
+    """log of dc_T/dc_0 = sigma(b_f)^T of an LSTM whose recurrent weights are zero, with the bias b_f = `forget`.
+
+    With inputs too small to matter at the gate; else it is prod_t f_t. Exact. Source: Gers, Schmidhuber & Cummins 2000.
+    """
+    return -steps * (math.log1p(math.exp(-forget)) if forget > -700.0 else -forget)
+
+
+def chrono_cell_path(time: float, steps: int) -> float:
+    """log of (u/(1 + u))^T: `cell_path` at the chrono bias b_f = log u, u > 0, which forgets in about u steps.
+
+    Source: Tallec & Ollivier 2018, eq. 16, where u is drawn uniformly from [1, T_max - 1].
+    """
+    if not time > 0.0:
+        raise ConfigurationError(f"time={time}: must be a number above 0")
+    return -steps * math.log1p(1.0 / time)

@@ -1,0 +1,133 @@
+"""Mean field of wide tanh networks: pre-activations are Gaussian of a variance q that reproduces itself.
+
+    q = g^2 E tanh^2(sqrt(q) z) + s,    chi = g^2 E tanh'^2(sqrt(q) z),    z standard normal
+
+with g the gain of a Gaussian W (entries of variance g^2/N) and s the variance of all else in a_t: biases, and inputs
+that are Gaussian and white in time (sigma_v^2 R where V has entries of variance sigma_v^2/I and R = mean x^2 per
+component). For N -> infinity 1/2 log chi is the largest Lyapunov exponent, and the growth of a typical product a step.
+
+Sources: without input Molgedey, Schuchhardt & Schuster 1992, Engelken, Wolf & Abbott 2023 (Sompolinsky, Crisanti &
+Sommers 1988 is continuous time); with it Chen, Pennington & Schoenholz 2018.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.optimize import brentq
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.matrices import Array
+
+TAIL = 12.0
+"""Standard deviations beyond which a Gaussian is left out: 1e-32 of it."""
+
+PRECISION = 1e-13
+
+
+class MeanField(NamedTuple):
+    """q, the variance of a pre-activation, and chi, the mean square growth of a perturbation a step."""
+
+    q: float
+    chi: float
+
+    @property
+    def rate(self) -> float:
+        """lambda_1 = 1/2 log chi, natural logarithm per step; -inf where chi = 0."""
+        return 0.5 * math.log(self.chi) if self.chi > 0 else -math.inf
+
+
+def mean_field(gain: float, variance: float = 0.0) -> MeanField:
+    """The state that a wide tanh network settles in.
+
+    Args:
+        gain: g, of W.
+        variance: s, of biases and inputs together; 0 for a network that runs on its own, whose state is at rest
+            (q = 0, chi = g^2) for g <= 1.
+
+    Valid for large N (at N = 200 single networks lie some hundredths off) and white inputs; of the autonomous network
+    lambda_1 near g = 1 needs N >= 512.
+    """
+    check_not_negative(gain=gain, variance=variance)
+    q = settled(gain, variance)
+    return MeanField(q, gain**2 * slope_square(q))
+
+
+def settled(gain: float, variance: float) -> float:
+    """The root q > 0, between a q that tanh^2 a >= a^2 - 2/3 a^4 puts below it, and g^2 + s."""
+    if variance == 0.0 and gain <= 1.0:
+        return 0.0
+    low = variance if variance > 0.0 else 0.25 * (1.0 - 1.0 / gain**2)
+    high = gain**2 + variance
+    if not low < high:  # g = 0, or below the rounding of s
+        return high
+    return float(brentq(lambda q: gain**2 * state_square(q) + variance - q, low, high, xtol=PRECISION * high))
+
+
+def critical_gain(variance: float = 0.0) -> tuple[float, float]:
+    """g and q at which chi = 1: where lambda_1 of a network so driven changes sign.  -> (g, q)
+
+    g^2 = 1 / E tanh'^2 and q = E tanh^2 / E tanh'^2 + s. 1 without any drive; inputs move it up: 1.3270, 1.5497 and
+    1.8556 at s = 0.05, 0.25 and 1. With s = sigma_b^2 it is the critical line of Poole et al. 2016.
+    """
+    check_not_negative(variance=variance)
+    if variance == 0.0:
+        return 1.0, 0.0
+
+    def excess(q: float) -> float:
+        return q - state_square(q) / slope_square(q) - variance
+
+    high = 1.0
+    while excess(high) <= 0.0:
+        high *= 2.0
+    q = float(brentq(excess, variance, high, xtol=PRECISION * high)) if high > variance else high
+    return 1.0 / math.sqrt(slope_square(q)), q
+
+
+def state_square(q: float) -> float:
+    """E tanh^2(sqrt(q) z)."""
+    return gaussian_mean(lambda a: math.tanh(a) ** 2, q)
+
+
+def slope_square(q: float) -> float:
+    """E tanh'^2(sqrt(q) z) = E sech^4(sqrt(q) z)."""
+    return gaussian_mean(lambda a: math.cosh(a) ** -4 if abs(a) < 100.0 else 0.0, q)
+
+
+def gaussian_mean(function: Callable[[float], float], variance: float) -> float:
+    """E function(sqrt(variance) z), to about 1e-12 of a function that is even and of order one."""
+    if variance == 0.0:
+        return function(0.0)
+    scale = math.sqrt(variance)
+    near = min(TAIL, 20.0 / scale)  # beyond it tanh is 1, and sech^4 zero, to rounding
+
+    def integrand(z: float) -> float:
+        return function(scale * z) * math.exp(-0.5 * z * z)
+
+    parts = [(0.0, near), (near, TAIL)]
+    total = sum(quad(integrand, *part, epsabs=1e-14, epsrel=PRECISION, limit=200)[0] for part in parts)
+    return float(total) * math.sqrt(2.0 / math.pi)
+
+
+def tanh_log_determinant(log_abs_det: float, a: Array) -> float:
+    """(1/N) log |det W| + <log tanh'(a)>, the mean exponent (1/N) sum_i lambda_i along a trajectory of h = tanh(a).
+
+    An identity for every N, exact along the same steps; -inf where W is singular.
+
+    Args:
+        log_abs_det: log |det W|, `numpy.linalg.slogdet(W)[1]`.
+        a: (..., N) pre-activations arctanh(h_t): log tanh' = -2 log cosh a keeps its digits where 1 - h^2 has none.
+    """
+    a = np.abs(np.asarray(a, np.float64))
+    log_cosh = a + np.log1p(np.exp(-2.0 * a)) - math.log(2.0)
+    return float(log_abs_det / a.shape[-1] - 2.0 * log_cosh.mean())
+
+
+def check_not_negative(**values: float) -> None:
+    for name, value in values.items():
+        if not (math.isfinite(value) and value >= 0.0):
+            raise ConfigurationError(f"{name}={value}: must be a finite number >= 0")
