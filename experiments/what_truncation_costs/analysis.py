@@ -164,7 +164,9 @@ def mean_and_error(rows: pd.DataFrame) -> tuple[float, float]:
     """
     draws = rows["draws"].astype(float)
     variance = np.exp(rows["log_variance"])
-    return float((rows["relative"] * draws).sum(skipna=False) / draws.sum()), float(np.sqrt((variance * draws).sum()) / draws.sum())
+    return float((rows["relative"] * draws).sum(skipna=False) / draws.sum()), float(
+        np.sqrt((variance * draws).sum()) / draws.sum()
+    )
 
 
 def in_the_mean(rows: pd.DataFrame, label: str) -> dict[str, Any]:
