@@ -81,21 +81,17 @@ def compared(
 ) -> Timed:
     """Answers of all contenders, checked before anything is timed, and then the rounds.
 
-    The first call of each (that compiles, where something compiles) gives the answer, the second says how often to
-    call. Where the first ones alone take `longest`, they are the only round.
+    The first call of each gives the answer, and is not timed: it compiles, where something compiles. The second says
+    how often to call; where the second ones alone take `longest`, they are the only round.
     """
     with collector_off():
-        answers, first = {}, {}
-        for name, call in contenders.items():
-            begun = clock()
-            answers[name] = call()
-            first[name] = clock() - begun
+        answers = {name: call() for name, call in contenders.items()}
         check(answers)
-        if sum(first.values()) >= protocol.longest:
-            return Timed({name: (seconds,) for name, seconds in first.items()}, answers)
-        warm = {name: once(call, 1, clock) for name, call in contenders.items()}
-        repeats = {name: calls_a_round(seconds, protocol) for name, seconds in warm.items()}
-        rounds = rounds_that_fit(sum(warm[name] * repeats[name] for name in warm), protocol)
+        warm = in_turn(contenders, dict.fromkeys(contenders, 1), 1, clock)
+        if sum(seconds for (seconds,) in warm.values()) >= protocol.longest:
+            return Timed(warm, answers)
+        repeats = {name: calls_a_round(seconds, protocol) for name, (seconds,) in warm.items()}
+        rounds = rounds_that_fit(sum(seconds * repeats[name] for name, (seconds,) in warm.items()), protocol)
         return Timed(in_turn(contenders, repeats, rounds, clock), answers)
 
 

@@ -72,13 +72,18 @@ def test_there_are_fewer_rounds_where_they_would_take_too_long():
     assert compared(calls, Protocol(7, 0.1, 4.5), clock=clock).spread("A").rounds == 1
 
 
-def test_where_one_call_is_too_long_the_first_ones_are_the_round():
+def test_where_a_call_of_each_takes_too_long_the_warm_ones_are_the_round():
     clock = Clock()
-    timed = compared(
-        {"A": clock.contender("a", 5.0), "B": clock.contender("b", 6.0)}, Protocol(7, 0.1, 11.0), clock=clock
-    )
-    assert "".join(clock.log) == "ab"
+    calls = {"A": clock.contender("a", 50.0, 5.0), "B": clock.contender("b", 60.0, 6.0)}
+    timed = compared(calls, Protocol(7, 0.1, 11.0), clock=clock)
+    assert "".join(clock.log) == "abab"
     assert timed.seconds == {"A": (5.0,), "B": (6.0,)}
+
+
+def test_a_contender_that_compiles_for_long_is_not_judged_by_that():
+    clock = Clock()
+    timed = compared({"A": clock.contender("a", 1000.0, 1.0)}, Protocol(7, 0.1, 60.0), clock=clock)
+    assert timed.spread("A") == Spread(1.0, 1.0, 1.0, 7)
 
 
 def test_ratios_are_taken_within_a_round():
