@@ -48,7 +48,7 @@ def texts(figure):
 def test_every_figure_is_drawn_at_its_width(drawn, size):
     drawing = drawn[size]
     assert list(drawing) == list(figures.OF_GRADIENTS)
-    assert list(drawing.skipped) == list(figures.OF_SPECTRA)
+    assert list(drawing.skipped) == [*figures.OF_COSTS, *figures.OF_SPECTRA]
     for name, figure in drawing.items():
         width = figure.get_size_inches()[0]
         assert width <= style.WIDTHS[size], name
@@ -120,14 +120,14 @@ MANY = tuple(np.linspace(0.5, 1.6, 12).round(3))
 def test_studies_of_every_shape(changes, size, tmp_path):
     drawing = figures.draw(synthetic.study(**{**SMALL, **changes}), size)
     assert list(drawing) == OF_RUNS
-    assert list(drawing.skipped) == ["triangle", *figures.OF_SPECTRA]
+    assert list(drawing.skipped) == ["triangle", *figures.OF_COSTS, *figures.OF_SPECTRA]
     for name, figure in drawing.items():
         figures.save(figure, tmp_path / name)
 
 
 def test_what_was_not_measured_is_said(study):
     nothing = {name: getattr(study, name).iloc[:0] for name in synthetic.TABLES}
-    drawing = figures.draw(SimpleNamespace(name="bare", runs=study.runs, **nothing))
+    drawing = figures.draw(SimpleNamespace(**{**vars(study), **nothing, "name": "bare"}))
     assert list(drawing) == ["growth"]
     assert set(drawing.skipped) == set(figures.NAMES) - {"growth"}
     assert "Jacobian products" in drawing.skipped["products"]
@@ -265,7 +265,8 @@ def test_the_style_leaves_no_trace(study):
     with style.context("column"):
         assert dict(mpl.rcParams) != before
     assert dict(mpl.rcParams) == before
-    figures.draw(SimpleNamespace(runs=study.runs, **dict.fromkeys(synthetic.TABLES, study.runs.iloc[:0])), "column")
+    nothing = dict.fromkeys(synthetic.TABLES, study.runs.iloc[:0])
+    figures.draw(SimpleNamespace(**{**vars(study), **nothing}), "column")
     assert dict(mpl.rcParams) == before
 
 

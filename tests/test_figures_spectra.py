@@ -174,7 +174,7 @@ def test_what_was_not_measured_is_said():
     assert all("\n" not in reason for reason in skipped.values())
     assert "the study has no Lyapunov exponents" in skipped["exponents"]
     assert "parts" in skipped["paths"]
-    assert set(figures.draw(bare).skipped) == {"triangle", *figures.OF_SPECTRA}
+    assert set(figures.draw(bare).skipped) == {"triangle", *figures.OF_COSTS, *figures.OF_SPECTRA}
 
 
 def test_a_study_of_spectra_alone_is_drawn():
