@@ -180,6 +180,8 @@ class Cell(ABC):
     def pull_read(self, params: Params, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
         """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.  (...,O) -> (...,O), (...,N)"""
         da_y = activations.by_name(self.output_activation).slope(y_hat) * dy_hat
+        if self.state_size == self.hidden_size:
+            return da_y, da_y @ params["U"]
         dh_t = np.zeros((*da_y.shape[:-1], self.state_size), da_y.dtype)
         dh_t[..., self.visible] = da_y @ params["U"]
         return da_y, dh_t
