@@ -61,7 +61,7 @@ def home(studied, monkeypatch):
         ("bpttlab sweep hyd", []),
         ("bpttlab sweep hydra/lau", ["hydra/launcher="]),
         ("bpttlab sweep task.path=./r", ["task.path=./results"]),
-        ("bpttlab sweep experiment=van", ["experiment=vanishing_exploding", "experiment=what_truncation_costs"]),
+        ("bpttlab sweep experiment=van", ["experiment=vanishing_exploding"]),
         ("bpttlab sweep 'seed=range(0,8)' seed=", ["seed=0"]),
         ("bpttlab sweep --dry-run task=nois", ["task=noise"]),
         ("bpttlab sweep tsk=1 task=nois", ["task=noise"]),

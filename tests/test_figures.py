@@ -80,7 +80,7 @@ def test_legends_cover_no_panel(drawn, size):
 
 def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
-    again = figures.draw(SimpleNamespace(**shuffled), "column")
+    again = figures.draw(SimpleNamespace(**{**vars(study), **shuffled}), "column")
     for format in style.FORMATS:
         for name in figures.OF_GRADIENTS if format != "pdf" else ("growth", "triangle"):  # fonts take a second a file
             one = figures.save(drawn["column"][name], tmp_path / "one", format).read_bytes()

@@ -85,7 +85,8 @@ def _limits(axes: Axes, left: float, floor: float, bottom: float, top: float) ->
     axes.axvline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     if bottom < floor:
         axes.axhspan(bottom, floor, color="#f0f0ee", zorder=0, linewidth=0)
-    ticks = [tick for tick in MaxNLocator(4).tick_values(floor, top) if floor <= tick <= top]
+    room = max(1, round(4.0 * (top - floor) / (top - bottom)))
+    ticks = [tick for tick in MaxNLocator(room).tick_values(floor, top) if floor <= tick <= top]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
