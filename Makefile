@@ -32,9 +32,9 @@ demo: $(VENV)/base.stamp
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2
 
-# the slow scientific checks and the wheel
+# what is known, quickly; the slow scientific checks; the wheel
 verify: $(VENV)/test.stamp
-	$(BIN)/bpttlab verify gradients
+	$(BIN)/bpttlab verify --quick results=$(RESULTS)
 	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/dev.stamp
