@@ -14,6 +14,7 @@ from bpttlab.cells import Elman
 from bpttlab.initializers import Gaussian, Orthogonal
 from bpttlab.jacobians import horizons, measure_products
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
+from bpttlab.singular_values import singular_values
 from bpttlab.verification.check import Check, agree, checks, equal, median
 from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settled, silent
 
@@ -38,6 +39,9 @@ def scaled_rotations(quick: bool) -> Iterator[Check]:
     for name, curve in zip(("spectral", "Frobenius"), curves(W, T), strict=True):
         error = largest_relative(curve, np.arange(T + 1) * np.log(0.9))
         yield agree(f"W = 0.9 Q, {name} log-norm at every lag up to {T}", ARITHMETIC, error, tolerance)
+    found = singular_values(linear(W, 300), [1, 30, 300])
+    error = largest_relative(found["log_singular_value"].to_numpy(), found["lag"].to_numpy() * np.log(0.9))
+    yield agree("W = 0.9 Q, every singular value at lags 1, 30 and 300, in log", ARITHMETIC, error, 1e-12)
 
 
 @checks("products")
