@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bpttlab import checking, places
+from bpttlab import places
 from bpttlab.cli import main
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -63,17 +63,3 @@ def test_claims_are_held_against_a_study(studied, monkeypatch, capsys, tmp_path)
     shutil.copytree(tmp_path / "experiments" / "odd", tmp_path / "experiments" / "even")
     assert main(["claims", "study=first"]) == 2
     assert "experiment is missing: must be one of even, odd" in capsys.readouterr().err
-
-
-def test_verify_prints_a_table_and_fails_if_one_check_does_not_hold(monkeypatch, capsys):
-    row = {"activation": "tanh", "loss": "squared_error", "reduction": "mean", "dtype": "float64", "scheme": "full"}
-    good = {**row, "oracle": "literal sum", "error": 1e-15, "tolerance": 1e-12, "held": True}
-    bad = {**row, "oracle": "complex step", "error": 1e-3, "tolerance": 1e-11, "held": False}
-    monkeypatch.setattr(checking, "verify_gradients", lambda: pd.DataFrame([good, good]))
-    assert main(["verify", "gradients"]) == 0
-    assert "2 of 2 checks of the gradient hold" in capsys.readouterr().out
-    monkeypatch.setattr(checking, "verify_gradients", lambda: pd.DataFrame([good, bad]))
-    assert main(["verify"]) == 1
-    shown = capsys.readouterr().out
-    assert "1 of 2 checks of the gradient hold" in shown
-    assert "do not hold:" in shown

@@ -53,6 +53,7 @@ FRONT_DOOR = {
     "forecast",
     "parcels",
     "sweeping",
+    "verification",
     "cli",
     "__main__",
 }

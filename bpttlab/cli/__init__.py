@@ -30,7 +30,7 @@ bpttlab: gradients of recurrent networks, measured.
   bpttlab tables      its summaries, printed and written as CSV, Markdown and LaTeX
   bpttlab figures     its figures, as PNG, SVG or PDF
   bpttlab claims      what the literature says of an experiment, held against a study of it
-  bpttlab verify      check this installation's gradients against slower ways to them
+  bpttlab verify      hold this installation against everything that is known: gradients, products, spectra
   bpttlab completion  let the Tab key finish all of these, in bash, zsh or fish
 
 A first study, from nothing to figures:

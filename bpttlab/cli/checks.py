@@ -1,13 +1,16 @@
-"""`bpttlab claims` and `bpttlab verify`: results against the literature, gradients against slower ways to them."""
+"""`bpttlab claims` and `bpttlab verify`: a study, or this installation, against what is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 from bpttlab import places
-from bpttlab.cli.words import NONE, STUDY, key_values, opened
+from bpttlab.cli.words import NONE, STUDY, flags_and_words, key_values, opened
 from bpttlab.errors import ConfigurationError, LabError, nearest
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 CLAIMS_HELP = """\
 bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
@@ -19,12 +22,28 @@ Holds a study against what the literature says of its experiment, claim by claim
 """
 
 VERIFY_HELP = """\
-bpttlab verify [gradients]
+bpttlab verify [--quick] [TOPIC ...] [results=FOLDER]
 
-Compares this installation's gradients, for every activation, loss, scheme and dtype, with the literal double sum, the
-complex step and central differences. Exit code 1 if one does not agree.
+Holds this installation against everything that is known without training a network: a number from the literature or a
+formula beside the number that is measured here. All of it takes some minutes, --quick (smaller networks, fewer of
+them, wider tolerances) under one.
 
+  bpttlab verify --quick
   bpttlab verify gradients
+  bpttlab verify spectra products
+
+The topics:
+
+  gradients    every activation, loss, scheme and dtype against the double sum, the complex step and central
+               differences; forward mode, lag terms, the one-unit cliff
+  products     Jacobian products of matrices that are solved, of large Gaussian ones, of networks
+  spectra      Lyapunov exponents of maps, of random products, of chaotic and driven networks
+  theory       the formulas: mean field, networks at rest, few units
+  truncation   influence balancing, random cuts
+
+A check that is estimated from draws has an interval (95 %, of a median over networks by their order). It holds where
+all of the interval is within the tolerance, fails where none of it is, and is undecided between. The checks are
+written to results/verify as .csv, .md and .html. Exit code 1 if one does not hold; undecided is not held.
 """
 
 CLAIMS = {**STUDY, "experiment": NONE}
@@ -67,29 +86,43 @@ def analysis_of(experiment: str) -> Path:
     return known[experiment]
 
 
+VERIFY = {"results": "results"}
+QUICK = "--quick"
+TOPICS = ("gradients", "products", "spectra", "theory", "truncation")
+"""Of `verification.TOPICS`, which are not imported for a Tab key."""
+
+
 def verify_command(arguments: list[str]) -> int:
-    """Runs the checks of each topic."""
-    for topic in arguments:
+    """Performs the checks of the topics, prints and writes them."""
+    flags, words = flags_and_words(arguments, (QUICK,))
+    topics = [word for word in words if "=" not in word]
+    chosen = key_values([word for word in words if "=" in word], VERIFY)
+    for topic in topics:
         if topic not in TOPICS:
             raise ConfigurationError(f"verify {topic}: there is only {', '.join(TOPICS)}.{nearest(topic, TOPICS)}")
-    codes = [TOPICS[topic]() for topic in dict.fromkeys(arguments or TOPICS)]
-    return max(codes)
+    return verified([topic for topic in TOPICS if topic in topics or not topics], QUICK in flags, chosen["results"])
 
 
-def verify_gradients() -> int:
-    """The gradient checker's findings as a table."""
-    from bpttlab import checking
+def verified(topics: list[str], quick: bool, results: str) -> int:
+    """The exit code, after a table of each topic and one file of each kind."""
+    from tqdm import tqdm
 
-    checks = checking.verify_gradients()
-    summary = checks.groupby(["activation", "oracle", "dtype"], sort=False).agg(
-        checks=("held", "size"), held=("held", "sum"), worst=("error", "max"), allowed=("tolerance", "max")
-    )
-    print(summary.reset_index().to_string(index=False, float_format="{:.1e}".format))
-    wrong = checks[~checks["held"]]
-    if len(wrong):
-        print(f"\ndo not hold:\n{wrong.to_string(index=False)}")
-    print(f"\n{len(checks) - len(wrong)} of {len(checks)} checks of the gradient hold")
-    return int(len(wrong) > 0)
+    from bpttlab import verification
+    from bpttlab.verification import report
+
+    found = []
+    with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
+        for topic in topics:
+            performed = [(topic, check) for check in verification.performed(topic, quick, lambda name: tell(bar, name))]
+            found += performed
+            bar.write(f"{topic}\n{report.text(verification.table(performed))}\n")
+    frame = verification.table(found)
+    paths = report.write(frame, Path(results, "verify"), topics, quick)
+    print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
+    return int(not frame["held"].all())
 
 
-TOPICS: dict[str, Callable[[], int]] = {"gradients": verify_gradients}
+def tell(bar: tqdm[NoReturn], name: str) -> None:
+    """What comes next, counted as it begins."""
+    bar.set_description(name, refresh=False)
+    bar.update()

@@ -175,6 +175,12 @@ def of_words(choices: Iterable[str]) -> Callable[[list[str], str], Iterable[str]
     return lambda before, word: [*choices, "--help"]
 
 
+def of_topics(before: list[str], word: str) -> Iterable[str]:
+    """Completes the topics of `verify`, each once, its option and its folder."""
+    keys = of_keys(checks.VERIFY, [checks.QUICK])(before, word)
+    return keys if "=" in word else {*keys, *checks.TOPICS} - set(before)
+
+
 CHOICES = {
     "format": ("png", "svg", "pdf"),
     "size": ("page", "column"),
@@ -290,6 +296,6 @@ COMPLETERS: dict[str, Callable[[list[str], str], Iterable[str]]] = {
     "tables": of_keys(results.STUDY),
     "figures": of_keys(results.FIGURES),
     "claims": of_keys(checks.CLAIMS),
-    "verify": of_words(checks.TOPICS),
+    "verify": of_topics,
     "completion": of_words(SHELLS),
 }

@@ -43,7 +43,7 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
     Raises StoreError naming the file that cannot be written.
     """
     forms: dict[str, Callable[[pd.DataFrame], str]] = {"csv": csv, "md": markdown, "tex": latex}
-    return [_publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame)) for ending, form in forms.items()]
+    return [publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame)) for ending, form in forms.items()]
 
 
 def csv(frame: pd.DataFrame) -> str:
@@ -216,8 +216,11 @@ def _tex_number(match: re.Match[str]) -> str:
     return "$" + sign + (digits or r"\infty") + power + "$"
 
 
-def _publish(path: Path, text: str) -> Path:
-    """Write the whole file under a hidden name, then give it its own."""
+def publish(path: Path, text: str) -> Path:
+    """Write the whole file under a hidden name, then give it its own; the folder is made.
+
+    Raises StoreError naming the file that cannot be written.
+    """
     hidden = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,10 @@
+"""Everything that is known of gradients through time without training a network, held against this installation.
+
+A module for each topic; a check is a number that is known beside one that is measured (`check`). `bpttlab verify`
+prints them all, and writes what it found.
+"""
+
+from bpttlab.verification import gradients, products, spectra, theory, truncation
+from bpttlab.verification.check import TOPICS, Check, performed, table
+
+__all__ = ["TOPICS", "Check", "gradients", "performed", "products", "spectra", "table", "theory", "truncation"]

@@ -1,0 +1,152 @@
+"""One check: a number that is known, a number that was measured, and how far apart the two may lie."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import binom
+
+HELD, UNDECIDED, FAILS = "holds", "undecided", "fails"
+
+CONFIDENCE = 0.95
+"""That the median over all networks lies within [low, high], at least; no distribution is assumed."""
+
+LEAST_NETWORKS = 6
+"""With fewer, smallest and largest are no interval of 95 % for a median."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was measured, beside what is known.
+
+    Attributes:
+        what: the quantity, with the sizes at which it was measured.
+        source: where the expected value is from.
+        expected, measured: in the same unit.
+        tolerance: the largest |measured - expected| allowed.
+        low, high: where the measured value lies, of one that was estimated from draws; else `measured` itself.
+        seconds: that it took.
+    """
+
+    what: str
+    source: str
+    expected: float
+    measured: float
+    tolerance: float
+    low: float = math.nan
+    high: float = math.nan
+    seconds: float = math.nan
+
+    @property
+    def verdict(self) -> str:
+        """Holds where all of [low, high] is within the tolerance, fails where none of it is, else undecided."""
+        if not math.isfinite(self.measured) and self.measured != self.expected:
+            return FAILS
+        ends = [self.measured if math.isnan(end) else end for end in (self.low, self.high)]
+        if all(self.allowed(end) for end in ends):
+            return HELD
+        apart = ends[0] > self.expected + self.tolerance or ends[1] < self.expected - self.tolerance
+        return FAILS if apart else UNDECIDED
+
+    def allowed(self, value: float) -> bool:
+        return value == self.expected or abs(value - self.expected) <= self.tolerance
+
+    @property
+    def held(self) -> bool:
+        """Undecided is not held."""
+        return self.verdict == HELD
+
+
+def equal(
+    what: str, source: str, expected: float, measured: Any, relative: float = 0.0, absolute: float = 0.0
+) -> Check:
+    """A number that has to be the expected one, within relative x |expected| or an absolute tolerance."""
+    tolerance = max(absolute, relative * abs(expected)) if math.isfinite(expected) else absolute
+    return Check(what, source, float(expected), float(measured), tolerance)
+
+
+def agree(what: str, source: str, error: Any, tolerance: float) -> Check:
+    """Arrays that have to be equal, by their largest disagreement."""
+    return Check(what, source, 0.0, float(error), tolerance)
+
+
+def median(what: str, source: str, expected: float, values: Any, tolerance: float) -> Check:
+    """The median over networks, with an interval from their order."""
+    low, high = median_interval(values)
+    what = f"{what}, median of {len(values)}"
+    return Check(what, source, expected, float(np.median(values)), tolerance, low, high)
+
+
+def median_interval(values: Any) -> tuple[float, float]:
+    """The narrowest [k-th smallest, k-th largest] that holds the median with 95 %, by the binomial distribution."""
+    ordered = np.sort(np.asarray(values, np.float64))
+    count = len(ordered)
+    if count < LEAST_NETWORKS:
+        return -math.inf, math.inf
+    outside = int(binom.ppf((1.0 - CONFIDENCE) / 2.0, count, 0.5))
+    k = outside if binom.cdf(outside, count, 0.5) > (1.0 - CONFIDENCE) / 2.0 else outside + 1
+    return float(ordered[k - 1]), float(ordered[count - k])
+
+
+def estimate(
+    what: str, source: str, expected: float, measured: Any, error: Any, tolerance: float, factor: float = 2.0
+) -> Check:
+    """A mean over draws, within so many standard errors of itself."""
+    measured, half = float(measured), factor * float(error)
+    return Check(what, source, expected, measured, tolerance, measured - half, measured + half)
+
+
+# ------------------------------------------------------------------------------------------ topics
+
+Source = Callable[[bool], Iterable[Check]]
+TOPICS: dict[str, list[Source]] = {"gradients": [], "products": [], "spectra": [], "theory": [], "truncation": []}
+
+
+def checks(topic: str) -> Callable[[Source], Source]:
+    """Registers a function quick -> checks under its topic."""
+
+    def register(source: Source) -> Source:
+        TOPICS[topic].append(source)
+        return source
+
+    return register
+
+
+def performed(topic: str, quick: bool, begins: Callable[[str], None] = lambda name: None) -> Iterator[Check]:
+    """All checks of a topic one after the other, each with the seconds since the one before it.
+
+    Args:
+        topic: one of `TOPICS`.
+        quick: smaller sizes and fewer networks, with tolerances as much wider as that makes necessary.
+        begins: is told what comes next.
+    """
+    for source in TOPICS[topic]:
+        name = source.__name__.replace("_", " ")
+        begins(name)
+        begun = time.perf_counter()
+        for check in without_end(source, name, quick):
+            now = time.perf_counter()
+            yield replace(check, seconds=now - begun)
+            begun = now
+
+
+def without_end(source: Source, name: str, quick: bool) -> Iterator[Check]:
+    """The checks of one function. An error in the middle is a check that fails, and no end of the others."""
+    try:
+        yield from source(quick)
+    except Exception as error:  # what is checked may be broken in any way
+        what = f"{name}: ended by {type(error).__name__}: {error}"
+        yield Check(what.splitlines()[0], "", math.nan, math.nan, math.nan)
+
+
+def table(found: Iterable[tuple[str, Check]]) -> pd.DataFrame:
+    """A row per check: topic, what, source, expected, measured, low, high, tolerance, seconds, verdict, held."""
+    columns = ("what", "source", "expected", "measured", "low", "high", "tolerance", "seconds", "verdict", "held")
+    rows = [{"topic": topic, **{name: getattr(check, name) for name in columns}} for topic, check in found]
+    return pd.DataFrame(rows, columns=["topic", *columns])

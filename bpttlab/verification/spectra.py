@@ -1,0 +1,124 @@
+"""Lyapunov exponents that are known: of maps, of random products, of networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.special import polygamma
+
+from bpttlab import theory
+from bpttlab.bptt import Array, forward
+from bpttlab.cells import Elman
+from bpttlab.initializers import GaussianRadius
+from bpttlab.spectra import accumulate, entropy_bound, from_trace, kaplan_yorke_dimension
+from bpttlab.verification.check import Check, agree, checks, equal, median
+from bpttlab.verification.networks import autonomous, driven, linear, silent
+
+CHAOS = "Engelken, Wolf & Abbott 2023"
+
+
+@checks("spectra")
+def cat_map(quick: bool) -> Iterator[Check]:
+    found = from_trace(linear([[2.0, 1.0], [1.0, 1.0]], 300))["lyapunov_exponent"]
+    for measured, expected in zip(found, (0.9624236501192069, -0.9624236501192069), strict=True):
+        yield equal("cat map: exponent", "log of (3 +- sqrt 5)/2", expected, measured, absolute=1e-12)
+
+
+@checks("spectra")
+def henon_map(quick: bool) -> Iterator[Check]:
+    steps = 20_000 if quick else 100_000
+    tolerance = 0.007 if quick else 0.003
+    exponents = np.sort(accumulate(henon(steps), [1000, steps]).exponents[0])
+    for measured, expected in zip(exponents[::-1], (0.4205, -1.6245), strict=True):
+        yield equal(f"Henon map, {steps} steps: exponent", "Henon 1976; by QR", expected, measured, absolute=tolerance)
+    yield equal("Henon map: sum of exponents", "log 0.3", np.log(0.3), exponents.sum(), absolute=1e-9)
+
+
+def henon(steps: int, a: float = 1.4, b: float = 0.3) -> Iterator[Array]:
+    """Jacobians along x' = 1 - a x^2 + y, y' = b x."""
+    x, y = 0.1, 0.1
+    for _ in range(steps):
+        yield np.array([[[-2.0 * a * x, 1.0], [b, 0.0]]])
+        x, y = 1.0 - a * x * x + y, b * x
+
+
+@checks("spectra")
+def independent_products(quick: bool) -> Iterator[Check]:
+    N, T, g = 10, 1000 if quick else 4000, 1.3
+    rng = np.random.default_rng(0)
+    growth = accumulate((rng.standard_normal((1, N, N)) * g / np.sqrt(N) for _ in range(T)), [0, T])
+    half = (N - np.arange(N)) / 2
+    for i, (measured, expected) in enumerate(zip(growth.exponents[0], theory.newman_exponents(N, g), strict=True)):
+        deviation = 0.5 * np.sqrt(polygamma(1, half[i]) / T)
+        what = f"fresh Gaussian W each step, N = {N}, T = {T}: exponent {i + 1}"
+        yield equal(what, "Newman 1986", expected, measured, absolute=4 * deviation)
+
+
+@checks("spectra")
+def scatter_of_products(quick: bool) -> Iterator[Check]:
+    """The direction is special to none of the matrices: |W u| of one step after the other are independent."""
+    N, T, draws = 10, 200, 4000
+    rng = np.random.default_rng(1)
+    u, log = np.tile(np.eye(N)[0], (draws, 1)), np.zeros(draws)
+    for _ in range(T):
+        u = np.einsum("dnm,dm->dn", rng.standard_normal((draws, N, N), np.float32), u) / np.sqrt(N)
+        size = np.linalg.norm(u, axis=1)
+        u, log = u / size[:, None], log + np.log(size)
+    expected = theory.log_growth_variance(N, T)
+    yield equal(f"var log |P u|, N = {N}, T = {T}, {draws} draws", "Newman 1986", expected, log.var(ddof=1), 0.07)
+
+
+# ------------------------------------------------------------------------------------------ networks
+
+
+@checks("spectra")
+def chaos(quick: bool) -> Iterator[Check]:
+    N, T, networks, tolerance = (100, 1200, 12, 0.06) if quick else (200, 4500, 12, 0.03)
+    for gain in (2.0, 3.0):
+        found = [largest_exponent(gain, seed, N, T) for seed in range(networks)]
+        what = f"tanh, g = {gain:g}, N = {N}, T = {T}: lambda_1"
+        yield median(what, CHAOS, theory.mean_field(gain).rate, found, tolerance)
+
+
+def largest_exponent(gain: float, seed: int, N: int, T: int) -> float:
+    return float(from_trace(autonomous(gain, seed, N, T), T // 10, count=1)["lyapunov_exponent"].iloc[0])
+
+
+@checks("spectra")
+def dimension_of_chaos(quick: bool) -> Iterator[Check]:
+    """Published of one network with N = 4096: 0.2872, 0.02511 and 0.1526; of smaller ones a little less."""
+    if quick:
+        return
+    N, networks = 200, 12
+    spectra = [from_trace(autonomous(3.0, seed, N, 1400), 400)["lyapunov_exponent"] for seed in range(networks)]
+    measured = {
+        "Kaplan-Yorke dimension / N": (0.283, [kaplan_yorke_dimension(one) / N for one in spectra]),
+        "sum of positive exponents / N": (0.024, [entropy_bound(one) / N for one in spectra]),
+        "fraction of positive exponents": (0.150, [float(np.mean(one > 0)) for one in spectra]),
+    }
+    for name, (expected, values) in measured.items():
+        yield median(f"tanh, g = 3, N = {N}: {name}", CHAOS, expected, values, 0.05 * expected)
+
+
+@checks("spectra")
+def driven_networks(quick: bool) -> Iterator[Check]:
+    N, T, networks, tolerance = (256, 600, 12, 0.03) if quick else (512, 2000, 12, 0.005)
+    for variance in (0.05, 0.25, 1.0):
+        gain, _ = theory.critical_gain(variance)
+        traces = (driven(gain, variance, seed, N, T) for seed in range(networks))
+        found = [float(from_trace(trace, T // 10, count=1)["lyapunov_exponent"].iloc[0]) for trace in traces]
+        what = f"tanh driven by variance {variance}, g = {gain:.4f}, N = {N}, T = {T}: lambda_1"
+        yield median(what, "Chen, Pennington & Schoenholz 2018", 0.0, found, tolerance)
+
+
+@checks("spectra")
+def falling_silent(quick: bool) -> Iterator[Check]:
+    """Near the origin J = W: every exponent is the logarithm of an eigenvalue's modulus."""
+    for seed in range(2 if quick else 8):
+        rng, cell = np.random.default_rng([3, seed]), Elman(1, 12, 1)
+        W = GaussianRadius(0.8).sample(rng, 12)
+        trace = forward(cell, silent(cell, W), np.zeros((4000, 1, 1)), rng.standard_normal((1, 12)))
+        expected = np.sort(np.log(np.abs(np.linalg.eigvals(W))))[::-1]
+        error = np.abs(from_trace(trace)["lyapunov_exponent"] - expected).max()
+        yield agree(f"rho(W) = 0.8, N = 12, network {seed}: whole spectrum", "log |eig W|", error, 0.02)
