@@ -19,7 +19,7 @@ import pandas as pd
 
 from bpttlab.bptt import Array, Trace, add_to, checked_errors, recurrent_gradient
 from bpttlab.forward_mode.exact import immediate_derivatives
-from bpttlab.lags import Gradients, norm, wavefront
+from bpttlab.lags import norm, wavefront
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
 
@@ -30,20 +30,24 @@ class Decay(NamedTuple):
     Attributes:
         log_phi: (R+1,), log phi_l for the lags that were looked at; -inf is exactly zero.
         whole: whether these are all lags that there are.
+        log_norms: by parameter (R+1,), log |g_K| for K = 1..R+1.
         log_immediate: by parameter, log M.
     """
 
     log_phi: Array
     whole: bool
+    log_norms: dict[str, Array]
     log_immediate: dict[str, float]
 
     def up_to(self, longest: int) -> Decay:
         """As if no longer lag had been looked at."""
-        last = min(longest, len(self.log_phi) - 1)
-        return Decay(self.log_phi[: last + 1], self.whole and last == len(self.log_phi) - 1, self.log_immediate)
+        seen = min(longest, len(self.log_phi) - 1) + 1
+        log_norms = {name: values[:seen] for name, values in self.log_norms.items()}
+        return Decay(self.log_phi[:seen], self.whole and seen == len(self.log_phi), log_norms, self.log_immediate)
 
-    def log_bias(self, name: str, log_norm: Array) -> Array:
-        """log(E_K / (|g_K| - E_K)) from log |g_K|, K = 1..R+1; NaN where |g_K| is not larger than E_K.  -> (R+1,)"""
+    def log_bias(self, name: str) -> Array:
+        """log(E_K / (|g_K| - E_K)) for K = 1..R+1; NaN where |g_K| is not larger than E_K.  (R+1,)"""
+        log_norm = self.log_norms[name]
         if self.log_immediate[name] == -np.inf:  # all of the gradient is zero
             return np.full(log_norm.shape, np.nan)
         log_error = self.log_immediate[name] + np.logaddexp(self.log_tail(), self.log_beyond())
@@ -72,7 +76,7 @@ class Decay(NamedTuple):
 
 
 def decay(trace: Trace, loss: Loss | Array, longest: int | None = None) -> Decay:
-    """phi_l for l = 0..R, and M of every recurrent parameter.
+    """phi_l for l = 0..R, and g_K and M of every recurrent parameter.
 
     M is the largest spectral norm of the immediate derivative over all steps and sequences, whose gradients carry their
     part of the mean over the batch already.
@@ -84,17 +88,23 @@ def decay(trace: Trace, loss: Loss | Array, longest: int | None = None) -> Decay
     """
     last = trace.length - 1 if longest is None else min(longest, trace.length - 1)
     error = trace.scaled_error(checked_errors(trace, loss))
-    return Decay(log_phi(trace, error, last), last == trace.length - 1, log_immediate_norms(trace))
+    log_phi, log_norms = gone_back(trace, error, last)
+    return Decay(log_phi, last == trace.length - 1, log_norms, log_immediate_norms(trace))
 
 
-def log_phi(trace: Trace, error: Scaled, last: int) -> Array:
-    """(R+1,)"""
-    found = np.full(last + 1, -np.inf)
+def gone_back(trace: Trace, error: Scaled, last: int) -> tuple[Array, dict[str, Array]]:
+    """log phi_l for l = 0..R and, by parameter, log |g_K| for K = 1..R+1, from one wavefront."""
+    names, kept = trace.cell.recurrent_parameters, dict[str, Scaled]()
+    log_phi, log_norms = np.full(last + 1, -np.inf), {name: np.full(last + 1, -np.inf) for name in names}
     for lag in wavefront(trace, error, last):
-        if lag.lag <= last:
-            inside = lag.dh[0, lag.t > lag.lag]
-            found[lag.lag] = np.logaddexp.reduce(inside.log_norm().ravel(), initial=-np.inf)
-    return found
+        if lag.da is None or lag.lag > last:
+            break
+        inside = lag.t > lag.lag
+        log_phi[lag.lag] = np.logaddexp.reduce(lag.dh[0, inside].log_norm().ravel(), initial=-np.inf)
+        add_to(kept, recurrent_gradient(trace.cell, trace.local.at(lag.t[inside] - lag.lag - 1), lag.da[0]))
+        for name in names:
+            log_norms[name][lag.lag :] = norm(kept[name])
+    return log_phi, log_norms
 
 
 def log_immediate_norms(trace: Trace) -> dict[str, float]:
@@ -130,34 +140,16 @@ def bias_bounds(trace: Trace, loss: Loss | Array, longest: int | None = None) ->
 
 def measure_bounds(trace: Trace, loss: Loss | Array, longest: int | None, truncations: Array) -> dict[str, Array]:
     """`bias_bounds` as columns, at some K."""
-    found, kept = decay(trace, loss), kept_norms(trace, loss)
+    found = decay(trace, loss)
     seen = found.up_to(trace.length - 1 if longest is None else longest)
-    parts = []
-    for name in sorted(kept):
-        bound, estimate = np.full((2, trace.length), np.nan)
-        bound[:] = found.log_bias(name, kept[name])
-        estimate[: len(seen.log_phi)] = seen.log_bias(name, kept[name][: len(seen.log_phi)])
-        parts.append((np.full(len(truncations), name, object), truncations, kept[name], bound, estimate))
+    at, parts = truncations - 1, []
+    for name, log_norm in sorted(found.log_norms.items()):
+        estimate = np.full(trace.length, np.nan)
+        estimate[: len(seen.log_phi)] = seen.log_bias(name)
+        numbers = (log_norm, found.log_bias(name), estimate)
+        parts.append((np.full(len(at), name, object), truncations, *(values[at] for values in numbers)))
     names = ("parameter", "truncation", "log_norm", "log_bias_bound", "log_bias_estimate")
-    at = truncations - 1
-    picked = [(name, K, *(values[at] for values in rest)) for name, K, *rest in parts]
-    return {name: np.concatenate(column) for name, column in zip(names, zip(*picked, strict=True), strict=True)}
-
-
-def kept_norms(trace: Trace, loss: Loss | Array, last: int | None = None) -> dict[str, Array]:
-    """log |g_K| for K = 1..R+1, by parameter: running sums of the lag terms."""
-    last = trace.length - 1 if last is None else last
-    names = trace.cell.recurrent_parameters
-    kept: Gradients = {}
-    norms: dict[str, list[float]] = {name: [] for name in names}
-    for lag in wavefront(trace, trace.scaled_error(checked_errors(trace, loss)), last):
-        if lag.da is None or lag.lag > last:
-            break
-        local = trace.local.at(lag.t[lag.t > lag.lag] - lag.lag - 1)
-        add_to(kept, recurrent_gradient(trace.cell, local, lag.da[0]))
-        for name in names:
-            norms[name].append(norm(kept[name]))
-    return {name: np.array([*values, *values[-1:] * (last + 1 - len(values))]) for name, values in norms.items()}
+    return {name: np.concatenate(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
 
 
 def adaptive_truncation(trace: Trace, loss: Loss | Array, delta: float, longest: int | None = None) -> int:
@@ -168,8 +160,7 @@ def adaptive_truncation(trace: Trace, loss: Loss | Array, delta: float, longest:
         delta: the relative bias that is tolerated, above 0.
     """
     found = decay(trace, loss, longest)
-    kept = kept_norms(trace, loss, len(found.log_phi) - 1)
     enough = np.ones(len(found.log_phi), bool)
-    for name, log_norm in kept.items():
-        enough &= found.log_bias(name, log_norm) <= np.log(delta)  # NaN is not enough
+    for name in found.log_norms:
+        enough &= found.log_bias(name) <= np.log(delta)  # NaN is not enough
     return int(np.argmax(enough)) + 1 if enough.any() else len(enough)

@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, add_to, backward, recurrent_gradient, walk
+from bpttlab.bptt import Array, Trace, add_to, add_whole, backward, recurrent_gradient, walk
 from bpttlab.cells.base import Params
 from bpttlab.decay import adaptive_truncation
 from bpttlab.directions import Directions, with_directions
@@ -247,8 +247,4 @@ def drawn_estimate(
 
 def differences(full: Gradients, gradient: Gradients) -> Gradients:
     """full - gradient, by parameter of the second."""
-    found = {}
-    for name, one in gradient.items():
-        exponent = max(int(full[name].exponent.item()), int(one.exponent.item()))
-        found[name] = Scaled.whole(full[name].at(exponent) - one.at(exponent), exponent)
-    return found
+    return {name: add_whole(full[name], Scaled(-one.mantissa, one.exponent)) for name, one in gradient.items()}

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import identity, matrices, schema, theory
-from bpttlab.bptt import Array, Trace, backward_scaled, forward
+from bpttlab.bptt import Array, Trace, checked_errors, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
 from bpttlab.configuration import Configuration
@@ -27,14 +27,14 @@ from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.estimates import gradient_seconds
 from bpttlab.grids import log_spaced
 from bpttlab.initializers import Initializer
-from bpttlab.jacobians import input_gradient_norms, median_log, origin_jacobian
+from bpttlab.jacobians import input_norms, median_log, origin_jacobian
 from bpttlab.lags import norm
-from bpttlab.losses import Loss
 from bpttlab.measures import measure_trace
 from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
+from bpttlab.scaled import Scaled
 from bpttlab.tasks import Batch
-from bpttlab.truncation import Adaptive
+from bpttlab.truncation import Adaptive, full_plan
 from bpttlab.truncations import measure_truncation, minibatch_log_variance
 
 Columns = dict[str, Array]
@@ -192,12 +192,14 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     """Measure runs that differ in the truncation only, by run id."""
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
-    full = backward_scaled(trace, loss)
+    dL_dy_hat = checked_errors(trace, loss)
+    walked = walk(trace, trace.scaled_error(dL_dy_hat), full_plan(trace.length))
+    full = scaled_gradients(trace, dL_dy_hat, walked)
     measured = measure_trace(first.measure, trace, loss, full)
     directions = first.measure.directions(trace.cell, trace.params)
-    minibatch = minibatch_log_variance(trace, trace.scaled_error(loss.gradient), full, directions)
+    minibatch = minibatch_log_variance(trace, walked.da, full, directions)
     shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
-    shared["log_relevant_gradient"] = relevant_gradient(trace, loss, batch)
+    shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
     records = {}
@@ -226,11 +228,11 @@ def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
     return np.unique(np.append(log_spaced(trace.length - 1, configuration.measure.lags), trace.length))[1:]
 
 
-def relevant_gradient(trace: Trace, loss: Loss, batch: Batch) -> float | None:
+def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
     """What the step that the answer depends on hears of the loss: log ||dL/dx_tau||, as of one sequence alone."""
     if batch.relevant_step is None:
         return None
-    each = input_gradient_norms(trace, loss, batch.relevant_step) + np.log(trace.x.shape[1])
+    each = input_norms(trace, da, batch.relevant_step) + np.log(trace.x.shape[1])
     return float(median_log(each))
 
 

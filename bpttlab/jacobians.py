@@ -263,8 +263,14 @@ def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Arra
     Raises:
         ConfigurationError: steps of another shape, or beyond the sequence.
     """
+    walked = walk(trace, trace.scaled_error(checked_errors(trace, loss)), full_plan(trace.length))
+    return input_norms(trace, walked.da, steps)
+
+
+def input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
+    """`input_gradient_norms` from the cotangents that a full walk has left.  (T,B,A), (B,) -> (B,)"""
     at = checked_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
-    da = walk(trace, trace.scaled_error(checked_errors(trace, loss)), full_plan(trace.length)).da[at].normalised()
+    da = da[at].normalised()
     dx = trace.cell.pull_input(trace.params, trace.slopes[at], da.mantissa)
     return Scaled(dx, da.exponent).log_norm()
 

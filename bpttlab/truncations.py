@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, recurrent_gradient, walk
+from bpttlab.bptt import Array, Trace, checked_errors, recurrent_gradient, scaled_gradients, walk
 from bpttlab.directions import Directions, with_directions
 from bpttlab.estimates import Estimate, estimated, log_scatter
 from bpttlab.lags import Gradients, columns, cosine, log_relative, norm
@@ -59,9 +59,12 @@ def measure_truncation(
     directions: Directions | None = None,
 ) -> dict[str, Array]:
     """`truncation_bias` as columns; `full` is the full gradient and `minibatch` its variance, if they are known."""
-    full = full or backward_scaled(trace, loss)
-    error = trace.scaled_error(checked_errors(trace, loss))
-    minibatch = minibatch_log_variance(trace, error, full, directions) if minibatch is None else minibatch
+    dL_dy_hat = checked_errors(trace, loss)
+    error = trace.scaled_error(dL_dy_hat)
+    if full is None or minibatch is None:
+        walked = walk(trace, error, full_plan(trace.length))
+        full = full or scaled_gradients(trace, dL_dy_hat, walked)
+        minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})
     found = estimated(trace, loss, error, scheme, full, rng).along(directions or {})
     rows = [
@@ -94,17 +97,20 @@ def against(found: Estimate, name: str, full: Scaled) -> dict[str, Any]:
 
 
 def minibatch_log_variance(
-    trace: Trace, error: Scaled, full: Gradients, directions: Directions | None = None
+    trace: Trace, da: Scaled, full: Gradients, directions: Directions | None = None
 ) -> dict[str, float]:
     """log(trace of the covariance of the full gradient over batches of B sequences / |g|^2), from the B at hand.
 
     B / (B - 1) times the scatter of what each sequence adds to the gradient; missing (NaN) for B = 1.
+
+    Args:
+        da: (T, B, A) that the full walk has left.
+        full: the gradient made of them.
     """
     directions = directions or {}
-    batch, names = error.shape[1], (*trace.cell.recurrent_parameters, *directions)
+    batch, names = da.shape[1], (*trace.cell.recurrent_parameters, *directions)
     if batch < 2:
         return dict.fromkeys(names, np.nan)
-    da = walk(trace, error, full_plan(trace.length)).da
     alone = [(slice(None), slice(b, b + 1)) for b in range(batch)]
     parts = [recurrent_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
     parts, full = [with_directions(part, directions) for part in parts], with_directions(full, directions)
