@@ -43,7 +43,7 @@ FLOORS = [
     },
     {"configuration", "provenance", "measures", "wanted", "experiment"},
 ]
-RESULTS_WING = {"shards", "commits", "study", "store", "asked", "tables", "figures"}
+RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {
     "overrides",
     "expansion",

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import figures, tables
+from bpttlab.claims import at_most, claim
 
 ROUNDING = 1e-9
 STANDARD_ERRORS = 4.0
@@ -59,22 +60,6 @@ def claims(study: Any) -> pd.DataFrame:
             *windows(cells),
         ]
     )
-
-
-def claim(text: str, source: str, expected: str, measured: float, tolerance: float, held: bool) -> dict[str, Any]:
-    return {
-        "claim": text,
-        "source": source,
-        "expected": expected,
-        "measured": float(measured),
-        "tolerance": tolerance,
-        "held": bool(held),
-    }
-
-
-def at_most(text: str, source: str, measured: float, limit: float, tolerance: float = 0.0) -> dict[str, Any]:
-    """A claim that a number is at most a limit; a number that cannot be had holds nothing."""
-    return claim(text, source, f"<= {limit:g}", measured, tolerance, bool(measured <= limit + tolerance))
 
 
 def near(text: str, source: str, measured: float, expected: float, tolerance: float) -> dict[str, Any]:
