@@ -433,6 +433,12 @@ def walk_back(
 
 
 @compiled()
+def normalised(row: Array, exponent: int) -> int:
+    """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
+    return ZERO_EXPONENT if largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)
+
+
+@compiled()
 def pull_normalised(
     kind: int,
     W: Array,
@@ -447,10 +453,7 @@ def pull_normalised(
     """`pull`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
     pull(kind, W, slopes, dh, da, dh_prev, gated, room)
     for row in range(len(dh)):
-        if largest(dh_prev[row]) == 0.0:
-            exponents[row] = ZERO_EXPONENT
-        else:
-            exponents[row] += rescaled(dh_prev[row], ALWAYS)
+        exponents[row] = normalised(dh_prev[row], exponents[row])
 
 
 @compiled("contract", "nsz")
@@ -518,10 +521,7 @@ def wave_back(
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
             of_total[k, b] = add_row(da[row], exponents[row], total[k, b], of_total[k, b], smallest)
-            if largest(dh_prev[row]) == 0.0:
-                exponents[row] = ZERO_EXPONENT
-            else:
-                exponents[row] += rescaled(dh_prev[row], ALWAYS)
+            exponents[row] = normalised(dh_prev[row], exponents[row])
         dh[done:] = dh_prev[done:]
 
 
