@@ -1,6 +1,6 @@
 """Jacobian products P_{t,t-l} = dh_t/dh_{t-l}: their norms, their bound, and the real gradient beside them.
 
-The products are never formed from explicit Jacobians: the rows of the identity go back through `bptt.propagate`,
+The products are never formed from explicit Jacobians: the rows of the identity go back through `paths.propagate`,
 rescaled by powers of two at every lag, and the error of the loss at t goes along as one more row.
 
 Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, one of the error).
@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.blocks import Blocks, product_matrices, unit_rows
-from bpttlab.bptt import Array, Lag, Trace, checked_errors, forward, propagate, walk
+from bpttlab.bptt import Array, Trace, checked_errors, forward, walk
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
+from bpttlab.paths import Lag, propagate
 from bpttlab.scaled import Scaled, spectral_log_norm
 from bpttlab.truncation import full_plan
 

@@ -8,6 +8,9 @@ No sum is reassociated and no NaN is assumed away, so that an overflow is found 
 exponent a row, as in `scaled`, changed only where a row leaves the middle of the range: no denormals, and plain numbers
 stay plain.
 
+All that is compiled stands in this one file: Numba keeps compiled loops on disk until their own file changes, and
+would not notice a change of what they call in another.
+
 Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, Q sequences of a step, R rows for each.
 """
 

@@ -4,7 +4,7 @@ G_l is the sum over all losses of the term that goes back exactly l steps; sum_l
 K the gradient truncated at K, and the sum over l >= K what the truncation left out: the bias is computed as that
 tail, since a difference of two gradients floors at the rounding of the larger one.
 
-The cotangents of all losses go back side by side, one lag at a time (`bptt.propagate`): the lag wavefront.
+The cotangents of all losses go back side by side, one lag at a time (`paths.propagate`): the lag wavefront.
 
 Index legend: S losses, B sequence, N hidden state.
 """
@@ -21,19 +21,17 @@ import pandas as pd
 
 from bpttlab.bptt import (
     Array,
-    Between,
-    Lag,
     Trace,
     add_to,
     backward_scaled,
     checked_errors,
-    propagate,
     recurrent_gradient,
     walk,
 )
 from bpttlab.cells.base import Local
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
+from bpttlab.paths import Between, Lag, propagate
 from bpttlab.scaled import LOG_2, Scaled, dot, ratio
 from bpttlab.truncation import PerLoss, full_plan
 

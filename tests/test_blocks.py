@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 from networks_of_cells import CELLS, case, cases
 
 from bpttlab.blocks import COLUMNS, Blocks, block_norms
-from bpttlab.bptt import Lag, forward
+from bpttlab.bptt import forward
 from bpttlab.cells import GRU, LSTM, Diagonal, Stacked
 from bpttlab.checking import agreement
 from bpttlab.errors import ConfigurationError
 from bpttlab.jacobians import measure_products
+from bpttlab.paths import Lag
 from bpttlab.scaled import Scaled
 
 NORMS = ["log_spectral_norm", "log_frobenius_norm"]

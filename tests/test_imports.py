@@ -28,7 +28,7 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking", "kernels", "own_network", "state_dict"},
+    {"bptt", "checking", "kernels", "own_network", "paths", "state_dict"},
     {"forward_mode"},
     {
         "blocks",

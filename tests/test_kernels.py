@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpttlab import jacobians, kernels, losses
-from bpttlab.bptt import Trace, backward, backward_scaled, forward, literal_sum, propagate, walk
+from bpttlab.bptt import Trace, backward, backward_scaled, forward, literal_sum, walk
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.jacobians import jacobian_products
 from bpttlab.lags import measure_lags
+from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Plan, full_plan
 

@@ -5,12 +5,13 @@ import pytest
 from networks import case, linear
 from scipy.special import comb
 
-from bpttlab.bptt import backward, forward, propagate, walk
+from bpttlab.bptt import backward, forward, walk
 from bpttlab.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN, Stacked
 from bpttlab.identity import stream
 from bpttlab.initializers import Orthogonal
 from bpttlab.jacobians import horizons, jacobian_products, measure_products, origin_jacobian
 from bpttlab.matrices import eigenvalues
+from bpttlab.paths import propagate
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.truncation import PerLoss, full_plan
 

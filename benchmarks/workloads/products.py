@@ -20,7 +20,8 @@ from benchmarks.protocol import Call, Timed, compared
 from benchmarks.rows import Row, Settings, alone
 from bpttlab import jacobian_products
 from bpttlab.blocks import product_matrices, unit_rows
-from bpttlab.bptt import Trace, propagate
+from bpttlab.bptt import Trace
+from bpttlab.paths import propagate
 
 Goals = Mapping[str, float | None]
 PLAIN, STEPWISE = "product + SVD", "stepwise products"

@@ -17,10 +17,11 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, propagate, recurrent_gradient
+from bpttlab.bptt import Array, Trace, recurrent_gradient
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode.exact import influence
 from bpttlab.grids import log_spaced
+from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
 
 HELD_BYTES = 2**27
