@@ -27,7 +27,7 @@ def ratios(rows: Sequence[Row]) -> Any:
     from matplotlib.figure import Figure
 
     chosen = [row for row in rows if row.unit == "×" and row.workload in ("gradient", "gated")]
-    fastest = [row for row in chosen if row.what.endswith(engine_of(chosen))]
+    fastest = last_engine_of_each(chosen)
     panels = [[row for row in fastest if f" {dtype} " in row.case] for dtype in ("float64", "float32")]
     figure = Figure(figsize=(7.0, 0.24 * max(len(panel) for panel in panels) / 2 + 1.2), layout="constrained")
     for axes, panel, dtype in zip(figure.subplots(1, 2, sharey=True), panels, ("float64", "float32"), strict=True):
@@ -36,9 +36,9 @@ def ratios(rows: Sequence[Row]) -> Any:
     return figure
 
 
-def engine_of(rows: Sequence[Row]) -> str:
-    """The last engine that was measured, the fastest."""
-    return rows[-1].what.partition(" / ")[2] if rows else ""
+def last_engine_of_each(rows: Sequence[Row]) -> list[Row]:
+    """Of every case and peer the row of the last engine that was measured, the fastest: workloads may differ in it."""
+    return list({(row.case, row.what.partition(" / ")[0]): row for row in rows}.values())
 
 
 def bars(axes: Any, rows: Sequence[Row], dtype: str) -> None:

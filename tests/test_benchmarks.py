@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from commandline import REPOSITORY
 
-from benchmarks import agreement, contest, engines, machine, page, peers, problems, record, report
+from benchmarks import agreement, contest, engines, figures, machine, page, peers, problems, record, report
 from benchmarks.engines import by
 from benchmarks.problems import Shape, drawn, gradient
 from benchmarks.protocol import Protocol, Spread, compared
@@ -182,6 +182,14 @@ def test_peers_compute_the_same_gradient(name, kind):
 
 
 # ------------------------------------------------------------------------------------------ engines
+
+
+def test_the_figure_shows_the_last_engine_of_each_case():
+    def row(case, what):
+        return Row("gradient", case, what, "×", Spread(1.0, 1.0, 1.0, 1))
+
+    compiled, plain = row("elman", "PyTorch / numba"), row("lstm", "PyTorch / numpy")
+    assert figures.last_engine_of_each([row("elman", "PyTorch / numpy"), compiled, plain]) == [compiled, plain]
 
 
 def test_numpy_is_an_engine_and_the_first():
