@@ -120,14 +120,19 @@ class Measure:
             "sensitivity": parameters * min(self.sensitivity_steps, length),
         }
         rows = {table: number * self.sequences for table, number in of_a_sequence.items()}
-        rows["eigenvalues"] += (size + described_size(cell)) * (self.eigenvalue_steps > 0)  # J at the origin, W
+        if self.eigenvalue_steps:
+            rows["eigenvalues"] += size + described_size(cell)  # J at the origin, W
         return rows | {"lag_terms": parameters * terms}
 
 
 def described_size(cell: Cell) -> int:
     """Rows of the matrix that the tables describe as W."""
-    blocks = cell.recurrent_blocks({name: np.zeros(shape) for name, shape in cell.shapes().items()})
-    return len(next(iter(blocks.values())))
+    return len(next(iter(cell.recurrent_blocks(zeros(cell)).values())))
+
+
+def zeros(cell: Cell) -> Params:
+    """Parameters of the right shapes, for what asks for no more."""
+    return {name: np.zeros(shape) for name, shape in cell.shapes().items()}
 
 
 DECIDES_ROWS = {
@@ -147,7 +152,8 @@ def check_measure(measure: Measure, cell: Cell, length: int) -> None:
     """Refuses what cannot be measured of this cell, or would have too many rows in a run of this length."""
     check_row_budget(measure.rows(length, cell), measure, length)
     check_exponents(measure, cell)
-    measure.directions(cell, {name: np.zeros(shape) for name, shape in cell.shapes().items()})
+    if measure.log_scale or measure.signed_bias:
+        measure.directions(cell, zeros(cell))  # which refuses those that the cell does not have
 
 
 def check_exponents(measure: Measure, cell: Cell) -> None:

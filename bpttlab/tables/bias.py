@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import described, joined, scheme_columns
-from bpttlab.tables.statistics import count, grouped, numbers, with_interval
+from bpttlab.tables.statistics import count, grouped, networks_in, numbers, with_interval
 
 KEYS = ("origin", "scheme", "truncation", "parameter")
 VALUES = ("log_relative_bias", "cosine", "log_norm")
@@ -31,7 +31,7 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
     rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by]).reset_index(drop=True)
     keys, group = grouped(rows, by)
     exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
-    table = keys.assign(networks=rows.groupby(group)["network_id"].nunique().astype("Int64"), exact=exact)
+    table = keys.assign(networks=networks_in(rows, group), exact=exact)
     for name in VALUES:
         table = table.assign(**with_interval(rows, group, name))
     ends = ["cosine_low", "cosine_high"]

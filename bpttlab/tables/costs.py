@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import described, joined, need, scheme_columns
-from bpttlab.tables.statistics import count, grouped, median, numbers
+from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers
 
 OWN = ("origin", "scheme", "truncation", "parameter")
 MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
@@ -43,7 +43,7 @@ def costs(
     rows = rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance))
     keys, group = grouped(rows, by)
     exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
-    number = rows.groupby(group)["network_id"].nunique().astype("Int64")
+    number = networks_in(rows, group)
     values = {name: median(rows[name], group) for name in ("reach", *MEDIANS, "draws", *COSTS)}
     return keys.assign(networks=number, exact=exact, **values).reset_index(drop=True)
 
@@ -173,7 +173,7 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
     exact, bound, estimate = (numbers(rows[name]) for name in ("log_relative_bias", *values))
     keys, group = grouped(rows, by)
     return keys.assign(
-        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        networks=networks_in(rows, group),
         log_relative_bias=median(exact, group),
         log_bias_bound=median(bound, group),
         bounded=count(bound.notna(), group),
@@ -222,7 +222,7 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
     squared = (weight * rows["one_draw"]).pow(2) / numbers(rows["draws"])
     half = NORMAL * squared.groupby(group).sum(min_count=1).pow(0.5)
     return keys.assign(
-        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        networks=networks_in(rows, group),
         wrong=count(rows["relative"] < 0, group),
         relative_derivative=mean,
         relative_derivative_low=mean - half,

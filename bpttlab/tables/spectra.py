@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.curves import band, of_networks, products_to_the_end
+from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
 from bpttlab.tables.points import described, joined, need, networks, one_run_per_network
-from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers, with_interval
 
 MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
 MOST_BINS = 40
@@ -113,7 +113,7 @@ def finite_time_distribution(
     rows = one_run_per_network(rows, by).reset_index(drop=True)
     keys, group = grouped(rows, by)
     of_point = keys.assign(
-        networks=rows.groupby(group)["network_id"].nunique().astype("Int64"),
+        networks=networks_in(rows, group),
         steps=median(rows["steps"], group),
         zero=count(rows["finite_time_exponent"] == -np.inf, group),
         mean=_mean_of_windows(rows, by),
@@ -203,9 +203,6 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     runs, last = described(blocks, runs), products_to_the_end(blocks)
     parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
     return pd.concat(parts, ignore_index=True)
-
-
-NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
 
 
 def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFrame:

@@ -59,6 +59,11 @@ def count(condition: pd.Series, group: pd.Series) -> pd.Series:
     return condition.astype(bool).groupby(group).sum().astype("Int64")
 
 
+def networks_in(rows: pd.DataFrame, group: pd.Series) -> pd.Series:
+    """How many different networks each group has."""
+    return rows.groupby(group)["network_id"].nunique().astype("Int64")
+
+
 def with_interval(rows: pd.DataFrame, group: pd.Series, column: str) -> dict[str, pd.Series]:
     """`column` as its median and `column_low`, `column_high` as its interval over the rows (one a network)."""
     low, high = t_interval(rows[column], group)
