@@ -44,15 +44,15 @@ def test_a_format_that_there_is_not_is_refused(studied, monkeypatch, capsys):
 def test_claims_are_held_against_a_study(studied, monkeypatch, capsys, tmp_path):
     analysis = tmp_path / "experiments" / "odd" / "analysis.py"
     analysis.parent.mkdir(parents=True)
-    text = "import pandas as pd\ndef claims(study):\n    n = len(study.runs)\n    return pd.DataFrame([dict("
-    text += "claim='runs', source='counted', expected='12', measured=n, tolerance=0, held=(n == {}))])\n"
+    text = "import pandas as pd\nfrom bpttlab.claims import claim\ndef claims(study):\n    n = len(study.runs)\n"
+    text += "    return pd.DataFrame([claim('runs', 'counted', '12', n, 0, n == {})])\n"
     monkeypatch.setattr(places, "experiments", lambda: tmp_path / "experiments")
     monkeypatch.chdir(studied)
     for number, code in ((12, 0), (13, 1)):
         analysis.write_text(text.format(number), encoding="utf-8")
         assert main(["claims", "study=first", "experiment=odd"]) == code
         shown = capsys.readouterr().out.splitlines()
-        assert shown[0] == f"{'FAILS' if code else 'holds'}  runs: 12, expected 12 (counted)"
+        assert shown[0] == f"{'FAILS' if code else 'holds'}     runs: 12, expected 12 (counted)"
         assert shown[-1] == f"{1 - code} of 1 claims of odd hold in results/first"
     assert main(["claims", "study=first"]) == 1
     analysis.write_text("def claims(study):\n    return study.runs['no such column']\n", encoding="utf-8")

@@ -25,6 +25,7 @@ FLOORS = [
         "schema",
         "theory",
         "threads",
+        "verdicts",
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},

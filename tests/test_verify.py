@@ -10,8 +10,9 @@ from commandline import visible
 from bpttlab import theory, verification
 from bpttlab.cells import Elman
 from bpttlab.cli import checks, main
+from bpttlab.verdicts import median_interval
 from bpttlab.verification import TOPICS, Check, performed, report, table
-from bpttlab.verification.check import agree, equal, estimate, median, median_interval
+from bpttlab.verification.check import agree, equal, estimate, median
 
 pytestmark = pytest.mark.usefixtures("folder")
 

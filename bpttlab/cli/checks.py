@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpttlab import places
 from bpttlab.cli.words import NONE, STUDY, flags_and_words, key_values, opened
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 CLAIMS_HELP = """\
 bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
 
-Holds a study against what the literature says of its experiment, claim by claim. Exit code 1 if one does not hold.
+Holds a study against what the literature says of its experiment, claim by claim. A number that differs from network to
+network has an interval (95 %, of a median by their order): a claim is undecided where it lies on both sides of what was
+said. Exit code 1 if one does not hold; undecided is not held.
 
   bpttlab sweep study=demo experiment=vanishing_exploding
   bpttlab claims study=demo experiment=vanishing_exploding
@@ -53,6 +55,8 @@ def claims_command(arguments: list[str]) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: nothing of the results is run."""
     import runpy
 
+    from bpttlab.verdicts import UNDECIDED
+
     chosen = key_values(arguments, CLAIMS)
     path = analysis_of(chosen["experiment"])
     study = opened(chosen)
@@ -64,10 +68,18 @@ def claims_command(arguments: list[str]) -> int:
             f"experiment={path.parent.name}? ({type(error).__name__}: {error})"
         ) from error
     for row in claims.to_dict("records"):
-        held = "holds " if row["held"] else "FAILS "
-        print(f"{held} {row['claim']}: {row['measured']:.4g}, expected {row['expected']} ({row['source']})")
-    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {path.parent.name} hold in {study.path}")
+        print(said(row))
+    undecided = int((claims["verdict"] == UNDECIDED).sum())
+    rest = f", {undecided} undecided" if undecided else ""
+    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {path.parent.name} hold in {study.path}{rest}")
     return int(not claims["held"].all())
+
+
+def said(row: dict[str, Any]) -> str:
+    """A claim in a line: its verdict, what was measured (and within what, where that is an interval), what was said."""
+    word = str(row["verdict"]).replace("fails", "FAILS")
+    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] != row["high"] and row["low"] == row["low"] else ""
+    return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']})"
 
 
 def analyses() -> dict[str, Path]:

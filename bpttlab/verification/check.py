@@ -8,17 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from scipy.stats import binom
 
-HELD, UNDECIDED, FAILS = "holds", "undecided", "fails"
-
-CONFIDENCE = 0.95
-"""That the median over all networks lies within [low, high], at least; no distribution is assumed."""
-
-LEAST_NETWORKS = 6
-"""With fewer, smallest and largest are no interval of 95 % for a median."""
+from bpttlab.verdicts import FAILS, HOLDS, Estimate, median_of, verdict
 
 
 @dataclass(frozen=True)
@@ -46,21 +38,17 @@ class Check:
     @property
     def verdict(self) -> str:
         """Holds where all of [low, high] is within the tolerance, fails where none of it is, else undecided."""
-        if not math.isfinite(self.measured) and self.measured != self.expected:
+        if self.measured == self.expected and math.isnan(self.low):
+            return HOLDS
+        if not math.isfinite(self.measured):
             return FAILS
-        ends = [self.measured if math.isnan(end) else end for end in (self.low, self.high)]
-        if all(self.allowed(end) for end in ends):
-            return HELD
-        apart = ends[0] > self.expected + self.tolerance or ends[1] < self.expected - self.tolerance
-        return FAILS if apart else UNDECIDED
-
-    def allowed(self, value: float) -> bool:
-        return value == self.expected or abs(value - self.expected) <= self.tolerance
+        ends = (self.measured if math.isnan(end) else end for end in (self.low, self.high))
+        return verdict(Estimate(self.measured, *ends), self.expected - self.tolerance, self.expected + self.tolerance)
 
     @property
     def held(self) -> bool:
         """Undecided is not held."""
-        return self.verdict == HELD
+        return self.verdict == HOLDS
 
 
 def equal(
@@ -78,20 +66,8 @@ def agree(what: str, source: str, error: Any, tolerance: float) -> Check:
 
 def median(what: str, source: str, expected: float, values: Any, tolerance: float) -> Check:
     """The median over networks, with an interval from their order."""
-    low, high = median_interval(values)
-    what = f"{what}, median of {len(values)}"
-    return Check(what, source, expected, float(np.median(values)), tolerance, low, high)
-
-
-def median_interval(values: Any) -> tuple[float, float]:
-    """The narrowest [k-th smallest, k-th largest] that holds the median with 95 %, by the binomial distribution."""
-    ordered = np.sort(np.asarray(values, np.float64))
-    count = len(ordered)
-    if count < LEAST_NETWORKS:
-        return -math.inf, math.inf
-    outside = int(binom.ppf((1.0 - CONFIDENCE) / 2.0, count, 0.5))
-    k = outside if binom.cdf(outside, count, 0.5) > (1.0 - CONFIDENCE) / 2.0 else outside + 1
-    return float(ordered[k - 1]), float(ordered[count - k])
+    found = median_of(values)
+    return Check(f"{what}, median of {len(values)}", source, expected, found.value, tolerance, found.low, found.high)
 
 
 def estimate(

@@ -10,7 +10,8 @@ import pandas as pd
 
 from bpttlab.provenance import surroundings
 from bpttlab.tables import writing
-from bpttlab.verification.check import HELD, TOPICS
+from bpttlab.verdicts import HOLDS
+from bpttlab.verification.check import TOPICS
 
 COLUMNS = ("verdict", "what", "expected", "measured", "tolerance", "seconds", "source")
 
@@ -56,8 +57,8 @@ def text(frame: pd.DataFrame) -> str:
 def summary(frame: pd.DataFrame) -> str:
     """135 of 137 checks hold, 1 fails, 1 undecided."""
     counts = frame["verdict"].value_counts()
-    others = "".join(f", {count} {verdict}" for verdict, count in counts.items() if verdict != HELD)
-    return f"{counts.get(HELD, 0)} of {len(frame)} checks hold{others}"
+    others = "".join(f", {count} {verdict}" for verdict, count in counts.items() if verdict != HOLDS)
+    return f"{counts.get(HOLDS, 0)} of {len(frame)} checks hold{others}"
 
 
 def surroundings_line() -> str:

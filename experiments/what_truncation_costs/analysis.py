@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import figures, tables
-from bpttlab.claims import at_most, claim
+from bpttlab.claims import at_most, near
 
 ROUNDING = 1e-9
 STANDARD_ERRORS = 4.0
@@ -41,7 +41,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What is known of the schemes, and what was measured.
 
     Returns:
-        Columns claim, source, expected, measured, tolerance, held.
+        Columns claim, source, expected, measured, low, high, tolerance, verdict, held.
     """
     own = study.truncations[study.truncations["origin"] == "scheme"]
     chain = own[(own["initializer"] == "bidiagonal") & (own["parameter"] == "signed b_h")]
@@ -60,12 +60,6 @@ def claims(study: Any) -> pd.DataFrame:
             *windows(cells),
         ]
     )
-
-
-def near(text: str, source: str, measured: float, expected: float, tolerance: float) -> dict[str, Any]:
-    """A claim that a number is another, to a tolerance."""
-    held = abs(measured - expected) <= tolerance
-    return claim(text, source, f"{expected:.6g} +- {tolerance:.2g}", measured, tolerance, held)
 
 
 def largest(values: Sequence[float] | np.ndarray) -> float:
