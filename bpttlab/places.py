@@ -22,6 +22,11 @@ def experiments() -> Path:
     return shipped("experiments", "")
 
 
+def analyses() -> dict[str, Path]:
+    """The experiments that have an analysis, by name."""
+    return {path.parent.name: path for path in sorted(experiments().glob("*/analysis.py"))}
+
+
 def shipped(folder: str, witness: str) -> Path:
     """The folder, wherever it is that `witness` is in it."""
     for parent in (PACKAGE, PACKAGE.parent):

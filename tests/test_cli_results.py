@@ -1,13 +1,13 @@
 """`bpttlab tables, figures, claims, verify`: what is printed and written."""
 
-import shutil
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from bpttlab import places
+from bpttlab import asked, places
 from bpttlab.cli import main
+from bpttlab.cli.sweep import parsed
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -41,25 +41,63 @@ def test_a_format_that_there_is_not_is_refused(studied, monkeypatch, capsys):
     assert "png, svg or pdf" in capsys.readouterr().err
 
 
-def test_claims_are_held_against_a_study(studied, monkeypatch, capsys, tmp_path):
+ANALYSIS = """
+import pandas as pd
+from matplotlib.figure import Figure
+from bpttlab.claims import claim
+
+def claims(study):
+    return pd.DataFrame([claim("runs", "counted", "12", len(study.runs), 0, len(study.runs) == {})])
+
+def summaries(study):
+    return {{"counted": pd.DataFrame({{"runs": [len(study.runs)]}})}}
+
+def draw(study, size):
+    return {{"blank": Figure()}}
+"""
+BROKEN = "def claims(study):\n    return study.runs['no such column']\n"
+
+
+@pytest.fixture
+def odd(studied, monkeypatch, tmp_path):
+    """The analysis of an experiment called odd, beside a study that was swept with no experiment."""
     analysis = tmp_path / "experiments" / "odd" / "analysis.py"
     analysis.parent.mkdir(parents=True)
-    text = "import pandas as pd\nfrom bpttlab.claims import claim\ndef claims(study):\n    n = len(study.runs)\n"
-    text += "    return pd.DataFrame([claim('runs', 'counted', '12', n, 0, n == {})])\n"
+    analysis.write_text(ANALYSIS.format(12), encoding="utf-8")
     monkeypatch.setattr(places, "experiments", lambda: tmp_path / "experiments")
     monkeypatch.chdir(studied)
+    return analysis
+
+
+def test_claims_are_held_against_a_study(odd, capsys):
     for number, code in ((12, 0), (13, 1)):
-        analysis.write_text(text.format(number), encoding="utf-8")
+        odd.write_text(ANALYSIS.format(number), encoding="utf-8")
         assert main(["claims", "study=first", "experiment=odd"]) == code
         shown = capsys.readouterr().out.splitlines()
         assert shown[0] == f"{'FAILS' if code else 'holds'}     runs: 12, expected 12 (counted)"
         assert shown[-1] == f"{1 - code} of 1 claims of odd hold in results/first"
-    assert main(["claims", "study=first"]) == 1
-    analysis.write_text("def claims(study):\n    return study.runs['no such column']\n", encoding="utf-8")
-    assert main(["claims", "study=first"]) == 2
+    odd.write_text(BROKEN, encoding="utf-8")
+    assert main(["claims", "study=first", "experiment=odd"]) == 2
     assert "was it swept with experiment=odd?" in capsys.readouterr().err
     assert main(["claims", "study=first", "experiment=od"]) == 2
     assert "Did you mean 'odd'?" in capsys.readouterr().err
-    shutil.copytree(tmp_path / "experiments" / "odd", tmp_path / "experiments" / "even")
     assert main(["claims", "study=first"]) == 2
-    assert "experiment is missing: must be one of even, odd" in capsys.readouterr().err
+    assert "experiment is missing: must be one of odd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", ["bpttlab sweep study=first experiment=odd seed=0", None])
+def test_a_study_has_the_tables_and_figures_of_its_experiment(odd, monkeypatch, capsys, line):
+    monkeypatch.setattr(asked, "read", lambda store: asked.Asked(line, ()))
+    assert main(["claims", "study=first"]) == (0 if line else 2)
+    assert main(["tables", "study=first"]) == main(["figures", "study=first"]) == 0
+    assert ("figures/blank.png" in capsys.readouterr().out) == (line is not None)
+    for name in ("tables/counted.csv", "figures/blank.png"):
+        written = Path("results", "first", name)
+        assert written.exists() == (line is not None)
+        written.unlink(missing_ok=True)
+
+
+def test_a_sweep_of_an_experiment_need_not_name_the_study():
+    assert parsed(["experiment=odd", "seed=1"]).overrides == ["experiment=odd", "seed=1", "study=odd"]
+    for words in (["experiment=odd", "study=mine"], ["experiment=odd,even"], ["seed=1"]):
+        assert parsed(words).overrides == words

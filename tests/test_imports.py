@@ -54,6 +54,7 @@ FRONT_DOOR = {
     "forecast",
     "parcels",
     "sweeping",
+    "analyses",
     "verification",
     "cli",
     "__main__",

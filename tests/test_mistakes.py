@@ -165,7 +165,7 @@ MISTAKES = [
     ("status study=.x", "study = '.x'"),
     ("status study=x", "run a sweep first"),
     ("claims study=x experiment=vanishing", "Did you mean 'vanishing_exploding'?"),
-    ("claims study=empty results=there", "must be one of vanishing_exploding, what_truncation_costs"),
+    ("claims study=empty results=there experiment=x", "experiment=x: must be one of "),
     ("claims study=empty results=there experiment=what_truncation_costs", "holds no runs yet"),
 ]
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpttlab import places
 from bpttlab.cli.words import NONE, STUDY, flags_and_words, key_values, opened
-from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -17,10 +18,10 @@ bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
 
 Holds a study against what the literature says of its experiment, claim by claim. A number that differs from network to
 network has an interval (95 %, of a median by their order): a claim is undecided where it lies on both sides of what was
-said. Exit code 1 if one does not hold; undecided is not held.
+said. Exit code 1 if one does not hold; undecided is not held. The experiment is the one that the study was swept with.
 
   bpttlab sweep study=demo experiment=vanishing_exploding
-  bpttlab claims study=demo experiment=vanishing_exploding
+  bpttlab claims study=demo
 """
 
 VERIFY_HELP = """\
@@ -53,49 +54,30 @@ CLAIMS = {**STUDY, "experiment": NONE}
 
 def claims_command(arguments: list[str]) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: nothing of the results is run."""
-    import runpy
-
+    chosen = key_values(arguments, CLAIMS)
+    from bpttlab import analyses
     from bpttlab.verdicts import UNDECIDED
 
-    chosen = key_values(arguments, CLAIMS)
-    path = analysis_of(chosen["experiment"])
+    if chosen["experiment"]:
+        analyses.named(chosen["experiment"])  # a wrong name is told before a large study is read
     study = opened(chosen)
-    try:
-        claims = runpy.run_path(str(path))["claims"](study)
-    except (LookupError, ValueError, TypeError) as error:  # tables without the rows that a claim is about
-        raise LabError(
-            f"{study.path} cannot be held against the claims of {path.parent.name}: was it swept with "
-            f"experiment={path.parent.name}? ({type(error).__name__}: {error})"
-        ) from error
+    name = chosen["experiment"] or analyses.of(study)
+    if not name:
+        raise ConfigurationError(f"experiment is missing: must be one of {', '.join(places.analyses())}")
+    claims = analyses.held(analyses.named(name), study)
     for row in claims.to_dict("records"):
         print(said(row))
     undecided = int((claims["verdict"] == UNDECIDED).sum())
     rest = f", {undecided} undecided" if undecided else ""
-    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {path.parent.name} hold in {study.path}{rest}")
+    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {name} hold in {study.path}{rest}")
     return int(not claims["held"].all())
 
 
-def said(row: dict[str, Any]) -> str:
+def said(row: Mapping[Any, Any]) -> str:
     """A claim in a line: its verdict, what was measured (and within what, where that is an interval), what was said."""
     word = str(row["verdict"]).replace("fails", "FAILS")
     within = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] != row["high"] and row["low"] == row["low"] else ""
     return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']})"
-
-
-def analyses() -> dict[str, Path]:
-    """The experiments that make claims, by name."""
-    return {path.parent.name: path for path in sorted(places.experiments().glob("*/analysis.py"))}
-
-
-def analysis_of(experiment: str) -> Path:
-    """The analysis of an experiment; where there is but one experiment, it need not be named."""
-    known = analyses()
-    if experiment == NONE and len(known) == 1:
-        return next(iter(known.values()))
-    if experiment not in known:
-        missing = "experiment is missing" if experiment == NONE else f"experiment={experiment}"
-        raise ConfigurationError(f"{missing}: must be one of {', '.join(known)}.{nearest(experiment, known)}")
-    return known[experiment]
 
 
 VERIFY = {"results": "results"}

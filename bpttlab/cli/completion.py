@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bpttlab import places
 from bpttlab.cli import checks, results, status, sweep
 from bpttlab.errors import ConfigurationError, nearest
 
@@ -199,7 +200,7 @@ def values(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     if key == "results":
         return folders(value)
     if key == "experiment":
-        return checks.analyses()
+        return places.analyses()
     return CHOICES.get(key, ())
 
 
@@ -293,7 +294,7 @@ def first_values(composer: Composer, lines: Iterable[str]) -> list[str]:
 COMPLETERS: dict[str, Callable[[list[str], str], Iterable[str]]] = {
     "sweep": of_sweep,
     "status": of_keys(status.STUDY, status.FLAGS),
-    "tables": of_keys(results.STUDY),
+    "tables": of_keys(results.TABLES),
     "figures": of_keys(results.FIGURES),
     "claims": of_keys(checks.CLAIMS),
     "verify": of_topics,

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from bpttlab.cli.words import STUDY, key_values, opened
+from bpttlab.cli.words import NONE, STUDY, key_values, opened
+
+if TYPE_CHECKING:
+    from bpttlab.analyses import Analysis
+    from bpttlab.store import Study
 
 TABLES_HELP = """\
-bpttlab tables study=NAME [results=FOLDER]
+bpttlab tables study=NAME [experiment=NAME] [results=FOLDER]
 
 Summarises a study over its networks: growth rates and regimes, horizons, the critical spectral radius, what truncation
 costs, and the largest Lyapunov exponent where it was measured (measure=spectra). Prints the summaries and writes them
-to results/NAME/tables as .csv (every digit), .md and .tex.
+to results/NAME/tables as .csv (every digit), .md and .tex. A study of an experiment has the tables of that experiment.
 
   bpttlab tables study=first
   bpttlab tables study=first results=/data/results
 """
 
 FIGURES_HELP = """\
-bpttlab figures study=NAME [format=png|svg|pdf] [size=page|column] [results=FOLDER]
+bpttlab figures study=NAME [format=png|svg|pdf] [size=page|column] [experiment=NAME] [results=FOLDER]
 
 Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes. What
-was not measured is not drawn, and named.
+was not measured is not drawn, and named. A study of an experiment has the figures of that experiment beside these.
 
   products         norms of Jacobian products against lag
   lag_terms        the parts of the gradient by lag, and their cumulative share
@@ -45,18 +51,20 @@ was not measured is not drawn, and named.
   bpttlab figures study=first format=pdf size=column      for one column of a paper
 """
 
-FIGURES = {**STUDY, "format": "png", "size": "page"}
+TABLES = {**STUDY, "experiment": NONE}
+FIGURES = {**TABLES, "format": "png", "size": "page"}
 SHOWN_ROWS = 60
 
 
 def tables_command(arguments: list[str]) -> int:
     """Prints and writes the summaries of a study."""
-    chosen = key_values(arguments, STUDY)
-    from bpttlab import tables
+    chosen = key_values(arguments, TABLES)
+    from bpttlab import analyses, tables
 
-    study = opened(chosen)
+    analysis, study = analysed(chosen)
+    summaries = tables.summaries(study) | (analyses.summaries(analysis, study) if analysis else {})
     width = shutil.get_terminal_size((120, 24)).columns
-    for name, frame in tables.summaries(study).items():
+    for name, frame in summaries.items():
         written = tables.write(frame, study.path / "tables" / name)
         endings = ",".join(path.suffix.removeprefix(".") for path in written)
         shown = tables.most_asked(name, frame)
@@ -64,6 +72,17 @@ def tables_command(arguments: list[str]) -> int:
         print(f"{name.replace('_', ' ')}  ({study.path / 'tables' / name}.{{{endings}}}){rest}\n")
         print(tables.printed(shown, width=width, rows=SHOWN_ROWS))
     return 0
+
+
+def analysed(chosen: Mapping[str, str]) -> tuple[Analysis | None, Study]:
+    """The study, and the analysis of the experiment that was named, else of the one that it was swept with."""
+    from bpttlab import analyses
+
+    if chosen["experiment"]:
+        return analyses.named(chosen["experiment"]), opened(chosen)
+    study = opened(chosen)
+    name = analyses.of(study)
+    return (analyses.named(name) if name else None), study
 
 
 def drawing_now(name: str) -> None:
@@ -75,12 +94,15 @@ def drawing_now(name: str) -> None:
 def figures_command(arguments: list[str]) -> int:
     """Draws a study."""
     chosen = key_values(arguments, FIGURES)
-    from bpttlab import figures
+    from bpttlab import analyses, figures
     from bpttlab.figures import style
 
     style.check_size(chosen["size"])
-    study = opened(chosen)
+    analysis, study = analysed(chosen)
     drawing = figures.draw(study, chosen["size"], told=drawing_now)  # type: ignore[arg-type]  # checked above
+    if analysis:
+        drawing_now(f"the figures of {analysis.name}")
+        drawing.update(analyses.drawn(analysis, study, chosen["size"]))  # type: ignore[arg-type]
     for name, figure in drawing.items():
         print(figures.save(figure, study.path / "figures" / name, chosen["format"]))
     for name, why in drawing.skipped.items():

@@ -31,7 +31,7 @@ does only what is missing: an interrupted sweep is finished by repeating it, and
       a trained nn.RNN, nn.GRU or nn.LSTM of your own (docs/own-network.md)
 
   bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
-      a ready-made sweep, with fewer networks
+      a ready-made sweep, with fewer networks; without study=, the study is called as the experiment
 
   bpttlab sweep study=first spectral_radius=0.5,1.0 --dry-run     says what would be done
   bpttlab sweep task=adding --cfg job                             prints every value of a run
@@ -96,7 +96,16 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         raise ConfigurationError(f"there is no option {unknown[0]}: {', '.join(known)}.{nearest(unknown[0], known)}")
     check_config_dir(flags.config_dir)
     check_words(flags.overrides)
+    flags.overrides += study_of_experiment(flags.overrides)
     return flags
+
+
+def study_of_experiment(words: Sequence[str]) -> list[str]:
+    """The study is called as the one experiment that is swept, where it is not named."""
+    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    if any(word.startswith("study=") for word in words) or len(named) != 1 or not named[0].isidentifier():
+        return []
+    return [f"study={named[0]}"]
 
 
 def check_config_dir(folder: str | None) -> None:

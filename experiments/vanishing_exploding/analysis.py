@@ -10,20 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab import figures, tables
 from bpttlab.claims import at_most, median_of
 
 ROUNDING = 1e-9
-
-
-def summaries(study: Any) -> dict[str, pd.DataFrame]:
-    """The tables of this experiment, by name."""
-    return tables.summaries(study)
-
-
-def draw(study: Any, size: Any = "page") -> figures.Drawing:
-    """The figures of this experiment, by name."""
-    return figures.draw(study, size)
 
 
 def claims(study: Any) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab import figures, tables
+from bpttlab import tables
 from bpttlab.claims import at_most, near
 
 ROUNDING = 1e-9
@@ -25,16 +25,6 @@ SURE = 0.1
 """A sample variance is held against its formula where its own relative standard error is at most this."""
 TALLEC = "Tallec & Ollivier 2017"
 AICHER = "Aicher, Foti & Fox 2019"
-
-
-def summaries(study: Any) -> dict[str, pd.DataFrame]:
-    """The tables of this experiment, by name."""
-    return tables.summaries(study)
-
-
-def draw(study: Any, size: Any = "page") -> figures.Drawing:
-    """The figures of this experiment, by name."""
-    return figures.draw(study, size)
 
 
 def claims(study: Any) -> pd.DataFrame:
