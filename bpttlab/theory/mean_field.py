@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import quad
 from scipy.optimize import brentq
+from scipy.special import roots_legendre
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.matrices import Array
@@ -27,6 +27,10 @@ TAIL = 12.0
 """Standard deviations beyond which a Gaussian is left out: 1e-32 of it."""
 
 PRECISION = 1e-13
+
+NODES, WEIGHTS = roots_legendre(128)
+NODES, WEIGHTS = 0.5 * (NODES + 1.0), 0.5 * WEIGHTS
+"""On [0, 1]."""
 
 
 class MeanField(NamedTuple):
@@ -90,27 +94,27 @@ def critical_gain(variance: float = 0.0) -> tuple[float, float]:
 
 def state_square(q: float) -> float:
     """E tanh^2(sqrt(q) z)."""
-    return gaussian_mean(lambda a: math.tanh(a) ** 2, q)
+    return gaussian_mean(lambda a: np.tanh(a) ** 2, q)
 
 
 def slope_square(q: float) -> float:
     """E tanh'^2(sqrt(q) z) = E sech^4(sqrt(q) z)."""
-    return gaussian_mean(lambda a: math.cosh(a) ** -4 if abs(a) < 100.0 else 0.0, q)
+    return gaussian_mean(lambda a: np.cosh(np.minimum(a, 100.0)) ** -4, q)
 
 
-def gaussian_mean(function: Callable[[float], float], variance: float) -> float:
-    """E function(sqrt(variance) z), to about 1e-12 of a function that is even and of order one."""
-    if variance == 0.0:
-        return function(0.0)
+def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
+    """E function(sqrt(variance) z), to about 1e-12 of a function of arrays that is even and of order one.
+
+    By Gauss-Legendre quadrature over two intervals: up to where tanh is 1, and sech^4 zero, to rounding, and from there
+    to where the Gaussian ends. tanh has its nearest pole at i pi/2, so that 128 points leave an error below 1e-16.
+    """
     scale = math.sqrt(variance)
-    near = min(TAIL, 20.0 / scale)  # beyond it tanh is 1, and sech^4 zero, to rounding
-
-    def integrand(z: float) -> float:
-        return function(scale * z) * math.exp(-0.5 * z * z)
-
-    parts = [(0.0, near), (near, TAIL)]
-    total = sum(quad(integrand, *part, epsabs=1e-14, epsrel=PRECISION, limit=200)[0] for part in parts)
-    return float(total) * math.sqrt(2.0 / math.pi)
+    near = min(TAIL, 20.0 / scale) if scale > 0.0 else TAIL
+    total = 0.0
+    for low, high in ((0.0, near), (near, TAIL)):
+        z = low + (high - low) * NODES
+        total += (high - low) * float(WEIGHTS @ (function(scale * z) * np.exp(-0.5 * z * z)))
+    return total * math.sqrt(2.0 / math.pi)
 
 
 def tanh_log_determinant(log_abs_det: float, a: Array) -> float:
