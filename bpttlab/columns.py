@@ -53,6 +53,16 @@ class Table:
 
 RUN_ID = Column("run_id", "string", "", "the run: 128-bit hash of its typed configuration, 32 hexadecimal digits", True)
 
+
+def _overlay(name: str, theory: str, beside: str) -> tuple[Column, ...]:
+    """What theory says of a run (`overlays`), how far off it is, and where it does not hold."""
+    return (
+        Column(f"{name}_rate", "float64", "nat/step", f"theory: {theory}"),
+        Column(f"{name}_residual", "float64", "nat/step", f"{beside} - {name}_rate; 0: both are -inf"),
+        Column(f"{name}_outside", "string", "", "why that theory does not hold here; missing: it does"),
+    )
+
+
 RUNS = Table(
     "runs",
     "run",
@@ -100,9 +110,6 @@ RUNS = Table(
         Column("growing_horizon", "int64", "step", "first lag with a spectral norm above e; missing: none up to T"),
         Column("vanishing_horizon", "int64", "step", "last lag with a spectral norm of at least 1/e; T if censored"),
         Column("horizon_censored", "bool", "", "whether vanishing_horizon ended at T only because the sequence did"),
-        Column("asymptote_rate", "float64", "nat/step", "theory: log rho, the rate of the spectral asymptote"),
-        Column("bound_rate", "float64", "nat/step", "theory: log(gamma sigma_max), gamma = sup f_h'; a bound"),
-        Column("growth_residual", "float64", "nat/step", "growth_rate - asymptote_rate; missing: both are -inf"),
         Column("origin_radius", "float64", "", "spectral radius of J_t at x = 0, h = 0, with the network's own biases"),
         Column(
             "jacobian_radius", "float64", "", "median spectral radius of the J_t in `eigenvalues`; missing: none asked"
@@ -119,6 +126,13 @@ RUNS = Table(
             "nat/step",
             "sum of the positive exponents of an autonomous network, median over sequences; missing: driven",
         ),
+        Column("mean_exponent", "float64", "nat/step", "mean of all exponents and sequences; missing: see its overlay"),
+        *_overlay("bound", "log(gamma sigma_max), gamma = sup f_h', which no rate exceeds", "growth_rate"),
+        *_overlay("asymptote", "log rho, the rate of a linear network with this W", "growth_rate"),
+        *_overlay("mean_field", "a wide network of this gain", "lyapunov_exponent, else growth_rate,"),
+        *_overlay("determinant", "(log |det W|)/N + mean log slope", "mean_exponent"),
+        *_overlay("origin", "log radius of J at the origin, from W and the biases of gates", "log origin_radius"),
+        *_overlay("cell_path", "log f of an LSTM that hears nothing", "growth_rate"),
     ),
 )
 

@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from bpttlab import identity, matrices, schema, theory
+from bpttlab import identity, matrices, overlays, schema, theory
 from bpttlab.bptt import Array, Trace, checked_errors, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
@@ -198,7 +198,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     measured = measure_trace(first.measure, trace, loss, full)
     directions = first.measure.directions(trace.cell, trace.params)
     minibatch = minibatch_log_variance(trace, walked.da, full, directions)
-    shared = {**measured.summary, "loss": loss.value, **growth_residual(first, measured.summary)}
+    shared = {**measured.summary, "loss": loss.value, **beside_theory(first, measured.summary)}
     shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
     readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
@@ -236,17 +236,17 @@ def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
     return float(median_log(each))
 
 
-def growth_residual(configuration: Configuration, summary: Mapping[str, Any]) -> dict[str, Any]:
-    """How far the growth rate, if there is one, is from the theory that there is."""
-    asymptote = describe_network(configuration)["asymptote_rate"]
-    if asymptote is None or "growth_rate" not in summary:
-        return {}
-    return {"growth_residual": summary["growth_rate"] - asymptote}
+def beside_theory(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What theory says of a run, and how far off that is of what was measured."""
+    network = describe_network(configuration)
+    radius = {"log_origin_radius": theory.asymptote_rate(network.columns["origin_radius"])}
+    known = {**network.columns, **radius, **measured}
+    return overlays.columns(overlays.Network(configuration, network.W, known))
 
 
 def described(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before the forward pass."""
-    return identified(configuration, status) | describe_network(configuration)
+    return identified(configuration, status) | describe_network(configuration).columns
 
 
 def identified(configuration: Configuration, status: str) -> dict[str, Any]:
@@ -260,18 +260,23 @@ def identified(configuration: Configuration, status: str) -> dict[str, Any]:
     }
 
 
-def describe_network(configuration: Configuration) -> dict[str, Any]:
-    """W measured, what was asked of it and what was got, and the theory that needs no more than W."""
-    return dict(
-        described_weights(
-            configuration.cell,
-            configuration.initializer,
-            Scales(b=configuration.scales.b),
-            configuration.values.seed,
-            configuration.values.dtype,
-            configuration.measure.transient_lags,
-            configuration.own,
-        )
+class Described(NamedTuple):
+    """W, (N, N) float64, and the columns of `runs` that say what it is."""
+
+    W: Array
+    columns: dict[str, Any]
+
+
+def describe_network(configuration: Configuration) -> Described:
+    """W measured, what was asked of it and what was got."""
+    return described_weights(
+        configuration.cell,
+        configuration.initializer,
+        Scales(b=configuration.scales.b),
+        configuration.values.seed,
+        configuration.values.dtype,
+        configuration.measure.transient_lags,
+        configuration.own,
     )
 
 
@@ -284,26 +289,24 @@ def described_weights(
     dtype: str,
     transient_lags: int,
     own: FromFile | None,
-) -> dict[str, Any]:
+) -> Described:
     """`describe_network`, once for each network: its runs come one after another."""
     params = network_weights(cell, initializer, scales, seed, dtype, own)
     W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
-    measured, gamma = matrices.describe(W, transient_lags), cell.largest_slope
-    return {
-        **measured,
+    columns = {
+        **matrices.describe(W, transient_lags),
         "initializer_target": initializer.target if initializer.draws else None,
         "initializer_asked": initializer.asked if initializer.draws else None,
         "initializer_got": initializer.got(W) if initializer.draws else None,
-        "asymptote_rate": None if gamma is None else theory.asymptote_rate(measured["rho"]),
-        "bound_rate": None if gamma is None else theory.bound_rate(measured["sigma_max"], gamma),
         "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
     }
+    return Described(W, columns)
 
 
 def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
     """The row of a run that did not finish."""
     try:
-        row = described(configuration, status)
+        row = described(configuration, status) | beside_theory(configuration, {})
     except Exception:  # what failed may be the drawing of W itself; its reason is what is told
         row = identified(configuration, status)
     return Records({**row, "error": error, "first_bad_step": step})

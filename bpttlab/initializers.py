@@ -36,12 +36,14 @@ class Initializer(ABC):
         target: its field, the quantity that it states; finite and >= 0, where 0 gives W = 0.
         has_spectral_radius: whether the target is every draw's spectral radius, so that `spectral_radius=` may set it.
         draws: whether there is a draw at all, and a target.
+        independent_entries: whether entries are independent, of mean 0 and one variance (a common factor apart).
     """
 
     name: ClassVar[str]
     target: ClassVar[str]
     has_spectral_radius: ClassVar[bool]
     draws: ClassVar[bool] = True
+    independent_entries: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, self.target, non_negative(f"initializer.{self.target}", getattr(self, self.target)))
@@ -94,6 +96,7 @@ class Gaussian(Initializer):
     name: ClassVar[str] = "gaussian"
     target: ClassVar[str] = "gain"
     has_spectral_radius: ClassVar[bool] = False
+    independent_entries: ClassVar[bool] = True
     gain: float = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
@@ -121,6 +124,7 @@ class Uniform(Initializer):
     name: ClassVar[str] = "uniform"
     target: ClassVar[str] = "gain"
     has_spectral_radius: ClassVar[bool] = False
+    independent_entries: ClassVar[bool] = True
     gain: float = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
@@ -146,6 +150,7 @@ class GaussianRadius(Initializer):
     name: ClassVar[str] = "gaussian_radius"
     target: ClassVar[str] = "spectral_radius"
     has_spectral_radius: ClassVar[bool] = True
+    independent_entries: ClassVar[bool] = True
     spectral_radius: float = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from bpttlab import matrices
 from bpttlab.bptt import Array, Trace
+from bpttlab.cells import Elman
 from bpttlab.forward_mode import measure_sensitivity
 from bpttlab.grids import log_spaced
 from bpttlab.jacobians import measure_products, median_log, origin_jacobian, product_summary
@@ -23,6 +24,7 @@ from bpttlab.spectra import (
     measured,
     spectrum_columns,
 )
+from bpttlab.theory import tanh_log_determinant
 from bpttlab.wanted import Measure
 
 Columns = dict[str, Array]
@@ -83,7 +85,20 @@ def spectrum(wanted: Measure, trace: Trace) -> tuple[dict[str, Any], dict[str, C
     growth = measured(trace.head(wanted.sequences), ends, None, count)
     spectra = {name: column for name, column in spectrum_columns(growth).items() if name not in ("steps", "interval")}
     tables = {"spectra": spectra} | ({"finite_time": finite_time_columns(growth)} if wanted.windows else {})
-    return spectrum_summary(growth, not trace.x.any(), wanted.exponents == "all"), tables
+    summary = spectrum_summary(growth, not trace.x.any(), wanted.exponents == "all")
+    if isinstance(trace.cell, Elman) and trace.cell.activation == "tanh" and wanted.exponents == "all":
+        summary |= mean_exponent(growth, trace.head(wanted.sequences), transient)
+    return summary, tables
+
+
+def mean_exponent(growth: Growth, trace: Trace, transient: int) -> dict[str, Any]:
+    """The mean of all exponents and sequences, and what log |det J_t| says that it is, along the same steps."""
+    W, h_prev = trace.params["W"].astype(np.float64), trace.h[transient:-1].astype(np.float64)
+    a = trace.cell.project(trace.params, trace.x)[transient:] + h_prev @ W.T
+    return {
+        "mean_exponent": float(growth.exponents.mean()),
+        "determinant_rate": tanh_log_determinant(float(np.linalg.slogdet(W)[1]), a),
+    }
 
 
 def spectrum_summary(growth: Growth, autonomous: bool, whole: bool) -> dict[str, Any]:

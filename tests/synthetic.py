@@ -130,7 +130,8 @@ def _run(
         "horizon_censored": kept[-1] == length,
         "asymptote_rate": math.log(radius),
         "bound_rate": math.log(1.9 * radius),
-        "growth_residual": -np.inf if zero else rate - math.log(radius),
+        "mean_field_rate": rate + 0.01 if task == "noise" else np.nan,
+        "asymptote_residual": -np.inf if zero else rate - math.log(radius),
     }
 
 
@@ -246,7 +247,7 @@ def _joined(runs: pd.DataFrame, make: Callable[[pd.Series, Design], pd.DataFrame
 def diverged(frames: SimpleNamespace, chosen: pd.Series, status: str = "diverged") -> SimpleNamespace:
     """The study with some runs turned into diverged (or failed) rows: nothing measured, no rows elsewhere."""
     runs = frames.runs.copy()
-    measured = ["growth_rate", "log_growth", "rho", "asymptote_rate", "bound_rate", "sigma_max", "growth_residual"]
+    measured = ["growth_rate", "log_growth", "rho", "asymptote_rate", "bound_rate", "sigma_max", "asymptote_residual"]
     runs.loc[chosen, measured] = np.nan
     runs.loc[chosen, ["growing_horizon", "vanishing_horizon", "horizon_censored"]] = pd.NA
     runs.loc[chosen, "status"] = status

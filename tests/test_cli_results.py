@@ -19,7 +19,7 @@ def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     assert "growth  (results/first/tables/growth.{csv,md,tex})" in printed
     assert "vanishing" in printed
     written = sorted(path.name for path in Path("results/first/tables").iterdir())
-    names = ("critical_spectral_radius", "growth", "truncation_bias")
+    names = ("critical_spectral_radius", "growth", "theory", "truncation_bias")
     assert written == sorted(f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex"))
     assert len(pd.read_csv("results/first/tables/growth.csv")) == 2
 

@@ -42,7 +42,7 @@ FLOORS = [
         "spectra",
         "truncations",
     },
-    {"configuration", "provenance", "measures", "wanted", "experiment"},
+    {"configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
 ]
 RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {

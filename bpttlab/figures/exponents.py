@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -15,7 +14,6 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-LINEAR: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9}
 MOST_CELLS = len(style.CATEGORIES)
 
 
@@ -23,7 +21,8 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
     """lambda_1 with its interval over networks, for the longest sequences of each facet.
 
     Cells (with what varies of them) have colours and marks of their own and share a panel. The dotted line is log rho,
-    the exponent of a linear network, where that is one: it means nothing for a cell with gates.
+    the exponent of a linear network, where that is one: it means nothing for a cell with gates. The dash-dotted line is
+    the mean field of wide networks, where it holds.
 
     exponents: `tables.exponents`. Raises LabError where no asked value has an exponent, or for more cells than can be
     told apart.
@@ -59,9 +58,8 @@ def _looks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    linear = rows[np.isfinite(rows["asymptote_rate"].astype(float))].drop_duplicates("initializer_asked")
-    linear = linear.sort_values("initializer_asked")
-    axes.plot(linear["initializer_asked"], linear["asymptote_rate"], color=style.NEUTRAL, **LINEAR)
+    lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
+    lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     for name, part in layout.each(rows, "cell_named"):
         lines.interval(axes, part, "initializer_asked", "lyapunov_exponent", **looks[name])
 
@@ -72,7 +70,5 @@ def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]
     one = [] if cells else [lines.line_key("median over networks", **next(iter(looks.values())))]
     bars = rows["lyapunov_exponent_low"].notna().any()
     said: list[Artist] = [lines.line_key("95 % interval", marker="|", linestyle="none", markersize=7)] if bars else []
-    linear = rows[np.isfinite(rows["asymptote_rate"].astype(float))]
-    if linear["initializer_asked"].nunique() > 1:
-        said.append(lines.line_key(r"linear network $\log \rho$", **LINEAR))
-    return [*cells, *one, *said, *lines.zero_key(rows.rename(columns={"lyapunov_exponent": "median"}))]
+    zero = lines.zero_key(rows.rename(columns={"lyapunov_exponent": "median"}))
+    return [*cells, *one, *said, *lines.rate_keys(rows), *zero]

@@ -27,7 +27,7 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
 
     The contour runs between cells of growth and cells of decay. Grey cells have no number (every
     network diverged or failed), hatched ones are exactly zero. Intervals are those of the table, over networks; the
-    dotted line is log rho, the rate of a linear network.
+    dotted line is log rho, the rate of a linear network, the dash-dotted one the mean field where that holds.
 
     growth: `tables.growth`. Raises LabError where no run was measured.
     """
@@ -130,9 +130,8 @@ CONTOUR: dict[str, Any] = {"color": "black", "linewidth": 1.6, "solid_capstyle":
 
 def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    linear = rows.drop_duplicates("initializer_asked").sort_values("initializer_asked")
-    linear = linear[np.isfinite(linear["asymptote_rate"].astype(float))]
-    axes.plot(linear["initializer_asked"], linear["asymptote_rate"], color=style.NEUTRAL, linestyle=":", linewidth=0.9)
+    lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
+    lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
     for length, part in layout.each(rows, "sequence_length"):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_asked")
@@ -163,8 +162,7 @@ def _keys(
     layout.symmetric_ticks(bar, norm.vmax or LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
-    if growth["initializer_asked"].nunique() > 1 and growth["asymptote_rate"].notna().any():
-        handles.append(lines.line_key(r"linear network $\log \rho$", linestyle=":"))
+    handles += lines.rate_keys(growth)
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
         handles.append(lines.line_key("zero growth", **CONTOUR))
     if np.isneginf(growth["log_growth"].astype(float)).any():

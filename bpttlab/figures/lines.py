@@ -99,6 +99,43 @@ def theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyle: st
     axes.plot(rows["lag"], rows[name], color=colour, linestyle=linestyle, linewidth=0.8, alpha=0.8, zorder=1)
 
 
+LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 0.7}
+
+
+def level(axes: Axes, values: pd.Series, colour: str) -> None:
+    """A thin line across the panel at a level that theory gives, the same in all rows, where it does."""
+    if has(values):
+        axes.axhline(float(values.dropna().iloc[0]), color=colour, alpha=0.8, zorder=1, **LEVEL)
+
+
+def has(values: pd.Series) -> bool:
+    """Whether theory says anything."""
+    return bool(np.isfinite(values.astype(float)).any())
+
+
+LINEAR_NETWORK: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9}
+MEAN_FIELD: dict[str, Any] = {"linestyle": "-.", "linewidth": 0.9}
+RATES: dict[str, tuple[str, dict[str, Any]]] = {
+    "asymptote_rate": (r"linear network $\log \rho$", LINEAR_NETWORK),
+    "mean_field_rate": ("mean field", MEAN_FIELD),
+}
+"""Rates of theory against the asked value: what they are called, and how they are drawn."""
+
+
+def rate(axes: Axes, rows: pd.DataFrame, name: str, look: dict[str, Any]) -> None:
+    """A thin line of theory over the asked values, where the table has it."""
+    there = rows[np.isfinite(rows[name].astype(float))].drop_duplicates("initializer_asked")
+    there = there.sort_values("initializer_asked")
+    axes.plot(there["initializer_asked"], there[name], color=style.NEUTRAL, zorder=1, **look)
+
+
+def rate_keys(rows: pd.DataFrame) -> list[Artist]:
+    """The legend's entries for rates of theory that are lines: at two asked values or more."""
+    there = {name: rows[np.isfinite(rows[name].astype(float))] for name in RATES}
+    drawn = [name for name, part in there.items() if part["initializer_asked"].nunique() > 1]
+    return [line_key(RATES[name][0], **RATES[name][1]) for name in drawn]
+
+
 def limit(grid: np.ndarray, rows: Sequence[Sequence[pd.DataFrame]]) -> None:
     """Let what was measured set the y axes of each kind (a column of `grid`): theory leaves the panel where it must."""
     for kind in range(grid.shape[1]):

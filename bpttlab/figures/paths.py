@@ -13,7 +13,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved")
+VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "cell_path")
 MOST_BLOCKS = 16
 ARROW = "\N{LEFTWARDS ARROW}"
 
@@ -39,6 +39,7 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for block, look in looks.items():
             lines.curve(axes, _one(rows, block), "lag", **look)
+        lines.theory(axes, rows, "cell_path", style.NEUTRAL, "--")
         lines.room_for_nothing(axes, rows["median"])
     layout.whole_numbers(grid)
     layout.dress_board(grid, parts, values, r"lag $\ell$ (steps)", r"$\log \Vert$block of $P\Vert_2$ (nat)")
@@ -87,4 +88,6 @@ def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]], left_out: int
         keys.append(lines.line_key(f"{zero} more exactly zero", **lines.ZERO_KEY))
     if left_out:
         keys.append(lines.line_key(f"{left_out} between parts not drawn", linestyle="none"))
+    if lines.has(curves["cell_path"]):
+        keys.append(lines.line_key(r"cell path $f^{\,\ell}$", linestyle="--", linewidth=0.8))
     return [*keys, *lines.zero_key(curves[curves["block"].isin(list(looks))])]

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound")
+VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound", "mean_field")
 NORMS = {
     "spectral": r"$\log \Vert P \Vert_2$ (nat)",
     "frobenius": r"$\log\, \Vert P \Vert_F / \sqrt{N}$ (nat)",
@@ -22,8 +22,9 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
     """log norm of the products that end at t = T against lag, for the longest sequences of each facet.
 
     Lines are medians and bands quartiles over networks; dashed the bound lag * log(gamma sigma_max), dotted the
-    asymptote lag * log rho of a linear network, both cut off where they leave the range of the measured
-    curves, and drawn for the extreme values and the one nearest to 1 where there are many.
+    asymptote lag * log rho of a linear network, dash-dotted the mean field of a wide one where that holds; all are cut
+    off where they leave the range of the measured curves, and drawn for the extreme values and the one nearest to 1
+    where there are many.
 
     curves: `tables.growth_curves`.
     """
@@ -51,6 +52,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
         if value in with_theory:
             lines.theory(axes, part, "bound", colour, "--")
             lines.theory(axes, part, "asymptote", colour, ":")
+            lines.theory(axes, part, "mean_field", colour, "-.")
         lines.curve(axes, part, "lag", colour)
 
 
@@ -61,4 +63,6 @@ def _kinds(curves: pd.DataFrame) -> list[Artist]:
         kinds.append(lines.line_key(r"bound $\ell\,\log(\gamma\,\sigma_{\max})$", linestyle="--", linewidth=0.7))
     if curves["asymptote"].notna().any():
         kinds.append(lines.line_key(r"linear network $\rho^{\,\ell}$", linestyle=":", linewidth=0.9))
+    if curves["mean_field"].notna().any():
+        kinds.append(lines.line_key("mean field", linestyle="-.", linewidth=0.9))
     return [*lines.curve_keys(curves), *kinds]

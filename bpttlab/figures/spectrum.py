@@ -9,14 +9,15 @@ from matplotlib.figure import Figure
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved")
+VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved", "mean_by_determinant")
 
 
 def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     """Exponents against index, for the longest sequences of each facet: cells stand side by side.
 
     Lines are medians and bands quartiles over networks, dotted where more than half of the networks are below
-    resolution; an exponent of -inf is marked at the foot.
+    resolution; an exponent of -inf is marked at the foot. Thin dashed: what the mean of all exponents has to be, from
+    the determinants of W and of the slopes.
 
     curves: `tables.spectrum_curves`.
     """
@@ -28,6 +29,7 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for value, rows in layout.each(part.rows, "initializer_asked"):
+            lines.level(axes, rows["mean_by_determinant"], shades[value])
             lines.curve(axes, rows[~lines.doubtful(rows)], "index", shades[value])
             lines.indication(axes, rows, "index", shades[value])
     layout.whole_numbers(grid)
@@ -40,4 +42,6 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
 def _kinds(curves: pd.DataFrame) -> list[Artist]:
     doubt: list[Artist] = [lines.line_key("below resolution", **lines.DOTTED)] if lines.doubtful(curves).any() else []
-    return [*lines.curve_keys(curves), *doubt]
+    known = lines.has(curves["mean_by_determinant"])
+    mean = [lines.line_key("mean, from determinants", **lines.LEVEL)] if known else []
+    return [*lines.curve_keys(curves), *mean, *doubt]

@@ -24,6 +24,7 @@ from bpttlab.tables.spectra import (
     singular_value_curves,
     spectrum_curves,
 )
+from bpttlab.tables.theory import theory
 from bpttlab.tables.writing import csv, latex, markdown, printed, write
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "singular_value_curves",
     "spectrum_curves",
     "summaries",
+    "theory",
     "triangle",
     "truncation_bias",
     "varying",
@@ -92,6 +94,8 @@ class StudyTables(Protocol):
 
 def most_asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows to show where all would be too many: of what has parameters those of W, at schemes that were run."""
+    if name == "theory":
+        return table[table["rate"].notna()].reset_index(drop=True)
     if name in ("costs", "equal_cost", "bias_bounds"):
         return table[table["parameter"] == main_parameter(table)].reset_index(drop=True)
     if name != "truncation_bias":
@@ -110,7 +114,7 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
     """The summary tables of a study by name: growth and, where there are, critical_spectral_radius, truncation_bias,
-    costs, equal_cost, along_directions, bias_bounds and exponents.
+    costs, equal_cost, along_directions, bias_bounds, exponents and theory.
 
     Raises LabError for a study without runs.
     """
@@ -125,7 +129,8 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
         tables |= _of_costs(study)
     if has_exponents(study.runs):
         tables["exponents"] = exponents(study.runs)
-    return tables
+    beside = theory(study.runs)
+    return tables | ({} if beside.empty else {"theory": beside})
 
 
 def _of_costs(study: StudyTables) -> dict[str, pd.DataFrame]:

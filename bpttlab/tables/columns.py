@@ -42,6 +42,20 @@ COLUMNS = {
     "log_growth": Column("growth over T", "nat", "log(||P_{T,0}||_F / sqrt N), median over networks"),
     "asymptote_rate": Column("log rho", "nat/step", "growth rate of a linear network"),
     "bound_rate": Column("log gamma sigma", "nat/step", "upper bound of the rate, from the largest singular value"),
+    "mean_field_rate": Column(
+        "mean field", "nat/step", "rate of a wide network of the same gain; NA outside its range"
+    ),
+    "determinant_rate": Column(
+        "log det", "nat/step", "the mean of all exponents, from the determinants of W and slopes"
+    ),
+    "mean_exponent": Column("mean exponent", "nat/step", "mean of all exponents, median over networks"),
+    "overlay": Column(
+        "theory", "", "which statement of theory: bound, asymptote, mean_field, determinant, origin, cell_path"
+    ),
+    "within": Column("within", "networks", "networks for which it holds"),
+    "rate": Column("rate", "nat/step", "the rate by that theory, median over networks"),
+    "residual": Column("residual", "nat/step", "measured minus theory, median over networks"),
+    "outside": Column("outside", "", "why it does not hold, of most of the others"),
     "autonomous": Column("autonomous", "networks", "networks without any input"),
     "zero": Column("zero", "networks", "networks with an exponent of -inf: no direction is left"),
     "lyapunov_exponent": Column(

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError
-from bpttlab.tables.points import joined, need, one_run_per_network
+from bpttlab.tables.points import described, joined, need, one_run_per_network
 from bpttlab.tables.statistics import count, grouped, median, numbers, quantile
+from bpttlab.theory import log_sigma_max_of_power
 
 NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
 PARTS = {name: name for name in ("log_norm", "log_norm_per_loss", "share", "cumulative_share")}
 BAND = (0.25, 0.75)
-THEORY = ("asymptote_rate", "bound_rate")
+THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "mean_field_rate"}
 
 
 def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -23,17 +24,29 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     A network's value at a lag is the median over sequences of the products that end at its last t; `median`, `low` and
     `high` are the median and the quartiles of those over networks, `zero` counts networks whose value is -inf (a
     product that is exactly zero). `asymptote` = lag * median log rho and `bound` = lag * median log(gamma sigma_max)
-    are the theory beside them, NA where `runs` does not say. The Frobenius norm is per root N.
+    are the theory beside them, and `mean_field` what it says of a wide network: lag * its rate of the Frobenius norm
+    (which is per root N), and of a linear network the edge of the spectrum of W^lag, of the spectral norm. NA where
+    `runs` does not say.
     """
     present = {kind: name for kind, name in NORMS.items() if name in jacobians}
-    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), THEORY)
-    asymptote, bound = (_line(curves["lag"], curves.pop(name)) for name in THEORY)
-    return curves.assign(asymptote=asymptote, bound=bound)
+    runs = described(jacobians, runs)
+    there = runs.get("asymptote_outside", pd.Series("", index=runs.index)).isna()
+    runs = runs.assign(linear=there.astype(float))
+    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), (*THEORY.values(), "linear"))
+    curves = curves.assign(**{name: _line(curves["lag"], curves.pop(rate)) for name, rate in THEORY.items()})
+    edge = curves["mean_field"] + _edge(curves["lag"])
+    spectral = edge.where(curves.pop("linear") == 1)
+    return curves.assign(mean_field=curves["mean_field"].where(curves["quantity"] == "frobenius", spectral))
 
 
 def _line(lag: pd.Series, rate: pd.Series) -> pd.Series:
     """lag * rate, and 0 at lag 0 whatever the rate: W^0 = I even for W = 0."""
     return (numbers(lag) * numbers(rate)).mask((lag == 0) & rate.notna(), 0.0)
+
+
+def _edge(lag: pd.Series) -> pd.Series:
+    """By how much the largest singular value of a wide Gaussian W^lag exceeds the gain's power, in log."""
+    return numbers(lag).map(lambda steps: log_sigma_max_of_power(1.0, int(steps)))
 
 
 def lag_curves(lag_terms: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:

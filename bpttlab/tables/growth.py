@@ -46,10 +46,12 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         **with_interval(measured, group, "log_growth"),
         asymptote_rate=median(measured["asymptote_rate"], group),
         bound_rate=median(measured["bound_rate"], group),
+        mean_field_rate=median(measured["mean_field_rate"], group),
     ).reset_index(drop=True)
 
 
-_VALUES = ("growth_rate", "log_growth", "growing_horizon", "vanishing_horizon", "asymptote_rate", "bound_rate")
+_THEORY = ("asymptote_rate", "bound_rate", "mean_field_rate")
+_VALUES = ("growth_rate", "log_growth", "growing_horizon", "vanishing_horizon", *_THEORY)
 
 
 def _only(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from bpttlab.tables.points import described, joined, need, networks, one_run_per
 from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers, with_interval
 
 MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
+RATES = ("asymptote_rate", "mean_field_rate", "mean_exponent", "determinant_rate")
 MOST_BINS = 40
 FEWEST_BINS = 5
 
@@ -33,14 +34,14 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
 
     Medians are over networks; `_low` and `_high` are the 95 % t interval of the mean over networks (NA below two).
     `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those whose exponent
-    is -inf. The growth rate, from the products that end at T, has its interval too; the radii, the Kaplan-Yorke
-    dimension and the entropy bound (autonomous networks only) are medians. Runs that were not asked for exponents take
-    no part, and leave no row.
+    is -inf. The growth rate, from the products that end at T, has its interval too; the theory beside them, the radii,
+    the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs that were not asked
+    for exponents take no part, and leave no row.
     """
     need(runs, "lyapunov_exponent", "growth_rate")
     rows, by = networks(_asked(runs))
     keys, group = grouped(rows, by)
-    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", "asymptote_rate", *MEDIANS))
+    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", *RATES, *MEDIANS))
     there = measured["lyapunov_exponent"].notna()
     autonomous = rows.get("autonomous", pd.Series(pd.NA, index=rows.index)).astype("boolean").fillna(False)
     return keys.assign(
@@ -51,8 +52,7 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
         zero=count(measured["lyapunov_exponent"] == -np.inf, group),
         **with_interval(measured, group, "lyapunov_exponent"),
         **with_interval(measured, group, "growth_rate"),
-        asymptote_rate=median(measured["asymptote_rate"], group),
-        **{name: median(measured[name], group) for name in MEDIANS},
+        **{name: median(measured[name], group) for name in (*RATES, *MEDIANS)},
     ).reset_index(drop=True)
 
 
@@ -78,13 +78,16 @@ def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     A network's exponent is the median over sequences; `median`, `low` and `high` are median and quartiles of those
     over networks, `zero` counts -inf, `unresolved` networks whose convergence interval has no lower end.
     `index_per_unit` is index / N, N the hidden units: with two numbers of state a unit (LSTM) it ends at 2.
+    `mean_by_determinant` is what theory says of the mean of all exponents, the same in all rows of a point.
     """
     need(spectra, "run_id", "index", "lyapunov_exponent", "low")
     runs = described(spectra, runs)
     rows = spectra.assign(index_per_unit=spectra["index"] / _hidden_units(spectra, runs))
-    network, by = of_networks(rows, runs, ["lyapunov_exponent", "low", "index_per_unit"], ["index"])
+    values = ["lyapunov_exponent", "low", "index_per_unit"]
+    network, by = of_networks(rows, runs, values, ["index"], ["determinant_rate"])
     points, group = grouped(network, [*by, "index"])
     return points.assign(
+        mean_by_determinant=median(network["determinant_rate"], group),
         index_per_unit=median(network["index_per_unit"], group),
         **band(network["lyapunov_exponent"], group),
         unresolved=count(network["low"] == -np.inf, group),
@@ -198,6 +201,7 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     For the products that end at a run's last t; norms ("spectral", "frobenius"), median and quartiles as in
     `growth_curves`. A block that is too small beside the others to be told counts as smaller than all that can be:
     it takes its place in medians and quartiles, which are NA where they fall on it, and is counted in `unresolved`.
+    `cell_path` = lag * log f is the theory of c<-c, where the forget gate of an LSTM does not move.
     """
     need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
     runs, last = described(blocks, runs), products_to_the_end(blocks)
@@ -208,14 +212,15 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
 def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFrame:
     missing = blocks[norm].isna()
     rows = blocks.assign(value=numbers(blocks[norm]).fillna(-np.inf), missing=missing.astype(float))
-    network, by = of_networks(rows, runs, ["value", "missing"], ["block", "lag"])
+    network, by = of_networks(rows, runs, ["value", "missing"], ["block", "lag"], ["cell_path_rate"])
     points, group = grouped(network, [*by, "block", "lag"])
     small = (network["value"] == -np.inf) & (network["missing"] > 0)
     unresolved, found = count(small, group), band(network["value"], group)
     for name in ("median", "low", "high"):
         found[name] = found[name].mask((found[name] == -np.inf) & (unresolved > 0))
     found["zero"] = found["zero"] - unresolved
-    return points.assign(**found, unresolved=unresolved)
+    path = numbers(points["lag"]) * median(network["cell_path_rate"], group)
+    return points.assign(**found, unresolved=unresolved, cell_path=path.where(points["block"] == "c<-c"))
 
 
 # ------------------------------------------------------------------ sensitivity
@@ -256,13 +261,14 @@ def _products_of(rows: pd.DataFrame, jacobians: pd.DataFrame) -> pd.DataFrame:
 def eigenvalue_points(
     eigenvalues: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None
 ) -> pd.DataFrame:
-    """Eigenvalues of one network per sweep point, that of the smallest seed: run_id, the point's columns, seed, and
-    matrix, sequence, t, index, real and imaginary of `eigenvalues`; with `run_id` those of that run only.
+    """Eigenvalues of one network per sweep point, that of the smallest seed: run_id, the point's columns, seed,
+    origin_rate (theory: the log radius at the origin), and matrix, sequence, t, index, real and imaginary of
+    `eigenvalues`; with `run_id` those of that run only.
     """
-    own = ["matrix", "sequence", "t", "index", "real", "imaginary"]
+    own, theory = ["matrix", "sequence", "t", "index", "real", "imaginary"], ["seed", "origin_rate"]
     chosen = eigenvalues if run_id is None else eigenvalues[eigenvalues["run_id"] == run_id]
-    rows = joined(chosen, runs, own, ["seed"])
-    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", "seed", *own}]
+    rows = joined(chosen, runs, own, theory)
+    by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *theory, *own}]
     first = rows.drop_duplicates("run_id").sort_values(["seed", "run_id"]).drop_duplicates(by)["run_id"]
     rows = rows[rows["run_id"].isin(first)].sort_values(["run_id", *own[:4]])
-    return rows[["run_id", *by, "seed", *own]].reset_index(drop=True)
+    return rows[["run_id", *by, *theory, *own]].reset_index(drop=True)

@@ -58,10 +58,12 @@ class Task(ABC):
         prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T that an
             equal generator gives, so that one forward pass serves both.
         largest_batch_size: how many different sequences there are; None: no limit.
+        white_variance: mean x^2 of a component, where inputs are Gaussian and white in time; else None.
         sequence_length: T.
     """
 
     name: ClassVar[str]
+    white_variance: ClassVar[float | None] = None
 
     sequence_length: int
 

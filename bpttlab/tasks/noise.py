@@ -21,6 +21,7 @@ class Noise(Task):
     name: ClassVar[str] = "noise"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = True
+    white_variance: ClassVar[float | None] = 1.0
 
     input_size: int = 4
     output_size: int = 1

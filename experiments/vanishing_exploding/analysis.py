@@ -75,7 +75,7 @@ def silence_brings_the_asymptote(networks: pd.DataFrame) -> dict[str, Any]:
     """After the digit come blanks: below one the state rests at zero, every Jacobian is W, and the rate is log rho."""
     longest = networks["sequence_length"] == networks["sequence_length"].max()
     resting = longest & (networks["task"] == "digits") & (networks["spectral_radius"] < 1.0)
-    residual = networks.loc[resting, "growth_residual"].abs()
+    residual = networks.loc[resting, "asymptote_residual"].abs()
     text = "median |growth rate - log rho| on digits followed by blanks, rho < 1"
     return at_most(text, "Gelfand's formula", median_of(residual), 0.02)
 

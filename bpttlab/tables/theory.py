@@ -1,0 +1,51 @@
+"""What theory says of each sweep point, and how far off it is: the overlays of `runs` over networks."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from bpttlab.tables.points import networks
+from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers, with_interval
+
+ENDING = "_outside"
+
+
+def overlays(runs: pd.DataFrame) -> list[str]:
+    """The overlays that a table of runs has columns for."""
+    return [str(name).removesuffix(ENDING) for name in runs if str(name).endswith(ENDING)]
+
+
+def theory(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per sweep point and overlay: the rate, and the residual (measured minus theory) with its interval.
+
+    Medians are over networks, `_low` and `_high` the 95 % t interval of the mean over them. `networks` counts those
+    that are done, `within` those of them for which the theory holds; `outside` says of the others why it does not (the
+    commonest reason). A rate that is given outside its range is that of another network, as a linear one's.
+    """
+    rows, by = networks(runs)
+    rows = rows[rows["status"] == "done"].reset_index(drop=True)
+    parts = [_of(rows, by, name) for name in overlays(rows)]
+    if not parts:
+        return pd.DataFrame(columns=[*by, "overlay", "networks"])
+    table = pd.concat(parts, ignore_index=True)
+    return table.sort_values([*by, "overlay"], kind="stable").reset_index(drop=True)
+
+
+def _of(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
+    keys, group = grouped(rows, by)
+    why = rows[f"{name}{ENDING}"]
+    renamed = pd.DataFrame({"rate": numbers(rows[f"{name}_rate"]), "residual": numbers(rows[f"{name}_residual"])})
+    return keys.assign(
+        overlay=name,
+        networks=networks_in(rows, group),
+        within=count(why.isna(), group),
+        rate=median(renamed["rate"], group),
+        **with_interval(renamed, group, "residual"),
+        outside=why.groupby(group).agg(_commonest),
+    ).reset_index(drop=True)
+
+
+def _commonest(reasons: pd.Series) -> str | None:
+    """The reason that most networks have; of equally many the first."""
+    found = reasons.mode()
+    return None if found.empty else str(found.iloc[0])
