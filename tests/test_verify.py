@@ -1,5 +1,6 @@
 """`bpttlab verify`: verdicts, what is written, and that a wrong number is found."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,11 +8,11 @@ import pandas as pd
 import pytest
 from commandline import visible
 
-from bpttlab import theory, verification
+from bpttlab import analyses, claims, places, sweeping, theory, verification
 from bpttlab.cells import Elman
 from bpttlab.cli import checks, main
-from bpttlab.verdicts import median_interval
-from bpttlab.verification import TOPICS, Check, performed, report, table
+from bpttlab.verdicts import median_interval, median_of
+from bpttlab.verification import TOPICS, Check, experiments, performed, report, table
 from bpttlab.verification.check import agree, equal, estimate, median
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -90,7 +91,7 @@ def test_the_checks_of_a_topic_hold(topic):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("topic", sorted(set(TOPICS) - set(FAST)))
+@pytest.mark.parametrize("topic", sorted(set(TOPICS) - {*FAST, "experiments"}))
 def test_the_quick_checks_of_the_other_topics_hold(topic):
     assert [one for one in performed(topic, quick=True) if not one.held] == []
 
@@ -164,8 +165,8 @@ def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
 @pytest.mark.parametrize(
     ("words", "stem", "rows"),
     [
-        ([], "checks", 10),
-        (["--quick"], "checks-quick", 10),
+        ([], "checks", 12),
+        (["--quick"], "checks-quick", 12),
         (["spectra", "gradients", "spectra", "--quick"], "checks-quick-gradients-spectra", 4),
     ],
 )
@@ -206,3 +207,46 @@ def test_the_command_knows_the_topics_by_heart():
 def test_text_of_a_page_is_escaped():
     frame = table([("theory", Check("<a> & b", "s", 1.0, 1.0, 0.1))])
     assert "&lt;a&gt; &amp; b" in report.page(frame, "title")
+
+
+# ------------------------------------------------------------------------------------------ experiments
+
+
+def test_claims_of_an_experiment_are_checks(monkeypatch):
+    rows = [
+        claims.at_most("rate", "definition", 1.0, 2.0),
+        claims.near("mean", "a paper", median_of(range(8)), 3.5, 1.0),
+    ]
+    analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict)
+    monkeypatch.setattr(analyses, "named", lambda name: analysis)
+    monkeypatch.setattr(experiments, "swept", lambda name, folder: None)
+    first, second = experiments.held("odd", quick=False)
+    assert (first.what, first.expected, first.verdict, first.held) == ("odd: rate", "<= 2", "holds", True)
+    assert (second.expected, second.verdict, second.low, second.held) == ("3.5 +- 1", "undecided", 0.0, False)
+    frame = table([("experiments", first), ("experiments", second)])
+    assert "[0, 7]" in report.text(frame)
+    assert "<= 2" in report.text(frame)
+    assert list(experiments.held("odd", quick=True)) == []
+
+
+def test_every_experiment_is_a_step_of_its_topic():
+    assert [source.__name__ for source in TOPICS["experiments"]] == list(places.analyses())
+
+
+def test_experiments_have_no_quick_form(capsys):
+    assert main(["verify", "--quick", "experiments"]) == 2
+    assert "leave out --quick" in capsys.readouterr().err
+
+
+def test_an_experiment_is_swept_as_it_is_shipped(monkeypatch, tmp_path):
+    """The whole sweep is planned; one run of it is computed."""
+    seen = []
+
+    def carry_out(planned, options, progress):
+        seen.append(planned)
+        return sweeping.carry_out(dataclasses.replace(planned, to_do=planned.to_do[:1]), options, progress)
+
+    monkeypatch.setattr(experiments, "carry_out", carry_out)
+    study = experiments.swept("vanishing_exploding", str(tmp_path))
+    assert len(seen[0].runs) > 100
+    assert len(study.runs) == 1

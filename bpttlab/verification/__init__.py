@@ -4,7 +4,18 @@ A module for each topic; a check is a number that is known beside one that is me
 prints them all, and writes what it found.
 """
 
-from bpttlab.verification import gradients, products, spectra, theory, truncation
+from bpttlab.verification import experiments, gradients, products, spectra, theory, truncation
 from bpttlab.verification.check import TOPICS, Check, performed, table
 
-__all__ = ["TOPICS", "Check", "gradients", "performed", "products", "spectra", "table", "theory", "truncation"]
+__all__ = [
+    "TOPICS",
+    "Check",
+    "experiments",
+    "gradients",
+    "performed",
+    "products",
+    "spectra",
+    "table",
+    "theory",
+    "truncation",
+]

@@ -42,8 +42,8 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def number(value: float) -> str:
-    return f"{value:.6g}"
+def number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:.6g}"
 
 
 def text(frame: pd.DataFrame) -> str:

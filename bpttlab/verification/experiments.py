@@ -1,0 +1,41 @@
+"""The experiments that come with the package: each is swept as it is shipped, and held against its claims."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from bpttlab import analyses, overrides, places, store
+from bpttlab.planning import plan, separate
+from bpttlab.store import Study
+from bpttlab.sweeping import carry_out
+from bpttlab.verification.check import TOPICS, Check
+
+
+def held(name: str, quick: bool) -> Iterator[Check]:
+    """The claims of an experiment. A sweep has no quick form: with fewer networks its claims would be undecided."""
+    if quick:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        claims = analyses.held(analyses.named(name), swept(name, folder))
+    for row in claims.to_dict("records"):
+        low, high = (row["low"], row["high"]) if row["low"] != row["high"] else (math.nan, math.nan)
+        known = row["source"], row["expected"], row["measured"], row["tolerance"]
+        yield Check(f"{name}: {row['claim']}", *known, low, high, stated=row["verdict"])
+
+
+def swept(name: str, folder: str) -> Study:
+    """A study of the experiment, computed in a folder."""
+    lines = [f"experiment={name}", f"study={name}", f"results={folder}"]
+    options, configurations = separate(overrides.composer().expand(lines))
+    carry_out(plan(configurations, options), options, progress=False)
+    return store.load(name, Path(folder))
+
+
+for experiment in places.analyses():
+    source = partial(held, experiment)
+    source.__name__ = experiment  # type: ignore[attr-defined]  # said while it is at work
+    TOPICS["experiments"].append(source)
