@@ -14,7 +14,7 @@ BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench verify lint format build clean help
+.PHONY: demo test bench verify reference lint format build clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -41,6 +41,10 @@ bench: $(VENV)/bench.stamp
 verify: $(VENV)/test.stamp
 	$(BIN)/bpttlab verify --quick results=$(RESULTS)
 	$(BIN)/python -m pytest -q -m slow
+
+# what the READMEs of the experiments show: their claims and figures, in results/reference/experiments
+reference: $(VENV)/base.stamp
+	$(BIN)/python experiments/reference.py
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -1,8 +1,9 @@
 """Analyses of experiments: the `analysis.py` in the folder of each, which comes with the package.
 
 An analysis has a function `claims(study)` for what the literature says of it (`bpttlab.claims`), and may have
-`summaries(study)` and `draw(study, size)` for tables and figures of its own, beside those of every study. A study that
-was swept with experiment=NAME has those of NAME.
+`summaries(study)` and `draw(study, size)` for tables and figures of its own, beside those of every study; FIGURE is the
+name of the one that answers its question (growth, if nothing is said). A study that was swept with experiment=NAME has
+those of NAME.
 """
 
 from __future__ import annotations
@@ -28,12 +29,13 @@ _NAME = re.compile(r"experiment=([A-Za-z0-9_]+)")
 
 
 class Analysis(NamedTuple):
-    """What an experiment makes of a study."""
+    """What an experiment makes of a study; `figure` is the one that answers its question."""
 
     name: str
     claims: Callable[[Any], pd.DataFrame]
     summaries: Callable[[Any], dict[str, pd.DataFrame]]
     draw: Callable[..., dict[str, Figure]]
+    figure: str
 
 
 def no_tables(study: Study) -> dict[str, pd.DataFrame]:
@@ -56,7 +58,8 @@ def named(name: str) -> Analysis:
     if name not in paths:
         raise ConfigurationError(f"experiment={name}: must be one of {', '.join(paths)}.{nearest(name, paths)}")
     members = runpy.run_path(str(paths[name]))
-    return Analysis(name, members["claims"], members.get("summaries", no_tables), members.get("draw", no_figures))
+    own = members.get("summaries", no_tables), members.get("draw", no_figures)
+    return Analysis(name, members["claims"], *own, members.get("FIGURE", "growth"))
 
 
 def of(study: Study) -> str | None:

@@ -217,7 +217,7 @@ def test_claims_of_an_experiment_are_checks(monkeypatch):
         claims.at_most("rate", "definition", 1.0, 2.0),
         claims.near("mean", "a paper", median_of(range(8)), 3.5, 1.0),
     ]
-    analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict)
+    analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict, "growth")
     monkeypatch.setattr(analyses, "named", lambda name: analysis)
     monkeypatch.setattr(experiments, "swept", lambda name, folder: None)
     first, second = experiments.held("odd", quick=False)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from bpttlab.claims import at_most, median_of
 
+FIGURE = "products"
 ROUNDING = 1e-9
 
 

@@ -16,6 +16,7 @@ import pandas as pd
 from bpttlab import tables
 from bpttlab.claims import at_most, near
 
+FIGURE = "bias_variance"
 ROUNDING = 1e-9
 STANDARD_ERRORS = 4.0
 CELLS = ("elman", "gru", "lstm")

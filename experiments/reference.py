@@ -1,0 +1,69 @@
+"""Makes the small reference results of the experiments: the claims and the figure that the README of each shows.
+
+    python experiments/reference.py [NAME ...] [--into FOLDER]        all of them; some minutes
+
+writes results/reference/experiments/NAME.csv (what was measured, to three digits: enough to be the same bytes on
+another machine) and NAME.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bpttlab import analyses, figures, places
+from bpttlab.analyses import Analysis
+from bpttlab.store import Study
+from bpttlab.verification.experiments import swept
+
+FOLDER = Path(__file__).resolve().parent.parent / "results" / "reference" / "experiments"
+NUMBERS = ("measured", "low", "high", "tolerance")
+ROUNDING = 1e-8
+"""What is smaller is rounding, and differs from machine to machine: written as 0."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(places.analyses()))
+    parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER")
+    chosen = parser.parse_args(arguments)
+    for name in chosen.names or places.analyses():
+        for path in made(analyses.named(name), chosen.into):
+            print(path, flush=True)
+    return 0
+
+
+def made(analysis: Analysis, into: Path) -> list[Path]:
+    """Sweeps an experiment, and writes its claims and its figure."""
+    into.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder:
+        study = swept(analysis.name, folder)
+        table = into / f"{analysis.name}.csv"
+        table.write_text(rounded(analyses.held(analysis, study)), encoding="utf-8")
+        return [table, drawn(analysis, study, into)]
+
+
+def rounded(claims: pd.DataFrame) -> str:
+    """The claims as CSV, numbers to three digits."""
+    shown = claims.assign(**{name: claims[name].map(three_digits) for name in NUMBERS})
+    return str(shown.to_csv(index=False, lineterminator="\n"))
+
+
+def three_digits(value: float) -> str:
+    return "0" if abs(value) < ROUNDING else f"{value:.3g}"
+
+
+def drawn(analysis: Analysis, study: Study, into: Path) -> Path:
+    """The figure that answers the question: one of the experiment's own, or one that every study has."""
+    own = analyses.drawn(analysis, study, "page")
+    found = own if analysis.figure in own else figures.draw(study, "page")
+    return figures.save(found[analysis.figure], into / analysis.name)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
