@@ -58,7 +58,8 @@ def gain(W: Array) -> float:
     that a matrix does have acts on vectors too. So the identity has gain 1, as has every orthogonal matrix.
     """
     whole = Scaled.whole(square(W))  # squares of entries beyond 1e154 would overflow
-    return float(np.ldexp(np.linalg.norm(whole.mantissa), whole.exponent.item())) / math.sqrt(len(whole))
+    exponent = max(whole.exponent.item(), -5000)  # that of a matrix of zeros is below all that ldexp takes
+    return float(np.ldexp(np.linalg.norm(whole.mantissa), exponent)) / math.sqrt(len(whole))
 
 
 def rank(W: Array) -> int:
