@@ -89,7 +89,7 @@ def over_networks(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     """Medians, that of the relevant gradient with its interval."""
     groups = runs.groupby(keys)
     found = groups[["growth_rate", "vanishing_horizon"]].median()
-    estimates = groups[GRADIENT].apply(median_of)
+    estimates = [median_of(own) for _, own in groups[GRADIENT]]
     for place, ending in enumerate(("", "_low", "_high")):
         found[GRADIENT + ending] = [estimate[place] for estimate in estimates]
     found.insert(0, "networks", groups.size())
