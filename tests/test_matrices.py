@@ -63,6 +63,11 @@ def test_gain_counts_the_mean_of_the_entries():
     assert matrices.gain(np.ones((9, 9))) == pytest.approx(3.0, rel=1e-15)
 
 
+def test_a_matrix_of_zeros_has_no_gain():
+    assert matrices.gain(np.zeros((3, 3))) == 0.0
+    assert matrices.describe(np.zeros((3, 3)), 5)["gain"] == 0.0
+
+
 def test_rank():
     left, right = gaussian(30)[:, :4], gaussian(30, seed=1)[:4]
     assert matrices.rank(left @ right) == 4

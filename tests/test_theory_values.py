@@ -224,6 +224,17 @@ def test_between_the_folds_there_are_three_fixed_points():
     assert [crossings(b) for b in (lower - 0.01, lower + 0.01, upper - 0.01, upper + 0.01)] == [1, 3, 3, 1]
 
 
+def test_the_wall_of_the_one_unit_error():
+    """The steepest point of the published grid, (4.94, -2.575), lies on it; it begins on the lower fold."""
+    assert theory.wall(4.94, 0.5).bias == pytest.approx(-2.575, abs=1e-4)
+    begin = 1.0 / theory.wall(1.0, 0.5).local
+    wall = theory.wall(begin, 0.5)
+    assert wall.slope == pytest.approx(1.0) and wall.sensitivity(50) == pytest.approx(50.0 * wall.local)
+    assert wall.bias == pytest.approx(theory.folds(begin)[0], abs=1e-12)
+    lower, upper = theory.folds(6.0)
+    assert lower < theory.wall(6.0, 0.5).bias < upper
+
+
 def test_the_curse_of_memory():
     """Against the recursions for the second moments, run until they rest."""
     decay, hh, hs, ss = 0.9, 0.0, 0.0, 0.0

@@ -7,12 +7,14 @@ and powers, `origin` for a network at rest, `few_units` for recurrences small en
 from bpttlab.theory.few_units import (
     Latch,
     Moments,
+    Wall,
     cell_path,
     chrono_cell_path,
     folds,
     latch,
     memory_moments,
     random_truncation_moments,
+    wall,
 )
 from bpttlab.theory.mean_field import (
     MeanField,
@@ -40,6 +42,7 @@ __all__ = [
     "Latch",
     "MeanField",
     "Moments",
+    "Wall",
     "antisymmetric_at_origin",
     "asymptote_rate",
     "bound_rate",
@@ -62,4 +65,5 @@ __all__ = [
     "relu_rate",
     "tanh_log_determinant",
     "typical_critical_gain",
+    "wall",
 ]

@@ -17,6 +17,24 @@ class Latch(NamedTuple):
     slope: float
 
 
+class Wall(NamedTuple):
+    """Where a unit h_t = sigma(w h_{t-1} + b) starts at a fixed point, and what h_t then owes to b.
+
+    Attributes:
+        bias: b of the wall.
+        slope: of the map there; above 1 the fixed point repels, and on the two sides of the wall the unit goes apart.
+        local: sigma' there.
+    """
+
+    bias: float
+    slope: float
+    local: float
+
+    def sensitivity(self, steps: int) -> float:
+        """dh_T/db = sigma' (s^T - 1)/(s - 1), s the slope; dh_T/dw is h_0 times that."""
+        return self.local * sum(self.slope**k for k in range(steps))
+
+
 class Moments(NamedTuple):
     """Mean and mean square of a random number."""
 
@@ -54,6 +72,18 @@ def folds(w: float) -> tuple[float, float]:
     states = [0.5 * (1.0 + side * math.sqrt(1.0 - 4.0 / w)) for side in (1.0, -1.0)]
     lower, upper = (math.log(s / (1.0 - s)) - w * s for s in states)
     return lower, upper
+
+
+def wall(w: float, x_0: float) -> Wall:
+    """The bias b = x_0 - w sigma(x_0) at which x_0 is a fixed point of x = w sigma(x) + b: the wall of the error.
+
+    It stands where w sigma'(x_0) > 1, between the folds, and begins on one of them, at w sigma'(x_0) = 1. It is as high
+    as sensitivity and loss make it, exponentially in T, and as thin. Exact. Source: the fixed point of the one-unit
+    network of Pascanu, Mikolov & Bengio 2013, section 2.3 and figure 6.
+    """
+    state = 1.0 / (1.0 + math.exp(-x_0))
+    local = state * (1.0 - state)
+    return Wall(x_0 - w * state, w * local, local)
 
 
 def memory_moments(decay: float) -> tuple[float, float]:

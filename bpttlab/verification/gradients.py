@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -95,12 +96,25 @@ def order_of_the_product(quick: bool) -> Iterator[Check]:
 CLIFF = "Pascanu, Mikolov & Bengio 2013, figure 6"
 
 
+class Surface(NamedTuple):
+    """E = (sigma(x_T) - target)^2 of one-unit networks, and its gradient, one entry a network."""
+
+    error: Array
+    dw: Array
+    db: Array
+
+    @property
+    def norm(self) -> Array:
+        """|dE/d(w, b)|."""
+        return np.hypot(self.dw, self.db)
+
+
 @checks("gradients")
 def one_unit_cliff(quick: bool) -> Iterator[Check]:
-    """E = (sigma(x_50) - 0.7)^2 over w and b: units side by side that do not hear each other, one a bias."""
+    """E = (sigma(x_50) - 0.7)^2 over w and b."""
     b = np.linspace(-3.2, -2.0, 241)
     w = np.linspace(4.0, 7.0, 301)
-    norms = np.array([cliff_gradient(one, b) for one in w])
+    norms = np.array([cliff(one, b).norm for one in w])
     row, column = np.unravel_index(norms.argmax(), norms.shape)
     yield equal("one-unit cliff, largest gradient norm", CLIFF, 3.3e3, norms.max(), relative=0.05)
     yield equal("one-unit cliff, w there", CLIFF, 4.94, w[row], absolute=0.011)
@@ -108,13 +122,23 @@ def one_unit_cliff(quick: bool) -> Iterator[Check]:
     yield equal("one-unit cliff, median gradient norm", CLIFF, 0.07, np.median(norms), relative=0.05)
 
 
-def cliff_gradient(w: float, b: Array) -> Array:
-    """|dE/d(w, b)| at every bias."""
+def cliff(w: float | Array, b: Array, x_0: float = 0.5, target: float = 0.7, steps: int = 50) -> Surface:
+    """The error of x_t = w sigma(x_{t-1}) + b and its gradient at many (w, b), by back-propagation through time.
+
+    The units stand side by side in one network, none of them hearing another.
+
+    Args:
+        w: recurrent weights, one for all or one for each bias.
+        b: (N,) biases.
+        x_0: where the units start; h_0 = sigma(x_0).
+        target: what sigma(x_T) should be.
+        steps: T.
+    """
     N = len(b)
     cell = Elman(1, N, N, "logistic")
-    params = silent(cell, w * np.eye(N)) | {"b_h": b, "U": np.eye(N)}
-    trace = forward(cell, params, np.zeros((50, 1, 1)), np.full((1, N), 1.0 / (1.0 + np.exp(-0.5))))
+    params = silent(cell, np.diag(np.broadcast_to(np.asarray(w, float), N))) | {"b_h": b, "U": np.eye(N)}
+    trace = forward(cell, params, np.zeros((steps, 1, 1)), np.full((1, N), 1.0 / (1.0 + np.exp(-x_0))))
     errors = np.zeros_like(trace.y_hat)
-    errors[-1] = 2.0 * (trace.y_hat[-1] - 0.7)
+    errors[-1] = 2.0 * (trace.y_hat[-1] - target)
     gradient = backward(trace, errors)
-    return np.hypot(np.diag(gradient["W"]), gradient["b_h"])
+    return Surface((trace.y_hat[-1, 0] - target) ** 2, np.diag(gradient["W"]), gradient["b_h"])

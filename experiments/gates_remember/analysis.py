@@ -1,0 +1,301 @@
+"""How long do gradients live in gated cells, and what do forget biases do for them? See README.md beside this file.
+
+`claims` holds a study's tables against what is exact at the origin and on the cell path, and against what is said of
+forget biases, of the chrono initialization and of gates. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bpttlab import theory
+from bpttlab.claims import at_least, at_most, median_of, near
+from bpttlab.configuration import Configuration
+from bpttlab.experiment import build_network
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.style import Size
+
+FIGURE = "gates_remember"
+GERS = "Gers, Schmidhuber & Cummins 2000"
+JOZEFOWICZ = "Jozefowicz, Zaremba & Sutskever 2015"
+TALLEC = "Tallec & Ollivier 2018"
+CHEN = "Chen, Pennington & Schoenholz 2018"
+GATED = ("lstm", "gru", "minimal_rnn")
+GRADIENT = "log_relevant_gradient"
+EXACT = 1e-9
+
+
+def claims(study: Any) -> pd.DataFrame:
+    """What is exact first, then constant biases, chrono, and cells of one size.
+
+    Returns:
+        Columns claim, source, expected, measured, low, high, tolerance, verdict, held.
+    """
+    rows = [cell_path(study), *at_the_origin(study)]
+    return pd.DataFrame([*rows, *of_biases(study), *of_chrono(study), *of_cells(study)])
+
+
+def summaries(study: Any) -> dict[str, pd.DataFrame]:
+    """Median growth rate, horizon and relevant gradient of every part, over networks."""
+    return {"forget_bias": over_networks(biases(study), ["spectral_radius", "task_delay", "cell_forget_bias"]),
+            "chrono": over_networks(chrono(study), ["task_delay", "cell_chrono"]),
+            "cells": over_networks(cells(study), ["cell", "spectral_radius"])}  # fmt: skip
+
+
+# ---------------------------------------------------------------------------------------------------- parts
+
+
+def done(study: Any) -> pd.DataFrame:
+    runs = study.runs[study.runs["status"] == "done"]
+    return runs.assign(cell_chrono=runs["cell_chrono"].astype(float))
+
+
+def biases(study: Any) -> pd.DataFrame:
+    """LSTMs with one forget bias for all units."""
+    runs = done(study)
+    own = (runs["cell"] == "lstm") & runs["cell_chrono"].isna() & (runs["scales_x"] > 0)
+    return runs[own & (runs["task_delay"] != compared_delay(runs))]
+
+
+def chrono(study: Any) -> pd.DataFrame:
+    runs = done(study)
+    return runs[runs["cell_chrono"].notna() & (runs["scales_x"] > 0)]
+
+
+def cells(study: Any) -> pd.DataFrame:
+    """Four cells of one size."""
+    runs = done(study)
+    return runs[(runs["task_delay"] == compared_delay(runs)) & (runs["scales_x"] > 0)]
+
+
+def compared_delay(runs: pd.DataFrame) -> int:
+    """The delay at which all cells were run."""
+    return int(runs.loc[runs["cell"] != "lstm", "task_delay"].iloc[0])
+
+
+def paired(runs: pd.DataFrame, columns: Sequence[str], value: str) -> pd.DataFrame:
+    """A row for each seed: one draw of weights for each cell and of data for each delay, along all else."""
+    return runs.pivot(index="seed", columns=list(columns), values=value)
+
+
+def over_networks(runs: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Medians, that of the relevant gradient with its interval."""
+    groups = runs.groupby(keys)
+    found = groups[["growth_rate", "vanishing_horizon"]].median()
+    estimates = [median_of(own) for _, own in groups[GRADIENT]]
+    for place, ending in enumerate(("", "_low", "_high")):
+        found[GRADIENT + ending] = [estimate[place] for estimate in estimates]
+    found.insert(0, "networks", groups.size())
+    return found.reset_index()
+
+
+# ---------------------------------------------------------------------------------------------------- what is exact
+
+
+def cell_path(study: Any) -> dict[str, Any]:
+    """Without recurrent weights and inputs the block c<-c is diag(f)^l: both norms from the biases that were drawn."""
+    rows = study.blocks[(study.blocks["block"] == "c<-c") & (study.blocks["scales_x"] == 0.0)]
+    runs = study.runs.set_index("run_id")["configuration"]
+    errors = [np.nan]
+    for run_id, own in rows.groupby("run_id"):
+        known = np.array([path_norms(runs[run_id], lag) for lag in own["lag"]])
+        measured = own[["log_spectral_norm", "log_frobenius_norm"]].to_numpy(dtype=float)
+        errors.append(float(np.abs(measured - known).max()))
+    text = "log-norms of dc_T/dc_(T-l) of an LSTM without recurrent weights away from prod f, at most"
+    return at_most(text, f"{GERS}; {TALLEC}, eq. 16", max(errors[1:], default=np.nan), 0.0, EXACT)
+
+
+def path_norms(configuration: str, lag: int) -> tuple[float, float]:
+    """log of the largest and of the root mean square of f_k^l over the units k."""
+    cell, params = network(configuration)
+    forget = np.split(params["b_h"], 4)[1]
+    if json.loads(configuration)["cell"]["chrono"] is None:
+        logs = np.array([theory.cell_path(float(bias), lag) for bias in forget])
+    else:
+        logs = np.array([theory.chrono_cell_path(float(np.exp(bias)), lag) for bias in forget])
+    return float(logs.max()), float(0.5 * (np.logaddexp.reduce(2.0 * logs) - np.log(cell.hidden_size)))
+
+
+def at_the_origin(study: Any) -> list[dict[str, Any]]:
+    """Each eigenvalue of the formula beside the nearest one of J at the origin, and the other way round."""
+    values = study.eigenvalues[(study.eigenvalues["scales_x"] > 0.0) & (study.eigenvalues["matrix"] == "J_0")]
+    configurations, found = study.runs.set_index("run_id")["configuration"], []
+    for name in GATED:
+        errors = []
+        for run_id, own in values[values["cell"] == name].groupby("run_id"):
+            J = own["real"].to_numpy() + 1j * own["imaginary"].to_numpy()
+            apart = np.abs(formula(configurations[run_id])[:, None] - J[None])
+            errors.append(max(apart.min(axis=0).max(), apart.min(axis=1).max()))
+        text = f"eigenvalues of J at the origin away from the formula, {name}, at most"
+        found.append(at_most(text, "derivatives at the origin", max(errors, default=np.nan), 0.0, EXACT))
+    return found
+
+
+def formula(configuration: str) -> np.ndarray:
+    """The eigenvalues that theory gives J at the origin, from W_g, W_n or W alone."""
+    cell, params = network(configuration)
+    W = next(iter(cell.recurrent_blocks(params).values()))
+    if cell.name == "lstm":
+        return theory.lstm_at_origin(W, forget=json.loads(configuration)["cell"]["forget_bias"])
+    return theory.gru_at_origin(W) if cell.name == "gru" else theory.minimal_rnn_at_origin(W)
+
+
+def network(configuration: str) -> Any:
+    """The cell and the weights of a run."""
+    return build_network(Configuration.parse(json.loads(configuration)))
+
+
+# ---------------------------------------------------------------------------------------------------- constant biases
+
+
+def of_biases(study: Any) -> list[dict[str, Any]]:
+    runs = biases(study)
+    weak, strong = runs["spectral_radius"].min(), runs["spectral_radius"].max()
+    short, long = runs["task_delay"].min(), runs["task_delay"].max()
+    found = [decay_follows_the_gate(runs[(runs["spectral_radius"] == weak) & (runs["task_delay"] == long)])]
+    for radius in (weak, strong):
+        gradients = paired(runs[runs["spectral_radius"] == radius], ["task_delay", "cell_forget_bias"], GRADIENT)
+        gain = median_of(gradients[long, 1.0] - gradients[long, 0.0])
+        text = f"log relevant gradient at delay {long}, forget bias 1 over 0, rho = {radius:g}"
+        found.append(at_least(text, JOZEFOWICZ, gain, 10.0))
+        if radius == weak:
+            lost = median_of(gradients[short, 1.0] - gradients[long, 1.0])
+            text = f"log relevant gradient lost from delay {short} to {long}, forget bias 1, rho = {radius:g}"
+            found.append(at_least(text, f"{GERS}: sigma(b_f)^l", lost, 15.0))
+    return [*found, open_gates_explode(study, runs)]
+
+
+def decay_follows_the_gate(runs: pd.DataFrame) -> dict[str, Any]:
+    """Of each network the slope of log(-growth rate) against log(-log sigma(b_f)): with weak W the gate is all."""
+    rates = paired(runs, ["cell_forget_bias"], "growth_rate")
+    rates = rates[[bias for bias in rates if bias <= 3.0]]
+    gate = np.log([-theory.cell_path(float(bias), 1) for bias in rates])
+    slopes = [np.polyfit(gate, np.log(-row), 1)[0] for row in rates.clip(upper=-1e-12).to_numpy()]
+    text = "exponent of the decay rate in -log sigma(b_f), weak W"
+    return near(text, f"{GERS}: sigma(b_f)^l", median_of(slopes), 1.0, 0.25)
+
+
+def open_gates_explode(study: Any, runs: pd.DataFrame) -> dict[str, Any]:
+    """No f is above 1; with gates open, sigma(b_f) + 1/4 eig(W_g) is."""
+    top = runs[runs["spectral_radius"] == runs["spectral_radius"].max()]
+    top = top[top["cell_forget_bias"] == top["cell_forget_bias"].max()]
+    own = study.jacobians[study.jacobians["run_id"].isin(top["run_id"])]
+    largest = own.groupby("network_id")["log_spectral_norm"].max()
+    radius, bias = top["spectral_radius"].iloc[0], top["cell_forget_bias"].iloc[0]
+    text = f"largest log ||P||_2 at any lag, forget bias {bias:g}, rho = {radius:g}"
+    return at_least(text, "sigma(b_f) + 1/4 rho > 1 at the origin", median_of(largest), 1.0)
+
+
+# ---------------------------------------------------------------------------------------------------- chrono
+
+
+def of_chrono(study: Any) -> list[dict[str, Any]]:
+    """Memories as long as the delay are needed; longer ones cost little, for each unit writes 1/u less."""
+    runs = chrono(study)
+    gradients = paired(runs, ["task_delay", "cell_chrono"], GRADIENT)
+    short, long = runs["task_delay"].min(), runs["task_delay"].max()
+    times = np.sort(runs["cell_chrono"].unique())
+    matched = float(times[times > long].min())
+    too_short, near_by = float(times[0]), float(times[times > short].min())
+    source = f"{TALLEC}, section 2"
+    gained = median_of(gradients[long, matched] - gradients[long, too_short])
+    cost = median_of(gradients[short, float(times[-1])] - gradients[short, near_by])
+    lost = median_of(gradients[short, matched] - gradients[long, matched])
+    where = f"log relevant gradient at delay {long}, T_max {matched:g} over {too_short:g}"
+    long_one = f"log relevant gradient at delay {short}, T_max {times[-1]:g} over {near_by:g}"
+    return [
+        at_least(where, source, gained, 5.0),
+        at_least(long_one, source, cost, -3.0),
+        at_most(f"log relevant gradient lost from delay {short} to {long}, T_max = {matched:g}", source, lost, 5.0),
+        reach(runs),
+    ]
+
+
+def reach(runs: pd.DataFrame) -> dict[str, Any]:
+    """The last lag with ||P||_2 >= 1/e, over T_max, where every sequence is long enough to see it."""
+    seen = runs[4.0 * runs["cell_chrono"] <= runs["sequence_length"]]
+    ratio = seen["vanishing_horizon"].astype(float) / seen["cell_chrono"]
+    text = "vanishing horizon / T_max, T_max at most a quarter of T"
+    source = f"{TALLEC}, eq. 16: u/(1 + u) forgets in u steps"
+    return near(text, source, median_of(ratio.groupby(seen["network_id"]).median()), 1.5, 0.5)
+
+
+# ---------------------------------------------------------------------------------------------------- cells
+
+
+def of_cells(study: Any) -> list[dict[str, Any]]:
+    runs = cells(study)
+    gradients = paired(runs, ["cell", "spectral_radius"], GRADIENT)
+    low, high = runs["spectral_radius"].min(), runs["spectral_radius"].max()
+    radii = sorted(runs["spectral_radius"].unique())
+    across = {name: gradients[name, high] - gradients[name, low] for name in ("elman", *GATED)}
+    text = f"log relevant gradient, change from rho = {low:g} to {high:g}"
+    found = [at_least(f"{text}, elman", CHEN, median_of(across["elman"]), 50.0)]
+    for name in GATED:
+        part = median_of(across[name] / across["elman"])
+        found.append(at_most(f"{text}, {name}, as a part of elman's", CHEN, part, 0.5))
+    for radius in radii:
+        gained = median_of(gradients["lstm", radius] - gradients["gru", radius])
+        text = f"log relevant gradient, lstm (forget bias 1) over gru, rho = {radius:g}"
+        found.append(at_least(text, f"{JOZEFOWICZ}: the bias", gained, 0.0))
+    gained = median_of(gradients["elman", high] - gradients["lstm", high])
+    text = f"log relevant gradient, elman over lstm (forget bias 1), rho = {high:g}"
+    return [*found, at_least(text, "a radius found by trying", gained, 0.0)]
+
+
+# ---------------------------------------------------------------------------------------------------- the figure
+
+
+def draw(study: Any, size: Size) -> dict[str, Figure]:
+    """What the marked step hears of the loss: against the forget bias, against T_max, and for each cell against rho."""
+    tables = summaries(study)
+    shape = (1, 3) if size == "page" else (3, 1)
+    figure = Figure(figsize=(style.WIDTHS[size], 2.6 if size == "page" else 6.6), layout="constrained")
+    axes = figure.subplots(*shape)
+    delays = sorted(set(tables["forget_bias"]["task_delay"]) | set(tables["chrono"]["task_delay"]))
+    shades = dict(zip(delays, style.sequence_colours(len(delays)), strict=True))
+    draw_biases(axes[0], tables["forget_bias"], shades)
+    draw_chrono(axes[1], tables["chrono"], shades)
+    draw_cells(axes[2], tables["cells"], compared_delay(done(study)))
+    for own in axes[:1] if size == "page" else axes:
+        own.set_ylabel(r"$\log\,\|\partial L/\partial x_\tau\|$ (nat)")
+    keys = [lines.line_key(f"delay {delay} steps", color=colour, marker="o") for delay, colour in shades.items()]
+    layout.footer(figure, keys)
+    return {FIGURE: layout.finish(figure)}
+
+
+def draw_biases(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
+    radii = sorted(rows["spectral_radius"].unique())
+    for (radius, delay), own in rows.groupby(["spectral_radius", "task_delay"]):
+        dash = style.DASHES[radii.index(radius)]
+        lines.interval(axes, own, "cell_forget_bias", GRADIENT, color=shades[delay], marker="o", linestyle=dash)
+    keys = [lines.line_key(rf"$\rho$ = {radius:g}", linestyle=style.DASHES[i]) for i, radius in enumerate(radii)]
+    axes.legend(handles=keys, loc="lower right")
+    axes.set(title="LSTM, one bias", xlabel="forget bias $b_f$")
+
+
+def draw_chrono(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
+    """A dotted line where T_max is the delay."""
+    for delay, own in rows.groupby("task_delay"):
+        lines.interval(axes, own, "cell_chrono", GRADIENT, color=shades[delay], marker="o")
+        axes.axvline(float(delay), color=shades[delay], linestyle=":", linewidth=0.8, zorder=0)
+    axes.set_xscale("log")
+    axes.set(title="LSTM, chrono", xlabel=r"$T_{\max}$ (steps)")
+
+
+def draw_cells(axes: Axes, rows: pd.DataFrame, delay: int) -> None:
+    for place, (name, own) in enumerate(rows.groupby("cell")):
+        look = {"color": style.CATEGORIES[place], "marker": style.MARKERS[place]}
+        lines.interval(axes, own, "spectral_radius", GRADIENT, label=NAMES.get(str(name), name), **look)
+    axes.legend(loc="lower right")
+    axes.set(title=f"four cells, delay {delay}", xlabel=r"spectral radius $\rho$")
+
+
+NAMES = {"elman": "Elman", "gru": "GRU", "lstm": "LSTM", "minimal_rnn": "minimalRNN"}
