@@ -87,8 +87,8 @@ def test_experiments_of_ones_own(tmp_path):
     tmp_path.mkdir()
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "short.yaml").write_text("# @package _global_\nseed: 1\n", encoding="utf-8")
-    assert candidates(f"bpttlab sweep --config-dir '{tmp_path}' experiment=s") == ["experiment=short"]
-    assert candidates(f"bpttlab sweep '--config-dir={tmp_path}' experiment=s") == ["experiment=short"]
+    assert candidates(f"bpttlab sweep --config-dir '{tmp_path}' experiment=sho") == ["experiment=short"]
+    assert candidates(f"bpttlab sweep '--config-dir={tmp_path}' experiment=sho") == ["experiment=short"]
 
 
 def test_words_are_split_as_a_shell_does():
