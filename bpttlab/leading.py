@@ -108,6 +108,32 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
         np.dot(s[:steps], Q[:steps], u)
 
 
+FEW_ROWS = 7
+"""Rows up to which loops are faster than BLAS, which copies W at every call."""
+
+
+@compiled("contract", "nsz")
+def times(left: Array, right: Array, out: Array) -> None:
+    """out = left . right.  (R,K), (K,M) -> (R,M)"""
+    R, K = left.shape
+    M = right.shape[1]
+    if R > FEW_ROWS:
+        np.dot(left, right, out)
+        return
+    out[:] = 0.0
+    whole = K - K % 4
+    for row in range(R):
+        l, o = left[row], out[row]
+        for k in range(0, whole, 4):
+            l_0, l_1, l_2, l_3 = l[k], l[k + 1], l[k + 2], l[k + 3]
+            for m in range(M):
+                early = l_0 * right[k, m] + l_1 * right[k + 1, m]
+                o[m] += early + (l_2 * right[k + 2, m] + l_3 * right[k + 3, m])
+        for k in range(whole, K):
+            for m in range(M):
+                o[m] += l[k] * right[k, m]
+
+
 @compiled("contract", "nsz")
 def push_rows(W: Array, slopes: Array, rows: Array) -> None:
     """Rows through the Jacobians diag(slope) W of an Elman cell: fills rows[1:] from rows[0].
@@ -122,7 +148,7 @@ def push_rows(W: Array, slopes: Array, rows: Array) -> None:
         for row in range(R):
             for n in range(N):
                 da[row, n] = slope[n] * dh[row, n]
-        np.dot(da, W, rows[lag + 1])
+        times(da, W, rows[lag + 1])
 
 
 @compiled("contract", "nsz")

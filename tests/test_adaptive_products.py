@@ -243,3 +243,26 @@ def test_a_vector_that_has_been_overtaken_is_left(gap):
     u = np.eye(30)[0].copy()
     leading.largest_squares(np.diag(values)[None], u, noise / np.linalg.norm(noise), found)
     assert 0.5 * np.log(found[0]) == pytest.approx(np.log1p(gap), abs=TOLERANCE)
+
+
+@pytest.mark.parametrize("rows", [1, 2, leading.FEW_ROWS, leading.FEW_ROWS + 1, 20])
+@pytest.mark.parametrize("N", [1, 3, 4, 9])
+def test_rows_go_back_as_the_cell_sends_them(rows, N):
+    trace = linear(np.random.default_rng(0).standard_normal((N, N)), T=3)
+    slopes = np.random.default_rng(1).standard_normal((3, N))
+    found = np.empty((4, rows, N))
+    found[0] = np.random.default_rng(2).standard_normal((rows, N))
+    leading.push_rows(trace.params["W"], slopes, found)
+    expected = found[0]
+    for slope in slopes[::-1]:
+        expected = trace.cell.pull(trace.params, slope, expected)[1]
+    np.testing.assert_allclose(found[3], expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows", [1, 5])
+def test_interpreted_it_is_the_same(rows):
+    interpreted = getattr(leading.largest_squares, "py_func", leading.largest_squares)
+    matrices = np.random.default_rng(0).standard_normal((2, rows, 7))
+    u, found = np.ones(rows), np.empty(2)
+    interpreted(matrices, u, np.ones(rows) / np.sqrt(rows), found)
+    np.testing.assert_allclose(np.sqrt(found), np.linalg.svd(matrices, compute_uv=False)[:, 0], rtol=1e-12)

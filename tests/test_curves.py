@@ -133,6 +133,24 @@ def test_one_loss_at_the_end(engine):
     assert_literal(example.trace, example.loss, all_of(by(engine, example.trace), example.loss))
 
 
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("B", [1, 3])
+def test_what_is_not_followed_is_in_the_tails(B, engine, monkeypatch):
+    """The wavefront ends early, where much is left: what it leaves behind is all of the rest, to the last digit."""
+    monkeypatch.setattr(curves, "NOTHING", 1e-2)
+    monkeypatch.setattr(curves, "REMAINS", 1.0)
+    monkeypatch.setattr(curves, "TILE", 16)
+    example = case(T=50, N=5, B=B, gain=0.8)
+    frame = all_of(by(engine, example.trace), example.loss).set_index(["parameter", "truncation"])
+    known = frame.index[frame["log_relative_bias"].notna()]
+    assert 10 < len(known) < 120
+    for K in sorted({K for _, K in known}):
+        expected = truncation_bias(example.trace, example.loss, PerLoss(K)).set_index("parameter")
+        for name in expected.index:
+            bias = frame.loc[(name, K), "log_relative_bias"]
+            assert bias == pytest.approx(expected.loc[name, "log_relative_bias"], rel=1e-10)
+
+
 # ------------------------------------------------------------------------------------ where it falls back
 
 
