@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
+    from bpttlab.adaptive_products import lag_norms as lag_norms
     from bpttlab.blocks import block_norms as block_norms
     from bpttlab.bptt import Trace as Trace
     from bpttlab.bptt import backward as backward
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bpttlab.cells import Scales as Scales
     from bpttlab.cells import Stacked as Stacked
     from bpttlab.configuration import Configuration as Configuration
+    from bpttlab.curves import truncation_curve as truncation_curve
     from bpttlab.expansion import grid as grid
     from bpttlab.experiment import run as run
     from bpttlab.forward_mode import forward_sensitivity as forward_sensitivity
@@ -61,8 +63,10 @@ if TYPE_CHECKING:
     from bpttlab.truncation import PerLoss as PerLoss
     from bpttlab.truncation import Windowed as Windowed
     from bpttlab.truncations import truncation_bias as truncation_bias
+    from bpttlab.windows import window_norms as window_norms
 
 HOMES = {
+    "adaptive_products": ("lag_norms",),
     "blocks": ("block_norms",),
     "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
     "cells": (
@@ -78,6 +82,7 @@ HOMES = {
         "Stacked",
     ),
     "configuration": ("Configuration",),
+    "curves": ("truncation_curve",),
     "expansion": ("grid",),
     "experiment": ("run",),
     "forward_mode": ("forward_sensitivity", "rflo", "rtrl", "snap", "uoro"),
@@ -90,6 +95,7 @@ HOMES = {
     "sweeping": ("sweep",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
     "truncations": ("truncation_bias",),
+    "windows": ("window_norms",),
 }
 MODULES = ("figures", "tables", "tasks", "theory")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}

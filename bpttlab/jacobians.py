@@ -125,12 +125,13 @@ def product_norms(
         if blocks is not None:
             blocks.see(step, products)
         typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - 0.5 * np.log(size)
+        undefined = np.full(typical.shape, np.nan)
         norms = ProductNorms(step.lag, step.t, typical)
         if step.lag in reported:
             norms = norms._replace(
                 log_spectral_norm=spectral_log_norm(products, normalised=True),
                 log_state_gradient=step.dh[size].log_norm(),
-                alignment=leading_alignment(products, start[len(t) - len(step.t) :]),
+                alignment=undefined if errors is None else leading_alignment(products, start[len(t) - len(step.t) :]),
             )
         reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
         yield norms

@@ -29,10 +29,12 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking", "kernels", "own_network", "paths", "state_dict"},
+    {"bptt", "checking", "kernels", "leading", "own_network", "paths", "state_dict"},
     {"forward_mode"},
     {
+        "adaptive_products",
         "blocks",
+        "curves",
         "decay",
         "directions",
         "estimates",
@@ -41,6 +43,7 @@ FLOORS = [
         "singular_values",
         "spectra",
         "truncations",
+        "windows",
     },
     {"configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
 ]
