@@ -221,6 +221,40 @@ def test_elementary_functions_to_three_units_in_the_last_place(module):
                 assert abs(one) <= 1.1e-300
 
 
+def test_elementary_functions_of_float32_to_five_units_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [3.0 * rng.standard_normal(20000), np.geomspace(1e-37, 87.0, 5000), np.linspace(-0.4, 0.4, 5000)]
+    )
+    x = np.concatenate([x, -x]).astype(np.float32)
+    exact = x.astype(np.float64)
+    decay = np.exp(-np.abs(exact))
+    sigma = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
+    slopes = 1.0 / np.cosh(np.minimum(np.abs(exact), 43.5)) ** 2, decay / (1.0 + decay) ** 2
+    found = [(kernels.tanh(v), *kernels.tanh_and_slope(v), *kernels.logistic_and_slope(v)) for v in x]
+    for one, other, units in zip(
+        zip(*found, strict=True),
+        (np.tanh(exact), np.tanh(exact), slopes[0], sigma, slopes[1]),
+        (3, 3, 5, 3, 5),
+        strict=True,
+    ):
+        assert {type(value) for value in INTERPRETED.tanh_and_slope(x[0])} == {np.float32}
+        normal = np.abs(other) > 1e-37
+        error = np.abs(np.array(one)[normal] - other[normal]) / np.spacing(np.abs(other[normal]).astype(np.float32))
+        assert error.max() <= units
+
+
+def test_elementary_functions_of_float32_interpreted_are_those_compiled():
+    for x in np.linspace(-20.0, 20.0, 301, dtype=np.float32):
+        for name in ("tanh", "tanh_and_slope", "logistic_and_slope"):
+            found, expected = getattr(INTERPRETED, name)(x), getattr(kernels, name)(x)
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert [float(kernels.tanh(np.float32(x))) for x in (np.inf, -np.inf, 1e30, 0.0)] == [1.0, -1.0, 1.0, 0.0]
+    assert np.isnan(kernels.tanh(np.float32(np.nan)))
+    assert kernels.logistic_and_slope(np.float32(-100.0)) == (0.0, 0.0)
+    assert kernels.tanh_and_slope(np.float32(-100.0)) == (-1.0, 0.0)
+
+
 def test_elementary_functions_beyond_every_range():
     assert [float(kernels.tanh(x)) for x in (np.inf, -np.inf, 1e300)] == [1.0, -1.0, 1.0]
     assert np.isnan(kernels.tanh(np.nan))
