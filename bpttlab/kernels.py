@@ -18,10 +18,10 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -313,6 +313,7 @@ def finite(values: Array) -> bool:
 
 # ------------------------------------------------------------------------------------------ forward
 
+ONE_GATE, LSTM_GATES, GRU_AFTER, GRU_BEFORE = range(4)
 TANH, RELU, IDENTITY, LOGISTIC = range(4)
 ACTIVATIONS = {"tanh": TANH, "relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC}
 
@@ -354,9 +355,43 @@ def activation_slopes(activation: int, h: Array, out: Array) -> None:
 @compiled()
 def elman_forward(activation: int, z: Array, W: Array, h: Array, smallest: float) -> None:
     """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), in place.  z (T,B,N), W^T (N,N), h (T+1,B,N)"""
-    for t in range(len(z)):
-        add_product(h[t], W, z[t])
+    T, B, N = z.shape
+    if B == 1:
+        elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), smallest)
+        return
+    for t in range(T):
+        add_rows(h[t], W, z[t])
         activate(activation, z[t], h[t + 1], smallest)
+
+
+@compiled("contract", "nsz")
+def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: float) -> None:
+    """The same for one sequence, `add_one_row` and all in one loop: a small step takes no longer than a call."""
+    T, N = z.shape
+    terms = N - N % 8
+    for t in range(T):
+        for k in range(0, terms, 8):
+            a_0, a_1, a_2, a_3 = h[t, k], h[t, k + 1], h[t, k + 2], h[t, k + 3]
+            a_4, a_5, a_6, a_7 = h[t, k + 4], h[t, k + 5], h[t, k + 6], h[t, k + 7]
+            for m in range(N):
+                early = z[t, m] + a_0 * W[k, m] + a_1 * W[k + 1, m] + a_2 * W[k + 2, m] + a_3 * W[k + 3, m]
+                late = a_4 * W[k + 4, m] + a_5 * W[k + 5, m] + a_6 * W[k + 6, m] + a_7 * W[k + 7, m]
+                z[t, m] = early + late
+        for k in range(terms, N):
+            for m in range(N):
+                z[t, m] += h[t, k] * W[k, m]
+        if activation == TANH:
+            for n in range(N):
+                h[t + 1, n] = tanh(z[t, n])
+        elif activation == LOGISTIC:
+            for n in range(N):
+                h[t + 1, n] = logistic_and_slope(z[t, n])[0]
+        elif activation == RELU:
+            for n in range(N):
+                h[t + 1, n] = 0.0 if z[t, n] <= smallest else z[t, n]
+        else:
+            for n in range(N):
+                h[t + 1, n] = 0.0 if abs(z[t, n]) < smallest else z[t, n]
 
 
 @compiled("contract", "nsz")
@@ -428,9 +463,73 @@ def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Arra
                 s[2 * N + n] = back * c_slope
 
 
-# ------------------------------------------------------------------------------------------ backward
+@compiled()
+def steps_at_once(B: int, N: int) -> int:
+    """How many steps go into one product outside the recursion: as many as leave what is between two near at hand."""
+    return max(1, min(256, 2**15 // N) // B)
 
-ONE_GATE, LSTM_GATES, GRU_AFTER, GRU_BEFORE = range(4)
+
+@compiled()
+def project(x: Array, V: Array, b: Array, z: Array) -> None:
+    """z = x V^T + b.  (Q,I), V^T (I,A), (A,) -> (Q,A)"""
+    for q in range(len(z)):
+        for n in range(b.size):
+            z[q, n] = b[n]
+    add_rows(x, V, z)
+
+
+@compiled()
+def visible(h: Array, N: int, room: Array) -> Array:
+    """The first N numbers of every state, as rows.  (T,B,S) -> (T B,N)"""
+    T, B, S = h.shape
+    if S == N:
+        return h.reshape(T * B, N)
+    for t in range(T):
+        for b in range(B):
+            for n in range(N):
+                room[t * B + b, n] = h[t, b, n]
+    return room[: T * B]
+
+
+@compiled()
+def pass_forward(
+    kind: int, activation: int, output: int, x: Array, V: Array, W: Array, b_h: Array, b_n: Array, U: Array, b_y: Array,
+    h: Array, slopes: Array, y_hat: Array, smallest: float,
+) -> bool:  # fmt: skip
+    """`bptt.forward`: all states and predictions from h_0.
+
+    x (T,B,I) and the parameters as they are, b_n empty where there is none; h (T+1,B,S), of which h[0] is given and the
+    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled.
+
+    Returns:
+        whether all numbers, given and found, are finite.
+    """
+    (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
+    V_T, W_T, U_T = np.ascontiguousarray(V.T), np.ascontiguousarray(W.T), np.ascontiguousarray(U.T)
+    W_n = np.ascontiguousarray(W_T[:, A - N :]) if kind == GRU_BEFORE else W_T[:0]
+    W_T = np.ascontiguousarray(W_T[:, : A - N]) if kind == GRU_BEFORE else W_T
+    steps = min(T, steps_at_once(B, N))
+    z, room = np.empty((steps, B, A), x.dtype), np.empty((steps * B, N), x.dtype)
+    for start in range(0, T, steps):
+        stop = min(T, start + steps)
+        rows = (stop - start) * B
+        z_here, h_here = z[: stop - start], h[start : stop + 1]
+        project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
+        if kind == ONE_GATE:
+            elman_forward(activation, z_here, W_T, h_here, smallest)
+        elif kind == LSTM_GATES:
+            lstm_forward(z_here, W_T, h_here, slopes[start:stop])
+        else:
+            gru_forward(kind == GRU_AFTER, z_here, W_T, W_n, b_n, h_here, slopes[start:stop])
+        if O:
+            y_here = y_hat[start:stop].reshape(rows, O)
+            project(visible(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
+            activate(output, y_here, y_here, 0.0)
+    given = finite(x) and finite(V) and finite(W) and finite(b_h) and finite(b_n) and finite(U) and finite(b_y)
+    return given and finite(h) and finite(y_hat)
+
+
+# ------------------------------------------------------------------------------------------ backward
 
 
 @compiled("contract", "nsz")
@@ -592,6 +691,159 @@ def walk_back(
 
 
 @compiled()
+def within(rows: Array, least: float, most: float) -> bool:
+    """Whether the largest entry of every row is zero or lies in that range.  (Q,N)"""
+    for q in range(len(rows)):
+        large = others = 0
+        for n in range(rows.shape[1]):
+            size = abs(rows[q, n])
+            large += 1 if size >= least else 0
+            others += 0 if size <= most else 1
+        if others or (large == 0 and largest(rows[q]) != 0.0):
+            return False
+    return True
+
+
+@compiled("contract", "nsz")
+def back_one_gate(W: Array, delta: Array, da: Array, dh: Array) -> None:
+    """`Elman.pull` of some steps.  W (N,N), delta (T,B,N) the errors, da (T,B,N) the slopes, dh (B,N) that of h_T.
+
+    In their place it leaves the cotangents of h_t, of a_t, and of h_0.
+    """
+    T, B, N = delta.shape
+    terms = N - N % 8
+    for t in range(T - 1, -1, -1):
+        for b in range(B):
+            for n in range(N):
+                whole = delta[t, b, n] + dh[b, n]
+                delta[t, b, n] = whole
+                da[t, b, n] = da[t, b, n] * whole
+                dh[b, n] = 0.0
+        if B > 1:
+            add_rows(da[t], W, dh)
+            continue
+        for k in range(0, terms, 8):  # add_one_row
+            a_0, a_1, a_2, a_3 = da[t, 0, k], da[t, 0, k + 1], da[t, 0, k + 2], da[t, 0, k + 3]
+            a_4, a_5, a_6, a_7 = da[t, 0, k + 4], da[t, 0, k + 5], da[t, 0, k + 6], da[t, 0, k + 7]
+            for m in range(N):
+                early = dh[0, m] + a_0 * W[k, m] + a_1 * W[k + 1, m] + a_2 * W[k + 2, m] + a_3 * W[k + 3, m]
+                late = a_4 * W[k + 4, m] + a_5 * W[k + 5, m] + a_6 * W[k + 6, m] + a_7 * W[k + 7, m]
+                dh[0, m] = early + late
+        for k in range(terms, N):
+            for m in range(N):
+                dh[0, m] += da[t, 0, k] * W[k, m]
+
+
+@compiled("contract", "nsz")
+def back_gates(kind: int, W: Array, slopes: Array, delta: Array, da: Array, gated: Array, dh: Array) -> None:
+    """`pull` of some steps.  slopes (T,B,any), delta (T,B,S) the errors, which become cotangents of h_t; dh (B,S)"""
+    T, B, S = delta.shape
+    for t in range(T - 1, -1, -1):
+        for b in range(B):
+            for n in range(S):
+                delta[t, b, n] += dh[b, n]
+        pull(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
+
+
+@compiled()
+def add_gradients(
+    kind: int, x: Array, h_prev: Array, slopes: Array, da: Array, gated: Array, dV: Array, dW: Array, db_h: Array,
+    db_n: Array,
+) -> None:  # fmt: skip
+    """`Cell.gradient` of Q rows, added to what there is.
+
+    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,), and
+    db_n (A,), whose last N are the gradient by b_n.
+    """
+    Q, N = h_prev.shape
+    add_rows(x.T, da, dV)
+    add_columns(da, db_h)
+    if kind == GRU_AFTER:
+        add_rows(gated.T, h_prev, dW)
+        add_columns(gated, db_n)
+    elif kind == GRU_BEFORE:
+        candidate, reset = np.empty((Q, N), da.dtype), np.empty((Q, N), da.dtype)
+        for q in range(Q):
+            for n in range(N):
+                candidate[q, n] = da[q, 2 * N + n]
+                reset[q, n] = slopes[q, 3 * N + n] * h_prev[q, n]
+        add_rows(gated.T, h_prev, dW[: 2 * N])
+        add_rows(candidate.T, reset, dW[2 * N :])
+    else:
+        add_rows(da.T, h_prev, dW)
+
+
+@compiled("contract", "nsz")
+def pull_readout(output: int, U: Array, y_hat: Array, dy_hat: Array, da_y: Array, error: Array) -> None:
+    """`Cell.pull_read`.  U (O,N), y_hat and dL/dy_hat (Q,O); fills da_y (Q,O) and what that sends to h_t, (T,B,S)"""
+    Q, O = y_hat.shape
+    (T, B, S), N = error.shape, U.shape[1]
+    activation_slopes(output, y_hat, da_y)
+    for q in range(Q):
+        for o in range(O):
+            da_y[q, o] = da_y[q, o] * dy_hat[q, o]
+    error[:] = 0.0
+    if S == N:
+        add_rows(da_y, U, error.reshape(Q, N))
+        return
+    seen = np.zeros((Q, N), error.dtype)
+    add_rows(da_y, U, seen)
+    for t in range(T):
+        for b in range(B):
+            for n in range(N):
+                error[t, b, n] = seen[t * B + b, n]
+
+
+@compiled("contract", "nsz")
+def pass_back(
+    kind: int, activation: int, output: int, width: int, x: Array, W: Array, U: Array, h: Array, slopes: Array,
+    y_hat: Array, dy_hat: Array, least: float, most: float,
+    dV: Array, dW: Array, db_h: Array, db_n: Array, dU: Array, db_y: Array, dh: Array,
+) -> bool:  # fmt: skip
+    """`bptt.backward` of the full gradient in plain numbers.
+
+    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) of cells with gates, y_hat and dL/dy_hat (T,B,O); fills dV^T (I,A),
+    dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,) and dh (B,S), which is dL/dh_0. All come
+    as zeros.
+
+    Returns:
+        whether every cotangent is zero or has its largest entry between `least` and `most`, far from both ends of the
+        range, and all gradients are finite. Where not, what was filled is worth nothing: `walk_back` can do it.
+    """
+    (T, B, I), (A, N), (O, S) = x.shape, W.shape, (U.shape[0], h.shape[2])
+    steps = min(T, steps_at_once(B, N))
+    delta, da, gated = (
+        np.empty((steps, B, S), h.dtype),
+        np.empty((steps, B, A), h.dtype),
+        np.empty((steps, B, width), h.dtype),
+    )
+    da_y, error = np.empty((steps * B, O), h.dtype), np.empty((steps * B, N), h.dtype)
+    for end in range(0, T, steps):
+        start, stop = max(T - end - steps, 0), T - end
+        rows = (stop - start) * B
+        of_y, errors, of_h = da_y[:rows], error[:rows], delta[: stop - start]
+        pull_readout(output, U, y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O), of_y, of_h)
+        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, error), dU)
+        add_columns(of_y, db_y)
+        of_a, of_gates = da[: stop - start], gated[: stop - start]
+        if kind == ONE_GATE:
+            activation_slopes(activation, h[start + 1 : stop + 1].reshape(rows, N), of_a.reshape(rows, N))
+            back_one_gate(W, of_h, of_a, dh)
+        else:
+            back_gates(kind, W, slopes[start:stop], of_h, of_a, of_gates, dh)
+        if not within(of_h.reshape(rows, S), least, most):
+            return False
+        of_step = slopes[start:stop].reshape(rows, slopes.shape[2]) if kind == GRU_BEFORE else errors
+        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, error)
+        of_a_rows, of_gates_rows = of_a.reshape(rows, A), of_gates.reshape(rows, width)
+        add_gradients(kind, x_here, h_prev, of_step, of_a_rows, of_gates_rows, dV, dW, db_h, db_n)
+    if not within(dh, least, most):
+        return False
+    found = finite(dV) and finite(dW) and finite(db_h) and finite(db_n)
+    return found and finite(dU) and finite(db_y) and finite(dh)
+
+
+@compiled()
 def normalised(row: Array, exponent: int) -> int:
     """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
     return ZERO_EXPONENT if largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)
@@ -683,6 +935,10 @@ def wave_back(
 
 # ------------------------------------------------------------------------------------------ for bptt
 
+TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
+DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
+"""Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
+beside it is less than a unit in its last place."""
 MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 ALWAYS = -1
@@ -691,23 +947,25 @@ ALWAYS = -1
 
 def solid(array: Array) -> Array:
     """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
-    return np.require(array, requirements=["C", "W"])
+    return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
 
 
 def has_kernel(cell: Cell, dtype: Any) -> bool:
     """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
-    if np.dtype(dtype).name not in MIDDLE:
+    if np.dtype(dtype) not in DTYPES:
         return False
     return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in ACTIVATIONS)
 
 
 def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
     """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
-    compilable = [(cell, dtype) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
+    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
     for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
         params = {name: np.zeros(shape, dtype) for name, shape in cell.shapes().items()}
-        z, h = np.zeros((1, 1, len(params["W"])), dtype), np.zeros((2, 1, cell.state_size), dtype)
-        slopes = forward(cell, params, z, h)
+        x, h_0 = np.zeros((1, 1, cell.input_size), dtype), np.zeros((1, cell.state_size), dtype)
+        h, _, slopes, _ = forward(cell, params, x, h_0)
+        nothing = np.zeros((1, 1, cell.output_size), dtype)
+        backward(cell, params, x, h, slopes, nothing, nothing)
         slopes = np.zeros_like(h[1:]) if slopes is None else slopes
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
@@ -717,39 +975,88 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         pull_many(cell, params, slopes, np.zeros((2, 1, 1, cell.state_size), dtype), np.zeros((2, 1, 1, 1), np.int64))
 
 
-def forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
-    """Fills h[1:] from h[0] and the projection z, which it uses up.
+class Form(NamedTuple):
+    """What compiled code has to know of a cell.
+
+    Attributes:
+        kind, activation, output: which `pull`, f_h and f_y; output is -1 where the readout is not compiled.
+        slopes, gated: how many numbers a step has of either, in units of N; 0 slopes where h is enough.
+    """
+
+    kind: int
+    activation: int
+    output: int
+    slopes: int
+    gated: int
+
+
+def form(cell: Cell) -> Form:
+    output = ACTIVATIONS.get(cell.output_activation, -1)
+    if isinstance(cell, LSTM):
+        return Form(LSTM_GATES, TANH, output, 6, 1)
+    if isinstance(cell, GRU):
+        return Form(GRU_AFTER, TANH, output, 5, 3) if cell.reset == "after" else Form(GRU_BEFORE, TANH, output, 5, 2)
+    assert isinstance(cell, Elman)
+    return Form(ONE_GATE, ACTIVATIONS[cell.activation], output, 0, 0)
+
+
+def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
+    """Whether these are the arrays that compiled code may be given: of these names, shapes and dtype, and solid."""
+    if len(arrays) != len(shapes):
+        return False
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype or not array.flags.carray:
+            return False
+    return True
+
+
+def forward(cell: Cell, params: Params, x: Array, h_0: Array) -> tuple[Array, Array | None, Array | None, bool]:
+    """All states from h_0 (B,S) and x (T,B,I), of one dtype; `bptt.forward` without its checks.
 
     Returns:
-        what `Cell.slopes` says of every step, where the kernel has it at hand: for cells with gates.
+        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step, for
+        cells with gates; and whether everything, given and found, is finite.
     """
-    T, B, N = len(z), z.shape[1], cell.hidden_size
-    W = solid(params["W"].T)
-    if isinstance(cell, Elman):
-        elman_forward(ACTIVATIONS[cell.activation], z, W, h, float(np.finfo(z.dtype).tiny))
+    (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
+    W, b_y = params["W"], params["b_y"]
+    h, y_hat = np.empty((T + 1, *h_0.shape), dtype), np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype)
+    h[0] = h_0
+    fine = pass_forward(
+        of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
+        params["U"], b_y, h, slopes, y_hat, TINY[dtype],
+    )  # fmt: skip
+    return h, y_hat if of_cell.output >= 0 else None, slopes if of_cell.slopes else None, fine
+
+
+def backward(
+    cell: Cell, params: Params, x: Array, h: Array, slopes: Array | None, y_hat: Array, dy_hat: Array
+) -> Params | None:
+    """`bptt.backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
+    of_cell, dtype = form(cell), x.dtype
+    if of_cell.output < 0:
         return None
-    if isinstance(cell, LSTM):
-        slopes = np.empty((T, B, 6 * N), z.dtype)
-        lstm_forward(z, W, h, slopes)
-        return slopes
-    assert isinstance(cell, GRU)
-    slopes = np.empty((T, B, 5 * N), z.dtype)
-    if cell.reset == "after":
-        gru_forward(True, z, W, np.empty((N, 0), z.dtype), params["b_n"], h, slopes)
-    else:
-        both, candidate = (solid(part) for part in np.split(W, [2 * N], axis=1))
-        gru_forward(False, z, both, candidate, params["b_h"][:0], h, slopes)
-    return slopes
+    W, U = params["W"], params["U"]
+    (A, N), (O, I) = W.shape, (len(U), x.shape[2])
+    dV, dW, dU = np.zeros((I, A), dtype), np.zeros((A, N), dtype), np.zeros((O, N), dtype)
+    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), np.zeros(h.shape[1:], dtype)
+    least, most = DTYPES[dtype]
+    fine = pass_back(
+        of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,
+        h[:0] if slopes is None else slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
+    )  # fmt: skip
+    if not fine:
+        return None
+    of_candidate = {"b_n": db_n[A - N :]} if "b_n" in params else {}
+    return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
     """Which `pull`, the matrix that it needs, and how wide `gated` is."""
     W, N = solid(params["W"]), cell.hidden_size
-    if isinstance(cell, LSTM):
-        return LSTM_GATES, W, N
-    if isinstance(cell, GRU):
-        return (GRU_AFTER, W, 3 * N) if cell.reset == "after" else (GRU_BEFORE, W, 2 * N)
-    return ONE_GATE, W, 1
+    of_cell = form(cell)
+    return of_cell.kind, W, of_cell.gated * N
 
 
 def walk(
