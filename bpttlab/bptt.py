@@ -177,8 +177,6 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
             return None
         given = {name: kernels.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
         x, h_0 = kernels.solid(x), kernels.solid(h_0)
-    elif h_0 is None:
-        h_0 = np.zeros((x.shape[1], cell.state_size), x.dtype)
     h, y_hat, slopes, fine = kernels.forward(cell, given, x, h_0)
     if not fine:
         checked_inputs(cell, params, x, h_0)

@@ -470,6 +470,16 @@ def steps_at_once(B: int, N: int) -> int:
 
 
 @compiled()
+def transposed(matrix: Array, first: int, end: int) -> Array:
+    """Some rows as columns, contiguous.  (N,M) -> (M, end - first)"""
+    out = np.empty((matrix.shape[1], end - first), matrix.dtype)
+    for m in range(matrix.shape[1]):
+        for n in range(end - first):
+            out[m, n] = matrix[first + n, m]
+    return out
+
+
+@compiled()
 def project(x: Array, V: Array, b: Array, z: Array) -> None:
     """z = x V^T + b.  (Q,I), V^T (I,A), (A,) -> (Q,A)"""
     for q in range(len(z)):
@@ -505,9 +515,8 @@ def pass_forward(
         whether all numbers, given and found, are finite.
     """
     (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
-    V_T, W_T, U_T = np.ascontiguousarray(V.T), np.ascontiguousarray(W.T), np.ascontiguousarray(U.T)
-    W_n = np.ascontiguousarray(W_T[:, A - N :]) if kind == GRU_BEFORE else W_T[:0]
-    W_T = np.ascontiguousarray(W_T[:, : A - N]) if kind == GRU_BEFORE else W_T
+    apart = 2 * N if kind == GRU_BEFORE else A
+    V_T, W_T, W_n, U_T = transposed(V, 0, A), transposed(W, 0, apart), transposed(W, apart, A), transposed(U, 0, len(U))
     steps = min(T, steps_at_once(B, N))
     z, room = np.empty((steps, B, A), x.dtype), np.empty((steps * B, N), x.dtype)
     for start in range(0, T, steps):
@@ -774,6 +783,27 @@ def add_gradients(
 
 
 @compiled("contract", "nsz")
+def squared_error(y_hat: Array, target: Array, weights: Array, slope: Array) -> float:
+    """`losses.evaluate`: the loss, and dL/dy_hat in `slope`.  (T,B,O) each, weights (T,)"""
+    (T, B, O), total = y_hat.shape, 0.0
+    for t in range(T):
+        weight = weights[t] / B
+        if weight == 0.0:  # such a step may hold anything
+            for b in range(B):
+                for o in range(O):
+                    slope[t, b, o] = 0.0
+            continue
+        of_step, twice = 0.0, y_hat.dtype.type(2.0 * weight)
+        for b in range(B):
+            for o in range(O):
+                difference = y_hat[t, b, o] - target[t, b, o]
+                slope[t, b, o] = twice * difference
+                of_step += float(difference) * float(difference)
+        total += weight * of_step
+    return total
+
+
+@compiled("contract", "nsz")
 def pull_readout(output: int, U: Array, y_hat: Array, dy_hat: Array, da_y: Array, error: Array) -> None:
     """`Cell.pull_read`.  U (O,N), y_hat and dL/dy_hat (Q,O); fills da_y (Q,O) and what that sends to h_t, (T,B,S)"""
     Q, O = y_hat.shape
@@ -966,6 +996,7 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         h, _, slopes, _ = forward(cell, params, x, h_0)
         nothing = np.zeros((1, 1, cell.output_size), dtype)
         backward(cell, params, x, h, slopes, nothing, nothing)
+        squared_error(nothing, nothing, np.ones(1), nothing.copy())
         slopes = np.zeros_like(h[1:]) if slopes is None else slopes
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
@@ -1011,8 +1042,8 @@ def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtyp
     return True
 
 
-def forward(cell: Cell, params: Params, x: Array, h_0: Array) -> tuple[Array, Array | None, Array | None, bool]:
-    """All states from h_0 (B,S) and x (T,B,I), of one dtype; `bptt.forward` without its checks.
+def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array | None, bool]:
+    """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `bptt.forward` without its checks.
 
     Returns:
         h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step, for
@@ -1020,9 +1051,12 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array) -> tuple[Array, Ar
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
-    h, y_hat = np.empty((T + 1, *h_0.shape), dtype), np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    h, y_hat = (
+        np.empty((T + 1, B, cell.state_size), dtype),
+        np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype),
+    )
     slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype)
-    h[0] = h_0
+    h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
         params["U"], b_y, h, slopes, y_hat, TINY[dtype],

@@ -29,7 +29,7 @@ FLOORS = [
     {"initializers"},
     {"cells", "tasks", "truncation"},
     {"bptt", "checking", "kernels", "own_network", "paths", "state_dict"},
-    {"forward_mode"},
+    {"forward_mode", "gradient"},
     {
         "blocks",
         "decay",

@@ -16,11 +16,12 @@ from bpttlab.bptt import Trace, backward, backward_scaled, compiled_backward, fo
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
+from bpttlab.gradient import loss_and_gradient
 from bpttlab.jacobians import jacobian_products
 from bpttlab.lags import measure_lags
 from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
-from bpttlab.truncation import Plan, full_plan
+from bpttlab.truncation import Chunked, Plan, full_plan
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 pytestmark = needs_numba
@@ -520,6 +521,59 @@ def test_losses_of_a_task_go_with_it():
     trace = forward(cell, params, x, h_0, engine="numba")
     loss = losses.evaluate("squared_error", trace.y_hat, np.zeros_like(trace.y_hat), np.ones(len(x)))
     assert_agree(backward(trace, loss), backward(replace(trace, engine="numpy"), loss))
+
+
+@pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_loss_and_gradient_in_one_call(make, reduction, dtype):
+    cell, params, x, h_0 = network(make, T=40, B=3, N=5, gain=0.7, dtype=dtype)
+    target = np.random.default_rng(4).standard_normal((40, 3, 2)).astype(dtype)
+    weights = np.arange(40) % 3.0
+    target[weights == 0] = np.nan
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for mask in (None, weights):
+        wanted = np.nan_to_num(target) if mask is None else target
+        loss = losses.evaluate("squared_error", trace.y_hat, wanted, np.ones(40) if mask is None else mask, reduction)
+        expected = backward(trace, loss)
+        for engine in ("numba", "numpy"):
+            value, found = loss_and_gradient(
+                cell, params, x.astype(dtype), wanted, mask, reduction=reduction, h_0=h_0.astype(dtype), engine=engine
+            )
+            assert value == pytest.approx(loss.value, rel=10 * agreement(trace.h.dtype))
+            assert list(found) == list(expected)
+            assert_agree(found, expected, 10 * agreement(trace.h.dtype))
+
+
+def test_loss_and_gradient_of_what_one_piece_cannot_do():
+    cell, params, x, h_0 = network(Elman, T=9)
+    classes = np.arange(18).reshape(9, 2) % 2
+    for loss, target, scheme in (
+        ("softmax_cross_entropy", classes, None),
+        ("squared_error", classes[..., None] + np.zeros(2), Chunked(3)),
+        ("squared_error", np.ones((9, 2, 2), np.float32), None),
+    ):
+        one = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme, engine="numba")
+        other = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme)
+        assert one[0] == pytest.approx(other[0], rel=1e-12)
+        assert_agree(one[1], other[1])
+
+
+def test_errors_of_loss_and_gradient_are_those_of_its_parts():
+    cell, params, x, _ = network(Elman, T=4)
+    target = np.zeros((4, 2, 2))
+    with pytest.raises(DivergedError, match="the loss"):
+        loss_and_gradient(cell, params, x, np.full((4, 2, 2), 1e200), engine="numba")
+    with pytest.raises(ConfigurationError, match="mask"):
+        loss_and_gradient(cell, params, x, target, np.zeros(4), engine="numba")
+    with pytest.raises(ConfigurationError, match="reduction"):
+        loss_and_gradient(cell, params, x, target, reduction="men", engine="numba")
+    with pytest.raises(NonFiniteError, match="x: not finite at step t = 1"):
+        loss_and_gradient(cell, params, x * np.inf, target, engine="numba")
+    trace, _ = long_linear(4.0, 700)
+    wanted = np.ones_like(trace.y_hat)
+    with pytest.raises(GradientRangeError):
+        loss_and_gradient(trace.cell, trace.params, trace.x, wanted, engine="numba")
 
 
 # ------------------------------------------------------------------ products
