@@ -22,6 +22,7 @@ def engines() -> tuple[str, ...]:
     return ("numpy", *(name for name in COMPILED if takes_engine(forward) and works(name)))
 
 
+@cache
 def takes_engine(function: Callable[..., Any]) -> bool:
     return "engine" in signature(function).parameters
 

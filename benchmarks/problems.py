@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.engines import by
-from bpttlab import GRU, LSTM, Elman, backward, forward
+from bpttlab import GRU, LSTM, Elman, forward, loss_and_gradient
 from bpttlab.bptt import Trace
 from bpttlab.cells.base import Cell
 from bpttlab.losses import Loss, evaluate
@@ -75,7 +75,6 @@ def traced(problem: Problem, engine: str = "numpy") -> tuple[Trace, Loss]:
 
 
 def gradient(problem: Problem, engine: str = "numpy") -> dict[str, Array]:
-    """Forward, loss and backward: the gradient by every parameter, as this package computes it."""
-    trace, loss = traced(problem, engine)
-    gradients = by(engine, backward)(trace, loss)
+    """The gradient by every parameter, as this package computes it where nothing else is wanted."""
+    _, gradients = by(engine, loss_and_gradient)(problem.cell, problem.params, problem.x, problem.target)
     return {name: gradients[name] for name in problem.params}

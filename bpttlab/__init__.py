@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bpttlab.forward_mode import rtrl as rtrl
     from bpttlab.forward_mode import snap as snap
     from bpttlab.forward_mode import uoro as uoro
+    from bpttlab.gradient import loss_and_gradient as loss_and_gradient
     from bpttlab.jacobians import jacobian_products as jacobian_products
     from bpttlab.lags import lag_terms as lag_terms
     from bpttlab.own_network import from_file as from_file
@@ -86,6 +87,7 @@ HOMES = {
     "expansion": ("grid",),
     "experiment": ("run",),
     "forward_mode": ("forward_sensitivity", "rflo", "rtrl", "snap", "uoro"),
+    "gradient": ("loss_and_gradient",),
     "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "jacobians": ("jacobian_products",),
     "lags": ("lag_terms",),

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from bpttlab.cells import Elman
 from bpttlab.cells.base import Cell, Local, Params
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError, nearest
 from bpttlab.losses import Loss
@@ -139,38 +140,73 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None, engi
         DivergedError: the state overflowed; the error names the first such step.
     """
     check_engine(engine)
+    found = compiled_forward(cell, params, x, h_0) if engine == "numba" else None
+    return stepwise_forward(cell, params, x, h_0, engine) if found is None else found
+
+
+def stepwise_forward(cell: Cell, params: Params, x: Array, h_0: Array | None, engine: str) -> Trace:
+    """`forward` by the cell's own methods."""
     x, h_0 = checked_inputs(cell, params, x, h_0)
-    slopes = None
     with np.errstate(over="ignore", invalid="ignore"):
         z, h = cell.project(params, x), np.empty((len(x) + 1, *h_0.shape), x.dtype)
         h[0] = h_0
-        if engine == "numba":
-            slopes = compiled_forward(cell, params, z, h)
-        else:
-            interpreted_forward(cell, params, z, h)
+        recur(cell, params, z, h)
         y_hat = cell.read(params, h[1:])
     check_finite(h[1:], "the hidden state")
     check_finite(y_hat, "the prediction")
-    trace = Trace(cell, params, x, h, y_hat, engine)
-    if slopes is not None:
-        trace.__dict__["slopes"] = slopes
-    return trace
+    return Trace(cell, params, x, h, y_hat, engine)
 
 
-def interpreted_forward(cell: Cell, params: Params, z: Array, h: Array) -> None:
+def recur(cell: Cell, params: Params, z: Array, h: Array) -> None:
     """The recursion: h[1:] from h[0] and the projections."""
     for t in range(1, len(h)):
         h[t] = cell.step(params, z[t - 1], h[t - 1])
 
 
-def compiled_forward(cell: Cell, params: Params, z: Array, h: Array) -> Array | None:
-    """The same, compiled where there is a kernel for the cell; it may leave the slopes."""
+def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Trace | None:
+    """The same in one piece, without Python between; None for a cell or a dtype that has no kernel.
+
+    What is given is looked at twice only where it has to be converted, or something is wrong with it.
+    """
     from bpttlab import kernels
 
-    if kernels.has_kernel(cell, h.dtype):
-        return kernels.forward(cell, params, z, h)
-    interpreted_forward(cell, params, z, h)
-    return None
+    given = ready(cell, params, x, h_0)
+    if given is None:
+        x, h_0 = checked_inputs(cell, params, x, h_0)
+        if not kernels.has_kernel(cell, x.dtype):
+            return None
+        given = {name: kernels.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
+        x, h_0 = kernels.solid(x), kernels.solid(h_0)
+    h, y_hat, slopes, fine = kernels.forward(cell, given, x, h_0)
+    if not fine:
+        checked_inputs(cell, params, x, h_0)
+        check_finite(h[1:], "the hidden state")
+    if y_hat is None:
+        with np.errstate(over="ignore", invalid="ignore"):
+            y_hat = cell.read(params, h[1:])
+    if not fine or kernels.form(cell).output < 0:
+        check_finite(y_hat, "the prediction")
+    trace = Trace(cell, params, x, h, y_hat, "numba")
+    if slopes is not None:
+        trace.__dict__["slopes"] = slopes
+    return trace
+
+
+def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
+    """The parameters, where they, x and h_0 are such that compiled code can have them as they are."""
+    from bpttlab import kernels
+
+    if (
+        type(x) is not np.ndarray
+        or not kernels.has_kernel(cell, x.dtype)
+        or not kernels.fit(params, cell.shapes(), x.dtype)
+    ):
+        return None
+    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
+        return None
+    if h_0 is not None and not kernels.fit({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
+        return None
+    return params
 
 
 def check_engine(engine: str) -> None:
@@ -343,6 +379,10 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
     Raises:
         GradientRangeError: the gradient is too large for a float.
     """
+    if scheme is None or isinstance(scheme, Full):
+        found = compiled_backward(trace, loss)
+        if found is not None:
+            return found
     dL_dy_hat = checked_errors(trace, loss)
     plan = plan_of(scheme, trace.length)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -358,6 +398,23 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
             f"the gradient is beyond the range of {trace.h.dtype}; backward_scaled returns it as mantissa and exponent"
         )
     return gradients
+
+
+def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
+    """The full gradient in one piece; None where there is no kernel, or `backward` has to look closer."""
+    if not trace.compiled:
+        return None
+    from bpttlab import kernels
+
+    cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
+    arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
+    shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
+    dtype, slopes = trace.h.dtype, None if isinstance(cell, Elman) else trace.slopes
+    if not kernels.fit(trace.params, cell.shapes(), dtype) or not kernels.fit(arrays, shapes, dtype):
+        return None
+    if slopes is not None and not slopes.flags.carray:
+        return None
+    return kernels.backward(cell, trace.params, trace.x, trace.h, slopes, trace.y_hat, dy_hat)
 
 
 def plan_of(scheme: Segmented | Plan | None, length: int) -> Plan:

@@ -100,9 +100,9 @@ def step_weights(mask: Array, reduction: Reduction) -> Array:
     if reduction not in ("mean", "sum"):
         raise ConfigurationError(f"reduction={reduction!r}: must be mean or sum.{nearest(reduction, ('mean', 'sum'))}")
     weights = np.asarray(mask, dtype=float)
-    if not weights.any():
+    if not np.logical_or.reduce(weights, axis=None):
         raise ConfigurationError("mask: no step has a loss; at least one entry must be non-zero")
-    return weights / weights.sum() if reduction == "mean" else weights
+    return weights / np.add.reduce(weights, axis=None) if reduction == "mean" else weights
 
 
 def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Any:
@@ -111,14 +111,26 @@ def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduct
     Raises:
         DivergedError: L_t overflowed; the error names the first such step.
     """
-    weights = step_weights(mask, reduction)
-    counted = np.flatnonzero(weights)  # a step that does not count may hold anything
+    return weighted(name, y_hat, target, step_weights(mask, reduction))
+
+
+def weighted(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
+    """`total` with the weight of every step."""
+    counted = steps_that_count(weights)
     with np.errstate(over="ignore", invalid="ignore"):
         per_step = by_name(name).per_step(y_hat[counted], target[counted])
-    finite = np.isfinite(per_step).all(axis=1)
-    if not finite.all():
-        raise DivergedError(int(counted[~finite][0]) + 1, "the loss")
-    return (weights[counted] @ per_step).mean()
+    finite = np.isfinite(per_step)
+    if not np.logical_and.reduce(finite, axis=None):
+        steps = np.arange(len(weights))[counted]
+        raise DivergedError(int(steps[~finite.all(axis=1)][0]) + 1, "the loss")
+    per_sequence = weights[counted] @ per_step
+    return np.add.reduce(per_sequence) / per_sequence.size
+
+
+def steps_that_count(weights: Array) -> Any:
+    """An index of the steps with a weight: a step that does not count may hold anything."""
+    counted = weights != 0.0
+    return np.s_[:] if np.logical_and.reduce(counted) else np.flatnonzero(counted)
 
 
 def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Loss:
@@ -135,10 +147,10 @@ def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Red
         ConfigurationError: an unknown loss or reduction, or a mask without a loss.
         DivergedError: L_t overflowed; the error names the first such step.
     """
-    value = float(total(name, y_hat, target, mask, reduction))
     weights = step_weights(mask, reduction)
-    counted = np.flatnonzero(weights)
+    value = float(weighted(name, y_hat, target, weights))
+    counted, of_step = steps_that_count(weights), weights / y_hat.shape[1]
     gradient = np.zeros_like(y_hat)
     slope = by_name(name).slope(y_hat[counted], target[counted])
-    gradient[counted] = (weights[counted, None, None] / y_hat.shape[1]) * slope
+    gradient[counted] = of_step[counted, None, None] * slope
     return Loss(value, gradient)

@@ -30,7 +30,7 @@ FLOORS = [
     {"initializers"},
     {"cells", "tasks", "truncation"},
     {"bptt", "checking", "kernels", "leading", "own_network", "paths", "state_dict"},
-    {"forward_mode"},
+    {"forward_mode", "gradient"},
     {
         "adaptive_products",
         "blocks",

@@ -12,15 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpttlab import jacobians, kernels, losses
-from bpttlab.bptt import Trace, backward, backward_scaled, forward, literal_sum, walk
+from bpttlab.bptt import Trace, backward, backward_scaled, compiled_backward, forward, literal_sum, walk
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
-from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
+from bpttlab.gradient import loss_and_gradient
 from bpttlab.jacobians import jacobian_products
 from bpttlab.lags import measure_lags
 from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
-from bpttlab.truncation import Plan, full_plan
+from bpttlab.truncation import Chunked, Plan, full_plan
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 pytestmark = needs_numba
@@ -101,6 +102,98 @@ def test_backward_is_that_of_the_cells_on_one_trajectory(given_traces):
     assert_agree(backward(fast, errors), backward(trace, errors))
 
 
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("T", "B", "N"), [(300, 1, 9), (70, 5, 8), (40, 13, 65)])
+def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
+    """Longer than what goes into one product at a time, with every readout; a relu may leave steps without an error."""
+    cell, params, x, h_0 = network(make, T=T, B=B, N=N, gain=0.7, dtype=dtype)
+    for output in ("identity", "tanh", "logistic", "relu"):
+        one = replace(cell, output_activation=output)
+        fast = forward(one, params, x, h_0, engine="numba")
+        slow = Trace(one, params, fast.x, fast.h, fast.y_hat)
+        errors = np.random.default_rng(1).standard_normal(fast.y_hat.shape).astype(dtype)
+        assert output == "relu" or compiled_backward(fast, errors) is not None
+        found = backward(fast, errors)
+        assert list(found) == list(backward(slow, errors))
+        assert_agree(found, backward(slow, errors), 3 * agreement(fast.h.dtype))
+        assert_agree({"y_hat": fast.y_hat}, {"y_hat": one.read(params, fast.h[1:])})
+
+
+@pytest.mark.parametrize(
+    ("factor", "T", "plain"), [(0.5, 900, True), (0.5, 1000, False), (2.0, 900, True), (2.0, 1000, False)]
+)
+def test_plain_numbers_stop_before_the_ends_of_the_range(factor, T, plain):
+    trace, errors = long_linear(factor, T)
+    assert (compiled_backward(trace, errors) is not None) == plain
+    assert backward(trace, errors)["h_0"].tolist() == [[factor**T, factor**T]]
+
+
+def test_a_row_that_vanishes_beside_one_that_does_not_is_noticed():
+    """Two sequences: the sum of one gradient hides nothing of the other's."""
+    trace, _ = long_linear(0.5, 1000)
+    twice = trace.repeated(2)
+    errors = np.zeros_like(twice.y_hat)
+    errors[-1, 0] = 1.0
+    errors[:, 1] = 1.0
+    assert compiled_backward(twice, errors) is None
+
+
+def test_a_readout_without_a_kernel_goes_through_the_cell():
+    cell, params, x, h_0 = network(lambda *sizes: Elman(*sizes, output_activation="softplus"))
+    trace = forward(cell, params, x, h_0, engine="numba")
+    errors = np.ones_like(trace.y_hat)
+    assert compiled_backward(trace, errors) is None
+    assert_agree(backward(trace, errors), backward(replace(trace, engine="numpy"), errors))
+    assert trace.y_hat.tobytes() == cell.read(params, trace.h[1:]).tobytes()
+
+
+def test_arrays_that_have_to_be_converted_are():
+    cell, params, x, h_0 = network(Elman, B=3)
+    expected = forward(cell, params, x, h_0, engine="numba")
+    columns = {name: np.asfortranarray(value) for name, value in params.items()}
+    closed = x.copy()
+    closed.flags.writeable = False
+    for weights, inputs in (
+        (columns, x),
+        (params, x.astype(np.float32).astype(object)),
+        (params, x[::-1][::-1]),
+        (params, closed),
+    ):
+        trace = forward(cell, weights, inputs, h_0, engine="numba")
+        assert_agree({"h": trace.h}, {"h": expected.h}, 1e-6)
+        assert_agree(backward(trace, np.ones_like(trace.y_hat)), backward(expected, np.ones_like(trace.y_hat)), 1e-6)
+    single = {name: value.astype(np.float32) if name == "V" else value for name, value in params.items()}
+    trace = forward(cell, single, x, h_0, engine="numba")
+    assert trace.h.dtype == np.float64
+    assert_agree(backward(trace, np.ones_like(trace.y_hat)), backward(expected, np.ones_like(trace.y_hat)), 1e-5)
+
+
+@pytest.mark.parametrize("wrong", ["x", "h_0", "W", "b_y", "shape", "name"])
+def test_what_is_wrong_is_said_as_it_is_of_numpy(wrong):
+    cell, params, x, h_0 = network(Elman)
+    given = {"x": x, "h_0": h_0, **params}
+    if wrong in given:
+        given[wrong] = given[wrong].copy()
+        given[wrong].flat[0] = np.inf
+    if wrong == "shape":
+        given["b_h"] = given["b_h"][:, None]
+    if wrong == "name":
+        given["b"] = given.pop("b_h")
+    found = []
+    for engine in ("numpy", "numba"):
+        with pytest.raises(LabError) as error:
+            forward(
+                cell,
+                {name: given[name] for name in given if name not in ("x", "h_0")},
+                given["x"],
+                given["h_0"],
+                engine,
+            )
+        found.append(str(error.value))
+    assert found[0] == found[1]
+
+
 @settings(max_examples=30)
 @given(traces())
 def test_backward_is_the_literal_sum(given_traces):
@@ -174,11 +267,18 @@ def test_interpreted_is_compiled(given_network):
     dtype = params["W"].dtype
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
-        z, h = cell.project(params, x[t : t + 1].astype(dtype)), trace.h[t : t + 2].copy()
-        slopes = INTERPRETED.forward(cell, params, z, h)
-        assert_agree({"h": h[1]}, {"h": trace.h[t + 1]})
+        h, y_hat, slopes, fine = INTERPRETED.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
+        assert fine
+        assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
         if slopes is not None:
             assert_agree({"slopes": slopes[0]}, {"slopes": trace.slopes[t]})
+    dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
+    compiled_slopes = None if cell.name == "elman" else trace.slopes
+    arguments = cell, params, trace.x, trace.h, compiled_slopes, trace.y_hat, dy_hat
+    one, other = INTERPRETED.backward(*arguments), kernels.backward(*arguments)
+    assert (one is None) == (other is None)
+    if one is not None:
+        assert_agree(one, other)
     errors = np.random.default_rng(2).standard_normal(h[0].shape).astype(dtype)
     error = np.zeros(trace.h[1:].shape, dtype)
     error[-1] = errors
@@ -219,6 +319,40 @@ def test_elementary_functions_to_three_units_in_the_last_place(module):
                 assert abs(float(one / other - 1)) <= 3 * 2.0**-52, x
             else:
                 assert abs(one) <= 1.1e-300
+
+
+def test_elementary_functions_of_float32_to_five_units_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [3.0 * rng.standard_normal(20000), np.geomspace(1e-37, 87.0, 5000), np.linspace(-0.4, 0.4, 5000)]
+    )
+    x = np.concatenate([x, -x]).astype(np.float32)
+    exact = x.astype(np.float64)
+    decay = np.exp(-np.abs(exact))
+    sigma = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
+    slopes = 1.0 / np.cosh(np.minimum(np.abs(exact), 43.5)) ** 2, decay / (1.0 + decay) ** 2
+    found = [(kernels.tanh(v), *kernels.tanh_and_slope(v), *kernels.logistic_and_slope(v)) for v in x]
+    for one, other, units in zip(
+        zip(*found, strict=True),
+        (np.tanh(exact), np.tanh(exact), slopes[0], sigma, slopes[1]),
+        (3, 3, 5, 3, 5),
+        strict=True,
+    ):
+        assert {type(value) for value in INTERPRETED.tanh_and_slope(x[0])} == {np.float32}
+        normal = np.abs(other) > 1e-37
+        error = np.abs(np.array(one)[normal] - other[normal]) / np.spacing(np.abs(other[normal]).astype(np.float32))
+        assert error.max() <= units
+
+
+def test_elementary_functions_of_float32_interpreted_are_those_compiled():
+    for x in np.linspace(-20.0, 20.0, 301, dtype=np.float32):
+        for name in ("tanh", "tanh_and_slope", "logistic_and_slope"):
+            found, expected = getattr(INTERPRETED, name)(x), getattr(kernels, name)(x)
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert [float(kernels.tanh(np.float32(x))) for x in (np.inf, -np.inf, 1e30, 0.0)] == [1.0, -1.0, 1.0, 0.0]
+    assert np.isnan(kernels.tanh(np.float32(np.nan)))
+    assert kernels.logistic_and_slope(np.float32(-100.0)) == (0.0, 0.0)
+    assert kernels.tanh_and_slope(np.float32(-100.0)) == (-1.0, 0.0)
 
 
 def test_elementary_functions_beyond_every_range():
@@ -387,6 +521,59 @@ def test_losses_of_a_task_go_with_it():
     trace = forward(cell, params, x, h_0, engine="numba")
     loss = losses.evaluate("squared_error", trace.y_hat, np.zeros_like(trace.y_hat), np.ones(len(x)))
     assert_agree(backward(trace, loss), backward(replace(trace, engine="numpy"), loss))
+
+
+@pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_loss_and_gradient_in_one_call(make, reduction, dtype):
+    cell, params, x, h_0 = network(make, T=40, B=3, N=5, gain=0.7, dtype=dtype)
+    target = np.random.default_rng(4).standard_normal((40, 3, 2)).astype(dtype)
+    weights = np.arange(40) % 3.0
+    target[weights == 0] = np.nan
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for mask in (None, weights):
+        wanted = np.nan_to_num(target) if mask is None else target
+        loss = losses.evaluate("squared_error", trace.y_hat, wanted, np.ones(40) if mask is None else mask, reduction)
+        expected = backward(trace, loss)
+        for engine in ("numba", "numpy"):
+            value, found = loss_and_gradient(
+                cell, params, x.astype(dtype), wanted, mask, reduction=reduction, h_0=h_0.astype(dtype), engine=engine
+            )
+            assert value == pytest.approx(loss.value, rel=10 * agreement(trace.h.dtype))
+            assert list(found) == list(expected)
+            assert_agree(found, expected, 10 * agreement(trace.h.dtype))
+
+
+def test_loss_and_gradient_of_what_one_piece_cannot_do():
+    cell, params, x, h_0 = network(Elman, T=9)
+    classes = np.arange(18).reshape(9, 2) % 2
+    for loss, target, scheme in (
+        ("softmax_cross_entropy", classes, None),
+        ("squared_error", classes[..., None] + np.zeros(2), Chunked(3)),
+        ("squared_error", np.ones((9, 2, 2), np.float32), None),
+    ):
+        one = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme, engine="numba")
+        other = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme)
+        assert one[0] == pytest.approx(other[0], rel=1e-12)
+        assert_agree(one[1], other[1])
+
+
+def test_errors_of_loss_and_gradient_are_those_of_its_parts():
+    cell, params, x, _ = network(Elman, T=4)
+    target = np.zeros((4, 2, 2))
+    with pytest.raises(DivergedError, match="the loss"):
+        loss_and_gradient(cell, params, x, np.full((4, 2, 2), 1e200), engine="numba")
+    with pytest.raises(ConfigurationError, match="mask"):
+        loss_and_gradient(cell, params, x, target, np.zeros(4), engine="numba")
+    with pytest.raises(ConfigurationError, match="reduction"):
+        loss_and_gradient(cell, params, x, target, reduction="men", engine="numba")
+    with pytest.raises(NonFiniteError, match="x: not finite at step t = 1"):
+        loss_and_gradient(cell, params, x * np.inf, target, engine="numba")
+    trace, _ = long_linear(4.0, 700)
+    wanted = np.ones_like(trace.y_hat)
+    with pytest.raises(GradientRangeError):
+        loss_and_gradient(trace.cell, trace.params, trace.x, wanted, engine="numba")
 
 
 # ------------------------------------------------------------------ products
