@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from bpttlab import tasks as tasks
     from bpttlab.blocks import block_norms as block_norms
     from bpttlab.bptt import Trace as Trace
-    from bpttlab.bptt import backward as backward
-    from bpttlab.bptt import backward_scaled as backward_scaled
-    from bpttlab.bptt import forward as forward
     from bpttlab.bptt import literal_sum as literal_sum
     from bpttlab.cells import GRU as GRU
     from bpttlab.cells import LSTM as LSTM
@@ -42,6 +39,10 @@ if TYPE_CHECKING:
     from bpttlab.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.cells import Scales as Scales
     from bpttlab.cells import Stacked as Stacked
+    from bpttlab.checkpointing import CheckpointedTrace as CheckpointedTrace
+    from bpttlab.checkpointing import backward as backward
+    from bpttlab.checkpointing import backward_scaled as backward_scaled
+    from bpttlab.checkpointing import forward as forward
     from bpttlab.configuration import Configuration as Configuration
     from bpttlab.expansion import grid as grid
     from bpttlab.experiment import run as run
@@ -64,7 +65,7 @@ if TYPE_CHECKING:
 
 HOMES = {
     "blocks": ("block_norms",),
-    "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
+    "bptt": ("Trace", "literal_sum"),
     "cells": (
         "GRU",
         "LSTM",
@@ -77,6 +78,7 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
+    "checkpointing": ("CheckpointedTrace", "backward", "backward_scaled", "forward"),
     "configuration": ("Configuration",),
     "expansion": ("grid",),
     "experiment": ("run",),

@@ -28,7 +28,7 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking", "kernels", "own_network", "paths", "state_dict"},
+    {"bptt", "checking", "checkpointing", "kernels", "own_network", "paths", "state_dict"},
     {"forward_mode"},
     {
         "blocks",
@@ -41,7 +41,7 @@ FLOORS = [
         "spectra",
         "truncations",
     },
-    {"configuration", "provenance", "measures", "wanted", "experiment"},
+    {"by_blocks", "configuration", "provenance", "measures", "wanted", "experiment"},
 ]
 RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {
