@@ -303,7 +303,7 @@ def identified(configuration: Configuration, status: str) -> dict[str, Any]:
         "network_id": configuration.network_id,
         "status": status,
         **schema.flatten(configuration.plain),
-        "configuration": identity.canonical(configuration.plain),
+        "configuration": configuration.canonical,
     }
 
 

@@ -71,9 +71,26 @@ def parse(text: str) -> Any:
         raise ConfigurationError(f"not valid JSON: {error}") from None
 
 
+def joined(texts: Mapping[str, str]) -> str:
+    """The canonical text of a mapping, from those of its values; its keys are plain words.
+
+    Raises:
+        ConfigurationError: too long.
+    """
+    text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
+    if len(text) > LARGEST_BYTES // 4:  # else it is short enough in any alphabet
+        return canonical(parse(text))
+    return text
+
+
 def run_id(configuration: Mapping[str, object]) -> str:
     """The id of a run: BLAKE2b, 128 bits, 32 hexadecimal digits, of its typed configuration."""
-    return hashlib.blake2b(canonical(configuration).encode(), digest_size=RUN_ID_BYTES).hexdigest()
+    return id_of(canonical(configuration))
+
+
+def id_of(text: str) -> str:
+    """`run_id`, from the canonical text of a configuration."""
+    return hashlib.blake2b(text.encode(), digest_size=RUN_ID_BYTES).hexdigest()
 
 
 def stream(role: str, *fields: int | str) -> np.random.Generator:

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bpttlab import identity
 from bpttlab.configuration import Configuration
 from bpttlab.errors import LabError
 from bpttlab.planning import Bundle
@@ -162,6 +161,6 @@ def failed(configuration: Configuration, why: str) -> Rows:
             "network_id": configuration.network_id,
             "status": "failed",
             "error": why,
-            "configuration": identity.canonical(configuration.plain),
+            "configuration": configuration.canonical,
         }
     )
