@@ -138,6 +138,8 @@ def _plain(value: object, field: str, depth: int) -> Plain:
 
 
 def _text(value: str, field: str) -> str:
+    if value.isascii():
+        return str.__str__(value)  # of an enumeration, too, its text
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -159,6 +161,7 @@ def _float(value: float) -> float:
 
 def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, Plain]:
     plain: dict[str, Plain] = {}
+    deeper = _deeper(depth) if value else depth
     for key, item in value.items():
         if not isinstance(key, str):
             raise ConfigurationError(f"{field or 'configuration'} has the key {key!r:.80}: keys must be texts")
@@ -166,7 +169,7 @@ def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, P
         name = _text(key, inner)
         if name in plain:
             raise ConfigurationError(f"{inner} is there twice, in two Unicode forms")
-        plain[name] = _plain(item, inner, _deeper(depth))
+        plain[name] = _plain(item, inner, deeper)
     return plain
 
 
