@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.engines import by
-from bpttlab import GRU, LSTM, Elman, forward, loss_and_gradient
-from bpttlab.bptt import Trace
+from bpttlab import GRU, LSTM, Elman, backward, forward, loss_and_gradient
 from bpttlab.cells.base import Cell
 from bpttlab.losses import Loss, evaluate
 
@@ -68,13 +67,16 @@ def drawn(kind: str, shape: Shape, dtype: str = "float64") -> Problem:
     return Problem(kind, shape, cell, params, x, target)
 
 
-def traced(problem: Problem, engine: str = "numpy") -> tuple[Trace, Loss]:
-    """A forward pass and its loss."""
-    trace = by(engine, forward)(problem.cell, problem.params, problem.x)
+def traced(problem: Problem, engine: str = "numpy", memory_limit: float | None = None) -> tuple[Any, Loss]:
+    """A forward pass, with all states or, within so many GiB, perhaps few of them; and its loss."""
+    trace = by(engine, forward)(problem.cell, problem.params, problem.x, memory_limit=memory_limit)
     return trace, evaluate("squared_error", trace.y_hat, problem.target, np.ones(problem.shape.T))
 
 
-def gradient(problem: Problem, engine: str = "numpy") -> dict[str, Array]:
+def gradient(problem: Problem, engine: str = "numpy", memory_limit: float | None = None) -> dict[str, Array]:
     """The gradient by every parameter, as this package computes it where nothing else is wanted."""
-    _, gradients = by(engine, loss_and_gradient)(problem.cell, problem.params, problem.x, problem.target)
+    if memory_limit is None:
+        _, gradients = by(engine, loss_and_gradient)(problem.cell, problem.params, problem.x, problem.target)
+    else:
+        gradients = by(engine, backward)(*traced(problem, engine, memory_limit))
     return {name: gradients[name] for name in problem.params}

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from bpttlab.adaptive_products import lag_norms as lag_norms
     from bpttlab.blocks import block_norms as block_norms
     from bpttlab.bptt import Trace as Trace
-    from bpttlab.bptt import backward as backward
-    from bpttlab.bptt import backward_scaled as backward_scaled
-    from bpttlab.bptt import forward as forward
     from bpttlab.bptt import literal_sum as literal_sum
     from bpttlab.cells import GRU as GRU
     from bpttlab.cells import LSTM as LSTM
@@ -43,6 +40,10 @@ if TYPE_CHECKING:
     from bpttlab.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.cells import Scales as Scales
     from bpttlab.cells import Stacked as Stacked
+    from bpttlab.checkpointing import CheckpointedTrace as CheckpointedTrace
+    from bpttlab.checkpointing import backward as backward
+    from bpttlab.checkpointing import backward_scaled as backward_scaled
+    from bpttlab.checkpointing import forward as forward
     from bpttlab.configuration import Configuration as Configuration
     from bpttlab.curves import truncation_curve as truncation_curve
     from bpttlab.expansion import grid as grid
@@ -69,7 +70,7 @@ if TYPE_CHECKING:
 HOMES = {
     "adaptive_products": ("lag_norms",),
     "blocks": ("block_norms",),
-    "bptt": ("Trace", "backward", "backward_scaled", "forward", "literal_sum"),
+    "bptt": ("Trace", "literal_sum"),
     "cells": (
         "GRU",
         "LSTM",
@@ -82,6 +83,7 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
+    "checkpointing": ("CheckpointedTrace", "backward", "backward_scaled", "forward"),
     "configuration": ("Configuration",),
     "curves": ("truncation_curve",),
     "expansion": ("grid",),

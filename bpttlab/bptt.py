@@ -10,7 +10,7 @@ as in the notes; `h` has T+1 states with `h[0]` the initial one, arrays with T e
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, TypeVar
@@ -388,14 +388,15 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         da_y, error = trace.cell.pull_read(trace.params, trace.y_hat, dL_dy_hat)
         cotangents = walk(trace, error, plan)
-        gradients = {
-            **trace.cell.gradient(trace.local, cotangents.da),
-            **trace.cell.read_gradient(trace.h[1:], da_y),
-            "h_0": cotangents.dropped[0],
-        }
+        gradients = {**summed(gradient_parts(trace, cotangents.da, da_y)), "h_0": cotangents.dropped[0]}
+    return checked_range(gradients)
+
+
+def checked_range(gradients: Params) -> Params:
     if not all(np.isfinite(gradient).all() for gradient in gradients.values()):
+        dtype = gradients["h_0"].dtype
         raise GradientRangeError(
-            f"the gradient is beyond the range of {trace.h.dtype}; backward_scaled returns it as mantissa and exponent"
+            f"the gradient is beyond the range of {dtype}; backward_scaled returns it as mantissa and exponent"
         )
     return gradients
 
@@ -415,6 +416,35 @@ def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
     if slopes is not None and not slopes.flags.carray:
         return None
     return kernels.backward(cell, trace.params, trace.x, trace.h, slopes, trace.y_hat, dy_hat)
+
+
+SUMMED_STEPS = 1024
+"""Steps whose part of a gradient is one product; the parts are added up, that of the last steps first.
+
+Always as many, from the start of a sequence on: a gradient whose states are computed again, so many at a time
+(`checkpointing`), is the same to the last bit. A multiple of `cells.base.BLOCK_STEPS`.
+"""
+
+
+def time_blocks(length: int) -> Iterator[slice]:
+    """Blocks of SUMMED_STEPS steps, the last one, which may have fewer, first."""
+    for start in reversed(range(0, length, SUMMED_STEPS)):
+        yield slice(start, min(start + SUMMED_STEPS, length))
+
+
+def gradient_parts(trace: Trace, da: Array, da_y: Array) -> Iterator[Params]:
+    """What each block of time adds to the gradient by every parameter.  da (T,B,A), da_y (T,B,O)"""
+    for steps in time_blocks(trace.length):
+        recurrent = trace.cell.gradient(trace.local.at(steps), da[steps])
+        yield {**recurrent, **trace.cell.read_gradient(trace.h[1:][steps], da_y[steps])}
+
+
+def summed(parts: Iterable[Params], total: Params | None = None) -> Params:
+    """The sum of gradients by name, in their order, after what is there already."""
+    total = total or {}
+    for part in parts:
+        total = {name: total[name] + values for name, values in part.items()} if total else part
+    return total
 
 
 def plan_of(scheme: Segmented | Plan | None, length: int) -> Plan:
@@ -437,19 +467,36 @@ def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan |
 
 def scaled_gradients(trace: Trace, dL_dy_hat: Array, cotangents: Cotangents) -> dict[str, Scaled]:
     """All gradients that a scaled walk leaves."""
-    return {
-        **recurrent_gradient(trace.cell, trace.local, cotangents.da),
-        **scaled_readout_gradient(trace, dL_dy_hat),
-        "h_0": cotangents.dropped[0].normalised(),
-    }
+    total: dict[str, Scaled] = {}
+    for part in scaled_parts(trace, dL_dy_hat, cotangents.da):
+        add_to(total, part)
+    return total | {"h_0": cotangents.dropped[0].normalised()}
+
+
+def scaled_parts(trace: Trace, dL_dy_hat: Array, da: Scaled) -> Iterator[dict[str, Scaled]]:
+    """`gradient_parts` in scaled numbers."""
+    for steps in time_blocks(trace.length):
+        recurrent = recurrent_gradient(trace.cell, trace.local.at(steps), da[steps])
+        yield {**recurrent, **scaled_readout_gradient(trace, dL_dy_hat, steps)}
+
+
+def summed_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scaled] | None = None) -> dict[str, Scaled]:
+    """`recurrent_gradient` of all T steps, block by block of time, added to a total.  (T,B,any), (T,B,A)"""
+    total = {} if total is None else total
+    for steps in time_blocks(len(da)):
+        add_to(total, recurrent_gradient(cell, local.at(steps), da[steps]))
+    return total
 
 
 def checked_errors(trace: Trace, loss: Loss | Array) -> Array:
-    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, trace.h.dtype)
-    if dL_dy_hat.shape != trace.y_hat.shape:
-        raise ConfigurationError(
-            f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {trace.y_hat.shape}"
-        )
+    return errors_like(trace.y_hat, loss)
+
+
+def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
+    """dL/dy_hat in the dtype of the predictions, of their shape, and finite.  (T,B,O)"""
+    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, y_hat.dtype)
+    if dL_dy_hat.shape != y_hat.shape:
+        raise ConfigurationError(f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {y_hat.shape}")
     steps = np.flatnonzero(~np.isfinite(dL_dy_hat).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"loss: dL/dy_hat is not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
@@ -461,10 +508,10 @@ def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
     return trace.cell.read_gradient(trace.h[1:], da_y)
 
 
-def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array) -> dict[str, Scaled]:
+def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice(None)) -> dict[str, Scaled]:
     """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
-    errors, h_t = Scaled.whole(dL_dy_hat), Scaled.whole(trace.h[1:])
-    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat, errors.mantissa)
+    errors, h_t = Scaled.whole(dL_dy_hat[steps]), Scaled.whole(trace.h[1:][steps])
+    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat[steps], errors.mantissa)
     gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
     exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
     return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}

@@ -8,9 +8,9 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -89,21 +89,22 @@ class Configuration:
         check_known(plain, [field.name for field in fields(Values)] + list(GROUPS))
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
-        task = named(tasks.by_name, "task", groups["task"], sequence_length=values.sequence_length)
+        length = values.sequence_length
+        task = once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
-        sizes = {"input_size": task.input_size, "output_size": task.output_size}
-        scales = typed(Scales, groups["scales"], "scales")
+        scales = once("scales", groups["scales"], lambda group: typed(Scales, group, "scales"))
         own = own_network(groups["cell"], task, scales, values)
-        cell = own.cell(task.output_size) if own else named(cells.by_name, "cell", with_layers(groups["cell"]), **sizes)
+        sizes = task.input_size, task.output_size
+        cell = own.cell(task.output_size) if own else once("cell", groups["cell"], cell_of, *sizes)
         check_readout(values.readout, cell, own)
-        measure = typed(Measure, groups["measure"], "measure")
-        check_measure(measure, cell, values.sequence_length)
+        measure = once("measure", groups["measure"], lambda group: typed(Measure, group, "measure"))
+        checked_measure(measure, cell, length)
         return cls(
             values,
             cell,
             task,
-            scheme_of(groups["scheme"], values.truncation, cell),
-            initializer_of(groups["initializer"], values.spectral_radius, own or cell),
+            once("scheme", groups["scheme"], scheme_of, values.truncation, cell),
+            once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell),
             scales,
             measure,
             own,
@@ -111,25 +112,44 @@ class Configuration:
 
     @cached_property
     def plain(self) -> Plain:
-        """The normalised mapping: what is stored, compared and hashed."""
-        radius = self.initializer.asked if self.initializer.has_spectral_radius else None
+        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
         return {
-            **asdict(self.values),
-            "spectral_radius": radius,
+            **vars(self.values),
+            "spectral_radius": self.initializer.asked if self.initializer.has_spectral_radius else None,
             "truncation": self.scheme.truncation or "full",
-            "cell": (
-                self.own.identity_fields() if self.own else group_fields(self.cell, leave=("input_size", "output_size"))
-            ),
-            "task": {"name": self.task.name, **self.task.identity_fields()},
-            "scheme": group_fields(self.scheme, leave=("truncation",)),
-            "initializer": group_fields(self.initializer),
-            "scales": asdict(self.scales),
-            "measure": asdict(self.measure),
+            **{name: plain for name, (plain, _) in self.described_groups.items()},
         }
 
     @cached_property
+    def described_groups(self) -> dict[str, tuple[Plain, str]]:
+        """Every group as a plain mapping and as its canonical text."""
+        task = {"name": self.task.name, **self.task.identity_fields()}
+        own = None if self.own is None else self.own.identity_fields()
+        return {
+            "cell": described(self.cell, ("input_size", "output_size"))
+            if own is None
+            else (own, identity.canonical(own)),
+            "task": (task, identity.canonical(task)),
+            "scheme": described(self.scheme, ("truncation",)),
+            "initializer": described(self.initializer),
+            "scales": described(self.scales),
+            "measure": described(self.measure),
+        }
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """The canonical text of every value of `plain`."""
+        groups = {name: text for name, (_, text) in self.described_groups.items()}
+        return {name: text_of(value) for name, value in self.plain.items() if name not in groups} | groups
+
+    @cached_property
+    def canonical(self) -> str:
+        """The one text of `plain` (`identity.canonical`)."""
+        return identity.joined(self.texts)
+
+    @cached_property
     def run_id(self) -> str:
-        return identity.run_id(self.plain)
+        return identity.id_of(self.canonical)
 
     @cached_property
     def network_id(self) -> str:
@@ -138,18 +158,18 @@ class Configuration:
         A seed that draws none of them, for all are in a file, is no part of it.
         """
         drawn = self.own is None or not self.own.has_readout
-        kept = (*(["seed"] if drawn else []), "cell", "initializer", "scales", "dtype", "readout")
-        sizes = {"input_size": self.cell.input_size, "output_size": self.cell.output_size}
-        network = {**{name: self.plain[name] for name in kept}, **sizes}
-        network["scales"] = {name: network["scales"][name] for name in ("V", "b", "U")}
-        return identity.run_id(network)
+        kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
+        network = {name: self.texts[name] for name in kept}
+        network["input_size"], network["output_size"] = str(self.cell.input_size), str(self.cell.output_size)
+        network["scales"] = described(self.scales, ("x", "h_0"))[1]
+        return identity.id_of(identity.joined(network))
 
     @cached_property
     def bundle_key(self) -> str:
         """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
         length where the shorter sequence is the beginning of the longer one."""
         own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
-        return identity.run_id({name: value for name, value in self.plain.items() if name not in own})
+        return identity.id_of(identity.joined({name: text for name, text in self.texts.items() if name not in own}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -159,6 +179,56 @@ class Configuration:
 
 
 # ---------------------------------------------------------------------------------------------------- groups
+
+
+def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside: Any) -> Any:
+    """`build(group, *beside)`, remembered: in a sweep most runs have most groups in common.
+
+    What is in files may change, and is built anew.
+
+    Args:
+        build: gives a frozen object, or an error, which is not remembered.
+        beside: what else it hangs on, hashable.
+    """
+    if "path" in group:
+        return build(group, *beside)
+    key = (name, repr(group), *((type(value), value) for value in beside))  # which tell 1 from 1.0 and from true
+    if key not in _BUILT:
+        if len(_BUILT) >= MOST_BUILT:
+            _BUILT.clear()
+        _BUILT[key] = build(group, *beside)
+    return _BUILT[key]
+
+
+MOST_BUILT = 4096
+_BUILT: dict[Any, Any] = {}
+
+
+def task_of(group: Mapping[str, Any], length: int) -> Any:
+    return named(tasks.by_name, "task", group, sequence_length=length)
+
+
+def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
+    return named(cells.by_name, "cell", with_layers(group), input_size=input_size, output_size=output_size)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def checked_measure(measure: Measure, cell: Cell, length: int) -> None:
+    """`check_measure`, once."""
+    check_measure(measure, cell, length)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def described(chosen: Any, leave: tuple[str, ...] = ()) -> tuple[Plain, str]:
+    """An object of a group as a plain mapping, and the canonical text of that."""
+    plain = group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave)
+    return plain, identity.canonical(plain)
+
+
+@lru_cache(maxsize=MOST_BUILT, typed=True)
+def text_of(value: Any) -> str:
+    """The canonical text of one value."""
+    return identity.canonical(value)
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
@@ -247,7 +317,11 @@ def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     mapping = {"name": chosen.name, **asdict(chosen)}
     if isinstance(chosen, Stacked):
         mapping["of"] = group_fields(chosen.of, leave=tuple(OF_THE_STACK))
-    return {name: value for name, value in mapping.items() if name not in leave}
+    return without(mapping, leave)
+
+
+def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
+    return {name: value for name, value in mapping.items() if name not in names}
 
 
 def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:

@@ -17,25 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab import identity, matrices, overlays, schema, theory
-from bpttlab.bptt import Array, Trace, checked_errors, forward, scaled_gradients, walk
+from bpttlab import by_blocks, identity, matrices, overlays, schema, theory
+from bpttlab.bptt import Array, Trace, checked_errors, errors_like, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
+from bpttlab.checkpointing import CheckpointedTrace, checkpointed_forward, fits
 from bpttlab.configuration import Configuration
 from bpttlab.decay import measure_bounds
+from bpttlab.directions import with_directions
 from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.estimates import gradient_seconds
 from bpttlab.grids import log_spaced
 from bpttlab.initializers import Initializer
 from bpttlab.jacobians import input_norms, median_log, origin_jacobian
-from bpttlab.lags import norm
+from bpttlab.lags import Gradients, norm
 from bpttlab.measures import measure_trace
 from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
 from bpttlab.scaled import Scaled
 from bpttlab.tasks import Batch
 from bpttlab.truncation import Adaptive, full_plan
-from bpttlab.truncations import measure_truncation, minibatch_log_variance
+from bpttlab.truncations import full_columns, measure_truncation, minibatch_log_variance
 
 Columns = dict[str, Array]
 
@@ -64,18 +66,19 @@ class Records:
         return pd.DataFrame(tables[table])
 
 
-def run(configuration: Configuration | Mapping[str, Any]) -> Records:
+def run(configuration: Configuration | Mapping[str, Any], memory_limit: float | None = None) -> Records:
     """Measure one point in this process, for notebooks and debuggers: what goes wrong is raised.
 
     Args:
         configuration: a `Configuration`, or a plain mapping for `Configuration.parse`.
+        memory_limit: GiB that it should take (`measure`).
     """
     if not isinstance(configuration, Configuration):
         configuration = Configuration.parse(configuration)
-    return measure([configuration])[0]
+    return measure([configuration], memory_limit)[0]
 
 
-def measure_bundle(configurations: Sequence[Configuration]) -> list[Records]:
+def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
     """Measure runs that share a `bundle_key`; what goes wrong is a row with its reason, never an exception.
 
     A forward overflow is a diverged run with its step; anything else a failed one. Of a bundle of several lengths each
@@ -83,11 +86,11 @@ def measure_bundle(configurations: Sequence[Configuration]) -> list[Records]:
     """
     begun, started = time.perf_counter(), now()
     try:
-        records = measure(configurations)
+        records = measure(configurations, memory_limit)
     except Exception as error:  # a bug of ours or of a library must not take the other runs with it
         lengths = by_length(configurations)
         if len(lengths) > 1:
-            found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs)}
+            found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs, memory_limit)}
             return [found[configuration.run_id] for configuration in configurations]
         records = [unfinished(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
@@ -140,13 +143,22 @@ def network_weights(
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
 
-def run_network(configuration: Configuration) -> tuple[Trace, Batch]:
-    """Forward pass of a configuration, and the data with its targets."""
+def run_network(configuration: Configuration, checkpoints: bool = False) -> tuple[Trace | CheckpointedTrace, Batch]:
+    """Forward pass of a configuration, with all states or some, and the data with its targets."""
     values, task = configuration.values, configuration.task
     cell, params = build_network(configuration)
     batch = task.sample(identity.stream("data", values.seed, task.name), values.batch_size)
     x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
-    return forward(cell, params, x, h_0, values.engine), batch
+    return (checkpointed_forward if checkpoints else forward)(cell, params, x, h_0, values.engine), batch
+
+
+def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: float | None) -> bool:
+    """Whether the states of the longest run would not fit into so many GiB, and nothing that is asked for needs all."""
+    if memory_limit is None or not all(by_blocks.suffice(one.measure, one.scheme) for one in configurations):
+        return False
+    longest = max(configurations, key=length_of)
+    length, values = longest.values.sequence_length, longest.values
+    return not fits(memory_limit, longest.cell, length, values.batch_size, values.dtype)
 
 
 def initial_state(configuration: Configuration) -> Array:
@@ -160,8 +172,12 @@ def initial_state(configuration: Configuration) -> Array:
 # ------------------------------------------------------------------------------------------ measuring
 
 
-def measure(configurations: Sequence[Configuration]) -> list[Records]:
+def measure(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
+
+    Args:
+        memory_limit: GiB into which it should fit. Where it would not, and only gradients are asked for, few states are
+            kept (`checkpointing`), which changes no number; nothing else holds to it.
 
     Raises:
         ConfigurationError: the runs do not belong together.
@@ -169,10 +185,15 @@ def measure(configurations: Sequence[Configuration]) -> list[Records]:
     """
     if len({configuration.bundle_key for configuration in configurations}) > 1:
         raise ConfigurationError("a bundle's runs may differ in scheme and truncation, and in a length that is shared")
-    trace, batch = run_network(max(configurations, key=length_of))
+    checkpoints = keeps_checkpoints(configurations, memory_limit)
+    trace, batch = run_network(max(configurations, key=length_of), checkpoints)
     records: dict[str, Records] = {}
     for length, runs in by_length(configurations).items():
-        records |= measure_length(runs, trace.prefix(length), batch.prefix(length))
+        part, data = trace.prefix(length), batch.prefix(length)
+        if isinstance(part, CheckpointedTrace):
+            records |= measure_gradient(runs, part, data)
+        else:
+            records |= measure_length(runs, part, data)
     return [records[configuration.run_id] for configuration in configurations]
 
 
@@ -200,14 +221,12 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     minibatch = minibatch_log_variance(trace, walked.da, full, directions)
     shared = {**measured.summary, "loss": loss.value, **beside_theory(first, measured.summary)}
     shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
-    readout = [norm(full[name]) for name in ("U", "b_y")]  # no path through time, the same for every truncation
     bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
     records = {}
     for configuration in configurations:
         scheme, rng = configuration.scheme, scheme_stream(configuration)
         own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
-        recurrent = [size for size, name in zip(own["log_norm"], own["parameter"], strict=True) if name in trace.params]
-        summary = {**shared, "log_gradient_norm": joint_log_norm([*recurrent, *readout])}
+        summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
         rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
         if isinstance(scheme, Adaptive):
             rows["bias_bounds"] = bounds(scheme.truncation - 1)
@@ -216,6 +235,30 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
             described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
         )
     return records
+
+
+def measure_gradient(
+    configurations: Sequence[Configuration], trace: CheckpointedTrace, batch: Batch
+) -> dict[str, Records]:
+    """`measure_length` of runs that ask for the full gradient and nothing else, in one walk back block by block."""
+    first = configurations[0]
+    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
+    directions = first.measure.directions(trace.cell, trace.params)
+    found = by_blocks.walked(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
+    rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
+    relevant = None if found.input_norms is None else median_of_one(found.input_norms)
+    summary = {"loss": loss.value, "log_relevant_gradient": relevant, **beside_theory(first, {})}
+    summary["log_gradient_norm"] = log_gradient_norm(rows, found.full)
+    return {
+        one.run_id: Records(described(one, "done") | summary, tables={"truncations": rows}) for one in configurations
+    }
+
+
+def log_gradient_norm(rows: Columns, full: Gradients) -> float:
+    """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
+    path through time."""
+    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
+    return joint_log_norm([*recurrent, *(norm(full[name]) for name in ("U", "b_y"))])
 
 
 def scheme_stream(configuration: Configuration) -> np.random.Generator:
@@ -232,8 +275,12 @@ def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
     """What the step that the answer depends on hears of the loss: log ||dL/dx_tau||, as of one sequence alone."""
     if batch.relevant_step is None:
         return None
-    each = input_norms(trace, da, batch.relevant_step) + np.log(trace.x.shape[1])
-    return float(median_log(each))
+    return median_of_one(input_norms(trace, da, batch.relevant_step))
+
+
+def median_of_one(input_norms: Array) -> float:
+    """The median over B sequences, each as if it were alone in its batch."""
+    return float(median_log(input_norms + np.log(len(input_norms))))
 
 
 def beside_theory(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
@@ -256,7 +303,7 @@ def identified(configuration: Configuration, status: str) -> dict[str, Any]:
         "network_id": configuration.network_id,
         "status": status,
         **schema.flatten(configuration.plain),
-        "configuration": identity.canonical(configuration.plain),
+        "configuration": configuration.canonical,
     }
 
 

@@ -71,9 +71,26 @@ def parse(text: str) -> Any:
         raise ConfigurationError(f"not valid JSON: {error}") from None
 
 
+def joined(texts: Mapping[str, str]) -> str:
+    """The canonical text of a mapping, from those of its values; its keys are plain words.
+
+    Raises:
+        ConfigurationError: too long.
+    """
+    text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
+    if len(text) > LARGEST_BYTES // 4:  # else it is short enough in any alphabet
+        return canonical(parse(text))
+    return text
+
+
 def run_id(configuration: Mapping[str, object]) -> str:
     """The id of a run: BLAKE2b, 128 bits, 32 hexadecimal digits, of its typed configuration."""
-    return hashlib.blake2b(canonical(configuration).encode(), digest_size=RUN_ID_BYTES).hexdigest()
+    return id_of(canonical(configuration))
+
+
+def id_of(text: str) -> str:
+    """`run_id`, from the canonical text of a configuration."""
+    return hashlib.blake2b(text.encode(), digest_size=RUN_ID_BYTES).hexdigest()
 
 
 def stream(role: str, *fields: int | str) -> np.random.Generator:
@@ -121,6 +138,8 @@ def _plain(value: object, field: str, depth: int) -> Plain:
 
 
 def _text(value: str, field: str) -> str:
+    if value.isascii():
+        return str.__str__(value)  # of an enumeration, too, its text
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -142,6 +161,7 @@ def _float(value: float) -> float:
 
 def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, Plain]:
     plain: dict[str, Plain] = {}
+    deeper = _deeper(depth) if value else depth
     for key, item in value.items():
         if not isinstance(key, str):
             raise ConfigurationError(f"{field or 'configuration'} has the key {key!r:.80}: keys must be texts")
@@ -149,7 +169,7 @@ def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, P
         name = _text(key, inner)
         if name in plain:
             raise ConfigurationError(f"{inner} is there twice, in two Unicode forms")
-        plain[name] = _plain(item, inner, _deeper(depth))
+        plain[name] = _plain(item, inner, deeper)
     return plain
 
 

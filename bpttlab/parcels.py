@@ -10,14 +10,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from bpttlab import identity
 from bpttlab.configuration import Configuration
 from bpttlab.errors import LabError
 from bpttlab.planning import Bundle
 from bpttlab.store import Records
-from bpttlab.workers import Limits
+from bpttlab.workers import GIB, Limits, memory_of_this_process
 
 Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
 Computed = tuple[list[Records], float]
@@ -102,12 +102,17 @@ def compute(measure: Measure | None, limits: Limits, parcel: Parcel) -> Computed
     if measure is None:
         from bpttlab.experiment import measure_bundle
 
-        measure = measure_bundle
+        measure = partial(measure_bundle, memory_limit=left_of(limits))
     records = [record for bundle in parcel.bundles for record in computed(measure, bundle)]
     rows: list[Records] = [
         Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records
     ]
     return rows, time.perf_counter() - begun
+
+
+def left_of(limits: Limits) -> float | None:
+    """What this process may still take of its memory limit, in GiB."""
+    return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
 
 
 def computed(measure: Measure, bundle: Bundle) -> Sequence[Records]:
@@ -156,6 +161,6 @@ def failed(configuration: Configuration, why: str) -> Rows:
             "network_id": configuration.network_id,
             "status": "failed",
             "error": why,
-            "configuration": identity.canonical(configuration.plain),
+            "configuration": configuration.canonical,
         }
     )

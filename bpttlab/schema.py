@@ -150,14 +150,69 @@ def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Tab
     return _assemble(table, {**columns, "run_id": [run_id] * length}, length, what)
 
 
-def runs_and_configurations(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+def rows_of_runs(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pa.Table:
+    """`rows_of_run` of several runs, (run_id, columns) each, in any order; runs whose columns are alike go together.
+
+    Raises:
+        StoreError: as `rows_of_run` would, of the first run that it refuses.
+    """
+    alike: dict[Any, list[tuple[str, Mapping[str, Any]]]] = {}
+    try:
+        for run_id, columns in runs:
+            alike.setdefault(_kinds(table, columns), []).append((run_id, columns))
+        return pa.concat_tables([_rows_of_alike(table, some) for some in alike.values()])
+    except (SchemaError, TypeError, ValueError):  # one by one: whose fault it is, and what
+        return pa.concat_tables([rows_of_run(table, run_id, columns) for run_id, columns in runs])
+
+
+def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The columns that there are, and what their values are; refused where they are not as they should be."""
+    kinds: list[tuple[str, Any]] = []
+    known = _KNOWN[table.name]
+    for name, values in columns.items():
+        if name not in known:
+            raise ValueError(name)
+        if isinstance(values, np.ndarray) and values.ndim == 1:
+            kinds.append((name, values.dtype if values.dtype.kind != "U" else "text"))  # of any width
+        else:
+            _length(values, name)
+            kinds.append((name, type(values)))
+    return tuple(kinds)
+
+
+_KNOWN = {name: frozenset(table.schema.names) for name, table in TABLES.items()}
+
+
+def _rows_of_alike(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pa.Table:
+    """Rows of runs with the same columns, of the same kinds."""
+    lengths = [{len(values) for values in columns.values()} or {0} for _, columns in runs]
+    if any(len(found) > 1 for found in lengths):
+        raise ValueError("columns of unequal length")
+    counts = [found.pop() for found in lengths]
+    given = {name: _one_after_another([columns[name] for _, columns in runs]) for name in runs[0][1]}
+    run_ids = pa.array([run_id for run_id, _ in runs], ARROW["string"])
+    of_rows = run_ids.take(pa.array(np.repeat(np.arange(len(runs)), counts)))
+    return _assemble(table, {**given, "run_id": of_rows}, sum(counts), f"table '{table.name}'")
+
+
+def _one_after_another(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]
+
+
+def runs_and_configurations(rows: Sequence[Mapping[str, Any]], plains: Sequence[Any] | None = None) -> pa.Table:
     """Rows of `runs` as they are stored: the fixed columns and, from each row's `configuration`, those of its values.
 
     A row may carry its configuration's columns already; they are written anew.
+
+    Args:
+        plains: the configurations as mappings, if they have been read already.
     """
-    flat = [flatten(parse(row["configuration"])) for row in rows]
+    flat = [flatten(plain) for plain in plains or [parse(row["configuration"]) for row in rows]]
     for row, columns in zip(rows, flat, strict=True):
-        _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
+        if not row.keys() <= columns.keys() | _FIXED:
+            _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
     given = {column.name: [row.get(column.name) for row in rows] for column in RUNS.columns}
     return with_configuration(_assemble(RUNS, given, len(rows), "table 'runs'"), configuration_columns(flat))
 
@@ -184,7 +239,10 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
     for column in table.columns:
         name = f"{what}: column '{column.name}'"
         values = given.get(column.name)
-        array = pa.nulls(length, ARROW[column.dtype]) if values is None else typed(values, column.dtype, name)
+        if values is None:
+            array = pa.nulls(length, ARROW[column.dtype])
+        else:
+            array = values if isinstance(values, pa.Array) else typed(values, column.dtype, name)
         if column.required and array.null_count:
             raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
         arrays.append(array)

@@ -51,7 +51,11 @@ class Records(Protocol):
 
 def runs_table(records: Sequence[Records]) -> pa.Table:
     """The rows of `runs`, checked, each with its configuration as a text and as columns."""
-    rows = [{**record.run, "configuration": _canonical(record.run)} for record in records]
+    plains, rows = [], []
+    for record in records:
+        plain, text = _configuration(record.run)
+        plains.append(plain)
+        rows.append({**record.run, "configuration": text})
     known: set[str] = set()
     for row in rows:
         what, status = f"run {row.get('run_id')}", row.get("status")
@@ -60,30 +64,31 @@ def runs_table(records: Sequence[Records]) -> pa.Table:
         if what in known:
             raise SchemaError(f"{what} is there twice in what was to be published")
         known.add(what)
-    return schema.runs_and_configurations(rows)
+    return schema.runs_and_configurations(rows, plains)
 
 
-def _canonical(run: Mapping[str, Any]) -> str:
-    """The configuration of a row of `runs`, given as JSON or as a mapping."""
+def _configuration(run: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The configuration of a row of `runs`, given as JSON or as a mapping: as its text reads, and the text."""
     value = run.get("configuration")
     plain = parse(value) if isinstance(value, str) else value
     if not isinstance(plain, Mapping):
         raise SchemaError(
             f"run {run.get('run_id')} has configuration = {value!r:.80}: must be a mapping, or one as JSON"
         )
-    return canonical(plain)
+    text = canonical(plain)
+    return (plain if text == value else parse(text)), text
 
 
 def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
     """The rows of all runs by table, without tables that have none."""
-    parts: dict[str, list[pa.Table]] = {name: [] for name in schema.TABLES if name != "runs"}
+    parts: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in schema.TABLES if name != "runs"}
     for record in records:
         run_id, provenance = record.run["run_id"], {name: [value] for name, value in record.provenance.items()}
         for name, columns in {**record.tables, "provenance": provenance}.items():
             if name not in parts:
                 raise SchemaError(f"run {run_id} has rows of an unknown table '{name}'.{nearest(name, parts)}")
-            parts[name].append(schema.rows_of_run(schema.TABLES[name], run_id, columns))
-    tables = {name: pa.concat_tables(rows) for name, rows in parts.items() if rows}
+            parts[name].append((run_id, columns))
+    tables = {name: schema.rows_of_runs(schema.TABLES[name], runs) for name, runs in parts.items() if runs}
     return {name: table for name, table in tables.items() if table.num_rows}
 
 

@@ -30,7 +30,7 @@ from bpttlab.parcels import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, Ro
 from bpttlab.planning import OPTIONS, Options, Plain, Plan, bundles, plan, separate
 from bpttlab.progress import Progress, count, duration, told
 from bpttlab.store import Records, Store
-from bpttlab.workers import Answer, Limits, StartError, ThisProcess, Workers
+from bpttlab.workers import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
 
 __all__ = ["OPTIONS", "Options", "Plan", "Summary", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
 
@@ -230,13 +230,16 @@ def execute(
     if not configurations:
         return tally
     store.writable()
+    if workers:
+        begin(preloaded(configurations))
     store.sweep_up()
     prepare(configurations)
     waiting, begun = bundles(configurations, workers), time.monotonic()
     queue, publisher = Queue(waiting, workers), Publisher(store)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
         try:
-            with crew(min(workers, len(waiting)), partial(compute, measure, limits), limits) as hands:
+            work = partial(compute, measure, limits)
+            with crew(min(workers, len(waiting)), work, limits, preloaded(configurations)) as hands:
                 for answer in answers(hands, queue, interrupted, limits):
                     records = settle(answer, queue, limits)
                     shown.add(tally.add(records))
@@ -264,9 +267,14 @@ def prepare(configurations: Sequence[Configuration]) -> None:
 Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]
 
 
-def crew(workers: int, work: Callable[[Parcel], Computed], limits: Limits) -> Crew:
+def crew(workers: int, work: Callable[[Parcel], Computed], limits: Limits, preload: tuple[str, ...]) -> Crew:
     """Who computes."""
-    return Workers(workers, work, ("bpttlab.experiment",), limits.memory) if workers else ThisProcess(work)
+    return Workers(workers, work, preload, limits.memory) if workers else ThisProcess(work)
+
+
+def preloaded(configurations: Iterable[Configuration]) -> tuple[str, ...]:
+    """What workers import before they part."""
+    return preload_of(configuration.values.engine for configuration in configurations)
 
 
 def answers(hands: Crew, queue: Queue, interrupted: list[int], limits: Limits) -> Iterator[Answer[Parcel, Computed]]:

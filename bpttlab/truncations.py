@@ -8,18 +8,19 @@ Index legend: T time, B sequence, N hidden state.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, checked_errors, recurrent_gradient, scaled_gradients, walk
+from bpttlab.bptt import Array, Trace, checked_errors, scaled_gradients, summed_gradient, walk
 from bpttlab.directions import Directions, with_directions
 from bpttlab.estimates import Estimate, estimated, log_scatter
 from bpttlab.lags import Gradients, columns, cosine, log_relative, norm
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
-from bpttlab.truncation import Scheme, full_plan
+from bpttlab.truncation import Full, Scheme, full_plan
 
 
 def truncation_bias(
@@ -67,17 +68,29 @@ def measure_truncation(
         minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})
     found = estimated(trace, loss, error, scheme, full, rng).along(directions or {})
+    return estimate_columns(found, scheme, trace.length, full, minibatch)
+
+
+def full_columns(length: int, full: Gradients, minibatch: dict[str, float]) -> dict[str, Array]:
+    """The rows of the full gradient itself, which lacks nothing; `minibatch` has a number for each parameter."""
+    found = Estimate.single({name: full[name] for name in minibatch}, {}, length, None)
+    return estimate_columns(found, Full(), length, full, minibatch)
+
+
+def estimate_columns(
+    found: Estimate, scheme: Scheme, length: int, full: Gradients, minibatch: dict[str, float]
+) -> dict[str, Array]:
     rows = [
         {
             "scheme": scheme.name,
             "truncation": found.truncation,
-            "length": trace.length,
+            "length": length,
             "parameter": name,
             "origin": "scheme",
             **against(found, name, full[name]),
-            "log_minibatch_variance": minibatch[name],
+            "log_minibatch_variance": variance,
         }
-        for name in (*trace.cell.recurrent_parameters, *(directions or {}))
+        for name, variance in minibatch.items()
     ]
     return columns(rows, sort=("parameter",))
 
@@ -107,12 +120,19 @@ def minibatch_log_variance(
         da: (T, B, A) that the full walk has left.
         full: the gradient made of them.
     """
-    directions = directions or {}
-    batch, names = da.shape[1], (*trace.cell.recurrent_parameters, *directions)
+    alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])] if da.shape[1] > 1 else []
+    parts = [summed_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
+    return log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
+
+
+def log_variance_of_sequences(
+    parameters: Sequence[str], parts: Sequence[Gradients], full: Gradients, directions: Directions | None = None
+) -> dict[str, float]:
+    """`minibatch_log_variance` from what each sequence adds to the gradient; missing (NaN) where there are no two."""
+    directions, batch = directions or {}, len(parts)
+    names = (*parameters, *directions)
     if batch < 2:
         return dict.fromkeys(names, np.nan)
-    alone = [(slice(None), slice(b, b + 1)) for b in range(batch)]
-    parts = [recurrent_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
     parts, full = [with_directions(part, directions) for part in parts], with_directions(full, directions)
     found = {}
     for name in names:

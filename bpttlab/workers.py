@@ -19,11 +19,11 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -307,6 +307,22 @@ def context(preload: tuple[str, ...]) -> BaseContext:
     chosen = multiprocessing.get_context("forkserver")
     chosen.set_forkserver_preload(list(preload))
     return chosen
+
+
+def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
+    """The modules that workers of a sweep import, once for all."""
+    return ("bpttlab.experiment", *(["bpttlab.kernels"] if "numba" in engines else []))
+
+
+def begin(preload: tuple[str, ...]) -> None:
+    """Lets the process that workers are forked from start importing, where there is one, while this one goes on.
+
+    The first call decides what it imports; a sweep that comes to nothing before there are workers leaves it to end with
+    this process.
+    """
+    if context(preload).get_start_method() == "forkserver":
+        with no_interruption(), without_main_module(), environment(worker_environment()):
+            forkserver.ensure_running()
 
 
 def worker_environment() -> dict[str, str]:

@@ -57,6 +57,34 @@ def test_normalising_is_idempotent(plain):
     assert twice.plain == once.plain
     assert twice.run_id == once.run_id == identity.run_id(once.plain)
     assert (twice.network_id, twice.bundle_key) == (once.network_id, once.bundle_key)
+    assert once.canonical == identity.canonical(once.plain)
+
+
+@given(plains())
+def test_ids_are_those_of_plain_mappings(plain):
+    found = parse(plain)
+    network = {name: found.plain[name] for name in ("seed", "cell", "initializer", "dtype", "readout")}
+    network["scales"] = {name: found.plain["scales"][name] for name in ("V", "b", "U")}
+    sizes = {"input_size": found.cell.input_size, "output_size": found.cell.output_size}
+    assert found.network_id == identity.run_id(network | sizes)
+    own = ("scheme", "truncation", *(["sequence_length"] if found.task.prefix_stable else []))
+    assert found.bundle_key == identity.run_id({name: found.plain[name] for name in found.plain if name not in own})
+
+
+def test_what_is_remembered_of_one_group_is_not_taken_for_another():
+    for field, values in (("lags", (3, True, 3.0)), ("fit_from", (0, 0.0, False))):
+        for value in (*values, *values):
+            fresh = {"measure": {field: value}}
+            if isinstance(value, bool) or (field, type(value)) == ("lags", float):
+                with pytest.raises(ConfigurationError, match=f"measure.{field}={value!r}"):
+                    parse(fresh)
+            else:
+                assert getattr(parse(fresh).measure, field) == value
+    long, short = (parse({"sequence_length": T, "measure": {"lag_terms": "all", "row_budget": 100}}) for T in (30, 20))
+    assert (long.values.sequence_length, short.values.sequence_length) == (30, 20)
+    for _ in range(2):
+        with pytest.raises(ConfigurationError, match="row_budget=100"):
+            parse({"sequence_length": 50, "measure": {"lag_terms": "all", "row_budget": 100}})
 
 
 @given(plains(), st.randoms())

@@ -29,7 +29,7 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking", "kernels", "leading", "own_network", "paths", "state_dict"},
+    {"bptt", "checking", "checkpointing", "kernels", "leading", "own_network", "paths", "state_dict"},
     {"forward_mode", "gradient"},
     {
         "adaptive_products",
@@ -45,7 +45,7 @@ FLOORS = [
         "truncations",
         "windows",
     },
-    {"configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
+    {"by_blocks", "configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
 ]
 RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {

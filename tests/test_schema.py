@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -269,6 +270,55 @@ def test_a_measured_nan_is_refused_where_every_row_has_a_norm():
 
 def test_no_rows_are_rows_too():
     assert rows_of_run(JACOBIANS, "r", {}).schema.equals(JACOBIANS.schema)
+
+
+def told(values):
+    """A list of whole numbers, missing ones among them, as something that a measure may leave."""
+    forms = {
+        "list": lambda: list(values),
+        "object": lambda: np.array(values, dtype=object),
+        "float": lambda: np.array([np.nan if value is None else value for value in values], dtype=float),
+        "pandas": lambda: pd.array(values, dtype="Int64"),
+        **({} if None in values else {"int": lambda: np.array(values, dtype=np.int64)}),
+    }
+    return st.sampled_from(list(forms.values())).map(lambda make: make())
+
+
+@st.composite
+def columns_of_a_run(draw):
+    rows = draw(st.integers(0, 3))
+    whole = st.lists(st.none() | st.integers(0, 9), min_size=rows, max_size=rows).flatmap(told)
+    columns = {
+        "scheme": draw(st.sampled_from([list, np.array]))(draw(st.sampled_from([["full"], ["per_loss"]])) * rows),
+        "truncation": draw(whole),
+        "length": np.full(rows, 9),
+        "parameter": np.array([draw(st.sampled_from(["W", "b_h"])) for _ in range(rows)], dtype=str),
+        "log_norm": np.array(draw(st.lists(st.floats(-9, 9), min_size=rows, max_size=rows)), dtype=float),
+        "origin": ["scheme"] * rows,
+    }
+    left_out = draw(st.sampled_from([None, "truncation"]))
+    return {name: values for name, values in columns.items() if name != left_out}
+
+
+@given(st.lists(columns_of_a_run(), min_size=1, max_size=5))
+def test_rows_of_many_runs_are_those_of_each(many):
+    runs = [(f"run {number}", columns) for number, columns in enumerate(many)]
+    together = schema.rows_of_runs(TRUNCATIONS, runs)
+    assert together.schema.equals(TRUNCATIONS.schema)
+    for run_id, columns in runs:
+        own = together.filter(pc.equal(together["run_id"], run_id))
+        assert own.to_pylist() == rows_of_run(TRUNCATIONS, run_id, columns).to_pylist()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"log_spectral": [1.0, 1.0]}, {"lag": [0, 0.5]}, {"t": 5}, {"alignment": [1.0]}, {"lag": [0, None]}]
+)
+def test_of_many_runs_the_one_at_fault_is_named(changes):
+    with pytest.raises(StoreError) as alone:
+        rows_of_run(JACOBIANS, "second", products(**changes))
+    with pytest.raises(StoreError, match="of run second") as among:
+        schema.rows_of_runs(JACOBIANS, [("first", products()), ("second", products(**changes)), ("third", products())])
+    assert str(among.value) == str(alone.value)
 
 
 # ------------------------------------------------------------------ frames

@@ -1,43 +1,68 @@
-"""Memory of one gradient at its peak, at lengths that take little time, and what a million steps would take.
+"""Memory of one gradient at its peak: with all states as it grows with T, and of a million steps under a limit.
 
-There is no checkpointing yet: everything is kept, and grows with T. The figure for T = 10^6 is a straight line through
-what was measured, not a measurement.
+The limit makes `forward` keep few states (`bpttlab.checkpointing`). What that costs in time is a ratio at a length of
+which all states fit.
 """
 
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
-import numpy as np
-
+from benchmarks import agreement
 from benchmarks.engines import engines
-from benchmarks.problems import Shape, drawn, gradient
+from benchmarks.problems import Problem, Shape, drawn, gradient
+from benchmarks.protocol import compared
 from benchmarks.rows import Row, Settings, alone
 
 GOAL_GB = 2.0
-LONG = 1_000_000
+GIB = 1 << 30
+SHORT_LIMIT = 0.02
+"""GiB, less than a gradient of 5000 steps is expected to take with all states."""
+LIMITED = "under a limit"
 
 
 def rows(settings: Settings) -> Iterator[Row]:
     lengths = settings.choose((5_000, 10_000, 20_000, 40_000), (500, 1000))
+    longest = Shape(64, 1, settings.choose(1_000_000, 5_000))
+    limit = settings.choose(GOAL_GB * 1e9 / GIB, SHORT_LIMIT)
     for engine in engines():
-        peaks = [peak(Shape(64, 1, T), engine) for T in lengths]
-        for T, taken in zip(lengths, peaks, strict=True):
+        gradient(drawn("elman", Shape(64, 1, 2)), engine)  # compiles, where something compiles
+        for T in lengths:
+            taken = peak(partial(gradient, drawn("elman", Shape(64, 1, T)), engine))
             yield Row("memory", str(Shape(64, 1, T)), engine, "MB", alone(taken / 1e6), more=False)
-        slope, intercept = np.polyfit(lengths, peaks, 1)
-        goal = settings.goal(GOAL_GB) if engine == engines()[-1] else None
-        longest = alone(float(slope * LONG + intercept) / 1e9)
-        yield Row("memory", f"{Shape(64, 1, LONG)}, extrapolated", engine, "GB", longest, goal, more=False)
+        taken = peak(partial(from_nothing, longest, engine, limit))
+        goal, case = settings.goal(GOAL_GB), f"{longest}, {LIMITED}, data among it"
+        yield Row("memory", case, engine, "GB", alone(taken / 1e9), goal, more=False)
+        yield from time_of_checkpoints(drawn("elman", Shape(64, 1, settings.choose(20_000, 5_000))), engine, settings)
 
 
-def peak(shape: Shape, engine: str) -> float:
-    """Bytes that a gradient asks for beyond its inputs."""
-    problem = drawn("elman", shape)
-    gradient(drawn("elman", Shape(shape.N, shape.B, 2)), engine)  # compiles, where something compiles
+def from_nothing(shape: Shape, engine: str, limit: float) -> dict[str, object]:
+    """Inputs and targets, forward, loss and backward."""
+    return dict(gradient(drawn("elman", shape), engine, limit))
+
+
+def time_of_checkpoints(problem: Problem, engine: str, settings: Settings) -> Iterator[Row]:
+    """Seconds with few states over seconds with all of them; both have the same bytes."""
+    calls = {"all states": partial(gradient, problem, engine)}
+    calls |= {LIMITED: partial(gradient, problem, engine, SHORT_LIMIT)}
+    errors: dict[str, float] = {}
+
+    def check(answers: dict[str, dict[str, object]]) -> None:
+        errors.update(agreement.errors(answers, answers["all states"]))
+        agreement.check(errors, 0.0)
+
+    timed = compared(calls, settings.protocol, check)
+    what, error = f"{LIMITED} / all states, {engine}", errors[LIMITED]
+    yield Row("memory", str(problem.shape), what, "×", timed.ratio(LIMITED, "all states"), more=False, error=error)
+
+
+def peak(compute: Callable[[], object]) -> float:
+    """Bytes that are asked for at once."""
     tracemalloc.start()
     try:
-        gradient(problem, engine)
+        compute()
         return float(tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()

@@ -162,6 +162,7 @@ def line_of(arguments: Iterable[str]) -> str:
 
 def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and tells; the exit code."""
+    begin_workers(runs, dry_run)
     from bpttlab.planning import plan, separate
     from bpttlab.sweeping import carry_out
 
@@ -184,3 +185,11 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
         commands = [shlex.join(["bpttlab", command, *where]) for command in ("tables", "figures")]
         print("next:", "\n      ".join(commands))
     return summary.exit_code
+
+
+def begin_workers(runs: Sequence[Mapping[str, Any]], dry_run: bool) -> None:
+    """Workers import what they need while this process imports the same and looks at what there is to do."""
+    from bpttlab import workers
+
+    if not dry_run and runs[0].get("workers") != 0:
+        workers.begin(workers.preload_of(run.get("engine") for run in runs))

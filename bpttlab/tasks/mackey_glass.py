@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy.signal import lfilter
 
 from bpttlab.tasks.base import Array, Batch, Task, every_step, whole
 
@@ -108,6 +107,8 @@ def following(past: Piece) -> Piece:
     All that drives it is known, F(t) = 0.2 g(x(t - 17)), and dx/dt = F - 0.1 x is linear: a step of Runge-Kutta is
     x <- c x + w_0 F_0 + w_m F_m + w_1 F_1, with F at its two ends and in its middle, and a filter takes all of them.
     """
+    from scipy.signal import lfilter  # whose import takes longer than that of all else here
+
     ends, middles = driven(past.ends), driven(past.middles)
     h, z = 1.0 / UNIT, DECAY / UNIT
     c = 1.0 - z + z**2 / 2.0 - z**3 / 6.0 + z**4 / 24.0
