@@ -1,5 +1,6 @@
 # make demo   the main job: a sweep over spectral radius, length and truncation, its tables and figures
 # make test   the tests
+# make verify everything that is known of gradients through time, and every experiment, against this installation
 # make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
 #
 # All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
@@ -37,9 +38,9 @@ test: $(VENV)/test.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-# what is known, quickly; the slow scientific checks; the wheel
+# all that is known, every experiment against its claims; with QUICK=1 smaller, and no experiments. Then the slow tests
 verify: $(VENV)/test.stamp
-	$(BIN)/bpttlab verify --quick results=$(RESULTS)
+	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
 	$(BIN)/python -m pytest -q -m slow
 
 # what the READMEs of the experiments show: their claims and figures, in results/reference/experiments

@@ -117,7 +117,7 @@ def test_a_scatter_that_grows_as_the_root_of_the_lag_fails(study, analysis):
 
 
 def test_growth_beside_the_radius_fails(study, analysis):
-    runs = study.runs.assign(growth_residual=study.runs["growth_residual"] + 0.02)
+    runs = study.runs.assign(asymptote_residual=study.runs["asymptote_residual"] + 0.02)
     assert not analysis["own_radius"](SimpleNamespace(runs=runs))["held"]
 
 

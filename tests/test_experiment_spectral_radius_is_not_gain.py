@@ -70,7 +70,7 @@ def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
         ("runs", "transient_peak", lambda x: x * 0.3, {"initializer_feed_forward": 1.0}, "1 over feed-forward 0.5"),
         ("runs", "vanishing_horizon", lambda x: x + 1, {"initializer": "orthogonal"}, "1/e or more, orthogonal"),
         ("runs", "vanishing_horizon", lambda x: x // 4, {"initializer_feed_forward": 2.0}, "or more, feed-forward 2"),
-        ("runs", "growth_residual", lambda x: x + 0.02, {"initializer_feed_forward": 0.5}, "growth rate - log rho"),
+        ("runs", "asymptote_residual", lambda x: x + 0.02, {"initializer_feed_forward": 0.5}, "growth rate - log rho"),
         ("runs", "growth_rate", lambda x: x - 0.2, {"initializer": "bidiagonal"}, "rate of the chain"),
         ("runs", "growth_rate", lambda x: x - 0.1, {"initializer": "orthogonal"}, "radius of orthogonal W, noise"),
         ("runs", "growth_rate", lambda x: x - 0.3, {"initializer_feed_forward": 2.0}, "radius of feed-forward 2"),

@@ -151,7 +151,7 @@ def own_radius(study: Any) -> dict[str, Any]:
     """A linear network grows by the logarithm of its own spectral radius: no step is drawn anew."""
     runs = study.runs[study.runs["cell_activation"] == "identity"]
     text = "median |growth rate - log rho|, linear networks"
-    return at_most(text, "Gelfand's formula", median_of(runs["growth_residual"].abs()), 0.005)
+    return at_most(text, "Gelfand's formula", median_of(runs["asymptote_residual"].abs()), 0.005)
 
 
 def spread(norms: pd.DataFrame) -> list[dict[str, Any]]:

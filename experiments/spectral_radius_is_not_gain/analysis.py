@@ -117,7 +117,7 @@ def peaks(rest: pd.DataFrame) -> list[Row]:
 def asymptotes(rest: pd.DataFrame) -> list[Row]:
     """In the end every power follows rho^l; a chain of 64 equal eigenvalues has not begun to at lag 400."""
     chain = rest["kind"] == "chain"
-    residual = rest.loc[~chain, "growth_residual"].abs()
+    residual = rest.loc[~chain, "asymptote_residual"].abs()
     rates = rest.loc[chain, "growth_rate"]
     return [
         at_most("|growth rate - log rho| over lags 80 to 400, all but the chain", GELFAND, largest(residual), 0.01),
