@@ -7,12 +7,14 @@ and powers, `origin` for a network at rest, `few_units` for recurrences small en
 from bpttlab.theory.few_units import (
     Latch,
     Moments,
+    RingMoments,
     cell_path,
     chrono_cell_path,
     folds,
     latch,
     memory_moments,
     random_truncation_moments,
+    ring_moments,
 )
 from bpttlab.theory.mean_field import (
     MeanField,
@@ -40,6 +42,7 @@ __all__ = [
     "Latch",
     "MeanField",
     "Moments",
+    "RingMoments",
     "antisymmetric_at_origin",
     "asymptote_rate",
     "bound_rate",
@@ -60,6 +63,7 @@ __all__ = [
     "newman_exponents",
     "random_truncation_moments",
     "relu_rate",
+    "ring_moments",
     "tanh_log_determinant",
     "typical_critical_gain",
 ]
