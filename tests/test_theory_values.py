@@ -245,6 +245,27 @@ def test_the_curse_of_memory():
         theory.memory_moments(1.0)
 
 
+@pytest.mark.parametrize("modulus", [0.3, 0.9, 0.99])
+@pytest.mark.parametrize("normalise", [True, False])
+def test_a_unit_of_the_ring(modulus, normalise):
+    """Against sums over the lags k of |d(gamma l^k)/dnu|^2 and |d(gamma l^k)/dphi|^2, the derivatives by steps."""
+    k, nu, step = np.arange(8000), math.log(-math.log(modulus)), 1e-4
+
+    def weight(nu):
+        gamma = math.sqrt(-math.expm1(-2.0 * math.exp(nu))) if normalise else 1.0
+        return gamma * np.exp(-math.exp(nu) * k)
+
+    slope = (weight(nu + step) - weight(nu - step)) / (2.0 * step)
+    expected = ((weight(nu) ** 2).sum(), (slope**2).sum(), ((k * weight(nu)) ** 2).sum())
+    assert theory.ring_moments(modulus, normalise) == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(ConfigurationError, match=r"modulus=1\.0"):
+        theory.ring_moments(1.0, normalise)
+
+
+def test_the_sensitivity_to_nu_tends_to_a_quarter():
+    assert theory.ring_moments(1.0 - 1e-7).nu == pytest.approx(0.25, rel=1e-6)
+
+
 def test_random_truncation():
     """Against the same recursion drawn."""
     b, c, p = 1.0, 0.6, 0.8

@@ -7,6 +7,7 @@ and powers, `origin` for a network at rest, `few_units` for recurrences small en
 from bpttlab.theory.few_units import (
     Latch,
     Moments,
+    RingMoments,
     Wall,
     cell_path,
     chrono_cell_path,
@@ -14,6 +15,7 @@ from bpttlab.theory.few_units import (
     latch,
     memory_moments,
     random_truncation_moments,
+    ring_moments,
     wall,
 )
 from bpttlab.theory.mean_field import (
@@ -42,6 +44,7 @@ __all__ = [
     "Latch",
     "MeanField",
     "Moments",
+    "RingMoments",
     "Wall",
     "antisymmetric_at_origin",
     "asymptote_rate",
@@ -63,6 +66,7 @@ __all__ = [
     "newman_exponents",
     "random_truncation_moments",
     "relu_rate",
+    "ring_moments",
     "tanh_log_determinant",
     "typical_critical_gain",
     "wall",

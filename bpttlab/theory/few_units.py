@@ -98,6 +98,32 @@ def memory_moments(decay: float) -> tuple[float, float]:
     return 1.0 / rest, (1.0 + decay**2) / rest**3
 
 
+class RingMoments(NamedTuple):
+    """Mean squares over white noise: of a unit's state, and of what moves it with nu and with the angle of lambda."""
+
+    state: float
+    nu: float
+    angle: float
+
+
+def ring_moments(modulus: float, normalise: bool = True) -> RingMoments:
+    """E|h|^2, E|dh/dnu|^2 and E|dh/dphi|^2 of h_t = l h_{t-1} + gamma u_t, l = exp(-exp(nu) + i phi), E|u|^2 = 1.
+
+    With m = |l|, L = -log m and r = 1 - m^2: without gamma 1/r, L^2 m^2 (1 + m^2) / r^3 and m^2 (1 + m^2) / r^3. With
+    gamma = sqrt(r), which nu moves too, 1, L^2 m^2 / r^2 and m^2 (1 + m^2) / r^2: as m -> 1 the second tends to 1/4,
+    for dm/dnu = -L m shrinks as fast as memory grows, and the third grows as the square. Exact in the stationary
+    state, 0 < m < 1. Source: moments as in `memory_moments`; nu and gamma are those of Orvieto et al. 2023, section 3.
+    """
+    if not 0.0 < modulus < 1.0:
+        raise ConfigurationError(f"modulus={modulus}: must lie between 0 and 1; no other has a stationary state")
+    state, slope = memory_moments(modulus)
+    turned, L = modulus**2 * slope, -math.log(modulus)
+    if not normalise:
+        return RingMoments(state, L**2 * turned, turned)
+    rest = (1.0 - modulus) * (1.0 + modulus)
+    return RingMoments(1.0, (L * modulus / rest) ** 2, rest * turned)
+
+
 def random_truncation_moments(b: float, c: float, p: float) -> Moments:
     """z = b + xi c z', a gradient that survives each step back with probability p and is then divided by it.
 
