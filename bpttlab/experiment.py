@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
 from bpttlab.scaled import Scaled
 from bpttlab.tasks import Batch
-from bpttlab.truncation import Adaptive, full_plan
+from bpttlab.truncation import UORO, Adaptive, ManyPlans, full_plan
 from bpttlab.truncations import full_columns, measure_truncation, minibatch_log_variance
 
 Columns = dict[str, Array]
@@ -120,8 +120,15 @@ def now() -> str:
 def build_network(configuration: Configuration) -> tuple[Cell, Params]:
     """The cell and its weights: decided by seed, cell, initializer, scales, readout and dtype, by nothing else."""
     values, cell, own = configuration.values, configuration.cell, configuration.own
-    params = network_weights(cell, configuration.initializer, configuration.scales, values.seed, values.dtype, own)
+    scales = of_weights(configuration.scales)
+    drawn = network_weights(cell, configuration.initializer, scales, values.seed, values.dtype, own)
+    params = {name: array.copy() for name, array in drawn.items()}  # what is held for others is nobody's to change
     return cell, params | (units_as_readout(cell, values.dtype) if values.readout == "units" else {})
+
+
+def of_weights(scales: Scales) -> Scales:
+    """Those of them that weights are drawn with; a bundle's network is drawn once for all that needs it."""
+    return replace(scales, x=1.0, h_0=0.0)
 
 
 def units_as_readout(cell: Cell, dtype: str) -> Params:
@@ -129,6 +136,7 @@ def units_as_readout(cell: Cell, dtype: str) -> Params:
     return {"U": np.eye(cell.output_size, cell.hidden_size, dtype=dtype), "b_y": np.zeros(cell.output_size, dtype)}
 
 
+@lru_cache(maxsize=1)
 def network_weights(
     cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, own: FromFile | None = None
 ) -> Params:
@@ -224,13 +232,15 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
     records = {}
     for configuration in configurations:
-        scheme, rng = configuration.scheme, scheme_stream(configuration)
+        scheme = configuration.scheme
+        rng = scheme_stream(configuration) if isinstance(scheme, ManyPlans | UORO) else None
         own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
         summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
         rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
         if isinstance(scheme, Adaptive):
             rows["bias_bounds"] = bounds(scheme.truncation - 1)
-        seconds = gradient_seconds(trace, loss, scheme, rng) if configuration.measure.scheme_seconds else None
+        timed = configuration.measure.scheme_seconds
+        seconds = gradient_seconds(trace, loss, scheme, scheme_stream(configuration)) if timed else None
         records[configuration.run_id] = Records(
             described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
         )
@@ -319,7 +329,7 @@ def describe_network(configuration: Configuration) -> Described:
     return described_weights(
         configuration.cell,
         configuration.initializer,
-        Scales(b=configuration.scales.b),
+        of_weights(configuration.scales),
         configuration.values.seed,
         configuration.values.dtype,
         configuration.measure.transient_lags,

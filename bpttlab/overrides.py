@@ -4,8 +4,9 @@
 
 Composing a configuration with Hydra takes about 0.1 s and setting a value through OmegaConf some milliseconds: half an
 hour for ten thousand runs. So each line is parsed once, Hydra composes once for each distinct choice of groups (and of
-anything else that changes more than a value), and a run is a copy of plain dictionaries with its values set. That this
-equals Hydra's own composition is a test. OmegaConf is asked run by run where what was composed holds interpolations.
+anything else that changes more than a value), or once for each choice in one group where groups do not meddle with one
+another (`separable`), and a run is a copy of plain dictionaries with its values set. That this equals Hydra's own
+composition is a test. OmegaConf is asked run by run where what was composed holds interpolations.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpttlab import places
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.separable import changes_its_package_only, differ_there_only, entries, group_of, has_conditional_defaults
 
 VERSION_BASE = "1.3"
 """The Hydra release whose defaults hold, whichever is installed."""
@@ -113,6 +115,10 @@ class Composer:
         self.hydra_lines = list(hydra_lines)
         self.parser = OverridesParser.create(config_loader=loader)
         self.composed: dict[tuple[str, ...], Composed] = {}
+        self.searches_elsewhere = False  # where files have not been looked into
+        self.first: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.alone: dict[tuple[str, ...], bool] = {}
+        self.listed_entries: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self.listed: dict[tuple[str, ObjectType], list[str]] = {}
 
     def expand(self, lines: Iterable[str]) -> list[Plain]:
@@ -141,13 +147,13 @@ class Composer:
         Hydra reads its own settings once, before anything is swept: a sweep or a launcher in an experiment that is
         itself swept would have no effect. A sweep is added here, for its experiment only; a launcher is refused.
         """
-        brought = self.compose(choice).brought
+        brought = self.for_runs(choice).brought
         named = {axis.key for axis in axes}
         own = self.axes(f"{key}={as_written(value)}" for key, value in brought.items() if key not in named)
         values = [axis for axis in own + axes if axis.is_value]
         for more in choices([axis for axis in own if not axis.is_value]):
             whole = (*more, *choice)
-            composed = self.compose(whole)
+            composed = self.for_runs(whole)
             if composed.brought != brought:
                 raise ConfigurationError(f"{said(whole)} brings hydra.sweeper.params into a sweep; {REMEDY}")
             if composed.machinery != machinery:
@@ -214,12 +220,64 @@ class Composer:
                 raise ConfigurationError(f"{said(choice)} {one_line(error)}".strip()) from error
         return self.composed[choice]
 
+    def for_runs(self, choice: tuple[str, ...]) -> Composed:
+        """`compose`, or the same put together from what Hydra composed for parts of the choice."""
+        return self.assembled(choice) or self.compose(choice)
+
+    def assembled(self, choice: tuple[str, ...]) -> Composed | None:
+        """The composition of a choice that differs in several groups from the first choice of its kind.
+
+        From that and those that differ from it in one group each, if these groups do not meddle (`separable`). Only its
+        `plain` is that of the choice.
+        """
+        first = self.first.setdefault(tuple(line.partition("=")[0] for line in choice), choice)
+        changed = [place for place, line in enumerate(choice) if line != first[place]]
+        if len(changed) < 2:
+            return None
+        ones = {place: (*first[:place], choice[place], *first[place + 1 :]) for place in changed}
+        if not all(self.stands_alone(first, one, one[place]) for place, one in ones.items()):
+            return None
+        base, parts = self.compose(first), {group_of(one[place]): self.compose(one) for place, one in ones.items()}
+        found = Composed(base.config, base.brought, base.machinery)
+        found.__dict__["plain"] = {name: parts.get(name, base).plain[name] for name in base.plain}
+        return found
+
+    def stands_alone(self, first: tuple[str, ...], one: tuple[str, ...], line: str) -> bool:
+        """Whether one line in place of another changes its own group and nothing else, whatever else is chosen."""
+        if one not in self.alone:
+            self.alone[one] = self.found_alone(first, one, group_of(line))
+        return self.alone[one]
+
+    def found_alone(self, first: tuple[str, ...], one: tuple[str, ...], group: str | None) -> bool:
+        if group is None or not self.is_group(group) or self.has_conditional_defaults:
+            return False
+        base, other = self.compose(first), self.compose(one)
+        if self.searches_elsewhere:
+            return False
+        same = base.brought == other.brought and base.machinery == other.machinery
+        if not same or base.has_interpolations or other.has_interpolations:
+            return False
+        lists = [self.entries(lines) for lines in (first, one)]
+        return differ_there_only(group, base.plain, other.plain) and changes_its_package_only(group, *lists)
+
+    def entries(self, choice: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Hydra's defaults list, remembered."""
+        if choice not in self.listed_entries:
+            lines = [*self.hydra_lines, *choice]
+            self.listed_entries[choice] = entries(self.loader, self.config_name, lines)
+        return self.listed_entries[choice]
+
+    @cached_property
+    def has_conditional_defaults(self) -> bool:
+        return has_conditional_defaults(self.loader)
+
     def load(self, choice: tuple[str, ...]) -> Composed:
         config = self.loader.load_configuration(
             self.config_name, overrides=[*self.hydra_lines, *choice], run_mode=RunMode.RUN
         )
         settings: Any = {name: OmegaConf.to_container(config.hydra[name], resolve=True) for name in MACHINERY}
         brought = settings["sweeper"].pop("params", None) or {}
+        self.searches_elsewhere = self.searches_elsewhere or bool(config.hydra.searchpath)
         refuse_without_effect(config.hydra.runtime)
         with open_dict(config):
             del config["hydra"]

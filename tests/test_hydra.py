@@ -100,6 +100,69 @@ def test_ten_thousand_runs_cost_one_composition_and_little_time(monkeypatch):
     assert len(loads) == 3
 
 
+GROUPS_SWEPT = ["cell=elman,gru,lstm", "task=noise,adding,copy", "scheme=full,per_loss", "initializer=identity,sparse"]
+
+
+def loads_of(composer, monkeypatch):
+    """The choices that Hydra composes."""
+    loads, load = [], composer.load
+    monkeypatch.setattr(composer, "load", lambda choice: loads.append(choice) or load(choice))
+    return loads
+
+
+def test_groups_that_do_not_meddle_are_composed_one_by_one(composer, monkeypatch):
+    fresh = overrides.composer()
+    loads = loads_of(fresh, monkeypatch)
+    runs = fresh.expand([*GROUPS_SWEPT, "seed=1,2", "~cell.output_activation"])
+    assert len(loads) == 1 + 1 + 2 + 2 + 1 + 1  # what is not swept, the first choice, the others of each group
+    assert len(runs) == 72
+    expected = by_hydra(composer, [*GROUPS_SWEPT, "seed=1,2", "~cell.output_activation"])
+    assert as_set(runs) == as_set(expected)
+
+
+MEDDLING = {
+    "a file that writes into another group": {"scheme/loud.yaml": "# @package _global_\nscale: 3\nmeasure: {lags: 5}"},
+    "a file that brings one of another group": {
+        "scheme/loud.yaml": "defaults:\n  - full\n  - /extra@_global_.cell: more\n",
+        "extra/more.yaml": "hidden_size: 32\n",  # what it would be anyway
+    },
+    "a file that brings one of its own": {"scheme/loud.yaml": "defaults:\n  - chunked\noffset: 1\n"},
+    "a file for two choices together": {
+        "scheme/loud.yaml": "defaults:\n  - full\n  - optional /extra@_global_.scheme: ${measure}\n",
+        "extra/minimal.yaml": "k1: 99\n",
+    },
+    "an interpolation": {"scheme/loud.yaml": "name: full\nk1: ${batch_size}\n"},
+    "nothing that is of a group": {"scheme/loud.yaml": "name: full\n"},
+}
+
+
+@pytest.mark.parametrize("files", MEDDLING.values(), ids=MEDDLING)
+def test_groups_that_meddle_equal_hydras_own_composition_too(files, tmp_path):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    lines = ["cell=gru,elman", "measure=standard,minimal", "scheme=per_loss,loud"]
+    for ordered in (lines, lines[::-1]):
+        own = overrides.Composer(loader_with(tmp_path))
+        assert as_set(own.expand(ordered)) == as_set(by_hydra(own, ordered))
+
+
+def loader_with(folder):
+    """A loader as the option --config-dir makes it."""
+    from hydra._internal.config_loader_impl import ConfigLoaderImpl
+
+    path = overrides.composer().loader.get_search_path()
+    path.prepend("command-line", f"file://{folder}", anchor="schema")
+    return ConfigLoaderImpl(path)
+
+
+def test_nothing_is_taken_apart_where_files_come_from_elsewhere(tmp_path, monkeypatch):
+    own = overrides.composer(str(tmp_path))  # by way of hydra.searchpath
+    loads = loads_of(own, monkeypatch)
+    own.expand(["cell=gru,elman", "task=noise,adding"])
+    assert len(loads) == 1 + 4
+
+
 def test_runs_share_no_dictionary(composer):
     one, other = composer.expand(["seed=0,1"])
     one["cell"]["hidden_size"] = one["scales"]["V"] = -1

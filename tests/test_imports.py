@@ -50,6 +50,7 @@ FLOORS = [
 RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {
     "overrides",
+    "separable",
     "expansion",
     "progress",
     "workers",
