@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array, Trace, pull
 from bpttlab.cells import Elman
 from bpttlab.errors import NonFiniteError
-from bpttlab.jacobians import measure_products
+from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.spectra import check_whole
 
@@ -131,11 +131,12 @@ def wide(trace: Trace, t: int, sequence: int) -> Trace:
 
 def whole_norms(trace: Trace) -> LagNorms:
     """The same from the product itself, every row with its exponent: slow, and always right."""
-    T, size = trace.length, trace.h.shape[-1]
-    lags = np.arange(T + 1)
-    columns = measure_products(trace, None, "all", 1, len(lags), 0).columns
-    spectral, frobenius = columns["log_spectral_norm"], columns["log_frobenius_norm"]
-    return LagNorms(spectral, frobenius, np.full(T + 1, size), True)
+    T, spectral, frobenius = trace.length, [], []
+    for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), Reach()):
+        assert norms.log_spectral_norm is not None
+        spectral.append(float(norms.log_spectral_norm[0, 0]))
+        frobenius.append(float(norms.log_frobenius_norm[0, 0]))
+    return LagNorms(np.array(spectral), np.array(frobenius), np.full(T + 1, trace.h.shape[-1]), True)
 
 
 class FellBackError(Exception):
@@ -192,6 +193,7 @@ class Product:
             with np.errstate(divide="ignore"):
                 frobenius[at] = np.log(sizes) + chunk.exponent * LOG_2
             spectral[at] = frobenius[at] if self.rank == 1 else self.spectral(chunk, sizes)
+            self.refuse_lost(chunk, lag)
             lag += lags
             self.take(chunk)
             if lag >= check and lag < T:
@@ -235,6 +237,18 @@ class Product:
         if (others > OBJECTION * sizes).any():
             raise FellBackError
 
+    def refuse_lost(self, chunk: Chunk, lag: int) -> None:
+        """Refuses to go on where rows have become nothing beside others in a chunk, unless they are exactly zero."""
+        before, after = (np.abs(rows[: self.rank]).max(axis=1) for rows in (self.block, chunk.rows[-1]))
+        lost = (before > 0) & (after < 2.0**-SPREAD * after.max())
+        if not lost.any():
+            return
+        rows, trace = Scaled.of(self.block[: self.rank][lost]), self.trace
+        for step in range(trace.length - lag, trace.length - lag - len(chunk.rows), -1):
+            rows = pull(trace.cell, trace.params, trace.slopes[step - 1, 0], rows)[1].normalised()
+        if rows.mantissa.any():
+            raise FellBackError
+
     def spectral(self, chunk: Chunk, sizes: Array) -> Array:
         """log ||R||_2 of every lag.  (L,)"""
         matrices = chunk.rows[:, : self.rank]
@@ -261,9 +275,6 @@ class Product:
         size = float(np.linalg.norm(R))
         if size == 0.0:
             return
-        largest = np.abs(R).max(axis=1)
-        if largest[largest > 0].min() < 2.0**-SPREAD * largest.max():
-            raise FellBackError
         _, upper, pivots = scipy.linalg.qr(R.T, mode="economic", pivoting=True, check_finite=False)
         diagonal = np.abs(np.diagonal(upper))
         rank = int(np.count_nonzero(diagonal > DROPPED * diagonal[0]))
