@@ -25,7 +25,7 @@ import scipy.linalg
 
 from bpttlab.bptt import Array, Trace, pull
 from bpttlab.cells import Elman
-from bpttlab.errors import NonFiniteError
+from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.spectra import check_whole
@@ -90,11 +90,13 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
         taken whole: what had been dropped came back, or rows lay too far apart to be dropped together.
 
     Raises:
-        ConfigurationError: t is not a whole number from 1 to T.
+        ConfigurationError: t is not a whole number from 1 to T, sequences not one from 1 on, or numbers are complex.
         NonFiniteError: a product is not finite; the error names its step.
     """
     t = trace.length if t is None else t
     check_whole("t", t, 1, trace.length)
+    check_whole("sequences", sequences, 1, None)
+    check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
     return pd.DataFrame(
@@ -108,6 +110,11 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
             "fell_back": np.repeat([norms.fell_back for norms in found], lags),
         }
     )
+
+
+def check_real(trace: Trace) -> None:
+    if np.iscomplexobj(trace.h):
+        raise ConfigurationError("trace: its numbers are complex; must be real")
 
 
 def norms_of_sequence(trace: Trace) -> LagNorms:
@@ -149,6 +156,11 @@ class Chunk(NamedTuple):
     rows: Array
     exponent: int
 
+    def rescaled(self) -> Chunk:
+        """The same with its largest number in [1/2, 1)."""
+        one = Scaled.whole(self.rows, self.exponent)
+        return Chunk(one.mantissa, one.exponent.item())
+
 
 class Product:
     """The product of one sequence on its way back from t = T, in few rows.
@@ -184,9 +196,12 @@ class Product:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 chunk = self.pushed(lag, lags)
                 sizes, others = self.sizes(chunk)
-            if not moderate(sizes, others) and lags > 1:
-                longest = max(1, lags // 4)
-                continue
+            if not moderate(sizes, others):
+                if lags > 1:
+                    longest = max(1, lags // 4)
+                    continue
+                chunk = chunk.rescaled()
+                sizes, others = self.sizes(chunk)
             self.object(lag, sizes, others)
             at = slice(lag + 1, lag + 1 + lags)
             rank[at] = self.rank

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, walk
 from bpttlab.cells import LSTM, Elman, Leaky
 from bpttlab.cells.base import Params
@@ -69,9 +70,10 @@ def truncation_curve(
         lag that was followed, where all cotangents together add less than 1e-15 of the gradient; -inf is exactly zero.
 
     Raises:
-        ConfigurationError: a K is not a whole number from 1 to T.
+        ConfigurationError: a K is not a whole number from 1 to T, or numbers are complex.
     """
     T = trace.length
+    check_real(trace)
     asked = log_spaced(T - 1, norms) + 1 if truncations is None else np.array(sorted(set(truncations)))
     for K in asked:
         check_whole("truncation", K, 1, T)

@@ -222,7 +222,7 @@ def test_an_isometry_keeps_all_rows():
     np.testing.assert_allclose(frame["log_spectral_norm"], 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("factor", [1e-100, 1e-30, 1e40, 1e150])
+@pytest.mark.parametrize("factor", [1e-290, 1e-200, 1e-100, 1e-30, 1e40, 1e150, 1e250])
 def test_steps_of_any_size(factor):
     trace = linear(factor * np.random.default_rng(0).standard_normal((5, 5)), T=40)
     assert_right(lag_norms(trace), trace)
@@ -246,6 +246,14 @@ def test_mistakes_are_named():
     with pytest.raises(NonFiniteError, match="step t - lag = 2") as error:
         lag_norms(bad)
     assert error.value.step == 2
+
+
+def test_complex_numbers_are_refused():
+    trace = linear(np.eye(2), T=5)
+    trace = replace(trace, h=trace.h.astype(complex))
+    for measure in (lag_norms, lambda trace: bpttlab.window_norms(trace, [1])):
+        with pytest.raises(ConfigurationError, match="complex"):
+            measure(trace)
 
 
 def test_it_is_reached_from_the_package():
