@@ -44,7 +44,7 @@ COMBINATIONS = 4
 FIRST_CHECK, BETWEEN_CHECKS = 8, 1.25
 """The lag at which rows are first dropped, and the ratio of the lags of one time and the next."""
 
-SPREAD = 900
+SPREAD = 450
 """Exponents between rows of one product from which on it is not followed here."""
 
 RANGE = 2.0**460
@@ -195,20 +195,20 @@ class Product:
             lags = min(longest, check - lag, T - lag, max(1, HELD_NUMBERS // self.block.size))
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 chunk = self.pushed(lag, lags)
-                sizes, others = self.sizes(chunk)
+                squares, sizes, others = self.sizes(chunk)
             if not moderate(sizes, others):
                 if lags > 1:
                     longest = max(1, lags // 4)
                     continue
                 chunk = chunk.rescaled()
-                sizes, others = self.sizes(chunk)
+                squares, sizes, others = self.sizes(chunk)
             self.object(lag, sizes, others)
+            self.refuse_lost(squares, lag)
             at = slice(lag + 1, lag + 1 + lags)
             rank[at] = self.rank
             with np.errstate(divide="ignore"):
                 frobenius[at] = np.log(sizes) + chunk.exponent * LOG_2
             spectral[at] = frobenius[at] if self.rank == 1 else self.spectral(chunk, sizes)
-            self.refuse_lost(chunk, lag)
             lag += lags
             self.take(chunk)
             if lag >= check and lag < T:
@@ -235,12 +235,14 @@ class Product:
                 rows[number + 1] = trace.cell.pull(trace.params, slopes[lags - 1 - number], rows[number])[1]
         return Chunk(rows[1:], self.exponent)
 
-    def sizes(self, chunk: Chunk) -> tuple[Array, Array]:
-        """Frobenius norms of R and, estimated, of D, without the exponent.  (L,), (L,)"""
-        rows = chunk.rows.reshape(len(chunk.rows), -1)
-        own, others = rows[:, : self.rank * self.size], rows[:, self.rank * self.size :]
-        squares, of_others = (np.vecdot(part, part) for part in (own, others))
-        return np.sqrt(squares), np.sqrt(of_others / COMBINATIONS)
+    def sizes(self, chunk: Chunk) -> tuple[Array, Array, Array]:
+        """Squares of the rows of R; Frobenius norms of R and, estimated, of D. Without the exponent.
+
+        (L,R), (L,), (L,)
+        """
+        squares = np.vecdot(chunk.rows, chunk.rows)
+        own, others = squares[:, : self.rank], squares[:, self.rank :]
+        return own, np.sqrt(own.sum(axis=1)), np.sqrt(others.mean(axis=1))
 
     def object(self, lag: int, sizes: Array, others: Array) -> None:
         """Refuses to go on where the product is not finite, or what was dropped is no longer small."""
@@ -252,14 +254,19 @@ class Product:
         if (others > OBJECTION * sizes).any():
             raise FellBackError
 
-    def refuse_lost(self, chunk: Chunk, lag: int) -> None:
-        """Refuses to go on where rows have become nothing beside others in a chunk, unless they are exactly zero."""
-        before, after = (np.abs(rows[: self.rank]).max(axis=1) for rows in (self.block, chunk.rows[-1]))
-        lost = (before > 0) & (after < 2.0**-SPREAD * after.max())
+    def refuse_lost(self, squares: Array, lag: int) -> None:
+        """Refuses to go on where rows become nothing beside others, unless they are exactly zero in the end.
+
+        Args:
+            squares: (L, R) of the rows.
+            lag: that of the block from which they come.
+        """
+        least = 4.0**-SPREAD * squares.max(axis=1, keepdims=True)
+        lost = self.block[: self.rank].any(axis=1) & (squares <= least).any(axis=0)
         if not lost.any():
             return
         rows, trace = Scaled.of(self.block[: self.rank][lost]), self.trace
-        for step in range(trace.length - lag, trace.length - lag - len(chunk.rows), -1):
+        for step in range(trace.length - lag, trace.length - lag - len(squares), -1):
             rows = pull(trace.cell, trace.params, trace.slopes[step - 1, 0], rows)[1].normalised()
         if rows.mantissa.any():
             raise FellBackError

@@ -166,6 +166,13 @@ def beyond_the_range():
     return with_slopes(np.eye(2), slopes)
 
 
+def below_the_range_for_a_while():
+    """A unit that falls 1e-320 below the other, and returns, before rows are first looked at."""
+    slopes = np.ones((60, 2))
+    slopes[56:, 1], slopes[52:56, 0] = 1e-80, 1e-80
+    return with_slopes(np.eye(2), slopes)
+
+
 def rounded():
     """A unit that is kept, 1e-8 below the other, in rows that a QR has mixed: it returns with 1e-8 of its digits."""
     W = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
@@ -180,6 +187,7 @@ RETURNING = {
     "gates": gates_that_reopen,
     "blocks": blocks_that_cross,
     "beyond the range": beyond_the_range,
+    "below the range for a while": below_the_range_for_a_while,
     "rounded": rounded,
 }
 

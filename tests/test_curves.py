@@ -221,5 +221,12 @@ def test_mistakes_are_named(truncations):
         truncation_curve(example.trace, example.loss, truncations)
 
 
+def test_no_norms_at_all():
+    example = case(T=6)
+    frame = truncation_curve(example.trace, example.loss, [])
+    assert frame["share"].notna().all()
+    assert frame["log_norm"].isna().all()
+
+
 def test_it_is_reached_from_the_package():
     assert bpttlab.truncation_curve is truncation_curve
