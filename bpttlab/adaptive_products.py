@@ -23,10 +23,10 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array, Trace, pull
 from bpttlab.cells import Elman
-from bpttlab.errors import NonFiniteError
-from bpttlab.jacobians import measure_products
+from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.spectra import check_whole
 
@@ -44,7 +44,7 @@ COMBINATIONS = 4
 FIRST_CHECK, BETWEEN_CHECKS = 8, 1.25
 """The lag at which rows are first dropped, and the ratio of the lags of one time and the next."""
 
-SPREAD = 900
+SPREAD = 450
 """Exponents between rows of one product from which on it is not followed here."""
 
 RANGE = 2.0**460
@@ -90,11 +90,13 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
         taken whole: what had been dropped came back, or rows lay too far apart to be dropped together.
 
     Raises:
-        ConfigurationError: t is not a whole number from 1 to T.
+        ConfigurationError: t is not a whole number from 1 to T, sequences not one from 1 on, or numbers are complex.
         NonFiniteError: a product is not finite; the error names its step.
     """
     t = trace.length if t is None else t
     check_whole("t", t, 1, trace.length)
+    check_whole("sequences", sequences, 1, None)
+    check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
     return pd.DataFrame(
@@ -108,6 +110,11 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
             "fell_back": np.repeat([norms.fell_back for norms in found], lags),
         }
     )
+
+
+def check_real(trace: Trace) -> None:
+    if np.iscomplexobj(trace.h):
+        raise ConfigurationError("trace: its numbers are complex; must be real")
 
 
 def norms_of_sequence(trace: Trace) -> LagNorms:
@@ -131,11 +138,12 @@ def wide(trace: Trace, t: int, sequence: int) -> Trace:
 
 def whole_norms(trace: Trace) -> LagNorms:
     """The same from the product itself, every row with its exponent: slow, and always right."""
-    T, size = trace.length, trace.h.shape[-1]
-    lags = np.arange(T + 1)
-    columns = measure_products(trace, None, "all", 1, len(lags), 0).columns
-    spectral, frobenius = columns["log_spectral_norm"], columns["log_frobenius_norm"]
-    return LagNorms(spectral, frobenius, np.full(T + 1, size), True)
+    T, spectral, frobenius = trace.length, [], []
+    for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), Reach()):
+        assert norms.log_spectral_norm is not None
+        spectral.append(float(norms.log_spectral_norm[0, 0]))
+        frobenius.append(float(norms.log_frobenius_norm[0, 0]))
+    return LagNorms(np.array(spectral), np.array(frobenius), np.full(T + 1, trace.h.shape[-1]), True)
 
 
 class FellBackError(Exception):
@@ -147,6 +155,11 @@ class Chunk(NamedTuple):
 
     rows: Array
     exponent: int
+
+    def rescaled(self) -> Chunk:
+        """The same with its largest number in [1/2, 1)."""
+        one = Scaled.whole(self.rows, self.exponent)
+        return Chunk(one.mantissa, one.exponent.item())
 
 
 class Product:
@@ -182,11 +195,15 @@ class Product:
             lags = min(longest, check - lag, T - lag, max(1, HELD_NUMBERS // self.block.size))
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 chunk = self.pushed(lag, lags)
-                sizes, others = self.sizes(chunk)
-            if not moderate(sizes, others) and lags > 1:
-                longest = max(1, lags // 4)
-                continue
+                squares, sizes, others = self.sizes(chunk)
+            if not moderate(sizes, others):
+                if lags > 1:
+                    longest = max(1, lags // 4)
+                    continue
+                chunk = chunk.rescaled()
+                squares, sizes, others = self.sizes(chunk)
             self.object(lag, sizes, others)
+            self.refuse_lost(squares, lag)
             at = slice(lag + 1, lag + 1 + lags)
             rank[at] = self.rank
             with np.errstate(divide="ignore"):
@@ -218,12 +235,14 @@ class Product:
                 rows[number + 1] = trace.cell.pull(trace.params, slopes[lags - 1 - number], rows[number])[1]
         return Chunk(rows[1:], self.exponent)
 
-    def sizes(self, chunk: Chunk) -> tuple[Array, Array]:
-        """Frobenius norms of R and, estimated, of D, without the exponent.  (L,), (L,)"""
-        rows = chunk.rows.reshape(len(chunk.rows), -1)
-        own, others = rows[:, : self.rank * self.size], rows[:, self.rank * self.size :]
-        squares, of_others = (np.vecdot(part, part) for part in (own, others))
-        return np.sqrt(squares), np.sqrt(of_others / COMBINATIONS)
+    def sizes(self, chunk: Chunk) -> tuple[Array, Array, Array]:
+        """Squares of the rows of R; Frobenius norms of R and, estimated, of D. Without the exponent.
+
+        (L,R), (L,), (L,)
+        """
+        squares = np.vecdot(chunk.rows, chunk.rows)
+        own, others = squares[:, : self.rank], squares[:, self.rank :]
+        return own, np.sqrt(own.sum(axis=1)), np.sqrt(others.mean(axis=1))
 
     def object(self, lag: int, sizes: Array, others: Array) -> None:
         """Refuses to go on where the product is not finite, or what was dropped is no longer small."""
@@ -233,6 +252,23 @@ class Product:
             step = self.trace.length - first
             raise NonFiniteError(f"the Jacobian product is not finite at step t - lag = {step} (lag {first})", step)
         if (others > OBJECTION * sizes).any():
+            raise FellBackError
+
+    def refuse_lost(self, squares: Array, lag: int) -> None:
+        """Refuses to go on where rows become nothing beside others, unless they are exactly zero in the end.
+
+        Args:
+            squares: (L, R) of the rows.
+            lag: that of the block from which they come.
+        """
+        least = 4.0**-SPREAD * squares.max(axis=1, keepdims=True)
+        lost = self.block[: self.rank].any(axis=1) & (squares <= least).any(axis=0)
+        if not lost.any():
+            return
+        rows, trace = Scaled.of(self.block[: self.rank][lost]), self.trace
+        for step in range(trace.length - lag, trace.length - lag - len(squares), -1):
+            rows = pull(trace.cell, trace.params, trace.slopes[step - 1, 0], rows)[1].normalised()
+        if rows.mantissa.any():
             raise FellBackError
 
     def spectral(self, chunk: Chunk, sizes: Array) -> Array:
@@ -261,9 +297,6 @@ class Product:
         size = float(np.linalg.norm(R))
         if size == 0.0:
             return
-        largest = np.abs(R).max(axis=1)
-        if largest[largest > 0].min() < 2.0**-SPREAD * largest.max():
-            raise FellBackError
         _, upper, pivots = scipy.linalg.qr(R.T, mode="economic", pivoting=True, check_finite=False)
         diagonal = np.abs(np.diagonal(upper))
         rank = int(np.count_nonzero(diagonal > DROPPED * diagonal[0]))

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, walk
 from bpttlab.cells import LSTM, Elman, Leaky
 from bpttlab.cells.base import Params
@@ -69,19 +70,25 @@ def truncation_curve(
         lag that was followed, where all cotangents together add less than 1e-15 of the gradient; -inf is exactly zero.
 
     Raises:
-        ConfigurationError: a K is not a whole number from 1 to T.
+        ConfigurationError: a K is not a whole number from 1 to T, norms is less than 3, or numbers are complex.
     """
     T = trace.length
-    asked = log_spaced(T - 1, norms) + 1 if truncations is None else np.array(sorted(set(truncations)))
-    for K in asked:
+    check_real(trace)
+    check_whole("norms", norms, 3, None)
+    chosen = list(log_spaced(T - 1, norms) + 1 if truncations is None else truncations)
+    for K in chosen:
         check_whole("truncation", K, 1, T)
+    asked = np.array(sorted(set(chosen)), np.int64)
     try:
         curve = Curve(trace, checked_errors(trace, loss), asked)
         found, fell_back = curve.columns(), False
     except FellBackError:
         found, fell_back = term_by_term(trace, loss, asked), True
-    names, K = trace.cell.recurrent_parameters, np.arange(1, T + 1)
-    frame = {"parameter": np.repeat(np.array(names, object), T), "truncation": np.tile(K, len(names))}
+    names = trace.cell.recurrent_parameters
+    frame = {
+        "parameter": np.repeat(np.array(names, object), T),
+        "truncation": np.tile(np.arange(1, T + 1), len(names)),
+    }
     values = {column: np.concatenate([found[name][column] for name in names]) for column in COLUMNS}
     return pd.DataFrame(frame | values | {"fell_back": np.full(T * len(names), fell_back)})
 

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pandas as pd
 
+from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array, Trace
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
@@ -61,7 +62,7 @@ def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral
         logarithms; -inf is exactly zero.
 
     Raises:
-        ConfigurationError: a lag is not as above, or there is none.
+        ConfigurationError: a lag is not as above or there is none, sequences is less than 1, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
     chosen = list(lags)
@@ -70,6 +71,8 @@ def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral
     if not chosen:
         raise ConfigurationError(f"lags: there are none; must be whole numbers from 1 to T = {trace.length}")
     chosen = sorted({int(lag) for lag in chosen})
+    check_whole("sequences", sequences, 1, None)
+    check_real(trace)
     batch = min(sequences, trace.h.shape[1])
     return pd.concat([pd.DataFrame(columns_of(trace, b, chosen, spectral)) for b in range(batch)], ignore_index=True)
 
@@ -125,6 +128,10 @@ class Windows:
         kept, self.one_size = self.kept_room(lag), True
         for t, products in self.products(lag):
             squares = np.einsum("mij,mij->m", products.mantissa, products.mantissa)
+            if squares.min() < SMALLEST**2:
+                shifts = one_exponent(products.mantissa)
+                products = Scaled(shifts.mantissa, shifts.exponent + products.exponent)
+                squares = np.einsum("mij,mij->m", products.mantissa, products.mantissa)
             if not np.isfinite(squares).all():
                 self.refuse(t, lag)
             exponents = products.exponent[:, 0, 0] * LOG_2

@@ -152,18 +152,52 @@ def blocks_that_cross():
     return forward(cell, params, x[:, None])
 
 
+def with_slopes(W, slopes):
+    """A trace whose Jacobians are diag(slopes[t]) W.  (N,N), (T,N)"""
+    trace = linear(W, T=len(slopes))
+    trace.__dict__["slopes"] = np.array(slopes)[:, None]
+    return trace
+
+
+def beyond_the_range():
+    """A unit that lies 1e-480 below the other when rows are first dropped, and returns."""
+    slopes = np.ones((60, 2))
+    slopes[30:, 1], slopes[:30, 0] = 1e-60, 1e-70
+    return with_slopes(np.eye(2), slopes)
+
+
+def below_the_range_for_a_while():
+    """A unit that falls 1e-320 below the other, and returns, before rows are first looked at."""
+    slopes = np.ones((60, 2))
+    slopes[56:, 1], slopes[52:56, 0] = 1e-80, 1e-80
+    return with_slopes(np.eye(2), slopes)
+
+
+def rounded():
+    """A unit that is kept, 1e-8 below the other, in rows that a QR has mixed: it returns with 1e-8 of its digits."""
+    W = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    slopes = np.ones((60, 3))
+    slopes[50:, 1], slopes[:40, 0] = 0.1, 0.1
+    return with_slopes(W, slopes)
+
+
 RETURNING = {
     "dead relu": dead_relu,
     "nilpotent": nilpotent,
     "gates": gates_that_reopen,
     "blocks": blocks_that_cross,
+    "beyond the range": beyond_the_range,
+    "below the range for a while": below_the_range_for_a_while,
+    "rounded": rounded,
 }
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", RETURNING)
 def test_what_was_dropped_comes_back_and_is_seen(name, engine):
-    trace = replace(RETURNING[name](), engine=engine)
+    trace = RETURNING[name]()
+    slopes, trace = trace.slopes, replace(trace, engine=engine)
+    trace.__dict__["slopes"] = slopes
     frame = lag_norms(trace)
     assert frame["fell_back"].all()
     assert (frame["rank"] == trace.h.shape[-1]).all()
@@ -178,6 +212,16 @@ def test_without_the_combinations_the_norms_would_be_wrong(name, least, monkeypa
     assert error.abs().max() > least
 
 
+def test_units_that_are_off_are_no_loss():
+    """Rows of exact zeros are not rows that have been lost."""
+    slopes = np.ones((80, 6))
+    slopes[40:, :2] = 0.0
+    trace = with_slopes(np.diag([1.0, 1.0, 1.0, 0.9, 0.5, 0.1]), slopes)
+    frame = lag_norms(trace)
+    assert not frame["fell_back"].any()
+    assert_right(frame, trace)
+
+
 def test_an_isometry_keeps_all_rows():
     W = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0]
     frame = lag_norms(linear(W, T=200))
@@ -186,7 +230,7 @@ def test_an_isometry_keeps_all_rows():
     np.testing.assert_allclose(frame["log_spectral_norm"], 0.0, atol=1e-12)
 
 
-@pytest.mark.parametrize("factor", [1e-100, 1e-30, 1e40, 1e150])
+@pytest.mark.parametrize("factor", [1e-290, 1e-200, 1e-100, 1e-30, 1e40, 1e150, 1e250])
 def test_steps_of_any_size(factor):
     trace = linear(factor * np.random.default_rng(0).standard_normal((5, 5)), T=40)
     assert_right(lag_norms(trace), trace)
@@ -210,6 +254,14 @@ def test_mistakes_are_named():
     with pytest.raises(NonFiniteError, match="step t - lag = 2") as error:
         lag_norms(bad)
     assert error.value.step == 2
+
+
+def test_complex_numbers_are_refused():
+    trace = linear(np.eye(2), T=5)
+    trace = replace(trace, h=trace.h.astype(complex))
+    for measure in (lag_norms, lambda trace: bpttlab.window_norms(trace, [1])):
+        with pytest.raises(ConfigurationError, match="complex"):
+            measure(trace)
 
 
 def test_it_is_reached_from_the_package():

@@ -14,7 +14,7 @@ from test_kernels import needs_numba
 
 import bpttlab
 from bpttlab import curves
-from bpttlab.bptt import backward, literal_sum
+from bpttlab.bptt import backward, forward, literal_sum
 from bpttlab.curves import truncation_curve
 from bpttlab.errors import ConfigurationError
 from bpttlab.lags import lag_terms
@@ -155,15 +155,10 @@ def test_what_is_not_followed_is_in_the_tails(B, engine, monkeypatch):
 
 
 def forgotten_and_found(T=60):
-    """A unit that forgets by 1e-3 a step, and before that grows by 1e3: the wavefront would end before it returns."""
-    from test_adaptive_products import units
-
-    on = np.ones((T, 2), bool)
-    trace = units(np.array([0.5, 0.5]), on)
-    slopes = np.full((T, 1, 2), 1.0)
-    slopes[T // 2 :] = 1e-3
-    slopes[: T // 2] = 1e3
-    trace.__dict__["slopes"] = slopes
+    """One loss at the end, whose cotangents shrink by 1e-3 a step and grow by 1e3 before that: they return whole."""
+    still = linear(np.eye(2), T)
+    trace = forward(still.cell, still.params, np.ones_like(still.x))
+    trace.__dict__["slopes"] = np.where(np.arange(T) < T // 2, 1e3, 1e-3)[:, None, None] * np.ones((1, 1, 2))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
     return trace, errors
@@ -171,24 +166,22 @@ def forgotten_and_found(T=60):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_gradient_that_returns_is_seen(engine):
-    """The whole gradient is what comes back: nothing is small beside it, and nothing may end early."""
     trace, errors = forgotten_and_found()
-    changed = by(engine, trace)
-    frame, terms = all_of(changed, errors), lag_terms(changed, errors, "all")
-    for name, rows in frame.groupby("parameter"):
+    frame, terms = all_of(by(engine, trace), errors), lag_terms(trace, errors, "all")
+    assert frame["fell_back"].all()
+    for name in ("W", "V", "b_h"):
         expected = terms[terms["parameter"] == name]["cumulative_share"].to_numpy()
-        np.testing.assert_allclose(rows["share"], expected, rtol=1e-9, atol=1e-15)
+        np.testing.assert_allclose(frame[frame["parameter"] == name]["share"], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gain", [1e-30, 40.0])
 def test_cotangents_beyond_the_range_fall_back(gain, engine):
-    trace = replace(linear(gain * np.eye(2), T=200), engine=engine)
+    still = linear(gain * np.eye(2), T=150)
+    trace = forward(still.cell, still.params, np.ones_like(still.x), engine=engine)
     errors = np.ones_like(trace.y_hat)
-    trace.x[:] = 1.0
     frame = all_of(trace, errors)
-    if gain > 1:
-        assert frame["fell_back"].all()
+    assert frame["fell_back"].all() == (gain > 1)
     expected = truncation_bias(trace, errors, PerLoss(3)).set_index("parameter")
     measured = frame[frame["truncation"] == 3].set_index("parameter")
     np.testing.assert_allclose(measured["log_norm"], expected.loc[measured.index, "log_norm"], rtol=1e-12)
@@ -226,6 +219,13 @@ def test_mistakes_are_named(truncations):
     example = case(T=6)
     with pytest.raises(ConfigurationError, match="truncation"):
         truncation_curve(example.trace, example.loss, truncations)
+
+
+def test_no_norms_at_all():
+    example = case(T=6)
+    frame = truncation_curve(example.trace, example.loss, [])
+    assert frame["share"].notna().all()
+    assert frame["log_norm"].isna().all()
 
 
 def test_it_is_reached_from_the_package():

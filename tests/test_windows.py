@@ -94,10 +94,21 @@ def test_units_that_leave_the_range_of_floats_beside_each_other(exponent, lags):
     assert_right(trace, lags, window_norms(trace, lags), some=(1, 64, 101, 140, 180, 200))
 
 
-@pytest.mark.parametrize("factor", [1e-100, 1e-30, 1e40, 1e150])
+@pytest.mark.parametrize("factor", [1e-290, 1e-200, 1e-100, 1e-30, 1e40, 1e150, 1e250])
 def test_steps_of_any_size(factor):
     trace = linear(factor * np.random.default_rng(0).standard_normal((5, 5)), T=40)
     assert_right(trace, (1, 3, 6, 17), window_norms(trace, (1, 3, 6, 17)), some=(1, 20, 40))
+
+
+def test_parts_that_hardly_meet():
+    """What the end of one block and the beginning of the next have in common is the least of both."""
+    size = 12
+    W = np.diag(np.r_[np.full(6, 1e-15), np.full(5, 1e-15)], 1)
+    W[0, 0] = 1.0
+    trace = linear(W, T=30)
+    assert_right(trace, (5, 7, 9), window_norms(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
+    trace = linear(np.diag(np.full(size - 1, 1e-80), 1), T=30)
+    assert_right(trace, (5, 7, 9), window_norms(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
 
 
 def test_lags_that_are_sums_of_others():
