@@ -396,30 +396,50 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: f
 
 @compiled("contract", "nsz")
 def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
-    """`LSTM.step` and `LSTM.slopes` for every t, in place.  z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N)"""
+    """`LSTM.step` and `LSTM.slopes` for every t, in place.  z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N)
+
+    A loop has few arrays: where there are many, no compiler proves that they do not overlap, and it takes one number
+    at a time. z ends as the gates.
+    """
     T, B, A = z.shape
     N = A // 4
-    h_prev = np.empty((B, N), z.dtype)
+    h_prev, k = np.empty((B, N), z.dtype), np.empty(N, z.dtype)
     for t in range(T):
         h_prev[:] = h[t, :, :N]
         add_product(h_prev, W, z[t])
         for b in range(B):
             a, s, c_prev, h_t, c_t = z[t, b], slopes[t, b], h[t, b, N:], h[t + 1, b, :N], h[t + 1, b, N:]
+            i, f, g, o = a[:N], a[N : 2 * N], a[2 * N : 3 * N], a[3 * N :]
+            s_i, s_f, s_g, s_o, forget, s_c = (
+                s[:N],
+                s[N : 2 * N],
+                s[2 * N : 3 * N],
+                s[3 * N : 4 * N],
+                s[4 * N : 5 * N],
+                s[5 * N :],
+            )
+            for n in range(2 * N):
+                a[n], s[n] = logistic_and_slope(a[n])
             for n in range(N):
-                i, i_slope = logistic_and_slope(a[n])
-                f, f_slope = logistic_and_slope(a[N + n])
-                g, g_slope = tanh_and_slope(a[2 * N + n])
-                c_t[n] = f * c_prev[n] + i * g
-                s[n] = i_slope * g
-                s[N + n] = f_slope * c_prev[n]
-                s[2 * N + n] = g_slope * i
-                s[4 * N + n] = f
+                g[n], s_g[n] = tanh_and_slope(g[n])
             for n in range(N):
-                o, o_slope = logistic_and_slope(a[3 * N + n])
-                k, k_slope = tanh_and_slope(c_t[n])
-                h_t[n] = o * k
-                s[3 * N + n] = o_slope * k
-                s[5 * N + n] = o * k_slope
+                o[n], s_o[n] = logistic_and_slope(o[n])
+            for n in range(N):
+                c_t[n] = f[n] * c_prev[n] + i[n] * g[n]
+            for n in range(N):
+                s_i[n] = s_i[n] * g[n]
+            for n in range(N):
+                s_f[n] = s_f[n] * c_prev[n]
+            for n in range(N):
+                s_g[n] = s_g[n] * i[n]
+                forget[n] = f[n]
+            for n in range(N):
+                k[n], s_c[n] = tanh_and_slope(c_t[n])
+            for n in range(N):
+                h_t[n] = o[n] * k[n]
+                s_c[n] = s_c[n] * o[n]
+            for n in range(N):
+                s_o[n] = s_o[n] * k[n]
 
 
 @compiled("contract", "nsz")
@@ -427,40 +447,48 @@ def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Arra
     """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
 
     W is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes after, W_n; W_n that of
-    what meets r . h_{t-1}, where it comes before.
+    what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
     """
     T, B, A = z.shape
     N = A // 3
-    recurrent, candidate, gated = (
-        np.empty((B, W.shape[1]), z.dtype),
-        np.empty((B, N), z.dtype),
-        np.empty((B, N), z.dtype),
-    )
+    recurrent, candidate = np.empty((B, W.shape[1]), z.dtype), np.empty((B, N), z.dtype)
+    gated, rest = np.empty((B, N), z.dtype), np.empty(N, z.dtype)
     for t in range(T):
-        h_prev, h_t = h[t], h[t + 1]
         recurrent[:] = 0.0
-        add_product(h_prev, W, recurrent)
+        add_product(h[t], W, recurrent)
         for b in range(B):
-            a, s = z[t, b], slopes[t, b]
+            a, s, w, product = z[t, b], slopes[t, b], recurrent[b], gated[b]
+            s_r, s_u, r, u = s[:N], s[N : 2 * N], s[3 * N : 4 * N], s[4 * N :]
+            multiplied = w[2 * N :] if after else h[t, b]
+            for n in range(2 * N):
+                a[n] = a[n] + w[n]
             for n in range(N):
-                r, r_slope = logistic_and_slope(a[n] + recurrent[b, n])
-                u, u_slope = logistic_and_slope(a[N + n] + recurrent[b, N + n])
-                multiplied = recurrent[b, 2 * N + n] + b_n[n] if after else h_prev[b, n]
-                s[n], s[N + n], s[3 * N + n], s[4 * N + n] = r_slope * multiplied, u_slope, r, u
-                gated[b, n] = r * multiplied
+                r[n], s_r[n] = logistic_and_slope(a[n])
+            for n in range(N):
+                u[n], s_u[n] = logistic_and_slope(a[N + n])
+            for n in range(b_n.size):
+                multiplied[n] = multiplied[n] + b_n[n]
+            for n in range(N):
+                product[n] = r[n] * multiplied[n]
+                s_r[n] = s_r[n] * multiplied[n]
         if after:
             candidate[:] = gated
         else:
             candidate[:] = 0.0
             add_product(gated, W_n, candidate)
         for b in range(B):
-            a, s = z[t, b], slopes[t, b]
+            a, s, c, h_prev, h_t = z[t, b], slopes[t, b], candidate[b], h[t, b], h[t + 1, b]
+            a_n, s_u, s_n, u = a[2 * N :], s[N : 2 * N], s[2 * N : 3 * N], s[4 * N :]
             for n in range(N):
-                back = logistic_and_slope(-(a[N + n] + recurrent[b, N + n]))[0]  # 1 - u, exact where u is near one
-                c, c_slope = tanh_and_slope(a[2 * N + n] + candidate[b, n])
-                h_t[b, n] = s[4 * N + n] * h_prev[b, n] + back * c
-                s[N + n] = s[N + n] * (h_prev[b, n] - c)
-                s[2 * N + n] = back * c_slope
+                rest[n] = logistic_and_slope(-a[N + n])[0]  # 1 - u, exact where u is near one
+            for n in range(N):
+                c[n], s_n[n] = tanh_and_slope(a_n[n] + c[n])
+            for n in range(N):
+                h_t[n] = u[n] * h_prev[n] + rest[n] * c[n]
+            for n in range(N):
+                s_u[n] = s_u[n] * (h_prev[n] - c[n])
+            for n in range(N):
+                s_n[n] = s_n[n] * rest[n]
 
 
 @compiled()
