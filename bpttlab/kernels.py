@@ -2,11 +2,13 @@
 
 The same mathematics as the cells' `step` and `pull`, in the part of NumPy that Numba compiles, for the cells that
 sweeps are mostly made of: Elman, LSTM, GRU. Without Numba, or with NUMBA_DISABLE_JIT=1, the source is interpreted and
-gives the same numbers up to the rounding of fused products. Everything that is not sequential stays in the cells.
+gives the same numbers up to the rounding of fused products.
 
-No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step. Cotangents have an
-exponent a row, as in `scaled`, changed only where a row leaves the middle of the range: no denormals, and plain numbers
-stay plain.
+`pass_forward` and `pass_back` are a whole forward pass and a whole gradient, in plain numbers: what is not sequential
+goes along, some steps at a time. Everything else serves cotangents with an exponent a row, as in `scaled`, changed only
+where a row leaves the middle of the range.
+
+No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step.
 
 All that is compiled stands in this one file: Numba keeps compiled loops on disk until their own file changes, and
 would not notice a change of what they call in another.
@@ -494,7 +496,7 @@ def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Arra
 @compiled()
 def steps_at_once(B: int, N: int) -> int:
     """How many steps go into one product outside the recursion: as many as leave what is between two near at hand."""
-    return max(1, min(256, 2**15 // N) // B)
+    return max(1, min(256, 2**16 // N) // max(1, B))
 
 
 @compiled()
