@@ -539,7 +539,8 @@ def pass_forward(
     """`bptt.forward`: all states and predictions from h_0.
 
     x (T,B,I) and the parameters as they are, b_n empty where there is none; h (T+1,B,S), of which h[0] is given and the
-    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled.
+    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled. Without gates slopes are
+    None: what follows from that is known when this is compiled, so that an Elman cell waits for no gates.
 
     Returns:
         whether all numbers, given and found, are finite.
@@ -554,7 +555,7 @@ def pass_forward(
         rows = (stop - start) * B
         z_here, h_here = z[: stop - start], h[start : stop + 1]
         project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
-        if kind == ONE_GATE:
+        if slopes is None:
             elman_forward(activation, z_here, W_T, h_here, smallest)
         elif kind == LSTM_GATES:
             lstm_forward(z_here, W_T, h_here, slopes[start:stop])
@@ -791,16 +792,18 @@ def add_gradients(
 ) -> None:  # fmt: skip
     """`Cell.gradient` of Q rows, added to what there is.
 
-    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,), and
-    db_n (A,), whose last N are the gradient by b_n.
+    x (Q,I), h_prev (Q,N), slopes (Q,any) or None, da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,),
+    and db_n (A,), whose last N are the gradient by b_n.
     """
     Q, N = h_prev.shape
     add_rows(x.T, da, dV)
     add_columns(da, db_h)
-    if kind == GRU_AFTER:
+    if slopes is None or kind == LSTM_GATES:
+        add_rows(da.T, h_prev, dW)
+    elif kind == GRU_AFTER:
         add_rows(gated.T, h_prev, dW)
         add_columns(gated, db_n)
-    elif kind == GRU_BEFORE:
+    else:
         candidate, reset = np.empty((Q, N), da.dtype), np.empty((Q, N), da.dtype)
         for q in range(Q):
             for n in range(N):
@@ -808,8 +811,6 @@ def add_gradients(
                 reset[q, n] = slopes[q, 3 * N + n] * h_prev[q, n]
         add_rows(gated.T, h_prev, dW[: 2 * N])
         add_rows(candidate.T, reset, dW[2 * N :])
-    else:
-        add_rows(da.T, h_prev, dW)
 
 
 @compiled("contract", "nsz")
@@ -862,9 +863,9 @@ def pass_back(
 ) -> bool:  # fmt: skip
     """`bptt.backward` of the full gradient in plain numbers.
 
-    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) of cells with gates, y_hat and dL/dy_hat (T,B,O); fills dV^T (I,A),
-    dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,) and dh (B,S), which is dL/dh_0. All come
-    as zeros.
+    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) or None as in `pass_forward`, y_hat and dL/dy_hat (T,B,O). It fills
+    dV^T (I,A), dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the
+    end; all come as zeros.
 
     Returns:
         whether every cotangent is zero or has its largest entry between `least` and `most`, far from both ends of the
@@ -877,24 +878,25 @@ def pass_back(
         np.empty((steps, B, A), h.dtype),
         np.empty((steps, B, width), h.dtype),
     )
-    da_y, error = np.empty((steps * B, O), h.dtype), np.empty((steps * B, N), h.dtype)
+    da_y, room = np.empty((steps * B, O), h.dtype), np.empty((steps * B, N), h.dtype)
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
-        of_y, errors, of_h = da_y[:rows], error[:rows], delta[: stop - start]
+        of_y, of_h = da_y[:rows], delta[: stop - start]
         pull_readout(output, U, y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O), of_y, of_h)
-        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, error), dU)
+        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, room), dU)
         add_columns(of_y, db_y)
         of_a, of_gates = da[: stop - start], gated[: stop - start]
-        if kind == ONE_GATE:
+        if slopes is None:
+            of_step = None
             activation_slopes(activation, h[start + 1 : stop + 1].reshape(rows, N), of_a.reshape(rows, N))
             back_one_gate(W, of_h, of_a, dh)
         else:
+            of_step = slopes[start:stop].reshape(rows, slopes.shape[2])
             back_gates(kind, W, slopes[start:stop], of_h, of_a, of_gates, dh)
         if not within(of_h.reshape(rows, S), least, most):
             return False
-        of_step = slopes[start:stop].reshape(rows, slopes.shape[2]) if kind == GRU_BEFORE else errors
-        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, error)
+        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, room)
         of_a_rows, of_gates_rows = of_a.reshape(rows, A), of_gates.reshape(rows, width)
         add_gradients(kind, x_here, h_prev, of_step, of_a_rows, of_gates_rows, dV, dW, db_h, db_n)
     if not within(dh, least, most):
@@ -1085,13 +1087,13 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
         np.empty((T + 1, B, cell.state_size), dtype),
         np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype),
     )
-    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype)
+    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
         params["U"], b_y, h, slopes, y_hat, TINY[dtype],
     )  # fmt: skip
-    return h, y_hat if of_cell.output >= 0 else None, slopes if of_cell.slopes else None, fine
+    return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
 
 def backward(
@@ -1108,7 +1110,7 @@ def backward(
     least, most = DTYPES[dtype]
     fine = pass_back(
         of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,
-        h[:0] if slopes is None else slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
+        slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
     )  # fmt: skip
     if not fine:
         return None
