@@ -2,11 +2,13 @@
 
 The same mathematics as the cells' `step` and `pull`, in the part of NumPy that Numba compiles, for the cells that
 sweeps are mostly made of: Elman, LSTM, GRU. Without Numba, or with NUMBA_DISABLE_JIT=1, the source is interpreted and
-gives the same numbers up to the rounding of fused products. Everything that is not sequential stays in the cells.
+gives the same numbers up to the rounding of fused products.
 
-No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step. Cotangents have an
-exponent a row, as in `scaled`, changed only where a row leaves the middle of the range: no denormals, and plain numbers
-stay plain.
+`pass_forward` and `pass_back` are a whole forward pass and a whole gradient, in plain numbers: what is not sequential
+goes along, some steps at a time. Everything else serves cotangents with an exponent a row, as in `scaled`, changed only
+where a row leaves the middle of the range.
+
+No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step.
 
 All that is compiled stands in this one file: Numba keeps compiled loops on disk until their own file changes, and
 would not notice a change of what they call in another.
@@ -396,30 +398,50 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: f
 
 @compiled("contract", "nsz")
 def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
-    """`LSTM.step` and `LSTM.slopes` for every t, in place.  z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N)"""
+    """`LSTM.step` and `LSTM.slopes` for every t, in place.  z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N)
+
+    A loop has few arrays: where there are many, no compiler proves that they do not overlap, and it takes one number
+    at a time. z ends as the gates.
+    """
     T, B, A = z.shape
     N = A // 4
-    h_prev = np.empty((B, N), z.dtype)
+    h_prev, k = np.empty((B, N), z.dtype), np.empty(N, z.dtype)
     for t in range(T):
         h_prev[:] = h[t, :, :N]
         add_product(h_prev, W, z[t])
         for b in range(B):
             a, s, c_prev, h_t, c_t = z[t, b], slopes[t, b], h[t, b, N:], h[t + 1, b, :N], h[t + 1, b, N:]
+            i, f, g, o = a[:N], a[N : 2 * N], a[2 * N : 3 * N], a[3 * N :]
+            s_i, s_f, s_g, s_o, forget, s_c = (
+                s[:N],
+                s[N : 2 * N],
+                s[2 * N : 3 * N],
+                s[3 * N : 4 * N],
+                s[4 * N : 5 * N],
+                s[5 * N :],
+            )
+            for n in range(2 * N):
+                a[n], s[n] = logistic_and_slope(a[n])
             for n in range(N):
-                i, i_slope = logistic_and_slope(a[n])
-                f, f_slope = logistic_and_slope(a[N + n])
-                g, g_slope = tanh_and_slope(a[2 * N + n])
-                c_t[n] = f * c_prev[n] + i * g
-                s[n] = i_slope * g
-                s[N + n] = f_slope * c_prev[n]
-                s[2 * N + n] = g_slope * i
-                s[4 * N + n] = f
+                g[n], s_g[n] = tanh_and_slope(g[n])
             for n in range(N):
-                o, o_slope = logistic_and_slope(a[3 * N + n])
-                k, k_slope = tanh_and_slope(c_t[n])
-                h_t[n] = o * k
-                s[3 * N + n] = o_slope * k
-                s[5 * N + n] = o * k_slope
+                o[n], s_o[n] = logistic_and_slope(o[n])
+            for n in range(N):
+                c_t[n] = f[n] * c_prev[n] + i[n] * g[n]
+            for n in range(N):
+                s_i[n] = s_i[n] * g[n]
+            for n in range(N):
+                s_f[n] = s_f[n] * c_prev[n]
+            for n in range(N):
+                s_g[n] = s_g[n] * i[n]
+                forget[n] = f[n]
+            for n in range(N):
+                k[n], s_c[n] = tanh_and_slope(c_t[n])
+            for n in range(N):
+                h_t[n] = o[n] * k[n]
+                s_c[n] = s_c[n] * o[n]
+            for n in range(N):
+                s_o[n] = s_o[n] * k[n]
 
 
 @compiled("contract", "nsz")
@@ -427,46 +449,54 @@ def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Arra
     """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
 
     W is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes after, W_n; W_n that of
-    what meets r . h_{t-1}, where it comes before.
+    what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
     """
     T, B, A = z.shape
     N = A // 3
-    recurrent, candidate, gated = (
-        np.empty((B, W.shape[1]), z.dtype),
-        np.empty((B, N), z.dtype),
-        np.empty((B, N), z.dtype),
-    )
+    recurrent, candidate = np.empty((B, W.shape[1]), z.dtype), np.empty((B, N), z.dtype)
+    gated, rest = np.empty((B, N), z.dtype), np.empty(N, z.dtype)
     for t in range(T):
-        h_prev, h_t = h[t], h[t + 1]
         recurrent[:] = 0.0
-        add_product(h_prev, W, recurrent)
+        add_product(h[t], W, recurrent)
         for b in range(B):
-            a, s = z[t, b], slopes[t, b]
+            a, s, w, product = z[t, b], slopes[t, b], recurrent[b], gated[b]
+            s_r, s_u, r, u = s[:N], s[N : 2 * N], s[3 * N : 4 * N], s[4 * N :]
+            multiplied = w[2 * N :] if after else h[t, b]
+            for n in range(2 * N):
+                a[n] = a[n] + w[n]
             for n in range(N):
-                r, r_slope = logistic_and_slope(a[n] + recurrent[b, n])
-                u, u_slope = logistic_and_slope(a[N + n] + recurrent[b, N + n])
-                multiplied = recurrent[b, 2 * N + n] + b_n[n] if after else h_prev[b, n]
-                s[n], s[N + n], s[3 * N + n], s[4 * N + n] = r_slope * multiplied, u_slope, r, u
-                gated[b, n] = r * multiplied
+                r[n], s_r[n] = logistic_and_slope(a[n])
+            for n in range(N):
+                u[n], s_u[n] = logistic_and_slope(a[N + n])
+            for n in range(b_n.size):
+                multiplied[n] = multiplied[n] + b_n[n]
+            for n in range(N):
+                product[n] = r[n] * multiplied[n]
+                s_r[n] = s_r[n] * multiplied[n]
         if after:
             candidate[:] = gated
         else:
             candidate[:] = 0.0
             add_product(gated, W_n, candidate)
         for b in range(B):
-            a, s = z[t, b], slopes[t, b]
+            a, s, c, h_prev, h_t = z[t, b], slopes[t, b], candidate[b], h[t, b], h[t + 1, b]
+            a_n, s_u, s_n, u = a[2 * N :], s[N : 2 * N], s[2 * N : 3 * N], s[4 * N :]
             for n in range(N):
-                back = logistic_and_slope(-(a[N + n] + recurrent[b, N + n]))[0]  # 1 - u, exact where u is near one
-                c, c_slope = tanh_and_slope(a[2 * N + n] + candidate[b, n])
-                h_t[b, n] = s[4 * N + n] * h_prev[b, n] + back * c
-                s[N + n] = s[N + n] * (h_prev[b, n] - c)
-                s[2 * N + n] = back * c_slope
+                rest[n] = logistic_and_slope(-a[N + n])[0]  # 1 - u, exact where u is near one
+            for n in range(N):
+                c[n], s_n[n] = tanh_and_slope(a_n[n] + c[n])
+            for n in range(N):
+                h_t[n] = u[n] * h_prev[n] + rest[n] * c[n]
+            for n in range(N):
+                s_u[n] = s_u[n] * (h_prev[n] - c[n])
+            for n in range(N):
+                s_n[n] = s_n[n] * rest[n]
 
 
 @compiled()
 def steps_at_once(B: int, N: int) -> int:
     """How many steps go into one product outside the recursion: as many as leave what is between two near at hand."""
-    return max(1, min(256, 2**15 // N) // B)
+    return max(1, min(256, 2**16 // N) // max(1, B))
 
 
 @compiled()
@@ -509,7 +539,8 @@ def pass_forward(
     """`bptt.forward`: all states and predictions from h_0.
 
     x (T,B,I) and the parameters as they are, b_n empty where there is none; h (T+1,B,S), of which h[0] is given and the
-    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled.
+    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled. Without gates slopes are
+    None: what follows from that is known when this is compiled, so that an Elman cell waits for no gates.
 
     Returns:
         whether all numbers, given and found, are finite.
@@ -524,7 +555,7 @@ def pass_forward(
         rows = (stop - start) * B
         z_here, h_here = z[: stop - start], h[start : stop + 1]
         project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
-        if kind == ONE_GATE:
+        if slopes is None:
             elman_forward(activation, z_here, W_T, h_here, smallest)
         elif kind == LSTM_GATES:
             lstm_forward(z_here, W_T, h_here, slopes[start:stop])
@@ -761,16 +792,18 @@ def add_gradients(
 ) -> None:  # fmt: skip
     """`Cell.gradient` of Q rows, added to what there is.
 
-    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,), and
-    db_n (A,), whose last N are the gradient by b_n.
+    x (Q,I), h_prev (Q,N), slopes (Q,any) or None, da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,),
+    and db_n (A,), whose last N are the gradient by b_n.
     """
     Q, N = h_prev.shape
     add_rows(x.T, da, dV)
     add_columns(da, db_h)
-    if kind == GRU_AFTER:
+    if slopes is None or kind == LSTM_GATES:
+        add_rows(da.T, h_prev, dW)
+    elif kind == GRU_AFTER:
         add_rows(gated.T, h_prev, dW)
         add_columns(gated, db_n)
-    elif kind == GRU_BEFORE:
+    else:
         candidate, reset = np.empty((Q, N), da.dtype), np.empty((Q, N), da.dtype)
         for q in range(Q):
             for n in range(N):
@@ -778,8 +811,6 @@ def add_gradients(
                 reset[q, n] = slopes[q, 3 * N + n] * h_prev[q, n]
         add_rows(gated.T, h_prev, dW[: 2 * N])
         add_rows(candidate.T, reset, dW[2 * N :])
-    else:
-        add_rows(da.T, h_prev, dW)
 
 
 @compiled("contract", "nsz")
@@ -832,9 +863,9 @@ def pass_back(
 ) -> bool:  # fmt: skip
     """`bptt.backward` of the full gradient in plain numbers.
 
-    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) of cells with gates, y_hat and dL/dy_hat (T,B,O); fills dV^T (I,A),
-    dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,) and dh (B,S), which is dL/dh_0. All come
-    as zeros.
+    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) or None as in `pass_forward`, y_hat and dL/dy_hat (T,B,O). It fills
+    dV^T (I,A), dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the
+    end; all come as zeros.
 
     Returns:
         whether every cotangent is zero or has its largest entry between `least` and `most`, far from both ends of the
@@ -847,24 +878,25 @@ def pass_back(
         np.empty((steps, B, A), h.dtype),
         np.empty((steps, B, width), h.dtype),
     )
-    da_y, error = np.empty((steps * B, O), h.dtype), np.empty((steps * B, N), h.dtype)
+    da_y, room = np.empty((steps * B, O), h.dtype), np.empty((steps * B, N), h.dtype)
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
-        of_y, errors, of_h = da_y[:rows], error[:rows], delta[: stop - start]
+        of_y, of_h = da_y[:rows], delta[: stop - start]
         pull_readout(output, U, y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O), of_y, of_h)
-        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, error), dU)
+        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, room), dU)
         add_columns(of_y, db_y)
         of_a, of_gates = da[: stop - start], gated[: stop - start]
-        if kind == ONE_GATE:
+        if slopes is None:
+            of_step = None
             activation_slopes(activation, h[start + 1 : stop + 1].reshape(rows, N), of_a.reshape(rows, N))
             back_one_gate(W, of_h, of_a, dh)
         else:
+            of_step = slopes[start:stop].reshape(rows, slopes.shape[2])
             back_gates(kind, W, slopes[start:stop], of_h, of_a, of_gates, dh)
         if not within(of_h.reshape(rows, S), least, most):
             return False
-        of_step = slopes[start:stop].reshape(rows, slopes.shape[2]) if kind == GRU_BEFORE else errors
-        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, error)
+        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, room)
         of_a_rows, of_gates_rows = of_a.reshape(rows, A), of_gates.reshape(rows, width)
         add_gradients(kind, x_here, h_prev, of_step, of_a_rows, of_gates_rows, dV, dW, db_h, db_n)
     if not within(dh, least, most):
@@ -1055,13 +1087,13 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
         np.empty((T + 1, B, cell.state_size), dtype),
         np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype),
     )
-    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype)
+    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
         params["U"], b_y, h, slopes, y_hat, TINY[dtype],
     )  # fmt: skip
-    return h, y_hat if of_cell.output >= 0 else None, slopes if of_cell.slopes else None, fine
+    return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
 
 def backward(
@@ -1078,7 +1110,7 @@ def backward(
     least, most = DTYPES[dtype]
     fine = pass_back(
         of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,
-        h[:0] if slopes is None else slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
+        slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
     )  # fmt: skip
     if not fine:
         return None
