@@ -139,6 +139,15 @@ def test_a_row_that_vanishes_beside_one_that_does_not_is_noticed():
     assert compiled_backward(twice, errors) is None
 
 
+def test_a_row_that_vanishes_on_its_way_is_noticed():
+    """Whatever the losses of earlier steps add to it afterwards."""
+    trace, errors = long_linear(0.5, 1000)
+    errors[0] = 1.0
+    assert compiled_backward(trace, errors) is None
+    errors[500] = 1.0
+    assert compiled_backward(trace, errors) is not None
+
+
 def test_a_readout_without_a_kernel_goes_through_the_cell():
     cell, params, x, h_0 = network(lambda *sizes: Elman(*sizes, output_activation="softplus"))
     trace = forward(cell, params, x, h_0, engine="numba")
