@@ -52,7 +52,9 @@ def announce() -> None:
         def on_start(self, event: Any) -> None:
             if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
                 self.told = True
-                print("bpttlab: compiling the loops over time, once on this machine: some seconds", file=sys.stderr)
+                print(
+                    "bpttlab: compiling the loops over time, once on this machine: up to half a minute", file=sys.stderr
+                )
 
         def on_end(self, event: Any) -> None:
             pass

@@ -20,6 +20,8 @@ GOAL_GB = 2.0
 GIB = 1 << 30
 SHORT_LIMIT = 0.02
 """GiB, less than a gradient of 5000 steps is expected to take with all states."""
+AGREED = 1e-12
+"""With Numba the whole gradient is computed in one piece, whose sums have another order."""
 LIMITED = "under a limit"
 
 
@@ -44,14 +46,14 @@ def from_nothing(shape: Shape, engine: str, limit: float) -> dict[str, object]:
 
 
 def time_of_checkpoints(problem: Problem, engine: str, settings: Settings) -> Iterator[Row]:
-    """Seconds with few states over seconds with all of them; both have the same bytes."""
+    """Seconds with few states over seconds with all of them; with NumPy both have the same bytes."""
     calls = {"all states": partial(gradient, problem, engine)}
     calls |= {LIMITED: partial(gradient, problem, engine, SHORT_LIMIT)}
     errors: dict[str, float] = {}
 
     def check(answers: dict[str, dict[str, object]]) -> None:
         errors.update(agreement.errors(answers, answers["all states"]))
-        agreement.check(errors, 0.0)
+        agreement.check(errors, AGREED)
 
     timed = compared(calls, settings.protocol, check)
     what, error = f"{LIMITED} / all states, {engine}", errors[LIMITED]
