@@ -53,7 +53,7 @@ def announce() -> None:
             if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
                 self.told = True
                 print(
-                    "bpttlab: compiling the loops over time, once on this machine: up to half a minute", file=sys.stderr
+                    "bpttlab: compiling the loops over time, once on this machine: half a minute", file=sys.stderr
                 )
 
         def on_end(self, event: Any) -> None:
