@@ -50,11 +50,9 @@ def announce() -> None:
         told = False
 
         def on_start(self, event: Any) -> None:
-            if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
+            if event.data["dispatcher"].py_func.__module__.startswith("bpttlab.") and not self.told:
                 self.told = True
-                print(
-                    "bpttlab: compiling the loops over time, once on this machine: half a minute", file=sys.stderr
-                )
+                print("bpttlab: compiling loops, once on this machine: half a minute at most", file=sys.stderr)
 
         def on_end(self, event: Any) -> None:
             pass

@@ -11,36 +11,11 @@ Index legend: L lags or matrices, R rows, N state, T time, I tile of losses, P p
 from __future__ import annotations
 
 import math
-import sys
-from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 
 from bpttlab.cells.base import Array
 from bpttlab.kernels import compiled
-
-
-def announce() -> None:
-    """The first compilation of these loops in this process says so, in one line, as that of `kernels` does."""
-    from numba.core import event
-
-    class Announcement(event.Listener):
-        told = False
-
-        def on_start(self, event: Any) -> None:
-            if event.data["dispatcher"].py_func.__module__ == __name__ and not self.told:
-                self.told = True
-                print("bpttlab: compiling the loops of fast measures, once on this machine", file=sys.stderr)
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    event.register("numba:compile", Announcement())
-
-
-if find_spec("numba") is not None:
-    announce()
 
 NOISE = 0.05
 """Of a random vector in each start, beside the vector that led before: another may have overtaken it."""

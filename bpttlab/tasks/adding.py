@@ -27,21 +27,12 @@ class Adding(Task):
     name: ClassVar[str] = "adding"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = False
+    input_size: ClassVar[int] = 2
+    output_size: ClassVar[int] = 1
+    baseline_loss: ClassVar[float] = 1.0 / 6.0
 
     def __post_init__(self) -> None:
         whole("sequence_length", self.sequence_length, least=2, because=" for task 'adding' (a marker in each half)")
-
-    @property
-    def input_size(self) -> int:
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        return 1
-
-    @property
-    def baseline_loss(self) -> float:
-        return 1.0 / 6.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         x, numbers, first = two_marked(rng, self.sequence_length, batch_size)

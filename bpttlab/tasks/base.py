@@ -67,7 +67,7 @@ class Task(ABC):
 
     sequence_length: int
 
-    # the next three are the same for all objects of most classes, and class attributes there
+    # the next ones are the same for all objects of many classes, and class attributes there
 
     @property
     @abstractmethod

@@ -29,6 +29,9 @@ class DelayedRecall(Task):
     name: ClassVar[str] = "delayed_recall"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = False
+    input_size: ClassVar[int] = 2
+    output_size: ClassVar[int] = 1
+    baseline_loss: ClassVar[float] = 1.0 / 12.0
 
     delay: int | None = None
 
@@ -39,18 +42,6 @@ class DelayedRecall(Task):
             least = whole("task.delay", self.delay, least=0) + 1
             reason = f" for task 'delayed_recall' (a marker {self.delay} steps before the end)"
         whole("sequence_length", self.sequence_length, least=least, because=reason)
-
-    @property
-    def input_size(self) -> int:
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        return 1
-
-    @property
-    def baseline_loss(self) -> float:
-        return 1.0 / 12.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         values = rng.random((self.sequence_length, batch_size))

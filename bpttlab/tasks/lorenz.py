@@ -49,24 +49,15 @@ class Lorenz(Task):
     name: ClassVar[str] = "lorenz"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = True
+    input_size: ClassVar[int] = 3
+    output_size: ClassVar[int] = 3
+    baseline_loss: ClassVar[float] = 3.0
 
     horizon: int = 1
 
     def __post_init__(self) -> None:
         whole("sequence_length", self.sequence_length, least=1)
         whole("task.horizon", self.horizon, least=1)
-
-    @property
-    def input_size(self) -> int:
-        return 3
-
-    @property
-    def output_size(self) -> int:
-        return 3
-
-    @property
-    def baseline_loss(self) -> float:
-        return 3.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         state = MEAN + DEVIATION * rng.standard_normal((batch_size, 3))

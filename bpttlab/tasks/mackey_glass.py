@@ -47,24 +47,15 @@ class MackeyGlass(Task):
     name: ClassVar[str] = "mackey_glass"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = True
+    input_size: ClassVar[int] = 1
+    output_size: ClassVar[int] = 1
+    baseline_loss: ClassVar[float] = 1.0
 
     horizon: int = 1
 
     def __post_init__(self) -> None:
         whole("sequence_length", self.sequence_length, least=1)
         whole("task.horizon", self.horizon, least=1)
-
-    @property
-    def input_size(self) -> int:
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        return 1
-
-    @property
-    def baseline_loss(self) -> float:
-        return 1.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         history = rng.uniform(0.5, 1.5, batch_size)

@@ -26,22 +26,13 @@ class Multiplication(Task):
     name: ClassVar[str] = "multiplication"
     loss_name: ClassVar[str] = "squared_error"
     prefix_stable: ClassVar[bool] = False
+    input_size: ClassVar[int] = 2
+    output_size: ClassVar[int] = 1
+    baseline_loss: ClassVar[float] = 7.0 / 144.0
 
     def __post_init__(self) -> None:
         reason = " for task 'multiplication' (a marker in each half)"
         whole("sequence_length", self.sequence_length, least=2, because=reason)
-
-    @property
-    def input_size(self) -> int:
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        return 1
-
-    @property
-    def baseline_loss(self) -> float:
-        return 7.0 / 144.0
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         x, numbers, first = two_marked(rng, self.sequence_length, batch_size)

@@ -25,21 +25,12 @@ class Parity(Task):
     name: ClassVar[str] = "parity"
     loss_name: ClassVar[str] = "sigmoid_cross_entropy"
     prefix_stable: ClassVar[bool] = False
+    input_size: ClassVar[int] = 1
+    output_size: ClassVar[int] = 1
+    baseline_loss: ClassVar[float] = math.log(2.0)
 
     def __post_init__(self) -> None:
         whole("sequence_length", self.sequence_length, least=1)
-
-    @property
-    def input_size(self) -> int:
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        return 1
-
-    @property
-    def baseline_loss(self) -> float:
-        return math.log(2.0)
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         bits = rng.integers(0, 2, (self.sequence_length, batch_size))
