@@ -39,7 +39,7 @@ bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 # all that is known, every experiment against its claims; with QUICK=1 smaller, and no experiments. Then the slow tests
-verify: $(VENV)/test.stamp
+verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
 	$(BIN)/python -m pytest -q -m slow
 
