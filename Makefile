@@ -41,7 +41,7 @@ bench: $(VENV)/bench.stamp
 # all that is known, every experiment against its claims; with QUICK=1 smaller, and no experiments. Then the slow tests
 verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -n 2 -m slow
 
 # what the READMEs of the experiments show: their claims and figures, in results/reference/experiments
 reference: $(VENV)/base.stamp

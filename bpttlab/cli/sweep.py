@@ -7,6 +7,7 @@ import os
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from bpttlab import places
@@ -40,7 +41,9 @@ does only what is missing: an interrupted sweep is finished by repeating it, and
   bpttlab sweep study=first ... --config-dir mine                 with files of your own: mine/experiment/short.yaml
 
 Values: seed spectral_radius sequence_length truncation batch_size dtype reduction engine, and scales.V .b .U .x.
+Groups:
 {groups}
+
 bpttlab status study=first tells, while it runs or afterwards, what is done, failed or missing.
 
 Exit code: 0, or 1 if a run failed, 2 if something in the line is wrong (then nothing was computed), 130 after Ctrl-C.
@@ -52,9 +55,19 @@ FLAGS = ("--dry-run", "--cfg", "--config-dir", "--package", "--resolve", "--help
 def help_text() -> str:
     """The help, with the groups and the names that there are in conf/."""
     folders = sorted(path for path in places.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
-    named = [f"{folder.name} ({', '.join(sorted(file.stem for file in folder.glob('*.yaml')))})" for folder in folders]
-    groups = textwrap.fill("Groups: " + "  ".join(named), 118, subsequent_indent="        ", break_on_hyphens=False)
-    return HELP.format(groups=groups)
+    return HELP.format(groups="\n".join(in_lines(folder.name, choices(folder)) for folder in folders))
+
+
+def choices(group: Path) -> list[str]:
+    """The names of a group; of experiments those that are whole, for parts of them are seldom chosen."""
+    names = sorted(file.stem for file in group.glob("*.yaml"))
+    whole = [name for name in names if name in places.analyses()]
+    return [*whole, "parts of them"] if group.name == "experiment" else names
+
+
+def in_lines(group: str, names: Sequence[str]) -> str:
+    """A group with its names, as wide as a terminal."""
+    return textwrap.fill(", ".join(names), 118, initial_indent=f"  {group:<13}", subsequent_indent=15 * " ")
 
 
 def command(arguments: list[str]) -> int:
@@ -182,7 +195,8 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     if summary.tally.interrupted is not None:
         print(f"go on with: {line}")
     else:
-        commands = [shlex.join(["bpttlab", command, *where]) for command in ("tables", "figures")]
+        names = ("tables", "figures", *(["claims"] if is_experiment(line) else []))
+        commands = [shlex.join(["bpttlab", command, *where]) for command in names]
         print("next:", "\n      ".join(commands))
     return summary.exit_code
 
@@ -193,3 +207,8 @@ def begin_workers(runs: Sequence[Mapping[str, Any]], dry_run: bool) -> None:
 
     if not dry_run and runs[0].get("workers") != 0:
         workers.begin(workers.preload_of(run.get("engine") for run in runs))
+
+
+def is_experiment(line: str) -> bool:
+    """Whether the command sweeps one that makes claims."""
+    return any(f"experiment={name}" in shlex.split(line) for name in places.analyses())
