@@ -28,7 +28,7 @@ VERIFY_HELP = """\
 bpttlab verify [--quick] [TOPIC ...] [results=FOLDER]
 
 Holds this installation against everything that is known without training a network: a number from the literature or a
-formula beside the number that is measured here. All of it takes a quarter of an hour, --quick (smaller networks, fewer
+formula beside the number that is measured here. All of it takes some eight minutes, --quick (smaller networks, fewer
 of them, wider tolerances, no experiments) a minute.
 
   bpttlab verify --quick
