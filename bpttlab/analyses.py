@@ -8,7 +8,6 @@ those of NAME.
 
 from __future__ import annotations
 
-import re
 import runpy
 import shlex
 from collections.abc import Callable
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from bpttlab.figures.style import Size
-
-_NAME = re.compile(r"experiment=([A-Za-z0-9_]+)")
 
 
 class Analysis(NamedTuple):
@@ -64,11 +61,8 @@ def named(name: str) -> Analysis:
 
 def of(study: Study) -> str | None:
     """The experiment that the study was swept with last, as its command says; else one of the study's own name."""
-    names = places.analyses()
-    said = _NAME.fullmatch(next((word for word in words(study) if word.startswith("experiment=")), ""))
-    if said and said[1] in names:
-        return said[1]
-    return study.path.name if study.path.name in names and not said else None
+    name = places.experiment_in(words(study)) or study.path.name
+    return name if name in places.analyses() else None
 
 
 def words(study: Study) -> list[str]:

@@ -5,6 +5,7 @@ A wheel holds them inside the package; a checkout, or an editable installation o
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from bpttlab.errors import LabError
@@ -25,6 +26,12 @@ def experiments() -> Path:
 def analyses() -> dict[str, Path]:
     """The experiments that have an analysis, by name."""
     return {path.parent.name: path for path in sorted(experiments().glob("*/analysis.py"))}
+
+
+def experiment_in(words: Iterable[str]) -> str | None:
+    """The experiment that a command names, where it names one and no list of them."""
+    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
+    return named[0] if len(named) == 1 and named[0].isidentifier() else None
 
 
 def shipped(folder: str, witness: str) -> Path:

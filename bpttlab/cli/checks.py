@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpttlab import places
-from bpttlab.cli.words import NONE, STUDY, flags_and_words, key_values, opened
+from bpttlab.cli.results import TABLES, analysed
+from bpttlab.cli.words import flags_and_words, key_values
 from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ all of the interval is within the tolerance, fails where none of it is, and is u
 written to results/verify as .csv, .md and .html. Exit code 1 if one does not hold; undecided is not held.
 """
 
-CLAIMS = {**STUDY, "experiment": NONE}
+CLAIMS = TABLES
 
 
 def claims_command(arguments: list[str]) -> int:
@@ -59,18 +60,15 @@ def claims_command(arguments: list[str]) -> int:
     from bpttlab import analyses
     from bpttlab.verdicts import UNDECIDED
 
-    if chosen["experiment"]:
-        analyses.named(chosen["experiment"])  # a wrong name is told before a large study is read
-    study = opened(chosen)
-    name = chosen["experiment"] or analyses.of(study)
-    if not name:
+    analysis, study = analysed(chosen)
+    if analysis is None:
         raise ConfigurationError(f"experiment is missing: must be one of {', '.join(places.analyses())}")
-    claims = analyses.held(analyses.named(name), study)
+    claims = analyses.held(analysis, study)
     for row in claims.to_dict("records"):
         print(said(row))
     undecided = int((claims["verdict"] == UNDECIDED).sum())
     rest = f", {undecided} undecided" if undecided else ""
-    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {name} hold in {study.path}{rest}")
+    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {analysis.name} hold in {study.path}{rest}")
     return int(not claims["held"].all())
 
 

@@ -115,10 +115,9 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 def study_of_experiment(words: Sequence[str]) -> list[str]:
     """The study is called as the one experiment that is swept, where it is not named."""
-    named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
-    if any(word.startswith("study=") for word in words) or len(named) != 1 or not named[0].isidentifier():
-        return []
-    return [f"study={named[0]}"]
+    experiment = places.experiment_in(words)
+    named = any(word.startswith("study=") for word in words)
+    return [] if named or experiment is None else [f"study={experiment}"]
 
 
 def check_config_dir(folder: str | None) -> None:
@@ -195,7 +194,8 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     if summary.tally.interrupted is not None:
         print(f"go on with: {line}")
     else:
-        names = ("tables", "figures", *(["claims"] if is_experiment(line) else []))
+        makes_claims = places.experiment_in(shlex.split(line)) in places.analyses()
+        names = ("tables", "figures", *(["claims"] if makes_claims else []))
         commands = [shlex.join(["bpttlab", command, *where]) for command in names]
         print("next:", "\n      ".join(commands))
     return summary.exit_code
@@ -207,8 +207,3 @@ def begin_workers(runs: Sequence[Mapping[str, Any]], dry_run: bool) -> None:
 
     if not dry_run and runs[0].get("workers") != 0:
         workers.begin(workers.preload_of(run.get("engine") for run in runs))
-
-
-def is_experiment(line: str) -> bool:
-    """Whether the command sweeps one that makes claims."""
-    return any(f"experiment={name}" in shlex.split(line) for name in places.analyses())
