@@ -94,9 +94,9 @@ class Trace:
         """Whether the loops over t of this cell are compiled."""
         if self.engine == "numpy":
             return False
-        from bpttlab import kernels
+        from bpttlab import compiled_passes
 
-        return kernels.has_kernel(self.cell, self.h.dtype)
+        return compiled_passes.has_kernel(self.cell, self.h.dtype)
 
     def repeated(self, times: int) -> Trace:
         """The sequences of the batch so many times over, one copy of the batch after another."""
@@ -168,23 +168,23 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
 
     What is given is looked at twice only where it has to be converted, or something is wrong with it.
     """
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     given = ready(cell, params, x, h_0)
     if given is None:
         x, h_0 = checked_inputs(cell, params, x, h_0)
-        if not kernels.has_kernel(cell, x.dtype):
+        if not compiled_passes.has_kernel(cell, x.dtype):
             return None
-        given = {name: kernels.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
-        x, h_0 = kernels.solid(x), kernels.solid(h_0)
-    h, y_hat, slopes, fine = kernels.forward(cell, given, x, h_0)
+        given = {name: compiled_passes.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
+        x, h_0 = compiled_passes.solid(x), compiled_passes.solid(h_0)
+    h, y_hat, slopes, fine = compiled_passes.forward(cell, given, x, h_0)
     if not fine:
         checked_inputs(cell, params, x, h_0)
         check_finite(h[1:], "the hidden state")
     if y_hat is None:
         with np.errstate(over="ignore", invalid="ignore"):
             y_hat = cell.read(params, h[1:])
-    if not fine or kernels.form(cell).output < 0:
+    if not fine or compiled_passes.form(cell).output < 0:
         check_finite(y_hat, "the prediction")
     trace = Trace(cell, params, x, h, y_hat, "numba")
     if slopes is not None:
@@ -194,17 +194,17 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
 
 def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
     """The parameters, where they, x and h_0 are such that compiled code can have them as they are."""
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     if (
         type(x) is not np.ndarray
-        or not kernels.has_kernel(cell, x.dtype)
-        or not kernels.fit(params, cell.shapes(), x.dtype)
+        or not compiled_passes.has_kernel(cell, x.dtype)
+        or not compiled_passes.fit(params, cell.shapes(), x.dtype)
     ):
         return None
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
         return None
-    if h_0 is not None and not kernels.fit({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
+    if h_0 is not None and not compiled_passes.fit({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
         return None
     return params
 
@@ -329,10 +329,10 @@ def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
 
 def compiled_walk(trace: Trace, error: Any, plan: Plan) -> Cotangents:
     """`walk` along one segment."""
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     scaled = error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
-    da, of_da, dropped, of_dropped, moderate = kernels.walk(
+    da, of_da, dropped, of_dropped, moderate = compiled_passes.walk(
         trace.cell, trace.params, trace.slopes, scaled.mantissa, scaled.exponent[..., 0], plan.segments[0], plan.carry
     )
     if moderate and not isinstance(error, Scaled):
@@ -405,17 +405,17 @@ def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
     """The full gradient in one piece; None where there is no kernel, or `backward` has to look closer."""
     if not trace.compiled:
         return None
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
     arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
     shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
     dtype, slopes = trace.h.dtype, None if isinstance(cell, Elman) else trace.slopes
-    if not kernels.fit(trace.params, cell.shapes(), dtype) or not kernels.fit(arrays, shapes, dtype):
+    if not compiled_passes.fit(trace.params, cell.shapes(), dtype) or not compiled_passes.fit(arrays, shapes, dtype):
         return None
     if slopes is not None and not slopes.flags.carray:
         return None
-    return kernels.backward(cell, trace.params, trace.x, trace.h, slopes, trace.y_hat, dy_hat)
+    return compiled_passes.backward(cell, trace.params, trace.x, trace.h, slopes, trace.y_hat, dy_hat)
 
 
 SUMMED_STEPS = 1024

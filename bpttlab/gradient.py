@@ -60,22 +60,22 @@ def in_one_piece(
     cell: Cell, params: Params, x: Array, target: Array, mask: Array | None, reduction: Reduction, h_0: Array | None
 ) -> tuple[float, Params] | None:
     """The same by compiled code alone; None where there is no kernel, or something asks for a closer look."""
-    from bpttlab import kernels
+    from bpttlab import compiled_passes, kernels
 
-    if ready(cell, params, x, h_0) is None or kernels.form(cell).output < 0:
+    if ready(cell, params, x, h_0) is None or compiled_passes.form(cell).output < 0:
         return None
     T, B = x.shape[:2]
-    if not kernels.fit({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
+    if not compiled_passes.fit({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
         return None
     weights = uniform(T, reduction) if mask is None else step_weights(mask, reduction)
     if weights.shape != (T,):
         return None
-    h, y_hat, slopes, fine = kernels.forward(cell, params, x, h_0)
+    h, y_hat, slopes, fine = compiled_passes.forward(cell, params, x, h_0)
     dy_hat = np.empty_like(target)
     value = kernels.squared_error(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
     if y_hat is None or not math.isfinite(value):
         return None
-    gradients = kernels.backward(cell, params, x, h, slopes, y_hat, dy_hat)
+    gradients = compiled_passes.backward(cell, params, x, h, slopes, y_hat, dy_hat)
     return None if gradients is None else (value, gradients)
 
 

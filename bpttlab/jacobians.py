@@ -147,7 +147,7 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
             check_finite_products(step)
             yield step, None
         return
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     most = max(1, HELD_NUMBERS // rows.mantissa.size)
     first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
@@ -155,7 +155,9 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
     yield first, None
     for end in range(int(t[0]), 0, -most):
         slopes = trace.slopes[max(0, end - most) : end]
-        mantissas, exponents, sizes = kernels.pull_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
+        mantissas, exponents, sizes = compiled_passes.pull_many(
+            trace.cell, trace.params, slopes, dh.mantissa, dh.exponent
+        )
         for number, size in enumerate(sizes):
             dh = Scaled(mantissas[number], exponents[number])
             step = Lag(int(t[0]) - end + number + 1, t, dh, None)

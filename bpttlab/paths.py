@@ -104,18 +104,20 @@ def back(trace: Trace, slope_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
     if not trace.compiled:
         da, dh_prev = pull(trace.cell, trace.params, slope_t, dh_t)
         return da, dh_prev.normalised()
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
-    da, dh_prev, exponents = kernels.pull_scaled(trace.cell, trace.params, slope_t, dh_t.mantissa, dh_t.exponent)
+    da, dh_prev, exponents = compiled_passes.pull_scaled(
+        trace.cell, trace.params, slope_t, dh_t.mantissa, dh_t.exponent
+    )
     return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
 
 
 def back_and_add(trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, between: Between) -> tuple[Array, Scaled]:
     """So many lags further by the compiled loop; the starts that are left, and their cotangents."""
-    from bpttlab import kernels
+    from bpttlab import compiled_passes
 
     total, slopes = between.somewhere(), trace.slopes
-    mantissa, exponent = kernels.pull_and_add(
+    mantissa, exponent = compiled_passes.pull_and_add(
         trace.cell, trace.params, slopes, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa, total.exponent
     )
     left = t >= lag + lags

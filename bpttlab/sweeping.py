@@ -259,9 +259,9 @@ def prepare(configurations: Sequence[Configuration]) -> None:
     """Compiles, once for all workers, what some engines need."""
     compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
     if compiled:
-        from bpttlab import kernels
+        from bpttlab import compiled_passes
 
-        kernels.prepare((one.cell for one in compiled), sorted({one.values.dtype for one in compiled}))
+        compiled_passes.prepare((one.cell for one in compiled), sorted({one.values.dtype for one in compiled}))
 
 
 Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]

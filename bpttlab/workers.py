@@ -311,7 +311,7 @@ def context(preload: tuple[str, ...]) -> BaseContext:
 
 def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
     """The modules that workers of a sweep import, once for all."""
-    return ("bpttlab.experiment", *(["bpttlab.kernels"] if "numba" in engines else []))
+    return ("bpttlab.experiment", *(["bpttlab.compiled_passes"] if "numba" in engines else []))
 
 
 def begin(preload: tuple[str, ...]) -> None:

@@ -29,7 +29,17 @@ FLOORS = [
     },
     {"initializers"},
     {"cells", "tasks", "truncation"},
-    {"bptt", "checking", "checkpointing", "kernels", "leading", "own_network", "paths", "state_dict"},
+    {
+        "bptt",
+        "checking",
+        "checkpointing",
+        "compiled_passes",
+        "kernels",
+        "leading",
+        "own_network",
+        "paths",
+        "state_dict",
+    },
     {"forward_mode", "gradient"},
     {
         "adaptive_products",

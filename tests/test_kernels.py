@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpttlab import jacobians, kernels, losses
+from bpttlab import compiled_passes, jacobians, kernels, losses
 from bpttlab.bptt import Trace, backward, backward_scaled, compiled_backward, forward, literal_sum, walk
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
@@ -255,18 +255,25 @@ def test_propagated_rows_are_those_of_the_cells(given_traces):
 
 
 def interpreted():
-    """The module once more, as it is read where there is no Numba."""
-    spec = importlib.util.spec_from_file_location("kernels_interpreted", kernels.__file__)
-    module, hidden = importlib.util.module_from_spec(spec), sys.modules.get("numba")
+    """Both modules once more, as they are read where there is no Numba."""
+    hidden = {name: sys.modules.get(name) for name in ("numba", "bpttlab.kernels")}
     sys.modules["numba"] = None
     try:
-        spec.loader.exec_module(module)
+        sys.modules["bpttlab.kernels"] = loops = again(kernels)
+        return loops, again(compiled_passes)
     finally:
-        sys.modules["numba"] = hidden
-    return module
+        sys.modules.update(hidden)
 
 
-INTERPRETED = interpreted()
+def again(module):
+    """A module under another name, its file executed once more."""
+    spec = importlib.util.spec_from_file_location(f"{module.__name__}_interpreted", module.__file__)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+INTERPRETED, INTERPRETED_PASSES = interpreted()
 
 
 @settings(max_examples=40)
@@ -276,7 +283,7 @@ def test_interpreted_is_compiled(given_network):
     dtype = params["W"].dtype
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
-        h, y_hat, slopes, fine = INTERPRETED.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
+        h, y_hat, slopes, fine = INTERPRETED_PASSES.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
         assert fine
         assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
         if slopes is not None:
@@ -284,7 +291,7 @@ def test_interpreted_is_compiled(given_network):
     dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
     compiled_slopes = None if cell.name == "elman" else trace.slopes
     arguments = cell, params, trace.x, trace.h, compiled_slopes, trace.y_hat, dy_hat
-    one, other = INTERPRETED.backward(*arguments), kernels.backward(*arguments)
+    one, other = INTERPRETED_PASSES.backward(*arguments), compiled_passes.backward(*arguments)
     assert (one is None) == (other is None)
     if one is not None:
         assert_agree(one, other)
@@ -294,8 +301,8 @@ def test_interpreted_is_compiled(given_network):
     arguments = (cell, params, trace.slopes, error, np.zeros(error.shape[:2], np.int64))
     plan = full_plan(len(x))
     for one, other in zip(
-        INTERPRETED.walk(*arguments, plan.segments[0], plan.carry)[:4],
-        kernels.walk(*arguments, plan.segments[0], plan.carry)[:4],
+        INTERPRETED_PASSES.walk(*arguments, plan.segments[0], plan.carry)[:4],
+        compiled_passes.walk(*arguments, plan.segments[0], plan.carry)[:4],
         strict=True,
     ):
         if one.dtype == dtype:
