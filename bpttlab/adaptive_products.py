@@ -127,13 +127,9 @@ def norms_of_sequence(trace: Trace) -> LagNorms:
 
 def wide(trace: Trace, t: int, sequence: int) -> Trace:
     """The first t steps of one sequence in float64, with the slopes that they have."""
-    one = np.s_[:t, sequence : sequence + 1]
-    params = {name: np.asarray(value, np.float64) for name, value in trace.params.items()}
-    x, y_hat = (array[one].astype(np.float64, copy=False) for array in (trace.x, trace.y_hat))
-    h = trace.h[: t + 1, sequence : sequence + 1].astype(np.float64, copy=False)
-    part = Trace(trace.cell, params, x, h, y_hat, trace.engine)
-    part.__dict__["slopes"] = np.ascontiguousarray(trace.slopes[one], np.float64)
-    return part
+    one, states = np.s_[:t, sequence : sequence + 1], np.s_[: t + 1, sequence : sequence + 1]
+    part = Trace(trace.cell, trace.params, trace.x[one], trace.h[states], trace.y_hat[one], trace.engine)
+    return part.having(trace.slopes[one]).in_float64()
 
 
 def whole_norms(trace: Trace) -> LagNorms:

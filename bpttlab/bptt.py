@@ -86,8 +86,20 @@ class Trace:
     def with_slopes_of(self, part: Trace, index: Any) -> Trace:
         """A part of this trace; the slopes that a compiled forward pass has left are its own, too."""
         if self.compiled and "slopes" in self.__dict__:
-            part.__dict__["slopes"] = self.slopes[index]
+            return part.having(self.slopes[index])
         return part
+
+    def having(self, slopes: Array) -> Trace:
+        """This trace, which has its slopes and does not compute them."""
+        self.__dict__["slopes"] = slopes
+        return self
+
+    def in_float64(self) -> Trace:
+        """The same trajectory in float64, with the slopes that it has."""
+        params = {name: np.asarray(value, np.float64) for name, value in self.params.items()}
+        x, h, y_hat = (array.astype(np.float64, copy=False) for array in (self.x, self.h, self.y_hat))
+        wide = Trace(self.cell, params, x, h, y_hat, self.engine)
+        return wide.having(np.ascontiguousarray(self.slopes, np.float64))
 
     @property
     def compiled(self) -> bool:
@@ -101,9 +113,7 @@ class Trace:
     def repeated(self, times: int) -> Trace:
         """The sequences of the batch so many times over, one copy of the batch after another."""
         x, h, y_hat, slopes = (np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.slopes))
-        copies = Trace(self.cell, self.params, x, h, y_hat, self.engine)
-        copies.__dict__["slopes"] = slopes  # not computed again
-        return copies
+        return Trace(self.cell, self.params, x, h, y_hat, self.engine).having(slopes)
 
     def error(self, dL_dy_hat: Array) -> Array:
         """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
@@ -187,9 +197,7 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
     if not fine or compiled_passes.form(cell).output < 0:
         check_finite(y_hat, "the prediction")
     trace = Trace(cell, params, x, h, y_hat, "numba")
-    if slopes is not None:
-        trace.__dict__["slopes"] = slopes
-    return trace
+    return trace if slopes is None else trace.having(slopes)
 
 
 def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -119,7 +118,7 @@ class Curve:
 
     def __init__(self, trace: Trace, dL_dy_hat: Array, asked: Array) -> None:
         one = Scaled.whole(np.asarray(dL_dy_hat, np.float64))
-        self.trace, self.asked, self.exponent = in_float64(trace), asked, int(one.exponent.item())
+        self.trace, self.asked, self.exponent = trace.in_float64(), asked, int(one.exponent.item())
         self.names = trace.cell.recurrent_parameters
         self.error = self.trace.error(one.mantissa)
         self.full = self.gradient(self.error)
@@ -259,7 +258,7 @@ def running(intervals: Array, rest: Array) -> tuple[Array, Array]:
 
 def term_by_term(trace: Trace, loss: Loss | Array, asked: Array) -> dict[str, dict[str, Array]]:
     """COLUMNS from `lags.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
-    trace = in_float64(trace)
+    trace = trace.in_float64()
     full = backward_scaled(trace, np.asarray(checked_errors(trace, loss), np.float64))
     found = measure_lags(trace, loss, "all", full=full)
     columns = {name: of_whole(log_norm(full[name]), trace.length, asked) for name in trace.cell.recurrent_parameters}
@@ -281,18 +280,6 @@ def of_whole(log_size: float, T: int, asked: Array) -> dict[str, Array]:
     for column, value in zip(COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
         columns[column][asked - 1] = value
     return columns
-
-
-def in_float64(trace: Trace) -> Trace:
-    """The same trajectory in float64, with the slopes that it has."""
-    if trace.h.dtype == np.float64:
-        return trace
-    params = {name: np.asarray(value, np.float64) for name, value in trace.params.items()}
-    wide = replace(
-        trace, params=params, **{name: getattr(trace, name).astype(np.float64) for name in ("x", "h", "y_hat")}
-    )
-    wide.__dict__["slopes"] = trace.slopes.astype(np.float64)
-    return wide
 
 
 def norm(array: Array) -> float:

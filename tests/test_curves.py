@@ -37,7 +37,7 @@ def by(engine, trace):
 
 def wide(case):
     """In float64, so that what is compared has the same Jacobians to the last bit."""
-    return curves.in_float64(case.trace), case.loss.gradient.astype(float)
+    return case.trace.in_float64(), case.loss.gradient.astype(float)
 
 
 def assert_literal(trace, errors, frame):
