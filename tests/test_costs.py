@@ -1,24 +1,21 @@
 """What schemes cost: tables against slower ways to them, figures that show what tables say, claims that can fail."""
 
 import re
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import figures, places, tables, truncation
+from bpttlab import figures, tables, truncation
 from bpttlab.errors import LabError
 from bpttlab.figures import schemes, style
 from bpttlab.figures.bias_bounds import plot_bias_bounds
 from bpttlab.figures.bias_variance import plot_bias_variance
 from bpttlab.figures.directions import plot_directions
 from bpttlab.figures.error_cost import plot_error_cost
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 CELLS = ("elman", "gru", "lstm")
@@ -55,22 +52,18 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "costs", folder, workers=0, progress=False)
-    study = load("costs", folder)
-    assert set(study.runs["status"]) == {"done"}
-    return study
+    return swept(reduced(), "costs", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.experiments() / "what_truncation_costs" / "analysis.py"))
+    return analysis_of("what_truncation_costs")
 
 
 def frames(study, **changed):
     """The tables of a study, some of them doctored."""
     names = ("runs", "truncations", "bias_bounds", "provenance", "lag_terms")
-    return SimpleNamespace(**({name: study.table(name) for name in names} | changed))
+    return tables_of(study, names, **changed)
 
 
 # ------------------------------------------------------------------ claims

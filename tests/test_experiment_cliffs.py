@@ -1,15 +1,11 @@
 """The cliff: claims that hold on a few units, and fail on doctored ones."""
 
-import runpy
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import places, theory
+from bpttlab import theory
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 from bpttlab.verification.gradients import Surface, cliff
 
 UNIT = {"cell": {"name": "elman", "hidden_size": 1}, "task": "adding", "initializer": "identity", "batch_size": 1,
@@ -25,20 +21,18 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "cliffs", folder, workers=0, progress=False)
-    return load("cliffs", folder)
+    return swept(reduced(), "cliffs", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.experiments() / "cliffs" / "analysis.py"))
+    return analysis_of("cliffs")
 
 
 @pytest.fixture
 def fresh():
     """An analysis to be doctored, with nothing computed yet; and what its functions see."""
-    members = runpy.run_path(str(places.experiments() / "cliffs" / "analysis.py"))
+    members = analysis_of("cliffs")
     return members, members["claims"].__globals__
 
 
@@ -47,8 +41,7 @@ def failing(rows):
 
 
 def frames(study, **changed):
-    tables = {name: study.table(name) for name in ("runs", "truncations", "jacobians")}
-    return SimpleNamespace(**(tables | changed))
+    return tables_of(study, ("runs", "truncations", "jacobians"), **changed)
 
 
 def test_every_claim_holds_on_a_few_units(study, analysis):

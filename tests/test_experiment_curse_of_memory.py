@@ -1,15 +1,12 @@
 """The curse of memory: every claim holds on a reduced sweep, and fails on doctored tables."""
 
-import runpy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import places
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 QUIET = {
     "jacobians": "log",
@@ -38,16 +35,12 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "curse", folder, workers=0, progress=False)
-    study = load("curse", folder)
-    assert set(study.runs["status"]) == {"done"}
-    return study
+    return swept(reduced(), "curse", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.analyses()["curse_of_memory"]))
+    return analysis_of("curse_of_memory")
 
 
 def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
@@ -77,8 +70,7 @@ def test_claims_fail_on_doctored_tables(study, analysis, table, column, change, 
     chosen = np.logical_and.reduce([(rows[name] == value).fillna(False).astype(bool) for name, value in where.items()])
     assert chosen.any()
     rows.loc[chosen, column] = change(rows.loc[chosen, column])
-    frames = {name: study.table(name) for name in ("runs", "jacobians", "sensitivity")} | {table: rows}
-    claims = analysis["claims"](SimpleNamespace(**frames))
+    claims = analysis["claims"](tables_of(study, ("runs", "jacobians", "sensitivity"), **{table: rows}))
     assert any(words in text for text in claims.loc[~claims["held"], "claim"]), claims["claim"].tolist()
 
 

@@ -1,15 +1,11 @@
 """The edge of chaos: every claim holds on a reduced sweep, and fails on doctored tables."""
 
-import runpy
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import places, theory
+from bpttlab import theory
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 TABLES = ("runs", "jacobians", "spectra", "eigenvalues")
 QUIET = {
@@ -44,20 +40,16 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "edge", folder, workers=0, progress=False)
-    study = load("edge", folder)
-    assert set(study.runs["status"]) == {"done"}
-    return study
+    return swept(reduced(), "edge", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.analyses()["edge_of_chaos"]))
+    return analysis_of("edge_of_chaos")
 
 
 def frames(study, **changed):
-    return SimpleNamespace(**({name: study.table(name) for name in TABLES} | changed))
+    return tables_of(study, TABLES, **changed)
 
 
 def test_no_claim_fails_on_a_reduced_sweep(study, analysis):

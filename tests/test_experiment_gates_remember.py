@@ -1,15 +1,10 @@
 """Gates: claims that hold on fewer networks, and fail on doctored tables."""
 
-import runpy
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import places
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 GRADIENT = "log_relevant_gradient"
 TABLES = ("runs", "blocks", "eigenvalues", "jacobians")
@@ -39,16 +34,12 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "gates", folder, workers=0, progress=False)
-    study = load("gates", folder)
-    assert set(study.runs["status"]) == {"done"}
-    return study
+    return swept(reduced(), "gates", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.experiments() / "gates_remember" / "analysis.py"))
+    return analysis_of("gates_remember")
 
 
 def failing(claims):
@@ -57,7 +48,7 @@ def failing(claims):
 
 def frames(study, **changed):
     """The tables of a study, some of them doctored."""
-    return SimpleNamespace(**({name: study.table(name) for name in TABLES} | changed))
+    return tables_of(study, TABLES, **changed)
 
 
 def test_every_claim_holds_on_fewer_networks(study, analysis):

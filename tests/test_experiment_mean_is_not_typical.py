@@ -1,16 +1,14 @@
 """Means of norms: claims that hold on fewer networks and draws, and fail on doctored ones."""
 
 import math
-import runpy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from analysed import analysis_of, swept
 
-from bpttlab import places, theory
+from bpttlab import theory
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 NETWORK = {"task": {"name": "noise", "input_size": 1}, "sequence_length": 100, "batch_size": 1, "scales": {"V": 0.3},
            "measure": {"sequences": 1, "lags": 10, "bound_lags": 0, "lag_terms": "none", "truncations": "none",
@@ -26,20 +24,18 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "mean", folder, workers=0, progress=False)
-    return load("mean", folder)
+    return swept(reduced(), "mean", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.experiments() / "mean_is_not_typical" / "analysis.py"))
+    return analysis_of("mean_is_not_typical")
 
 
 @pytest.fixture
 def fresh():
     """An analysis to be doctored, with nothing drawn yet; and what its functions see."""
-    members = runpy.run_path(str(places.experiments() / "mean_is_not_typical" / "analysis.py"))
+    members = analysis_of("mean_is_not_typical")
     return members, members["claims"].__globals__
 
 

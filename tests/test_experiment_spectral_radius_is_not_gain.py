@@ -1,15 +1,13 @@
 """Normal and non-normal W of one spectral radius: claims hold on a reduced sweep, and fail on doctored tables."""
 
-import runpy
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from analysed import analysis_of, swept, tables_of
 
-from bpttlab import places, theory
+from bpttlab import theory
 from bpttlab.figures import style
-from bpttlab.store import load
-from bpttlab.sweeping import sweep
 
 SEEDS = range(6)
 FED = [{"name": "non_normal", "feed_forward": strength} for strength in (0.5, 1.0, 2.0)]
@@ -38,16 +36,12 @@ def reduced():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("results")
-    sweep(reduced(), "radius", folder, workers=0, progress=False)
-    study = load("radius", folder)
-    assert set(study.runs["status"]) == {"done"}
-    return study
+    return swept(reduced(), "radius", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def analysis():
-    return runpy.run_path(str(places.analyses()["spectral_radius_is_not_gain"]))
+    return analysis_of("spectral_radius_is_not_gain")
 
 
 def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
@@ -88,8 +82,7 @@ def test_claims_fail_on_doctored_tables(study, analysis, table, column, change, 
     chosen = np.logical_and.reduce([rows[name] == value for name, value in where.items()])
     assert chosen.any()
     rows.loc[chosen, column] = change(rows.loc[chosen, column])
-    frames = {name: study.table(name) for name in ("runs", "jacobians", "singular_values")} | {table: rows}
-    claims = analysis["claims"](SimpleNamespace(**frames))
+    claims = analysis["claims"](tables_of(study, ("runs", "jacobians", "singular_values"), **{table: rows}))
     assert any(words in text for text in claims.loc[~claims["held"], "claim"]), claims["claim"].tolist()
 
 
