@@ -18,6 +18,7 @@ import pandas as pd
 
 from bpttlab import analyses, figures, places
 from bpttlab.analyses import Analysis
+from bpttlab.errors import ConfigurationError
 from bpttlab.store import Study
 from bpttlab.verification.experiments import swept
 
@@ -32,8 +33,12 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(places.analyses()))
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER")
     chosen = parser.parse_args(arguments)
-    for name in chosen.names or places.analyses():
-        for path in made(analyses.named(name), chosen.into):
+    try:
+        wanted = [analyses.named(name) for name in chosen.names or places.analyses()]
+    except ConfigurationError as error:
+        parser.error(str(error))
+    for analysis in wanted:
+        for path in made(analysis, chosen.into):
             print(path, flush=True)
     return 0
 
