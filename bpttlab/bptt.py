@@ -21,7 +21,7 @@ from bpttlab.cells import Elman
 from bpttlab.cells.base import Cell, Local, Params
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError, nearest
 from bpttlab.losses import Loss
-from bpttlab.scaled import ZERO_EXPONENT, Scaled
+from bpttlab.scaled import FLOATS, ZERO_EXPONENT, Scaled, shifted
 from bpttlab.truncation import Full, Plan, Segmented
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -532,18 +532,22 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
     and what is left then is a small cotangent that one common exponent would have flushed.
     """
     local = Local(*(array.reshape(-1, array.shape[-1]) for array in local))
-    rows = Scaled(da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1, 1)).normalised()
-    numbers = np.finfo(rows.mantissa.dtype)
+    mantissa, exponents = da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1)
+    numbers = FLOATS[mantissa.dtype.char]
     width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
     headroom = int(numbers.nmant)  # so that a sum of as many products with the largest state is no overflow
-    blocks = rows.exponent[:, 0] // width
-    if len(blocks):
-        blocks[rows.exponent[:, 0] == ZERO_EXPONENT] = blocks.max()  # a row of zeros needs no product of its own
+    largest = np.maximum.reduce(np.abs(mantissa), axis=-1, initial=0.0)
+    blocks = (exponents + np.frexp(largest)[1]) // width
+    alive = largest > 0
+    top = int(np.maximum.reduce(blocks, initial=ZERO_EXPONENT // width, where=alive))
+    blocks[~alive] = top  # a row of zeros needs no product of its own
+    one = bool((blocks == top).all())
     total: dict[str, Scaled] = {}
-    for block in np.unique(blocks)[::-1]:
-        chosen = blocks == block
-        exponent = int((block + 1) * width) + headroom
-        gradients = cell.gradient(local.at(chosen), rows[chosen].at(exponent))
+    for block in [top] if one else np.unique(blocks)[::-1]:
+        chosen: Any = slice(None) if one else blocks == block
+        exponent = int(block + 1) * width + headroom
+        shift = np.where(alive[chosen], exponents[chosen] - exponent, 0)[:, None]
+        gradients = cell.gradient(local.at(chosen), shifted(mantissa[chosen], shift))
         add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
     return total
 

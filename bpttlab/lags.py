@@ -22,7 +22,6 @@ import pandas as pd
 from bpttlab.bptt import (
     Array,
     Trace,
-    add_to,
     backward_scaled,
     checked_errors,
     recurrent_gradient,
@@ -31,8 +30,9 @@ from bpttlab.bptt import (
 from bpttlab.cells.base import Local
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
+from bpttlab.partial_sums import Beside, Whole, parts_beside, sums_beside
 from bpttlab.paths import Between, Lag, propagate
-from bpttlab.scaled import LOG_2, Scaled, dot, ratio
+from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.truncation import PerLoss, full_plan
 
 Gradients = dict[str, Scaled]
@@ -83,8 +83,7 @@ def measure_lags(
     reported = np.arange(last + 1) if which == "all" else log_spaced(last, lags)
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(checked_errors(trace, loss))
-    rest = gathered.gather(wavefront(trace, error, last, gathered.between), error)
-    return LagMeasures(gathered.lag_columns(), gathered.truncation_columns(rest))
+    return gathered.measured(gathered.gather(wavefront(trace, error, last, gathered.between), error))
 
 
 def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = None) -> Iterator[Lag]:
@@ -99,97 +98,107 @@ def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = 
 
 
 class Gathered:
-    """What one pass over the wavefront leaves: the numbers of every reported lag and sums of G_l between them."""
+    """What one pass over the wavefront leaves: parts of the gradient in the order of their lags, which are the terms of
+    the reported lags and sums of G_l between them."""
 
     def __init__(self, trace: Trace, full: Gradients, reported: Array) -> None:
         self.trace, self.full = trace, full
-        self.names = trace.cell.recurrent_parameters
-        self.log_full = {name: norm(full[name]) for name in self.names}
-        self.square = {name: dot(full[name], full[name]) for name in self.names}
+        self.names = sorted(trace.cell.recurrent_parameters)
         self.reported = [int(lag) for lag in reported]
-        self.kept: Gradients = {}  # sum of G_i over i < l
-        self.rows: list[dict[str, Any]] = []
-        self.truncated: list[dict[str, Any]] = []
-        self.intervals: list[Gradients] = []  # sum of G_i over the lags from one reported lag to before the next
+        self.parts: list[Gradients] = []
+        self.before: dict[int, int] = {}  # how many parts lie before a reported lag
+        self.losses: dict[int, int] = {}  # that reach so far back, of those lags that have a term
+        self.noise: dict[int, dict[str, float]] = {}
         self.between = Between(trace, {*self.reported, self.reported[-1] + 1})
 
     def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
         """Consume the wavefront; returns the sum of all G_l beyond the last lag reported."""
-        trace, wanted = self.trace, set(self.reported)
+        wanted = set(self.reported)
         for lag in lags:
             if lag.lag in wanted:
                 self.add_between()
-                self.note_truncation(lag.lag)
-                self.intervals.append({})
+                self.before[lag.lag] = len(self.parts)
             if lag.da is None:
                 break
             if lag.lag > self.reported[-1]:
-                return remainder(trace, lag, error)
+                return remainder(self.trace, lag, error)
             self.note_lag(lag.lag, lag.t[lag.t > lag.lag] - lag.lag, lag.da[0])
         self.add_between()
         return {}
 
     def note_lag(self, lag: int, k: Array, da: Scaled) -> None:
         local = self.trace.local.at(k - 1)
-        term = recurrent_gradient(self.trace.cell, local, da)
-        self.add(term)
-        noise = signal_to_noise(self.trace, local, da)
-        for name in self.names:
-            self.rows.append(self.lag_row(name, lag, term[name], len(k), noise[name]))
+        self.parts.append(recurrent_gradient(self.trace.cell, local, da))
+        self.losses[lag] = len(k)
+        self.noise[lag] = signal_to_noise(self.trace, local, da)
 
     def add_between(self) -> None:
         """The terms of the lags since the last one that was reported, by one product."""
         if self.between.total is not None:
             there, sums = self.between.take()
-            self.add(recurrent_gradient(self.trace.cell, self.trace.local.at(there), sums))
+            self.parts.append(recurrent_gradient(self.trace.cell, self.trace.local.at(there), sums))
 
-    def add(self, term: Gradients) -> None:
-        add_to(self.intervals[-1], term)
-        add_to(self.kept, term)
+    def measured(self, rest: Gradients) -> LagMeasures:
+        """All rows; `rest` is what `gather` has returned."""
+        if not self.parts:
+            return LagMeasures({}, {})
+        found = [self.of_parameter(name, rest.get(name)) for name in self.names]
+        terms, truncations = ([columns[number] for columns in found] for number in range(2))
+        return LagMeasures(joined(terms), joined(truncations) if len(truncations[0]["truncation"]) else {})
 
-    def lag_row(self, name: str, lag: int, term: Scaled, losses: int, noise: float) -> dict[str, Any]:
-        full = self.full[name]
-        log_norm, log_full, square = norm(term), self.log_full[name], self.square[name]
-        defined = bool(np.isfinite(log_full))
+    def of_parameter(self, name: str, rest: Scaled | None) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Rows of both tables, from the sums of all parts up to each, and from each on."""
+        parts, whole = [part[name] for part in self.parts], Whole(self.full[name])
+        kept = sums_beside(parts, whole)
+        tail = sums_beside([*([] if rest is None else [rest]), *reversed(parts)], whole).log_norm[::-1]
+        log_full = norm(self.full[name])
+        return self.lag_rows(name, parts, whole, kept, log_full), self.truncation_rows(name, kept, tail, log_full)
+
+    def lag_rows(self, name: str, parts: list[Scaled], whole: Whole, kept: Beside, log_full: float) -> dict[str, Array]:
+        lags = np.array(list(self.losses))
+        own = [self.before[lag] for lag in self.losses]
+        terms = parts_beside([parts[place] for place in own], whole)
+        losses = np.array(list(self.losses.values()))
+        with np.errstate(over="ignore"):
+            relative = np.exp(terms.log_norm - (log_full if np.isfinite(log_full) else np.nan))
         return {
-            "parameter": name,
-            "lag": lag,
-            "log_norm": log_norm,
-            "log_norm_per_loss": log_norm - np.log(losses),
-            "relative_size": float(np.exp(log_norm - log_full)) if defined else np.nan,
-            "share": ratio(dot(term, full), square) if defined else np.nan,
-            "cumulative_share": ratio(dot(self.kept[name], full), square) if defined else np.nan,
-            "signal_to_noise": noise,
+            "parameter": np.full(len(lags), name),
+            "lag": lags,
+            "log_norm": terms.log_norm,
+            "log_norm_per_loss": terms.log_norm - np.log(losses),
+            "relative_size": relative,
+            "share": terms.share,
+            "cumulative_share": kept.share[own],
+            "signal_to_noise": np.array([self.noise[lag][name] for lag in self.losses]),
         }
 
-    def note_truncation(self, K: int) -> None:
-        """The gradient with lags l < K, before the term of lag K is added."""
-        for name in self.names if K > 0 else ():
-            kept = self.kept[name]
-            self.truncated.append(
-                {"truncation": K, "parameter": name, "log_norm": norm(kept), "cosine": cosine(kept, self.full[name])}
-            )
+    def truncation_rows(self, name: str, kept: Beside, tail: Array, log_full: float) -> dict[str, Array]:
+        """The gradient with lags l < K, and what lies beyond, at the reported lags K > 0."""
+        truncations = np.array([lag for lag in self.before if lag > 0], np.int64)
+        before = np.array([self.before[lag] for lag in self.before if lag > 0], np.int64)
+        rest, length = np.append(tail, -np.inf)[before], self.trace.length
+        with np.errstate(invalid="ignore"):
+            bias = np.where(np.isneginf(rest), -np.inf, rest - log_full)
+        rows = len(truncations)
+        return {
+            "truncation": truncations,
+            "parameter": np.full(rows, name),
+            "log_norm": kept.log_norm[before - 1],
+            "cosine": kept.cosine[before - 1],
+            "scheme": np.full(rows, PerLoss.name),
+            "length": np.full(rows, length),
+            "origin": np.full(rows, "wavefront"),
+            "log_relative_bias": bias,
+            "log_variance": np.full(rows, np.nan),
+            "log_minibatch_variance": np.full(rows, np.nan),
+            "draws": np.full(rows, None),
+            "steps_computed": np.array([PerLoss(int(K)).steps_computed(length) for K in truncations]),
+        }
 
-    def lag_columns(self) -> dict[str, Array]:
-        return columns(self.rows, sort=("parameter", "lag"))
 
-    def truncation_columns(self, rest: Gradients) -> dict[str, Array]:
-        """Rows of `truncations`: what was noted, with the bias from sums over the lags that were left out."""
-        tails: dict[tuple[str, int], Scaled] = {}
-        running = dict(rest)
-        for K, interval in reversed(list(zip(self.reported, self.intervals, strict=False))):
-            add_to(running, interval)
-            tails.update({(name, K): running[name] for name in self.names if name in running})
-        length = self.trace.length
-        steps = {K: PerLoss(K).plan(length).steps_computed for K in {row["truncation"] for row in self.truncated}}
-        for row in self.truncated:
-            tail = tails.get((row["parameter"], row["truncation"]))
-            log_tail = -np.inf if tail is None else norm(tail)
-            bias = log_relative(log_tail, self.log_full[row["parameter"]])
-            row |= {"scheme": "per_loss", "length": length, "origin": "wavefront", "log_relative_bias": bias}
-            row |= {"log_variance": np.nan, "log_minibatch_variance": np.nan, "draws": None}
-            row["steps_computed"] = steps[row["truncation"]]
-        return columns(self.truncated, sort=("parameter", "truncation"))
+def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Columns of some rows and of others, one after another."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:

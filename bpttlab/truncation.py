@@ -110,6 +110,11 @@ class PerLoss(Segmented):
     def segments(self, length: int) -> list[tuple[int, int, int]]:
         return [(max(0, t - self.truncation), t, t - 1) for t in range(1, length + 1)]
 
+    def steps_computed(self, length: int) -> int:
+        """Those of its plan: K of each loss, t of those with t < K; T where nothing is cut."""
+        K = self.truncation
+        return length if length <= K else K * length - K * (K - 1) // 2
+
 
 @dataclass(frozen=True)
 class Windowed(Segmented):

@@ -50,6 +50,7 @@ def test_chunked_keeps_of_one_final_loss_the_published_number_of_lags(K, T):
 def test_the_cost_of_a_scheme():
     assert Full().plan(100).steps_computed == 100
     assert PerLoss(5).plan(100).steps_computed == 1 + 2 + 3 + 4 + 96 * 5
+    assert all(PerLoss(K).plan(9).steps_computed == PerLoss(K).steps_computed(9) for K in range(1, 12))
     assert Chunked(7).plan(100).steps_computed == 100
     assert Windowed(10, 20).plan(100).steps_computed == 10 + 9 * 20
 
