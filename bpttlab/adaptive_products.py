@@ -29,6 +29,7 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.spectra import check_whole
+from bpttlab.spectral_norms import SpectralNorms, largest_log
 
 DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""
@@ -135,7 +136,8 @@ def wide(trace: Trace, t: int, sequence: int) -> Trace:
 def whole_norms(trace: Trace) -> LagNorms:
     """The same from the product itself, every row with its exponent: slow, and always right."""
     T, spectral, frobenius = trace.length, [], []
-    for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), Reach()):
+    reach = Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
+    for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), reach):
         assert norms.log_spectral_norm is not None
         spectral.append(float(norms.log_spectral_norm[0, 0]))
         frobenius.append(float(norms.log_frobenius_norm[0, 0]))
@@ -273,14 +275,7 @@ class Product:
         if not self.trace.compiled or not sizes.all():
             exponents = np.full((len(matrices), self.rank, 1), chunk.exponent)
             return spectral_log_norm(Scaled(matrices, exponents))
-        from bpttlab import leading
-
-        squares = np.empty(len(matrices))
-        leading.largest_squares(np.ascontiguousarray(matrices), self.u, self.noise(self.rank), squares)
-        logs = 0.5 * np.log(squares) + chunk.exponent * LOG_2
-        for left in np.flatnonzero(np.isnan(squares)):
-            logs[left] = spectral_log_norm(Scaled.of(matrices[left])) + chunk.exponent * LOG_2
-        return logs
+        return largest_log(matrices, self.u, self.noise(self.rank)) + chunk.exponent * LOG_2
 
     def take(self, chunk: Chunk) -> None:
         """Goes on from the last lag, its largest number in [1/2, 1)."""

@@ -23,7 +23,8 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.paths import Lag, propagate
-from bpttlab.scaled import Scaled, spectral_log_norm
+from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
+from bpttlab.spectral_norms import SpectralNorms
 from bpttlab.truncation import full_plan
 
 Which = Literal["log", "all", "triangle"]
@@ -98,7 +99,7 @@ def measure_products(
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
     reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
     bound = cumulated_bound(trace, t, bound_lags)
-    parts, curve, reach = [], [], Reach()
+    parts, curve, reach = [], [], Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
     lags_reported = set(reported.tolist())
     blocks = Blocks.of(trace.cell, lags_reported)
     for norms in product_norms(trace, t, errors, lags_reported, reach, blocks):
@@ -125,13 +126,12 @@ def product_norms(
         if blocks is not None:
             blocks.see(step, products)
         typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - 0.5 * np.log(size)
-        undefined = np.full(typical.shape, np.nan)
         norms = ProductNorms(step.lag, step.t, typical)
         if step.lag in reported:
+            error = None if errors is None else start[len(t) - len(step.t) :]
+            log_norm, alignment = leading(products, error)
             norms = norms._replace(
-                log_spectral_norm=spectral_log_norm(products, normalised=True),
-                log_state_gradient=step.dh[size].log_norm(),
-                alignment=undefined if errors is None else leading_alignment(products, start[len(t) - len(step.t) :]),
+                log_spectral_norm=log_norm, log_state_gradient=step.dh[size].log_norm(), alignment=alignment
             )
         reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
         yield norms
@@ -171,21 +171,31 @@ def stacked(rows: Scaled, last: Scaled) -> Scaled:
     return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
 
 
-def leading_alignment(products: Scaled, error: Scaled) -> Array:
-    """|cosine| between the error at t and the leading left singular vectors of P; NaN where either is zero.  (S, B)
+def leading(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
+    """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (S, B) each
 
-    1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's.
+    1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
+    where either is zero, or there is no error.
+
+    Args:
+        products: rows normalised, (S, B, N, N).
+        error: (S, B, N).
     """
-    matrices = products.normalised().common(2).mantissa
-    largest = np.abs(matrices).max(axis=(-2, -1), keepdims=True, initial=0.0)
-    matrices = (matrices / np.where(largest > 0, largest, 1.0)).astype(np.float64)
+    if error is None:
+        log_norm = spectral_log_norm(products, normalised=True)
+        return log_norm, np.full(log_norm.shape, np.nan)
+    one = products.common(2)
+    matrices = one.mantissa.astype(np.float64, copy=False)
     squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
-    leading = squares >= (1.0 - LEADING_TOLERANCE) * squares[..., -1:]
-    components = np.einsum("sbn,sbni->sbi", error.mantissa, vectors) * leading
-    size = np.linalg.norm(error.mantissa, axis=-1)
-    defined = (size > 0) & (largest[..., 0, 0] > 0)
+    most = squares[..., -1]
+    foremost = squares >= (1.0 - LEADING_TOLERANCE) * most[..., None]
+    components = np.einsum("sbn,sbni->sbi", error.mantissa, vectors) * foremost
+    size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
+    defined = (size > 0) & alive
+    with np.errstate(divide="ignore"):
+        log_norm = np.where(alive, 0.5 * np.log(np.maximum(most, 0.0)) + one.exponent[..., 0, 0] * LOG_2, -np.inf)
     alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
-    return np.where(defined, np.minimum(alignment, 1.0), np.nan)
+    return log_norm, np.where(defined, np.minimum(alignment, 1.0), np.nan)
 
 
 def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
@@ -199,6 +209,9 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
     norms = jacobian_log_norms(trace, first, int(t.max()))
     bound = np.full((longest + 1, len(t), trace.h.shape[1]), np.nan)
     bound[0] = 0.0
+    if len(t) == 1:
+        bound[1:, 0] = np.cumsum(norms[::-1], axis=0)
+        return bound
     for lag in range(1, longest + 1):
         inside = t >= lag
         bound[lag, inside] = bound[lag - 1, inside] + norms[t[inside] - lag + 1 - first]
@@ -212,10 +225,10 @@ HELD_NUMBERS = 2**21
 def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     """log ||J_t||_2 for t from first to last, (last - first + 1, B)."""
     some = max(1, HELD_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
-    norms = [np.empty((0, trace.h.shape[1]))]
+    norms, spectral = [np.empty((0, trace.h.shape[1]))], SpectralNorms(trace.h.shape[-1], trace.compiled)
     for t in range(first, last + 1, some):
         slopes = trace.slopes[t - 1 : min(t + some - 1, last)]
-        norms.append(spectral_log_norm(Scaled.of(trace.cell.jacobian(trace.params, slopes))))
+        norms.append(spectral.logs(Scaled.of(trace.cell.jacobian(trace.params, slopes))))
     return np.concatenate(norms)
 
 
@@ -382,8 +395,8 @@ class Reach:
     nothing more is asked.
     """
 
-    def __init__(self) -> None:
-        self.horizons = Horizons(None, 0, True)
+    def __init__(self, spectral: SpectralNorms) -> None:
+        self.horizons, self.spectral = Horizons(None, 0, True), spectral
 
     def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
         """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
@@ -393,7 +406,7 @@ class Reach:
         if known is not None:
             least = most = float(median_log(known[-1]))
         elif self.open(least, most):
-            least = most = float(median_log(spectral_log_norm(products, normalised=True)))
+            least = most = float(median_log(self.spectral.logs(products)))
         growing, vanishing, _ = self.horizons
         growing = lag if growing is None and least > 1.0 else growing
         vanishing = lag if least >= -1.0 else vanishing

@@ -16,6 +16,7 @@ import numpy as np
 
 from bpttlab.cells.base import Array
 from bpttlab.kernels import compiled
+from bpttlab.scaled import LOG_2
 
 NOISE = 0.05
 """Of a random vector in each start, beside the vector that led before: another may have overtaken it."""
@@ -106,6 +107,27 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
             converged = size * s[steps - 1] <= RESIDUAL * theta
         found[lag] = theta if converged or steps == R else math.nan
         np.dot(s[:steps], Q[:steps], u)
+
+
+@compiled("contract", "nsz")
+def log_norms(mantissas: Array, exponents: Array, u: Array, noise: Array, found: Array) -> None:
+    """log of the largest singular value of matrices whose rows are normalised and have exponents.
+
+    (M,N,N) and (M,N) -> (M,); -inf is exactly zero, NaN as in `largest_squares`, whose `u` and `noise` these are.
+    """
+    M, R, N = mantissas.shape
+    A, square = np.empty((1, R, N)), np.empty(1)
+    for m in range(M):
+        most, alive = exponents[m].max(), False
+        for row in range(R):
+            factor = math.ldexp(1.0, max(exponents[m, row] - most, -1000))
+            for n in range(N):
+                A[0, row, n] = float(mantissas[m, row, n]) * factor
+                alive = alive or A[0, row, n] != 0.0
+        found[m] = -math.inf
+        if alive:
+            largest_squares(A, u, noise, square)
+            found[m] = 0.5 * math.log(square[0]) + most * LOG_2
 
 
 FEW_ROWS = 7

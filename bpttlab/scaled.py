@@ -44,7 +44,7 @@ class Scaled:
         largest = float(np.maximum.reduce(np.abs(array), axis=None, initial=0.0))
         shift = math.frexp(largest)[1]
         of_whole = exponent + shift if largest > 0 else ZERO_EXPONENT
-        return cls(shifted(array, np.array(-shift)), np.full((1,) * array.ndim, of_whole, dtype=np.int64))
+        return cls(times_power(array, -shift), np.array(of_whole, np.int64, ndmin=array.ndim))
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: Any) -> Scaled:
@@ -90,7 +90,8 @@ class Scaled:
         shift = self.exponent.item() - exponent
         if shift == 0:
             return self.mantissa
-        return self.mantissa * power_of_two(np.array(shift), self.mantissa.dtype)
+        numbers = FLOATS[self.mantissa.dtype.char]
+        return self.mantissa * numbers.dtype.type(math.ldexp(1.0, shift) if shift >= numbers.minexp // 2 else 0.0)
 
     def normalised(self) -> Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
@@ -101,8 +102,9 @@ class Scaled:
 
     def common(self, axes: int) -> Scaled:
         """One exponent over the last `axes` axes, the largest among them, as for a matrix or a whole batch."""
-        exponent = self.live_exponent.max(axis=tuple(range(-axes, 0)), keepdims=True, initial=ZERO_EXPONENT)
-        return Scaled(self.at(exponent), exponent)
+        live = self.live_exponent
+        exponent = np.maximum.reduce(live, axis=tuple(range(-axes, 0)), keepdims=True, initial=ZERO_EXPONENT)
+        return Scaled(self.mantissa * power_of_two(live - exponent, self.mantissa.dtype), exponent)
 
     def log_norm(self, axes: int = 1) -> Array:
         """Natural logarithm of the Euclidean norm over the last `axes` axes; -inf is exactly zero."""
@@ -132,6 +134,13 @@ class Scaled:
         return plain
 
 
+def times_power(mantissa: Array, shift: int) -> Array:
+    """mantissa * 2^shift: `shifted` by one number."""
+    if abs(shift) < -FLOATS[mantissa.dtype.char].minexp:
+        return mantissa * mantissa.dtype.type(math.ldexp(1.0, shift))
+    return np.ldexp(mantissa, shift)
+
+
 def shifted(mantissa: Array, shift: Array) -> Array:
     """mantissa * 2^shift, one shift a row: by a product where the factor is a float, which is faster than ldexp."""
     if np.maximum.reduce(np.abs(shift), axis=None, initial=0) < -FLOATS[mantissa.dtype.char].minexp:
@@ -154,7 +163,7 @@ def dot(left: Scaled, right: Scaled) -> Scaled:
 
 def ratio(numerator: Scaled, denominator: Scaled) -> float:
     """Quotient of two numbers, as a float: zero where it is too small for one; the denominator is not zero."""
-    exponent = int(np.clip(numerator.exponent.item() - denominator.exponent.item(), -5000, 5000))
+    exponent = max(-5000, min(5000, numerator.exponent.item() - denominator.exponent.item()))
     return float(np.ldexp(numerator.mantissa.item() / denominator.mantissa.item(), exponent))
 
 

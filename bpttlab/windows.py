@@ -26,6 +26,7 @@ from bpttlab.bptt import Array, Trace
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
 from bpttlab.spectra import check_whole
+from bpttlab.spectral_norms import largest_log, start
 
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""
@@ -156,16 +157,7 @@ class Windows:
         """log of the spectral norms of mantissas.  (M,N,N) -> (M,)"""
         if not self.compiled or not squares.all():
             return spectral_log_norm(Scaled.of(matrices))
-        from bpttlab import leading
-
-        start = np.random.default_rng(0).standard_normal(self.size)
-        start /= np.linalg.norm(start)
-        found = np.empty(len(matrices))
-        leading.largest_squares(np.ascontiguousarray(matrices), start.copy(), start, found)
-        logs, left = 0.5 * np.log(found), np.isnan(found)
-        if left.any():
-            logs[left] = spectral_log_norm(Scaled.of(matrices[left]))
-        return logs
+        return largest_log(matrices, start(self.size).copy(), start(self.size))
 
     def products(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
         """Those of some t after those of others: t (M,), and (M,N,N) with one exponent for each matrix.
