@@ -11,6 +11,7 @@ a NaN or an infinity. Entries may be of any size that a float holds.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -24,8 +25,11 @@ Array = np.ndarray[Any, np.dtype[Any]]
 HIGHER = 1e-10
 """How much higher, in log, a power must be to take the peak from an earlier one: rounding alone stays far below."""
 
+TOGETHER = 16
+"""Powers that are computed at once, from one that is known."""
+
 HELD_NUMBERS = 2**21
-"""Entries of powers that wait for their spectral norm."""
+"""Entries of powers that are held at once."""
 
 
 def spectral_radius(W: Array) -> float:
@@ -95,44 +99,78 @@ def transient_peak(W: Array, lags: int) -> tuple[float, int]:
     """
     if lags < 0:
         raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")
-    factor = Scaled.whole(square(W))
-    width = 0.5 * math.log(len(factor))
-    power, least, waiting, found = Scaled.of(np.eye(len(factor))), 0.0, {}, {0: 0.0}
-    for lag in range(1, lags + 1):
-        power = Scaled(power.mantissa @ factor.mantissa, power.exponent + factor.exponent).normalised()
-        most = log_norm_above(power)
-        least = max(least, most - width - HIGHER)
-        waiting[lag] = most, power
-        if most <= 0.0:
-            break
-        if len(waiting) * power.mantissa.size > HELD_NUMBERS:
-            found |= spectral_norms(waiting, least)
-            least, waiting = max(least, *found.values()), {}
-    found |= spectral_norms(waiting, least)
-    peak, peak_lag = 0.0, 0
-    for lag, log_norm in sorted(found.items()):
-        if log_norm > peak + HIGHER:
-            peak, peak_lag = log_norm, lag
+    peak, peak_lag, first_lag = 0.0, 0, 1
+    for powers, most in portions(Scaled.whole(square(W)), lags):
+        for place, log_norm in largest_norms(powers, most, peak):
+            if log_norm > peak + HIGHER:
+                peak, peak_lag = log_norm, first_lag + place
+        first_lag += len(most)
     return peak, peak_lag
 
 
-def spectral_norms(powers: dict[int, tuple[float, Scaled]], least: float) -> dict[int, float]:
-    """log ||W^l||_2 of those powers that may be as large as any other and as `least`, from a bound of each."""
-    found = {}
-    for lag, (most, power) in sorted(powers.items(), key=lambda item: -item[1][0]):
-        if most < least - 2 * HIGHER:
+def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
+    """Powers 1, 2, ... with a bound of the log norm of each, as many at once as are held: (L, N, N) and (L,)."""
+    held = max(1, HELD_NUMBERS // matrix.mantissa.size)
+    first = first_powers(matrix, max(1, min(lags, TOGETHER, held)))
+    factors, powers = first.common(2), first
+    waiting: list[tuple[Scaled, Array]] = []
+    for before in range(0, lags, len(first)):
+        if before:  # W^(before + i) = W^before W^i
+            last = powers[-1]
+            powers = Scaled(last.mantissa @ factors.mantissa, last.exponent + factors.exponent).normalised()
+        most = log_norms_above(powers)[: lags - before]
+        ends = np.flatnonzero(most <= 0.0)[:1]
+        most = most[: ends[0] + 1] if len(ends) else most
+        waiting.append((powers[: len(most)], most))
+        if len(ends):
             break
-        found[lag] = float(spectral_log_norm(power, normalised=True))
-        least = max(least, found[lag])
-    return found
+        if (len(waiting) + 1) * len(first) > held:
+            yield joined(waiting)
+            waiting = []
+    if waiting:
+        yield joined(waiting)
 
 
-def log_norm_above(matrix: Scaled) -> float:
+def joined(parts: list[tuple[Scaled, Array]]) -> tuple[Scaled, Array]:
+    powers, most = zip(*parts, strict=True)
+    mantissa, exponent = ([getattr(power, name) for power in powers] for name in ("mantissa", "exponent"))
+    return Scaled(np.concatenate(mantissa), np.concatenate(exponent)), np.concatenate(most)
+
+
+def first_powers(matrix: Scaled, count: int) -> Scaled:
+    """W, W^2, ..., rows normalised, of a matrix with one exponent.  (count, N, N)"""
+    powers = [Scaled(matrix.mantissa, np.broadcast_to(matrix.exponent, (len(matrix), 1))).normalised()]
+    for _ in range(1, count):
+        last = powers[-1]
+        powers.append(Scaled(last.mantissa @ matrix.mantissa, last.exponent + matrix.exponent).normalised())
+    return Scaled(np.stack([power.mantissa for power in powers]), np.stack([power.exponent for power in powers]))
+
+
+def largest_norms(powers: Scaled, most: Array, least: float) -> list[tuple[int, float]]:
+    """(place, log ||W^l||_2) of those that may be as large as any other and as `least`, from bounds of each.
+
+    ||A||_F / sqrt(N) <= ||A||_2 <= ||A||_F, and for those that are left, closer, with G = A A^T,
+    ||G||_F / ||A||_F <= ||A||_2 <= ||G||_F^(1/2).
+    """
+    width = 0.5 * math.log(powers.shape[-1])
+    near = np.flatnonzero(most >= max(least, float(most.max()) - width) - 2 * HIGHER)
+    if not len(near):
+        return []
+    one = powers[near].common(2)
+    squares = one.mantissa @ one.mantissa.swapaxes(-2, -1)
+    with np.errstate(divide="ignore"):
+        size = 0.5 * np.log(np.einsum("pij,pij->p", squares, squares)) + 2 * LOG_2 * one.exponent[:, 0, 0]
+    near = near[0.5 * size >= max(least, float((size - most[near]).max())) - 2 * HIGHER]
+    return list(zip(near.tolist(), spectral_log_norm(powers[near], normalised=True).tolist(), strict=True))
+
+
+def log_norms_above(matrices: Scaled) -> Array:
     """log ||A||_F or a little more, of rows that are normalised: what lies 2^-40 below the rest is counted as that."""
-    largest = int(matrix.exponent.max())
-    factors = np.ldexp(1.0, np.maximum(matrix.exponent[:, 0] - largest, -40))
-    size = float(np.linalg.norm(matrix.mantissa * factors[:, None]))
-    return math.log(size) + LOG_2 * largest if size > 0 else -math.inf
+    largest = np.maximum.reduce(matrices.exponent, axis=-2)
+    factors = np.ldexp(1.0, np.maximum(matrices.exponent - largest[:, None], -40))[..., 0]
+    squares = np.einsum("pij,pij,pi->p", matrices.mantissa, matrices.mantissa, factors * factors)
+    with np.errstate(divide="ignore"):
+        return np.where(squares > 0, 0.5 * np.log(squares) + LOG_2 * largest[:, 0], -np.inf)
 
 
 def describe(W: Array, transient_lags: int) -> dict[str, float | int]:
