@@ -291,8 +291,10 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         error: (T, B, N) what each step's own loss sends to h_t, as plain or scaled numbers.
         plan: segments and carry.
     """
+    if trace.compiled:
+        return compiled_walk(trace, error, plan)
     if len(plan.segments) == 1:
-        return compiled_walk(trace, error, plan) if trace.compiled else walk_one_segment(trace, error, plan)
+        return walk_one_segment(trace, error, plan)
     cell, params, slopes = trace.cell, trace.params, trace.slopes
     T, B, N = error.shape
     da = zeros_like(error, (T, B, cell.local_size))
@@ -336,12 +338,12 @@ def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
 
 
 def compiled_walk(trace: Trace, error: Any, plan: Plan) -> Cotangents:
-    """`walk` along one segment."""
+    """`walk` by the compiled loop."""
     from bpttlab import compiled_passes
 
     scaled = error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
     da, of_da, dropped, of_dropped, moderate = compiled_passes.walk(
-        trace.cell, trace.params, trace.slopes, scaled.mantissa, scaled.exponent[..., 0], plan.segments[0], plan.carry
+        trace.cell, trace.params, trace.slopes, scaled.mantissa, scaled.exponent[..., 0], plan.segments, plan.carry
     )
     if moderate and not isinstance(error, Scaled):
         return Cotangents(da, dropped)

@@ -64,7 +64,7 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         backward(cell, params, x, h, slopes, nothing, nothing)
         squared_error(nothing, nothing, np.ones(1), nothing.copy())
         slopes = np.zeros_like(h[1:]) if slopes is None else slopes
-        walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([0, 1, 0]), np.ones(1))
+        walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
         size, one = cell.state_size, np.ones(1, np.int64)
         total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
@@ -160,14 +160,14 @@ def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
 
 
 def walk(
-    cell: Cell, params: Params, slopes: Array, error: Array, exponents: Array, segment: Array, carry: Array
+    cell: Cell, params: Params, slopes: Array, error: Array, exponents: Array, segments: Array, carry: Array
 ) -> tuple[Array, Array, Array, Array, bool]:
-    """`bptt.walk` along one segment.
+    """`bptt.walk`.
 
     Args:
         slopes, error: (T,B,any) and (T,B,S).
         exponents: (T,B) of the errors.
-        segment: start, stop, loss_from.
+        segments: (G,3) start, stop, loss_from.
         carry: (T,) or (T,B).
 
     Returns:
@@ -182,8 +182,8 @@ def walk(
     plain = walk_back(
         kind, W, solid(slopes), solid(error), solid(exponents),
         solid(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
-        (int(segment[0]), int(segment[1]), int(segment[2])),
-        da, da_exponents, dropped, dropped_exponents, np.empty((B, width), error.dtype),
+        solid(np.asarray(segments, np.int64)),
+        da, da_exponents, dropped, dropped_exponents, np.empty((len(segments) * B, width), error.dtype),
         MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
     )  # fmt: skip
     return da, da_exponents, dropped, dropped_exponents, plain

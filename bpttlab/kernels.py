@@ -692,45 +692,89 @@ def factor(exponent: int, smallest: int) -> float:
 
 
 @compiled("contract", "nsz")
-def walk_back(
-    kind: int, W: Array, slopes: Array, error: Array, exponents: Array, carries: Array, segment: tuple[int, int, int],
-    da: Array, da_exponents: Array, dropped: Array, dropped_exponents: Array, gated: Array,
-    middle: int, smallest: int,
-) -> bool:  # fmt: skip
-    """`bptt.walk` along one segment (start, stop, loss_from), every row with its exponent.
+def add_part(row: Array, exponent: int, part: float, total: Array, of_total: int, middle: int, smallest: int) -> int:
+    """total += part * row, each with its exponent; returns that of the sum."""
+    if part == 0.0 or largest(row) == 0.0:
+        return of_total
+    if of_total == ZERO_EXPONENT:
+        for n in range(row.size):
+            total[n] = row[n] * part
+        return exponent
+    whole = max(exponent, of_total)
+    from_row, from_total = factor(exponent - whole, smallest) * part, factor(of_total - whole, smallest)
+    for n in range(row.size):
+        total[n] = total[n] * from_total + row[n] * from_row
+    return whole + rescaled(total, middle)
 
-    slopes (T,B,any), error (T,B,S), carries (T,B); fills da (T,B,A) and dropped (T+1,B,S), which come as zeros.
+
+@compiled("contract", "nsz")
+def walk_back(
+    kind: int, W: Array, slopes: Array, error: Array, exponents: Array, carries: Array, segments: Array,
+    da: Array, of_da: Array, dropped: Array, of_dropped: Array, gated: Array, middle: int, smallest: int,
+) -> bool:  # fmt: skip
+    """`bptt.walk`: along all segments (start, stop, loss_from) side by side from their stops, a row with its exponent.
+
+    slopes (T,B,any), error (T,B,S), carries (T,B), segments (G,3); fills da (T,B,A) and dropped (T+1,B,S), which come
+    as zeros, of_da (T,B) and of_dropped (T+1,B). gated (G B,any) is room.
     Returns whether all exponents are zero: whether the numbers are plain ones.
     """
-    start, stop, loss_from = segment
-    plain = True
-    B, S = error.shape[1:]
-    dh, delta, own = np.zeros((B, S), error.dtype), np.zeros((B, S), error.dtype), np.full(B, ZERO_EXPONENT)
-    for t in range(stop, start, -1):
-        for b in range(B):
-            carry = carries[t - 1, b] if t < stop else 1.0
-            if carry != 1.0:
-                dropped_exponents[t, b] = own[b]
+    G, (B, S), A = len(segments), error.shape[1:], da.shape[2]
+    dh, delta, own = np.zeros((G * B, S), error.dtype), np.zeros((G * B, S), error.dtype), np.full(G * B, ZERO_EXPONENT)
+    of_rows, sent = np.empty((G * B, slopes.shape[2]), slopes.dtype), np.empty((G * B, A), da.dtype)
+    going, count, back = np.arange(G), G, 0
+    while count > 0:
+        for place in range(count):
+            t, loss_from = segments[going[place], 1] - back, segments[going[place], 2]
+            for b in range(B):
+                row = place * B + b
+                carry = carries[t - 1, b] if back > 0 else 1.0
+                if carry != 1.0:
+                    of_dropped[t, b] = add_part(
+                        dh[row], own[row], 1.0 - carry, dropped[t, b], of_dropped[t, b], middle, smallest
+                    )
+                injected = t > loss_from and largest(error[t - 1, b]) != 0.0
+                of_error = exponents[t - 1, b] if injected else ZERO_EXPONENT
+                of_dh = own[row] if carry != 0.0 else ZERO_EXPONENT
+                whole = max(of_error, of_dh)
+                from_error, from_dh = factor(of_error - whole, smallest), factor(of_dh - whole, smallest) * carry
+                if t <= loss_from:
+                    from_error = 0.0
                 for n in range(S):
-                    dropped[t, b, n] = dh[b, n] * (1.0 - carry)
-            injected = t > loss_from and largest(error[t - 1, b]) != 0.0
-            of_error = exponents[t - 1, b] if injected else ZERO_EXPONENT
-            of_dh = own[b] if carry != 0.0 else ZERO_EXPONENT
-            whole = max(of_error, of_dh)
-            from_error, from_dh = factor(of_error - whole, smallest), factor(of_dh - whole, smallest) * carry
-            if t <= loss_from:
-                from_error = 0.0
-            for n in range(S):
-                delta[b, n] = error[t - 1, b, n] * from_error + dh[b, n] * from_dh
-            own[b] = whole + rescaled(delta[b], middle)
-            plain = plain and (own[b] == 0 or own[b] == ZERO_EXPONENT)
-            da_exponents[t - 1, b] = own[b]
-        pull(kind, W, slopes[t - 1], delta, da[t - 1], dh, gated)
-        for b in range(B):
-            if largest(dh[b]) == 0.0:
-                own[b] = ZERO_EXPONENT
-    dropped[start], dropped_exponents[start] = dh, own
-    return plain
+                    delta[row, n] = error[t - 1, b, n] * from_error + dh[row, n] * from_dh
+                own[row] = whole + rescaled(delta[row], middle)
+                of_rows[row] = slopes[t - 1, b]
+        rows = count * B
+        pull(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
+        left = 0
+        for place in range(count):
+            segment = going[place]
+            t, ended = segments[segment, 1] - back, segments[segment, 1] - back - 1 == segments[segment, 0]
+            for b in range(B):
+                row, kept = place * B + b, left * B + b
+                of_da[t - 1, b] = add_part(sent[row], own[row], 1.0, da[t - 1, b], of_da[t - 1, b], middle, smallest)
+                if largest(dh[row]) == 0.0:
+                    own[row] = ZERO_EXPONENT
+                if ended:
+                    of_dropped[t - 1, b] = add_part(
+                        dh[row], own[row], 1.0, dropped[t - 1, b], of_dropped[t - 1, b], middle, smallest
+                    )
+                elif kept < row:
+                    own[kept] = own[row]
+                    dh[kept] = dh[row]
+            if not ended:
+                going[left] = segment
+                left += 1
+        count, back = left, back + 1
+    return whole_numbers(of_da) and whole_numbers(of_dropped)
+
+
+@compiled()
+def whole_numbers(exponents: Array) -> bool:
+    """Whether there is no exponent but zero, and that of zero."""
+    others = 0
+    for exponent in exponents.ravel():
+        others += 0 if exponent == 0 or exponent == ZERO_EXPONENT else 1
+    return others == 0
 
 
 @compiled()

@@ -161,12 +161,6 @@ def dot(left: Scaled, right: Scaled) -> Scaled:
     )
 
 
-def ratio(numerator: Scaled, denominator: Scaled) -> float:
-    """Quotient of two numbers, as a float: zero where it is too small for one; the denominator is not zero."""
-    exponent = max(-5000, min(5000, numerator.exponent.item() - denominator.exponent.item()))
-    return float(np.ldexp(numerator.mantissa.item() / denominator.mantissa.item(), exponent))
-
-
 def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     """log of the largest singular value of each matrix (..., N, N), through its Gram matrix.
 

@@ -21,7 +21,7 @@ from bpttlab.jacobians import jacobian_products
 from bpttlab.lags import measure_lags
 from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
-from bpttlab.truncation import Chunked, Plan, full_plan
+from bpttlab.truncation import Chunked, PerLoss, Plan, Windowed, full_plan
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 pytestmark = needs_numba
@@ -222,20 +222,32 @@ def test_scaled_backward_is_that_of_the_cells(given_traces, exponent):
 
 
 @given(traces(), st.data())
-def test_one_segment_with_carries(given_traces, data):
+def test_segments_with_carries(given_traces, data):
     trace, fast, errors = given_traces
     T, B = errors.shape[:2]
-    start = data.draw(st.integers(0, T - 1))
-    stop = data.draw(st.integers(start + 1, T))
-    loss_from = data.draw(st.integers(start, stop - 1))
+    segments = []
+    for stop in data.draw(st.lists(st.integers(1, T), min_size=1, max_size=5, unique=True)):
+        start = data.draw(st.integers(0, stop - 1))
+        segments.append([start, stop, data.draw(st.integers(start, stop - 1))])
     carry = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=T * B, max_size=T * B)))
     carry = carry.reshape(T, B) if data.draw(st.booleans()) else carry[:T]
-    plan = Plan(np.array([[start, stop, loss_from]]), carry)
+    plan = Plan(np.array(segments), carry)
     for error in (trace.error(errors), trace.scaled_error(errors)):
         one, other = walk(fast, error, plan), walk(trace, error, plan)
         for got, expected in zip(one, other, strict=True):
             values = [number.value() if isinstance(number, Scaled) else number for number in (got, expected)]
             assert_agree({"": values[0]}, {"": values[1]})
+
+
+@given(traces(), st.integers(-3000, 3000), st.integers(1, 9))
+def test_segments_of_truncations_at_any_size(given_traces, exponent, K):
+    trace, fast, errors = given_traces
+    error = trace.scaled_error(errors)
+    error = Scaled(error.mantissa, error.exponent + exponent)
+    for scheme in (PerLoss(K), Chunked(K), Windowed(max(1, K // 2), K)):
+        plan = scheme.plan(trace.length)
+        for got, expected in zip(walk(fast, error, plan), walk(trace, error, plan), strict=True):
+            assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
 
 
 @given(traces())
@@ -299,14 +311,14 @@ def test_interpreted_is_compiled(given_network):
     error = np.zeros(trace.h[1:].shape, dtype)
     error[-1] = errors
     arguments = (cell, params, trace.slopes, error, np.zeros(error.shape[:2], np.int64))
-    plan = full_plan(len(x))
-    for one, other in zip(
-        INTERPRETED_PASSES.walk(*arguments, plan.segments[0], plan.carry)[:4],
-        compiled_passes.walk(*arguments, plan.segments[0], plan.carry)[:4],
-        strict=True,
-    ):
-        if one.dtype == dtype:
-            assert_agree({"": one}, {"": other})
+    for plan in (full_plan(len(x)), PerLoss(2).plan(len(x))):
+        for one, other in zip(
+            INTERPRETED_PASSES.walk(*arguments, plan.segments, plan.carry)[:4],
+            compiled_passes.walk(*arguments, plan.segments, plan.carry)[:4],
+            strict=True,
+        ):
+            if one.dtype == dtype:
+                assert_agree({"": one}, {"": other})
 
 
 def test_it_is_interpreted():
