@@ -23,6 +23,7 @@ from bpttlab.kernels import (
     LSTM_GATES,
     ONE_GATE,
     TANH,
+    many_products,
     pass_back,
     pass_forward,
     pull_normalised,
@@ -227,6 +228,13 @@ def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: A
         int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
     )  # fmt: skip
     return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes
+
+
+def multiply(left: Array, right: Array, out: Array) -> Array:
+    """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
+    left, right = (solid(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
+    many_products(left, right, out.reshape(-1, *out.shape[-2:]))
+    return out
 
 
 def pull_and_add(

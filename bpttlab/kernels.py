@@ -295,6 +295,14 @@ def add_product(left: Array, right: Array, out: Array) -> None:
         add_rows(left, right, out)
 
 
+@compiled()
+def many_products(left: Array, right: Array, out: Array) -> None:
+    """out = left . right for each of many matrices.  (M,Q,K), (M,K,N) -> (M,Q,N)"""
+    out[:] = 0.0
+    for m in range(len(out)):
+        add_rows(left[m], right[m], out[m])
+
+
 @compiled("contract", "nsz")
 def add_columns(rows: Array, out: Array) -> None:
     """out += the sum of all rows.  (Q,M) -> (M,)"""

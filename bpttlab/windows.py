@@ -23,6 +23,7 @@ import pandas as pd
 
 from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array, Trace
+from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
 from bpttlab.spectra import check_whole
@@ -173,6 +174,22 @@ class Windows:
         else:
             yield from self.from_blocks(lag)
 
+    def multiply(self, left: Array, right: Array, out: Array) -> Array:
+        """left . right for each of many matrices, in `out`.  (...,N,N) each"""
+        if not self.compiled:
+            return np.matmul(left, right, out=out)
+        from bpttlab import compiled_passes
+
+        return compiled_passes.multiply(left, right, out)
+
+    def pull(self, slopes: Array, products: Array, out: Array) -> None:
+        """out = products J_t.  (G,1,any), (G,N,N)"""
+        if not self.compiled or not isinstance(self.cell, Elman):
+            out[:] = self.cell.pull(self.params, slopes, products)[1]
+            return
+        rows = slopes * products
+        self.multiply(rows.reshape(1, -1, self.size), self.params["W"][None], out.reshape(1, -1, self.size))
+
     # ------------------------------------------------------------------------------------ of two shorter ones
 
     def kept_room(self, lag: int) -> Scaled | None:
@@ -189,7 +206,7 @@ class Windows:
         for first in range(lag, self.length + 1, self.together):
             t = np.arange(first, min(self.length, first + self.together - 1) + 1)
             left, right = late[first - a : t[-1] - a + 1], early[first - lag : t[-1] - lag + 1]
-            product = np.matmul(left.mantissa, right.mantissa, out=self.room("joined", left.shape))
+            product = self.multiply(left.mantissa, right.mantissa, self.room("joined", left.shape))
             yield t, Scaled(product, left.exponent + right.exponent)
 
     # ------------------------------------------------------------------------------------ of two parts
@@ -221,7 +238,7 @@ class Windows:
         last = self.jacobians((first + 1) * lag, (first + blocks) * lag)[::lag]
 
         def further(step: int, products: Array, out: Array) -> None:
-            out[:] = self.cell.pull(self.params, slopes[:, lag - 1 - step], products)[1]
+            self.pull(slopes[:, lag - 1 - step], products, out)
 
         return chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
 
@@ -231,7 +248,7 @@ class Windows:
         J = J.reshape(blocks, -1, self.size, self.size) if blocks > 1 else J[None]
 
         def further(step: int, products: Array, out: Array) -> None:
-            np.matmul(J[:, step], products, out=out)
+            self.multiply(J[:, step], products, out)
 
         return chain(J[:, 0], further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
 
@@ -244,7 +261,7 @@ class Windows:
             live = np.asarray(late.mantissa.any(axis=-2) & early.mantissa.any(axis=-1))
             whole = np.where(live, exponents, ZERO_EXPONENT).max(axis=-1, keepdims=True)
             right = right * weights(exponents, whole, live)[..., None]
-        product = np.matmul(late.mantissa, right, out=self.room("joined", late.shape))
+        product = self.multiply(late.mantissa, right, self.room("joined", late.shape))
         return Scaled(product.reshape(-1, self.size, self.size), whole.reshape(-1, 1, 1))
 
     def one_matrix(self, products: Scaled, axis: int) -> Scaled:

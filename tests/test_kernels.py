@@ -665,3 +665,14 @@ def test_a_product_that_is_not_finite_names_its_step():
     broken[4] = np.nan
     with pytest.raises(NonFiniteError, match="step t - lag = 3"):
         jacobian_products(Trace(cell, params, x, broken, trace.y_hat, "numba"))
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=4, max_size=4))
+def test_many_products_are_those_of_numpy(seed, sizes):
+    M, Q, K, N = sizes
+    rng = np.random.default_rng(seed)
+    left, right = rng.standard_normal((Q, M, K)).swapaxes(0, 1), rng.standard_normal((M, K, N))[::-1]
+    out = np.full((M, Q, N), np.nan)
+    assert compiled_passes.multiply(left, right, out) is out
+    np.testing.assert_allclose(out, left @ right, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(INTERPRETED_PASSES.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14)
