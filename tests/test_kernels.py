@@ -675,4 +675,6 @@ def test_many_products_are_those_of_numpy(seed, sizes):
     out = np.full((M, Q, N), np.nan)
     assert compiled_passes.multiply(left, right, out) is out
     np.testing.assert_allclose(out, left @ right, rtol=1e-12, atol=1e-14)
-    np.testing.assert_allclose(INTERPRETED_PASSES.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        INTERPRETED_PASSES.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14
+    )

@@ -185,6 +185,21 @@ def test_verify_fails_if_one_check_does_not_hold(two_topics, doctored, monkeypat
     assert page.count(f'class="{doctored.verdict}"') == 1
 
 
+def test_what_was_done_before_an_interruption_is_written(two_topics, monkeypatch, capsys, folder):
+    def slow(quick):
+        yield check(1.2)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(TOPICS, "theory", [lambda quick: [check(1.0)], slow])
+    assert main(["verify", "spectra", "theory"]) == 130
+    shown = capsys.readouterr()
+    assert "interrupted: 3 of 4 checks hold, 1 fails; written to" in shown.out
+    assert shown.err.splitlines()[-1] == "bpttlab: interrupted"
+    written = folder / "results/verify/checks-interrupted-spectra-theory"
+    assert pd.read_csv(written.with_suffix(".csv"))["topic"].tolist() == ["spectra", "spectra", "theory", "theory"]
+    assert "interrupted: 3 of 4" in written.with_suffix(".md").read_text().splitlines()[0]
+
+
 def test_a_real_topic_through_the_command(folder, capsys):
     assert main(["verify", "truncation", "--quick"]) == 0
     assert "influence balancing: dL/dtheta" in capsys.readouterr().out

@@ -48,7 +48,8 @@ The topics:
 
 A check that is estimated from draws has an interval (95 %, of a median over networks by their order). It holds where
 all of the interval is within the tolerance, fails where none of it is, and is undecided between. The checks are
-written to results/verify as .csv, .md and .html. Exit code 1 if one does not hold; undecided is not held.
+written to results/verify as .csv, .md and .html; those that were done when it was interrupted to files of their own,
+checks-interrupted. Exit code 1 if one does not hold; undecided is not held.
 """
 
 CLAIMS = TABLES
@@ -99,18 +100,27 @@ def verify_command(arguments: list[str]) -> int:
 
 
 def verified(topics: list[str], quick: bool, results: str) -> int:
-    """The exit code, after a table of each topic and one file of each kind."""
+    """The exit code, after a table of each topic and one file of each kind; of what was done when it was interrupted,
+    too."""
     from tqdm import tqdm
 
     from bpttlab import verification
     from bpttlab.verification import report
 
-    found = []
+    found: list[tuple[str, verification.Check]] = []
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
         for topic in topics:
-            performed = [(topic, check) for check in verification.performed(topic, quick, lambda name: tell(bar, name))]
-            found += performed
-            bar.write(f"{topic}\n{report.text(verification.table(performed))}\n")
+            first = len(found)
+            try:
+                for check in verification.performed(topic, quick, lambda name: tell(bar, name)):
+                    found.append((topic, check))
+            except KeyboardInterrupt:
+                bar.close()
+                told = report.summary(verification.table(found))
+                paths = report.write(verification.table(found), Path(results, "verify"), topics, quick, whole=False)
+                print(f"interrupted: {told}; written to {', '.join(map(str, paths))}")
+                raise
+            bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
     frame = verification.table(found)
     paths = report.write(frame, Path(results, "verify"), topics, quick)
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")

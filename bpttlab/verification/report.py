@@ -68,20 +68,23 @@ def surroundings_line() -> str:
     return ", ".join([*parts, f"commit {found['git_commit']}" + (" with changes" if found["git_dirty"] else "")])
 
 
-def stem(topics: Sequence[str], quick: bool) -> str:
-    """checks, checks-quick, checks-spectra, ...: no run replaces the files of another kind."""
+def stem(topics: Sequence[str], quick: bool, whole: bool = True) -> str:
+    """checks, checks-quick, checks-spectra, checks-interrupted, ...: no run replaces the files of another kind."""
     chosen = [] if set(topics) == set(TOPICS) else list(topics)
-    return "-".join(["checks", *(["quick"] if quick else []), *chosen])
+    return "-".join(["checks", *([] if whole else ["interrupted"]), *(["quick"] if quick else []), *chosen])
 
 
-def write(frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool) -> list[Path]:
+def write(frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool, whole: bool = True) -> list[Path]:
     """The same checks as .csv (every digit), .md and .html; returns the paths.
+
+    Args:
+        whole: whether nothing interrupted them.
 
     Raises StoreError naming the file that cannot be written.
     """
-    title = f"bpttlab verify{' --quick' if quick else ''}: {summary(frame)}"
+    title = f"bpttlab verify{' --quick' if quick else ''}{'' if whole else ', interrupted'}: {summary(frame)}"
     texts = {"csv": writing.csv(frame), "md": markdown(frame, title), "html": page(frame, title)}
-    return [writing.publish(folder / f"{stem(topics, quick)}.{ending}", body) for ending, body in texts.items()]
+    return [writing.publish(folder / f"{stem(topics, quick, whole)}.{ending}", body) for ending, body in texts.items()]
 
 
 def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
