@@ -265,3 +265,14 @@ def test_an_experiment_is_swept_as_it_is_shipped(monkeypatch, tmp_path):
     study = experiments.swept("vanishing_exploding", str(tmp_path))
     assert len(seen[0].runs) > 100
     assert len(study.runs) == 1
+
+
+def test_nothing_is_claimed_of_a_sweep_that_was_interrupted(monkeypatch, tmp_path):
+    from bpttlab.sweeping import Summary, Tally
+
+    def interrupted(planned, options, progress):
+        return Summary(planned, Tally(interrupted=2), tmp_path)
+
+    monkeypatch.setattr(experiments, "carry_out", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(experiments.held("cliffs", quick=False))

@@ -28,10 +28,11 @@ def held(name: str, quick: bool) -> Iterator[Check]:
 
 
 def swept(name: str, folder: str) -> Study:
-    """A study of the experiment, computed in a folder."""
+    """A study of the experiment, computed in a folder; raises KeyboardInterrupt if a signal ended the sweep."""
     lines = [f"experiment={name}", f"study={name}", f"results={folder}"]
     options, configurations = separate(overrides.composer().expand(lines))
-    carry_out(plan(configurations, options), options, progress=False)
+    if carry_out(plan(configurations, options), options, progress=False).tally.interrupted:
+        raise KeyboardInterrupt  # what is claimed of half a study says nothing
     return store.load(name, Path(folder))
 
 
