@@ -11,11 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bpttlab import cells, identity, initializers, tasks, truncation
+from bpttlab import cells, identity, initializers, schema, tasks, truncation
 from bpttlab.bptt import check_engine
 from bpttlab.cells import Cell, Scales, Stacked
 from bpttlab.cells.stacked import layer_kind
@@ -111,41 +111,37 @@ class Configuration:
         )
 
     @cached_property
-    def plain(self) -> Plain:
-        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
-        return {
+    def parts(self) -> dict[str, Part]:
+        """Everything that is stored, compared and hashed, by name: the values, then the groups."""
+        values = {
             **vars(self.values),
             "spectral_radius": self.initializer.asked if self.initializer.has_spectral_radius else None,
             "truncation": self.scheme.truncation or "full",
-            **{name: plain for name, (plain, _) in self.described_groups.items()},
         }
-
-    @cached_property
-    def described_groups(self) -> dict[str, tuple[Plain, str]]:
-        """Every group as a plain mapping and as its canonical text."""
-        task = {"name": self.task.name, **self.task.identity_fields()}
-        own = None if self.own is None else self.own.identity_fields()
+        cell: Cell | FromFile = self.cell if self.own is None else self.own
         return {
-            "cell": described(self.cell, ("input_size", "output_size"))
-            if own is None
-            else (own, identity.canonical(own)),
-            "task": (task, identity.canonical(task)),
-            "scheme": described(self.scheme, ("truncation",)),
-            "initializer": described(self.initializer),
-            "scales": described(self.scales),
-            "measure": described(self.measure),
+            **{name: value_of_run(name, value) for name, value in values.items()},
+            "cell": group_of_run("cell", cell, ("input_size", "output_size")),
+            "task": group_of_run("task", self.task),
+            "scheme": group_of_run("scheme", self.scheme, ("truncation",)),
+            "initializer": group_of_run("initializer", self.initializer),
+            "scales": group_of_run("scales", self.scales),
+            "measure": group_of_run("measure", self.measure),
         }
 
     @cached_property
-    def texts(self) -> dict[str, str]:
-        """The canonical text of every value of `plain`."""
-        groups = {name: text for name, (_, text) in self.described_groups.items()}
-        return {name: text_of(value) for name, value in self.plain.items() if name not in groups} | groups
+    def plain(self) -> Plain:
+        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
+        return {name: part.plain for name, part in self.parts.items()}
 
     @cached_property
-    def canonical(self) -> str:
-        """The one text of `plain` (`identity.canonical`)."""
-        return identity.joined(self.texts)
+    def canonical(self) -> schema.Described:
+        """The one text of `plain` (`identity.canonical`), with its columns in the table `runs`."""
+        parts = self.parts.values()
+        columns = {name: value for part in parts for name, value in part.columns.items()}
+        if len(columns) < sum(len(part.columns) for part in parts):
+            schema.flatten(self.plain)  # which refuses two values for one column
+        return schema.Described(joined(self.parts), columns)
 
     @cached_property
     def run_id(self) -> str:
@@ -159,17 +155,17 @@ class Configuration:
         """
         drawn = self.own is None or not self.own.has_readout
         kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
-        network = {name: self.texts[name] for name in kept}
-        network["input_size"], network["output_size"] = str(self.cell.input_size), str(self.cell.output_size)
-        network["scales"] = described(self.scales, ("x", "h_0"))[1]
-        return identity.id_of(identity.joined(network))
+        network = {name: self.parts[name] for name in kept}
+        network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
+        network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
+        return identity.id_of(joined(network))
 
     @cached_property
     def bundle_key(self) -> str:
         """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
         length where the shorter sequence is the beginning of the longer one."""
         own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
-        return identity.id_of(identity.joined({name: text for name, text in self.texts.items() if name not in own}))
+        return identity.id_of(joined({name: part for name, part in self.parts.items() if name not in own}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -218,17 +214,41 @@ def checked_measure(measure: Measure, cell: Cell, length: int) -> None:
     check_measure(measure, cell, length)
 
 
-@lru_cache(maxsize=MOST_BUILT)
-def described(chosen: Any, leave: tuple[str, ...] = ()) -> tuple[Plain, str]:
-    """An object of a group as a plain mapping, and the canonical text of that."""
-    plain = group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave)
-    return plain, identity.canonical(plain)
+class Part(NamedTuple):
+    """A value or a group of a configuration: as plain data, as canonical text, and as columns of the table `runs`.
+
+    Runs that have it in common share it; it is not to be changed.
+    """
+
+    plain: Any
+    text: str
+    columns: Mapping[str, schema.Scalar]
+
+    @classmethod
+    def of(cls, name: str, plain: Any) -> Part:
+        text = identity.canonical(plain)
+        return cls(plain, text, schema.flatten({name: identity.parse(text)}))
 
 
 @lru_cache(maxsize=MOST_BUILT, typed=True)
-def text_of(value: Any) -> str:
-    """The canonical text of one value."""
-    return identity.canonical(value)
+def value_of_run(name: str, value: Any) -> Part:
+    """One value that belongs to no group."""
+    return Part.of(name, value)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
+    """The object of a group; of what is in files only what tells its content."""
+    if isinstance(chosen, FromFile):
+        return Part.of(name, chosen.identity_fields())
+    if isinstance(chosen, Task):
+        return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
+    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
+
+
+def joined(parts: Mapping[str, Part]) -> str:
+    """The canonical text of a configuration, from those of its parts."""
+    return identity.joined({name: part.text for name, part in parts.items()})
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
