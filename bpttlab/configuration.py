@@ -8,7 +8,7 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
 from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
@@ -86,7 +86,7 @@ class Configuration:
             ConfigurationError: an unknown field or name, a value of the wrong type or out of range, or two values that
                 do not go together. The message names the field, the value and what is allowed.
         """
-        check_known(plain, [field.name for field in fields(Values)] + list(GROUPS))
+        check_known(plain, [*fields_of(Values), *GROUPS])
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
         length = values.sequence_length
@@ -135,13 +135,18 @@ class Configuration:
         return {name: part.plain for name, part in self.parts.items()}
 
     @cached_property
-    def canonical(self) -> schema.Described:
-        """The one text of `plain` (`identity.canonical`), with its columns in the table `runs`."""
+    def canonical(self) -> str:
+        """The one text of `plain` (`identity.canonical`)."""
+        return joined(self.parts)
+
+    @property
+    def described(self) -> schema.Described:
+        """`canonical` with its columns in the table `runs`."""
         parts = self.parts.values()
         columns = {name: value for part in parts for name, value in part.columns.items()}
         if len(columns) < sum(len(part.columns) for part in parts):
             schema.flatten(self.plain)  # which refuses two values for one column
-        return schema.Described(joined(self.parts), columns)
+        return schema.Described(self.canonical, columns)
 
     @cached_property
     def run_id(self) -> str:
@@ -345,7 +350,13 @@ def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
 
 
 def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:
-    return [field.name for field in fields(kind) if field.name not in leave]
+    return [name for name in fields_of(kind) if name not in leave]
+
+
+@cache
+def fields_of(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields."""
+    return tuple(field.name for field in fields(kind))
 
 
 # ------------------------------------------------------------------------------------------ types and their errors
@@ -357,7 +368,7 @@ def typed(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
     null for a field that has a default other than null means the default.
     """
     path = f"{group}.{{}}" if group else "{}"
-    check_known(values, [field.name for field in fields(kind)], path)
+    check_known(values, fields_of(kind), path)
     known = kind.__dataclass_fields__
     given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
     missing = [name for name in known if name not in given and known[name].default is MISSING]
@@ -402,7 +413,7 @@ def complaint(error: Any) -> str:
     return KINDS.get(error["type"], error["msg"].removeprefix("Input should be "))
 
 
-def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -> None:
+def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:
     for name in values:
         if name not in known:
             shown = path.format(name)

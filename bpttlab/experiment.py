@@ -308,12 +308,13 @@ def described(configuration: Configuration, status: str) -> dict[str, Any]:
 
 def identified(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before anything is drawn."""
+    text = configuration.described
     return {
         "run_id": configuration.run_id,
         "network_id": configuration.network_id,
         "status": status,
-        **configuration.canonical.columns,
-        "configuration": configuration.canonical,
+        **text.columns,
+        "configuration": text,
     }
 
 

@@ -171,6 +171,6 @@ def failed(configuration: Configuration, why: str) -> Rows:
             "network_id": configuration.network_id,
             "status": "failed",
             "error": why,
-            "configuration": configuration.canonical,
+            "configuration": configuration.described,
         }
     )

@@ -114,7 +114,7 @@ def test_a_run_is_there_once_in_all_parts(here):
     "fields", [{}, {"scales": {"b": -0.0}, "truncation": 3}, {"cell": {"name": "gru", "hidden_size": 3}, "seed": 2**40}]
 )
 def test_a_configuration_brings_the_columns_that_its_text_has(fields):
-    text = Configuration.parse(fields).canonical
+    text = Configuration.parse(fields).described
     assert type(text) is schema.Described
     as_read = schema.flatten(identity.parse(text))
     assert sorted(text.columns) == sorted(as_read)
