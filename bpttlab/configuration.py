@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -49,7 +50,13 @@ class Values:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.truncation != "full":
             truncation.check_truncation(self.truncation)
-        check_engine(self.engine)
+        if not (self.engine == "numba" and has_numba()):  # whose import takes longer than all runs of a small sweep
+            check_engine(self.engine)
+
+
+@cache
+def has_numba() -> bool:
+    return find_spec("numba") is not None
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
@@ -349,12 +356,12 @@ def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
     return {name: value for name, value in mapping.items() if name not in names}
 
 
-def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:
+def own_fields(kind: Any, leave: tuple[str, ...]) -> list[str]:
     return [name for name in fields_of(kind) if name not in leave]
 
 
 @cache
-def fields_of(kind: type[Any]) -> tuple[str, ...]:
+def fields_of(kind: Any) -> tuple[str, ...]:
     """The names of a dataclass's fields."""
     return tuple(field.name for field in fields(kind))
 
@@ -362,7 +369,7 @@ def fields_of(kind: type[Any]) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------ types and their errors
 
 
-def typed(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
+def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     """An object of a dataclass from plain values: whole numbers for real fields become real, nothing else is converted.
 
     null for a field that has a default other than null means the default.

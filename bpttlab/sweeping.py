@@ -22,7 +22,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bpttlab import asked
+from bpttlab import asked, precompiled
+from bpttlab.cells import Cell
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError
 from bpttlab.expansion import grid
@@ -213,7 +214,7 @@ def execute(
     if workers:
         begin(preloaded(configurations))
     store.sweep_up()
-    prepare(configurations)
+    prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
     queue, publisher = Queue(waiting, workers), Publisher(store)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
@@ -235,13 +236,24 @@ def execute(
     return tally
 
 
-def prepare(configurations: Sequence[Configuration]) -> None:
-    """Compiles, once for all workers, what some engines need."""
+def prepare(configurations: Sequence[Configuration], workers: int) -> None:
+    """Compiles, once for all workers, what some engines need and what is not on disk."""
     compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
-    if compiled:
+    cells = list(dict.fromkeys(one.cell for one in compiled))
+    dtypes: list[str] = sorted({one.values.dtype for one in compiled})
+    if cells and not (workers and a_worker_has((cells, dtypes))):
         from bpttlab import compiled_passes
 
-        compiled_passes.prepare((one.cell for one in compiled), sorted({one.values.dtype for one in compiled}))
+        compiled_passes.prepare(cells, dtypes)
+
+
+def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
+    """Whether a worker finds all loops on disk; this process need not import Numba then."""
+    with Workers(1, precompiled.are_read, preload_of(["numba"])) as one:
+        one.give(kinds)
+        while not (answers := one.answers(PARCEL_SECONDS)):
+            pass
+    return bool(answers[0].result)
 
 
 Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]

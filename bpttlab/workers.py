@@ -28,6 +28,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -311,17 +312,18 @@ def context(preload: tuple[str, ...]) -> BaseContext:
 
 def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
     """The modules that workers of a sweep import, once for all."""
-    return ("bpttlab.experiment", *(["bpttlab.compiled_passes"] if "numba" in engines else []))
+    compiled = ("bpttlab.precompiled", "bpttlab.compiled_passes") if "numba" in engines else ()
+    return ("bpttlab.experiment", "bpttlab.parcels", *compiled)
 
 
-def begin(preload: tuple[str, ...]) -> None:
+def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> None:
     """Lets the process that workers are forked from start importing, where there is one, while this one goes on.
 
-    The first call decides what it imports; a sweep that comes to nothing before there are workers leaves it to end with
-    this process.
+    The first call decides what it imports, and with which variables of the environment; a sweep that comes to nothing
+    before there are workers leaves it to end with this process.
     """
     if context(preload).get_start_method() == "forkserver":
-        with no_interruption(), without_main_module(), environment(worker_environment()):
+        with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):
             forkserver.ensure_running()
 
 

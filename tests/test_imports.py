@@ -38,6 +38,7 @@ FLOORS = [
         "leading",
         "own_network",
         "paths",
+        "precompiled",
         "state_dict",
     },
     {"forward_mode", "gradient"},

@@ -72,11 +72,13 @@ def in_lines(group: str, names: Sequence[str]) -> str:
 
 def command(arguments: list[str]) -> int:
     """Hands the override lines to Hydra, whose sweeper and launcher (`hydra_plugins`) hand back plain dictionaries."""
-    from bpttlab import overrides
-
     flags = parsed(arguments)
     if flags.cfg:
         return show_configuration(flags)
+    if not flags.dry_run:
+        begin_workers(flags.overrides)
+    from bpttlab import overrides
+
     codes: list[int] = []  # hydra.main returns nothing and knows one exit code: the sweep's own is left here
 
     def measure(runs: Sequence[Mapping[str, Any]]) -> None:
@@ -174,7 +176,6 @@ def line_of(arguments: Iterable[str]) -> str:
 
 def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and tells; the exit code."""
-    begin_workers(runs, dry_run)
     from bpttlab.planning import plan, separate
     from bpttlab.sweeping import carry_out
 
@@ -201,9 +202,16 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     return summary.exit_code
 
 
-def begin_workers(runs: Sequence[Mapping[str, Any]], dry_run: bool) -> None:
-    """Workers import what they need while this process imports the same and looks at what there is to do."""
-    from bpttlab import workers
+def begin_workers(words: Sequence[str]) -> None:
+    """Workers import what they need, as far as the line says it, while this process finds out what there is to do."""
+    from bpttlab import precompiled, workers
 
-    if not dry_run and runs[0].get("workers") != 0:
-        workers.begin(workers.preload_of(run.get("engine") for run in runs))
+    if "workers=0" not in words:
+        loops = f"{said(words, 'cell', 'elman')} {said(words, 'dtype', 'float64')}"
+        preload = workers.preload_of(said(words, "engine", "numpy").split(","))
+        workers.begin(preload, {precompiled.VARIABLE: loops})
+
+
+def said(words: Iterable[str], key: str, default: str) -> str:
+    """What a line says of a key, several values with commas; no more than a guess, for files may say it too."""
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), default)
