@@ -7,6 +7,7 @@ import os
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -75,16 +76,15 @@ def command(arguments: list[str]) -> int:
     flags = parsed(arguments)
     if flags.cfg:
         return show_configuration(flags)
-    if not flags.dry_run:
-        begin_workers(flags.overrides)
-    from bpttlab import overrides
-
     codes: list[int] = []  # hydra.main returns nothing and knows one exit code: the sweep's own is left here
 
     def measure(runs: Sequence[Mapping[str, Any]]) -> None:
         codes.append(run(runs, flags.dry_run, line_of(arguments)))
 
-    overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
+    with beginning_workers(flags):
+        from bpttlab import overrides
+
+        overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
     return codes[0]
 
 
@@ -202,14 +202,17 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     return summary.exit_code
 
 
-def begin_workers(words: Sequence[str]) -> None:
+def beginning_workers(flags: argparse.Namespace) -> AbstractContextManager[None]:
     """Workers import what they need, as far as the line says it, while this process finds out what there is to do."""
     from bpttlab import precompiled, workers
 
-    if "workers=0" not in words:
-        loops = f"{said(words, 'cell', 'elman')} {said(words, 'dtype', 'float64')}"
-        preload = workers.preload_of(said(words, "engine", "numpy").split(","))
-        workers.begin(preload, {precompiled.VARIABLE: loops})
+    words = flags.overrides
+    if flags.dry_run or "workers=0" in words:
+        return nullcontext()
+    loops = f"{said(words, 'cell', 'elman')} {said(words, 'dtype', 'float64')}"
+    return workers.beginning(
+        workers.preload_of(said(words, "engine", "numpy").split(",")), {precompiled.VARIABLE: loops}
+    )
 
 
 def said(words: Iterable[str], key: str, default: str) -> str:
