@@ -193,7 +193,8 @@ def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], .
         if isinstance(values, np.ndarray) and values.ndim == 1:
             kinds.append((name, values.dtype if values.dtype.kind != "U" else "text"))  # of any width
         else:
-            _length(values, name)
+            if type(values) is not list:
+                _length(values, name)
             kinds.append((name, type(values)))
     return tuple(kinds)
 
