@@ -7,7 +7,7 @@ cells and dtypes: it reads in the time in which the sweep is planned what every 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -51,18 +51,25 @@ def no_compilation() -> Iterator[None]:
         event.unregister("numba:compile", refusal)
 
 
+def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
+    """The variable that asks for these."""
+    return {VARIABLE: f"{','.join(cells)} {','.join(dtypes)}"}
+
+
 def read(asked: str) -> bool:
-    """`are_read` of what the variable names; names and dtypes that there are not are told by somebody else."""
+    """`are_read` of what the variable names; cells that need to be told more than sizes are left out."""
     from bpttlab import cells
     from bpttlab.errors import LabError
 
     names, _, dtypes = asked.partition(" ")
-    with suppress(LabError, TypeError):
-        chosen: list[Any] = [cells.by_name(name) for name in names.split(",")]
-        smallest = [kind(input_size=1, hidden_size=1, output_size=1) for kind in chosen]
-        return are_read((smallest, dtypes.split(",")))
-    return False
+    smallest = []
+    for name in names.split(","):
+        with suppress(LabError, TypeError):
+            kind: Any = cells.by_name(name)
+            smallest.append(kind(input_size=1, hidden_size=1, output_size=1))
+    return are_read((smallest, dtypes.split(",")))
 
 
 if VARIABLE in os.environ:
-    read(os.environ[VARIABLE])
+    with suppress(Exception):  # it happens again where it can be told
+        read(os.environ[VARIABLE])

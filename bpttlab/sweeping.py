@@ -212,7 +212,7 @@ def execute(
         return tally
     store.writable()
     if workers:
-        begin(preloaded(configurations))
+        begin(preloaded(configurations), precompiled.asking(*kinds_of(configurations)))
     store.sweep_up()
     prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
@@ -245,6 +245,11 @@ def prepare(configurations: Sequence[Configuration], workers: int) -> None:
         from bpttlab import compiled_passes
 
         compiled_passes.prepare(cells, dtypes)
+
+
+def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:
+    """The names of cells and of dtypes."""
+    return {one.cell.name for one in configurations}, {one.values.dtype for one in configurations}
 
 
 def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:

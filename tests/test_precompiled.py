@@ -46,11 +46,18 @@ def test_what_is_on_disk_is_read():
     assert asked().stdout == "True 3\n"
     assert sweeping.a_worker_has(KINDS)
     assert precompiled.read("elman float64")
+    (words,) = precompiled.asking(["gru", "elman"], ["float64"]).values()
+    assert words == "gru,elman float64"
 
 
-@pytest.mark.parametrize("words", ["", "elman", "elman,perceptron float64", "stacked float64", "elman float16"])
-def test_a_guess_that_is_none_is_somebody_elses_error(words):
-    assert precompiled.read(words) in (True, False)
+@pytest.mark.parametrize("words", ["elman,perceptron float64", "stacked float64", "elman float16"])
+def test_what_there_is_not_is_somebody_elses_error(words):
+    assert precompiled.read(words)
+
+
+def test_the_process_that_imports_this_goes_on_whatever_it_is_asked():
+    done = asked(BPTTLAB_PRECOMPILED="elman,% no_dtype,")
+    assert done.returncode == 0 and not done.stderr
 
 
 @pytest.mark.parametrize(("there", "count", "compiled"), [(True, 2, 0), (False, 2, 1), (True, 0, 1)])

@@ -209,12 +209,10 @@ def beginning_workers(flags: argparse.Namespace) -> AbstractContextManager[None]
     words = flags.overrides
     if flags.dry_run or "workers=0" in words:
         return nullcontext()
-    loops = f"{said(words, 'cell', 'elman')} {said(words, 'dtype', 'float64')}"
-    return workers.beginning(
-        workers.preload_of(said(words, "engine", "numpy").split(",")), {precompiled.VARIABLE: loops}
-    )
+    loops = precompiled.asking(said(words, "cell", "elman"), said(words, "dtype", "float64"))
+    return workers.beginning(workers.preload_of(said(words, "engine", "numpy")), loops)
 
 
-def said(words: Iterable[str], key: str, default: str) -> str:
-    """What a line says of a key, several values with commas; no more than a guess, for files may say it too."""
-    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), default)
+def said(words: Iterable[str], key: str, default: str) -> list[str]:
+    """The values that a line gives a key; no more than a guess, for files may give it others."""
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), default).split(",")
