@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
 from typing import Any
 
 VARIABLE = "BPTTLAB_PRECOMPILED"
@@ -33,7 +34,7 @@ def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
 
 @contextmanager
 def no_compilation() -> Iterator[None]:
-    """Numba raises NotOnDisk where it would compile; `kernels`, imported meanwhile, has nothing to announce."""
+    """Numba raises NotOnDisk where it would compile; `kernels` may announce that it does, which is not said then."""
     from numba.core import event
 
     class Refusal(event.Listener):
@@ -46,7 +47,8 @@ def no_compilation() -> Iterator[None]:
     refusal = Refusal()
     event.register("numba:compile", refusal)
     try:
-        yield
+        with redirect_stderr(StringIO()):
+            yield
     finally:
         event.unregister("numba:compile", refusal)
 

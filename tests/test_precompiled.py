@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reaso
 KINDS = [Elman(3, 4, 2), Elman(1, 1, 1, "relu")], ["float64"]
 
 ASKED = """
-from bpttlab import precompiled
+from bpttlab import precompiled{first}
 from bpttlab.cells import Elman
 before = precompiled.are_read(([Elman(3, 4, 2)], ["float64"]))
 from bpttlab import kernels
@@ -27,14 +27,15 @@ print(before, sum(loaded))
 """
 
 
-def asked(**environment):
+def asked(first="", **environment):
     surroundings = {"PYTHONPATH": str(places.PACKAGE.parent), **environment}
-    command = [sys.executable, "-c", ASKED]
+    command = [sys.executable, "-c", ASKED.format(first=first)]
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
 
 
-def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(tmp_path):
-    done = asked(NUMBA_CACHE_DIR=str(tmp_path))
+@pytest.mark.parametrize("first", ["", ", kernels"])
+def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(tmp_path, first):
+    done = asked(first, NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.stdout, done.stderr) == ("False 0\n", "")
     assert not list(tmp_path.rglob("*.nbc"))
 
