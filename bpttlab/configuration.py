@@ -8,14 +8,15 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
-from typing import Any, ClassVar, Literal, get_type_hints
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from bpttlab import cells, identity, initializers, tasks, truncation
+from bpttlab import cells, identity, initializers, schema, tasks, truncation
 from bpttlab.bptt import check_engine
 from bpttlab.cells import Cell, Scales, Stacked
 from bpttlab.cells.stacked import layer_kind
@@ -49,7 +50,13 @@ class Values:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
         if self.truncation != "full":
             truncation.check_truncation(self.truncation)
-        check_engine(self.engine)
+        if not (self.engine == "numba" and has_numba()):  # whose import takes longer than all runs of a small sweep
+            check_engine(self.engine)
+
+
+@cache
+def has_numba() -> bool:
+    return find_spec("numba") is not None
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
@@ -86,7 +93,7 @@ class Configuration:
             ConfigurationError: an unknown field or name, a value of the wrong type or out of range, or two values that
                 do not go together. The message names the field, the value and what is allowed.
         """
-        check_known(plain, [field.name for field in fields(Values)] + list(GROUPS))
+        check_known(plain, [*fields_of(Values), *GROUPS])
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
         length = values.sequence_length
@@ -111,41 +118,42 @@ class Configuration:
         )
 
     @cached_property
-    def plain(self) -> Plain:
-        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
-        return {
+    def parts(self) -> dict[str, Part]:
+        """Everything that is stored, compared and hashed, by name: the values, then the groups."""
+        values = {
             **vars(self.values),
             "spectral_radius": self.initializer.asked if self.initializer.has_spectral_radius else None,
             "truncation": self.scheme.truncation or "full",
-            **{name: plain for name, (plain, _) in self.described_groups.items()},
         }
-
-    @cached_property
-    def described_groups(self) -> dict[str, tuple[Plain, str]]:
-        """Every group as a plain mapping and as its canonical text."""
-        task = {"name": self.task.name, **self.task.identity_fields()}
-        own = None if self.own is None else self.own.identity_fields()
+        cell: Cell | FromFile = self.cell if self.own is None else self.own
         return {
-            "cell": described(self.cell, ("input_size", "output_size"))
-            if own is None
-            else (own, identity.canonical(own)),
-            "task": (task, identity.canonical(task)),
-            "scheme": described(self.scheme, ("truncation",)),
-            "initializer": described(self.initializer),
-            "scales": described(self.scales),
-            "measure": described(self.measure),
+            **{name: value_of_run(name, value) for name, value in values.items()},
+            "cell": group_of_run("cell", cell, ("input_size", "output_size")),
+            "task": group_of_run("task", self.task),
+            "scheme": group_of_run("scheme", self.scheme, ("truncation",)),
+            "initializer": group_of_run("initializer", self.initializer),
+            "scales": group_of_run("scales", self.scales),
+            "measure": group_of_run("measure", self.measure),
         }
 
     @cached_property
-    def texts(self) -> dict[str, str]:
-        """The canonical text of every value of `plain`."""
-        groups = {name: text for name, (_, text) in self.described_groups.items()}
-        return {name: text_of(value) for name, value in self.plain.items() if name not in groups} | groups
+    def plain(self) -> Plain:
+        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
+        return {name: part.plain for name, part in self.parts.items()}
 
     @cached_property
     def canonical(self) -> str:
         """The one text of `plain` (`identity.canonical`)."""
-        return identity.joined(self.texts)
+        return joined(self.parts)
+
+    @property
+    def described(self) -> schema.Described:
+        """`canonical` with its columns in the table `runs`."""
+        parts = self.parts.values()
+        columns = {name: value for part in parts for name, value in part.columns.items()}
+        if len(columns) < sum(len(part.columns) for part in parts):
+            schema.flatten(self.plain)  # which refuses two values for one column
+        return schema.Described(self.canonical, columns)
 
     @cached_property
     def run_id(self) -> str:
@@ -159,17 +167,17 @@ class Configuration:
         """
         drawn = self.own is None or not self.own.has_readout
         kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
-        network = {name: self.texts[name] for name in kept}
-        network["input_size"], network["output_size"] = str(self.cell.input_size), str(self.cell.output_size)
-        network["scales"] = described(self.scales, ("x", "h_0"))[1]
-        return identity.id_of(identity.joined(network))
+        network = {name: self.parts[name] for name in kept}
+        network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
+        network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
+        return identity.id_of(joined(network))
 
     @cached_property
     def bundle_key(self) -> str:
         """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
         length where the shorter sequence is the beginning of the longer one."""
         own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
-        return identity.id_of(identity.joined({name: text for name, text in self.texts.items() if name not in own}))
+        return identity.id_of(joined({name: part for name, part in self.parts.items() if name not in own}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -218,17 +226,41 @@ def checked_measure(measure: Measure, cell: Cell, length: int) -> None:
     check_measure(measure, cell, length)
 
 
-@lru_cache(maxsize=MOST_BUILT)
-def described(chosen: Any, leave: tuple[str, ...] = ()) -> tuple[Plain, str]:
-    """An object of a group as a plain mapping, and the canonical text of that."""
-    plain = group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave)
-    return plain, identity.canonical(plain)
+class Part(NamedTuple):
+    """A value or a group of a configuration: as plain data, as canonical text, and as columns of the table `runs`.
+
+    Runs that have it in common share it; it is not to be changed.
+    """
+
+    plain: Any
+    text: str
+    columns: Mapping[str, schema.Scalar]
+
+    @classmethod
+    def of(cls, name: str, plain: Any) -> Part:
+        text = identity.canonical(plain)
+        return cls(plain, text, schema.flatten({name: identity.parse(text)}))
 
 
 @lru_cache(maxsize=MOST_BUILT, typed=True)
-def text_of(value: Any) -> str:
-    """The canonical text of one value."""
-    return identity.canonical(value)
+def value_of_run(name: str, value: Any) -> Part:
+    """One value that belongs to no group."""
+    return Part.of(name, value)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
+    """The object of a group; of what is in files only what tells its content."""
+    if isinstance(chosen, FromFile):
+        return Part.of(name, chosen.identity_fields())
+    if isinstance(chosen, Task):
+        return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
+    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
+
+
+def joined(parts: Mapping[str, Part]) -> str:
+    """The canonical text of a configuration, from those of its parts."""
+    return identity.joined({name: part.text for name, part in parts.items()})
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
@@ -324,20 +356,26 @@ def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
     return {name: value for name, value in mapping.items() if name not in names}
 
 
-def own_fields(kind: type[Any], leave: tuple[str, ...]) -> list[str]:
-    return [field.name for field in fields(kind) if field.name not in leave]
+def own_fields(kind: Any, leave: tuple[str, ...]) -> list[str]:
+    return [name for name in fields_of(kind) if name not in leave]
+
+
+@cache
+def fields_of(kind: Any) -> tuple[str, ...]:
+    """The names of a dataclass's fields."""
+    return tuple(field.name for field in fields(kind))
 
 
 # ------------------------------------------------------------------------------------------ types and their errors
 
 
-def typed(kind: type[Any], values: Mapping[str, Any], group: str) -> Any:
+def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     """An object of a dataclass from plain values: whole numbers for real fields become real, nothing else is converted.
 
     null for a field that has a default other than null means the default.
     """
     path = f"{group}.{{}}" if group else "{}"
-    check_known(values, [field.name for field in fields(kind)], path)
+    check_known(values, fields_of(kind), path)
     known = kind.__dataclass_fields__
     given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
     missing = [name for name in known if name not in given and known[name].default is MISSING]
@@ -382,7 +420,7 @@ def complaint(error: Any) -> str:
     return KINDS.get(error["type"], error["msg"].removeprefix("Input should be "))
 
 
-def check_known(values: Mapping[str, Any], known: list[str], path: str = "{}") -> None:
+def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:
     for name in values:
         if name not in known:
             shown = path.format(name)

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab import by_blocks, identity, matrices, overlays, schema, theory
+from bpttlab import by_blocks, identity, matrices, overlays, theory
 from bpttlab.bptt import Array, Trace, checked_errors, errors_like, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
@@ -308,12 +308,13 @@ def described(configuration: Configuration, status: str) -> dict[str, Any]:
 
 def identified(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before anything is drawn."""
+    text = configuration.described
     return {
         "run_id": configuration.run_id,
         "network_id": configuration.network_id,
         "status": status,
-        **schema.flatten(configuration.plain),
-        "configuration": configuration.canonical,
+        **text.columns,
+        "configuration": text,
     }
 
 

@@ -37,7 +37,7 @@ GROWTH = 2.5
 """A larger network is measured at this size; what its runs cost grows with about this power of the size."""
 
 START_SECONDS = 1.0
-PARENT_SECONDS = 0.001
+PARENT_SECONDS = 0.0001
 """Of the process that publishes, for each run: reading what the worker sends, and its share of a shard."""
 
 ROW_BYTES = {"runs": 120.0, "provenance": 40.0, "jacobians": 20.0, "lag_terms": 23.0, "truncations": 10.0}

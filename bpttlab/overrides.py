@@ -188,7 +188,10 @@ class Composer:
         return parsed
 
     def is_group(self, key: str) -> bool:
-        return bool(self.options(key) or self.options(key, ObjectType.GROUP))
+        """Whether there is something in a folder of this name; most keys have none, which the folder above tells."""
+        above, _, name = key.rpartition("/")
+        there = name in self.options(above, ObjectType.GROUP)
+        return there and bool(self.options(key) or self.options(key, ObjectType.GROUP))
 
     def groups(self) -> list[str]:
         """The groups there are, Hydra's own left out."""

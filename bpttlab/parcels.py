@@ -1,7 +1,8 @@
 """What a worker is given at once, what it does with it, and what it sends back.
 
 A parcel is as many bundles as take a worker a quarter of a second. Whatever a run does, its parcel comes back with a
-row for each of its runs, or its worker dies and the parcel is tried again in smaller parts.
+row for each of its runs, or its worker dies and the parcel is tried again in smaller parts. Workers make the rows, for
+all runs of a parcel at once, so that whoever publishes them has only to put them together.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from functools import partial
 from typing import Any
 
 from bpttlab.configuration import Configuration
-from bpttlab.errors import LabError
+from bpttlab.errors import LabError, SchemaError
 from bpttlab.planning import Bundle
-from bpttlab.store import Records
+from bpttlab.store import Finished, Records
 from bpttlab.workers import GIB, Limits, memory_of_this_process
 
 Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
-Computed = tuple[list[Records], float]
+Computed = tuple[Finished, float]
 
 PARCEL_SECONDS = 0.25
 LARGEST_PARCEL = 256
@@ -97,17 +98,26 @@ class Queue:
 
 
 def compute(measure: Measure | None, limits: Limits, parcel: Parcel) -> Computed:
-    """What a worker does with a parcel: records of every run, and how long it took."""
+    """What a worker does with a parcel: the rows of every run, and how long it took."""
     begun = time.perf_counter()
     if measure is None:
         from bpttlab.experiment import measure_bundle
 
         measure = partial(measure_bundle, memory_limit=left_of(limits))
     records = [record for bundle in parcel.bundles for record in computed(measure, bundle)]
-    rows: list[Records] = [
-        Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records
-    ]
-    return rows, time.perf_counter() - begun
+    told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records]
+    return as_rows(told), time.perf_counter() - begun
+
+
+def as_rows(records: Sequence[Records]) -> Finished:
+    """Records as rows of the tables; a run whose rows no table can hold is found one by one, and has failed."""
+    try:
+        return Finished.of(records)
+    except SchemaError as error:
+        if len(records) > 1:
+            return Finished.together([as_rows([record]) for record in records])
+        known = {name: records[0].run[name] for name in ("run_id", "network_id", "configuration")}
+        return Finished.of([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
 
 
 def left_of(limits: Limits) -> float | None:
@@ -146,7 +156,7 @@ def reason(error: BaseException) -> str:
 
 @dataclass(frozen=True)
 class Rows:
-    """A run's records as they travel from a worker: dictionaries and arrays, which are read without any import."""
+    """A run's records, as far as they are stored."""
 
     run: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
@@ -161,6 +171,6 @@ def failed(configuration: Configuration, why: str) -> Rows:
             "network_id": configuration.network_id,
             "status": "failed",
             "error": why,
-            "configuration": configuration.canonical,
+            "configuration": configuration.described,
         }
     )

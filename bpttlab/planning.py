@@ -145,7 +145,7 @@ def plan(configurations: Iterable[Plain], options: Options) -> Plan:
         raise ConfigurationError("the sweep asks for no run at all")
     runs = {configuration.run_id: configuration for configuration in parsed}
     store = options.store
-    store.refuse_collisions({run_id: configuration.plain for run_id, configuration in runs.items()})
+    store.refuse_collisions({run_id: configuration.canonical for run_id, configuration in runs.items()})
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}

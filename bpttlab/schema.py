@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from bpttlab.columns import ARROW, CONFIGURATION, RUNS, TABLES, Column, Table
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
-from bpttlab.identity import canonical, parse
+from bpttlab.identity import canonical
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
@@ -65,6 +65,24 @@ def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
 
 
 _FIXED = frozenset(column.name for column in RUNS.columns)
+
+
+class Described(str):
+    """The canonical text of a configuration that has its columns with it: nobody need read the text for them.
+
+    Attributes:
+        columns: what `flatten` gives of the configuration; not to be changed.
+    """
+
+    columns: Mapping[str, Scalar]
+
+    def __new__(cls, text: str, columns: Mapping[str, Scalar]) -> Described:
+        described = super().__new__(cls, text)
+        described.columns = columns
+        return described
+
+    def __getnewargs__(self) -> tuple[str, Mapping[str, Scalar]]:  # type: ignore[override]  # as __new__ has them
+        return str(self), self.columns
 
 
 def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Scalar]]:
@@ -175,7 +193,8 @@ def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], .
         if isinstance(values, np.ndarray) and values.ndim == 1:
             kinds.append((name, values.dtype if values.dtype.kind != "U" else "text"))  # of any width
         else:
-            _length(values, name)
+            if type(values) is not list:
+                _length(values, name)
             kinds.append((name, type(values)))
     return tuple(kinds)
 
@@ -201,20 +220,13 @@ def _one_after_another(parts: Sequence[Any]) -> Any:
     return [value for part in parts for value in part]
 
 
-def runs_and_configurations(rows: Sequence[Mapping[str, Any]], plains: Sequence[Any] | None = None) -> pa.Table:
-    """Rows of `runs` as they are stored: the fixed columns and, from each row's `configuration`, those of its values.
-
-    A row may carry its configuration's columns already; they are written anew.
-
-    Args:
-        plains: the configurations as mappings, if they have been read already.
-    """
-    flat = [flatten(plain) for plain in plains or [parse(row["configuration"]) for row in rows]]
+def rows_of_runs_table(rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Scalar]]) -> pa.Table:
+    """The fixed columns of rows of `runs`, which may have those of their configurations, `flat`, and no others."""
     for row, columns in zip(rows, flat, strict=True):
         if not row.keys() <= columns.keys() | _FIXED:
             _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
     given = {column.name: [row.get(column.name) for row in rows] for column in RUNS.columns}
-    return with_configuration(_assemble(RUNS, given, len(rows), "table 'runs'"), configuration_columns(flat))
+    return _assemble(RUNS, given, len(rows), "table 'runs'")
 
 
 def with_configuration(runs: pa.Table, configuration: pa.Table) -> pa.Table:

@@ -49,34 +49,77 @@ class Records(Protocol):
     def tables(self) -> Mapping[str, Mapping[str, Any]]: ...
 
 
-def runs_table(records: Sequence[Records]) -> pa.Table:
-    """The rows of `runs`, checked, each with its configuration as a text and as columns."""
-    plains, rows = [], []
-    for record in records:
-        plain, text = _configuration(record.run)
-        plains.append(plain)
-        rows.append({**record.run, "configuration": text})
-    known: set[str] = set()
-    for row in rows:
-        what, status = f"run {row.get('run_id')}", row.get("status")
-        if status not in schema.STATUSES:
-            raise SchemaError(f"{what} has status = {status!r}: must be one of {', '.join(schema.STATUSES)}")
-        if what in known:
-            raise SchemaError(f"{what} is there twice in what was to be published")
-        known.add(what)
-    return schema.runs_and_configurations(rows, plains)
+@dataclass(frozen=True)
+class Finished:
+    """Finished runs as rows of all tables, checked: what workers send, and what is published.
+
+    Attributes:
+        runs: the fixed columns of the table `runs`.
+        configurations: the columns of each run's configuration, whose types follow from all that are published at once.
+        siblings: the rows of the other tables, without tables that have none.
+    """
+
+    runs: pa.Table
+    configurations: Sequence[Mapping[str, Any]]
+    siblings: Mapping[str, pa.Table]
+
+    @classmethod
+    def of(cls, records: Sequence[Records]) -> Finished:
+        """The rows of one run or more.
+
+        Raises:
+            SchemaError: a column, type or value that the schema does not have.
+        """
+        described = [_described(record.run) for record in records]
+        flat = [text.columns for text in described]
+        rows = [{**record.run, "configuration": text} for record, text in zip(records, described, strict=True)]
+        for row in rows:
+            if row.get("status") not in schema.STATUSES:
+                what = f"run {row.get('run_id')} has status = {row.get('status')!r}"
+                raise SchemaError(f"{what}: must be one of {', '.join(schema.STATUSES)}")
+        return cls(schema.rows_of_runs_table(rows, flat), flat, sibling_tables(records))
+
+    @classmethod
+    def together(cls, parts: Sequence[Finished]) -> Finished:
+        """The rows of several, one after another."""
+        names = {name: None for part in parts for name in part.siblings}
+        siblings = {
+            name: pa.concat_tables([part.siblings[name] for part in parts if name in part.siblings]) for name in names
+        }
+        flat = [columns for part in parts for columns in part.configurations]
+        return cls(pa.concat_tables([part.runs for part in parts]), flat, siblings)
+
+    def column(self, name: str) -> list[Any]:
+        """A fixed column of `runs`."""
+        values: list[Any] = self.runs[name].to_pylist()
+        return values
+
+    def runs_table(self) -> pa.Table:
+        """The rows of `runs`, each with its configuration as a text and as columns.
+
+        Raises:
+            SchemaError: a run is there twice.
+        """
+        known: set[str] = set()
+        for run_id in self.column("run_id"):
+            if run_id in known:
+                raise SchemaError(f"run {run_id} is there twice in what was to be published")
+            known.add(run_id)
+        return schema.with_configuration(self.runs, schema.configuration_columns(self.configurations))
 
 
-def _configuration(run: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The configuration of a row of `runs`, given as JSON or as a mapping: as its text reads, and the text."""
+def _described(run: Mapping[str, Any]) -> schema.Described:
+    """The configuration of a row of `runs`, given as a text of ours, as any JSON or as a mapping."""
     value = run.get("configuration")
+    if isinstance(value, schema.Described):
+        return value
     plain = parse(value) if isinstance(value, str) else value
     if not isinstance(plain, Mapping):
         raise SchemaError(
             f"run {run.get('run_id')} has configuration = {value!r:.80}: must be a mapping, or one as JSON"
         )
     text = canonical(plain)
-    return (plain if text == value else parse(text)), text
+    return schema.Described(text, schema.flatten(plain if text == value else parse(text)))
 
 
 def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:

@@ -19,18 +19,17 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from bpttlab import schema
 from bpttlab.commits import Commit, choose, namers, read_commit, refuse_collision
 from bpttlab.errors import ConfigurationError, StoreError, nearest
-from bpttlab.identity import canonical
 from bpttlab.shards import (
     SHARD,
     TEMPORARY,
     Damage,
+    Finished,
     Records,
     age,
     deserialised,
@@ -38,10 +37,8 @@ from bpttlab.shards import (
     nearest_existing,
     read_shard,
     refuse_what_is_no_folder,
-    runs_table,
     serialised,
     shard_path,
-    sibling_tables,
     telling,
     write_shard,
 )
@@ -99,10 +96,16 @@ class Store:
             StoreError: a column, type or value that the schema does not have, or a file that cannot be written. None
                 of these runs is stored then.
         """
-        if not records:
-            return
-        runs, siblings, now = runs_table(records), sibling_tables(records), time.time_ns()
-        names = {table: [self._put(table, serialised(table, rows, published=now))] for table, rows in siblings.items()}
+        if records:
+            self.publish_rows(Finished.of(records))
+
+    def publish_rows(self, finished: Finished) -> None:
+        """`publish`, of runs that are rows already."""
+        runs, now = finished.runs_table(), time.time_ns()
+        names = {
+            table: [self._put(table, serialised(table, rows, published=now))]
+            for table, rows in finished.siblings.items()
+        }
         self._put("runs", serialised("runs", runs, published=now, siblings=names))
 
     def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
@@ -181,18 +184,18 @@ class Store:
         """run_id -> configuration (canonical JSON), of all stored runs."""
         return {run_id: stored.configuration for run_id, stored in choose(self.commits()).items()}
 
-    def refuse_collisions(self, planned: Mapping[str, Mapping[str, Any]]) -> None:
+    def refuse_collisions(self, planned: Mapping[str, str]) -> None:
         """Refuses to run what has the id of something else that is stored.
 
         Args:
-            planned: run_id -> configuration.
+            planned: run_id -> configuration (canonical JSON).
 
         Raises:
             CollisionError: naming both configurations.
         """
         configurations = self.configurations()
         for run_id in planned.keys() & configurations.keys():
-            refuse_collision(run_id, configurations[run_id], canonical(planned[run_id]))
+            refuse_collision(run_id, configurations[run_id], planned[run_id])
 
     def verify(self) -> int:
         """Reads every committed shard of every table; the number of shards.

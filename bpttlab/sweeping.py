@@ -1,7 +1,7 @@
 """A sweep: configurations -> runs that are not stored yet -> bundles -> workers -> store.
 
 Runs that share network, data and forward pass are a bundle and are computed together (`planning`); a parcel is as many
-bundles as take a worker a quarter of a second (`parcels`). Workers send records back, and this process alone publishes
+bundles as take a worker a quarter of a second (`parcels`). Workers send rows back, and this process alone publishes
 them, about once a second. So whatever is interrupted or dies, at most that second is lost, and the same sweep again
 does what is missing.
 
@@ -22,14 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bpttlab import asked
+from bpttlab import asked, precompiled
+from bpttlab.cells import Cell
 from bpttlab.configuration import Configuration
-from bpttlab.errors import ConfigurationError, SchemaError
+from bpttlab.errors import ConfigurationError
 from bpttlab.expansion import grid
-from bpttlab.parcels import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, Rows, compute, failed
+from bpttlab.parcels import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, compute, failed
 from bpttlab.planning import OPTIONS, Options, Plain, Plan, bundles, plan, separate
 from bpttlab.progress import Progress, count, duration, told
-from bpttlab.store import Records, Store
+from bpttlab.store import Finished, Store
 from bpttlab.workers import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
 
 __all__ = ["OPTIONS", "Options", "Plan", "Summary", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
@@ -58,21 +59,14 @@ class Tally:
     interrupted: int | None = None
     seconds: float = 0.0
 
-    def add(self, records: Iterable[Records]) -> Counter[str]:
-        """Counts records; the statuses of these."""
-        statuses: Counter[str] = Counter()
-        for record in records:
-            statuses[record.run["status"]] += 1
-            if record.run["status"] == "failed":
-                self.reasons[str(record.run["error"])] += 1
+    def add(self, finished: Finished) -> Counter[str]:
+        """Counts runs; the statuses of these."""
+        each = finished.column("status")
+        failed = (why for status, why in zip(each, finished.column("error"), strict=True) if status == "failed")
+        statuses = Counter(each)
         self.statuses += statuses
+        self.reasons.update(map(str, failed))
         return statuses
-
-    def correct(self, refused: Iterable[tuple[str, str]]) -> None:
-        """Runs whose rows could not be stored have failed, whatever they were counted as."""
-        for status, why in refused:
-            self.statuses.subtract({status: 1, "failed": -1})
-            self.reasons[why] += 1
 
 
 @dataclass(frozen=True)
@@ -172,39 +166,26 @@ def carry_out(planned: Plan, options: Options, progress: bool | None = None, lin
 
 
 class Publisher:
-    """Puts records into the store, some at a time."""
+    """Puts finished runs into the store, some at a time."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.records: list[Records] = []
-        self.refused: list[tuple[str, str]] = []  # what a run would have been, and why it could not be stored
+        self.parts: list[Finished] = []
         self.due = time.monotonic() + PUBLISHING_SECONDS
 
-    def add(self, records: Iterable[Records]) -> None:
-        self.records += records
+    def add(self, finished: Finished) -> None:
+        self.parts.append(finished)
         if time.monotonic() >= self.due:
             self.publish()
 
     def publish(self) -> None:
         """Everything that came since the last time."""
-        begun, records = time.monotonic(), self.records
-        try:
-            self.store.publish(records)
-        except SchemaError:  # rows that no table can hold; whose they are is found one by one
-            for record in records:
-                self.publish_alone(record)
-        self.records = []
+        begun = time.monotonic()
+        if self.parts:
+            self.store.publish_rows(Finished.together(self.parts))
+        self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
-
-    def publish_alone(self, record: Records) -> None:
-        """One run; where its rows cannot be stored, the run has failed for that reason."""
-        try:
-            self.store.publish([record])
-        except SchemaError as error:
-            known = {name: record.run[name] for name in ("run_id", "network_id", "configuration")}
-            self.store.publish([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
-            self.refused.append((record.run["status"], str(error)))
 
 
 def execute(
@@ -231,9 +212,9 @@ def execute(
         return tally
     store.writable()
     if workers:
-        begin(preloaded(configurations))
+        begin(preloaded(configurations), precompiled.asking(*kinds_of(configurations)))
     store.sweep_up()
-    prepare(configurations)
+    prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
     queue, publisher = Queue(waiting, workers), Publisher(store)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
@@ -241,27 +222,43 @@ def execute(
             work = partial(compute, measure, limits)
             with crew(min(workers, len(waiting)), work, limits, preloaded(configurations)) as hands:
                 for answer in answers(hands, queue, interrupted, limits):
-                    records = settle(answer, queue, limits)
-                    shown.add(tally.add(records))
-                    publisher.add(records)
+                    finished = settle(answer, queue, limits)
+                    if finished is not None:
+                        shown.add(tally.add(finished))
+                        publisher.add(finished)
         except StartError:
             if not interrupted:  # else it was ended by the same signal
                 publisher.publish()
                 raise
         publisher.publish()
-    tally.correct(publisher.refused)
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally
 
 
-def prepare(configurations: Sequence[Configuration]) -> None:
-    """Compiles, once for all workers, what some engines need."""
+def prepare(configurations: Sequence[Configuration], workers: int) -> None:
+    """Compiles, once for all workers, what some engines need and what is not on disk."""
     compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
-    if compiled:
+    cells = list(dict.fromkeys(one.cell for one in compiled))
+    dtypes: list[str] = sorted({one.values.dtype for one in compiled})
+    if cells and not (workers and a_worker_has((cells, dtypes))):
         from bpttlab import compiled_passes
 
-        compiled_passes.prepare((one.cell for one in compiled), sorted({one.values.dtype for one in compiled}))
+        compiled_passes.prepare(cells, dtypes)
+
+
+def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:
+    """The names of cells and of dtypes."""
+    return {one.cell.name for one in configurations}, {one.values.dtype for one in configurations}
+
+
+def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
+    """Whether a worker finds all loops on disk; this process need not import Numba then."""
+    with Workers(1, precompiled.are_read, preload_of(["numba"])) as one:
+        one.give(kinds)
+        while not (answers := one.answers(PARCEL_SECONDS)):
+            pass
+    return bool(answers[0].result)
 
 
 Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]
@@ -290,15 +287,15 @@ def answers(hands: Crew, queue: Queue, interrupted: list[int], limits: Limits) -
             yield answer
 
 
-def settle(answer: Answer[Parcel, Computed], queue: Queue, limits: Limits) -> list[Records]:
-    """The records of a parcel. If its worker died, its runs are queued again; one that was alone has failed."""
+def settle(answer: Answer[Parcel, Computed], queue: Queue, limits: Limits) -> Finished | None:
+    """The rows of a parcel. If its worker died, its runs are queued again; one that was alone has failed."""
     if answer.result is not None:
-        records, seconds = answer.result
+        finished, seconds = answer.result
         queue.learn(answer.task, seconds)
-        return records
+        return finished
     smaller = answer.task.smaller(answer.late)
     queue.again.extend(smaller)
-    return [] if smaller else [failed(run, why(answer, limits)) for run in answer.task.runs]
+    return None if smaller else Finished.of([failed(run, why(answer, limits)) for run in answer.task.runs])
 
 
 def why(answer: Answer[Parcel, Computed], limits: Limits) -> str:

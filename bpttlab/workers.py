@@ -28,6 +28,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
@@ -311,18 +312,47 @@ def context(preload: tuple[str, ...]) -> BaseContext:
 
 def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
     """The modules that workers of a sweep import, once for all."""
-    return ("bpttlab.experiment", *(["bpttlab.compiled_passes"] if "numba" in engines else []))
+    compiled = ("bpttlab.precompiled", "bpttlab.compiled_passes") if "numba" in engines else ()
+    return ("bpttlab.experiment", "bpttlab.parcels", *compiled)
 
 
-def begin(preload: tuple[str, ...]) -> None:
+def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:
     """Lets the process that workers are forked from start importing, where there is one, while this one goes on.
 
-    The first call decides what it imports; a sweep that comes to nothing before there are workers leaves it to end with
-    this process.
+    The first call decides what it imports, and with which variables of the environment; a sweep that comes to nothing
+    before there are workers leaves it to end with this process.
+
+    Returns:
+        whether it was begun by this call.
     """
-    if context(preload).get_start_method() == "forkserver":
-        with no_interruption(), without_main_module(), environment(worker_environment()):
-            forkserver.ensure_running()
+    if context(preload).get_start_method() != "forkserver":
+        return False
+    before = server_id()
+    with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):
+        forkserver.ensure_running()
+    return server_id() != before
+
+
+def server_id() -> int | None:
+    """The process that workers are forked from, if there is one."""
+    found: int | None = vars(forkserver)["_forkserver"]._forkserver_pid
+    return found
+
+
+@contextmanager
+def beginning(preload: tuple[str, ...], surroundings: Mapping[str, str]) -> Iterator[None]:
+    """`begin`, for a command that may come to nothing: what it began ends with an error at once, whatever it imports.
+
+    Else whoever reads what the command prints would wait for it, since it could print something too.
+    """
+    begun = begin(preload, surroundings)
+    try:
+        yield
+    except BaseException:
+        if begun and (server := server_id()) is not None:
+            os.kill(server, signal.SIGTERM)
+            vars(forkserver)["_forkserver"]._stop()  # which forgets it, so that it may be begun again
+        raise
 
 
 def worker_environment() -> dict[str, str]:

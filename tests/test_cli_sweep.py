@@ -4,8 +4,9 @@ import pytest
 from commandline import SMALL, visible
 
 import bpttlab
-from bpttlab import asked
+from bpttlab import asked, workers
 from bpttlab.cli import main
+from bpttlab.cli.sweep import beginning_workers, parsed
 from bpttlab.store import Store, load
 from bpttlab.sweeping import failed
 
@@ -85,3 +86,14 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch, capsys):
     monkeypatch.setattr(sweeping, "execute", stopped)
     assert main(["sweep", "study=x", "seed=range(0,3)"]) == 130
     assert "go on with: bpttlab sweep study=x 'seed=range(0,3)'\n" in capsys.readouterr().out
+
+
+def test_workers_begin_with_what_the_line_says(monkeypatch):
+    begun = []
+    monkeypatch.setattr(workers, "beginning", lambda preload, loops: begun.append((preload, *loops.values())))
+    for words in (["study=x"], ["engine=numpy,numba", "cell=gru,elman", "dtype=float32"], ["workers=0"]):
+        beginning_workers(parsed(words))
+    beginning_workers(parsed(["study=x", "--dry-run"]))
+    (few, loops), (more, told) = begun
+    assert (loops, told) == ("elman float64", "gru,elman float32")
+    assert set(more) - set(few) == {"bpttlab.precompiled", "bpttlab.compiled_passes"}

@@ -85,7 +85,7 @@ def test_a_collision_is_refused_with_both_configurations_named(here, monkeypatch
     one, other = colliding(monkeypatch)
     here.publish([one])
     with pytest.raises(CollisionError) as planned:
-        here.refuse_collisions({other.run_id: identity.parse(other.run["configuration"])})
+        here.refuse_collisions({other.run_id: other.run["configuration"]})
     here.publish([other])
     for act in (here.load, here.statuses, here.configurations):
         with pytest.raises(CollisionError) as told:
@@ -101,4 +101,4 @@ def test_a_collision_is_refused_with_both_configurations_named(here, monkeypatch
 
 def test_what_is_stored_is_no_collision_with_itself(here):
     here.publish([finished(0)])
-    here.refuse_collisions({finished(0).run_id: configured(0), finished(1).run_id: configured(1)})
+    here.refuse_collisions({run.run_id: run.run["configuration"] for run in (finished(0), finished(1))})

@@ -39,6 +39,7 @@ FLOORS = [
         "leading",
         "own_network",
         "paths",
+        "precompiled",
         "spectral_norms",
         "state_dict",
     },

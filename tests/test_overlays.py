@@ -9,6 +9,7 @@ from bpttlab import schema, tables, theory
 from bpttlab.configuration import Configuration
 from bpttlab.experiment import beside_theory, run
 from bpttlab.overlays import OVERLAYS
+from bpttlab.shards import Finished
 
 NOTHING = {"jacobians": "none", "lag_terms": "none", "truncations": "none"}
 PRODUCTS = {"jacobians": "log", "lag_terms": "none", "truncations": "none"}
@@ -156,7 +157,7 @@ def studied():
 
     points = [(gain, seed) for gain in (0.8, 1.5) for seed in range(3)]
     rows = [run(changed(WIDE, initializer={"name": "gaussian", "gain": gain}, seed=seed)) for gain, seed in points]
-    runs = schema.frame(schema.runs_and_configurations([one.run for one in rows]))
+    runs = schema.frame(Finished.of(rows).runs_table())
     jacobians = pd.concat([one.jacobians.assign(run_id=one.run["run_id"]) for one in rows], ignore_index=True)
     return runs, jacobians
 
@@ -186,7 +187,7 @@ def test_curves_have_the_mean_field_beside_the_typical_norm_only(studied):
 def test_a_linear_network_has_the_edge_of_its_powers_beside_the_spectral_norm():
     cell = {"name": "elman", "hidden_size": 256, "activation": "identity"}
     records = run(changed(WIDE, cell=cell, sequence_length=4, measure={**PRODUCTS, "jacobians": "all"}))
-    runs = schema.frame(schema.runs_and_configurations([records.run]))
+    runs = schema.frame(Finished.of([records]).runs_table())
     curves = tables.growth_curves(records.jacobians.assign(run_id=records.run["run_id"]), runs)
     spectral = curves[curves["quantity"] == "spectral"].set_index("lag")
     for lag in range(5):

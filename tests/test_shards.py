@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
+import pickle
 import random
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from stored import configured, contents, damage_by_flipping, finished, shard_files
+from stored import RUNS, configured, contents, damage_by_flipping, finished, shard_files
 
 from bpttlab import identity, schema, shards
+from bpttlab.configuration import Configuration
 from bpttlab.errors import DamagedShardError, LabError, StoreError
 from bpttlab.store import Store
 
@@ -84,6 +87,40 @@ def test_a_configuration_may_be_given_as_a_mapping_or_as_any_json(here):
     other.run["configuration"] = " " + other.run["configuration"].replace(",", " , ")
     here.publish([one, other])
     assert here.configurations() == stored
+
+
+@pytest.mark.parametrize("sizes", [[8], [1] * 8, [3, 5], [2, 1, 4, 1]])
+def test_rows_that_come_in_parts_are_stored_as_if_they_had_come_at_once(here, sizes):
+    """The type of `task_level` follows from all of its values: a number, a text and a truth value."""
+    runs, parts = iter(RUNS), []
+    for size in sizes:
+        part = shards.Finished.of(list(itertools.islice(runs, size)))
+        parts.append(pickle.loads(pickle.dumps(part)))  # as it comes from a worker
+    together, at_once = shards.Finished.together(parts), shards.Finished.of(RUNS)
+    assert together.runs_table().equals(at_once.runs_table())
+    assert sorted(together.siblings) == sorted(at_once.siblings)
+    for name, rows in at_once.siblings.items():
+        assert together.siblings[name].sort_by("run_id").equals(rows.sort_by("run_id"))
+    assert together.column("error") == [run.run.get("error") for run in RUNS]
+
+
+def test_a_run_is_there_once_in_all_parts(here):
+    part = shards.Finished.of([finished(0)])
+    with pytest.raises(StoreError, match="is there twice"):
+        here.publish_rows(shards.Finished.together([part, shards.Finished.of([finished(1)]), part]))
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"scales": {"b": -0.0}, "truncation": 3}, {"cell": {"name": "gru", "hidden_size": 3}, "seed": 2**40}]
+)
+def test_a_configuration_brings_the_columns_that_its_text_has(fields):
+    text = Configuration.parse(fields).described
+    assert type(text) is schema.Described
+    as_read = schema.flatten(identity.parse(text))
+    assert sorted(text.columns) == sorted(as_read)
+    assert {name: repr(text.columns[name]) for name in as_read} == {name: repr(as_read[name]) for name in as_read}
+    again = pickle.loads(pickle.dumps(text))
+    assert (again, again.columns) == (text, text.columns)
 
 
 # ------------------------------------------------------------------ bytes -> files

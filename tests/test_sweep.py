@@ -260,17 +260,17 @@ def test_publishing_waits_a_second_and_longer_where_it_is_slow(tmp_path, monkeyp
     published, clock = [], [0.0]
     store = Store(tmp_path, "x")
 
-    def publish(records):
-        published.append(len(records))
+    def publish(finished):
+        published.append(finished.runs.num_rows)
         clock[0] += 2.0
 
-    monkeypatch.setattr(store, "publish", publish)
+    monkeypatch.setattr(store, "publish_rows", publish)
     monkeypatch.setattr(sweeping.time, "monotonic", lambda: clock[0])
     publisher = Publisher(store)
-    record = row(parsed([0])[0])
+    finished = parcels.as_rows([row(parsed([0])[0])])
     for _ in range(30):
         clock[0] += 0.5
-        publisher.add([record])
+        publisher.add(finished)
     assert published == [2, 20]  # after one second; and then after 2 s / PUBLISHING_SHARE
 
 

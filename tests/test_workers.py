@@ -1,5 +1,6 @@
 """Worker processes: any may die, hang or ask for too much, and none takes anything along."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -81,6 +82,43 @@ def test_who_is_late_is_killed_and_the_others_are_not():
         assert (done.task, done.result, done.late) == (0.6, 0.6, False)
         hands.give(0.01, 3600)
         assert wait_for(hands)[0].result == 0.01
+
+
+SLOW = """
+import time
+print("here", flush=True)
+time.sleep(3600)
+"""
+
+TO_NOTHING = """
+import os
+from bpttlab import workers
+from test_workers import double
+try:
+    with workers.beginning(("slow",), {}):
+        raise KeyError
+except KeyError:
+    assert workers.server_id() is None
+with workers.beginning((), {"SOMETHING": "said"}), workers.Workers(1, os.getenv) as hands:
+    hands.give("SOMETHING")
+    print(hands.answers(20)[0].result, workers.begin(()), os.environ.get("SOMETHING"))
+"""
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="there is none to be begun")
+def test_what_was_begun_for_nothing_ends_at_once_and_may_be_begun_again(tmp_path):
+    """Whoever waits for the output would else wait for the import of `slow`, which may have begun or not."""
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    paths = [str(places.PACKAGE.parent), str(Path(__file__).parent), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", TO_NOTHING],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "said False None"
 
 
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory needs Linux")

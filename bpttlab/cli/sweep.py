@@ -7,6 +7,7 @@ import os
 import shlex
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,8 +73,6 @@ def in_lines(group: str, names: Sequence[str]) -> str:
 
 def command(arguments: list[str]) -> int:
     """Hands the override lines to Hydra, whose sweeper and launcher (`hydra_plugins`) hand back plain dictionaries."""
-    from bpttlab import overrides
-
     flags = parsed(arguments)
     if flags.cfg:
         return show_configuration(flags)
@@ -82,7 +81,10 @@ def command(arguments: list[str]) -> int:
     def measure(runs: Sequence[Mapping[str, Any]]) -> None:
         codes.append(run(runs, flags.dry_run, line_of(arguments)))
 
-    overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
+    with beginning_workers(flags):
+        from bpttlab import overrides
+
+        overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
     return codes[0]
 
 
@@ -174,7 +176,6 @@ def line_of(arguments: Iterable[str]) -> str:
 
 def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and tells; the exit code."""
-    begin_workers(runs, dry_run)
     from bpttlab.planning import plan, separate
     from bpttlab.sweeping import carry_out
 
@@ -201,9 +202,17 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     return summary.exit_code
 
 
-def begin_workers(runs: Sequence[Mapping[str, Any]], dry_run: bool) -> None:
-    """Workers import what they need while this process imports the same and looks at what there is to do."""
-    from bpttlab import workers
+def beginning_workers(flags: argparse.Namespace) -> AbstractContextManager[None]:
+    """Workers import what they need, as far as the line says it, while this process finds out what there is to do."""
+    from bpttlab import precompiled, workers
 
-    if not dry_run and runs[0].get("workers") != 0:
-        workers.begin(workers.preload_of(run.get("engine") for run in runs))
+    words = flags.overrides
+    if flags.dry_run or "workers=0" in words:
+        return nullcontext()
+    loops = precompiled.asking(said(words, "cell", "elman"), said(words, "dtype", "float64"))
+    return workers.beginning(workers.preload_of(said(words, "engine", "numpy")), loops)
+
+
+def said(words: Iterable[str], key: str, default: str) -> list[str]:
+    """The values that a line gives a key; no more than a guess, for files may give it others."""
+    return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), default).split(",")
