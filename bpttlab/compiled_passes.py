@@ -20,6 +20,7 @@ from bpttlab.kernels import (
     ACTIVATIONS,
     GRU_AFTER,
     GRU_BEFORE,
+    LINE,
     LSTM_GATES,
     ONE_GATE,
     TANH,
@@ -37,6 +38,8 @@ TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "floa
 DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
 """Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
 beside it is less than a unit in its last place."""
+MUCH = 2**13
+"""Numbers in an array from which on it is worth the time to have it begin with a cache line."""
 MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 
@@ -44,6 +47,19 @@ MIDDLE = {"float64": 64, "float32": 24}
 def solid(array: Array) -> Array:
     """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
+
+
+def room(shape: tuple[int, ...], dtype: Any) -> Array:
+    """What a loop fills, with anything in it; if it is large it begins with a cache line, as in `kernels.aligned`.
+
+    It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
+    """
+    size, itemsize = math.prod(shape), dtype.itemsize
+    if size < MUCH:
+        return np.empty(shape, dtype)
+    whole = np.empty(size + LINE // itemsize, dtype)
+    skipped = -whole.ctypes.data % LINE // itemsize
+    return whole[skipped : skipped + size].reshape(shape)
 
 
 def has_kernel(cell: Cell, dtype: Any) -> bool:
@@ -117,11 +133,8 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
-    h, y_hat = (
-        np.empty((T + 1, B, cell.state_size), dtype),
-        np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype),
-    )
-    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
+    h, y_hat = room((T + 1, B, cell.state_size), dtype), room((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    slopes = room((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
@@ -139,7 +152,8 @@ def backward(
         return None
     W, U = params["W"], params["U"]
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
-    dV, dW, dU = np.zeros((I, A), dtype), np.zeros((A, N), dtype), np.zeros((O, N), dtype)
+    dV, dW, dU = np.zeros((I, A), dtype), room((A, N), dtype), np.zeros((O, N), dtype)
+    dW[:] = 0.0
     db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), np.zeros(h.shape[1:], dtype)
     least, most = DTYPES[dtype]
     fine = pass_back(
