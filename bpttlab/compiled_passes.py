@@ -9,7 +9,8 @@ Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, I i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,8 +39,8 @@ TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "floa
 DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
 """Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
 beside it is less than a unit in its last place."""
-MUCH = 2**13
-"""Numbers in an array from which on it is worth the time to have it begin with a cache line."""
+MUCH = 2**20
+"""Multiplications by W in a pass from which on it is worth 2 µs an array to have them begin with cache lines."""
 MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 
@@ -49,15 +50,18 @@ def solid(array: Array) -> Array:
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
 
 
-def room(shape: tuple[int, ...], dtype: Any) -> Array:
-    """What a loop fills, with anything in it; if it is large it begins with a cache line, as in `kernels.aligned`.
+def room(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
+    """`np.empty` or `np.zeros` for the arrays of a pass, as it is or, if there is much to multiply, `at_a_line`."""
+    return make if x.shape[0] * x.shape[1] * W.size < MUCH else partial(at_a_line, make)
+
+
+def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+    """`make(shape, dtype)`, beginning with a cache line as in `kernels.aligned`.
 
     It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
     """
-    size, itemsize = math.prod(shape), dtype.itemsize
-    if size < MUCH:
-        return np.empty(shape, dtype)
-    whole = np.empty(size + LINE // itemsize, dtype)
+    size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
+    whole = make(size + LINE // itemsize, dtype)
     skipped = -whole.ctypes.data % LINE // itemsize
     return whole[skipped : skipped + size].reshape(shape)
 
@@ -133,8 +137,9 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
-    h, y_hat = room((T + 1, B, cell.state_size), dtype), room((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
-    slopes = room((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
+    empty = room(np.empty, x, W)
+    h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
@@ -152,9 +157,9 @@ def backward(
         return None
     W, U = params["W"], params["U"]
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
-    dV, dW, dU = np.zeros((I, A), dtype), room((A, N), dtype), np.zeros((O, N), dtype)
-    dW[:] = 0.0
-    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), np.zeros(h.shape[1:], dtype)
+    zeros = room(np.zeros, x, W)
+    dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
+    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
     least, most = DTYPES[dtype]
     fine = pass_back(
         of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,

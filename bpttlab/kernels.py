@@ -238,17 +238,14 @@ ROW, WIDEST_ROW = 2**11, 2**12
 
 
 @compiled()
-def aligned(shape: Any, like: Array) -> Array:
-    """An array of that shape, with anything in it, that begins with a cache line: elsewhere NumPy's large ones begin.
+def aligned(rows: int, columns: int, dtype: Any) -> Array:
+    """(rows, columns) of any numbers, of which the first begins a cache line: large arrays of NumPy begin elsewhere.
 
     All vectors of a product then lie within lines where rows are whole lines, and it takes 0.6 to 0.7 of the time.
     """
-    size = 1
-    for n in shape:
-        size *= n
-    whole = np.empty(size + LINE // like.itemsize, like.dtype)
-    skipped = (-np.int64(whole.ctypes.data) % LINE) // like.itemsize
-    return whole[skipped : skipped + size].reshape(shape)
+    whole = np.empty(rows * columns + LINE, dtype)
+    first = (-np.int64(whole.ctypes.data) % LINE) // whole.itemsize
+    return whole[first : first + rows * columns].reshape(rows, columns)
 
 
 @compiled()
@@ -344,7 +341,7 @@ def in_blocks(matrix: Array) -> Array:
         return matrix.reshape(1, K, M)
     P = -(-M * matrix.itemsize // ROW)
     C = -(-M // (P * of_line)) * of_line
-    blocks = aligned((P, K, C), matrix)
+    blocks = aligned(P * K, C, matrix.dtype).reshape(P, K, C)
     for p in range(P):
         for k in range(K):
             for c in range(C):
@@ -354,24 +351,24 @@ def in_blocks(matrix: Array) -> Array:
 
 @compiled("contract", "nsz")
 def add_blocks(left: Array, blocks: Array, out: Array, room: Array) -> None:
-    """out += left . right, within a step, of a right that is `in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
+    """out += left . right of a right that is `in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
 
     Four rows of 2048 numbers and what is added to them do not fit into the cache of the first level: one product with
     the W of an LSTM of 512 units took twice the time of one after another with eight blocks.
     """
     (P, _, C), (Q, M) = blocks.shape, out.shape
     if P == 1:
-        add_product(left, blocks[0], out)
+        add_rows(left, blocks[0], out)
         return
     for p in range(P):
-        first, width = p * C, min(C, M - p * C)
+        start, width = p * C, min(C, M - p * C)
         for q in range(Q):
             for c in range(C):
-                room[q, c] = out[q, first + c] if c < width else 0.0
-        add_product(left, blocks[p], room)
+                room[q, c] = out[q, start + c] if c < width else 0.0
+        add_rows(left, blocks[p], room)
         for q in range(Q):
             for c in range(width):
-                out[q, first + c] = room[q, c]
+                out[q, start + c] = room[q, c]
 
 
 @compiled("contract", "nsz")
@@ -433,15 +430,18 @@ def activation_slopes(activation: int, h: Array, out: Array) -> None:
 
 
 @compiled()
-def elman_forward(activation: int, z: Array, W: Array, h: Array, smallest: float) -> None:
-    """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), in place.  z (T,B,N), W^T `in_blocks`, h (T+1,B,N)"""
-    (T, B, N), (P, _, C) = z.shape, W.shape
-    if B == 1 and P == 1:
-        elman_forward_one(activation, z.reshape(T, N), W[0], h.reshape(T + 1, N), smallest)
+def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, smallest: float) -> None:
+    """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), in place.
+
+    z (T,B,N), W^T (N,N) and the same `in_blocks`, h (T+1,B,N).
+    """
+    T, B, N = z.shape
+    if B == 1:
+        elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), smallest)
         return
-    room = aligned((B, C), z)
+    room = aligned(B, blocks.shape[2], z.dtype)
     for t in range(T):
-        add_blocks(h[t], W, z[t], room)
+        add_blocks(h[t], blocks, z[t], room)
         activate(activation, z[t], h[t + 1], smallest)
 
 
@@ -476,18 +476,23 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: f
 
 
 @compiled("contract", "nsz")
-def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
+def lstm_forward(z: Array, W: Array, blocks: Array, h: Array, slopes: Array) -> None:
     """`LSTM.step` and `LSTM.slopes` for every t, in place.
 
-    z (T,B,4N), W^T `in_blocks`, h (T+1,B,2N), slopes (T,B,6N). z ends as the gates. A loop has few arrays: where there
-    are many, no compiler proves that they do not overlap, and it takes one number at a time.
+    z (T,B,4N), W^T (N,4N) and the same `in_blocks`, h (T+1,B,2N), slopes (T,B,6N). z ends as the gates.
+
+    A loop has few arrays: where there are many, no compiler proves that they do not overlap, and it takes one number
+    at a time.
     """
     T, B, A = z.shape
     N = A // 4
-    h_prev, k, room = aligned((B, N), z), aligned((N,), z), aligned((B, W.shape[2]), z)
+    h_prev, k, room = aligned(B, N, z.dtype), np.empty(N, z.dtype), aligned(B, blocks.shape[2], z.dtype)
     for t in range(T):
         h_prev[:] = h[t, :, :N]
-        add_blocks(h_prev, W, z[t], room)
+        if B == 1:
+            add_one_row(h_prev[0], W, z[t, 0])
+        else:
+            add_blocks(h_prev, blocks, z[t], room)
         for b in range(B):
             a, s, c_prev, h_t, c_t = z[t, b], slopes[t, b], h[t, b, N:], h[t + 1, b, :N], h[t + 1, b, N:]
             i, f, g, o = a[:N], a[N : 2 * N], a[2 * N : 3 * N], a[3 * N :]
@@ -524,19 +529,24 @@ def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
 
 
 @compiled("contract", "nsz")
-def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Array, slopes: Array) -> None:
-    """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), h (T+1,B,N), slopes (T,B,5N)
+def gru_forward(
+    after: bool, z: Array, W: Array, blocks: Array, W_n: Array, b_n: Array, h: Array, slopes: Array
+) -> None:
+    """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
 
-    W is, `in_blocks`, the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes after, W_n;
-    W_n that of what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
+    W, and the same `in_blocks`, is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes
+    after, W_n; W_n that of what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
     """
     T, B, A = z.shape
     N = A // 3
-    recurrent, candidate, gated = aligned((B, 3 * N if after else 2 * N), z), aligned((B, N), z), aligned((B, N), z)
-    rest, room, room_n = aligned((N,), z), aligned((B, W.shape[2]), z), aligned((B, W_n.shape[2]), z)
+    recurrent, candidate, gated = aligned(B, W.shape[1], z.dtype), aligned(B, N, z.dtype), aligned(B, N, z.dtype)
+    rest, room = np.empty(N, z.dtype), aligned(B, blocks.shape[2], z.dtype)
     for t in range(T):
         recurrent[:] = 0.0
-        add_blocks(h[t], W, recurrent, room)
+        if B == 1:
+            add_one_row(h[t, 0], W, recurrent[0])
+        else:
+            add_blocks(h[t], blocks, recurrent, room)
         for b in range(B):
             a, s, w, product = z[t, b], slopes[t, b], recurrent[b], gated[b]
             s_r, s_u, r, u = s[:N], s[N : 2 * N], s[3 * N : 4 * N], s[4 * N :]
@@ -556,7 +566,7 @@ def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Arra
             candidate[:] = gated
         else:
             candidate[:] = 0.0
-            add_blocks(gated, W_n, candidate, room_n)
+            add_product(gated, W_n, candidate)
         for b in range(B):
             a, s, c, h_prev, h_t = z[t, b], slopes[t, b], candidate[b], h[t, b], h[t + 1, b]
             a_n, s_u, s_n, u = a[2 * N :], s[N : 2 * N], s[2 * N : 3 * N], s[4 * N :]
@@ -581,7 +591,7 @@ def steps_at_once(B: int, N: int) -> int:
 @compiled()
 def transposed(matrix: Array, first: int, end: int) -> Array:
     """Some rows as columns, contiguous.  (N,M) -> (M, end - first)"""
-    out = aligned((matrix.shape[1], end - first), matrix)
+    out = aligned(matrix.shape[1], end - first, matrix.dtype)
     for m in range(matrix.shape[1]):
         for n in range(end - first):
             out[m, n] = matrix[first + n, m]
@@ -627,20 +637,20 @@ def pass_forward(
     (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
     apart = 2 * N if kind == GRU_BEFORE else A
     V_T, W_T, W_n, U_T = transposed(V, 0, A), transposed(W, 0, apart), transposed(W, apart, A), transposed(U, 0, len(U))
-    W_blocks, W_n_blocks = in_blocks(W_T), in_blocks(W_n)
+    blocks = in_blocks(W_T)
     steps = min(T, steps_at_once(B, N))
-    z, room = aligned((steps, B, A), x), aligned((steps * B, N), x)
+    z, room = aligned(steps * B, A, x.dtype).reshape(steps, B, A), aligned(steps * B, N, x.dtype)
     for start in range(0, T, steps):
         stop = min(T, start + steps)
         rows = (stop - start) * B
         z_here, h_here = z[: stop - start], h[start : stop + 1]
         project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
         if slopes is None:
-            elman_forward(activation, z_here, W_blocks, h_here, smallest)
+            elman_forward(activation, z_here, W_T, blocks, h_here, smallest)
         elif kind == LSTM_GATES:
-            lstm_forward(z_here, W_blocks, h_here, slopes[start:stop])
+            lstm_forward(z_here, W_T, blocks, h_here, slopes[start:stop])
         else:
-            gru_forward(kind == GRU_AFTER, z_here, W_blocks, W_n_blocks, b_n, h_here, slopes[start:stop])
+            gru_forward(kind == GRU_AFTER, z_here, W_T, blocks, W_n, b_n, h_here, slopes[start:stop])
         if O:
             y_here = y_hat[start:stop].reshape(rows, O)
             project(visible(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
@@ -720,7 +730,7 @@ def pull_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array
 def pull_gru_before(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
     """`GRU.pull` with reset = before; gated (R Q,2N) is [da_r, da_u]."""
     Q, N = len(slopes), W.shape[1]
-    candidate, dq = aligned((len(dh), N), dh), aligned((len(dh), N), dh)  # dq: of q = r . h_prev
+    candidate, dq = aligned(len(dh), N, dh.dtype), aligned(len(dh), N, dh.dtype)  # dq: of q = r . h_prev
     dq[:] = 0.0
     for row in range(len(dh)):
         for n in range(N):
@@ -889,7 +899,7 @@ def add_gradients(
         add_rows(gated.T, h_prev, dW)
         add_columns(gated, db_n)
     else:
-        candidate, reset = aligned((Q, N), da), aligned((Q, N), da)
+        candidate, reset = aligned(Q, N, da.dtype), aligned(Q, N, da.dtype)
         for q in range(Q):
             for n in range(N):
                 candidate[q, n] = da[q, 2 * N + n]
@@ -932,7 +942,7 @@ def pull_readout(output: int, U: Array, y_hat: Array, dy_hat: Array, da_y: Array
     if S == N:
         add_rows(da_y, U, error.reshape(Q, N))
         return
-    seen = aligned((Q, N), error)
+    seen = aligned(Q, N, error.dtype)
     seen[:] = 0.0
     add_rows(da_y, U, seen)
     for t in range(T):
@@ -959,8 +969,11 @@ def pass_back(
     """
     (T, B, I), (A, N), (O, S) = x.shape, W.shape, (U.shape[0], h.shape[2])
     steps = min(T, steps_at_once(B, N))
-    delta, da, gated = aligned((steps, B, S), h), aligned((steps, B, A), h), aligned((steps, B, width), h)
-    da_y, room, W_here = aligned((steps * B, O), h), aligned((steps * B, N), h), aligned((A, N), h)
+    most_rows, dtype = steps * B, h.dtype
+    delta = aligned(most_rows, S, dtype).reshape(steps, B, S)
+    da = aligned(most_rows, A, dtype).reshape(steps, B, A)
+    gated = aligned(most_rows, width, dtype).reshape(steps, B, width)
+    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), aligned(A, N, dtype)
     W_here[:] = W
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end

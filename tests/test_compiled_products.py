@@ -98,15 +98,15 @@ def test_a_product_in_blocks_is_the_literal_one(module, Q, K, M, dtype):
     found, whole = out.copy(), out.copy()
     module.add_blocks(left, blocks, found, np.full((Q, C), np.nan, dtype))
     assert_product(found, left, right, out)
-    module.add_product(left, right, whole)
+    module.add_rows(left, right, whole)
     assert found.tobytes() == whole.tobytes()
 
 
 @modules
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape", [(1,), (5, 3), (2, 1, 7), (3, 0, 2)])
+@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (7, 0), (2, 300)])
 def test_aligned_arrays_begin_with_a_cache_line_and_are_their_own(module, dtype, shape):
-    arrays = [module.aligned(shape, np.zeros(1, dtype)) for _ in range(9)]
+    arrays = [module.aligned(*shape, np.dtype(dtype)) for _ in range(9)]
     for n, array in enumerate(arrays):
         array[:] = n
     for n, array in enumerate(arrays):
@@ -117,13 +117,21 @@ def test_aligned_arrays_begin_with_a_cache_line_and_are_their_own(module, dtype,
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("shape", [(compiled_passes.MUCH,), (compiled_passes.MUCH // 4, 1, 5), (3, 2)])
-def test_room_of_a_pass_begins_with_a_cache_line_if_it_is_large(dtype, shape):
-    array = compiled_passes.room(shape, np.dtype(dtype))
-    assert array.shape == shape
-    assert array.dtype == dtype
-    assert array.flags.carray
-    assert array.size < compiled_passes.MUCH or array.ctypes.data % 64 == 0
+@pytest.mark.parametrize(("T", "aligned"), [(compiled_passes.MUCH // 1000 + 1, True), (3, False)])
+def test_arrays_of_a_pass_begin_with_a_cache_line_if_there_is_much_to_multiply(dtype, T, aligned):
+    x, W = np.zeros((T, 10, 1), dtype), np.zeros((10, 10))
+    for make in (np.empty, np.zeros):
+        of_pass = compiled_passes.room(make, x, W)
+        assert (of_pass is make) != aligned
+        arrays = [of_pass((3, 1, 5 + n), x.dtype) for n in range(9)]
+        for n, array in enumerate(arrays):
+            assert array.shape == (3, 1, 5 + n)
+            assert array.dtype == dtype
+            assert array.flags.carray
+            assert not aligned or array.ctypes.data % 64 == 0
+            assert make is np.empty or not array.any()
+            array[:] = n
+        assert all((array == n).all() for n, array in enumerate(arrays))
 
 
 @pytest.mark.parametrize(
