@@ -249,6 +249,16 @@ def aligned(rows: int, columns: int, dtype: Any) -> Array:
 
 
 @compiled()
+def realigned(matrix: Array) -> Array:
+    """The same numbers, `aligned`."""
+    out = aligned(matrix.shape[0], matrix.shape[1], matrix.dtype)
+    for k in range(len(matrix)):
+        for m in range(matrix.shape[1]):
+            out[k, m] = matrix[k, m]
+    return out
+
+
+@compiled()
 def add_rows(left: Array, right: Array, out: Array) -> None:
     """out += left . right.  (Q,K), (K,M) -> (Q,M); every sum over K has one order, whatever Q and wherever its row.
 
@@ -549,18 +559,18 @@ def gru_forward(
             add_blocks(h[t], blocks, recurrent, room)
         for b in range(B):
             a, s, w, product = z[t, b], slopes[t, b], recurrent[b], gated[b]
-            s_r, s_u, r, u = s[:N], s[N : 2 * N], s[3 * N : 4 * N], s[4 * N :]
+            s_r, gates = s[:N], s[3 * N :]
             multiplied = w[2 * N :] if after else h[t, b]
             for n in range(2 * N):
                 a[n] = a[n] + w[n]
-            for n in range(N):
-                r[n], s_r[n] = logistic_and_slope(a[n])
-            for n in range(N):
-                u[n], s_u[n] = logistic_and_slope(a[N + n])
+            for n in range(2 * N):
+                w[n], s[n] = logistic_and_slope(a[n])
+            for n in range(2 * N):
+                gates[n] = w[n]  # not above, where one loop would fill two parts of the slopes
             for n in range(b_n.size):
                 multiplied[n] = multiplied[n] + b_n[n]
             for n in range(N):
-                product[n] = r[n] * multiplied[n]
+                product[n] = w[n] * multiplied[n]
                 s_r[n] = s_r[n] * multiplied[n]
         if after:
             candidate[:] = gated
@@ -973,8 +983,7 @@ def pass_back(
     delta = aligned(most_rows, S, dtype).reshape(steps, B, S)
     da = aligned(most_rows, A, dtype).reshape(steps, B, A)
     gated = aligned(most_rows, width, dtype).reshape(steps, B, width)
-    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), aligned(A, N, dtype)
-    W_here[:] = W
+    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), realigned(W)
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
