@@ -228,20 +228,19 @@ def logistic_and_slope(x: Any) -> Any:
 
 # ------------------------------------------------------------------------------------------ products
 
-
 LINE = 64
-"""Bytes of a cache line, and of the widest vector. One that lies across two lines takes two accesses."""
+"""Bytes of a cache line, and of the widest vector: one that lies across two lines takes two accesses."""
 PANEL = 2**19
-"""Bytes of a matrix that stay in the cache of one core, of the second level, with what goes by meanwhile."""
+"""Bytes of a matrix that stay in the second cache of a core while all that is multiplied by them goes by."""
 ROW, WIDEST_ROW = 2**11, 2**12
-"""Bytes of a row of a block; of a row that four at a time, with four rows of results, leaves in the first level."""
+"""Bytes of a row of a block, and of the widest row of which four, and four of results, stay in the first cache."""
 
 
 @compiled()
 def aligned(rows: int, columns: int, dtype: Any) -> Array:
     """(rows, columns) of any numbers, of which the first begins a cache line: large arrays of NumPy begin elsewhere.
 
-    All vectors of a product then lie within lines where rows are whole lines, and it takes 0.6 to 0.7 of the time.
+    Where rows are whole lines, no vector of a product then lies across two, and it takes 0.6 to 0.7 of the time.
     """
     whole = np.empty(rows * columns + LINE, dtype)
     first = (-np.int64(whole.ctypes.data) % LINE) // whole.itemsize
@@ -263,6 +262,9 @@ def add_rows(left: Array, right: Array, out: Array) -> None:
     """out += left . right.  (Q,K), (K,M) -> (Q,M); every sum over K has one order, whatever Q and wherever its row.
 
     `right` goes by in panels: all of `left` meets as many rows of it as stay in the cache, and then the next ones.
+    Measured on one core with AVX-512 and 1 MB of second cache, in float64: 0.84 of the time it takes whole where it is
+    the W of 512 units, 0.55 where it is that of an LSTM on the way back. Between 0.3 and 0.9 of the time of BLAS, whose
+    products here are small (N = 32 to 512, 8 to 512 rows).
     """
     rows = PANEL // (max(1, right.shape[1]) * right.itemsize)
     add_panels(left, right, out, max(8, rows - rows % 8))
@@ -270,7 +272,10 @@ def add_rows(left: Array, right: Array, out: Array) -> None:
 
 @compiled()
 def add_panels(left: Array, right: Array, out: Array, rows: int) -> None:
-    """`add_rows` with so many rows of `right` in a panel; their number changes no sum."""
+    """`add_rows` with so many rows of `right` in a panel, whose number changes no sum."""
+    if rows >= len(right):
+        add_panel(left, right, out)
+        return
     for k in range(0, len(right), rows):
         add_panel(left[:, k : k + rows], right[k : k + rows], out)
 
@@ -279,8 +284,8 @@ def add_panels(left: Array, right: Array, out: Array, rows: int) -> None:
 def add_panel(left: Array, right: Array, out: Array) -> None:
     """`add_rows` of one panel, four rows and four terms at a time.
 
-    Of what is read of `right` and `out` each number is used four times, which is what keeps the arithmetic busy; more
-    rows or terms leave too few registers.
+    Of what is read of `right` and `out` each number is used four times, which is what keeps the arithmetic busy. With
+    more rows or terms registers run out: 8 x 3, 8 x 4, 6 x 4, 4 x 6 and 4 x 8 were slower in float64, float32 or both.
     """
     Q, K = left.shape
     M = right.shape[1]
@@ -342,9 +347,9 @@ def add_product(left: Array, right: Array, out: Array) -> None:
 
 @compiled()
 def in_blocks(matrix: Array) -> Array:
-    """A matrix cut so that rows are short, if they are long, each block of columns an array.  (K,M) -> (P,K,C)
+    """A matrix as blocks of columns, each an array of its own: one where rows are short.  (K,M) -> (P,K,C)
 
-    P C is M or, if there are several blocks, the next multiple of whole lines; there are zeros behind the last column.
+    Rows of several blocks are whole lines; behind the last column there are zeros.
     """
     (K, M), of_line = matrix.shape, LINE // matrix.itemsize
     if M * matrix.itemsize <= WIDEST_ROW:
@@ -363,8 +368,8 @@ def in_blocks(matrix: Array) -> Array:
 def add_blocks(left: Array, blocks: Array, out: Array, room: Array) -> None:
     """out += left . right of a right that is `in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
 
-    Four rows of 2048 numbers and what is added to them do not fit into the cache of the first level: one product with
-    the W of an LSTM of 512 units took twice the time of one after another with eight blocks.
+    Four rows of 2048 numbers and four of results do not fit into the first cache (48 KB): with the W of an LSTM of 512
+    units in float64, one product takes twice the time of eight with its blocks.
     """
     (P, _, C), (Q, M) = blocks.shape, out.shape
     if P == 1:
