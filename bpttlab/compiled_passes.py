@@ -9,17 +9,20 @@ Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, I i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from bpttlab import leading
 from bpttlab.cells import GRU, LSTM, Elman
 from bpttlab.cells.base import Array, Cell, Params
 from bpttlab.kernels import (
     ACTIVATIONS,
     GRU_AFTER,
     GRU_BEFORE,
+    LINE,
     LSTM_GATES,
     ONE_GATE,
     TANH,
@@ -38,6 +41,8 @@ TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "floa
 DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
 """Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
 beside it is less than a unit in its last place."""
+MUCH = 2**20
+"""Multiplications by W in a pass from which on it is worth 2 µs an array to have them begin with cache lines."""
 MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 
@@ -45,6 +50,22 @@ MIDDLE = {"float64": 64, "float32": 24}
 def solid(array: Array) -> Array:
     """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
+
+
+def room(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
+    """`np.empty` or `np.zeros` for the arrays of a pass, as it is or, if there is much to multiply, `at_a_line`."""
+    return make if x.shape[0] * x.shape[1] * W.size < MUCH else partial(at_a_line, make)
+
+
+def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+    """`make(shape, dtype)`, beginning with a cache line as in `kernels.aligned`.
+
+    It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
+    """
+    size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
+    whole = make(size + LINE // itemsize, dtype)
+    skipped = -whole.ctypes.data % LINE // itemsize
+    return whole[skipped : skipped + size].reshape(shape)
 
 
 def has_kernel(cell: Cell, dtype: Any) -> bool:
@@ -70,7 +91,8 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         size, one = cell.state_size, np.ones(1, np.int64)
         total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
         pull_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
-        pull_many(cell, params, slopes, np.zeros((2, 1, 1, cell.state_size), dtype), np.zeros((2, 1, 1, 1), np.int64))
+        pull_many(cell, params, slopes, np.zeros((2, 1, 1, size), dtype), np.zeros((2, 1, 1, 1), np.int64))
+        leading.log_norms(np.zeros((1, 1, 1), dtype), zero[0], np.ones(1), np.ones(1), np.empty(1))
 
 
 class Form(NamedTuple):
@@ -118,11 +140,9 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
-    h, y_hat = (
-        np.empty((T + 1, B, cell.state_size), dtype),
-        np.empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype),
-    )
-    slopes = np.empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
+    empty = room(np.empty, x, W)
+    h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
@@ -140,8 +160,9 @@ def backward(
         return None
     W, U = params["W"], params["U"]
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
-    dV, dW, dU = np.zeros((I, A), dtype), np.zeros((A, N), dtype), np.zeros((O, N), dtype)
-    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), np.zeros(h.shape[1:], dtype)
+    zeros = room(np.zeros, x, W)
+    dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
+    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
     least, most = DTYPES[dtype]
     fine = pass_back(
         of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,
