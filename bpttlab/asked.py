@@ -2,8 +2,8 @@
 
     {"line": "bpttlab sweep study=first 'seed=range(0,8)'", "runs": ["0a1b…", …], "version": 1}
 
-It is written before the first run is computed, so that what is missing is known whatever ends the sweep. No number
-depends on it, and a study without it is whole.
+It is written before the first run is computed, so that what is missing is known whatever ends the sweep; and by a
+sweep that finds everything stored, if it can be. No number depends on it, and a study without it is whole.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any
 from bpttlab import asked, precompiled
 from bpttlab.cells import Cell
 from bpttlab.configuration import Configuration
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.expansion import grid
 from bpttlab.parcels import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, compute, failed
 from bpttlab.planning import OPTIONS, Options, Plain, Plan, bundles, plan, separate
@@ -158,6 +158,9 @@ def carry_out(planned: Plan, options: Options, progress: bool | None = None, lin
     if planned.to_do:
         options.store.writable()
         asked.write(options.store, line, planned.runs)
+    elif planned.runs:
+        with suppress(StoreError):  # where nothing can be written, nothing has to be
+            asked.write(options.store, line, planned.runs)
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
     return Summary(planned, tally, options.store.path)
 

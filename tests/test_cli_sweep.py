@@ -7,6 +7,7 @@ import bpttlab
 from bpttlab import asked, workers
 from bpttlab.cli import main
 from bpttlab.cli.sweep import beginning_workers, parsed
+from bpttlab.errors import StoreError
 from bpttlab.store import Store, load
 from bpttlab.sweeping import failed
 
@@ -34,6 +35,23 @@ def test_a_sweep_says_what_it_does_and_the_same_line_again_does_nothing(folder, 
     assert main(line) == 0
     assert "nothing to do: 4 done before" in capsys.readouterr().out
     assert visible(folder) == before
+
+
+def test_a_line_that_finds_everything_stored_is_what_was_asked_for_last(folder, capsys, monkeypatch):
+    for seed in (0, 1):
+        assert main(["sweep", "study=first", f"seed={seed}", *SMALL]) == 0
+    line = ["sweep", "study=first", "seed=range(0,2)", *SMALL]
+    assert main(line) == 0
+    assert "nothing to do: 2 done before" in capsys.readouterr().out
+    found = asked.read(Store("results", "first"))
+    assert found.line == f"bpttlab sweep study=first 'seed=range(0,2)' {' '.join(SMALL)}"
+    assert len(found.runs) == 2
+
+    def refused(*_):
+        raise StoreError("results/first/asked.json cannot be written")
+
+    monkeypatch.setattr(asked, "write", refused)
+    assert main(line) == 0
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capsys):
