@@ -35,6 +35,7 @@ from bpttlab.measures import measure_trace
 from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
 from bpttlab.scaled import Scaled
+from bpttlab.spectral_norms import SpectralNorms
 from bpttlab.tasks import Batch
 from bpttlab.truncation import UORO, Adaptive, ManyPlans, full_plan
 from bpttlab.truncations import full_columns, measure_truncation, minibatch_log_variance
@@ -335,6 +336,7 @@ def describe_network(configuration: Configuration) -> Described:
         configuration.values.dtype,
         configuration.measure.transient_lags,
         configuration.own,
+        configuration.values.engine,
     )
 
 
@@ -347,12 +349,13 @@ def described_weights(
     dtype: str,
     transient_lags: int,
     own: FromFile | None,
+    engine: str,
 ) -> Described:
     """`describe_network`, once for each network: its runs come one after another."""
     params = network_weights(cell, initializer, scales, seed, dtype, own)
     W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
     columns = {
-        **matrices.describe(W, transient_lags),
+        **matrices.describe(W, transient_lags, SpectralNorms(len(W), engine == "numba").logs),
         "initializer_target": initializer.target if initializer.draws else None,
         "initializer_asked": initializer.asked if initializer.draws else None,
         "initializer_got": initializer.got(W) if initializer.draws else None,

@@ -121,11 +121,12 @@ def product_norms(
     """
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
+    width = 0.5 * math.log(size)
     for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
         products = product_matrices(step, size)
         if blocks is not None:
             blocks.see(step, products)
-        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - 0.5 * np.log(size)
+        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
         norms = ProductNorms(step.lag, step.t, typical)
         if step.lag in reported:
             error = None if errors is None else start[len(t) - len(step.t) :]
@@ -191,7 +192,7 @@ def leading(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
     squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
     most = squares[..., -1]
     foremost = squares >= (1.0 - LEADING_TOLERANCE) * most[..., None]
-    components = np.einsum("sbn,sbni->sbi", error.mantissa, vectors) * foremost
+    components = np.matmul(error.mantissa[..., None, :], vectors)[..., 0, :] * foremost
     size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
     defined = (size > 0) & alive
     with np.errstate(divide="ignore"):

@@ -11,7 +11,7 @@ a NaN or an infinity. Entries may be of any size that a float holds.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -88,11 +88,24 @@ def henrici_departure(W: Array) -> float:
     return departure / float(np.linalg.norm(matrix))
 
 
-def transient_peak(W: Array, lags: int) -> tuple[float, int]:
+SpectralLogNorms = Callable[[Scaled], Array]
+
+
+def of_normalised(powers: Scaled) -> Array:
+    """log ||A||_2 of matrices whose rows are normalised, through their Gram matrices."""
+    return spectral_log_norm(powers, normalised=True)
+
+
+def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalised) -> tuple[float, int]:
     """(max over 0 <= l <= lags of log ||W^l||_2, the first lag l that has it).
 
     At least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: the peak then lies at or near `lags`.
     Powers are carried as mantissa x 2^exponent, so none over- or underflows.
+
+    Args:
+        W: (N, N).
+        lags: the longest one.
+        spectral: log ||A||_2 of matrices (L, N, N) whose rows are normalised, to 1e-11 or better.
 
     Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it
     and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
@@ -101,7 +114,7 @@ def transient_peak(W: Array, lags: int) -> tuple[float, int]:
         raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")
     peak, peak_lag, first_lag = 0.0, 0, 1
     for powers, most in portions(Scaled.whole(square(W)), lags):
-        for place, log_norm in largest_norms(powers, most, peak):
+        for place, log_norm in largest_norms(powers, most, peak, spectral):
             if log_norm > peak + HIGHER:
                 peak, peak_lag = log_norm, first_lag + place
         first_lag += len(most)
@@ -146,7 +159,7 @@ def first_powers(matrix: Scaled, count: int) -> Scaled:
     return Scaled(np.stack([power.mantissa for power in powers]), np.stack([power.exponent for power in powers]))
 
 
-def largest_norms(powers: Scaled, most: Array, least: float) -> list[tuple[int, float]]:
+def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralLogNorms) -> list[tuple[int, float]]:
     """(place, log ||W^l||_2) of those that may be as large as any other and as `least`, from bounds of each.
 
     ||A||_F / sqrt(N) <= ||A||_2 <= ||A||_F, and for those that are left, closer, with G = A A^T,
@@ -161,7 +174,7 @@ def largest_norms(powers: Scaled, most: Array, least: float) -> list[tuple[int, 
     with np.errstate(divide="ignore"):
         size = 0.5 * np.log(np.einsum("pij,pij->p", squares, squares)) + 2 * LOG_2 * one.exponent[:, 0, 0]
     near = near[0.5 * size >= max(least, float((size - most[near]).max())) - 2 * HIGHER]
-    return list(zip(near.tolist(), spectral_log_norm(powers[near], normalised=True).tolist(), strict=True))
+    return list(zip(near.tolist(), spectral(powers[near]).tolist(), strict=True))
 
 
 def log_norms_above(matrices: Scaled) -> Array:
@@ -173,9 +186,9 @@ def log_norms_above(matrices: Scaled) -> Array:
         return np.where(squares > 0, 0.5 * np.log(squares) + LOG_2 * largest[:, 0], -np.inf)
 
 
-def describe(W: Array, transient_lags: int) -> dict[str, float | int]:
+def describe(W: Array, transient_lags: int, spectral: SpectralLogNorms = of_normalised) -> dict[str, float | int]:
     """All of the above under the names of the columns of the table `runs`."""
-    peak, peak_lag = transient_peak(W, transient_lags)
+    peak, peak_lag = transient_peak(W, transient_lags, spectral)
     return {
         "rho": spectral_radius(W),
         "sigma_max": largest_singular_value(W),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from bpttlab import matrices
 from bpttlab.errors import ConfigurationError, LabError, NonFiniteError
+from bpttlab.spectral_norms import SpectralNorms
 
 
 def gaussian(size, seed=0):
@@ -203,3 +204,16 @@ def test_eigenvalues_are_sorted_by_modulus_and_angle():
     drawn = matrices.eigenvalues(gaussian(20))
     assert np.abs(drawn[0]) == pytest.approx(matrices.spectral_radius(gaussian(20)), rel=1e-14)
     assert (np.diff(np.abs(drawn)) <= 1e-14).all()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(1, 12), st.integers(0, 2**32), st.sampled_from([0.5, 1.0, 1.3]))
+def test_the_peak_does_not_depend_on_how_singular_values_are_found(size, seed, radius):
+    W = gaussian(size, seed)
+    W *= radius / max(matrices.spectral_radius(W), 1e-3)
+    by_gram, by_lanczos = (
+        matrices.transient_peak(W, 60, spectral)
+        for spectral in (matrices.of_normalised, SpectralNorms(size, compiled=True).logs)
+    )
+    assert by_lanczos[0] == pytest.approx(by_gram[0], rel=1e-10, abs=1e-10)
+    assert by_lanczos[1] == by_gram[1]
