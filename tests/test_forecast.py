@@ -118,11 +118,19 @@ def test_time_of_schemes_that_draw_is_right_within_a_factor_of_three(tmp_path):
     assert any(1 / 3 < ratio < 3 for ratio in tries), tries
 
 
-def test_ten_times_the_draws_take_longer_and_every_table_has_a_forecast(tmp_path):
+def test_a_hundred_times_the_draws_take_longer(tmp_path):
+    """Measured here and now, so that other work may disturb it, twice."""
     few, many = ([{**points([0])[0], "sequence_length": 60, "scheme": {"name": "random", "draws": draws},
                    "truncation": 5, "measure": {"jacobians": "none"}}] for draws in (100, 10_000))  # fmt: skip
-    seconds = [forecast.seconds_of(bundles(plan(one, Options("x", str(tmp_path))).to_do), 0) for one in (few, many)]
-    assert seconds[1] > 5 * seconds[0]
+    ratios: list[float] = []
+    while len(ratios) < 3 and not any(ratio > 5 for ratio in ratios):
+        options = Options("x", str(tmp_path))
+        less, more = (forecast.seconds_of(bundles(plan(one, options).to_do), 0) for one in (few, many))
+        ratios.append(more / less)
+    assert ratios[-1] > 5, ratios
+
+
+def test_every_table_has_a_forecast(tmp_path):
     configurations = of_many_schemes(1)
     rows = forecast.rows_of(plan(configurations, Options("x", str(tmp_path))).to_do)
     sweep(configurations, "x", tmp_path, workers=0, progress=False)

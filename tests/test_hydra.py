@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -88,13 +87,11 @@ def test_of_two_lines_with_one_key_the_later_holds_as_in_hydra(composer):
     assert as_set(composer.expand(lines)) == as_set(by_hydra(composer, lines))
 
 
-def test_ten_thousand_runs_cost_one_composition_and_little_time(monkeypatch):
+def test_ten_thousand_runs_cost_one_composition(monkeypatch):
     composer, loads = overrides.composer(), []
     load = composer.load
     monkeypatch.setattr(composer, "load", lambda choice: loads.append(choice) or load(choice))
-    begun = time.perf_counter()
     runs = composer.expand(["seed=range(0,5000)", "spectral_radius=0.5,1"])
-    assert time.perf_counter() - begun < 3.0
     assert (len(runs), len(loads)) == (10_000, 1)
     composer.expand(["task=noise,adding", "seed=range(0,100)"])
     assert len(loads) == 3
