@@ -26,6 +26,7 @@ from bpttlab.kernels import (
     LSTM_GATES,
     ONE_GATE,
     TANH,
+    elman_in_one_call,
     many_products,
     pass_back,
     pass_forward,
@@ -172,6 +173,28 @@ def backward(
         return None
     of_candidate = {"b_n": db_n[A - N :]} if "b_n" in params else {}
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
+
+
+def in_one_call(
+    cell: Elman, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
+) -> tuple[float, Params] | None:
+    """The squared error and `backward` of it, where there is little to multiply; None where they are not finite, or
+    plain numbers may not be enough."""
+    dtype, (_, B, I), W, U = x.dtype, x.shape, params["W"], params["U"]
+    N, O = len(W), len(U)
+    dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
+    db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
+    least, most = DTYPES[dtype]
+    value, fine = elman_in_one_call(
+        ACTIVATIONS[cell.activation], ACTIVATIONS[cell.output_activation], x, params["V"], W, params["b_h"], U,
+        params["b_y"], target, weights, TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
+    )  # fmt: skip
+    return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
+
+
+def is_small(cell: Cell, x: Array) -> bool:
+    """Whether there is so little to multiply that calls count."""
+    return type(cell) is Elman and x.shape[0] * x.shape[1] * cell.hidden_size**2 < MUCH
 
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:

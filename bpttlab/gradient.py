@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from bpttlab.bptt import Array, backward, check_engine, forward, ready
+from bpttlab.cells import Elman
 from bpttlab.cells.base import Cell, Params
 from bpttlab.losses import Reduction, evaluate, step_weights
 from bpttlab.truncation import Full, Plan, Segmented
@@ -70,6 +71,8 @@ def in_one_piece(
     weights = uniform(T, reduction) if mask is None else step_weights(mask, reduction)
     if weights.shape != (T,):
         return None
+    if isinstance(cell, Elman) and compiled_passes.is_small(cell, x):
+        return compiled_passes.in_one_call(cell, params, x, h_0, target, weights)
     h, y_hat, slopes, fine = compiled_passes.forward(cell, params, x, h_0)
     dy_hat = np.empty_like(target)
     value = kernels.squared_error(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf

@@ -1068,6 +1068,34 @@ def pass_back(
 
 
 @compiled()
+def elman_in_one_call(
+    activation: int, output: int, x: Array, V: Array, W: Array, b_h: Array, U: Array, b_y: Array, target: Array,
+    weights: Array, smallest: float, least: float, most: float,
+    dV: Array, dW: Array, db_h: Array, dU: Array, db_y: Array, dh: Array,
+) -> tuple[float, bool]:  # fmt: skip
+    """`pass_forward`, `squared_error` and `pass_back` of an Elman cell, for sequences so short that calls count.
+
+    Everything is as there, but for dh (B,N), which is given as h_0.
+
+    Returns:
+        the loss, and whether it and what was filled are worth something.
+    """
+    (T, B, _), N, dtype = x.shape, W.shape[1], x.dtype
+    h, nothing = np.empty((T + 1, B, N), dtype), np.empty(0, dtype)
+    y_hat, dy_hat = np.empty(target.shape, dtype), np.empty(target.shape, dtype)
+    h[0] = dh
+    dh[:] = 0.0
+    if not pass_forward(ONE_GATE, activation, output, x, V, W, b_h, nothing, U, b_y, h, None, y_hat, smallest):
+        return math.inf, False
+    value = squared_error(y_hat, target, weights, dy_hat)
+    fine = abs(value) < math.inf and pass_back(
+        ONE_GATE, activation, output, 0, x, W, U, h, None, y_hat, dy_hat, least, most,
+        dV, dW, db_h, nothing, dU, db_y, dh,
+    )  # fmt: skip
+    return value, fine
+
+
+@compiled()
 def normalised(row: Array, exponent: int) -> int:
     """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
     return ZERO_EXPONENT if largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)

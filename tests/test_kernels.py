@@ -573,6 +573,24 @@ def test_loss_and_gradient_in_one_call(make, reduction, dtype):
             assert_agree(found, expected, 10 * agreement(trace.h.dtype))
 
 
+@given(networks.filter(lambda given_network: given_network[0].name == "elman"))
+def test_a_small_network_has_the_same_bytes_in_one_call_and_in_three(given_network):
+    cell, params, x, h_0 = given_network
+    dtype = params["W"].dtype
+    arguments = cell, params, x.astype(dtype), np.ones((*x.shape[:2], cell.output_size), dtype)
+    for start in (None, h_0.astype(dtype)):
+        before = None if start is None else start.copy()
+        with pytest.MonkeyPatch.context() as patch:
+            one, found = loss_and_gradient(*arguments, h_0=start, engine="numba")
+            patch.setattr(compiled_passes, "is_small", lambda cell, x: False)
+            other, expected = loss_and_gradient(*arguments, h_0=start, engine="numba")
+        assert one == other
+        assert {name: value.tobytes() for name, value in found.items()} == {
+            name: value.tobytes() for name, value in expected.items()
+        }
+        assert start is None or np.array_equal(start, before)
+
+
 def test_loss_and_gradient_of_what_one_piece_cannot_do():
     cell, params, x, h_0 = network(Elman, T=9)
     classes = np.arange(18).reshape(9, 2) % 2
