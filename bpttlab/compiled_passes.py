@@ -53,9 +53,14 @@ def solid(array: Array) -> Array:
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
 
 
+def is_small(x: Array, W: Array) -> bool:
+    """Whether a pass has so little to multiply that calls count."""
+    return x.shape[0] * x.shape[1] * W.size < MUCH
+
+
 def room(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
     """`np.empty` or `np.zeros` for the arrays of a pass, as it is or, if there is much to multiply, `at_a_line`."""
-    return make if x.shape[0] * x.shape[1] * W.size < MUCH else partial(at_a_line, make)
+    return make if is_small(x, W) else partial(at_a_line, make)
 
 
 def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
@@ -190,11 +195,6 @@ def in_one_call(
         params["b_y"], target, weights, TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
     )  # fmt: skip
     return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
-
-
-def is_small(cell: Cell, x: Array) -> bool:
-    """Whether there is so little to multiply that calls count."""
-    return type(cell) is Elman and x.shape[0] * x.shape[1] * cell.hidden_size**2 < MUCH
 
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:

@@ -34,6 +34,7 @@ from bpttlab.lags import Gradients, norm
 from bpttlab.measures import measure_trace
 from bpttlab.own_network import FromFile
 from bpttlab.provenance import provenance
+from bpttlab.rows import joined
 from bpttlab.scaled import Scaled
 from bpttlab.spectral_norms import SpectralNorms
 from bpttlab.tasks import Batch
@@ -237,7 +238,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
         rng = scheme_stream(configuration) if isinstance(scheme, ManyPlans | UORO) else None
         own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
         summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
-        rows = {**measured.tables, "truncations": stacked([own, measured.truncations])}
+        rows = {**measured.tables, "truncations": joined([own, measured.truncations])}
         if isinstance(scheme, Adaptive):
             rows["bias_bounds"] = bounds(scheme.truncation - 1)
         timed = configuration.measure.scheme_seconds
@@ -376,10 +377,3 @@ def without_results(configuration: Configuration, status: str, error: str, step:
 def joint_log_norm(log_norms: Sequence[float]) -> float:
     """log of the norm of several parameters taken together."""
     return 0.5 * float(np.logaddexp.reduce(2.0 * np.array(log_norms)))
-
-
-def stacked(parts: Sequence[Columns]) -> Columns:
-    """Rows of several tables with the same columns, one after another."""
-    parts = [part for part in parts if part]
-    names = list(parts[0])
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}

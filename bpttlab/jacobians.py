@@ -23,7 +23,8 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.paths import Lag, propagate
-from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
+from bpttlab.rows import joined
+from bpttlab.scaled import Scaled, log_of_square, spectral_log_norm
 from bpttlab.spectral_norms import SpectralNorms
 from bpttlab.truncation import full_plan
 
@@ -106,7 +107,7 @@ def measure_products(
         curve.append(norms.log_frobenius_norm[-1])
         if norms.alignment is not None:
             parts.append(table_rows(norms, bound, bound_lags))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    columns = joined(parts)
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
     ordered = {name: column[order] for name, column in columns.items()}
     return ProductMeasures(ordered, np.stack(curve), reach.horizons, {} if blocks is None else blocks.columns())
@@ -130,7 +131,7 @@ def product_norms(
         norms = ProductNorms(step.lag, step.t, typical)
         if step.lag in reported:
             error = None if errors is None else start[len(t) - len(step.t) :]
-            log_norm, alignment = leading(products, error)
+            log_norm, alignment = norm_and_alignment(products, error)
             norms = norms._replace(
                 log_spectral_norm=log_norm, log_state_gradient=step.dh[size].log_norm(), alignment=alignment
             )
@@ -174,7 +175,7 @@ def stacked(rows: Scaled, last: Scaled) -> Scaled:
     return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
 
 
-def leading(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
+def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
     """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (S, B) each
 
     1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
@@ -195,10 +196,8 @@ def leading(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
     components = np.matmul(error.mantissa[..., None, :], vectors)[..., 0, :] * foremost
     size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
     defined = (size > 0) & alive
-    with np.errstate(divide="ignore"):
-        log_norm = np.where(alive, 0.5 * np.log(np.maximum(most, 0.0)) + one.exponent[..., 0, 0] * LOG_2, -np.inf)
     alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
-    return log_norm, np.where(defined, np.minimum(alignment, 1.0), np.nan)
+    return log_of_square(most, one.exponent[..., 0, 0]), np.where(defined, np.minimum(alignment, 1.0), np.nan)
 
 
 def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:

@@ -1147,18 +1147,6 @@ def rows_back(
 
 
 @compiled("contract", "nsz")
-def add_row(row: Array, exponent: int, total: Array, of_total: int, smallest: int) -> int:
-    """total += row, each with its exponent; returns that of the sum."""
-    if largest(row) == 0.0:
-        return of_total
-    most = max(exponent, of_total)
-    from_row, from_total = factor(exponent - most, smallest), factor(of_total - most, smallest)
-    for n in range(row.size):
-        total[n] = total[n] * from_total + row[n] * from_row
-    return most + rescaled(total, ALWAYS)
-
-
-@compiled("contract", "nsz")
 def wave_back(
     kind: int, W: Array, slopes: Array, t: Array, lag: int, dh: Array, exponents: Array, total: Array,
     of_total: Array, gated: Array, smallest: int, L: int,
@@ -1180,6 +1168,6 @@ def wave_back(
         pull(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:])
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
-            of_total[k, b] = add_row(da[row], exponents[row], total[k, b], of_total[k, b], smallest)
+            of_total[k, b] = add_part(da[row], exponents[row], 1.0, total[k, b], of_total[k, b], ALWAYS, smallest)
             exponents[row] = normalised(dh_prev[row], exponents[row])
         dh[done:] = dh_prev[done:]

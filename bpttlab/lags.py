@@ -14,7 +14,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +31,7 @@ from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.partial_sums import Beside, Whole, parts_beside, sums_beside
 from bpttlab.paths import Between, Lag, propagate
+from bpttlab.rows import joined
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.truncation import PerLoss, full_plan
 
@@ -196,11 +196,6 @@ class Gathered:
         }
 
 
-def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
-    """Columns of some rows and of others, one after another."""
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
 def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
     """Sum of G_i over i >= l: the cotangents that have come l steps back, injected there as errors of a full walk."""
     inside = lag.t > lag.lag
@@ -258,9 +253,3 @@ def cosine(left: Scaled, right: Scaled) -> float:
 def log_relative(log_part: float, log_whole: float) -> float:
     """log(part / whole): -inf where the part is exactly zero, inf where only the whole is."""
     return -np.inf if log_part == -np.inf else log_part - log_whole
-
-
-def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
-    """Rows as arrays, one a column."""
-    rows = sorted(rows, key=lambda row: tuple(row[name] for name in sort))
-    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}

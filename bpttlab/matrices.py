@@ -18,7 +18,7 @@ import numpy as np
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
+from bpttlab.scaled import Scaled, log_of_square, spectral_log_norm
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -171,8 +171,7 @@ def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralL
         return []
     one = powers[near].common(2)
     squares = one.mantissa @ one.mantissa.swapaxes(-2, -1)
-    with np.errstate(divide="ignore"):
-        size = 0.5 * np.log(np.einsum("pij,pij->p", squares, squares)) + 2 * LOG_2 * one.exponent[:, 0, 0]
+    size = log_of_square(np.einsum("pij,pij->p", squares, squares), 2 * one.exponent[:, 0, 0])
     near = near[0.5 * size >= max(least, float((size - most[near]).max())) - 2 * HIGHER]
     return list(zip(near.tolist(), spectral(powers[near]).tolist(), strict=True))
 
@@ -182,8 +181,7 @@ def log_norms_above(matrices: Scaled) -> Array:
     largest = np.maximum.reduce(matrices.exponent, axis=-2)
     factors = np.ldexp(1.0, np.maximum(matrices.exponent - largest[:, None], -40))[..., 0]
     squares = np.einsum("pij,pij,pi->p", matrices.mantissa, matrices.mantissa, factors * factors)
-    with np.errstate(divide="ignore"):
-        return np.where(squares > 0, 0.5 * np.log(squares) + LOG_2 * largest[:, 0], -np.inf)
+    return log_of_square(squares, largest[:, 0])
 
 
 def describe(W: Array, transient_lags: int, spectral: SpectralLogNorms = of_normalised) -> dict[str, float | int]:

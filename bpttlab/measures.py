@@ -14,6 +14,7 @@ from bpttlab.grids import log_spaced
 from bpttlab.jacobians import measure_products, median_log, origin_jacobian, product_summary
 from bpttlab.lags import Gradients, measure_lags
 from bpttlab.losses import Loss
+from bpttlab.rows import joined
 from bpttlab.singular_values import measure_singular_values
 from bpttlab.spectra import (
     Growth,
@@ -129,8 +130,7 @@ def eigenvalues(wanted: Measure, trace: Trace) -> tuple[dict[str, Any], dict[str
         for sequence, J in enumerate(head.jacobian(int(t))):
             parts.append(eigenvalue_rows("J", J, sequence, int(t)))
             radii.append(np.hypot(parts[-1]["real"], parts[-1]["imaginary"]).max())
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {"jacobian_radius": float(np.median(radii))}, {"eigenvalues": columns}
+    return {"jacobian_radius": float(np.median(radii))}, {"eigenvalues": joined(parts)}
 
 
 def eigenvalue_rows(matrix: str, values: Array, sequence: int | None = None, t: int | None = None) -> Columns:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.scaled import LOG_2, Array, Scaled, power_of_two
+from bpttlab.scaled import Array, Scaled, log_of_square, power_of_two
 
 HELD_NUMBERS = 2**21
 """Entries of sums that are held at once."""
@@ -44,10 +44,9 @@ class Whole:
         mantissa, exponent = parts.mantissa.astype(np.float64, copy=False), parts.exponent[:, 0]
         squares, dots = np.einsum("pe,pe->p", mantissa, mantissa), mantissa @ self.mantissa
         with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
-            log_norm = np.where(squares > 0, 0.5 * np.log(squares) + exponent * LOG_2, -np.inf)
             share = np.ldexp(dots / self.square, np.clip(exponent - self.exponent, -5000, 5000))
             cosine = np.clip(dots / np.sqrt(squares * self.square), -1.0, 1.0)
-        return Beside(log_norm, share, cosine)
+        return Beside(log_of_square(squares, exponent), share, cosine)
 
 
 def stacked(parts: Sequence[Scaled]) -> Scaled:

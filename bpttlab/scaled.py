@@ -114,8 +114,7 @@ class Scaled:
         """`log_norm` of rows that are normalised as they are."""
         one = self.common(axes)
         squares = (one.mantissa * one.mantissa).sum(axis=tuple(range(-axes, 0)), dtype=np.float64)
-        with np.errstate(divide="ignore"):
-            return np.where(squares > 0, 0.5 * np.log(squares) + one.exponent.reshape(squares.shape) * LOG_2, -np.inf)
+        return log_of_square(squares, one.exponent.reshape(squares.shape))
 
     def value(self) -> Array:
         """Plain floats. Underflow rounds to the nearest float, zero included.
@@ -154,6 +153,12 @@ def power_of_two(exponent: Array, dtype: Any) -> Array:
     return np.ldexp((exponent >= smallest).astype(dtype), np.maximum(exponent, smallest))
 
 
+def log_of_square(square: Array, exponent: Array) -> Array:
+    """log of a norm from its square: log(sqrt(square) * 2^exponent), -inf where that is zero."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(square > 0, 0.5 * np.log(square) + exponent * LOG_2, -np.inf)
+
+
 def dot(left: Scaled, right: Scaled) -> Scaled:
     """Inner product of two arrays with one exponent each (`whole`)."""
     return Scaled.whole(
@@ -178,6 +183,4 @@ def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     if not finite.all():
         gram = np.where(finite[..., None, None], gram, 0.0)
     largest = np.linalg.eigvalsh(gram)[..., -1]
-    with np.errstate(divide="ignore"):
-        logs = 0.5 * np.log(np.maximum(largest, 0.0)) + one.exponent[..., 0, 0] * LOG_2
-    return np.where(finite, np.where(mantissa.any(axis=(-2, -1)), logs, -np.inf), np.nan)
+    return np.where(finite, log_of_square(largest, one.exponent[..., 0, 0]), np.nan)

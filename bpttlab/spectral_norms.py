@@ -19,7 +19,7 @@ class SpectralNorms:
     """log ||A||_2 of N x N matrices, in whatever portions they come."""
 
     def __init__(self, size: int, compiled: bool) -> None:
-        self.compiled, self.start = compiled, start(size) if compiled else np.empty(0)
+        self.compiled, self.start = compiled, random_direction(size) if compiled else np.empty(0)
         self.u = self.start.copy()
 
     def logs(self, matrices: Scaled) -> Array:
@@ -41,8 +41,8 @@ class SpectralNorms:
 
 
 @cache
-def start(size: int) -> Array:
-    """A direction at random, the same in every process; nobody changes it.  (N,)"""
+def random_direction(size: int) -> Array:
+    """A vector of norm one, the same in every process; nobody changes it.  (N,)"""
     vector = np.random.default_rng(0).standard_normal(size)
     return np.asarray(vector / np.linalg.norm(vector))
 

@@ -27,7 +27,7 @@ from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
 from bpttlab.spectra import check_whole
-from bpttlab.spectral_norms import largest_log, start
+from bpttlab.spectral_norms import largest_log, random_direction
 
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""
@@ -158,7 +158,8 @@ class Windows:
         """log of the spectral norms of mantissas.  (M,N,N) -> (M,)"""
         if not self.compiled or not squares.all():
             return spectral_log_norm(Scaled.of(matrices))
-        return largest_log(matrices, start(self.size).copy(), start(self.size))
+        direction = random_direction(self.size)
+        return largest_log(matrices, direction.copy(), direction)
 
     def products(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
         """Those of some t after those of others: t (M,), and (M,N,N) with one exponent for each matrix.

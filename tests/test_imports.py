@@ -22,6 +22,7 @@ FLOORS = [
         "own_files",
         "partial_sums",
         "places",
+        "rows",
         "scaled",
         "schema",
         "theory",

@@ -10,7 +10,7 @@ from networks import case, cases, linear
 from bpttlab.bptt import Trace
 from bpttlab.checking import agreement
 from bpttlab.errors import NonFiniteError
-from bpttlab.jacobians import growth_rate, horizons, jacobian_products, leading, measure_products, median_log
+from bpttlab.jacobians import growth_rate, horizons, jacobian_products, measure_products, median_log, norm_and_alignment
 from bpttlab.scaled import Scaled
 
 
@@ -83,7 +83,7 @@ def test_alignment_is_the_cosine_with_the_leading_left_singular_vector():
 
 def test_alignment_with_a_space_of_equal_singular_values_is_that_with_the_space():
     rotation = Scaled.of(np.linalg.qr(np.random.default_rng(0).standard_normal((1, 1, 4, 4)))[0])
-    log_norm, alignment = leading(rotation, Scaled.of(np.ones((1, 1, 4))))
+    log_norm, alignment = norm_and_alignment(rotation, Scaled.of(np.ones((1, 1, 4))))
     assert alignment[0, 0] == pytest.approx(1.0, rel=1e-12)
     assert log_norm[0, 0] == pytest.approx(0.0, abs=1e-14)
 

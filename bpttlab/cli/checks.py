@@ -116,9 +116,9 @@ def verified(topics: list[str], quick: bool, results: str) -> int:
                     found.append((topic, check))
             except KeyboardInterrupt:
                 bar.close()
-                told = report.summary(verification.table(found))
-                paths = report.write(verification.table(found), Path(results, "verify"), topics, quick, whole=False)
-                print(f"interrupted: {told}; written to {', '.join(map(str, paths))}")
+                frame = verification.table(found)
+                paths = report.write(frame, Path(results, "verify"), topics, quick, whole=False)
+                print(f"interrupted: {report.summary(frame)}; written to {', '.join(map(str, paths))}")
                 raise
             bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
     frame = verification.table(found)
