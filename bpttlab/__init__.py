@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from bpttlab import tasks as tasks
     from bpttlab.adaptive_products import lag_norms as lag_norms
     from bpttlab.blocks import block_norms as block_norms
-    from bpttlab.bptt import Trace as Trace
     from bpttlab.bptt import literal_sum as literal_sum
     from bpttlab.cells import GRU as GRU
     from bpttlab.cells import LSTM as LSTM
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
     from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
     from bpttlab.store import load as load
     from bpttlab.sweeping import sweep as sweep
+    from bpttlab.trace import Trace as Trace
     from bpttlab.truncation import Chunked as Chunked
     from bpttlab.truncation import Full as Full
     from bpttlab.truncation import PerLoss as PerLoss
@@ -70,7 +70,7 @@ if TYPE_CHECKING:
 HOMES = {
     "adaptive_products": ("lag_norms",),
     "blocks": ("block_norms",),
-    "bptt": ("Trace", "literal_sum"),
+    "bptt": ("literal_sum",),
     "cells": (
         "GRU",
         "LSTM",
@@ -97,6 +97,7 @@ HOMES = {
     "spectra": ("lyapunov_spectrum",),
     "store": ("load",),
     "sweeping": ("sweep",),
+    "trace": ("Trace",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
     "truncations": ("truncation_bias",),
     "windows": ("window_norms",),

@@ -23,13 +23,14 @@ import numpy as np
 import pandas as pd
 import scipy.linalg
 
-from bpttlab.bptt import Array, Trace, pull
+from bpttlab.bptt import Array, pull
 from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.spectra import check_whole
 from bpttlab.spectral_norms import SpectralNorms, largest_log
+from bpttlab.trace import Trace
 
 DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""

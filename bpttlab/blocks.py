@@ -14,12 +14,13 @@ from typing import Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array
 from bpttlab.cells.base import Cell
 from bpttlab.errors import ConfigurationError
 from bpttlab.grids import log_spaced
 from bpttlab.paths import Lag, propagate
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
+from bpttlab.trace import Trace
 
 COLUMNS = ("sequence", "t", "lag", "block", "log_spectral_norm", "log_frobenius_norm")
 

@@ -16,9 +16,10 @@ import pandas as pd
 
 from bpttlab import losses
 from bpttlab.activations import ACTIVATIONS, by_name
-from bpttlab.bptt import Array, Trace, backward, forward, literal_sum
+from bpttlab.bptt import Array, backward, forward, literal_sum
 from bpttlab.cells.base import Cell, Params
 from bpttlab.cells.elman import Elman
+from bpttlab.trace import Trace
 from bpttlab.truncation import Chunked, Full, PerLoss, Scheme, Windowed
 
 AGREEMENT = 1e-12

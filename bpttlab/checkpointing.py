@@ -23,12 +23,13 @@ from typing import Any, NamedTuple, overload
 import numpy as np
 
 from bpttlab import bptt
-from bpttlab.bptt import Array, Cotangents, Trace
+from bpttlab.bptt import Array, Cotangents
 from bpttlab.cells.base import Cell, Params
 from bpttlab.cells.stacked import slope_width
 from bpttlab.errors import ConfigurationError, DivergedError
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import Plan, Segmented, full_plan
 
 GIB = 1 << 30
@@ -42,7 +43,7 @@ class CheckpointedTrace:
     """A forward pass of which the states at some steps are kept. Nothing in it changes.
 
     Attributes:
-        cell, params, x, y_hat, engine: as in `bptt.Trace`.
+        cell, params, x, y_hat, engine: as in `trace.Trace`.
         states: (ceil(T / steps), B, N), the state before each block.
         steps: of a block; the last one may have fewer.
     """

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.adaptive_products import check_real
-from bpttlab.bptt import Array, Trace, backward_scaled, checked_errors, walk
+from bpttlab.bptt import Array, backward_scaled, checked_errors, walk
 from bpttlab.cells import LSTM, Elman, Leaky
 from bpttlab.cells.base import Params
 from bpttlab.grids import log_spaced
@@ -31,6 +31,7 @@ from bpttlab.lags import norm as log_norm
 from bpttlab.losses import Loss
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.spectra import check_whole
+from bpttlab.trace import Trace
 from bpttlab.truncation import full_plan
 
 NOTHING = 1e-15

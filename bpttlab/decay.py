@@ -17,11 +17,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, add_to, checked_errors, recurrent_gradient
+from bpttlab.bptt import Array, add_to, checked_errors, recurrent_gradient
 from bpttlab.forward_mode.exact import immediate_derivatives
 from bpttlab.lags import norm, wavefront
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 
 
 class Decay(NamedTuple):

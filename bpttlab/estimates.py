@@ -15,7 +15,7 @@ from functools import cached_property
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, add_to, add_whole, backward, recurrent_gradient, walk
+from bpttlab.bptt import Array, add_to, add_whole, backward, recurrent_gradient, walk
 from bpttlab.cells.base import Params
 from bpttlab.decay import adaptive_truncation
 from bpttlab.directions import Directions, with_directions
@@ -24,6 +24,7 @@ from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro, uoro_draws
 from bpttlab.lags import Gradients
 from bpttlab.losses import Loss
 from bpttlab.scaled import LOG_2, Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import (
     RTRL,
     UORO,

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import by_blocks, identity, matrices, overlays, theory
-from bpttlab.bptt import Array, Trace, checked_errors, errors_like, forward, scaled_gradients, walk
+from bpttlab.bptt import Array, checked_errors, errors_like, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
 from bpttlab.checkpointing import CheckpointedTrace, checkpointed_forward, fits
@@ -38,6 +38,7 @@ from bpttlab.rows import joined
 from bpttlab.scaled import Scaled
 from bpttlab.spectral_norms import SpectralNorms
 from bpttlab.tasks import Batch
+from bpttlab.trace import Trace
 from bpttlab.truncation import UORO, Adaptive, ManyPlans, full_plan
 from bpttlab.truncations import full_columns, measure_truncation, minibatch_log_variance
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.blocks import Blocks, product_matrices, unit_rows
-from bpttlab.bptt import Array, Trace, checked_errors, forward, walk
+from bpttlab.bptt import Array, checked_errors, forward, walk
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
@@ -26,6 +26,7 @@ from bpttlab.paths import Lag, propagate
 from bpttlab.rows import joined
 from bpttlab.scaled import Scaled, log_of_square, spectral_log_norm
 from bpttlab.spectral_norms import SpectralNorms
+from bpttlab.trace import Trace
 from bpttlab.truncation import full_plan
 
 Which = Literal["log", "all", "triangle"]

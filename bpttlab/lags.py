@@ -18,14 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import (
-    Array,
-    Trace,
-    backward_scaled,
-    checked_errors,
-    recurrent_gradient,
-    walk,
-)
+from bpttlab.bptt import Array, backward_scaled, checked_errors, recurrent_gradient, walk
 from bpttlab.cells.base import Local
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
@@ -33,6 +26,7 @@ from bpttlab.partial_sums import Beside, Whole, parts_beside, sums_beside
 from bpttlab.paths import Between, Lag, propagate
 from bpttlab.rows import joined
 from bpttlab.scaled import LOG_2, Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import PerLoss, full_plan
 
 Gradients = dict[str, Scaled]

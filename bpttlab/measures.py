@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpttlab import matrices
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array
 from bpttlab.cells import Elman
 from bpttlab.forward_mode import measure_sensitivity
 from bpttlab.grids import log_spaced
@@ -26,6 +26,7 @@ from bpttlab.spectra import (
     spectrum_columns,
 )
 from bpttlab.theory import tanh_log_determinant
+from bpttlab.trace import Trace
 from bpttlab.wanted import Measure
 
 Columns = dict[str, Array]

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, pull
+from bpttlab.bptt import Array, pull
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 
 
 class Lag(NamedTuple):

@@ -27,10 +27,11 @@ import scipy.linalg
 from scipy.linalg.lapack import dtrtri
 from scipy.sparse.csgraph import connected_components
 
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2
 from bpttlab.spectra import check_whole, jacobians
+from bpttlab.trace import Trace
 
 RESOLUTION = 1e-4
 """A logarithm is resolved if the bound of what rounding may have done to it is no larger ..."""

@@ -22,9 +22,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from bpttlab.bptt import Array, Trace, forward
+from bpttlab.bptt import Array, forward
 from bpttlab.cells.base import BLOCK_STEPS, Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.trace import Trace
 
 LARGEST_CONDITION = 1e7
 """Of the product between two orthonormalisations, unless a single step has a larger one: R keeps about nine digits."""

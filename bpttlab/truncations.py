@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, checked_errors, scaled_gradients, summed_gradient, walk
+from bpttlab.bptt import Array, checked_errors, scaled_gradients, summed_gradient, walk
 from bpttlab.directions import Directions, with_directions
 from bpttlab.estimates import Estimate, estimated, log_scatter
 from bpttlab.lags import Gradients, cosine, log_relative, norm
 from bpttlab.losses import Loss
 from bpttlab.rows import columns
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import Full, Scheme, full_plan
 
 

@@ -22,12 +22,13 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.adaptive_products import check_real
-from bpttlab.bptt import Array, Trace
+from bpttlab.bptt import Array
 from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
 from bpttlab.spectra import check_whole
 from bpttlab.spectral_norms import largest_log, random_direction
+from bpttlab.trace import Trace
 
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from bpttlab import losses
 from bpttlab.activations import ACTIVATIONS
-from bpttlab.bptt import Trace, forward
+from bpttlab.bptt import forward
 from bpttlab.cells import Elman
 from bpttlab.checking import random_target
+from bpttlab.trace import Trace
 from bpttlab.truncation import Chunked, Full, PerLoss, Scheme, Windowed
 
 

@@ -8,11 +8,12 @@ import numpy as np
 from hypothesis import strategies as st
 
 from bpttlab import losses
-from bpttlab.bptt import Trace, forward, literal_sum
+from bpttlab.bptt import forward, literal_sum
 from bpttlab.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman, Stacked
 from bpttlab.checking import agreement, assert_agree
 from bpttlab.errors import ConfigurationError
 from bpttlab.initializers import GaussianRadius
+from bpttlab.trace import Trace
 
 CELLS = {
     "elman": lambda *sizes, **more: Elman(*sizes, **more),

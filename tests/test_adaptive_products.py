@@ -15,9 +15,10 @@ from test_kernels import needs_numba
 import bpttlab
 from bpttlab import adaptive_products, leading
 from bpttlab.adaptive_products import lag_norms
-from bpttlab.bptt import Trace, forward
+from bpttlab.bptt import forward
 from bpttlab.cells import LSTM, Diagonal, Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.trace import Trace
 
 ENGINES = ["numpy", pytest.param("numba", marks=needs_numba)]
 TOLERANCE = 1e-10

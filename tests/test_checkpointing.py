@@ -148,8 +148,8 @@ def test_a_prefix_is_a_forward_pass_of_that_length():
 def test_all_states_are_kept_where_they_fit():
     cell, params, x, h_0 = network(Elman(2, 64, 2), T=1000)
     least = whole_bytes(cell, 1000, 2, "float64") / checkpointing.GIB
-    assert isinstance(lab.forward(cell, params, x, h_0), bptt.Trace)
-    assert isinstance(lab.forward(cell, params, x, h_0, memory_limit=1.001 * least), bptt.Trace)
+    assert isinstance(lab.forward(cell, params, x, h_0), lab.Trace)
+    assert isinstance(lab.forward(cell, params, x, h_0, memory_limit=1.001 * least), lab.Trace)
     few = lab.forward(cell, params, x, h_0, memory_limit=0.999 * least)
     assert isinstance(few, CheckpointedTrace) and few.steps == BLOCK_STEPS
     errors = np.ones((1000, 2, 2))

@@ -8,12 +8,13 @@ from networks import linear
 from networks_of_cells import CELLS, assert_agree_as_sums, case, cases
 
 import bpttlab as lab
-from bpttlab.bptt import Trace, backward, backward_scaled, forward
+from bpttlab.bptt import backward, backward_scaled, forward
 from bpttlab.cells import GRU, LSTM, Antisymmetric, Cell, Diagonal, Elman, Leaky, MinimalRNN
 from bpttlab.checking import assert_agree, disagreement
 from bpttlab.errors import ConfigurationError, GradientRangeError
 from bpttlab.forward_mode import influence, measure_sensitivity, rank_one, sensitivity, sparse
 from bpttlab.scaled import LOG_2, Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import PerLoss
 
 every_cell = pytest.mark.parametrize("make", list(CELLS.values()), ids=list(CELLS))

@@ -43,6 +43,7 @@ FLOORS = [
         "precompiled",
         "spectral_norms",
         "state_dict",
+        "trace",
     },
     {"forward_mode", "gradient"},
     {

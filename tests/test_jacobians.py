@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from networks import case, cases, linear
 
-from bpttlab.bptt import Trace
 from bpttlab.checking import agreement
 from bpttlab.errors import NonFiniteError
 from bpttlab.jacobians import growth_rate, horizons, jacobian_products, measure_products, median_log, norm_and_alignment
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 
 
 def explicit(trace: Trace, errors, row):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpttlab import compiled_passes, jacobians, kernels, losses
-from bpttlab.bptt import Trace, backward, backward_scaled, compiled_backward, forward, literal_sum, walk
+from bpttlab.bptt import backward, backward_scaled, compiled_backward, forward, literal_sum, walk
 from bpttlab.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.checking import agreement, assert_agree, disagreement
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
@@ -21,6 +21,7 @@ from bpttlab.jacobians import jacobian_products
 from bpttlab.lags import measure_lags
 from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 from bpttlab.truncation import Chunked, PerLoss, Plan, Windowed, full_plan
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")

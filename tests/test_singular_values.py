@@ -10,7 +10,6 @@ from networks import linear
 from networks_of_cells import CELLS, case
 from scipy.linalg import hadamard
 
-from bpttlab.bptt import Trace
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.singular_values import (
     Rows,
@@ -22,6 +21,7 @@ from bpttlab.singular_values import (
     without_zeros,
 )
 from bpttlab.spectra import jacobians
+from bpttlab.trace import Trace
 
 TOLERANCE = 1e-4
 """What `resolved` promises, in log."""

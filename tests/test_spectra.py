@@ -12,7 +12,7 @@ from networks import linear
 from networks_of_cells import CELLS, case
 from scipy.special import digamma, polygamma
 
-from bpttlab.bptt import Trace, forward
+from bpttlab.bptt import forward
 from bpttlab.cells import GRU, LSTM, Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.initializers import Gaussian, Orthogonal
@@ -28,6 +28,7 @@ from bpttlab.spectra import (
     lyapunov_spectrum,
     orthonormalised,
 )
+from bpttlab.trace import Trace
 
 CAT_MAP = [[2.0, 1.0], [1.0, 1.0]]
 COLUMNS = ["sequence", "index", "lyapunov_exponent", "low", "high", "steps", "interval"]

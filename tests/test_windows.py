@@ -15,9 +15,10 @@ from test_kernels import needs_numba
 
 import bpttlab
 from bpttlab import windows
-from bpttlab.bptt import Trace, forward
+from bpttlab.bptt import forward
 from bpttlab.cells import LSTM
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.trace import Trace
 from bpttlab.windows import sums, window_norms
 
 

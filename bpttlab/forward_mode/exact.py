@@ -17,11 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, add_to, checked_errors, readout_gradient
+from bpttlab.bptt import Array, add_to, checked_errors, readout_gradient
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, GradientRangeError, nearest
 from bpttlab.losses import Loss
 from bpttlab.scaled import ZERO_EXPONENT, Scaled, power_of_two
+from bpttlab.trace import Trace
 
 LARGEST_BYTES = 2**31
 """What the influence matrices of all sequences may take, the working copies of a step among them."""

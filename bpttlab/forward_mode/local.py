@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, checked_errors
+from bpttlab.bptt import Array, checked_errors
 from bpttlab.cells.base import Params
 from bpttlab.cells.leaky import Leaky
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode.exact import with_readout
 from bpttlab.losses import Loss
+from bpttlab.trace import Trace
 
 
 def rflo(trace: Trace, loss: Loss | Array, feedback: Array | None = None) -> Params:

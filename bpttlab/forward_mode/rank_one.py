@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, backward, checked_errors
+from bpttlab.bptt import Array, backward, checked_errors
 from bpttlab.cells.base import Params
 from bpttlab.errors import ConfigurationError, GradientRangeError
 from bpttlab.forward_mode.exact import with_readout
 from bpttlab.losses import Loss
+from bpttlab.trace import Trace
 
 EPSILON = 1e-7
 """Keeps the scalings from dividing by zero (Tallec & Ollivier 2018, algorithm 1)."""

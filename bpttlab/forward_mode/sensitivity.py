@@ -17,12 +17,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, Trace, recurrent_gradient
+from bpttlab.bptt import Array, recurrent_gradient
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode.exact import influence
 from bpttlab.grids import log_spaced
 from bpttlab.paths import propagate
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 
 HELD_BYTES = 2**27
 """Cotangents that a walk back may hold at once; more rows go in several walks."""

@@ -18,12 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, checked_errors, forward
+from bpttlab.bptt import Array, checked_errors, forward
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode.exact import check_bytes, immediate_derivatives, times, weighted, with_readout
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
 
 PROBES = 2
 """Random states; a derivative that is zero at all of them is zero by structure."""

@@ -8,12 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 from bpttlab import checking, losses
-from bpttlab.bptt import Array, Trace, backward, forward, literal_sum
+from bpttlab.bptt import Array, backward, forward, literal_sum
 from bpttlab.cells import GRU, LSTM, Elman
 from bpttlab.cells.base import Cell, Params
 from bpttlab.checking import AGREEMENT, disagreement, worst
 from bpttlab.forward_mode import rtrl
 from bpttlab.lags import lag_terms
+from bpttlab.trace import Trace
 from bpttlab.truncation import Chunked, PerLoss, Windowed
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.networks import silent

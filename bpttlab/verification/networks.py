@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.bptt import Array, Trace, forward
+from bpttlab.bptt import Array, forward
 from bpttlab.cells import Elman
 from bpttlab.cells.base import Params
 from bpttlab.initializers import Gaussian
+from bpttlab.trace import Trace
 
 
 def silent(cell: Elman, W: Any) -> Params:

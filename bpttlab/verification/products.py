@@ -9,13 +9,14 @@ import numpy as np
 from scipy.special import comb
 
 from bpttlab import matrices, theory
-from bpttlab.bptt import Array, Trace, forward
+from bpttlab.bptt import Array, forward
 from bpttlab.cells import Elman
 from bpttlab.initializers import Gaussian, Orthogonal
 from bpttlab.jacobians import horizons, measure_products
 from bpttlab.paths import propagate
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.singular_values import singular_values
+from bpttlab.trace import Trace
 from bpttlab.verification.check import Check, agree, checks, equal, median
 from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settled, silent
 

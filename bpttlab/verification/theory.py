@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bpttlab import losses, theory
-from bpttlab.bptt import Array, Trace, forward, walk
+from bpttlab.bptt import Array, forward, walk
 from bpttlab.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN
 from bpttlab.cells.base import Cell, Params
 from bpttlab.jacobians import origin_jacobian
 from bpttlab.tasks import Adding, Copy
+from bpttlab.trace import Trace
 from bpttlab.truncation import full_plan
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.networks import silent

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from bpttlab import theory
-from bpttlab.bptt import Array, Trace, backward, forward, walk
+from bpttlab.bptt import Array, backward, forward, walk
 from bpttlab.cells import Elman
 from bpttlab.checking import AGREEMENT, disagreement
 from bpttlab.directions import signed_bias
 from bpttlab.forward_mode import rtrl
+from bpttlab.trace import Trace
 from bpttlab.truncation import Chunked, PerLoss, Random
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.networks import silent
