@@ -1,10 +1,12 @@
 """The non-linearities f_h and f_y of the notes, each with its derivative beside it.
 
-The derivative is written in h = f(a), the value that the forward pass keeps anyway, so that no pre-activation has to be
-stored. Where a unit is saturated, 1 - h*h has the relative accuracy that the stored h leaves it; every backward pass on
-one trajectory shares it, and so do the frameworks that this laboratory is compared with.
+The derivative is a function of the pre-activation a. In terms of the value h = f(a) it would lose its digits, and then
+vanish, where a unit is saturated: tanh(20) rounds to 1, but tanh'(20) = 1.7e-17 is not 1 - 1 = 0. (relu and identity do
+not saturate. Their derivative can be read off h as well, and no a has to be computed for it.)
 
-All accept complex arguments, which is what the complex step of `checking` needs.
+`slope` is zero where f' is below the smallest normal number of the dtype; `log_slope` has no such limit.
+
+The functions accept complex arguments, which is what the complex step of `checking` needs; the slopes are of real ones.
 """
 
 from __future__ import annotations
@@ -22,26 +24,51 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Activation:
-    """A function f, its derivative written in h = f(a), and what theory needs to know of it.
+    """A function f, its derivative f', and what theory needs to know of it.
 
     Attributes:
+        slope: f'(a), to rounding; zero where it is below the smallest normal number of the dtype.
+        log_slope: log f'(a), of any size; -inf is exactly zero (relu).
         largest_slope: sup f', the gamma of the product bound.
+        saturates: whether f' tends to zero without being zero. Only then `slope` has to be given a; where false it
+            says the same of h = f(a).
         analytic: whether the complex step gives its derivative (relu has a kink).
     """
 
     name: str
     function: Callable[[Array], Array]
     slope: Callable[[Array], Array]
+    log_slope: Callable[[Array], Array]
     largest_slope: float
+    saturates: bool = True
     analytic: bool = True
+
+    def underflows(self, a: Array) -> int:
+        """How many of the derivatives at a, of any shape, are not zero, but below the smallest normal number."""
+        if not self.saturates:
+            return 0
+        return int(np.count_nonzero(self.log_slope(a.astype(np.float64)) < np.log(np.finfo(a.dtype).tiny)))
+
+
+def flushed(slope: Array) -> Array:
+    """Zero in place of denormal numbers, which have lost digits and are slow to compute with."""
+    return np.where(slope < np.finfo(slope.dtype).tiny, slope.dtype.type(0.0), slope)
 
 
 def tanh(a: Array) -> Array:
     return np.tanh(a)
 
 
-def tanh_slope(h: Array) -> Array:
-    return 1.0 - h * h
+def tanh_slope(a: Array) -> Array:
+    """1 / cosh(a)^2 = (2 e^-|a| / (1 + e^-2|a|))^2"""
+    decay = np.exp(-np.abs(a))
+    root = 2.0 * decay / (1.0 + decay * decay)
+    return flushed(root * root)
+
+
+def tanh_log_slope(a: Array) -> Array:
+    size = np.abs(a)
+    return 2.0 * (np.log(2.0) - size - np.log1p(np.exp(-2.0 * size)))
 
 
 def logistic(a: Array) -> Array:
@@ -50,16 +77,28 @@ def logistic(a: Array) -> Array:
     return np.where(right, 1.0, decay) / (1.0 + decay)
 
 
-def logistic_slope(h: Array) -> Array:
-    return h * (1.0 - h)
+def logistic_slope(a: Array) -> Array:
+    """sigma(a) sigma(-a) = e^-|a| / (1 + e^-|a|)^2"""
+    decay = np.exp(-np.abs(a))
+    below = 1.0 + decay
+    return flushed(decay / (below * below))
+
+
+def logistic_log_slope(a: Array) -> Array:
+    size = np.abs(a)
+    return -size - 2.0 * np.log1p(np.exp(-size))
 
 
 def relu(a: Array) -> Array:
     return np.where(np.real(a) > 0, a, np.zeros_like(a))
 
 
-def relu_slope(h: Array) -> Array:
-    return (np.real(h) > 0).astype(h.dtype)  # 0 at the kink itself
+def relu_slope(a: Array) -> Array:
+    return (a > 0).astype(a.dtype)  # 0 at the kink itself
+
+
+def relu_log_slope(a: Array) -> Array:
+    return np.where(a > 0, 0.0, -np.inf)
 
 
 def softplus(a: Array) -> Array:
@@ -72,26 +111,34 @@ def softplus(a: Array) -> Array:
     return np.where(right, a, 0.0) + 2.0 * np.arctanh(decay / (2.0 + decay))
 
 
-def softplus_slope(h: Array) -> Array:
-    return -np.expm1(-h)  # 1 - e^-h = logistic(a), exact to rounding for small h too
+def softplus_slope(a: Array) -> Array:
+    return flushed(logistic(a))
+
+
+def softplus_log_slope(a: Array) -> Array:
+    return np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a)))
 
 
 def identity(a: Array) -> Array:
     return a
 
 
-def identity_slope(h: Array) -> Array:
-    return np.ones_like(h)
+def identity_slope(a: Array) -> Array:
+    return np.ones_like(a)
+
+
+def identity_log_slope(a: Array) -> Array:
+    return np.zeros_like(a)
 
 
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("tanh", tanh, tanh_slope, largest_slope=1.0),
-        Activation("relu", relu, relu_slope, largest_slope=1.0, analytic=False),
-        Activation("logistic", logistic, logistic_slope, largest_slope=0.25),
-        Activation("softplus", softplus, softplus_slope, largest_slope=1.0),
-        Activation("identity", identity, identity_slope, largest_slope=1.0),
+        Activation("tanh", tanh, tanh_slope, tanh_log_slope, largest_slope=1.0),
+        Activation("relu", relu, relu_slope, relu_log_slope, largest_slope=1.0, saturates=False, analytic=False),
+        Activation("logistic", logistic, logistic_slope, logistic_log_slope, largest_slope=0.25),
+        Activation("softplus", softplus, softplus_slope, softplus_log_slope, largest_slope=1.0),
+        Activation("identity", identity, identity_slope, identity_log_slope, largest_slope=1.0, saturates=False),
     )
 }
 

@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from bpttlab.cells import Elman
 from bpttlab.cells.base import Cell, Local, Params
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError, nearest
 from bpttlab.losses import Loss
@@ -98,7 +97,7 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
     if not fine or compiled_passes.form(cell).output < 0:
         check_finite(y_hat, "the prediction")
     trace = Trace(cell, params, x, h, y_hat, "numba")
-    return trace if slopes is None else trace.having(slopes)
+    return trace.having(slopes)
 
 
 def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
@@ -297,7 +296,7 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
     dL_dy_hat = checked_errors(trace, loss)
     plan = plan_of(scheme, trace.length)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        da_y, error = trace.cell.pull_read(trace.params, trace.y_hat, dL_dy_hat)
+        da_y, error = trace.pull_read(dL_dy_hat)
         cotangents = walk(trace, error, plan)
         gradients = {**summed(gradient_parts(trace, cotangents.da, da_y)), "h_0": cotangents.dropped[0]}
     return checked_range(gradients)
@@ -321,10 +320,10 @@ def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
     cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
     arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
     shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
-    dtype, slopes = trace.h.dtype, None if isinstance(cell, Elman) else trace.slopes
+    dtype, slopes = trace.h.dtype, trace.slopes
     if not compiled_passes.fit(trace.params, cell.shapes(), dtype) or not compiled_passes.fit(arrays, shapes, dtype):
         return None
-    if slopes is not None and not slopes.flags.carray:
+    if not slopes.flags.carray:
         return None
     return compiled_passes.backward(cell, trace.params, trace.x, trace.h, slopes, trace.y_hat, dy_hat)
 
@@ -415,14 +414,14 @@ def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
 
 
 def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
-    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat, dL_dy_hat)
+    da_y, _ = trace.pull_read(dL_dy_hat)
     return trace.cell.read_gradient(trace.h[1:], da_y)
 
 
 def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice(None)) -> dict[str, Scaled]:
     """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
     errors, h_t = Scaled.whole(dL_dy_hat[steps]), Scaled.whole(trace.h[1:][steps])
-    da_y, _ = trace.cell.pull_read(trace.params, trace.y_hat[steps], errors.mantissa)
+    da_y, _ = trace.pull_read(errors.mantissa, steps)
     gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
     exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
     return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}

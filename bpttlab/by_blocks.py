@@ -29,11 +29,13 @@ class Found(NamedTuple):
         full: the gradient.
         minibatch: log of its variance over batches, by parameter and direction (`minibatch_log_variance`).
         input_norms: (B,) log ||dL/dx_tau||; None where no step is asked for.
+        underflows: as of a whole `Trace`.
     """
 
     full: Gradients
     minibatch: dict[str, float]
     input_norms: Array | None
+    underflows: int
 
 
 def suffice(measure: Measure, scheme: Scheme) -> bool:
@@ -64,14 +66,16 @@ def walked(
     full: Gradients = {}
     parts: list[Gradients] = [{} for _ in range(batch)] if batch > 1 else []
     at_step: list[tuple[Array, Array, Scaled]] = []
+    underflows = 0
     for block in blocks(trace, dL_dy_hat, np.ones(trace.length), scaled=True):
         add_gradients(block, dL_dy_hat[block.steps], full, parts)
+        underflows += block.trace.underflows
         h_0 = block.cotangents.dropped[0]
         if relevant_step is not None:
             at_step.append(within(block, relevant_step))
     full["h_0"] = h_0.normalised()
     minibatch = log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
-    return Found(full, minibatch, input_norms(trace, at_step) if at_step else None)
+    return Found(full, minibatch, input_norms(trace, at_step) if at_step else None, underflows)
 
 
 def add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequence[Gradients]) -> None:

@@ -264,7 +264,7 @@ def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segme
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for block in blocks(trace, dL_dy_hat, carry, scaled=False):
             da, h_0 = (plain(numbers) for numbers in (block.cotangents.da, block.cotangents.dropped[0]))
-            da_y, _ = trace.cell.pull_read(trace.params, block.trace.y_hat, dL_dy_hat[block.steps])
+            da_y, _ = block.trace.pull_read(dL_dy_hat[block.steps])
             total = bptt.summed(bptt.gradient_parts(block.trace, da, da_y), total)
     return bptt.checked_range({**total, "h_0": h_0})
 

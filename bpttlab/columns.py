@@ -87,6 +87,13 @@ RUNS = Table(
             "nat",
             "log of the norm of dL/dx at the task's relevant step, median over sequences; missing: the task has none",
         ),
+        Column(
+            "underflows",
+            "int64",
+            "",
+            "derivatives of activations below the smallest normal number, which count as zero; where it is 0, -inf is "
+            "exactly zero, else it may be the log of a number too small to be told from zero",
+        ),
         Column("rho", "float64", "", "spectral radius of W, as measured"),
         Column("sigma_max", "float64", "", "largest singular value of W"),
         Column("gain", "float64", "", "gain of W: norm of W (Frobenius) / sqrt(N)"),

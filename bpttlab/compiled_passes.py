@@ -91,7 +91,6 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         nothing = np.zeros((1, 1, cell.output_size), dtype)
         backward(cell, params, x, h, slopes, nothing, nothing)
         squared_error(nothing, nothing, np.ones(1), nothing.copy())
-        slopes = np.zeros_like(h[1:]) if slopes is None else slopes
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
         pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
         size, one = cell.state_size, np.ones(1, np.int64)
@@ -106,7 +105,7 @@ class Form(NamedTuple):
 
     Attributes:
         kind, activation, output: which `pull`, f_h and f_y; output is -1 where the readout is not compiled.
-        slopes, gated: how many numbers a step has of either, in units of N; 0 slopes where h is enough.
+        slopes, gated: how many numbers a step has of either, in units of N.
     """
 
     kind: int
@@ -123,7 +122,7 @@ def form(cell: Cell) -> Form:
     if isinstance(cell, GRU):
         return Form(GRU_AFTER, TANH, output, 5, 3) if cell.reset == "after" else Form(GRU_BEFORE, TANH, output, 5, 2)
     assert isinstance(cell, Elman)
-    return Form(ONE_GATE, ACTIVATIONS[cell.activation], output, 0, 0)
+    return Form(ONE_GATE, ACTIVATIONS[cell.activation], output, 1, 0)
 
 
 def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -137,28 +136,33 @@ def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtyp
     return True
 
 
-def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array | None, bool]:
+def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array, bool]:
     """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `bptt.forward` without its checks.
 
     Returns:
-        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step, for
-        cells with gates; and whether everything, given and found, is finite.
+        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step; and
+        whether everything, given and found, is finite.
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
     empty = room(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
-    slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype) if of_cell.slopes else None
+    slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype)
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
-        of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"], params.get("b_n", b_y[:0]),
-        params["U"], b_y, h, slopes, y_hat, TINY[dtype],
+        of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"],
+        candidate_bias(cell, params), params["U"], b_y, h, slopes, y_hat, TINY[dtype],
     )  # fmt: skip
     return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
 
+def candidate_bias(cell: Cell, params: Params) -> Array | None:
+    """b_n; empty where a cell with gates has none, and None for a cell without gates."""
+    return None if isinstance(cell, Elman) else params.get("b_n", params["b_y"][:0])
+
+
 def backward(
-    cell: Cell, params: Params, x: Array, h: Array, slopes: Array | None, y_hat: Array, dy_hat: Array
+    cell: Cell, params: Params, x: Array, h: Array, slopes: Array, y_hat: Array, dy_hat: Array
 ) -> Params | None:
     """`bptt.backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
     of_cell, dtype = form(cell), x.dtype
@@ -168,15 +172,16 @@ def backward(
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
     zeros = room(np.zeros, x, W)
     dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
-    db_h, db_n, db_y, dh = np.zeros(A, dtype), np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
+    db_h, db_y, dh = np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
+    db_n = None if isinstance(cell, Elman) else np.zeros(A, dtype)
     least, most = DTYPES[dtype]
     fine = pass_back(
-        of_cell.kind, of_cell.activation, of_cell.output, of_cell.gated * N, x, W, U, h,
+        of_cell.kind, of_cell.output, of_cell.gated * N, x, W, U, params["b_y"], h,
         slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
     )  # fmt: skip
     if not fine:
         return None
-    of_candidate = {"b_n": db_n[A - N :]} if "b_n" in params else {}
+    of_candidate = {} if db_n is None or "b_n" not in params else {"b_n": db_n[A - N :]}
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
 

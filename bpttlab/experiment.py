@@ -199,6 +199,8 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     checkpoints = keeps_checkpoints(configurations, memory_limit)
     trace, batch = run_network(max(configurations, key=length_of), checkpoints)
     records: dict[str, Records] = {}
+    if isinstance(trace, Trace):
+        assert len(trace.slopes) == trace.length  # computed here once for all lengths: they share it
     for length, runs in by_length(configurations).items():
         part, data = trace.prefix(length), batch.prefix(length)
         if isinstance(part, CheckpointedTrace):
@@ -230,7 +232,8 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     measured = measure_trace(first.measure, trace, loss, full)
     directions = first.measure.directions(trace.cell, trace.params)
     minibatch = minibatch_log_variance(trace, walked.da, full, directions)
-    shared = {**measured.summary, "loss": loss.value, **beside_theory(first, measured.summary)}
+    found = {**measured.summary, "underflows": trace.underflows}
+    shared = {**found, "loss": loss.value, **beside_theory(first, found)}
     shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
     bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
     records = {}
@@ -260,7 +263,8 @@ def measure_gradient(
     found = by_blocks.walked(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
     rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
     relevant = None if found.input_norms is None else median_of_one(found.input_norms)
-    summary = {"loss": loss.value, "log_relevant_gradient": relevant, **beside_theory(first, {})}
+    summary = {"loss": loss.value, "log_relevant_gradient": relevant, "underflows": found.underflows}
+    summary |= beside_theory(first, {})
     summary["log_gradient_norm"] = log_gradient_norm(rows, found.full)
     return {
         one.run_id: Records(described(one, "done") | summary, tables={"truncations": rows}) for one in configurations

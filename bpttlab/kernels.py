@@ -79,13 +79,17 @@ LN_2_HIGH, LN_2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """ln 2 in two parts, of which the first has 32 zeros at its end: k times it is exact."""
 ROUNDING = 1.5 * 2.0**52
 """Added and taken away again it leaves the nearest integer, whose bits are the last ones of the sum."""
-LARGEST_EXPONENT = 708.0
-"""e^-708 is the last power that is no denormal."""
+LARGEST_LOGISTIC, LARGEST_TANH = 708.4, 710.0
+"""Beyond them e^-|a|, and tanh'(a) of 2|a|, are below the smallest normal number."""
+TINY = float(np.finfo(np.float64).tiny)
 
 
 @compiled("contract", "nsz")
-def exponential(y: Any) -> Any:
-    """(2^k, p) with e^y = 2^k (1 + p) and |log(1 + p)| <= ln 2 / 2, for |y| <= 708; the Taylor series to 2^-54."""
+def exponential(y: Any, shift: int) -> Any:
+    """(2^(k + shift), p) with e^y = 2^k (1 + p) and |log(1 + p)| <= ln 2 / 2; the Taylor series to 2^-54.
+
+    2^(k + shift) has to be a normal number: of shift = 0, |y| <= 708.4; of shift = -2, -707 <= y <= 710.
+    """
     t = y * LOG2_E + ROUNDING
     k = t - ROUNDING
     r = (y - k * LN_2_HIGH) - k * LN_2_LOW
@@ -103,21 +107,22 @@ def exponential(y: Any) -> Any:
     p = p * r + 1.0 / 6.0
     p = p * r + 0.5
     p = p * r * r + r
-    power = np.int64((np.float64(t).view(np.int64) << 52) + (1023 << 52)).view(np.float64)
+    power = np.int64((np.float64(t).view(np.int64) << 52) + ((1023 + shift) << 52)).view(np.float64)
     return power, p
 
 
 SINGLE = np.float32
-ONE, TWO, FOUR, ZERO = SINGLE(1.0), SINGLE(2.0), SINGLE(4.0), SINGLE(0.0)
-LOG2_E_SINGLE, ROUNDING_SINGLE, LARGEST_SINGLE = SINGLE(LOG2_E), SINGLE(1.5 * 2.0**23), SINGLE(87.0)
+ONE, HALF, QUARTER, TWO, ZERO = SINGLE(1.0), SINGLE(0.5), SINGLE(0.25), SINGLE(2.0), SINGLE(0.0)
+LOG2_E_SINGLE, ROUNDING_SINGLE = SINGLE(LOG2_E), SINGLE(1.5 * 2.0**23)
+LARGEST_LOGISTIC_SINGLE, LARGEST_TANH_SINGLE, TINY_SINGLE = SINGLE(87.34), SINGLE(88.8), np.finfo(np.float32).tiny
 LN_2_HIGH_SINGLE, LN_2_LOW_SINGLE = SINGLE(0.693359375), SINGLE(-2.12194440e-4)
 """As above, the first with 14 zeros at its end."""
 R_2, R_3, R_4, R_5, R_6, R_7, R_8 = (SINGLE(1.0 / math.factorial(n)) for n in range(2, 9))
 
 
 @compiled("contract", "nsz")
-def exponential_single(y: Any) -> Any:
-    """`exponential` in float32, for |y| <= 87; the Taylor series to 2^-29."""
+def exponential_single(y: Any, shift: int) -> Any:
+    """`exponential` in float32, for |y| <= 87.34, or -86 <= y <= 88.8 with shift = -2; the Taylor series to 2^-29."""
     t = y * LOG2_E_SINGLE + ROUNDING_SINGLE
     k = t - ROUNDING_SINGLE
     r = (y - k * LN_2_HIGH_SINGLE) - k * LN_2_LOW_SINGLE
@@ -129,78 +134,55 @@ def exponential_single(y: Any) -> Any:
     p = p * r + R_3
     p = p * r + R_2
     p = p * r * r + r
-    power = np.int32((np.int64(np.float32(t).view(np.int32)) << 23) + (127 << 23) & 0x7FFFFFFF).view(np.float32)
+    bits = (np.int64(np.float32(t).view(np.int32)) << 23) + ((127 + shift) << 23)
+    power = np.int32(bits & 0x7FFFFFFF).view(np.float32)
     return power, p
 
 
 @compiled("contract", "nsz")
-def tanh_double(a: Any) -> Any:
-    """m / (m + 2), m = e^(2|a|) - 1, with the sign of a."""
-    y = 2.0 * abs(a)
-    power, p = exponential(LARGEST_EXPONENT if y > LARGEST_EXPONENT else y)
-    m = power * p + (power - 1.0)
-    q = m / (m + 2.0)
-    return q if a >= 0.0 else -q
-
-
-@compiled("contract", "nsz")
-def tanh_single(a: Any) -> Any:
-    """The same in float32."""
-    y = TWO * abs(a)
-    power, p = exponential_single(LARGEST_SINGLE if y > LARGEST_SINGLE else y)
-    m = power * p + (power - ONE)
-    q = m / (m + TWO)
-    return q if a >= ZERO else -q
-
-
-@compiled()
-def tanh(x: Any) -> Any:
-    """tanh(x) in the precision of x, float32 or float64: 1.4 units in the last place in float64, 2.3 in float32."""
-    if isinstance(x, np.float32):
-        return tanh_single(x)
-    return tanh_double(np.float64(x))
-
-
-@compiled("contract", "nsz")
 def tanh_and_slope_double(a: Any) -> Any:
+    """With m = (e^y - 1) / 4 and y = 2|a|: tanh = m / (m + 1/2), tanh' = (m + 1/4) / (m + 1/2)^2."""
     y = 2.0 * abs(a)
-    power, p = exponential(LARGEST_EXPONENT if y > LARGEST_EXPONENT else y)
-    m = power * p + (power - 1.0)
-    q = m / (m + 2.0)
-    slope = 4.0 / (m + 2.0) * ((m + 1.0) / (m + 2.0))
-    slope = 0.0 if y > LARGEST_EXPONENT else slope
-    return (q if a >= 0.0 else -q), slope
+    quarter, p = exponential(LARGEST_TANH if y > LARGEST_TANH else y, -2)
+    m = quarter * p + (quarter - 0.25)
+    part, q = 1.0 / (m + 0.5), m / (m + 0.5)
+    slope = (m + 0.25) * part * part
+    return (q if a >= 0.0 else -q), (0.0 if slope < TINY else slope)
 
 
 @compiled("contract", "nsz")
 def tanh_and_slope_single(a: Any) -> Any:
     y = TWO * abs(a)
-    power, p = exponential_single(LARGEST_SINGLE if y > LARGEST_SINGLE else y)
-    m = power * p + (power - ONE)
-    part = ONE / (m + TWO)
-    q = m / (m + TWO)
-    slope = FOUR * part * ((m + ONE) * part)
-    slope = ZERO if y > LARGEST_SINGLE else slope
-    return (q if a >= ZERO else -q), slope
+    quarter, p = exponential_single(LARGEST_TANH_SINGLE if y > LARGEST_TANH_SINGLE else y, -2)
+    m = quarter * p + (quarter - QUARTER)
+    part, q = ONE / (m + HALF), m / (m + HALF)
+    slope = (m + QUARTER) * part * part
+    return (q if a >= ZERO else -q), (ZERO if slope < TINY_SINGLE else slope)
 
 
 @compiled()
 def tanh_and_slope(x: Any) -> Any:
-    """tanh(x), and tanh'(x) = 4 (m + 1) / (m + 2)^2, exact to rounding where 1 - tanh(x)^2 has lost its digits.
+    """tanh(x), and tanh'(x) = 1 / cosh(x)^2, in the precision of x, float32 or float64.
 
-    At most 3 units in the last place in float64 and 5 in float32, zero for |x| > 354 and |x| > 43.5.
+    tanh to 1.4 units in the last place in float64 and 2.3 in float32, tanh' to 3 and 5; it is zero where it is below
+    the smallest normal number, |x| > 354.89 and |x| > 44.36.
     """
     if isinstance(x, np.float32):
         return tanh_and_slope_single(x)
     return tanh_and_slope_double(np.float64(x))
 
 
+@compiled()
+def tanh(x: Any) -> Any:
+    return tanh_and_slope(x)[0]
+
+
 @compiled("contract", "nsz")
 def logistic_and_slope_double(a: Any) -> Any:
     y = -abs(a)
-    power, p = exponential(-LARGEST_EXPONENT if y < -LARGEST_EXPONENT else y)
+    power, p = exponential(-LARGEST_LOGISTIC if y < -LARGEST_LOGISTIC else y, 0)
     d = power + power * p
-    d = 0.0 if y < -LARGEST_EXPONENT else d
+    d = 0.0 if d < TINY or y < -LARGEST_LOGISTIC else d
     right = 1.0 / (1.0 + d)
     return (right if a >= 0.0 else d * right), d * right * right
 
@@ -208,9 +190,9 @@ def logistic_and_slope_double(a: Any) -> Any:
 @compiled("contract", "nsz")
 def logistic_and_slope_single(a: Any) -> Any:
     y = -abs(a)
-    power, p = exponential_single(-LARGEST_SINGLE if y < -LARGEST_SINGLE else y)
+    power, p = exponential_single(-LARGEST_LOGISTIC_SINGLE if y < -LARGEST_LOGISTIC_SINGLE else y, 0)
     d = power + power * p
-    d = ZERO if y < -LARGEST_SINGLE else d
+    d = ZERO if d < TINY_SINGLE or y < -LARGEST_LOGISTIC_SINGLE else d
     right = ONE / (ONE + d)
     return (right if a >= ZERO else d * right), d * right * right
 
@@ -219,7 +201,7 @@ def logistic_and_slope_single(a: Any) -> Any:
 def logistic_and_slope(x: Any) -> Any:
     """sigma(x), and sigma'(x) = d / (1 + d)^2, d = e^-|x|: exact to rounding on both sides.
 
-    At most 3 units in the last place in float64 and 5 in float32; what is below e^-708 or e^-87 is zero.
+    At most 3 units in the last place in float64 and 5 in float32; zero where d is below the smallest normal number.
     """
     if isinstance(x, np.float32):
         return logistic_and_slope_single(x)
@@ -437,39 +419,43 @@ def activate(activation: int, a: Array, out: Array, smallest: float) -> None:
 
 
 @compiled("contract", "nsz")
-def activation_slopes(activation: int, h: Array, out: Array) -> None:
-    """f' written in h = f(a), as in `activations`.  (B,N) each"""
-    one = h.dtype.type(1.0)
-    for b in range(len(h)):
-        for n in range(h.shape[1]):
-            if activation == TANH:
-                out[b, n] = one - h[b, n] * h[b, n]
-            elif activation == LOGISTIC:
-                out[b, n] = h[b, n] * (one - h[b, n])
-            elif activation == RELU:
-                out[b, n] = 1.0 if h[b, n] > 0.0 else 0.0
-            else:
-                out[b, n] = 1.0
+def activate_with_slopes(activation: int, a: Array, out: Array, slopes: Array, smallest: float) -> None:
+    """`activate`, and f'(a).  (B,N) each"""
+    for b in range(len(a)):
+        if activation == TANH:
+            for n in range(a.shape[1]):
+                out[b, n], slopes[b, n] = tanh_and_slope(a[b, n])
+        elif activation == LOGISTIC:
+            for n in range(a.shape[1]):
+                out[b, n], slopes[b, n] = logistic_and_slope(a[b, n])
+        elif activation == RELU:
+            for n in range(a.shape[1]):
+                out[b, n] = 0.0 if a[b, n] <= smallest else a[b, n]
+                slopes[b, n] = 0.0 if a[b, n] <= smallest else 1.0
+        else:
+            for n in range(a.shape[1]):
+                out[b, n] = 0.0 if abs(a[b, n]) < smallest else a[b, n]
+                slopes[b, n] = 1.0
 
 
 @compiled()
-def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, smallest: float) -> None:
-    """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), in place.
+def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, slopes: Array, smallest: float) -> None:
+    """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), and f_h' there, in place.
 
-    z (T,B,N), W^T (N,N) and the same `in_blocks`, h (T+1,B,N).
+    z (T,B,N), W^T (N,N) and the same `in_blocks`, h (T+1,B,N), slopes (T,B,N).
     """
     T, B, N = z.shape
     if B == 1:
-        elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), smallest)
+        elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), slopes.reshape(T, N), smallest)
         return
     room = aligned(B, blocks.shape[2], z.dtype)
     for t in range(T):
         add_blocks(h[t], blocks, z[t], room)
-        activate(activation, z[t], h[t + 1], smallest)
+        activate_with_slopes(activation, z[t], h[t + 1], slopes[t], smallest)
 
 
 @compiled("contract", "nsz")
-def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: float) -> None:
+def elman_forward_one(activation: int, z: Array, W: Array, h: Array, slopes: Array, smallest: float) -> None:
     """The same for one sequence, `add_one_row` and all in one loop: a small step takes no longer than a call."""
     T, N = z.shape
     terms = N - N % 8
@@ -484,18 +470,7 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, smallest: f
         for k in range(terms, N):
             for m in range(N):
                 z[t, m] += h[t, k] * W[k, m]
-        if activation == TANH:
-            for n in range(N):
-                h[t + 1, n] = tanh(z[t, n])
-        elif activation == LOGISTIC:
-            for n in range(N):
-                h[t + 1, n] = logistic_and_slope(z[t, n])[0]
-        elif activation == RELU:
-            for n in range(N):
-                h[t + 1, n] = 0.0 if z[t, n] <= smallest else z[t, n]
-        else:
-            for n in range(N):
-                h[t + 1, n] = 0.0 if abs(z[t, n]) < smallest else z[t, n]
+        activate_with_slopes(activation, z[t : t + 1], h[t + 1 : t + 2], slopes[t : t + 1], smallest)
 
 
 @compiled("contract", "nsz")
@@ -650,8 +625,8 @@ def pass_forward(
 ) -> bool:  # fmt: skip
     """`bptt.forward`: all states and predictions from h_0.
 
-    x (T,B,I) and the parameters as they are, b_n empty where there is none; h (T+1,B,S), of which h[0] is given and the
-    rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled. Without gates slopes are
+    x (T,B,I) and the parameters as they are, b_n empty where gates have none; h (T+1,B,S), of which h[0] is given and
+    the rest filled, slopes (T,B,any) and y_hat (T,B,O), empty where the readout is not compiled. Without gates b_n is
     None: what follows from that is known when this is compiled, so that an Elman cell waits for no gates.
 
     Returns:
@@ -668,8 +643,8 @@ def pass_forward(
         rows = (stop - start) * B
         z_here, h_here = z[: stop - start], h[start : stop + 1]
         project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
-        if slopes is None:
-            elman_forward(activation, z_here, W_T, blocks, h_here, smallest)
+        if b_n is None:
+            elman_forward(activation, z_here, W_T, blocks, h_here, slopes[start:stop], smallest)
         elif kind == LSTM_GATES:
             lstm_forward(z_here, W_T, blocks, h_here, slopes[start:stop])
         else:
@@ -678,7 +653,9 @@ def pass_forward(
             y_here = y_hat[start:stop].reshape(rows, O)
             project(visible(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
             activate(output, y_here, y_here, 0.0)
-    given = finite(x) and finite(V) and finite(W) and finite(b_h) and finite(b_n) and finite(U) and finite(b_y)
+    given = finite(x) and finite(V) and finite(W) and finite(b_h) and finite(U) and finite(b_y)
+    if b_n is not None:
+        given = given and finite(b_n)
     return given and finite(h) and finite(y_hat)
 
 
@@ -836,6 +813,7 @@ def walk_back(
     G, (B, S), A = len(segments), error.shape[1:], da.shape[2]
     dh, delta, own = np.zeros((G * B, S), error.dtype), np.zeros((G * B, S), error.dtype), np.full(G * B, ZERO_EXPONENT)
     of_rows, sent = np.empty((G * B, slopes.shape[2]), slopes.dtype), np.empty((G * B, A), da.dtype)
+    least_slope = math.ldexp(1.0, 2 * smallest + middle + 4)
     going, count, back = np.arange(G), G, 0
     while count > 0:
         for place in range(count):
@@ -856,8 +834,9 @@ def walk_back(
                     from_error = 0.0
                 for n in range(S):
                     delta[row, n] = error[t - 1, b, n] * from_error + dh[row, n] * from_dh
-                own[row] = whole + rescaled(delta[row], middle)
                 of_rows[row] = slopes[t - 1, b]
+                tiny = largest(of_rows[row]) < least_slope  # then all are: the row is taken to the middle of the range
+                own[row] = whole + rescaled(delta[row], ALWAYS if tiny else middle)
         rows = count * B
         pull(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
         left = 0
@@ -906,11 +885,23 @@ def within(rows: Array, least: float, most: float) -> bool:
     return True
 
 
-@compiled("contract", "nsz")
-def back_one_gate(W: Array, delta: Array, da: Array, dh: Array) -> None:
-    """`Elman.pull` of some steps.  W (N,N), delta (T,B,N) the errors, da (T,B,N) the slopes, dh (B,N) that of h_T.
+@compiled()
+def passed_on(delta: Array, slopes: Array, da: Array, least: float) -> bool:
+    """Whether no row of da, made of delta and slopes, may have underflowed.  (Q,S), (Q,any), (Q,A)"""
+    for q in range(len(da)):
+        large = 0
+        for n in range(da.shape[1]):
+            large += 1 if abs(da[q, n]) >= least else 0
+        if large == 0 and largest(slopes[q]) != 0.0 and largest(delta[q]) != 0.0:
+            return False
+    return True
 
-    In their place it leaves the cotangents of h_t, of a_t, and of h_0.
+
+@compiled("contract", "nsz")
+def back_one_gate(W: Array, slopes: Array, delta: Array, da: Array, dh: Array) -> None:
+    """`Elman.pull` of some steps.  W (N,N), slopes (T,B,N), delta (T,B,N) the errors, dh (B,N) that of h_T.
+
+    It fills da (T,B,N), the cotangents of a_t, and leaves those of h_t and h_0 in place of delta and dh.
     """
     T, B, N = delta.shape
     terms = N - N % 8
@@ -919,7 +910,7 @@ def back_one_gate(W: Array, delta: Array, da: Array, dh: Array) -> None:
             for n in range(N):
                 whole = delta[t, b, n] + dh[b, n]
                 delta[t, b, n] = whole
-                da[t, b, n] = da[t, b, n] * whole
+                da[t, b, n] = slopes[t, b, n] * whole
                 dh[b, n] = 0.0
         if B > 1:
             add_rows(da[t], W, dh)
@@ -954,13 +945,13 @@ def add_gradients(
 ) -> None:  # fmt: skip
     """`Cell.gradient` of Q rows, added to what there is.
 
-    x (Q,I), h_prev (Q,N), slopes (Q,any) or None, da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,),
-    and db_n (A,), whose last N are the gradient by b_n.
+    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,), and db_n
+    (A,), whose last N are the gradient by b_n; None without gates.
     """
     Q, N = h_prev.shape
     add_rows(x.T, da, dV)
     add_columns(da, db_h)
-    if slopes is None or kind == LSTM_GATES:
+    if db_n is None or kind == LSTM_GATES:
         add_rows(da.T, h_prev, dW)
     elif kind == GRU_AFTER:
         add_rows(gated.T, h_prev, dW)
@@ -997,11 +988,29 @@ def squared_error(y_hat: Array, target: Array, weights: Array, slope: Array) -> 
 
 
 @compiled("contract", "nsz")
-def pull_readout(output: int, U: Array, y_hat: Array, dy_hat: Array, da_y: Array, error: Array) -> None:
-    """`Cell.pull_read`.  U (O,N), y_hat and dL/dy_hat (Q,O); fills da_y (Q,O) and what that sends to h_t, (T,B,S)"""
+def readout_slopes(output: int, U: Array, b_y: Array, h: Array, y_hat: Array, slopes: Array) -> None:
+    """f_y' at U h + b_y, which is computed again where y_hat has lost it to saturation.  (Q,N), (Q,O) -> (Q,O)"""
+    for q in range(len(y_hat)):
+        for o in range(len(U)):
+            slopes[q, o] = 0.0 if output == RELU and y_hat[q, o] <= 0.0 else 1.0
+    if output in (TANH, LOGISTIC):
+        project(h, transposed(U, 0, len(U)), b_y, slopes)
+        nowhere = np.empty(slopes.shape, slopes.dtype)
+        activate_with_slopes(output, slopes, nowhere, slopes, 0.0)
+
+
+@compiled("contract", "nsz")
+def pull_readout(
+    output: int, U: Array, b_y: Array, h: Array, y_hat: Array, dy_hat: Array, da_y: Array, error: Array
+) -> None:
+    """`Cell.pull_read`.
+
+    U (O,N), b_y (O,), what the readout sees of h (Q,N), y_hat and dL/dy_hat (Q,O); fills da_y (Q,O) and what that sends
+    to h_t, (T,B,S).
+    """
     Q, O = y_hat.shape
     (T, B, S), N = error.shape, U.shape[1]
-    activation_slopes(output, y_hat, da_y)
+    readout_slopes(output, U, b_y, h, y_hat, da_y)
     for q in range(Q):
         for o in range(O):
             da_y[q, o] = da_y[q, o] * dy_hat[q, o]
@@ -1020,15 +1029,15 @@ def pull_readout(output: int, U: Array, y_hat: Array, dy_hat: Array, da_y: Array
 
 @compiled("contract", "nsz")
 def pass_back(
-    kind: int, activation: int, output: int, width: int, x: Array, W: Array, U: Array, h: Array, slopes: Array,
+    kind: int, output: int, width: int, x: Array, W: Array, U: Array, b_y: Array, h: Array, slopes: Array,
     y_hat: Array, dy_hat: Array, least: float, most: float,
     dV: Array, dW: Array, db_h: Array, db_n: Array, dU: Array, db_y: Array, dh: Array,
 ) -> bool:  # fmt: skip
     """`bptt.backward` of the full gradient in plain numbers.
 
-    x (T,B,I), W, U, h (T+1,B,S), slopes (T,B,any) or None as in `pass_forward`, y_hat and dL/dy_hat (T,B,O). It fills
-    dV^T (I,A), dW (A,N), db_h (A,), db_n (A,) as in `add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the
-    end; all come as zeros.
+    x (T,B,I), W, U, b_y, h (T+1,B,S), slopes (T,B,any), y_hat and dL/dy_hat (T,B,O). It fills dV^T (I,A), dW (A,N),
+    db_h (A,), db_n (A,) or None as in `add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the end; all come
+    as zeros.
 
     Returns:
         whether every cotangent is zero or has its largest entry between `least` and `most`, far from both ends of the
@@ -1045,25 +1054,27 @@ def pass_back(
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
         of_y, of_h = da_y[:rows], delta[: stop - start]
-        pull_readout(output, U, y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O), of_y, of_h)
-        add_rows(of_y.T, visible(h[start + 1 : stop + 1], N, room), dU)
+        y_here, dy_here = y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O)
+        seen = visible(h[start + 1 : stop + 1], N, room)
+        pull_readout(output, U, b_y, seen, y_here, dy_here, of_y, of_h)
+        add_rows(of_y.T, seen, dU)
         add_columns(of_y, db_y)
         of_a, of_gates = da[: stop - start], gated[: stop - start]
-        if slopes is None:
-            of_step = None
-            activation_slopes(activation, h[start + 1 : stop + 1].reshape(rows, N), of_a.reshape(rows, N))
-            back_one_gate(W_here, of_h, of_a, dh)
+        of_step = slopes[start:stop].reshape(rows, slopes.shape[2])
+        if db_n is None:
+            back_one_gate(W_here, slopes[start:stop], of_h, of_a, dh)
         else:
-            of_step = slopes[start:stop].reshape(rows, slopes.shape[2])
             back_gates(kind, W_here, slopes[start:stop], of_h, of_a, of_gates, dh)
-        if not within(of_h.reshape(rows, S), least, most):
+        delta_here, da_here = of_h.reshape(rows, S), of_a.reshape(rows, A)
+        if not (within(delta_here, least, most) and passed_on(delta_here, of_step, da_here, least)):
             return False
         x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, room)
-        of_a_rows, of_gates_rows = of_a.reshape(rows, A), of_gates.reshape(rows, width)
-        add_gradients(kind, x_here, h_prev, of_step, of_a_rows, of_gates_rows, dV, dW, db_h, db_n)
+        add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
     if not within(dh, least, most):
         return False
-    found = finite(dV) and finite(dW) and finite(db_h) and finite(db_n)
+    found = finite(dV) and finite(dW) and finite(db_h)
+    if db_n is not None:
+        found = found and finite(db_n)
     return found and finite(dU) and finite(db_y) and finite(dh)
 
 
@@ -1081,16 +1092,16 @@ def elman_in_one_call(
         the loss, and whether it and what was filled are worth something.
     """
     (T, B, _), N, dtype = x.shape, W.shape[1], x.dtype
-    h, nothing = np.empty((T + 1, B, N), dtype), np.empty(0, dtype)
+    h, slopes = np.empty((T + 1, B, N), dtype), np.empty((T, B, N), dtype)
     y_hat, dy_hat = np.empty(target.shape, dtype), np.empty(target.shape, dtype)
     h[0] = dh
     dh[:] = 0.0
-    if not pass_forward(ONE_GATE, activation, output, x, V, W, b_h, nothing, U, b_y, h, None, y_hat, smallest):
+    if not pass_forward(ONE_GATE, activation, output, x, V, W, b_h, None, U, b_y, h, slopes, y_hat, smallest):
         return math.inf, False
     value = squared_error(y_hat, target, weights, dy_hat)
     fine = abs(value) < math.inf and pass_back(
-        ONE_GATE, activation, output, 0, x, W, U, h, None, y_hat, dy_hat, least, most,
-        dV, dW, db_h, nothing, dU, db_y, dh,
+        ONE_GATE, output, 0, x, W, U, b_y, h, slopes, y_hat, dy_hat, least, most,
+        dV, dW, db_h, None, dU, db_y, dh,
     )  # fmt: skip
     return value, fine
 

@@ -59,8 +59,9 @@ def softmax_cross_entropy_slope(y_hat: Array, target: Array) -> Array:
     """softmax(y_hat) - one-hot target."""
     weights = np.exp(y_hat - y_hat.max(axis=-1, keepdims=True))
     slope = weights / weights.sum(axis=-1, keepdims=True)
-    chosen = np.take_along_axis(slope, target[..., None], axis=-1)
-    np.put_along_axis(slope, target[..., None], chosen - 1.0, axis=-1)
+    np.put_along_axis(slope, target[..., None], 0.0, axis=-1)
+    others = slope.sum(axis=-1, keepdims=True)  # 1 - p of the right class, without the cancellation
+    np.put_along_axis(slope, target[..., None], -others, axis=-1)
     return slope
 
 

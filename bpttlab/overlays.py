@@ -166,6 +166,8 @@ def determinant(network: Network) -> float:
         raise Outside(f"cell={named(cell)}: the mean exponent is known of elman with tanh")
     if "mean_exponent" not in measured:
         raise Outside(f"measure.exponents={network.configuration.measure.exponents}: it is the mean of all exponents")
+    if measured["mean_exponent"] == -math.inf and measured["underflows"]:
+        raise Outside(f"underflows={measured['underflows']}: derivatives of tanh below the range of numbers")
     if measured["determinant_rate"] == -math.inf:
         raise Outside("W is singular, to rounding: some exponents are -inf")
     return float(measured["determinant_rate"])
@@ -198,8 +200,7 @@ AT_ORIGIN: dict[type[Cell], Callable[[Any, Array], Array]] = {
 
 
 def slope_at_zero(activation: str) -> float:
-    found = activations.by_name(activation)
-    return float(found.slope(found.function(np.zeros(1)))[0])
+    return float(activations.by_name(activation).slope(np.zeros(1))[0])
 
 
 def cell_path(network: Network) -> float:

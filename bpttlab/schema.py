@@ -24,7 +24,7 @@ from bpttlab.identity import canonical
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Goes up whenever a stored table changes its columns or their meaning."""
 
 STATUSES = ("done", "failed", "diverged")

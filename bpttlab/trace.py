@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -44,6 +43,18 @@ class Trace:
         """(T, B, N), what `Cell.pull` needs of every step."""
         return self.cell.slopes(self.params, self.x, self.h)
 
+    @cached_property
+    def underflows(self) -> int:
+        """How many derivatives of activations are below the smallest normal number of the dtype, and count as zero.
+
+        Where there are none, a logarithm of -inf is that of exactly zero. Where there are some, it may be that of a
+        number too small to be told from zero.
+        """
+        if self.slopes.all():
+            return 0
+        inputs = self.cell.activation_inputs(self.params, self.x, self.h)
+        return sum(activation.underflows(a) for activation, a in inputs)
+
     @property
     def local(self) -> Local:
         """What the immediate derivatives of every step depend on."""
@@ -64,18 +75,14 @@ class Trace:
     def prefix(self, length: int) -> Trace:
         """The first steps alone, sharing memory with the whole: a forward pass of that length, to the byte."""
         part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
-        return self.with_slopes_of(part, np.s_[:length])
+        return part.having(self.slopes[:length]) if "slopes" in self.__dict__ else part
 
     def head(self, sequences: int) -> Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
         x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
-        return self.with_slopes_of(Trace(self.cell, self.params, x, h, y_hat, self.engine), np.s_[:, :sequences])
-
-    def with_slopes_of(self, part: Trace, index: Any) -> Trace:
-        """A part of this trace; the slopes that a compiled forward pass has left are its own, too."""
-        if self.compiled and "slopes" in self.__dict__:
-            return part.having(self.slopes[index])
-        return part
+        part = Trace(self.cell, self.params, x, h, y_hat, self.engine)
+        left = self.compiled and "slopes" in self.__dict__  # by the compiled forward pass
+        return part.having(self.slopes[:, :sequences]) if left else part
 
     def having(self, slopes: Array) -> Trace:
         """This trace, which has its slopes and does not compute them."""
@@ -105,7 +112,11 @@ class Trace:
 
     def error(self, dL_dy_hat: Array) -> Array:
         """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
-        return self.cell.pull_read(self.params, self.y_hat, dL_dy_hat)[1]
+        return self.pull_read(dL_dy_hat)[1]
+
+    def pull_read(self, dL_dy_hat: Array, steps: slice = slice(None)) -> tuple[Array, Array]:
+        """`Cell.pull_read` of some steps, by default of all.  (T,B,O) -> (T,B,O), (T,B,N)"""
+        return self.cell.pull_read(self.params, self.h[1:][steps], self.y_hat[steps], dL_dy_hat)
 
     def scaled_error(self, dL_dy_hat: Array) -> Scaled:
         """`error`, of any size."""

@@ -16,9 +16,9 @@ from networks import schemes
 from networks_of_cells import CELLS, assert_agree_as_sums, case, cases, takes_a_radius
 
 from bpttlab import cells, losses
+from bpttlab.activations import logistic_slope, tanh_slope
 from bpttlab.bptt import backward, backward_scaled, forward, literal_sum
 from bpttlab.cells import GRU, LSTM, Antisymmetric, Cell, Elman, Leaky, MinimalRNN, OrthogonalElman, Scales
-from bpttlab.cells.gates import logistic_slope, tanh_slope
 from bpttlab.checking import assert_agree, complex_step, disagreement, kept_terms, numerical_gradient
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError

@@ -17,13 +17,13 @@ def test_a_slope_is_the_derivative(name, a):
     activation = by_name(name)
     a = np.array([a])
     derivative = activation.function(a + 1e-30j).imag / 1e-30
-    np.testing.assert_allclose(activation.slope(activation.function(a)), derivative, rtol=1e-12)
+    np.testing.assert_allclose(activation.slope(a), derivative, rtol=1e-12)
 
 
 def test_relu_and_its_slope():
     a = np.array([-1.0, 0.0, 2.0])
     np.testing.assert_array_equal(by_name("relu").function(a), [0.0, 0.0, 2.0])
-    np.testing.assert_array_equal(by_name("relu").slope(by_name("relu").function(a)), [0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(by_name("relu").slope(a), [0.0, 0.0, 1.0])
 
 
 def test_logistic_does_not_overflow_and_keeps_small_values():
@@ -35,8 +35,8 @@ def test_softplus_does_not_overflow_and_keeps_small_values():
     a = np.array([-700.0, -50.0, 0.0, 50.0, 1e308])
     h = by_name("softplus").function(a)
     np.testing.assert_allclose(h, [np.exp(-700.0), np.exp(-50.0), np.log(2.0), 50.0, 1e308], rtol=1e-14)
-    np.testing.assert_allclose(by_name("softplus").slope(h)[:3], [np.exp(-700.0), np.exp(-50.0), 0.5], rtol=1e-14)
-    assert by_name("softplus").slope(h)[-1] == by_name("softplus").largest_slope
+    np.testing.assert_allclose(by_name("softplus").slope(a)[:3], [np.exp(-700.0), np.exp(-50.0), 0.5], rtol=1e-14)
+    assert by_name("softplus").slope(a)[-1] == by_name("softplus").largest_slope
 
 
 @pytest.mark.parametrize("a", [-40.0, -20.0, 20.0, 40.0])

@@ -14,8 +14,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from bpttlab.activations import tanh_slope
 from bpttlab.cells.base import Array, Local, Params, in_blocks
-from bpttlab.cells.gates import affine_gradient, check_fields, check_number, scaled_rows, sent_back, tanh_slope
+from bpttlab.cells.gates import affine_gradient, check_fields, check_number, scaled_rows, sent_back
 from bpttlab.cells.one_matrix import OneMatrix
 from bpttlab.errors import ConfigurationError
 
@@ -62,7 +63,11 @@ class Antisymmetric(OneMatrix):
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """epsilon tanh'(a_t), from a_t again: h_t - h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
-        return self.epsilon * tanh_slope(self.project(params, x) + in_blocks(h[:-1], self.effective(params)))
+        return self.epsilon * tanh_slope(self.preactivations(params, x, h))
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> Array:
+        """a_t = V x_t + b_h + M h_{t-1} for every t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        return self.project(params, x) + in_blocks(h[:-1], self.effective(params))
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = epsilon tanh'(a_t) dh_t,  dh_{t-1} = dh_t + M^T da_t."""

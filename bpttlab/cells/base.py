@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from bpttlab import activations
+from bpttlab.activations import Activation
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.errors import ConfigurationError
 from bpttlab.initializers import GaussianRadius, Initializer
@@ -75,6 +76,13 @@ class Cell(ABC):
     @abstractmethod
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """All that the derivatives of a step need of the trajectory, for every t.  (T,B,I), (T+1,B,N) -> (T,B,any)"""
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Each activation within a step, and the pre-activations that it is applied to, for every t.
+
+        (T,B,I), (T+1,B,N) -> arrays (T,B,any). Empty for a linear cell.
+        """
+        return []
 
     @abstractmethod
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
@@ -174,17 +182,28 @@ class Cell(ABC):
 
     def read(self, params: Params, h_t: Array) -> Array:
         """Notes eq. 1: y_hat_t = f_y(U h_t + b_y).  (...,N) -> (...,O)"""
-        h_t = h_t[..., self.visible]
-        return activations.by_name(self.output_activation).function(h_t @ params["U"].T + params["b_y"])
+        return activations.by_name(self.output_activation).function(self.read_preactivations(params, h_t))
 
-    def pull_read(self, params: Params, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
-        """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.  (...,O) -> (...,O), (...,N)"""
-        da_y = activations.by_name(self.output_activation).slope(y_hat) * dy_hat
+    def read_preactivations(self, params: Params, h_t: Array) -> Array:
+        """U h_t + b_y.  (...,N) -> (...,O)"""
+        return h_t[..., self.visible] @ params["U"].T + params["b_y"]
+
+    def pull_read(self, params: Params, h_t: Array, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
+        """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.
+
+        (...,N), (...,O), (...,O) -> (...,O), (...,N)
+        """
+        f_y = activations.by_name(self.output_activation)
+        da_y = f_y.slope(self.read_preactivations(params, h_t) if f_y.saturates else y_hat) * dy_hat
+        return da_y, self.pull_readout(params["U"], da_y)
+
+    def pull_readout(self, U: Array, da_y: Array) -> Array:
+        """Cotangent of h_t from that of U h_t + b_y: U^T da_y where the readout sees the state.  (...,O) -> (...,N)"""
         if self.state_size == self.hidden_size:
-            return da_y, da_y @ params["U"]
+            return da_y @ U
         dh_t = np.zeros((*da_y.shape[:-1], self.state_size), da_y.dtype)
-        dh_t[..., self.visible] = da_y @ params["U"]
-        return da_y, dh_t
+        dh_t[..., self.visible] = da_y @ U
+        return dh_t
 
     def read_gradient(self, h_t: Array, da_y: Array) -> Params:
         """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""

@@ -50,8 +50,9 @@ class Elman(OneMatrix):
         return activations.by_name(self.activation).function(z_t + h_prev @ params["W"].T)
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
-        """f_h'(a_t), written in h_t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
-        return activations.by_name(self.activation).slope(h[1:])
+        """f_h'(a_t), from a_t again where h_t has lost it to saturation.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        f_h = activations.by_name(self.activation)
+        return f_h.slope(self.preactivations(params, x, h) if f_h.saturates else h[1:])
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = f_h'(a_t) dh_t,  dh_{t-1} = W^T da_t.  (...,N), (...,N) -> (...,N), (...,N)"""

@@ -1,4 +1,4 @@
-"""What several cells are made of: gates side by side, their weights, and slopes that saturation does not round away.
+"""What several cells are made of: gates side by side, and their weights.
 
 A cell with gates keeps one block of N numbers for each, side by side along the last axis, in the order of its file.
 
@@ -13,20 +13,12 @@ from typing import Any
 import numpy as np
 
 from bpttlab import activations
-from bpttlab.activations import logistic
 from bpttlab.cells.base import Array, Cell, Params, rows
 from bpttlab.errors import ConfigurationError
 from bpttlab.initializers import Initializer
 
-
-def logistic_slope(a: Array) -> Array:
-    """sigma'(a) = sigma(a) sigma(-a): unlike sigma (1 - sigma), exact to rounding where the gate is saturated."""
-    return logistic(a) * logistic(-a)
-
-
-def tanh_slope(a: Array) -> Array:
-    """tanh'(a) = 4 sigma'(2a), exact to rounding where 1 - tanh(a)^2 has lost its digits."""
-    return 4.0 * logistic_slope(2.0 * a)
+LOGISTIC, TANH = activations.by_name("logistic"), activations.by_name("tanh")
+"""What gates, and what candidates and the output of an LSTM go through."""
 
 
 def side_by_side(*blocks: Array) -> Array:

@@ -19,21 +19,21 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.activations import logistic
+from bpttlab.activations import Activation, logistic, logistic_slope, tanh_slope
 from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks, rows
 from bpttlab.cells.gates import (
+    LOGISTIC,
+    TANH,
     affine_gradient,
     affine_immediate,
     apart,
     check_fields,
     check_number,
     diagonal,
-    logistic_slope,
     sample_blocks,
     scaled_rows,
     sent_back,
     side_by_side,
-    tanh_slope,
 )
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.errors import ConfigurationError, nearest
@@ -97,6 +97,18 @@ class GRU(Cell):
         s_u = dh_t/da_u = sigma'(a_u) (h_{t-1} - n_t),  s_n = dh_t/da_n = (1 - u_t) tanh'(a_n), and s_r = what r_t
         multiplies, times sigma'(a_r): W_n h_{t-1} + b_n (after) or h_{t-1} (before).
         """
+        a_r, a_u, a_n, multiplied = self.preactivations(params, x, h)
+        h_prev = h[:-1]
+        return side_by_side(
+            logistic_slope(a_r) * multiplied,
+            logistic_slope(a_u) * (h_prev - np.tanh(a_n)),
+            logistic(-a_u) * tanh_slope(a_n),
+            logistic(a_r),
+            logistic(a_u),
+        )
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> tuple[Array, Array, Array, Array]:
+        """a_r, a_u and a_n of every step, and what r_t multiplies.  (T,B,I), (T+1,B,N) -> (T,B,N) each"""
         N, h_prev = self.hidden_size, h[:-1]
         z_r, z_u, z_n = apart(self.project(params, x), 3)
         if self.reset == "after":
@@ -107,14 +119,12 @@ class GRU(Cell):
             w_r, w_u = apart(in_blocks(h_prev, params["W"][: 2 * N]), 2)
             multiplied = h_prev
             candidate = in_blocks(logistic(z_r + w_r) * h_prev, params["W"][2 * N :])
-        a_r, a_u, a_n = z_r + w_r, z_u + w_u, z_n + candidate
-        return side_by_side(
-            logistic_slope(a_r) * multiplied,
-            logistic_slope(a_u) * (h_prev - np.tanh(a_n)),
-            logistic(-a_u) * tanh_slope(a_n),
-            logistic(a_r),
-            logistic(a_u),
-        )
+        return z_r + w_r, z_u + w_u, z_n + candidate, multiplied
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Of the gates, and of the candidate."""
+        a_r, a_u, a_n, _ = self.preactivations(params, x, h)
+        return [(LOGISTIC, a_r), (LOGISTIC, a_u), (TANH, a_n)]
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_r, a_u, a_n] and of h_{t-1}.  (...,5N), (...,N) -> (...,3N), (...,N)"""

@@ -57,9 +57,9 @@ class Leaky(OneMatrix):
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """alpha f_h'(a_t), from a_t again: h_t - (1 - alpha) h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
         f_h = activations.by_name(self.activation)
-        if self.alpha == 1.0:
+        if self.alpha == 1.0 and not f_h.saturates:
             return f_h.slope(h[1:])
-        return self.alpha * f_h.slope(f_h.function(self.project(params, x) + in_blocks(h[:-1], params["W"])))
+        return self.alpha * f_h.slope(self.preactivations(params, x, h))
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = alpha f_h'(a_t) dh_t,  dh_{t-1} = (1 - alpha) dh_t + W^T da_t."""

@@ -18,21 +18,21 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.activations import logistic
+from bpttlab.activations import Activation, logistic, logistic_slope, tanh_slope
 from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks
 from bpttlab.cells.gates import (
+    LOGISTIC,
+    TANH,
     affine_gradient,
     affine_immediate,
     apart,
     check_fields,
     check_number,
     diagonal,
-    logistic_slope,
     sample_blocks,
     scaled_rows,
     sent_back,
     side_by_side,
-    tanh_slope,
 )
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.errors import ConfigurationError
@@ -95,8 +95,8 @@ class LSTM(Cell):
 
         s_i, s_f, s_g = dc_t/d(a_i, a_f, a_g),  s_o = dh_t/da_o,  f = dc_t/dc_{t-1},  k = dh_t/dc_t.
         """
-        N, c_prev, c_t = self.hidden_size, h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
-        a_i, a_f, a_g, a_o = apart(self.project(params, x) + in_blocks(h[:-1, :, :N], params["W"]), 4)
+        c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
+        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
         return side_by_side(
             logistic_slope(a_i) * np.tanh(a_g),
             logistic_slope(a_f) * c_prev,
@@ -105,6 +105,16 @@ class LSTM(Cell):
             logistic(a_f),
             logistic(a_o) * tanh_slope(c_t),
         )
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> Array:
+        """[a_i, a_f, a_g, a_o] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,4N)"""
+        return self.project(params, x) + in_blocks(h[:-1, :, : self.hidden_size], params["W"])
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Of the gates, of the candidate, and of c_t on its way to h_t."""
+        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
+        c_t = h[1:, :, self.hidden_size :]
+        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,6N), (...,2N) -> (...,4N), (...,2N)"""

@@ -17,17 +17,17 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.activations import logistic
+from bpttlab.activations import Activation, logistic, logistic_slope, tanh_slope
 from bpttlab.cells.base import Array, Cell, Local, Params, in_blocks, rows
 from bpttlab.cells.gates import (
+    LOGISTIC,
+    TANH,
     apart,
     check_fields,
     diagonal,
-    logistic_slope,
     scaled_rows,
     sent_back,
     side_by_side,
-    tanh_slope,
 )
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.initializers import Initializer
@@ -70,11 +70,14 @@ class MinimalRNN(Cell):
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """[s_u, u, 1 - u, tanh'(a_z), z] of every step, s_u = dh_t/da_u.  (T,B,I), (T+1,B,N) -> (T,B,5N)"""
-        h_prev = h[:-1]
-        z, waiting = apart(self.project(params, x), 2)
-        a_u = waiting + in_blocks(h_prev, params["W"])
-        s_u = logistic_slope(a_u) * (h_prev - z)
-        return side_by_side(s_u, logistic(a_u), logistic(-a_u), tanh_slope(self.project_input(params, x)), z)
+        z, (_, a_u), (_, a_z) = apart(self.project(params, x), 2)[0], *self.activation_inputs(params, x, h)
+        s_u = logistic_slope(a_u) * (h[:-1] - z)
+        return side_by_side(s_u, logistic(a_u), logistic(-a_u), tanh_slope(a_z), z)
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Of the gate, and of z_t."""
+        waiting = apart(self.project(params, x), 2)[1]
+        return [(LOGISTIC, waiting + in_blocks(h[:-1], params["W"])), (TANH, self.project_input(params, x))]
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_z, a_u] and of h_{t-1}.  (...,5N), (...,N) -> (...,2N), (...,N)"""

@@ -6,7 +6,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.cells.base import Cell, Params
+from bpttlab import activations
+from bpttlab.activations import Activation
+from bpttlab.cells.base import Array, Cell, Params, in_blocks
 from bpttlab.cells.weights import Scales, gaussian
 from bpttlab.initializers import Initializer
 
@@ -15,6 +17,13 @@ class OneMatrix(Cell):
     """A cell whose one recurrent matrix the initializer draws."""
 
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> Array:
+        """a_t = V x_t + b_h + W h_{t-1} for every t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        return self.project(params, x) + in_blocks(h[:-1], params["W"])
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        return [(activations.by_name(getattr(self, "activation", "tanh")), self.preactivations(params, x, h))]
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h in float64."""

@@ -17,6 +17,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
+from bpttlab.activations import Activation
 from bpttlab.cells.base import Array, Cell, Local, Params
 from bpttlab.cells.elman import Elman
 from bpttlab.cells.weights import Scales
@@ -88,6 +89,9 @@ class OrthogonalElman(Cell):
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         return self.elman.slopes(params, x, h)
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        return self.elman.activation_inputs(params, x, h)
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         return self.elman.pull(params, slope_t, dh_t)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bpttlab.activations import Activation
 from bpttlab.cells.base import Array, Cell, Local, Params
 from bpttlab.cells.gates import check_fields, side_by_side
 from bpttlab.cells.weights import Scales
@@ -109,6 +110,14 @@ class Stacked(Cell):
                 z_t = cell.project(own, below[-1][..., cell.visible])
             below.append(cell.step(own, z_t, h_prev[..., state]))
         return side_by_side(*below)
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Those of all layers."""
+        found: list[tuple[Activation, Array]] = []
+        for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
+            found += cell.activation_inputs(self.own(params, layer), x, h[..., state])
+            x = h[1:, :, state][..., cell.visible]
+        return found
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """[slopes of layer 1, h_t^1, slopes of layer 2, h_t^2, ..., slopes of layer L].

@@ -43,14 +43,15 @@ def rflo(trace: Trace, loss: Loss | Array, feedback: Array | None = None) -> Par
     """
     alpha = checked_leak(trace)
     dL_dy_hat = checked_errors(trace, loss)
-    params = {**trace.params, "U": checked_feedback(trace, feedback)}
+    feedback = checked_feedback(trace, feedback)
     da = np.empty_like(trace.slopes)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        _, error = trace.cell.pull_read(params, trace.y_hat, dL_dy_hat)
+        da_y, _ = trace.pull_read(dL_dy_hat)
+        error = trace.cell.pull_readout(feedback, da_y)
         delta = np.zeros_like(error[0])
         for t in range(trace.length, 0, -1):
             delta = error[t - 1] + (1.0 - alpha) * delta
-            da[t - 1], _ = trace.cell.pull(params, trace.slopes[t - 1], delta)
+            da[t - 1], _ = trace.cell.pull(trace.params, trace.slopes[t - 1], delta)
         return with_readout(trace, dL_dy_hat, trace.cell.gradient(trace.local, da))
 
 
