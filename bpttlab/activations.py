@@ -50,9 +50,19 @@ class Activation:
         return int(np.count_nonzero(self.log_slope(a.astype(np.float64)) < np.log(np.finfo(a.dtype).tiny)))
 
 
-def flushed(slope: Array) -> Array:
+def decay(a: Array) -> Array:
+    """e^-|a|, a new array."""
+    size = np.abs(np.asarray(a))
+    return np.exp(np.negative(size, out=size), out=size) if size.ndim else np.asarray(np.exp(-size))
+
+
+def flush(slope: Array) -> Array:
     """Zero in place of denormal numbers, which have lost digits and are slow to compute with."""
-    return np.where(slope < np.finfo(slope.dtype).tiny, slope.dtype.type(0.0), slope)
+    slope = np.asarray(slope)
+    small = slope < np.finfo(slope.dtype).tiny
+    if small.any():
+        slope[small] = 0.0
+    return slope
 
 
 def tanh(a: Array) -> Array:
@@ -61,9 +71,13 @@ def tanh(a: Array) -> Array:
 
 def tanh_slope(a: Array) -> Array:
     """1 / cosh(a)^2 = (2 e^-|a| / (1 + e^-2|a|))^2"""
-    decay = np.exp(-np.abs(a))
-    root = 2.0 * decay / (1.0 + decay * decay)
-    return flushed(root * root)
+    root = decay(a)
+    below = root * root
+    below += 1.0
+    root *= 2.0
+    root /= below
+    root *= root
+    return flush(root)
 
 
 def tanh_log_slope(a: Array) -> Array:
@@ -79,9 +93,11 @@ def logistic(a: Array) -> Array:
 
 def logistic_slope(a: Array) -> Array:
     """sigma(a) sigma(-a) = e^-|a| / (1 + e^-|a|)^2"""
-    decay = np.exp(-np.abs(a))
-    below = 1.0 + decay
-    return flushed(decay / (below * below))
+    slope = decay(a)
+    below = slope + 1.0
+    below *= below
+    slope /= below
+    return flush(slope)
 
 
 def logistic_log_slope(a: Array) -> Array:
@@ -112,7 +128,7 @@ def softplus(a: Array) -> Array:
 
 
 def softplus_slope(a: Array) -> Array:
-    return flushed(logistic(a))
+    return flush(logistic(a))
 
 
 def softplus_log_slope(a: Array) -> Array:
