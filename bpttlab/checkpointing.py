@@ -2,7 +2,7 @@
 
 Going forward, the state before every block of steps is kept, and nothing else of the trajectory. Going back, the states
 of a block are computed again from there, walked through and forgotten: beyond inputs and predictions memory grows with
-the square root of T, and a gradient takes one forward pass more (Chen, Xu, Zhang & Guestrin 2016, section 3).
+the square root of T, and a gradient takes one forward pass more (Chen et al. 2016, section 3).
 
 What comes out has the bytes of `bptt.forward`, `bptt.backward_scaled` and, but for the whole gradient that engine=numba
 computes in one piece, `bptt.backward`. Blocks begin where the sums of a gradient are

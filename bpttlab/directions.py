@@ -2,7 +2,7 @@
 
     dL/dtheta = sum_p <dL/dp, dp/dtheta>
 
-A truncation can leave the sign of every large gradient right and that of dL/dtheta wrong (Tallec & Ollivier 2017).
+A truncation can leave the sign of every large gradient right and that of dL/dtheta wrong (Tallec & Ollivier 2018a).
 """
 
 from __future__ import annotations

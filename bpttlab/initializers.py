@@ -369,7 +369,7 @@ class Bidiagonal(Initializer):
 
     A Jordan block but for a factor (coupling = 1/rho): all eigenvalues are equal and there is one eigenvector, so that
     powers grow as binomial coefficients before they follow the spectral radius. With rho = 1/2 and coupling = 1 it is
-    the chain of influence balancing, (I - W)^-1 = 2 on and above the diagonal (Tallec & Ollivier 2017, section 5.1).
+    the chain of influence balancing, (I - W)^-1 = 2 on and above the diagonal (Tallec & Ollivier 2018a).
 
     Exact: everything.
     """

@@ -205,7 +205,7 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
     """sum of log ||J_i||_2 over the l steps i = t, t-1, ...: entry [l, s, b], l = 0..lags, which bounds log
     ||P_{t,t-l}||_2.
 
-    Pascanu, Mikolov & Bengio 2013, eq. 6, with each step's own norm. NaN where t - l < 0.
+    Pascanu, Mikolov & Bengio 2013, eq. 6 and 7, with each step's own norm. NaN where t - l < 0.
     """
     longest = min(lags, int(t.max()))
     first = max(1, int(t.min()) - longest + 1)

@@ -114,7 +114,10 @@ def mean_field(network: Network) -> float:
 
 
 def wide_tanh(network: Network) -> float:
-    """1/2 log chi, the largest exponent. Molgedey et al. 1992; with input Chen, Pennington & Schoenholz 2018."""
+    """1/2 log chi, the largest exponent.
+
+    Molgedey, Schuchhardt & Schuster 1992; with input Chen, Pennington & Schoenholz 2018.
+    """
     if network.length < LEAST_STEPS:
         raise Outside(f"sequence_length={network.length}: the state settles in {LEAST_STEPS} steps or so")
     scales = network.configuration.scales

@@ -296,7 +296,7 @@ class RTRL(Forward):
 
 @dataclass(frozen=True)
 class UORO(Forward):
-    """The influence as a random matrix of rank one: unbiased (Tallec & Ollivier 2018).
+    """The influence as a random matrix of rank one: unbiased (Tallec & Ollivier 2018a).
 
     Attributes:
         draws: how many gradients are drawn, >= 2.

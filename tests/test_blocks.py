@@ -146,7 +146,7 @@ def test_without_recurrent_weights_the_cell_path_is_the_product_of_forget_gates(
 
 
 def test_chrono_gates_remember_for_as_long_as_they_were_drawn():
-    """u_n steps: c<-c = (u / (1 + u))^T, b_f = log u (Tallec & Ollivier 2018)."""
+    """u_n steps: c<-c = (u / (1 + u))^T, b_f = log u (Tallec & Ollivier 2018b)."""
     trace = cell_path(200, None, chrono=100)
     u = np.exp(trace.params["b_h"][4:8])
     row = block_norms(trace, [200]).set_index("block").loc["c<-c"]

@@ -257,7 +257,7 @@ def test_along_a_direction_is_the_inner_product_of_the_gradient():
 
 
 def influence_balancing(T=200):
-    """Tallec & Ollivier 2017, section 5.1: the last loss is s_1, theta enters ten units with + and 13 with -."""
+    """Tallec & Ollivier 2018a: the last loss is s_1, theta enters ten units with + and 13 with -."""
     A = 0.5 * np.eye(23) + 0.5 * np.eye(23, k=1)
     trace = linear(A, T)
     error = np.zeros((T, 1, 1))

@@ -444,7 +444,7 @@ def test_float32_stays_float32():
 
 
 def influence_balancing(T, n=23, plus=10):
-    """Tallec & Ollivier 2017, section 4, with the state at rest; dL/dtheta is the sum of signs times dL/db_h."""
+    """Tallec & Ollivier 2018a, with the state at rest; dL/dtheta is the sum of signs times dL/db_h."""
     signs = np.array([1.0] * plus + [-1.0] * (n - plus))
     cell = Elman(1, n, 1, "identity")
     W = 0.5 * np.eye(n) + 0.5 * np.eye(n, k=1)

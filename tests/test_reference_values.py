@@ -117,7 +117,7 @@ def test_the_folds_of_the_one_unit_network(b, branch):
 
 
 def influence_balancing(T=400):
-    """Tallec & Ollivier 2017, section 4: 23 units in a chain, 10 of them driven by +theta, 13 by -theta."""
+    """Tallec & Ollivier 2018a: 23 units in a chain, 10 of them driven by +theta, 13 by -theta."""
     signs = np.array([1.0] * 10 + [-1.0] * 13)
     cell = Elman(1, 23, 1, "identity")
     params = {

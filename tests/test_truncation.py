@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from networks import schemes
+from networks import case, schemes
 
 from bpttlab.checking import kept_terms
 from bpttlab.errors import ConfigurationError
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
+from bpttlab.truncations import truncation_bias
 
 
 @given(schemes(), st.integers(1, 30))
@@ -39,6 +40,20 @@ def test_windowed_keeps_between_k2_minus_k1_plus_1_and_k2_lags(k1, extra, T):
         if start > 0:
             assert k2 - k1 + 1 == min(lags)
             assert max(lags) == k2 or (stop == T and max(lags) < k2)
+
+
+@pytest.mark.parametrize(("seed", "k2", "side"), [(15, 10, -1.0), (13, 4, 1.0)])
+def test_the_bias_of_windows_need_not_lie_between_those_of_two_truncations(seed, k2, side):
+    """Each loss keeps k2 - k1 + 1 to k2 lags; what the losses leave out can cancel, or add up."""
+    network = case(seed=seed, T=20, B=1, N=8)
+
+    def bias(scheme):
+        found = truncation_bias(network.trace, network.loss, scheme).set_index("parameter")["log_relative_bias"]
+        return found["b_h"]
+
+    ends = bias(PerLoss(k2)), bias(PerLoss(k2 - 1))
+    outside = bias(Windowed(2, k2)) - (max(ends) if side > 0 else min(ends))
+    assert side * outside > 0.2
 
 
 @given(st.integers(1, 40), st.integers(1, 60))

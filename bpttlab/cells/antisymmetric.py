@@ -23,7 +23,7 @@ from bpttlab.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Antisymmetric(OneMatrix):
-    """AntisymmetricRNN without gate (Chang, Chen, Haber & Chi 2019, eq. 9).
+    """AntisymmetricRNN without gate (Chang et al. 2019, eq. 9).
 
     Attributes:
         input_size, hidden_size, output_size: I, N and O.

@@ -45,8 +45,9 @@ class LSTM(Cell):
 
     Attributes:
         input_size, hidden_size, output_size: I, N and O.
-        forget_bias: added to the drawn b_f; 1 as in Gers et al. 2000 and Jozefowicz et al. 2015, 0 as in PyTorch.
-        chrono: T_max of the chrono initialization (Tallec & Ollivier 2018, eq. 16): b_f = log U(1, T_max - 1) and
+        forget_bias: added to the drawn b_f; 1 as in Gers, Schmidhuber & Cummins 2000 and Jozefowicz, Zaremba &
+            Sutskever 2015, 0 as in PyTorch.
+        chrono: T_max of the chrono initialization (Tallec & Ollivier 2018b, eq. 16): b_f = log U(1, T_max - 1) and
             b_i = -b_f, so that units remember for 1 to T_max steps. null: not used.
         gate_scale: W_i, W_f and W_o are drawn as W_g is, times this,
         input_scale, forget_scale, output_scale: and W_i, W_f, or W_o, times this too.

@@ -20,11 +20,11 @@ from bpttlab.losses import Loss
 from bpttlab.trace import Trace
 
 EPSILON = 1e-7
-"""Keeps the scalings from dividing by zero (Tallec & Ollivier 2018, algorithm 1)."""
+"""Keeps the scalings from dividing by zero (Tallec & Ollivier 2018a, algorithm 1)."""
 
 
 def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: float = EPSILON) -> Params:
-    """The gradient by UORO (Tallec & Ollivier 2018, algorithm 1), on weights that do not change: unbiased.
+    """The gradient by UORO (Tallec & Ollivier 2018a, algorithm 1), on weights that do not change: unbiased.
 
     Each sequence has signs, factors and scalings of its own, so that a batch of B averages over B draws.
 

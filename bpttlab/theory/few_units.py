@@ -149,7 +149,7 @@ def cell_path(forget: float, steps: int) -> float:
 def chrono_cell_path(time: float, steps: int) -> float:
     """log of (u/(1 + u))^T: `cell_path` at the chrono bias b_f = log u, u > 0, which forgets in about u steps.
 
-    Source: Tallec & Ollivier 2018, eq. 16, where u is drawn uniformly from [1, T_max - 1].
+    Source: Tallec & Ollivier 2018b, eq. 16, where u is drawn uniformly from [1, T_max - 1].
     """
     if not time > 0.0:
         raise ConfigurationError(f"time={time}: must be a number above 0")

@@ -31,7 +31,7 @@ def relu_rate(gain: float) -> float:
 
     Valid for a Gaussian W of gain g, large N, lags far below N, and biases and inputs symmetric about zero. An on unit
     passes everything: ||P||_F over the sqrt(N/2) units that are on is larger by log(2)/2, at every lag. Critical at
-    g = sqrt(2). Source: He, Zhang, Ren & Sun 2015, section 2.2, with one W in place of fresh ones.
+    g = sqrt(2). Source: He et al. 2015, section 2.2, with one W in place of fresh ones.
     """
     return log(gain / math.sqrt(2.0))
 

@@ -150,8 +150,8 @@ def mean_check(what: str, source: str, expected: float, values: Array, relative:
 
 # ------------------------------------------------------------------------------------------ networks
 
-POOLE = "Poole et al. 2016; Pennington et al. 2017"
-HE = "He, Zhang, Ren & Sun 2015"
+POOLE = "Poole et al. 2016; Pennington, Schoenholz & Ganguli 2017"
+HE = "He et al. 2015"
 
 
 @checks("products")

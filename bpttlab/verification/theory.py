@@ -1,4 +1,4 @@
-"""Formulas against published numbers, and against networks for which they are exact."""
+"""Formulas against known numbers, and against networks for which they are exact."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def cell_paths(quick: bool) -> Iterator[Check]:
         measured = log_cell_path(trace)
         expected = theory.chrono_cell_path(time, T)
         yield equal(
-            f"LSTM cell path, chrono gate u = {time:g}, T = {T}", "Tallec & Ollivier 2018", expected, measured, 1e-12
+            f"LSTM cell path, chrono gate u = {time:g}, T = {T}", "Tallec & Ollivier 2018b", expected, measured, 1e-12
         )
 
 

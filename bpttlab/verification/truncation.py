@@ -17,7 +17,7 @@ from bpttlab.truncation import Chunked, PerLoss, Random
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.networks import silent
 
-BALANCE = "Tallec & Ollivier 2017, section 4"
+BALANCE = "Tallec & Ollivier 2018a"
 
 
 def influence_balancing(T: int = 400) -> tuple[Trace, Array]:

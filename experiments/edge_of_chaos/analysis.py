@@ -158,7 +158,7 @@ def input_moves_the_edge(driven: pd.DataFrame) -> list[Row]:
     return [
         *found,
         at_least(f"{text} 0.05", "chaos", median_of(weak), CHAOTIC),
-        at_most(f"{text} 0.25", "Molgedey et al. 1992: noise suppresses chaos", median_of(strong), -CHAOTIC),
+        at_most(f"{text} 0.25", f"{MOLGEDEY}: noise suppresses chaos", median_of(strong), -CHAOTIC),
         at_most(f"{text} 0.25 minus that at 0.05", "the same", median_of(strong - weak), -0.05),
     ]
 

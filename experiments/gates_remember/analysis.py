@@ -25,7 +25,7 @@ from bpttlab.figures.style import Size
 FIGURE = "gates_remember"
 GERS = "Gers, Schmidhuber & Cummins 2000"
 JOZEFOWICZ = "Jozefowicz, Zaremba & Sutskever 2015"
-TALLEC = "Tallec & Ollivier 2018"
+TALLEC = "Tallec & Ollivier 2018b"
 CHEN = "Chen, Pennington & Schoenholz 2018"
 GATED = ("lstm", "gru", "minimal_rnn")
 GRADIENT = "log_relevant_gradient"

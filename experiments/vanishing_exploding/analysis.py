@@ -49,19 +49,19 @@ def one_row_per_network(runs: pd.DataFrame) -> pd.DataFrame:
 def bound_holds(products: pd.DataFrame) -> dict[str, Any]:
     excess = (products["log_spectral_norm"] - products["log_bound"]).max()
     text = "log ||P||_2 minus the sum of log ||J_i||_2, at most"
-    return at_most(text, "Pascanu 2013, eq. 6", excess, 0.0, ROUNDING)
+    return at_most(text, "Pascanu, Mikolov & Bengio 2013, eq. 6 and 7", excess, 0.0, ROUNDING)
 
 
 def small_weights_suffice(networks: pd.DataFrame) -> dict[str, Any]:
     rates = networks.loc[networks["bound_rate"] < 0, "growth_rate"]
     text = "largest growth rate among networks with gamma sigma_max < 1"
-    return at_most(text, "Pascanu 2013, section 2.1", rates.max(), 0.0)
+    return at_most(text, "Pascanu, Mikolov & Bengio 2013, section 2.1", rates.max(), 0.0)
 
 
 def large_weights_are_necessary(networks: pd.DataFrame) -> dict[str, Any]:
     bounds = networks.loc[networks["growth_rate"] > 0, "bound_rate"]
     text = "minus the smallest log(gamma sigma_max) among networks that explode"
-    return at_most(text, "Pascanu 2013, section 2.1", -bounds.min(), 0.0)
+    return at_most(text, "Pascanu, Mikolov & Bengio 2013, section 2.1", -bounds.min(), 0.0)
 
 
 def growth_is_below_the_spectral_radius(networks: pd.DataFrame) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def gradient_is_below_the_norm(products: pd.DataFrame) -> dict[str, Any]:
     last = rows[rows["lag"] == rows["lag"].max()]
     text = "median of log(||e P|| / ||e|| ||P||_2) at the longest lag: the gradient is not the norm"
     of_networks = last.groupby("network_id")["below"].median()
-    return at_most(text, "Bengio 1994; alignment", median_of(of_networks), -0.5)
+    return at_most(text, "Bengio, Simard & Frasconi 1994; alignment", median_of(of_networks), -0.5)
 
 
 def alignment_is_a_floor(products: pd.DataFrame) -> dict[str, Any]:

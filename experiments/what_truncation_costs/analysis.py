@@ -25,6 +25,7 @@ UNITS, PLUS = 23, 10
 SURE = 0.1
 """A sample variance is held against its formula where its own relative standard error is at most this."""
 TALLEC = "Tallec & Ollivier 2017"
+UORO = "Tallec & Ollivier 2018a"
 AICHER = "Aicher, Foti & Fox 2019"
 
 
@@ -74,10 +75,8 @@ def balance(chain: pd.DataFrame) -> list[dict[str, Any]]:
     wrong = per_loss.loc[per_loss["relative"] < 0, "truncation"]
     last = int(max((K for K in per_loss["truncation"] if kept[K - 1] < 0), default=0))
     return [
-        near(
-            "full derivative over that of K = 1, which is the loss's slope", f"{TALLEC}, 5.1", 1.0 / first, -6.0, 1e-4
-        ),
-        near("largest K at which TBPTT has the wrong sign", f"{TALLEC}, 5.1", wrong.max(), last, 0.0),
+        near("full derivative over that of K = 1, which is the loss's slope", UORO, 1.0 / first, -6.0, 1e-4),
+        near("largest K at which TBPTT has the wrong sign", UORO, wrong.max(), last, 0.0),
         at_most(
             "relative derivative of TBPTT against its closed form",
             "binomial sums",
@@ -155,7 +154,7 @@ def away_from(rows: pd.DataFrame, label: str, truncated: float) -> dict[str, Any
     return at_most(text, "the draws resolve the sign", down, -2.0 * STANDARD_ERRORS)
 
 
-SOURCES = {"ARTBP": TALLEC, "UORO": "Tallec & Ollivier 2018"}
+SOURCES = {"ARTBP": TALLEC, "UORO": UORO}
 
 
 # ---------------------------------------------------------------------------------------------------- one unit
