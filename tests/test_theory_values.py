@@ -12,6 +12,7 @@ from bpttlab.cells import GRU, LSTM, Antisymmetric, Leaky, MinimalRNN
 from bpttlab.errors import ConfigurationError
 from bpttlab.jacobians import origin_jacobian
 from bpttlab.theory.mean_field import slope_square, state_square
+from bpttlab.verification.gradients import cliff
 
 # ------------------------------------------------------------------------------------------ mean field
 
@@ -225,7 +226,7 @@ def test_between_the_folds_there_are_three_fixed_points():
 
 
 def test_the_wall_of_the_one_unit_error():
-    """The steepest point of the published grid, (4.94, -2.575), lies on it; it begins on the lower fold."""
+    """The steepest point of a grid of 301 x 241 values, (4.94, -2.575), is near it; it begins on the lower fold."""
     assert theory.wall(4.94, 0.5).bias == pytest.approx(-2.575, abs=1e-4)
     begin = 1.0 / theory.wall(1.0, 0.5).local
     wall = theory.wall(begin, 0.5)
@@ -233,6 +234,12 @@ def test_the_wall_of_the_one_unit_error():
     assert wall.bias == pytest.approx(theory.folds(begin)[0], abs=1e-12)
     lower, upper = theory.folds(6.0)
     assert lower < theory.wall(6.0, 0.5).bias < upper
+
+
+def test_the_largest_gradient_norm_is_of_the_grid():
+    """The largest of a grid of 301 x 241 points, and that of a grid four times finer. No figure says either."""
+    norm = {w: float(cliff(w, np.array([b])).norm[0]) for w, b in ((4.94, -2.575), (5.0525, -2.645))}
+    assert norm == pytest.approx({4.94: 3320.0, 5.0525: 9632.0}, rel=1e-3)
 
 
 def test_the_curse_of_memory():

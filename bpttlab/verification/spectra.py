@@ -25,21 +25,29 @@ def cat_map(quick: bool) -> Iterator[Check]:
         yield equal("cat map: exponent", "log of (3 +- sqrt 5)/2", expected, measured, absolute=1e-12)
 
 
+HENON = (0.41924, np.log(0.3) - 0.41924)
+"""Exponents at a = 1.4, b = 0.3: a tangent vector over 1e8 steps gives 0.41924 with a standard error of 0.00004."""
+
+
 @checks("spectra")
 def henon_map(quick: bool) -> Iterator[Check]:
-    steps = 20_000 if quick else 100_000
-    tolerance = 0.007 if quick else 0.003
-    exponents = np.sort(accumulate(henon(steps), [1000, steps]).exponents[0])
-    for measured, expected in zip(exponents[::-1], (0.4205, -1.6245), strict=True):
-        yield equal(f"Henon map, {steps} steps: exponent", "Henon 1976; by QR", expected, measured, absolute=tolerance)
-    yield equal("Henon map: sum of exponents", "log 0.3", np.log(0.3), exponents.sum(), absolute=1e-9)
+    """The tolerances are 3.5 and 4 standard errors of so many orbits."""
+    orbits, steps, tolerance = (1000, 1500, 0.0012) if quick else (4000, 1500, 0.0008)
+    exponents = accumulate(henon(steps, orbits), [300, steps]).exponents
+    for measured, expected in zip(exponents.mean(axis=0), HENON, strict=True):
+        what = f"Henon map, {orbits} orbits of {steps} steps: exponent"
+        yield equal(what, "a tangent vector, 1e8 steps", expected, measured, absolute=tolerance)
+    largest = np.abs(exponents.sum(axis=1) - np.log(0.3)).max()
+    yield equal("Henon map: sum of exponents - log 0.3", "det J = -0.3", 0.0, largest, absolute=1e-9)
 
 
-def henon(steps: int, a: float = 1.4, b: float = 0.3) -> Iterator[Array]:
-    """Jacobians along x' = 1 - a x^2 + y, y' = b x."""
-    x, y = 0.1, 0.1
+def henon(steps: int, orbits: int, a: float = 1.4, b: float = 0.3) -> Iterator[Array]:
+    """Jacobians along x' = 1 - a x^2 + y, y' = b x (Henon 1976), of many orbits."""
+    x, y = np.random.default_rng(3).uniform(-0.1, 0.1, (2, orbits))
     for _ in range(steps):
-        yield np.array([[[-2.0 * a * x, 1.0], [b, 0.0]]])
+        J = np.zeros((orbits, 2, 2))
+        J[:, 0, 0], J[:, 0, 1], J[:, 1, 0] = -2.0 * a * x, 1.0, b
+        yield J
         x, y = 1.0 - a * x * x + y, b * x
 
 
@@ -87,18 +95,21 @@ def largest_exponent(gain: float, seed: int, N: int, T: int) -> float:
 
 @checks("spectra")
 def dimension_of_chaos(quick: bool) -> Iterator[Check]:
-    """Published of one network with N = 4096: 0.2872, 0.02511 and 0.1526; of smaller ones a little less."""
+    """The expected values are medians of 100 networks by other code; they were not found in a paper.
+
+    Their standard deviations are 0.006, 0.0009 and 0.004. One network with N = 1024 has 0.285, 0.0247 and 0.151.
+    """
     if quick:
         return
     N, networks = 200, 12
     spectra = [from_trace(autonomous(3.0, seed, N, 1400), 400)["lyapunov_exponent"] for seed in range(networks)]
     measured = {
-        "Kaplan-Yorke dimension / N": (0.283, [kaplan_yorke_dimension(one) / N for one in spectra]),
-        "sum of positive exponents / N": (0.024, [entropy_bound(one) / N for one in spectra]),
+        "Kaplan-Yorke dimension / N": (0.279, [kaplan_yorke_dimension(one) / N for one in spectra]),
+        "sum of positive exponents / N": (0.0237, [entropy_bound(one) / N for one in spectra]),
         "fraction of positive exponents": (0.150, [float(np.mean(one > 0)) for one in spectra]),
     }
     for name, (expected, values) in measured.items():
-        yield median(f"tanh, g = 3, N = {N}: {name}", CHAOS, expected, values, 0.05 * expected)
+        yield median(f"tanh, g = 3, N = {N}: {name}", "other code, 100 networks", expected, values, 0.05 * expected)
 
 
 @checks("spectra")
