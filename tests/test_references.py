@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ def rows(text):
 ENTRIES = rows(LIST.read_text(encoding="utf-8"))
 
 
+@cache
 def texts(folder):
     """Path -> plain text of what is read by people, below a folder or at a file."""
     paths = [folder] if folder.is_file() else folder.rglob("*")
