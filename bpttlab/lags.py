@@ -54,7 +54,9 @@ def lag_terms(
 
     Returns:
         Columns parameter, lag, log_norm, log_norm_per_loss, relative_size, share, cumulative_share, signal_to_noise.
-        Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
+        Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined. signal_to_noise estimates
+        ||E G_l||^2 / tr Cov over sequences without bias from their number B; it is NaN for B = 1, and may be negative
+        (`mean_over_scatter`).
     """
     return pd.DataFrame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
 
@@ -200,7 +202,7 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
 
 
 def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
-    """||E G_l||^2 / tr Cov over sequences, from the G_l of each; NaN for one sequence, inf where all are equal."""
+    """`mean_over_scatter` of the terms G_l of each sequence, by parameter; NaN for one sequence."""
     if da.shape[1] < 2:
         return dict.fromkeys(trace.cell.recurrent_parameters, np.nan)
     alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
@@ -209,6 +211,19 @@ def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
 
 
 def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
+    """Estimate of ||E g||^2 / tr Cov g from B gradients that are independent and alike.
+
+        ||E g||^2   (||sum_b g_b||^2 - sum_b ||g_b||^2) / (B (B - 1)) = ||mean||^2 - (tr Cov) / B
+        tr Cov      sum_b ||g_b - mean||^2 / (B - 1)
+
+    Numerator and denominator are unbiased. ||mean||^2 alone has the scatter of the mean in it, (tr Cov) / B: without
+    any signal the ratio would be 1/B. The ratio is at least -1/B, where the mean is zero. Below zero the B gradients
+    show no signal: they point in different directions. What is left of the bias is that of a quotient, of the order of
+    2 / (B n) without signal, n = B - 1 times the number of directions in which gradients scatter.
+
+    Returns:
+        inf where all gradients are equal and not zero; NaN where all are zero, and for B = 1.
+    """
     exponent = max(int(gradient.exponent.item()) for gradient in gradients)
     values = np.stack([gradient.at(exponent) for gradient in gradients]).astype(np.float64)
     count = len(values)
@@ -216,7 +231,7 @@ def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
         return np.nan
     mean = values.mean(axis=0)
     scatter = float(((values - mean) ** 2).sum() / (count - 1))
-    return float((mean * mean).sum() / scatter) if scatter > 0 else np.inf
+    return float((mean * mean).sum() / scatter) - 1.0 / count if scatter > 0 else np.inf
 
 
 # ---------------------------------------------------------------------------------------------------- small pieces

@@ -10,7 +10,7 @@ from networks import case, cases, linear, schemes
 from bpttlab.bptt import backward, literal_sum
 from bpttlab.checking import assert_agree, disagreement
 from bpttlab.estimates import kept_and_tail
-from bpttlab.lags import lag_terms, measure_lags
+from bpttlab.lags import lag_terms, mean_over_scatter, measure_lags
 from bpttlab.scaled import Scaled
 from bpttlab.truncation import Chunked, Full, PerLoss, Windowed
 from bpttlab.truncations import truncation_bias
@@ -60,17 +60,48 @@ def test_the_size_per_loss_counts_the_losses_that_reach_so_far_back():
         assert row["log_norm"] - row["log_norm_per_loss"] == pytest.approx(np.log(losses[lag]), rel=1e-12, abs=1e-12)
 
 
-def test_signal_to_noise_is_mean_over_scatter_of_the_sequences():
-    example = case(T=8, B=4, N=3)
-    frame = lag_terms(example.trace, example.loss, "all").set_index(["parameter", "lag"])
-    for lag in (0, 3):
+def literal_signal_to_noise(gradients):
+    """From all pairs of sequences: mean <g_a, g_b> over a != b, and half the mean |g_a - g_b|^2."""
+    flat = np.array([np.ravel(gradient) for gradient in gradients])
+    inner, count = flat @ flat.T, len(flat)
+    pairs = ~np.eye(count, dtype=bool)
+    apart = [((one - other) ** 2).sum() / 2 for one in flat for other in flat]
+    return inner[pairs].mean() / (np.sum(apart) / (count * (count - 1)))
+
+
+@given(cases(dtypes=("float64",), tame=True))
+def test_signal_to_noise_is_that_of_all_pairs_of_sequences(case):
+    frame = lag_terms(case.trace, case.loss, "all")
+    for row in frame[frame["lag"].isin([0, 3])].itertuples() if len(frame) else ():
         each = []
-        for b in range(4):
-            alone = np.zeros_like(example.loss.gradient)
-            alone[:, b] = example.loss.gradient[:, b]
-            each.append(literal_sum(example.trace, alone, lambda t, k, lag=lag: t - k == lag)["W"])
-        mean, scatter = np.mean(each, axis=0), np.var(each, axis=0, ddof=1).sum()
-        assert frame.loc[("W", lag), "signal_to_noise"] == pytest.approx((mean**2).sum() / scatter, rel=1e-10)
+        for b in range(case.trace.x.shape[1]):
+            alone = np.zeros_like(case.loss.gradient)
+            alone[:, b] = case.loss.gradient[:, b]
+            each.append(literal_sum(case.trace, alone, lambda t, k, lag=row.lag: t - k == lag)[row.parameter])
+        if len(each) > 1 and np.ptp(each, axis=0).max() > 1e-6 * np.abs(each).max() > 0:
+            assert row.signal_to_noise == pytest.approx(literal_signal_to_noise(each), rel=1e-6, abs=1e-9)
+            assert row.signal_to_noise >= -1.0 / len(each) - 1e-12
+
+
+@pytest.mark.parametrize("B", [2, 4, 16, 64])
+@pytest.mark.parametrize("signal", [0.0, 0.3])
+def test_signal_to_noise_has_no_floor(B, signal):
+    """Gaussian gradients of 200 entries, as small as 2^-5000: the mean over draws is right within 4 standard errors."""
+    rng, size = np.random.default_rng(B), 200
+    mean = np.sqrt(signal) * np.eye(size)[0]  # |E g|^2 = signal * tr Cov
+    found = []
+    for _ in range(300):
+        drawn = mean + rng.standard_normal((B, size)) / np.sqrt(size)
+        found.append(mean_over_scatter([Scaled.whole(one[None], -5000) for one in drawn]))
+    quotient = 2.0 / size / (B - 1)  # E [1 / scatter] is larger than one by so much: 0.01 of 1/B and of the signal
+    assert abs(np.mean(found) - signal) <= 4 * np.std(found) / np.sqrt(300) + quotient * (1.0 / B + signal)
+
+
+def test_signal_to_noise_at_its_ends():
+    one = np.array([[3.0, -1.0]])
+    assert mean_over_scatter([Scaled.whole(one), Scaled.whole(-one)]) == -0.5
+    assert mean_over_scatter([Scaled.whole(one, 9), Scaled.whole(one, 9)]) == np.inf
+    assert np.isnan(mean_over_scatter([Scaled.whole(0.0 * one)] * 2))
 
 
 def test_one_sequence_has_no_signal_to_noise():
