@@ -110,7 +110,13 @@ RUNS = Table(
         Column("initializer_asked", "float64", "", "the value asked of that quantity"),
         Column("initializer_got", "float64", "", "the value that the drawn W has"),
         Column("growth_rate", "float64", "nat/step", "slope in lag of the median typical log-norm; < 0: vanishing"),
-        Column("growth_rate_error", "float64", "nat/step", "standard error of that slope as a fit (not over networks)"),
+        Column(
+            "growth_rate_error",
+            "float64",
+            "nat/step",
+            "standard error of that slope, as of a random walk: over inputs, not over networks; "
+            "missing: fewer than 8 increments, or no finite slope",
+        ),
         Column("fit_first_lag", "int64", "step", "first lag of the fit"),
         Column("fit_last_lag", "int64", "step", "last lag of the fit"),
         Column("log_growth", "float64", "nat", "median over sequences of log(norm of P_{T,0} (Frobenius) / sqrt(N))"),
@@ -298,7 +304,13 @@ LAG_TERMS = Table(
         Column("relative_size", "float64", "", "|G_lag| / |g|; missing: g is zero"),
         Column("share", "float64", "", "<G_lag, g> / |g|^2: sums to 1 over the lags, may be negative"),
         Column("cumulative_share", "float64", "", "sum of the shares up to this lag"),
-        Column("signal_to_noise", "float64", "", "|mean of G_lag|^2 / trace of its covariance, over sequences"),
+        Column(
+            "signal_to_noise",
+            "float64",
+            "",
+            "|E G_lag|^2 / trace of its covariance over sequences, both estimated without bias from the B at hand; "
+            "from -1/B on, below 0: no signal in them, inf: all are equal; missing: B = 1, or all are zero",
+        ),
     ),
 )
 

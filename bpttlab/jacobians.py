@@ -23,6 +23,7 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.paths import Lag, propagate
+from bpttlab.random_walks import fit_slope
 from bpttlab.rows import joined
 from bpttlab.scaled import Scaled, log_of_square, spectral_log_norm
 from bpttlab.spectral_norms import SpectralNorms
@@ -323,7 +324,7 @@ def origin_jacobian(cell: Cell, params: Params) -> Array:
 
 
 class Growth(NamedTuple):
-    """Slope of the typical log-norm in lag (nats per step), its standard error, and the lags that were fitted."""
+    """Slope of the typical log-norm in lag, its error (nats per step; `growth_rate`), and the lags that were fitted."""
 
     rate: float
     error: float
@@ -344,6 +345,10 @@ def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
 
     Exact zeros are not fitted; where the product is exactly zero over the whole window the rate is -inf. With fewer
     than two lags in the window there is no rate: NaN.
+
+    The error is that of the slope of a random walk (`random_walks.fit_slope`): the standard deviation of the rate of
+    this one network over other input sequences of the same kind. Other networks differ more: their weights differ, too.
+    NaN with fewer than `random_walks.LEAST_INCREMENTS` increments, and where there is no finite rate.
     """
     last = len(log_frobenius_norm) - 1
     first = max(1, int(fit_from * last))
@@ -354,18 +359,8 @@ def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
         return Growth(np.nan, np.nan, first, last)
     if not alive.any():
         return Growth(-np.inf, np.nan, first, last)
-    slope, error = least_squares_slope(lags[alive].astype(float), median[alive])
+    slope, error = fit_slope(lags[alive].astype(float), median[alive])
     return Growth(slope, error, first, last)
-
-
-def least_squares_slope(x: Array, y: Array) -> tuple[float, float]:
-    """Slope and its standard error (NaN for two points)."""
-    centred = x - x.mean()
-    slope = float(centred @ y / (centred @ centred))
-    residual = y - y.mean() - slope * centred
-    freedom = len(x) - 2
-    error = np.sqrt(residual @ residual / freedom / (centred @ centred)) if freedom else np.nan
-    return slope, float(error)
 
 
 def median_log(values: Array) -> Array:

@@ -22,6 +22,7 @@ FLOORS = [
         "own_files",
         "partial_sums",
         "places",
+        "random_walks",
         "rows",
         "scaled",
         "schema",

@@ -113,7 +113,7 @@ def test_growth_rate_recovers_a_slope(slope, level, T):
     lags = np.arange(T + 1)
     growth = growth_rate((level + slope * lags)[:, None], fit_from=0.2)
     assert growth.rate == pytest.approx(slope, rel=1e-9, abs=1e-9)
-    assert growth.error == pytest.approx(0.0, abs=1e-8)
+    assert np.isnan(growth.error) if T + 1 - growth.first_lag <= 8 else growth.error == pytest.approx(0.0, abs=1e-8)
     assert (growth.first_lag, growth.last_lag) == (max(1, int(0.2 * T)), T)
 
 
@@ -124,7 +124,7 @@ def test_growth_rate_is_the_regression_of_scipy():
     expected = linregress(np.arange(8, 41), np.median(values, axis=1)[8:])
     growth = growth_rate(values, fit_from=0.2)
     assert growth.rate == pytest.approx(expected.slope, rel=1e-12)
-    assert growth.error == pytest.approx(expected.stderr, rel=1e-12)
+    assert growth.error > 3 * expected.stderr  # scipy takes the points of a walk for independent
 
 
 def test_zeros_are_not_fitted():
