@@ -348,7 +348,13 @@ TRUNCATIONS = Table(
             "the same of g over batches of as many sequences, from those at hand; missing: one sequence, or wavefront",
         ),
         Column("draws", "int64", "", "draws that g_K is the mean of; missing: nothing is drawn"),
-        Column("steps_computed", "int64", "step", "applications of a Jacobian to a vector, of one draw: its cost"),
+        Column(
+            "steps_computed",
+            "int64",
+            "step",
+            "cost of one gradient (of one draw or offset): products of a Jacobian with one vector, for each sequence; "
+            "of adaptive with those that the choice of K takes",
+        ),
         Column("origin", "string", "", "scheme: the run's own; wavefront: read off its lag terms", True),
     ),
 )

@@ -98,13 +98,15 @@ def gone_back(trace: Trace, error: Scaled, last: int) -> tuple[Array, dict[str, 
     names, kept = trace.cell.recurrent_parameters, dict[str, Scaled]()
     log_phi, log_norms = np.full(last + 1, -np.inf), {name: np.full(last + 1, -np.inf) for name in names}
     for lag in wavefront(trace, error, last):
-        if lag.da is None or lag.lag > last:
+        if lag.da is None:
             break
         inside = lag.t > lag.lag
         log_phi[lag.lag] = np.logaddexp.reduce(lag.dh[0, inside].log_norm().ravel(), initial=-np.inf)
         add_to(kept, recurrent_gradient(trace.cell, trace.local.at(lag.t[inside] - lag.lag - 1), lag.da[0]))
         for name in names:
             log_norms[name][lag.lag :] = norm(kept[name])
+        if lag.lag == last:  # one lag further would be a step that is not needed
+            break
     return log_phi, log_norms
 
 
@@ -151,6 +153,12 @@ def measure_bounds(trace: Trace, loss: Loss | Array, longest: int | None, trunca
         parts.append((np.full(len(at), name, object), truncations, *(values[at] for values in numbers)))
     names = ("parameter", "truncation", "log_norm", "log_bias_bound", "log_bias_estimate")
     return {name: np.concatenate(column) for name, column in zip(names, zip(*parts, strict=True), strict=True)}
+
+
+def estimate_steps(error: Scaled, longest: int) -> int:
+    """Products of a transposed Jacobian with one vector that `decay` takes: min(t, R + 1) for each loss L_t."""
+    t = 1 + np.flatnonzero(error.mantissa.any(axis=(1, 2)))
+    return int(np.minimum(t, longest + 1).sum())
 
 
 def adaptive_truncation(trace: Trace, loss: Loss | Array, delta: float, longest: int | None = None) -> int:

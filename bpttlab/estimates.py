@@ -9,6 +9,7 @@ Index legend: T time, B sequence, N hidden state, R members of an ensemble.
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ import numpy as np
 
 from bpttlab.bptt import Array, add_to, add_whole, backward, recurrent_gradient, walk
 from bpttlab.cells.base import Params
-from bpttlab.decay import adaptive_truncation
+from bpttlab.decay import adaptive_truncation, estimate_steps
 from bpttlab.directions import Directions, with_directions
 from bpttlab.errors import ConfigurationError
 from bpttlab.forward_mode import rflo, rtrl, snap, snap_cost, uoro, uoro_draws
@@ -34,6 +35,7 @@ from bpttlab.truncation import (
     ManyPlans,
     PerLoss,
     Plan,
+    Random,
     Scheme,
     Segmented,
     SnAp,
@@ -53,7 +55,7 @@ class Estimate:
         weight: (R,), of each in the mean.
         drawn: whether they are draws from a distribution.
         tail: full minus mean, by parameter; empty where nothing was cut.
-        steps_computed: of one of them.
+        steps_computed: of one of them, and of whatever chose the truncation.
         truncation: K; None for the full gradient.
     """
 
@@ -109,7 +111,7 @@ def estimated(
         rng: needed by schemes that draw.
     """
     if isinstance(scheme, Adaptive):
-        scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
+        return adaptive_estimate(trace, loss, error, scheme, full)
     if isinstance(scheme, Segmented):
         plan = scheme.plan(trace.length)
         if cuts_nothing(plan, trace.length):
@@ -122,6 +124,14 @@ def estimated(
         raise ConfigurationError(f"scheme={scheme.name}: has no plans")
     ensemble = scheme.ensemble(trace.length, trace.h.shape[1], rng)
     return mean_of_ensemble(trace, error, ensemble, scheme.truncation)
+
+
+def adaptive_estimate(trace: Trace, loss: Loss | Array, error: Scaled, scheme: Adaptive, full: Gradients) -> Estimate:
+    """The per-loss truncation that was chosen, with the steps that the choice took."""
+    longest = scheme.truncation - 1
+    chosen = PerLoss(adaptive_truncation(trace, loss, scheme.delta, longest))
+    found = estimated(trace, loss, error, chosen, full)
+    return replace(found, steps_computed=found.steps_computed + estimate_steps(error, longest))
 
 
 def gradient_seconds(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator) -> float:
@@ -138,6 +148,8 @@ def one_gradient(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.rando
         scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
     if isinstance(scheme, Segmented):
         return backward(trace, loss, scheme)
+    if isinstance(scheme, Random):
+        return backward(trace, loss, scheme.draw(trace.length, rng, trace.h.shape[1]))
     if isinstance(scheme, ManyPlans):
         carry = scheme.ensemble(trace.length, trace.h.shape[1], rng).carry[-1]
         return backward(trace, loss, full_plan(trace.length, carry))
@@ -228,7 +240,7 @@ def forward_estimate(
     if isinstance(scheme, RTRL):
         found, steps = rtrl(trace, loss), T * sum(trace.params[name].size for name in names)
     elif isinstance(scheme, SnAp):
-        found, steps = snap(trace, loss, scheme.steps), T * snap_cost(trace, scheme.steps)
+        found, steps = snap(trace, loss, scheme.steps), math.ceil(T * snap_cost(trace, scheme.steps))
     else:
         found, steps = rflo(trace, loss), T
     gradient = {name: Scaled.whole(found[name]) for name in names}

@@ -241,22 +241,25 @@ class Random(ManyPlans):
         return (self.alpha - 1.0) / ((self.alpha - 2.0) * self.truncation + since)
 
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
-        """Drawn forward in time: whether there is a cut may depend on the last one."""
         if rng is None:
             raise ConfigurationError(f"rng=None: scheme '{self.name}' needs a numpy.random.Generator")
+        return Ensemble(self.carries(length, batch, self.draws, rng), np.full(self.draws, 1.0 / self.draws), drawn=True)
+
+    def carries(self, length: int, batch: int, draws: int, rng: np.random.Generator) -> Array:
+        """Drawn forward in time: whether there is a cut may depend on the last one.  (draws, T, B), or (draws, T, 1)"""
         columns = batch if self.per == "sequence" else 1
-        carry = np.ones((length, self.draws, columns))
-        since = np.ones((self.draws, columns))
+        carry = np.ones((length, draws, columns))
+        since = np.ones((draws, columns))
         for t in range(length - 1):
             c = self.probability(since)
             cut = rng.random(since.shape) < c
             carry[t] = np.where(cut, 0.0, 1.0 / (1.0 - c))
             since = np.where(cut, 1.0, since + 1.0)
-        return Ensemble(carry.swapaxes(0, 1), np.full(self.draws, 1.0 / self.draws), drawn=True)
+        return carry.swapaxes(0, 1)
 
     def draw(self, length: int, rng: np.random.Generator, batch: int = 1) -> Plan:
         """One plan, for `bptt.backward`."""
-        return full_plan(length, self.ensemble(length, batch, rng).carry[0])
+        return full_plan(length, self.carries(length, batch, 1, rng)[0])
 
 
 @dataclass(frozen=True)

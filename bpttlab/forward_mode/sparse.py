@@ -69,12 +69,12 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
     return with_readout(trace, dL_dy_hat, {name: gathered(trace, name, kept[name], total[name]) for name in kept})
 
 
-def snap_cost(trace: Trace, n: int) -> int:
+def snap_cost(trace: Trace, n: int) -> float:
     """Multiplications of a step over those of one Jacobian with one vector, N^2, at least 1."""
     touched, links = structure(trace.cell, trace.params)
     found = [blocks(pattern) for pattern in patterns(touched, links, trace.cell.units, n).values()]
     shapes = [block.shape for kept in found for block in kept]
-    return max(1, sum(G * K * K * C for G, K, C in shapes) // trace.h.shape[-1] ** 2)
+    return max(1.0, sum(G * K * K * C for G, K, C in shapes) / trace.h.shape[-1] ** 2)
 
 
 # ---------------------------------------------------------------------------------------------------- structure
