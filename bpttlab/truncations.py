@@ -45,7 +45,8 @@ def truncation_bias(
         Columns scheme, truncation (missing: full), length, parameter, origin, log_norm and cosine of the gradient (of
         several plans: of their mean), log_relative_bias, log_variance (over plans: log of the trace of the covariance /
         |g|^2; missing: there is one plan), log_minibatch_variance (the same over batches of as many sequences; missing:
-        one sequence), draws (missing: nothing is drawn), steps_computed (of one plan or draw; of `Adaptive` the choice of K counts, too).
+        one sequence), draws (missing: nothing is drawn), steps_computed (of one plan or draw, and of the
+        choice of K where the scheme makes one).
         Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
     """
     frame = pd.DataFrame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))

@@ -1,4 +1,4 @@
-"""The error of one gradient against what it costs, in steps and in seconds."""
+"""The error of gradients against what they cost, in steps and in seconds."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from bpttlab.figures.bias_variance import APART, LEAST
 from bpttlab.figures.layout import finish, footer
 from bpttlab.figures.lines import at_foot, line_key
 from bpttlab.figures.style import Size
+from bpttlab.tables.costs import log_error
 
+AVERAGED: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.0}
+BUDGETS = 200  # points of such a line, evenly in the logarithm of the cost
 KINDS = {"steps_computed": "steps", "scheme_seconds": "seconds"}
 
 
 def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
     """log of sqrt(bias^2 + variance), relative to |g|, against steps computed and against seconds of one gradient.
 
-    A path for each scheme as K grows; marks at the foot are errors of zero, or below what the axis shows.
+    A path for each scheme as K grows; marks at the foot are errors of zero, or below what the axis shows. Dotted: of a
+    scheme that draws, the mean of as many draws, or offsets, as the cost buys, at the best K.
 
     costs: `tables.costs`. Raises LabError where no point has two schemes.
     """
@@ -38,7 +42,9 @@ def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "
     schemes.dress(axes, parts, [KINDS[kind] for kind in kinds], [label] * len(kinds))
     below = any((part.rows["log_relative_error"] < LEAST).any() for part in parts)
     at_the_foot = [line_key("mark at the foot: smaller, or zero", linestyle="none")] if below else []
-    footer(figure, [*schemes.keys(shown), *at_the_foot])
+    drawn = any(part.rows["log_variance"].notna().any() for part in parts)
+    mean_of_draws = [line_key("mean of draws or offsets", **AVERAGED)] if drawn else []
+    footer(figure, [*schemes.keys(shown), *mean_of_draws, *at_the_foot])
     return finish(figure)
 
 
@@ -58,6 +64,21 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shown: dict[str, schemes.L
         line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linewidth": 0.8}
         axes.plot(spent[there], error[there], linestyle="-" if name in schemes.SEGMENTED else "none", **line)
         at_foot(axes, spent[~there], color=look.colour, marker=look.marker)
+        _averaged(axes, own[own["log_variance"].notna()], kind, rows[kind].astype(float).max(), look.colour)
     axes.xaxis.set_major_locator(LogLocator(numticks=4))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(4))
+
+
+def _averaged(axes: Axes, rows: pd.DataFrame, kind: str, most: float, colour: str) -> None:
+    """A line along the smallest error of a mean of draws at each cost, up to that of the dearest gradient."""
+    if rows.empty:
+        return
+    spent = rows[kind].to_numpy(dtype=float)[:, None]
+    budgets = np.geomspace(spent.min(), most, BUDGETS)
+    averaged = np.floor(budgets * (1.0 + 1e-9) / spent)
+    names = ("log_relative_bias", "log_variance", "draws", "reach")
+    bias, variance, draws, reach = (rows[name].to_numpy(dtype=float, na_value=np.nan)[:, None] for name in names)
+    errors = log_error(bias, variance, draws, reach, np.maximum(averaged, 1.0))
+    least = np.where(averaged > 0, errors, np.inf).min(axis=0)
+    axes.plot(budgets, least, color=colour, zorder=1, **AVERAGED)

@@ -9,9 +9,10 @@ import pandas as pd
 from bpttlab.errors import LabError
 from bpttlab.tables.bias import truncation_bias
 from bpttlab.tables.columns import COLUMNS
-from bpttlab.tables.costs import along_directions, bias_bounds, costs, equal_cost, has_costs
+from bpttlab.tables.costs import along_directions, bias_bounds, costs, has_costs
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
+from bpttlab.tables.equal_cost import equal_cost
 from bpttlab.tables.growth import REGIMES, growth
 from bpttlab.tables.points import varying
 from bpttlab.tables.spectra import (
@@ -138,7 +139,7 @@ def _of_costs(study: StudyTables) -> dict[str, pd.DataFrame]:
     tables = {}
     if has_costs(study.truncations, study.provenance):
         tables["costs"] = costs(study.truncations, study.runs, study.provenance)
-        tables["equal_cost"] = equal_cost(tables["costs"])
+        tables["equal_cost"] = equal_cost(study.truncations, study.runs, study.provenance)
         tables["along_directions"] = along_directions(study.truncations, study.runs)
     if not study.bias_bounds.empty:
         tables["bias_bounds"] = bias_bounds(study.bias_bounds, study.truncations, study.runs)

@@ -75,17 +75,25 @@ COLUMNS = {
     "log_relative_bias": Column("log bias", "nat", "log of ||g_K - g|| / ||g||, median over networks"),
     "cosine": Column("cosine", "", "cosine of g_K with g, median over networks"),
     "log_norm": Column("log norm", "nat", "log ||g_K||, median over networks"),
-    "steps_computed": Column("cost", "step", "applications of a Jacobian to a vector, of one gradient, median"),
+    "steps_computed": Column("cost", "step", "products of a Jacobian with a vector, of one gradient, median"),
     "reach": Column("K used", "step", "K as it was used, median: of adaptive it is another for each network"),
     "log_variance": Column("log variance", "nat", "trace of the covariance over draws or offsets / ||g||^2, median"),
     "log_bias_noise": Column("log noise", "nat", "of sqrt(variance / draws): the noise of the measured bias, median"),
-    "log_relative_error": Column("log error", "nat", "of sqrt(bias^2 + variance) of one gradient, median"),
+    "log_relative_error": Column(
+        "log error", "nat", "of sqrt(bias^2 + variance), relative to ||g||, median over networks"
+    ),
     "log_minibatch_variance": Column("log batch var", "nat", "variance of g over batches of as many sequences, median"),
     "draws": Column("draws", "", "gradients drawn; NA: nothing is drawn"),
     "scheme_seconds": Column("time", "s", "one gradient by the scheme, median"),
     "cost": Column("cost in", "", "steps_computed or scheme_seconds"),
-    "budget": Column("budget", "", "the most that a gradient may take, in steps or seconds"),
-    "best": Column("best", "", "whether no other scheme has a smaller error within the budget"),
+    "budget": Column("budget", "", "the most that gradients may take together, in steps or seconds"),
+    "averaged": Column("mean of", "gradients", "draws or offsets that the budget buys; of a scheme of one plan one"),
+    "log_error_behind": Column(
+        "behind", "nat", "log error minus that of the scheme with the smallest median: median over networks, in pairs"
+    ),
+    "standing": Column(
+        "standing", "", "best: below every other scheme by the interval over networks; worse: above some other one"
+    ),
     "log_bias_bound": Column(
         "log bound", "nat", "bound on the bias (Aicher, Foti & Fox), median where it says anything"
     ),

@@ -3,18 +3,23 @@
     error^2 = bias^2 + variance          relative to |g|^2, of one gradient by the scheme
 
 Of a scheme that draws, the bias is that of the mean of so many draws, and has their noise: `log_bias_noise` is the
-logarithm of its standard deviation, sqrt(variance / draws), below which a measured bias says nothing.
+logarithm of its standard deviation, sqrt(variance / draws), below which a measured bias says nothing. In an error the
+noise is taken out: bias^2 is measured^2 - variance / draws, or zero where that is negative. What more than one gradient
+costs is in `equal_cost`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import described, joined, need, scheme_columns
 from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 OWN = ("origin", "scheme", "truncation", "parameter")
 MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
@@ -39,13 +44,20 @@ def costs(
 
     truncations: the stored table with its configuration joined, or `runs` beside it; the runs' own schemes alone count.
     """
-    rows, by = of_schemes(truncations, runs, MEASURED)
-    rows = rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance))
+    rows, by = network_costs(truncations, runs, provenance)
     keys, group = grouped(rows, by)
     exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
     number = networks_in(rows, group)
     values = {name: median(rows[name], group) for name in ("reach", *MEDIANS, "draws", *COSTS)}
     return keys.assign(networks=number, exact=exact, **values).reset_index(drop=True)
+
+
+def network_costs(
+    truncations: pd.DataFrame, runs: pd.DataFrame | None, provenance: pd.DataFrame | None
+) -> tuple[pd.DataFrame, list[str]]:
+    """What `costs` has medians of, a row for each network; and the columns that tell points and schemes apart."""
+    rows, by = of_schemes(truncations, runs, MEASURED)
+    return rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance)), by
 
 
 def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None) -> bool:
@@ -84,12 +96,36 @@ def _telling(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) ->
 
 
 def errors(rows: pd.DataFrame) -> dict[str, pd.Series]:
-    """The noise of a bias, and the error of one gradient: of the measured bias, the noise is taken out of it."""
-    bias, variance, draws = (numbers(rows[name]) for name in ("log_relative_bias", "log_variance", "draws"))
+    """The noise of a bias, and the error of one gradient."""
+    names = ("log_relative_bias", "log_variance", "draws", "reach")
+    bias, variance, draws, reach = (numbers(rows[name]).to_numpy() for name in names)
+    error = log_error(bias, variance, draws, reach, np.ones(len(rows)))
     noise = 0.5 * (variance - np.log(draws))
-    spread = variance + np.log1p(-1.0 / draws).fillna(0.0)
-    squares = np.logaddexp(2.0 * bias, spread.fillna(-np.inf))
-    return {"log_bias_noise": noise, "log_relative_error": pd.Series(0.5 * squares, index=rows.index)}
+    return {name: pd.Series(values, index=rows.index) for name, values in zip(ERRORS, (noise, error), strict=True)}
+
+
+ERRORS = ("log_bias_noise", "log_relative_error")
+
+
+def log_error(bias: Array, variance: Array, draws: Array, reach: Array, averaged: Array) -> Array:
+    """log of the relative error sqrt(bias^2 + variance of the mean) of the mean of so many gradients.
+
+    The variance of the mean of independent draws is variance / averaged. Where there is a variance but nothing is
+    drawn, different ones of K offsets are averaged, and the variance of the mean is (K - averaged) / (K - 1) of that.
+
+    Args:
+        bias, variance: logarithms, as stored; no variance (NaN): there is one plan.
+        draws: that the bias is measured with, which leave variance / draws in its square; NaN: nothing is drawn.
+        reach: K.
+        averaged: how many gradients, from 1.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = variance - np.log(draws)
+        without = np.where(noise < 2.0 * bias, 2.0 * bias + np.log1p(-np.exp(noise - 2.0 * bias)), -np.inf)
+        squared_bias = np.where(np.isnan(noise) | np.isnan(bias), 2.0 * bias, without)
+        offsets = np.clip((reach - averaged) / (reach - 1.0), 0.0, None)
+        of_mean = variance - np.log(averaged) + np.where(np.isnan(draws), np.log(offsets), 0.0)
+    return np.asarray(0.5 * np.logaddexp(squared_bias, np.where(np.isnan(of_mean), -np.inf, of_mean)))
 
 
 def seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series:
@@ -97,54 +133,6 @@ def seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series
     if provenance is None or provenance.empty or "scheme_seconds" not in provenance:
         return pd.Series(np.nan, index=rows.index)
     return numbers(rows["run_id"].map(provenance.set_index("run_id")["scheme_seconds"]))
-
-
-# ------------------------------------------------------------------ at equal cost
-
-
-def equal_cost(costs: pd.DataFrame) -> pd.DataFrame:
-    """What the best gradient is that each scheme gives for so many steps, or seconds: one row per point, parameter,
-    cost ("steps_computed", "scheme_seconds"), budget and scheme.
-
-    Budgets are 1, 2, 5, 10, 20, ... of what the cheapest gradient of the point takes, up to the dearest. A row has the
-    smallest `log_relative_error` of the scheme's gradients that take at most so much, its `truncation` and `reach`, and
-    `best`: whether no other scheme has a smaller one. A scheme that takes more has no row.
-
-    costs: `costs`.
-    """
-    names = [str(name) for name in costs]
-    inside = names[names.index("scheme") : names.index("parameter")]
-    point = [name for name in names[: names.index("networks")] if name not in inside]
-    parts = [_bought(rows, cost) for _, rows in costs.groupby(point, dropna=False) for cost in COSTS]
-    parts = [part for part in parts if len(part)]
-    kept = [*point, "cost", "budget", *inside, "networks", "reach", "log_relative_error"]
-    if not parts:
-        return pd.DataFrame(columns=[*kept, "best"])
-    table = pd.concat(parts, ignore_index=True)[kept]
-    least = table.groupby([*point, "cost", "budget"], dropna=False)["log_relative_error"].transform("min")
-    return table.assign(best=table["log_relative_error"] == least)
-
-
-def _bought(rows: pd.DataFrame, cost: str) -> pd.DataFrame:
-    """What each scheme gives within each budget."""
-    spent, error = numbers(rows[cost]), numbers(rows["log_relative_error"])
-    rows = rows.assign(spent=spent)[spent.gt(0) & error.notna()]
-    found = []
-    for budget in budgets(rows["spent"]):
-        within = rows[rows["spent"] <= budget].sort_values(["log_relative_error", "spent"], kind="stable")
-        found.append(within.drop_duplicates("scheme").sort_values("scheme").assign(cost=cost, budget=budget))
-    return pd.concat(found, ignore_index=True) if found else rows[:0].assign(cost=cost, budget=np.nan)
-
-
-def budgets(spent: pd.Series) -> list[float]:
-    """1, 2, 5, 10, ... times the least that is spent, the last one no less than the most."""
-    if spent.empty:
-        return []
-    steps: list[float] = []
-    for power in range(12):
-        steps += [float(spent.min()) * step * 10.0**power for step in (1.0, 2.0, 5.0)]
-    enough = next((place for place, step in enumerate(steps) if step >= spent.max()), len(steps) - 1)
-    return steps[: enough + 1]
 
 
 # ------------------------------------------------------------------ what is known of the bias
