@@ -219,7 +219,8 @@ def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
     Numerator and denominator are unbiased. ||mean||^2 alone has the scatter of the mean in it, (tr Cov) / B: without
     any signal the ratio would be 1/B. The ratio is at least -1/B, where the mean is zero. Below zero the B gradients
     show no signal: they point in different directions. What is left of the bias is that of a quotient, of the order of
-    2 / (B n) without signal, n = B - 1 times the number of directions in which gradients scatter.
+    2 / (B n) without signal, n = B - 1 times the number of directions in which gradients scatter: with B = 2 it may be
+    0.2, with B = 16 it is below 0.005.
 
     Returns:
         inf where all gradients are equal and not zero; NaN where all are zero, and for B = 1.
