@@ -7,11 +7,14 @@ hour for ten thousand runs. So each line is parsed once, Hydra composes once for
 anything else that changes more than a value), or once for each choice in one group where groups do not meddle with one
 another (`separable`), and a run is a copy of plain dictionaries with its values set. That this equals Hydra's own
 composition is a test. OmegaConf is asked run by run where what was composed holds interpolations.
+
+Values differ from Hydra's in two points, on purpose (`sweep_values`): ranges of floats, and ranges that are sorted.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -27,8 +30,7 @@ import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, QuotedString, Transformer
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -36,7 +38,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpttlab import places
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.ranges import refuse_too_many
 from bpttlab.separable import changes_its_package_only, differ_there_only, entries, group_of, has_conditional_defaults
+from bpttlab.sweep_values import as_written, line_parser, one_by_one, one_line, plain_value, swept_elements
 
 VERSION_BASE = "1.3"
 """The Hydra release whose defaults hold, whichever is installed."""
@@ -113,7 +117,7 @@ class Composer:
         self.loader = loader
         self.config_name = config_name
         self.hydra_lines = list(hydra_lines)
-        self.parser = OverridesParser.create(config_loader=loader)
+        self.parser = line_parser(loader)
         self.composed: dict[tuple[str, ...], Composed] = {}
         self.searches_elsewhere = False  # where files have not been looked into
         self.first: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -129,6 +133,7 @@ class Composer:
                 would silently leave out.
         """
         axes = self.with_parts(self.axes(lines))
+        refuse_too_many(math.prod(len(axis.values) for axis in axes), swept_lines(axes))
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         return [run for choice in choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
@@ -440,40 +445,9 @@ def choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
     return itertools.product(*(axis.lines for axis in axes))
 
 
-def swept_elements(parsed: Override, line: str) -> list[Any]:
-    """The values of a sweep as the parser left them; to be asked once, for a range of floats is used up by it."""
-    if not parsed.is_discrete_sweep():
-        raise ConfigurationError(f"{line}: an interval has no list of values; write range(first, end, step) or a,b,c")
-    try:
-        elements = list(parsed.sweep_iterator())
-    except (HydraException, ValueError) as error:
-        raise ConfigurationError(f"{line}: {one_line(error)}") from error
-    if not elements:
-        raise ConfigurationError(f"{line}: holds no value at all")
-    return elements
-
-
-def one_by_one(parsed: Override, elements: Iterable[Any]) -> tuple[str, ...]:
-    """A swept line as one line for each value."""
-    return tuple(f"{parsed.get_key_element()}={Transformer.str(element)}" for element in elements)
-
-
-def plain_value(element: Any) -> Any:
-    """What the parser left, with quotes taken off: Hydra does so when it applies a value."""
-    if isinstance(element, QuotedString):
-        return element.text
-    if isinstance(element, list):
-        return [plain_value(item) for item in element]
-    if isinstance(element, dict):
-        return {plain_value(key): plain_value(item) for key, item in element.items()}
-    return element
-
-
-def as_written(value: Any) -> str:
-    """A value of hydra.sweeper.params, which is a line of the sweep's grammar, as YAML read it."""
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+def swept_lines(axes: Iterable[Axis]) -> str:
+    """The lines that have several values, as they are written."""
+    return " ".join(str(axis.parsed.input_line) for axis in axes if axis.is_swept)
 
 
 def is_interpolation(value: Any) -> bool:
@@ -501,26 +475,3 @@ def copied(plain: Plain) -> Plain:
 
 def said(choice: Sequence[str]) -> str:
     return f"{' '.join(choice)}:" if choice else ""
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an exception of Hydra, OmegaConf or YAML, without its advice and its line breaks."""
-    while not str(error).strip() and error.__cause__ is not None:
-        error = error.__cause__
-    lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line.partition(" expecting {")[0] for line in lines if line and not line.startswith(NOISE)]
-    return " ".join(kept) or type(error).__name__
-
-
-NOISE = (
-    "See https://",
-    "To append to your config",
-    "full_key:",
-    "object_type=",
-    "reference_type=",
-    "Search path:",
-    "Config search path:",
-    "provider=",
-    "^",
-)
-"""How the lines begin that are advice, or about OmegaConf's innards."""

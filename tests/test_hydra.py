@@ -31,7 +31,11 @@ def as_set(runs):
 
 
 def by_hydra(composer, lines):
-    """What Hydra's own sweeper and launcher would compose, one run at a time; the oracle."""
+    """What Hydra's own sweeper and launcher would compose, one run at a time; the oracle.
+
+    Ranges of floats are written out: Hydra adds the binary values of floats, this lab counts in decimal (`ranges`).
+    """
+    lines = [WRITTEN_OUT.get(line, line) for line in lines]
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper  # Hydra loads it anew when it looks for plugins
 
     groups = [line for line in lines if "experiment=" in line]
@@ -50,9 +54,13 @@ def by_hydra(composer, lines):
 
 # ------------------------------------------------------------------ equal to Hydra's own composition
 
+WRITTEN_OUT = {
+    "spectral_radius=range(0.5,0.8,0.1)": "spectral_radius=0.5,0.6,0.7",
+    "spectral_radius=range(1,0,-2.5e-1)": "spectral_radius=1.0,0.75,0.5,0.25",
+}
 LINES = (
     ["seed=3", "seed=1,2", "seed=range(0,3)", "seed=range(4,0,-2)", "seed=choice(5,7)"],
-    ["spectral_radius=0.5,1.5", "spectral_radius=1e-3", "spectral_radius=range(0.5,0.8,0.1)", "spectral_radius=null"],
+    ["spectral_radius=0.5,1.5", "spectral_radius=1e-3", *WRITTEN_OUT, "spectral_radius=null"],
     ["truncation=full,5", "truncation=20"],
     ["task=noise,adding", "task=digits_rows", "task=glob(*,exclude=digits*)", "task={name:noise,input_size:3}"],
     ["cell.hidden_size=4,5", "cell.activation='relu',tanh", 'cell={hidden_size:7,activation:"relu"}'],
@@ -260,7 +268,13 @@ def test_broken_files_are_one_line(own):
         (["seed=range(0,3"], r"cannot read 'seed=range\(0,3'"),
         (["seed=range(a,b)"], "cannot read"),
         (["seed=range(0,3,0)"], "must not be zero"),
-        (["seed=range(3,3)"], "holds no value"),
+        (["seed=range(3,3)"], "holds no value at all: the end 3 is excluded"),
+        (["spectral_radius=range(0.1,1,-0.1)"], "holds no value at all: .* no step of -0.1 leads there from 0.1"),
+        (["spectral_radius=range(0,1,0.0)"], "must not be zero"),
+        (["spectral_radius=range(0,inf,1)"], "must be finite numbers"),
+        (["seed=range(0,true)"], "must be finite numbers"),
+        (["seed=range(0,1e12)"], "asks for 1000000000000 runs; a sweep may have at most 1000000"),
+        (["seed=range(0,5000)", "truncation=1,2", "spectral_radius=range(0,1,1e-4)"], "asks for 100000000 runs"),
         (["seed=interval(0,1)"], "an interval has no list of values"),
         (["seed"], "cannot read 'seed' as key=value"),
         (["=3"], "the key is missing"),

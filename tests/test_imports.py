@@ -66,7 +66,9 @@ FLOORS = [
 RESULTS_WING = {"claims", "shards", "commits", "study", "store", "asked", "tables", "figures"}
 FRONT_DOOR = {
     "overrides",
+    "ranges",
     "separable",
+    "sweep_values",
     "expansion",
     "progress",
     "workers",
