@@ -26,9 +26,9 @@ import scipy.linalg
 from bpttlab.bptt import Array, pull
 from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.fields import whole_number
 from bpttlab.jacobians import Reach, product_norms
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
-from bpttlab.spectra import check_whole
 from bpttlab.spectral_norms import SpectralNorms, largest_log
 from bpttlab.trace import Trace
 
@@ -95,9 +95,8 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
         ConfigurationError: t is not a whole number from 1 to T, sequences not one from 1 on, or numbers are complex.
         NonFiniteError: a product is not finite; the error names its step.
     """
-    t = trace.length if t is None else t
-    check_whole("t", t, 1, trace.length)
-    check_whole("sequences", sequences, 1, None)
+    t = whole_number("t", trace.length if t is None else t, 1, trace.length)
+    sequences = whole_number("sequences", sequences, 1)
     check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1

@@ -17,6 +17,7 @@ import pandas as pd
 from bpttlab.bptt import Array
 from bpttlab.cells.base import Cell
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import whole_number
 from bpttlab.grids import log_spaced
 from bpttlab.paths import Lag, propagate
 from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
@@ -46,7 +47,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         rows by the range of the dtype (1e-291 in float64, 1e-30 in float32), and rounding keeps nothing of it.
         No rows for a cell whose state has one part.
     """
-    trace = trace.head(sequences)
+    trace = trace.head(whole_number("sequences", sequences, 1))
     blocks = Blocks.of(trace.cell, reported_lags(trace, lags))
     if blocks is not None:
         t = np.array([trace.length])
@@ -60,11 +61,7 @@ def reported_lags(trace: Trace, lags: str | Iterable[int]) -> set[int]:
         raise ConfigurationError(f"lags={lags!r}: must be log, all, or whole numbers from 0 to T = {trace.length}")
     if isinstance(lags, str):
         return set((log_spaced(trace.length, LOG_SPACED) if lags == "log" else np.arange(trace.length + 1)).tolist())
-    chosen = list(lags)
-    for lag in chosen:
-        if lag not in range(trace.length + 1):
-            raise ConfigurationError(f"lag={lag!r}: must be a whole number from 0 to {trace.length}")
-    return {int(lag) for lag in chosen}
+    return {whole_number("lag", lag, 0, trace.length) for lag in lags}
 
 
 def unit_rows(trace: Trace, t: Array) -> Scaled:

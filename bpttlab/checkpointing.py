@@ -27,6 +27,7 @@ from bpttlab.bptt import Array, Cotangents
 from bpttlab.cells.base import Cell, Params
 from bpttlab.cells.stacked import slope_width
 from bpttlab.errors import ConfigurationError, DivergedError
+from bpttlab.fields import real_number
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
 from bpttlab.trace import Trace
@@ -149,6 +150,7 @@ def forward(
         return bptt.forward(cell, params, x, h_0, engine)
     bptt.check_engine(engine)
     x, h_0 = bptt.checked_inputs(cell, params, x, h_0)
+    memory_limit = gibibytes(memory_limit)
     check_memory_limit(memory_limit, cell, len(x), x.shape[1], x.dtype)
     if fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
         return bptt.forward(cell, params, x, h_0, engine)
@@ -160,9 +162,13 @@ def fits(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -
     return whole_bytes(cell, length, batch, dtype) <= memory_limit * GIB
 
 
+def gibibytes(memory_limit: float) -> float:
+    """A limit that was given, as a float."""
+    allowed = "a number of GiB > 0, or None: no limit"
+    return real_number("memory_limit", memory_limit, allowed, lambda number: 0 < number < math.inf)
+
+
 def check_memory_limit(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -> None:
-    if type(memory_limit) not in (int, float) or not 0 < memory_limit < math.inf:
-        raise ConfigurationError(f"memory_limit={memory_limit!r}: must be a number of GiB > 0, or None: no limit")
     least = min(of(cell, length, batch, dtype) for of in (whole_bytes, checkpointed_bytes)) / GIB
     if least > memory_limit:
         raise ConfigurationError(

@@ -7,20 +7,18 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal, NamedTuple, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-
-from bpttlab import cells, identity, initializers, schema, tasks, truncation
+from bpttlab import cells, identity, initializers, places, schema, tasks, truncation
 from bpttlab.bptt import check_engine
 from bpttlab.cells import Cell, Scales, Stacked
 from bpttlab.cells.stacked import layer_kind
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import python_value, settle_fields, shown, typed_value
 from bpttlab.initializers import Initializer, NoInitializer
 from bpttlab.own_network import FromFile
 from bpttlab.tasks import Task
@@ -45,6 +43,7 @@ class Values:
     engine: Literal["numpy", "numba"] = "numpy"
 
     def __post_init__(self) -> None:
+        settle_fields(self)
         for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
                 raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
@@ -93,6 +92,9 @@ class Configuration:
             ConfigurationError: an unknown field or name, a value of the wrong type or out of range, or two values that
                 do not go together. The message names the field, the value and what is allowed.
         """
+        if not isinstance(plain, Mapping):
+            raise ConfigurationError(f"configuration={shown(plain)}: must be a mapping of fields")
+        plain = python_value(plain)
         check_known(plain, [*fields_of(Values), *GROUPS])
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
@@ -337,11 +339,36 @@ def split_name(group: str, mapping: Mapping[str, Any]) -> tuple[str, Plain]:
 
 
 def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
-    if isinstance(value, str):
-        return {"name": value}
-    if not isinstance(value, Mapping):
-        raise ConfigurationError(f"{group}={value!r}: must be a mapping of fields, or a name")
-    return value
+    """The fields of a group, or of the choice that has this name in conf/, as on the command line.
+
+    A name that is no choice there is that of a class.
+    """
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{group}={shown(value)}: must be a mapping of fields, or a name")
+    known = choices(group)
+    if value in known:
+        return fields_of_choice(group, value)
+    if group in ("scales", "measure"):  # which have no classes to choose from
+        allowed = f", or one of {', '.join(known)}" if known else ""
+        raise ConfigurationError(f"{group}={value!r}: must be a mapping of fields{allowed}.{nearest(value, known)}")
+    return {"name": value}
+
+
+@cache
+def choices(group: str) -> tuple[str, ...]:
+    """The choices of a group that there are in conf/."""
+    return tuple(sorted(path.stem for path in (places.conf() / group).glob("*.yaml")))
+
+
+@cache
+def fields_of_choice(group: str, name: str) -> Plain:
+    """What the file of a choice says; not to be changed."""
+    import yaml
+
+    fields_of_file: Plain = yaml.safe_load((places.conf() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return fields_of_file
 
 
 def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
@@ -370,7 +397,7 @@ def fields_of(kind: Any) -> tuple[str, ...]:
 
 
 def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
-    """An object of a dataclass from plain values: whole numbers for real fields become real, nothing else is converted.
+    """An object of a dataclass from plain values, each normalised and checked by the field's annotation (`fields`).
 
     null for a field that has a default other than null means the default.
     """
@@ -386,38 +413,6 @@ def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
 
 def has_default(field: Field[Any]) -> bool:
     return field.default is not MISSING and field.default is not None
-
-
-def typed_value(kind: Any, name: str, value: Any, path: str) -> Any:
-    try:
-        return adapter(kind, name).validate_python(value, strict=True)
-    except ValidationError as error:
-        allowed = [complaint(one) for one in error.errors()]
-        choices = re.findall(r"'([^']*)'", " ".join(allowed))
-        hint = nearest(value, choices)
-        raise ConfigurationError(f"{path}={value!r}: must be {' or '.join(dict.fromkeys(allowed))}.{hint}") from None
-
-
-@cache
-def adapter(kind: Any, name: str) -> TypeAdapter[Any]:
-    """What checks one field of a dataclass: its annotation."""
-    return TypeAdapter(get_type_hints(kind)[name], config=ConfigDict(arbitrary_types_allowed=True))
-
-
-KINDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "string_type": "a text",
-    "bool_type": "true or false",
-    "none_required": "null",
-}
-
-
-def complaint(error: Any) -> str:
-    """What pydantic would have accepted."""
-    if error["type"] == "literal_error":
-        return str(error["ctx"]["expected"])
-    return KINDS.get(error["type"], error["msg"].removeprefix("Input should be "))
 
 
 def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:

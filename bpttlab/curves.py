@@ -25,12 +25,12 @@ from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array, backward_scaled, checked_errors, walk
 from bpttlab.cells import LSTM, Elman, Leaky
 from bpttlab.cells.base import Params
+from bpttlab.fields import whole_number
 from bpttlab.grids import log_spaced
 from bpttlab.lags import measure_lags
 from bpttlab.lags import norm as log_norm
 from bpttlab.losses import Loss
 from bpttlab.scaled import LOG_2, Scaled
-from bpttlab.spectra import check_whole
 from bpttlab.trace import Trace
 from bpttlab.truncation import full_plan
 
@@ -74,10 +74,8 @@ def truncation_curve(
     """
     T = trace.length
     check_real(trace)
-    check_whole("norms", norms, 3, None)
-    chosen = list(log_spaced(T - 1, norms) + 1 if truncations is None else truncations)
-    for K in chosen:
-        check_whole("truncation", K, 1, T)
+    spaced = log_spaced(T - 1, whole_number("norms", norms, 3)) + 1
+    chosen = [whole_number("truncation", K, 1, T) for K in (spaced if truncations is None else truncations)]
     asked = np.array(sorted(set(chosen)), np.int64)
     try:
         curve = Curve(trace, checked_errors(trace, loss), asked)

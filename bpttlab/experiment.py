@@ -21,7 +21,7 @@ from bpttlab import by_blocks, identity, matrices, overlays, theory
 from bpttlab.bptt import Array, checked_errors, errors_like, forward, scaled_gradients, walk
 from bpttlab.cells import Cell, Scales
 from bpttlab.cells.base import Params
-from bpttlab.checkpointing import CheckpointedTrace, checkpointed_forward, fits
+from bpttlab.checkpointing import CheckpointedTrace, checkpointed_forward, fits, gibibytes
 from bpttlab.configuration import Configuration
 from bpttlab.decay import measure_bounds
 from bpttlab.directions import with_directions
@@ -78,6 +78,7 @@ def run(configuration: Configuration | Mapping[str, Any], memory_limit: float | 
     """
     if not isinstance(configuration, Configuration):
         configuration = Configuration.parse(configuration)
+    memory_limit = None if memory_limit is None else gibibytes(memory_limit)
     return measure([configuration], memory_limit)[0]
 
 

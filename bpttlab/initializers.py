@@ -16,13 +16,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bpttlab import matrices
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.fields import real_number, settle_fields, whole_number
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -46,7 +46,11 @@ class Initializer(ABC):
     independent_entries: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, self.target, non_negative(f"initializer.{self.target}", getattr(self, self.target)))
+        self.settle_non_negative(self.target)
+
+    def settle_non_negative(self, field: str) -> None:
+        """Normalises a field that is a finite number >= 0."""
+        object.__setattr__(self, field, non_negative(f"initializer.{field}", getattr(self, field)))
 
     @property
     def asked(self) -> float:
@@ -61,13 +65,11 @@ class Initializer(ABC):
             LabError: the draw cannot have what is asked of it.
         """
         self.check_size(size)
-        return self.asked * self.unscaled(rng, int(size))
+        return self.asked * self.unscaled(rng, whole_number("size", size, 1))
 
     def check_size(self, size: int) -> None:
         """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""
-        if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
-            raise ConfigurationError(f"size={size!r}: must be a whole number >= 1")
-        self.check_units(int(size))
+        self.check_units(whole_number("size", size, 1))
 
     def check_units(self, size: int) -> None:  # noqa: B027  # most initializers can do with any number
         """What an initializer demands of the number of units beyond its being one."""
@@ -182,10 +184,9 @@ class Sparse(Initializer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        density = self.density
-        if isinstance(density, bool) or not isinstance(density, Real) or not 0 < density <= 1:
-            raise ConfigurationError(f"initializer.density={density!r}: must be a number above 0 and at most 1")
-        object.__setattr__(self, "density", float(density))
+        allowed = "a number above 0 and at most 1"
+        density = real_number("initializer.density", self.density, allowed, lambda number: 0 < number <= 1)
+        object.__setattr__(self, "density", density)
 
     def connections(self, size: int) -> int:
         """How many entries of each row are not zero."""
@@ -290,9 +291,8 @@ class NonNormal(Initializer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "feed_forward", non_negative("initializer.feed_forward", self.feed_forward))
-        if not isinstance(self.rotated, bool):
-            raise ConfigurationError(f"initializer.rotated={self.rotated!r}: must be true or false")
+        self.settle_non_negative("feed_forward")
+        settle_fields(self, "initializer.{}")
 
     def check_units(self, size: int) -> None:
         if size == 1 and self.feed_forward > 0:
@@ -382,7 +382,7 @@ class Bidiagonal(Initializer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "coupling", non_negative("initializer.coupling", self.coupling))
+        self.settle_non_negative("coupling")
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size) + self.coupling * np.eye(size, k=1)
@@ -469,6 +469,4 @@ def refuse_unknown_fields(kind: type[Initializer], given: Mapping[str, Any]) -> 
 
 def non_negative(field: str, value: object) -> float:
     """The value as a float, or the error that names its field."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value) or value < 0:
-        raise ConfigurationError(f"{field}={value!r}: must be a finite number >= 0")
-    return float(value)
+    return real_number(field, value, "a finite number >= 0", lambda number: 0 <= number < math.inf)

@@ -20,6 +20,7 @@ from bpttlab.blocks import Blocks, product_matrices, unit_rows
 from bpttlab.bptt import Array, checked_errors, forward, walk
 from bpttlab.cells.base import Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.fields import whole_number
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.paths import Lag, propagate
@@ -88,7 +89,12 @@ def jacobian_products(
     Returns:
         Columns sequence, t, lag, log_spectral_norm, log_frobenius_norm, log_bound, log_state_gradient, alignment.
         Natural logarithms; -inf is exactly zero; NaN stands for what is not defined or was not asked.
+
+    Raises:
+        ConfigurationError: sequences < 1, lags < 3, bound_lags < 0, or one of them is no whole number.
     """
+    sequences, lags = whole_number("sequences", sequences, 1), whole_number("lags", lags, 3)
+    bound_lags = whole_number("bound_lags", bound_lags, 0)
     return pd.DataFrame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
 
 

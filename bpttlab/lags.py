@@ -20,6 +20,7 @@ import pandas as pd
 
 from bpttlab.bptt import Array, backward_scaled, checked_errors, recurrent_gradient, walk
 from bpttlab.cells.base import Local
+from bpttlab.fields import whole_number
 from bpttlab.grids import log_spaced
 from bpttlab.losses import Loss
 from bpttlab.partial_sums import Beside, Whole, parts_beside, sums_beside
@@ -57,7 +58,12 @@ def lag_terms(
         Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined. signal_to_noise estimates
         ||E G_l||^2 / tr Cov over sequences without bias from their number B; it is NaN for B = 1, and may be negative
         (`mean_over_scatter`).
+
+    Raises:
+        ConfigurationError: lags < 3, max_lag < 0, or one of them is no whole number.
     """
+    lags = whole_number("lags", lags, 3)
+    max_lag = None if max_lag is None else whole_number("max_lag", max_lag, 0)
     return pd.DataFrame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
 
 

@@ -12,6 +12,7 @@ from bpttlab import activations, own_files
 from bpttlab.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
 from bpttlab.cells.base import Array, Params
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import settle_fields, whole_number
 from bpttlab.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.state_dict import NO_READOUT, PATH, Weights, read
 from bpttlab.tasks import Task
@@ -54,7 +55,7 @@ def from_file(
     own = FromFile(os.fspath(path), activation, recurrent_prefix, readout_prefix, output_activation)  # type: ignore[arg-type]
     if own.weights.output_size is None and (output_size is None or rng is None):
         raise ConfigurationError(f"{PATH}={os.fspath(path)!r}: has no readout: give output_size, and rng to draw one")
-    cell = own.cell(output_size)
+    cell = own.cell(None if output_size is None else whole_number("output_size", output_size, 1))
     return Network(cell, own.network_weights(cell, rng or np.random.default_rng()))
 
 
@@ -91,6 +92,7 @@ class FromFile:
     hidden_size: int | None = None
 
     def __post_init__(self) -> None:
+        settle_fields(self, "cell.{}")
         if not self.path:
             raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
         activations.by_name(self.output_activation)

@@ -6,12 +6,13 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bpttlab.configuration import Configuration
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import python_value, whole_number
 from bpttlab.progress import count, told
 from bpttlab.store import Store
 from bpttlab.workers import Limits
@@ -44,12 +45,15 @@ class Options:
     memory_limit: float | None = None
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, python_value(getattr(self, field.name)))
         if self.study is None:
             raise ConfigurationError("study is missing: name it, for example study=first (kept in results/first)")
         if not isinstance(self.results, str | Path) or not str(self.results):
             raise ConfigurationError(f"results={self.results!r}: must be the path of a folder")
-        if self.workers is not None and (type(self.workers) is not int or self.workers < 0):
-            raise ConfigurationError(f"workers={self.workers!r}: must be a whole number >= 0, or null: one a processor")
+        if self.workers is not None:
+            because = ", or null: one a processor"
+            object.__setattr__(self, "workers", whole_number("workers", self.workers, 0, because=because))
         if self.retry not in (None, "failed"):
             raise ConfigurationError(f"retry={self.retry!r}: must be failed or null.{nearest(self.retry, ['failed'])}")
         for name, unit in (("time_limit", "seconds"), ("memory_limit", "GiB")):

@@ -29,8 +29,9 @@ from scipy.sparse.csgraph import connected_components
 
 from bpttlab.bptt import Array
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.fields import whole_number
 from bpttlab.scaled import LOG_2
-from bpttlab.spectra import check_whole, jacobians
+from bpttlab.spectra import jacobians
 from bpttlab.trace import Trace
 
 RESOLUTION = 1e-4
@@ -92,11 +93,9 @@ def measure_singular_values(
     trace: Trace, lags: Iterable[int], sequences: int, t: int | None = None
 ) -> dict[str, Array]:
     """`singular_values` as columns."""
-    t = trace.length if t is None else t
-    check_whole("t", t, 1, trace.length)
-    lags = list(lags)
-    for lag in lags:
-        check_whole("lag", lag, 0, t)
+    t = whole_number("t", trace.length if t is None else t, 1, trace.length)
+    lags = [whole_number("lag", lag, 0, t) for lag in lags]
+    sequences = whole_number("sequences", sequences, 1)
     batch, size = min(sequences, trace.h.shape[1]), trace.h.shape[-1]
     found = [of_sequence(trace, b, t, lag) for b in range(batch) for lag in lags]
     each = len(lags) * size

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from numbers import Integral
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from scipy.special import stdtrit
 from bpttlab.bptt import Array, forward
 from bpttlab.cells.base import BLOCK_STEPS, Cell, Params
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.fields import whole_number
 from bpttlab.trace import Trace
 
 LARGEST_CONDITION = 1e7
@@ -101,8 +101,7 @@ def from_trace(
 
     Of a float32 trace, the Jacobians at its states, computed in float64.
     """
-    transient = trace.length // 10 if transient is None else transient
-    check_whole("transient", transient, 0, trace.length - 1)
+    transient = whole_number("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
     return pd.DataFrame(spectrum_columns(measured(trace, equal_windows(transient, trace.length), interval, count)))
 
 
@@ -123,9 +122,8 @@ def finite_time_exponents(
         Columns sequence, t (the last step of the window), index, finite_time_exponent, steps. -inf from the window on
         in which a direction became exactly zero.
     """
-    transient = trace.length // 10 if transient is None else transient
-    check_whole("transient", transient, 0, trace.length - 1)
-    check_whole("window", window, 1, trace.length - transient)
+    transient = whole_number("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
+    window = whole_number("window", window, 1, trace.length - transient)
     growth = measured(trace, np.arange(transient, trace.length + 1, window), interval, count)
     return pd.DataFrame(finite_time_columns(growth))
 
@@ -138,9 +136,9 @@ def equal_windows(first: int, last: int, windows: int = BATCHES) -> Array:
 def measured(trace: Trace, ends: Array, interval: int | None, count: int | None) -> Growth:
     size = trace.h.shape[-1]
     if count is not None:
-        check_whole("count", count, 1, size)
+        count = whole_number("count", count, 1, size)
     if interval is not None:
-        check_whole("interval", interval, 1, None)
+        interval = whole_number("interval", interval, 1)
     return accumulate(jacobians(trace), ends, count, interval)
 
 
@@ -479,10 +477,3 @@ def in_float64(name: str, values: Array) -> Array:
     if np.iscomplexobj(values):
         raise ConfigurationError(f"{name}: complex; a spectrum of Jacobians is that of a real state")
     return np.asarray(values, np.float64)
-
-
-def check_whole(name: str, value: Any, least: int, most: int | None) -> None:
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least or (most is not None and value > most):
-        allowed = f"from {least} to {most}" if most is not None else f">= {least}"
-        raise ConfigurationError(f"{name}={value!r}: must be a whole number {allowed}")

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -70,6 +71,9 @@ class Scheme(ABC):
     truncation: int | None
     """K, the longest path in steps (lags l < K) or what the scheme says that it is; None for the full gradient."""
 
+    def __post_init__(self) -> None:
+        settle_fields(self, "scheme.{}", bare=("truncation",))
+
 
 class Segmented(Scheme):
     """A scheme that is one plan."""
@@ -105,6 +109,7 @@ class PerLoss(Segmented):
     truncation: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:
@@ -133,6 +138,7 @@ class Windowed(Segmented):
     truncation: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
         if not 1 <= self.k1 <= self.truncation:
             raise ConfigurationError(
@@ -163,6 +169,7 @@ class Chunked(Segmented):
     offset: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
         if not 0 <= self.offset < self.truncation:
             raise ConfigurationError(
@@ -194,6 +201,7 @@ class ChunkedMean(ManyPlans):
     truncation: int
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
 
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
@@ -227,6 +235,7 @@ class Random(ManyPlans):
     draws: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
         if self.truncation < 2:
             raise ConfigurationError(f"truncation={self.truncation}: random cuts need a mean of 2 steps or more")
@@ -276,6 +285,7 @@ class Adaptive(Scheme):
     delta: float = 0.1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_truncation(self.truncation)
         if not 0.0 < self.delta < np.inf:
             raise ConfigurationError(f"scheme.delta={self.delta}: must be a number above 0")
@@ -309,6 +319,7 @@ class UORO(Forward):
     draws: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_draws(self.draws)
 
 
@@ -324,6 +335,7 @@ class SnAp(Forward):
     steps: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.steps < 1:
             raise ConfigurationError(f"scheme.steps={self.steps}: must be a whole number >= 1")
 

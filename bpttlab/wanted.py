@@ -12,6 +12,7 @@ from bpttlab.cells import Cell
 from bpttlab.cells.base import Params
 from bpttlab.directions import LOG_SCALE, SIGNED_BIAS, Directions, log_scale, signed_bias
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Measure:
     }
 
     def __post_init__(self) -> None:
+        settle_fields(self, "measure.{}")
         for name, least in self.LEAST.items():
             if getattr(self, name) < least:
                 raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")

@@ -25,8 +25,8 @@ from bpttlab.adaptive_products import check_real
 from bpttlab.bptt import Array
 from bpttlab.cells import Elman
 from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.fields import whole_number
 from bpttlab.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
-from bpttlab.spectra import check_whole
 from bpttlab.spectral_norms import largest_log, random_direction
 from bpttlab.trace import Trace
 
@@ -68,13 +68,10 @@ def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral
         ConfigurationError: a lag is not as above or there is none, sequences is less than 1, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
-    chosen = list(lags)
-    for lag in chosen:
-        check_whole("lag", lag, 1, trace.length)
+    chosen = sorted({whole_number("lag", lag, 1, trace.length) for lag in lags})
     if not chosen:
         raise ConfigurationError(f"lags: there are none; must be whole numbers from 1 to T = {trace.length}")
-    chosen = sorted({int(lag) for lag in chosen})
-    check_whole("sequences", sequences, 1, None)
+    sequences = whole_number("sequences", sequences, 1)
     check_real(trace)
     batch = min(sequences, trace.h.shape[1])
     return pd.concat([pd.DataFrame(columns_of(trace, b, chosen, spectral)) for b in range(batch)], ignore_index=True)

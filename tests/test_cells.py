@@ -222,7 +222,7 @@ BAD_FIELDS = [
     (Leaky, {"alpha": 1.5}, r"alpha=1\.5"),
     (Leaky, {"alpha": float("nan")}, r"alpha=nan"),
     (Leaky, {"activation": "tan"}, r"activation='tan'.*Did you mean 'tanh'"),
-    (GRU, {"reset": "befor"}, r"reset='befor': must be one of after, before. Did you mean 'before'"),
+    (GRU, {"reset": "befor"}, r"reset='befor': must be 'after' or 'before'. Did you mean 'before'"),
     (GRU, {"gate_scale": -1.0}, r"gate_scale=-1\.0: must be a finite number >= 0"),
     (GRU, {"hidden_size": 0}, r"hidden_size=0: must be a whole number >= 1"),
     (LSTM, {"gate_scale": float("inf")}, r"gate_scale=inf"),

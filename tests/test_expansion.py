@@ -48,7 +48,8 @@ def test_arrays_are_numbers():
 
 def test_fields_of_groups():
     (run,) = grid({"task.input_size": 3, "task": "noise", "cell": {"name": "elman"}, "cell.activation": "relu"})
-    assert run == {"task": {"name": "noise", "input_size": 3}, "cell": {"name": "elman", "activation": "relu"}}
+    noise = {"name": "noise", "input_size": 3, "output_size": 1}  # as `task=noise` on the command line
+    assert run == {"task": noise, "cell": {"name": "elman", "activation": "relu"}}
     (run,) = grid({"cell.activation": "relu"})
     assert Configuration.parse(run).plain["cell"]["hidden_size"] == Configuration.parse({}).plain["cell"]["hidden_size"]
 

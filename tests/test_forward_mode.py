@@ -570,7 +570,7 @@ def refusals():
     trace, loss, rng = example.trace, example.loss, np.random.default_rng(0)
     leaky = case(CELLS["leaky"])
     return {
-        "n": (lambda: lab.snap(trace, loss, 0), r"n=0: must be a whole number of steps >= 1"),
+        "n": (lambda: lab.snap(trace, loss, 0), r"n=0: must be a whole number >= 1"),
         "rflo": (lambda: lab.rflo(trace, loss), r"cell 'elman': rflo keeps .* the leak .* 'leaky'"),
         "feedback": (lambda: lab.rflo(leaky.trace, leaky.loss, np.ones((3, 2))), r"feedback: shape \(3, 2\); must be"),
         "epsilon": (lambda: lab.uoro(trace, loss, rng, 0.0), r"epsilon=0\.0: must be a number above 0"),

@@ -15,6 +15,7 @@ FLOORS = [
         "activations",
         "columns",
         "discovery",
+        "fields",
         "grids",
         "identity",
         "losses",

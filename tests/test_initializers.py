@@ -271,7 +271,7 @@ def test_targets_that_cannot_be_are_refused(kind, value):
     assert str(caught.value) == f"initializer.{kind.target}={value!r}: must be a finite number >= 0"
 
 
-@pytest.mark.parametrize("size", [0, -3, 2.0, True])
+@pytest.mark.parametrize("size", [0, -3, 2.5, True, np.nan, np.array([3])])
 def test_sizes_that_cannot_be_are_refused(size):
     with pytest.raises(ConfigurationError, match="size=.*: must be a whole number >= 1"):
         draw(Identity(1.0), size)

@@ -40,7 +40,7 @@ MISTAKES = [
     ("sweep study=x spectral_radius=big", "spectral_radius='big'"),
     ("sweep study=x sequence_length=0", "sequence_length=0"),
     ("sweep study=x sequence_length=1.5", "sequence_length=1.5"),
-    ("sweep study=x sequence_length=1e9", "sequence_length=1000000000.0"),
+    ("sweep study=x sequence_length=1e-3", "sequence_length=0.001"),
     ("sweep study=x seed=-1", "seed=-1"),
     ("sweep study=x seed=", "seed=''"),
     ("sweep study=x cell.hidden_size=0", "hidden_size=0"),

@@ -15,6 +15,7 @@ import numpy as np
 from bpttlab import activations
 from bpttlab.cells.base import Array, Cell, Params, rows
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields
 from bpttlab.initializers import Initializer
 
 LOGISTIC, TANH = activations.by_name("logistic"), activations.by_name("tanh")
@@ -70,7 +71,8 @@ def sample_blocks(
 
 
 def check_fields(cell: Cell) -> None:
-    """Sizes and activations, the fields that every cell has."""
+    """Normalises all fields, and checks sizes and activations, which every cell has."""
+    settle_fields(cell)
     for field in ("input_size", "hidden_size", "output_size"):
         if getattr(cell, field) < 1:
             raise ConfigurationError(f"{field}={getattr(cell, field)}: must be a whole number >= 1")

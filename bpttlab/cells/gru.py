@@ -36,7 +36,6 @@ from bpttlab.cells.gates import (
     side_by_side,
 )
 from bpttlab.cells.weights import Scales, gaussian
-from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.initializers import Initializer
 
 
@@ -67,9 +66,6 @@ class GRU(Cell):
         check_fields(self)
         for name in ("gate_scale", "reset_scale", "update_scale"):
             check_number(name, getattr(self, name), least=0.0)
-        if self.reset not in ("after", "before"):
-            hint = nearest(self.reset, ("after", "before"))
-            raise ConfigurationError(f"reset={self.reset!r}: must be one of after, before.{hint}")
 
     @property
     def recurrent_parameters(self) -> tuple[str, ...]:

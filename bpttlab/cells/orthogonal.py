@@ -20,6 +20,7 @@ from scipy import linalg
 from bpttlab.activations import Activation
 from bpttlab.cells.base import Array, Cell, Local, Params
 from bpttlab.cells.elman import Elman
+from bpttlab.cells.gates import check_fields
 from bpttlab.cells.weights import Scales
 from bpttlab.initializers import Initializer
 
@@ -43,7 +44,7 @@ class OrthogonalElman(Cell):
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        assert self.elman
+        check_fields(self)
 
     @property
     def elman(self) -> Elman:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -32,6 +33,7 @@ class Scales:
     h_0: float = 0.0
 
     def __post_init__(self) -> None:
+        settle_fields(self, "scales.{}")
         for field in fields(self):
             value = getattr(self, field.name)
             if not (math.isfinite(value) and value >= 0):

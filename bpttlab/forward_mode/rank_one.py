@@ -15,6 +15,7 @@ import numpy as np
 from bpttlab.bptt import Array, backward, checked_errors
 from bpttlab.cells.base import Params
 from bpttlab.errors import ConfigurationError, GradientRangeError
+from bpttlab.fields import real_number
 from bpttlab.forward_mode.exact import with_readout
 from bpttlab.losses import Loss
 from bpttlab.trace import Trace
@@ -96,8 +97,7 @@ def relative_variance(drawn: Array, exact: Array) -> float:
 
 def estimates_of_sequences(trace: Trace, error: Array, rng: np.random.Generator, epsilon: float) -> Params:
     """The estimate of each sequence alone.  Each (B,P)"""
-    if not epsilon > 0.0:
-        raise ConfigurationError(f"epsilon={epsilon}: must be a number above 0")
+    epsilon = real_number("epsilon", epsilon, "a number above 0", lambda number: number > 0.0)
     cell, names = trace.cell, trace.cell.recurrent_parameters
     _, B, N = trace.h.shape
     sizes = [trace.params[name].size for name in names]

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.bptt import Array, recurrent_gradient
-from bpttlab.errors import ConfigurationError
+from bpttlab.fields import whole_number
 from bpttlab.forward_mode.exact import influence
 from bpttlab.grids import log_spaced
 from bpttlab.paths import propagate
@@ -55,11 +55,8 @@ def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd
 
 def measure_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> dict[str, Array]:
     """`forward_sensitivity` as columns."""
-    if steps < 2:
-        raise ConfigurationError(f"steps={steps}: must be a whole number >= 2")
-    if sequences < 1:
-        raise ConfigurationError(f"sequences={sequences}: must be a whole number >= 1")
-    trace = trace.head(sequences)
+    steps = whole_number("steps", steps, 2)
+    trace = trace.head(whole_number("sequences", sequences, 1))
     chosen = log_spaced(trace.length, steps + 1)[1:]
     measure = norms_backward if backward_is_cheaper(trace, chosen) else norms_forward
     norms, names = measure(trace, chosen), trace.cell.recurrent_parameters

@@ -20,7 +20,7 @@ import numpy as np
 
 from bpttlab.bptt import Array, checked_errors, forward
 from bpttlab.cells.base import Cell, Params
-from bpttlab.errors import ConfigurationError
+from bpttlab.fields import whole_number
 from bpttlab.forward_mode.exact import check_bytes, immediate_derivatives, times, weighted, with_readout
 from bpttlab.losses import Loss
 from bpttlab.scaled import Scaled
@@ -58,8 +58,7 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
         ConfigurationError: n is not a whole number >= 1, or the matrices would take too much memory.
         GradientRangeError: the gradient is too large for a float.
     """
-    if n < 1:
-        raise ConfigurationError(f"n={n}: must be a whole number of steps >= 1")
+    n = whole_number("n", n, 1)
     dL_dy_hat = checked_errors(trace, loss)
     check_bytes(trace.head(1), trace.cell.recurrent_parameters)  # what the search for the structure needs
     touched, links = structure(trace.cell, trace.params)

@@ -32,6 +32,7 @@ class Adding(Task):
     baseline_loss: ClassVar[float] = 1.0 / 6.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("sequence_length", self.sequence_length, least=2, because=" for task 'adding' (a marker in each half)")
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:

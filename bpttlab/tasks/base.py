@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
 
 from bpttlab import losses
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields, whole_number
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -67,6 +67,9 @@ class Task(ABC):
 
     sequence_length: int
 
+    def __post_init__(self) -> None:
+        settle_fields(self, "task.{}", bare=("sequence_length",))
+
     # the next ones are the same for all objects of many classes, and class attributes there
 
     @property
@@ -107,7 +110,7 @@ class Task(ABC):
             ConfigurationError: the batch size is not a whole number >= 1, or there are not so many sequences.
         """
         self.check_batch_size(batch_size)
-        return self.draw(rng, int(batch_size))
+        return self.draw(rng, whole("batch_size", batch_size, least=1))
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuses a batch size that `sample` could not serve, before anything is computed."""
@@ -132,9 +135,7 @@ class Task(ABC):
 
 def whole(field: str, value: object, least: int, because: str = "") -> int:
     """The value as an int, or the error that names its field."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigurationError(f"{field}={value!r}: must be a whole number >= {least}{because}")
-    return int(value)
+    return whole_number(field, value, least, because=because)
 
 
 def one_hot(symbols: Array, size: int) -> Array:

@@ -46,6 +46,7 @@ class Characters(Task):
     content: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         length = whole("sequence_length", self.sequence_length, least=1)
         found = read(self.path)
         what = self.path or "the shipped text, which is read without task.path,"

@@ -40,6 +40,7 @@ class Copy(Task):
     alphabet: int = 8
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("task.symbols", self.symbols, least=1)
         whole("task.alphabet", self.alphabet, least=2, because=" (with one letter there is nothing to remember)")
         reason = f" for task 'copy' ({self.symbols} symbols to read, a delimiter, {self.symbols} to repeat)"

@@ -36,6 +36,7 @@ class DelayedRecall(Task):
     delay: int | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.delay is None:
             least, reason = 2, " for task 'delayed_recall' (a marker in the first half)"
         else:

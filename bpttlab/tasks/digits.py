@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.tasks.base import Array, Batch, Task, last_step, whole
 
 CLASSES = 10
@@ -48,8 +47,7 @@ class Digits(Task):
     by: Literal["pixel", "row"] = "row"
 
     def __post_init__(self) -> None:
-        if self.by not in ("pixel", "row"):
-            raise ConfigurationError(f"task.by={self.by!r}: must be pixel or row.{nearest(self.by, ('pixel', 'row'))}")
+        super().__post_init__()
         reason = f" for task 'digits' by {self.by} (one step for each {self.by} of an 8x8 image)"
         whole("sequence_length", self.sequence_length, least=self.image_steps, because=reason)
 

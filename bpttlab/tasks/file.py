@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import entr
 
 from bpttlab import losses, own_files
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.errors import ConfigurationError
 from bpttlab.tasks.base import Array, Batch, Task, every_step, last_step, whole
 from bpttlab.tasks.sequences import Sequences, read
 
@@ -49,9 +49,8 @@ class File(Task):
     content: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         length = whole("sequence_length", self.sequence_length, least=1)
-        one_of("task.loss_name", self.loss_name, get_args(LossName))
-        one_of("task.loss_at", self.loss_at, (None, *get_args(LossAt)))
         if not self.path:
             raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
         found = read(self.path, self.loss_name)
@@ -123,10 +122,3 @@ class File(Task):
         chosen = rng.permutation(len(found.x))[:batch_size]
         x, target = (values[chosen, : self.sequence_length].swapaxes(0, 1) for values in (found.x, found.target))
         return Batch(np.ascontiguousarray(x), np.ascontiguousarray(target), self.mask(found))
-
-
-def one_of(field: str, value: object, choices: tuple[str | None, ...]) -> None:
-    """Refuses a value that is none of the choices."""
-    if value not in choices:
-        named = [choice for choice in choices if choice]
-        raise ConfigurationError(f"{field}={value!r}: must be {' or '.join(named)}.{nearest(value, named)}")

@@ -54,6 +54,7 @@ class MackeyGlass(Task):
     horizon: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("sequence_length", self.sequence_length, least=1)
         whole("task.horizon", self.horizon, least=1)
 

@@ -44,6 +44,7 @@ class Memorization(Task):
     alphabet: int = 2
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("task.symbols", self.symbols, least=1)
         whole("task.alphabet", self.alphabet, least=2, because=" (with one symbol there is nothing to remember)")
         reason = f" for task 'memorization' ({self.symbols} symbols to read, a cue, {self.symbols} to repeat)"

@@ -31,6 +31,7 @@ class Multiplication(Task):
     baseline_loss: ClassVar[float] = 7.0 / 144.0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         reason = " for task 'multiplication' (a marker in each half)"
         whole("sequence_length", self.sequence_length, least=2, because=reason)
 

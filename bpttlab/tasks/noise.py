@@ -27,6 +27,7 @@ class Noise(Task):
     output_size: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("sequence_length", self.sequence_length, least=1)
         whole("task.input_size", self.input_size, least=1)
         whole("task.output_size", self.output_size, least=1)

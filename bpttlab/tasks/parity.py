@@ -30,6 +30,7 @@ class Parity(Task):
     baseline_loss: ClassVar[float] = math.log(2.0)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole("sequence_length", self.sequence_length, least=1)
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:

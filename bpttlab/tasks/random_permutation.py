@@ -34,6 +34,7 @@ class RandomPermutation(Task):
     alphabet: int = 100
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         reason = f" ({FIRST} to be remembered and another one between)"
         whole("task.alphabet", self.alphabet, least=FIRST + 1, because=reason)
         reason = " for task 'random_permutation' (the symbol to be remembered, and one between)"

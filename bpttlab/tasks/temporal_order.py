@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
 from bpttlab.tasks.base import Array, Batch, Task, last_step, one_hot, whole
 
 RELEVANT = 2
@@ -45,8 +44,7 @@ class TemporalOrder(Task):
     symbols: Literal[2, 3] = 2
 
     def __post_init__(self) -> None:
-        if isinstance(self.symbols, bool) or self.symbols not in EARLIEST:
-            raise ConfigurationError(f"task.symbols={self.symbols!r}: must be 2 or 3")
+        super().__post_init__()
         reason = " for task 'temporal_order' (each of its symbols stands within a tenth of the sequence)"
         whole("sequence_length", self.sequence_length, least=10, because=reason)
 

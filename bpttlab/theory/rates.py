@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import math
 
+from bpttlab.fields import checked_arguments
 
+
+@checked_arguments
 def bound_rate(sigma_max: float, gamma: float) -> float:
     """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.largest_slope`): no product grows faster, log ||P||_2
     <= lag x this.
@@ -17,6 +20,7 @@ def bound_rate(sigma_max: float, gamma: float) -> float:
     return log(gamma * sigma_max)
 
 
+@checked_arguments
 def asymptote_rate(rho: float) -> float:
     """The rate log rho(W) at which powers of W grow: (1/lag) log ||W^lag|| tends to it (Gelfand's formula).
 
@@ -26,6 +30,7 @@ def asymptote_rate(rho: float) -> float:
     return log(rho)
 
 
+@checked_arguments
 def relu_rate(gain: float) -> float:
     """1/2 log(g^2/2) of relu networks: half of the units are off, and log(||P||_F / sqrt(N)) grows by this a step.
 
