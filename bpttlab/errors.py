@@ -54,6 +54,10 @@ class CollisionError(StoreError):
     """Two different configurations have the same run id."""
 
 
+class LabWarning(UserWarning):
+    """Something that a user should know, though what was asked for can be done."""
+
+
 def nearest(name: object, choices: Iterable[object]) -> str:
     """A suggestion to append to a message: " Did you mean 'tanh'?", or "" when nothing is close."""
     matches = get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)

@@ -42,7 +42,8 @@ from bpttlab.shards import (
     telling,
     write_shard,
 )
-from bpttlab.study import Study, Where
+from bpttlab.study import Study
+from bpttlab.where import Where
 
 ORPHAN_AGE = 3600.0
 """Seconds after which a shard that no commit names was left behind, not about to be committed by a slow writer."""
@@ -313,8 +314,11 @@ def load(
         study: its name.
         results: the folder of all studies.
         where: column of `runs` -> the runs wanted, for all tables alike. A value, None for a missing one; a list or a
-            range of values; or a pair in parentheses (least, most), both included, None for no limit. Files that hold
-            no run that is wanted are not read.
+            range of values; or a pair in parentheses (least, most), both included, None for no limit. What no run has
+            is an error that names the nearest stored value, for there is no such run; only what is asked of results
+            (a status, a range of losses, a truth) may hold for none. Of a list with some values that no run has, and
+            of stored values that differ from an asked one by rounding alone, a `LabWarning` tells. Files that hold no
+            run that is wanted are not read.
         columns: those of the measures' tables, in this order and after run_id; a table leaves out what it does not
             have. None: all. `runs` and `provenance` always have all of theirs.
 
@@ -322,7 +326,8 @@ def load(
         StoreError: no such study, with the nearest name; an empty one; one of another version of the tables.
         DamagedShardError: files are not what was published; each is named, with what to do.
         CollisionError: two configurations have one run id.
-        ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
+        ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be, or what no
+            run has.
     """
     return Store(results, study).load(where, columns)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,16 +13,14 @@ import pyarrow.compute as pc
 from bpttlab import schema
 from bpttlab.commits import Commit, Stored, choose
 from bpttlab.errors import ConfigurationError, StoreError, nearest
-from bpttlab.identity import canonical, parse
+from bpttlab.identity import parse
+from bpttlab.where import Where, wanted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict[str, pa.Table]]
 """A table, commits and columns -> the rows that were published with them, by shard: `Store.rows`."""
-
-Where: TypeAlias = Mapping[str, Any]
-"""Column of `runs` -> a value, a list or range of values, or a pair (least, most)."""
 
 
 class Study:
@@ -42,7 +39,7 @@ class Study:
     Raises:
         CollisionError: two configurations have one run id.
         ConfigurationError: `where` or `columns` (see `store.load`) names a column that there is not, or asks what it
-            cannot be.
+            cannot be, or what no run has.
     """
 
     def __init__(
@@ -168,7 +165,7 @@ def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
     return [(of_one[0].commit, of_one) for _, of_one in sorted(taken.items())]
 
 
-# ------------------------------------------------------------------ which runs, which columns
+# ------------------------------------------------------------------ which columns
 
 
 def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> None:
@@ -187,61 +184,3 @@ def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> No
         if name not in known:
             of = " (a column of runs, which has all of its columns)" if name in fixed else ""
             raise ConfigurationError(f"columns: no table of measures has {name!r}{of}.{nearest(name, known)}")
-
-
-def wanted(runs: pa.Table, where: Where) -> pa.Array:
-    """Which runs have what is asked of every column."""
-    mask = [True] * runs.num_rows
-    for name, asked in where.items():
-        if name not in runs.column_names:
-            raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
-        accepts = acceptance(name, asked, runs.schema.field(name).type)
-        mask = [so_far and accepts(value) for so_far, value in zip(mask, runs[name].to_pylist(), strict=True)]
-    return pa.array(mask, pa.bool_())
-
-
-def acceptance(name: str, asked: Any, kind: pa.DataType) -> Callable[[Any], bool]:
-    """What is asked of a column as a question to each of its values.
-
-    Raises:
-        ConfigurationError: what is asked cannot be a value of that column.
-    """
-    if isinstance(asked, tuple):
-        return between(name, asked, kind)
-    if isinstance(asked, range):
-        if pa.types.is_string(kind) or pa.types.is_boolean(kind):
-            asked = list(asked)
-        else:
-            return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in asked
-    if isinstance(asked, Iterable) and not isinstance(asked, str | bytes | Mapping):
-        values = {as_stored(name, value, kind) for value in asked}
-        return lambda value: value in values
-    only = as_stored(name, asked, kind)
-    return lambda value: value == only
-
-
-def between(name: str, asked: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
-    """A pair (least, most), both included."""
-    if len(asked) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
-        raise ConfigurationError(
-            f"where: {name}={asked!r} must be (least, most) of a column of numbers; a list is [{name} values]"
-        )
-    least, most = (as_stored(name, value, kind) for value in asked)
-    low, high = -math.inf if least is None else least, math.inf if most is None else most
-    return lambda value: value is not None and low <= value <= high
-
-
-def as_stored(name: str, value: Any, kind: pa.DataType) -> Any:
-    """A value as the column holds it: a number in a column of texts (truncation) is its text."""
-    if hasattr(value, "item") and not isinstance(value, list | tuple):
-        value = value.item()  # one of NumPy's
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    if pa.types.is_string(kind):
-        return value if isinstance(value, str) else canonical(value)
-    if pa.types.is_boolean(kind) and isinstance(value, bool):
-        return value
-    if not pa.types.is_boolean(kind) and isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    what = "true or false" if pa.types.is_boolean(kind) else "a number"
-    raise ConfigurationError(f"where: {name}={value!r} must be {what}, None, or a list of such")
