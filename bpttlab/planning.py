@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import python_value, whole_number
 from bpttlab.progress import count, told
 from bpttlab.store import Store
+from bpttlab.where import CLOSE
 from bpttlab.workers import Limits
 
 Plain = Mapping[str, Any]
@@ -128,6 +130,25 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """What holds for many runs and is said once."""
+        return [*self.full_gradients(), *self.close_values()]
+
+    def close_values(self) -> list[str]:
+        """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
+        columns: dict[str, set[float]] = {}
+        for part in {id(part): part for run in self.runs.values() for part in run.parts.values()}.values():
+            for name, value in part.columns.items():
+                if isinstance(value, float) and math.isfinite(value):
+                    columns.setdefault(name, set()).add(value)
+        names: dict[tuple[float, float], str] = {}  # the first, of several columns for one field
+        for name, values in columns.items():
+            for pair in pairwise(sorted(values)):
+                if pair[1] - pair[0] <= CLOSE * abs(pair[1]):
+                    names.setdefault(pair, name)
+        said = "differ by rounding alone, and are different runs"
+        return [f"{name}: {one!r} and {other!r} {said}" for (one, other), name in names.items()]
+
+    def full_gradients(self) -> list[str]:
+        """Truncations that cut nothing."""
         whole = [configuration.plain for configuration in self.runs.values() if configuration.cuts_nothing]
         if not whole:
             return []

@@ -14,8 +14,9 @@ from __future__ import annotations
 import signal
 import threading
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,7 +26,7 @@ from typing import Any
 from bpttlab import asked, precompiled
 from bpttlab.cells import Cell
 from bpttlab.configuration import Configuration
-from bpttlab.errors import ConfigurationError, StoreError
+from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.expansion import grid
 from bpttlab.parcels import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, compute, failed
 from bpttlab.planning import OPTIONS, Options, Plain, Plan, bundles, plan, separate
@@ -148,9 +149,14 @@ def sweep(
     """
     if (configurations is None) == (not axes):
         raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
+    if isinstance(configurations, Mapping):
+        raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
     runs = grid(axes) if configurations is None else configurations
     options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
-    return carry_out(plan(runs, options), options, progress)
+    planned = plan(runs, options)
+    for remark in planned.close_values():
+        warnings.warn(remark, LabWarning, stacklevel=2)
+    return carry_out(planned, options, progress)
 
 
 def carry_out(planned: Plan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:

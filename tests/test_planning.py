@@ -1,10 +1,12 @@
 """What a sweep asks for, what is left to do of it, and its options."""
 
+import numpy as np
 import pytest
 from sweeps import parsed, points
 
 from bpttlab.configuration import Configuration
-from bpttlab.errors import CollisionError, ConfigurationError
+from bpttlab.errors import CollisionError, ConfigurationError, LabWarning
+from bpttlab.expansion import grid
 from bpttlab.planning import Options, bundles, plan, separate
 from bpttlab.store import Store
 from bpttlab.sweeping import sweep
@@ -34,6 +36,18 @@ def test_no_run_at_all_is_refused(tmp_path):
 def test_a_truncation_as_long_as_the_sequence_is_remarked_on_once(tmp_path):
     (remark,) = plan(points(range(4), ["full", 5, 6, 9]), Options("x", str(tmp_path))).remarks()
     assert "8 runs (6 of 6 steps, 9 of 6 steps)" in remark
+
+
+def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
+    runs = grid(spectral_radius=np.arange(0.1, 0.5, 0.1), initializer={"name": "sparse", "density": 0.2})
+    asked = [*runs, {**runs[0], "spectral_radius": 0.3}, {**runs[0], "spectral_radius": 0.3 + 1e-9}]
+    said = [f"spectral_radius: 0.3 and {0.1 + 0.2} differ by rounding alone, and are different runs"]
+    assert plan(asked, Options("x", str(tmp_path))).close_values() == said
+    with pytest.warns(LabWarning, match="differ by rounding alone") as told:
+        sweep(grid(spectral_radius=[0.3, 0.1 + 0.2], sequence_length=5), "x", tmp_path, workers=0, progress=False)
+    assert {warning.filename for warning in told} == {__file__}
+    with pytest.raises(ConfigurationError, match="must be a list of mappings"):
+        sweep({"seed": 1}, "x", tmp_path)
 
 
 def test_bundles_share_all_but_the_truncation_and_the_longest_comes_first():

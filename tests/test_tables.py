@@ -439,6 +439,16 @@ def test_triangle_of_a_named_run_and_of_none():
 
 # ------------------------------------------------------------------ writing
 
+
+def test_keys_that_rounding_would_make_alike_are_told_apart():
+    frame = pd.DataFrame(
+        {"spectral_radius": [0.3, 0.1 + 0.2, 0.7, None], "networks": [2] * 4, "loss": [0.3, 0.1 + 0.2, 1.0, 1.0]}
+    )
+    rows = [line.split("|")[1:4] for line in tables.markdown(frame).splitlines()[2:]]
+    assert [row[0].strip() for row in rows] == ["0.3", "0.30000000000000004", "0.7", "–"]
+    assert [row[2].strip() for row in rows] == ["0.3", "0.3", "1", "1"]
+
+
 AWKWARD = "a|b_c & 50% $x^2$ {~} \\ <i> #1 [z]"
 
 

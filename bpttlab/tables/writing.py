@@ -1,7 +1,8 @@
 """Summaries for people and for programs: the terminal, CSV, Markdown and LaTeX.
 
 A CSV file holds the columns by their names and every digit; print rounds to four significant digits, joins a value with
-its interval and names the unit in the header. The same frame gives the same bytes.
+its interval and names the unit in the header. Keys that rounding would make alike have every digit. The same frame
+gives the same bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import os
 import re
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -106,9 +108,13 @@ def _same(frame: pd.DataFrame, shown: pd.DataFrame, texts: Mapping[str, str], na
 def presented(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as text: headers with units, values rounded, each value with its interval in one column."""
     shown = {}
-    for name in _names(frame):
+    names = _names(frame)
+    keys = names[: names.index("networks")] if "networks" in names else []
+    for name in names:
         if not _has_interval(frame, name):
-            shown[header(name)] = [MISSING.get(name, NA) if _missing(value) else _shown(value) for value in frame[name]]
+            texts = _told_apart(frame[name]) if name in keys else [_shown(value) for value in frame[name]]
+            pairs = zip(frame[name], texts, strict=True)
+            shown[header(name)] = [MISSING.get(name, NA) if _missing(value) else text for value, text in pairs]
             continue
         bounds = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
         shown[f"{header(name)} {INTERVAL}"] = [_with_interval(*values) for values in bounds]
@@ -133,6 +139,17 @@ def _shown(value: Any) -> str:
     if isinstance(value, float | np.floating):
         return f"{value:.4g}" if abs(float(value)) > ROUNDING else "0"
     return _CONTROL.sub(" ", str(value))
+
+
+def _told_apart(values: Iterable[Any]) -> list[str]:
+    """Values as text; those that rounding would make alike have every digit: 0.3 and 0.30000000000000004."""
+    values = list(values)
+    alike = Counter(_shown(value) for value in {value for value in values if not _missing(value)})
+    texts = [_shown(value) for value in values]
+    return [
+        repr(float(value)) if alike[text] > 1 and isinstance(value, float | np.floating) else text
+        for value, text in zip(values, texts, strict=True)
+    ]
 
 
 def _with_interval(value: Any, low: Any, high: Any) -> str:
