@@ -240,7 +240,7 @@ class Part(NamedTuple):
 
     @classmethod
     def of(cls, name: str, plain: Any) -> Part:
-        text = identity.canonical(plain)
+        text = identity.canonical(plain, name)
         return cls(plain, text, schema.flatten({name: identity.parse(text)}))
 
 

@@ -37,8 +37,8 @@ def python_value(value: Any) -> Any:
         return {python_value(key): python_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return type(value)(map(python_value, value)) if type(value) in (list, tuple) else value
-    if getattr(value, "shape", None) != () or not hasattr(value, "item"):
-        return value
+    if getattr(value, "shape", None) != () or not hasattr(value, "item") or getattr(value, "mask", False):
+        return value  # an array, or what a masked array leaves out
     found = value.item()
     if hasattr(found, "item") and isinstance(found, Real):
         return float(found)  # a long double, which has no equal in Python
@@ -87,12 +87,14 @@ def real_number(
 
 
 def shown(value: Any) -> str:
-    """A value in a message, in one line; of an array how many values it has."""
+    """A value in a message, in one line; of an array how many values it has, of a large float what it may be."""
     value = python_value(value)
     text = " ".join(repr(value).split())
     text = text if len(text) <= 100 else f"{text[:97]}..."
+    if isinstance(value, float) and value.is_integer() and abs(value) > EXACT:
+        return f"{text} (a float above 2^53 may be a rounded integer; write all digits)"
     many = getattr(value, "shape", ())
-    return f"{text} (an array of {math.prod(many)} values, not one value)" if many else text
+    return f"{text} (an array of {math.prod(many)} values, not one value)" if many and type(many) is tuple else text
 
 
 # ------------------------------------------------------------------ arguments of functions

@@ -40,16 +40,17 @@ _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*\\?(?:"|\Z)', re.DOTALL)  # up to 
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
-def canonical(value: object) -> str:
+def canonical(value: object, field: str = "") -> str:
     """The one text of a value: equal values have equal texts, different values different ones.
 
     Args:
         value: None, bool, int (64 bits), float, str, and lists, tuples and mappings with text keys of such.
+        field: what a message calls the value.
 
     Raises:
         ConfigurationError: anything else, by the name of the field; keys that are one key in NFC; too deep or too long.
     """
-    text = json.dumps(_plain(value, "", 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_plain(value, field, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > LARGEST_BYTES:
         raise ConfigurationError(f"a configuration may have {LARGEST_BYTES} bytes as JSON, not {len(text.encode())}")
     return text

@@ -54,7 +54,10 @@ def wanted(runs: pa.Table, where: Where) -> pa.Array:
 def plain(asked: Any) -> Any:
     """What is asked as values of Python; an array is a list of values."""
     asked = python_value(asked)
-    return asked.tolist() if getattr(asked, "ndim", 0) and hasattr(asked, "tolist") else asked
+    if getattr(asked, "ndim", 0) and hasattr(asked, "tolist"):
+        return asked.tolist()
+    one = isinstance(asked, str | bytes | Mapping | Sequence) or not isinstance(asked, Iterable)
+    return asked if one else list(asked)  # what can be gone through once only
 
 
 def of_column(name: str, asked: Any, runs: pa.Table) -> list[bool]:
