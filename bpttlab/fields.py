@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from functools import cache, wraps
 from numbers import Integral, Real
-from types import NoneType
-from typing import Any, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bpttlab.errors import ConfigurationError, nearest
 
@@ -33,6 +33,8 @@ def python_value(value: Any) -> Any:
     """The equal value of Python; what is inside of mappings, lists and tuples too. Anything else is left as it is."""
     if type(value) in NAMES:
         return value
+    if type(value) is dict and is_plain(value):
+        return value
     if isinstance(value, Mapping):
         return {python_value(key): python_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -43,6 +45,14 @@ def python_value(value: Any) -> Any:
     if hasattr(found, "item") and isinstance(found, Real):
         return float(found)  # a long double, which has no equal in Python
     return found
+
+
+def is_plain(mapping: dict[Any, Any]) -> bool:
+    """Whether a mapping of mappings has single values of Python alone, as those from the command line have."""
+    for item in mapping.values():  # a loop: this runs once for each run of a sweep
+        if type(item) not in NAMES and not (type(item) is dict and is_plain(item)):
+            return False
+    return True
 
 
 def as_integer(value: Any) -> int | None:
@@ -178,9 +188,9 @@ def allowed_values(kind: Any) -> dict[str, Allowed]:
 def allowed_by(hint: Any) -> Allowed:
     if get_origin(hint) is Literal:
         return Allowed(frozenset(), get_args(hint))
-    parts = [allowed_by(part) for part in get_args(hint)]
-    if not parts:
+    if get_origin(hint) not in (Union, UnionType):
         return Allowed(frozenset({hint}) if isinstance(hint, type) else frozenset(), ())
+    parts = [allowed_by(part) for part in get_args(hint)]
     return Allowed(frozenset().union(*(part.kinds for part in parts)), sum((part.choices for part in parts), ()))
 
 
@@ -208,10 +218,13 @@ def typed_value(kind: type, name: str, value: Any, path: str) -> Any:
     Raises:
         ConfigurationError: it is of another type; `path` is how the message calls the field.
     """
+    allowed_here = allowed_values(kind)[name]
+    if allowed_here.holds(value):
+        return value
     from pydantic import ValidationError  # takes a tenth of a second to import, and most values need it not
 
     try:
-        return adapter(kind, name).validate_python(converted(value, allowed_values(kind)[name].types), strict=True)
+        return adapter(kind, name).validate_python(converted(value, allowed_here.types), strict=True)
     except ValidationError as error:
         allowed = [complaint(one) for one in error.errors()]
         choices = re.findall(r"'([^']*)'", " ".join(allowed))
