@@ -214,7 +214,7 @@ def test_float32_is_computed_in_float64():
     assert rows["log_norm"].item() == pytest.approx(size, rel=1e-12)
 
 
-@pytest.mark.parametrize("truncations", [[0], [7], [2.0], [True]])
+@pytest.mark.parametrize("truncations", [[0], [7], [2.5], [True]])
 def test_mistakes_are_named(truncations):
     example = case(T=6)
     with pytest.raises(ConfigurationError, match="truncation"):
