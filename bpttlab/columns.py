@@ -109,7 +109,12 @@ RUNS = Table(
         ),
         Column("initializer_asked", "float64", "", "the value asked of that quantity"),
         Column("initializer_got", "float64", "", "the value that the drawn W has"),
-        Column("growth_rate", "float64", "nat/step", "slope in lag of the median typical log-norm; < 0: vanishing"),
+        Column(
+            "growth_rate",
+            "float64",
+            "nat/step",
+            "the asymptotic rate: slope in lag of the median typical log-norm from fit_first_lag to fit_last_lag",
+        ),
         Column(
             "growth_rate_error",
             "float64",
@@ -119,7 +124,12 @@ RUNS = Table(
         ),
         Column("fit_first_lag", "int64", "step", "first lag of the fit"),
         Column("fit_last_lag", "int64", "step", "last lag of the fit"),
-        Column("log_growth", "float64", "nat", "median over sequences of log(norm of P_{T,0} (Frobenius) / sqrt(N))"),
+        Column(
+            "log_growth",
+            "float64",
+            "nat",
+            "what is left over the sequence: log(norm of P_{T,0} (Frobenius) / sqrt(N)), median over sequences",
+        ),
         Column("growing_horizon", "int64", "step", "first lag with a spectral norm above e; missing: none up to T"),
         Column("vanishing_horizon", "int64", "step", "last lag with a spectral norm of at least 1/e; T if censored"),
         Column("horizon_censored", "bool", "", "whether vanishing_horizon ended at T only because the sequence did"),
@@ -227,7 +237,13 @@ SPECTRA = Table(
             "mean growth after the transient; of a network trained on finite sequences a finite-time growth rate",
             True,
         ),
-        Column("low", "float64", "nat/step", "lower end of its 95 % convergence interval; -inf: below resolution"),
+        Column(
+            "low",
+            "float64",
+            "nat/step",
+            "lower end of the 95 % convergence interval of this mean over time (Student's t, 20 stretches of time), "
+            "not over networks; -inf: below resolution",
+        ),
         Column("high", "float64", "nat/step", "upper end"),
     ),
 )

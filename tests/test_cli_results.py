@@ -17,7 +17,8 @@ def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     assert main(["tables", "study=first"]) == 0
     printed = capsys.readouterr().out
     assert "growth  (results/first/tables/growth.{csv,md,tex})" in printed
-    assert "vanishing" in printed
+    assert "undecided" in printed
+    assert "[n < 6]" in printed
     written = sorted(path.name for path in Path("results/first/tables").iterdir())
     names = ("critical_spectral_radius", "growth", "theory", "truncation_bias")
     assert written == sorted(f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex"))

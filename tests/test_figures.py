@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from bpttlab import figures, tables
 from bpttlab.errors import ConfigurationError, LabError, StoreError
-from bpttlab.figures import style
+from bpttlab.figures import lines, style
 from bpttlab.figures.growth import plot_growth
 from bpttlab.figures.products import plot_products
 from bpttlab.figures.triangle import plot_triangle
@@ -209,6 +210,35 @@ def test_the_contour_runs_between_growth_and_decay():
         figure = plot_growth(growth)
     edges = {tuple(map(tuple, line.get_xydata())) for line in figure.axes[0].lines}
     assert edges == {((2.0, 0.0), (2.0, 1.0)), ((2.0, 1.0), (2.0, 2.0))}
+
+
+def test_an_interval_goes_through_the_foot_of_the_panel():
+    """Where the lower end is -inf: the band and the bar go on, and the limits follow what is finite."""
+    study = synthetic.study(**{**SMALL, "lengths": (40,), "radii": (0.9, 1.0), "seeds": 6})
+    bias = tables.truncation_bias(study.truncations, study.runs)
+    below = bias.assign(log_relative_bias_low=bias["log_relative_bias_low"].mask(bias["truncation"] == 5, -np.inf))
+    with style.context():
+        plain, figure = plot_truncation(bias), plot_truncation(below)
+    assert figure.axes[0].get_ylim() == plain.axes[0].get_ylim()
+    ends = [segment[:, 1].min() for bars in line_collections(figure.axes[0]) for segment in bars.get_segments()]
+    assert ends.count(lines.FAR_BELOW) == 2
+    assert {lines.INTERVAL} <= set(texts(figure))
+
+
+def line_collections(axes):
+    return [part for part in axes.collections if isinstance(part, LineCollection)]
+
+
+def test_the_rates_of_the_growth_figure_have_their_intervals():
+    study = synthetic.study(radii=(0.9, 1.5), lengths=(40,), seeds=6, truncations=("full",))
+    growth = tables.growth(study.runs)
+    with style.context():
+        figure = plot_growth(growth)
+    (bars,) = [part for part in line_collections(figure.axes[1]) if part.get_segments()]
+    ends = np.array([segment[:, 1] for segment in bars.get_segments()])
+    np.testing.assert_array_equal(ends, growth[["growth_rate_low", "growth_rate_high"]])
+    assert "asymptotic rate (nat/step)" in texts(figure)
+    assert lines.INTERVAL in texts(figure)
 
 
 def test_the_triangle_shows_the_run_it_names(study):

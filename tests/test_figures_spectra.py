@@ -203,9 +203,12 @@ def test_too_many_cells_in_one_panel_are_a_reason():
 # ------------------------------------------------------------------ what is drawn
 
 
-def test_each_cell_has_a_line_of_its_own_in_one_panel(study, drawn):
-    exponents = rows_at(tables.exponents(study.runs), sequence_length=40)
-    (axes,) = drawn["page"]["exponents"].axes
+def test_each_cell_has_a_line_of_its_own_in_one_panel():
+    runs = synthetic.study(**{**SMALL, "lengths": (10,), "seeds": 6}).runs
+    exponents = tables.exponents(runs)
+    with style.context():
+        figure = plot_exponents(exponents)
+    (axes,) = figure.axes
     shades = style.categories(CELL)
     for cell in CELL:
         rows = rows_at(exponents, cell=cell).sort_values("initializer_asked")
@@ -216,7 +219,13 @@ def test_each_cell_has_a_line_of_its_own_in_one_panel(study, drawn):
         np.testing.assert_array_equal(ends, rows[["lyapunov_exponent_low", "lyapunov_exponent_high"]])
     (linear,) = of_colour(axes, style.NEUTRAL, linestyle=":")
     np.testing.assert_allclose(linear.get_ydata(), np.log(linear.get_xdata()))
-    assert {*CELL, "95 % interval"} <= set(entries(drawn["page"]["exponents"]))
+    assert {*CELL, lines.INTERVAL} <= set(entries(figure))
+
+
+def test_few_networks_have_no_bars_and_the_legend_says_so(study, drawn):
+    assert tables.exponents(study.runs)["lyapunov_exponent_low"].isna().all()
+    assert "no interval: fewer than 6 networks" in entries(drawn["page"]["exponents"])
+    assert lines.INTERVAL not in entries(drawn["page"]["exponents"])
 
 
 def test_there_is_no_asymptote_where_a_cell_has_none(study):

@@ -42,8 +42,9 @@ OPTIONAL_KEYS = {("truncations", "truncation"), ("eigenvalues", "sequence"), ("e
 
 
 def columns_on_the_page() -> dict[str, list[tuple[str, ...]]]:
-    """Section -> (name, type, unit, meaning) of each row of its table."""
+    """Section -> (name, type, unit, meaning) of each row of its table; the section of the summaries has other ones."""
     sections = re.split(r"^## ", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    sections = [section for section in sections if not section.startswith("Summaries\n")]
     rows = {}
     for section in sections:
         lines = [line for line in section.splitlines() if line.startswith("| `")]

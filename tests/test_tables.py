@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
-from scipy import stats
+from frames import one
 
 from bpttlab import tables
 from bpttlab.errors import LabError, StoreError
-from bpttlab.tables.critical import sign_changes
-from bpttlab.tables.statistics import grouped, median, quantile, t_interval
 
 CLOSE = {"rtol": 1e-12}
 POINT = ["task", "initializer", "initializer_target", "initializer_asked", "sequence_length"]
@@ -23,57 +21,6 @@ POINT = ["task", "initializer", "initializer_target", "initializer_asked", "sequ
 @pytest.fixture(scope="module")
 def study():
     return synthetic.study()
-
-
-def one(frame, **wanted):
-    """The one row with these values."""
-    for name, value in wanted.items():
-        frame = frame[frame[name] == value]
-    assert len(frame) == 1
-    return frame.iloc[0]
-
-
-# ------------------------------------------------------------------ statistics
-
-
-def test_t_interval_is_scipys():
-    rng = np.random.default_rng(0)
-    values, group = pd.Series(rng.normal(size=23)), pd.Series([0] * 3 + [1] * 20)
-    low, high = t_interval(values, group)
-    for number in (0, 1):
-        part = values[group == number]
-        expected = stats.t.interval(0.95, len(part) - 1, loc=part.mean(), scale=stats.sem(part))
-        np.testing.assert_allclose([low[number], high[number]], expected, **CLOSE)
-
-
-@pytest.mark.parametrize("values", [[1.0], [1.0, np.nan], [1.0, 2.0, -np.inf]])
-def test_no_interval_without_two_finite_values_or_with_a_zero(values):
-    low, high = t_interval(pd.Series(values), pd.Series([0] * len(values)))
-    assert math.isnan(low[0])
-    assert math.isnan(high[0])
-
-
-@pytest.mark.parametrize(
-    ("values", "quarter", "middle"),
-    [
-        ([1.0, 2.0, 3.0, 4.0, 5.0], 2.0, 3.0),
-        ([1.0, 2.0, 3.0, 4.0], 1.75, 2.5),
-        ([-np.inf, 0.0, 1.0], -np.inf, 0.0),
-        ([-np.inf, -np.inf, 1.0], -np.inf, -np.inf),
-        ([-np.inf, -np.inf], -np.inf, -np.inf),
-        ([np.nan, 2.0], 2.0, 2.0),
-    ],
-)
-def test_quantiles_are_about_order_and_know_exact_zeros(values, quarter, middle):
-    column, group = pd.Series(values), pd.Series([7] * len(values))
-    np.testing.assert_allclose([quantile(column, group, 0.25)[7], median(column, group)[7]], [quarter, middle], **CLOSE)
-
-
-def test_missing_values_are_a_group_of_their_own():
-    rows = pd.DataFrame({"a": ["x", None, "x", None], "b": pd.array([1, 1, None, 1], dtype="Int64")})
-    keys, group = grouped(rows, ["a", "b"])
-    assert len(keys) == 3
-    assert group[1] == group[3]
 
 
 # ------------------------------------------------------------------ sweep points
@@ -111,15 +58,16 @@ def test_what_is_measured_makes_no_point_of_its_own(study):
 # ------------------------------------------------------------------ growth
 
 
-def test_growth_recovers_the_rates_and_their_interval(study):
-    table = tables.growth(study.runs)
-    assert len(table) == 5 * 3
+def test_growth_recovers_the_rates_and_their_interval():
+    table = tables.growth(synthetic.study(seeds=9, lengths=(50,), truncations=("full",)).runs)
+    assert len(table) == 5
+    offsets = synthetic.SPREAD * np.array([0, -3, 3])  # of nine networks the second and the eighth hold the median
     for radius in (0.5, 0.9, 1.0, 1.1, 1.5):
-        row = one(table, initializer_asked=radius, sequence_length=50)
-        rates = [synthetic.slope(radius) + synthetic.SPREAD * (seed - 1.5) for seed in range(4)]
-        interval = stats.t.interval(0.95, 3, loc=np.mean(rates), scale=stats.sem(rates))
-        found = [row["growth_rate"], row["growth_rate_low"], row["growth_rate_high"]]
-        np.testing.assert_allclose(found, [synthetic.slope(radius), *interval], rtol=1e-9)
+        row = one(table, initializer_asked=radius)
+        found = [row[f"growth_rate{end}"] for end in ("", "_low", "_high")]
+        np.testing.assert_allclose(found, synthetic.slope(radius) + offsets, rtol=1e-9)
+        growth = [row[f"log_growth{end}"] for end in ("", "_low", "_high")]
+        np.testing.assert_allclose(growth, 50 * (synthetic.slope(radius) + offsets) - 0.4, rtol=1e-6)
 
 
 def test_a_network_counts_once_however_often_it_was_truncated(study):
@@ -127,34 +75,6 @@ def test_a_network_counts_once_however_often_it_was_truncated(study):
     assert len(full_only) * 3 == len(study.runs)
     pd.testing.assert_frame_equal(tables.growth(full_only), tables.growth(study.runs))
     assert set(tables.growth(study.runs)["networks"]) == {4}
-
-
-def test_regime_is_read_from_the_interval_of_rate_times_length(study):
-    table = tables.growth(study.runs)
-    low, high = (table[f"growth_rate_{end}"] * table["sequence_length"] for end in ("low", "high"))
-    for row, (lower, upper) in enumerate(zip(low, high, strict=True)):
-        expected = (
-            "vanishing" if upper < -1
-            else "exploding" if lower > 1
-            else "critical" if lower >= -1 and upper <= 1
-            else "undecided"
-        )  # fmt: skip
-        assert table["regime"][row] == expected
-    assert set(table["regime"]) >= {"vanishing", "exploding", "critical"}
-
-
-def test_one_network_has_no_interval_and_decides_nothing():
-    table = tables.growth(synthetic.study(seeds=1).runs)
-    assert table["growth_rate"].notna().all()
-    assert table["growth_rate_low"].isna().all()
-    assert set(table["regime"]) == {"undecided"}
-
-
-def test_wide_interval_is_undecided(study):
-    runs = study.runs.copy()
-    runs["growth_rate"] = 0.3 * (runs["seed"] - 1.5)
-    row = one(tables.growth(runs), initializer_asked=1.0, sequence_length=50)
-    assert row["regime"] == "undecided"
 
 
 def test_horizons_are_medians_that_know_what_never_happened(study):
@@ -193,15 +113,7 @@ def test_exact_zeros_are_counted_not_fitted():
     row = one(tables.growth(study.runs), initializer_asked=0.5, sequence_length=50)
     assert [row["networks"], row["fitted"], row["vanished"]] == [4, 0, 4]
     assert row["log_growth"] == -np.inf
-    assert math.isnan(row["log_growth_low"])
-    assert row["regime"] == "vanishing"
     assert one(tables.growth(study.runs), initializer_asked=0.5, sequence_length=10)["vanished"] == 0
-
-
-def test_a_product_that_grew_before_it_became_zero_has_the_regime_of_its_rate():
-    runs = synthetic.study(radii=(1.5,), lengths=(50,)).runs.assign(log_growth=-np.inf)
-    row = tables.growth(runs).iloc[0]
-    assert [row["vanished"], row["fitted"], row["regime"]] == [4, 4, "exploding"]
 
 
 def test_an_asked_value_that_was_never_drawn_is_read_from_the_configuration(study):
@@ -232,13 +144,11 @@ def test_bias_is_the_median_over_networks_and_exact_where_everything_is_kept(stu
     ]
     biases = raw[raw["truncation"] == 5].drop_duplicates("network_id")["log_relative_bias"]
     assert len(biases) == 4
-    interval = stats.t.interval(0.95, 3, loc=biases.mean(), scale=stats.sem(biases))
-    found = [row[f"log_relative_bias{end}"] for end in ("", "_low", "_high")]
-    np.testing.assert_allclose(found, [biases.median(), *interval], rtol=1e-9)
+    np.testing.assert_allclose(row["log_relative_bias"], biases.median(), rtol=1e-9)
+    assert math.isnan(row["log_relative_bias_low"])  # four networks
     assert [row["networks"], row["exact"]] == [4, 0]
     whole = one(table, truncation=50, **kept)
     assert [whole["networks"], whole["exact"], whole["log_relative_bias"]] == [4, 4, -np.inf]
-    assert math.isnan(whole["log_relative_bias_low"])
     np.testing.assert_allclose(whole["cosine"], 1.0, **CLOSE)
 
 
@@ -274,81 +184,13 @@ def test_bias_reads_the_joined_configuration_as_well(study):
     pd.testing.assert_frame_equal(alone, tables.truncation_bias(study.truncations, study.runs))
 
 
-def test_the_cosines_interval_stays_within_what_a_cosine_can_be(study):
-    wild = study.truncations.assign(cosine=np.where(study.truncations["seed"] < 2, -0.9, 0.9))
-    table = tables.truncation_bias(wild, study.runs)
-    assert table["cosine_low"].min() == -1
-    assert table["cosine_high"].max() == 1
-
-
-# ------------------------------------------------------------------ critical radius
-
-
-def test_critical_radius_is_where_the_line_between_two_radii_crosses_zero(study):
-    row = one(tables.critical_spectral_radius(study.runs), sequence_length=50)
-    crossings = []
-    for seed in range(4):
-        rates = [synthetic.slope(radius) + synthetic.SPREAD * (seed - 1.5) for radius in (1.0, 1.1)]
-        crossings.append(np.interp(0.0, rates, [1.0, 1.1]))
-    interval = stats.t.interval(0.95, 3, loc=np.mean(crossings), scale=stats.sem(crossings))
-    found = [row["critical"], row["critical_low"], row["critical_high"]]
-    np.testing.assert_allclose(found, [np.median(crossings), *interval], rtol=1e-9)
-    assert [row["networks"], row["one"], row["none"], row["several"]] == [4, 4, 0, 0]
-    assert [row["bracket_low"], row["bracket_high"], row["lowest"], row["highest"]] == [1.0, 1.1, 0.5, 1.5]
-    assert abs(row["critical"] - math.exp(synthetic.SHIFT)) < 0.005
-
-
-def test_a_sweep_on_one_side_has_no_critical_radius():
-    row = tables.critical_spectral_radius(synthetic.study(radii=(0.5, 0.9), lengths=(50,)).runs).iloc[0]
-    assert [row["one"], row["none"], row["several"]] == [0, 4, 0]
-    assert math.isnan(row["critical"])
-    assert math.isnan(row["critical_low"])
-
-
-def test_several_sign_changes_are_counted_and_not_averaged(study):
-    runs = study.runs[study.runs["sequence_length"] == 50].copy()
-    bumpy = (runs["seed"] == 0) & (runs["initializer_asked"] == 0.5)
-    runs.loc[bumpy, "growth_rate"] = 0.1
-    row = tables.critical_spectral_radius(runs).iloc[0]
-    assert [row["one"], row["none"], row["several"]] == [3, 0, 1]
-    alone = tables.critical_spectral_radius(runs[runs["seed"] != 0]).iloc[0]
-    np.testing.assert_allclose(row["critical"], alone["critical"], **CLOSE)
-
-
-def test_a_radius_that_diverged_leaves_a_wider_bracket(study):
-    chosen = (study.runs["initializer_asked"] == 1.1) & (study.runs["sequence_length"] == 50)
-    row = one(tables.critical_spectral_radius(synthetic.diverged(study, chosen).runs), sequence_length=50)
-    assert [row["bracket_low"], row["bracket_high"], row["one"]] == [1.0, 1.5, 4]
-
-
-def test_with_a_gain_the_measured_radius_of_each_matrix_counts():
-    study = synthetic.study(initializer="gaussian", target="gain", lengths=(50,))
-    row = tables.critical_spectral_radius(study.runs).iloc[0]
-    crossings = []
-    for seed in range(4):
-        rates = [synthetic.slope(radius) + synthetic.SPREAD * (seed - 1.5) for radius in (1.0, 1.1)]
-        crossings.append(np.interp(0.0, rates, np.array([1.0, 1.1]) * (1 + 0.01 * seed)))
-    np.testing.assert_allclose(row["critical"], np.median(crossings), rtol=1e-9)
-    assert row["initializer_target"] == "gain"
-
-
-@pytest.mark.parametrize(
-    ("rates", "expected"),
-    [
-        ([-1.0, 1.0, 3.0], [(1.0, 2.0, 1.5)]),
-        ([-1.0, 0.0, 3.0], [(2.0, 2.0, 2.0)]),
-        ([-1.0, 1.0, -1.0], [(1.0, 2.0, 1.5), (2.0, 3.0, 2.5)]),
-        ([-1.0, -1.0, -3.0], []),
-    ],
-)
-def test_sign_changes(rates, expected):
-    assert sign_changes([1.0, 2.0, 3.0], rates) == expected
-
-
-def test_no_line_is_drawn_to_an_exact_zero():
-    ((low, high, estimate),) = sign_changes([1.0, 2.0], [-np.inf, 1.0])
-    assert (low, high) == (1.0, 2.0)
-    assert math.isnan(estimate)
+def test_the_bias_has_the_interval_of_its_median():
+    study = synthetic.study(seeds=9, lengths=(50,), radii=(0.9,), truncations=("5",))
+    kept = study.truncations[(study.truncations["origin"] == "scheme") & (study.truncations["parameter"] == "W")]
+    row = one(tables.truncation_bias(study.truncations, study.runs), origin="scheme", parameter="W")
+    for name in ("log_relative_bias", "cosine", "log_norm"):
+        found = [row[f"{name}{end}"] for end in ("", "_low", "_high")]
+        np.testing.assert_array_equal(found, np.sort(kept[name])[[4, 1, 7]])
 
 
 # ------------------------------------------------------------------ curves
@@ -479,10 +321,10 @@ def test_csv_keeps_names_and_every_digit():
 def test_markdown_escapes_rounds_and_names_the_unit():
     lines = tables.markdown(awkward()).splitlines()
     assert len(lines) == 4
-    assert "growth rate (nat/step) \\[95 %\\]" in lines[0]
+    assert "asymptotic rate (nat/step), median \\[95 %, order statistics\\]" in lines[0]
     assert r"a\|b\_c &amp; 50% $x^2$ {\~} \\ &lt;i&gt; \#1 \[z\]" in lines[2]
     assert r"-0.1235 \[-0.1300, -0.1170\]" in lines[2]
-    assert "| two lines | – | 12 | -inf | full |" in lines[3]
+    assert r"| two lines | – | 12 | -inf \[n &lt; 6\] | full |" in lines[3]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
 
 
@@ -531,10 +373,21 @@ def test_printed_of_nothing_and_of_one_row(study):
     assert "gaussian_radius" in tables.printed(table.head(1))
 
 
-def test_every_column_of_every_summary_has_a_name_in_print(study):
-    for table in tables.summaries(study).values():
-        ends = {f"{name}_{end}" for name in table for end in ("low", "high") if f"{name}_low" in table}
-        assert set(table) - ends <= set(tables.COLUMNS)
+def test_print_says_why_there_is_no_interval():
+    frame = pd.DataFrame({"log_growth": [-1.5], "log_growth_low": [np.nan], "log_growth_high": [np.nan]})
+    assert tables.presented(frame).iloc[0, 0] == "-1.5 [n < 6]"
+    assert r"$-1.5$ [$n < 6$]" in tables.latex(frame)
+    drawn = frame.rename(columns=lambda name: name.replace("log_growth", "relative_derivative"))
+    assert tables.presented(drawn).iloc[0, 0] == "-1.5"
+    assert list(tables.presented(frame.add_prefix("own_"))) == ["own_log_growth, [low, high]"]
+
+
+def test_an_interval_may_end_at_minus_infinity():
+    frame = pd.DataFrame({"log_growth": [-np.inf, np.nan], "log_growth_low": [-np.inf, 0.5]})
+    assert list(tables.presented(frame.assign(log_growth_high=[-3.25, 1.0])).iloc[:, 0]) == [
+        "-inf [-inf, -3.25]",
+        "– [0.5, 1]",
+    ]
 
 
 # ------------------------------------------------------------------ all together

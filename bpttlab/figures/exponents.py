@@ -18,7 +18,7 @@ MOST_CELLS = len(style.CATEGORIES)
 
 
 def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
-    """lambda_1 with its interval over networks, for the longest sequences of each facet.
+    """lambda_1, the median over networks with its interval, for the longest sequences of each facet.
 
     Cells (with what varies of them) have colours and marks of their own and share a panel. The dotted line is log rho,
     the exponent of a linear network, where that is one: it means nothing for a cell with gates. The dash-dotted line is
@@ -68,7 +68,6 @@ def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]
     """The cells where there are several, then what lines and marks mean."""
     cells = [lines.line_key(name, **look) for name, look in looks.items()] if len(looks) > 1 else []
     one = [] if cells else [lines.line_key("median over networks", **next(iter(looks.values())))]
-    bars = rows["lyapunov_exponent_low"].notna().any()
-    said: list[Artist] = [lines.line_key("95 % interval", marker="|", linestyle="none", markersize=7)] if bars else []
+    said = lines.interval_keys(rows["lyapunov_exponent_low"])
     zero = lines.zero_key(rows.rename(columns={"lyapunov_exponent": "median"}))
     return [*cells, *one, *said, *lines.rate_keys(rows), *zero]

@@ -1,4 +1,4 @@
-"""Growth over the whole sequence for spectral radius x length, and the growth rate against spectral radius."""
+"""Growth over the whole sequence for spectral radius x length, and the asymptotic rate against spectral radius."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ LINEAR = 1.0  # nats around zero that the colour scale shows linearly
 
 
 def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
-    """Two kinds of panel: a heat map of the median log growth with its zero contour, and the growth rate's intervals.
+    """Two kinds of panel: a heat map of the median growth over the sequence, and the asymptotic rate with its interval.
 
-    The contour runs between cells of growth and cells of decay. Grey cells have no number (every
-    network diverged or failed), hatched ones are exactly zero. Intervals are those of the table, over networks; the
-    dotted line is log rho, the rate of a linear network, the dash-dotted one the mean field where that holds.
+    The contour runs between cells of growth and cells of decay. Grey cells have no number (every network diverged or
+    failed), hatched ones are exactly zero. Rates are medians over networks with the 95 % interval of the median by
+    order statistics; the dotted line is log rho, the rate of a linear network, the dash-dotted one the mean field where
+    that holds.
 
     growth: `tables.growth`. Raises LabError where no run was measured.
     """
@@ -45,7 +46,8 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
     name = layout.quantity(growth)
     for axes in grid[:, 0] if layout.is_across(grid) else ():
         axes.set_xlabel(name)
-    layout.dress(grid, parts, [name, name], ["length $T$ (steps)", "growth rate (nat/step)"])
+    rate_label = "asymptotic rate (nat/step)" if size == "page" else "asymptotic rate\n(nat/step)"
+    layout.dress(grid, parts, [name, name], ["length $T$ (steps)", rate_label])
     _keys(figure, grid, norm, shades, growth, size)
     return layout.finish(figure)
 
@@ -137,7 +139,8 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_asked")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
         axes.plot(part["initializer_asked"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
-        axes.vlines(part["initializer_asked"], part["growth_rate_low"], part["growth_rate_high"], **look)
+        ends = (part[f"growth_rate_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
+        lines.whiskers(axes, part["initializer_asked"].to_numpy(dtype=float), *ends, **look)
 
 
 def _same_limits(column: np.ndarray) -> None:
@@ -162,7 +165,7 @@ def _keys(
     layout.symmetric_ticks(bar, norm.vmax or LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
-    handles += lines.rate_keys(growth)
+    handles += [*lines.interval_keys(growth["growth_rate_low"]), *lines.rate_keys(growth)]
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
         handles.append(lines.line_key("zero growth", **CONTOUR))
     if np.isneginf(growth["log_growth"].astype(float)).any():

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bpttlab.figures import style
+from bpttlab.verdicts import LEAST_NETWORKS
 
 
 def line_key(label: str, **look: Any) -> Line2D:
@@ -25,17 +26,52 @@ def band_key(label: str) -> Patch:
     return Patch(color=style.NEUTRAL, alpha=0.25, linewidth=0, label=label)
 
 
+INTERVAL = "95 % interval of the median (order statistics)"
+WHISKERS: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 7}
+
+
+def interval_keys(low: pd.Series, band: bool = False) -> list[Artist]:
+    """The legend's entry for the intervals of the summaries, as bars or as a band; or why there are none."""
+    if low.notna().any():
+        return [band_key(INTERVAL) if band else line_key(INTERVAL, **WHISKERS)]
+    return [line_key(f"no interval: fewer than {LEAST_NETWORKS} networks", linestyle="none")]
+
+
 def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None = None, **look: Any) -> None:
     """Draw `median` with its band `low`..`high` against `x`, and a mark (coloured `zero`) at the first exact zero."""
     rows = rows.sort_values(x)
     place, middle = (rows[name].to_numpy(dtype=float) for name in (x, "median"))
     finite = np.isfinite(middle)
     axes.plot(place[finite], middle[finite], color=colour, **look)
-    band = rows[np.isfinite(rows["low"].astype(float)) & np.isfinite(rows["high"].astype(float))]
+    band = rows[np.isfinite(rows["high"].astype(float)) & rows["low"].notna()]
     if (band["networks"] > 1).any():
         low, high = (band[name].to_numpy(dtype=float) for name in ("low", "high"))
-        axes.fill_between(band[x].to_numpy(dtype=float), low, high, color=colour, alpha=0.18, linewidth=0)
+        _between(axes, band[x].to_numpy(dtype=float), low, high, colour)
     at_foot(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
+
+
+FAR_BELOW = -1e6
+"""Nats: where -inf is drawn, below the foot of every panel."""
+
+
+def _between(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
+    """A band, which goes on through the foot of the panel where its lower end is -inf."""
+    axes.fill_between(place, low, high, where=np.isfinite(low), color=colour, alpha=0.18, linewidth=0)
+    if np.isneginf(low).any():
+        seen = axes.dataLim.frozen()
+        axes.fill_between(place, FAR_BELOW, high, where=np.isneginf(low), color=colour, alpha=0.18, linewidth=0)
+        axes.dataLim.set(seen)
+
+
+def whiskers(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, **look: Any) -> None:
+    """An interval at each place, through the foot of the panel where its lower end is -inf; where there is one."""
+    there, below = np.isfinite(low) & np.isfinite(high), np.isneginf(low) & np.isfinite(high)
+    axes.vlines(place[there], low[there], high[there], **look)
+    if below.any():
+        axes.plot(place[below], high[below], linestyle="none")  # of these the upper end alone sets the limits
+        seen = axes.dataLim.frozen()
+        axes.vlines(place[below], FAR_BELOW, high[below], **look)
+        axes.dataLim.set(seen)
 
 
 def doubtful(rows: pd.DataFrame) -> pd.Series:
@@ -61,8 +97,8 @@ def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> Non
     place, middle = (rows[name].to_numpy(dtype=float) for name in (x, y))
     finite = np.isfinite(middle)
     axes.plot(place[finite], middle[finite], **look)
-    low, high = (rows[f"{y}_{end}"].to_numpy(dtype=float)[finite] for end in ("low", "high"))
-    axes.vlines(place[finite], low, high, color=look["color"], linewidth=0.9)
+    low, high = (rows[f"{y}_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
+    whiskers(axes, place, low, high, color=look["color"], linewidth=0.9)
     at_foot(axes, place[np.isneginf(middle)], color=look["color"], **ZERO_KEY)
 
 
@@ -83,7 +119,7 @@ def zero_key(curves: pd.DataFrame) -> list[Artist]:
 
 def curve_keys(curves: pd.DataFrame) -> list[Artist]:
     """The legend's entries for curves, as far as they are there."""
-    band = [band_key("quartiles")] if (curves["networks"] > 1).any() else []
+    band = [band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
     return [line_key("median over networks"), *band, *zero_key(curves)]
 
 

@@ -57,5 +57,5 @@ def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artis
     ]
     there = (curves["quantity"] == "product").any()
     product = [lines.line_key(r"product of $t$ Jacobians", **PRODUCT)] if there else []
-    band = [lines.band_key("quartiles")] if (curves["networks"] > 1).any() else []
+    band = [lines.band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
     return [*parameters, *product, *band, *lines.zero_key(curves)]

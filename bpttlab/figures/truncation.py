@@ -26,8 +26,8 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     """Log relative bias and cosine against truncation length K, for the longest sequences of each facet.
 
     Lines are what every K does to per-loss truncation, read off the lag terms; marks are the schemes that were run.
-    Bands and bars are the table's intervals over networks. A bias below the rounding of a float64 leaves the panel; one
-    that is exactly zero is marked at its foot.
+    Both are medians over networks; bands and bars are the 95 % interval of that median by order statistics. A bias
+    below the rounding of a float64 leaves the panel; one that is exactly zero is marked at its foot.
 
     bias: `tables.truncation_bias`. Raises LabError where it has no truncated gradient of `parameter`.
     """
@@ -90,7 +90,7 @@ def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
     place, middle = (rows[name].to_numpy(dtype=float) for name in ("truncation", "median"))
     finite = np.isfinite(middle)
     axes.plot(place[finite], middle[finite], zorder=4, **look)
-    axes.vlines(place[finite], *(rows[end].to_numpy(dtype=float)[finite] for end in ("low", "high")), color=colour)
+    lines.whiskers(axes, place, *(rows[end].to_numpy(dtype=float) for end in ("low", "high")), color=colour)
     zero = place[np.isneginf(middle)]
     lines.at_foot(axes, zero, **look)
 
@@ -98,8 +98,7 @@ def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
 def _kinds(bias: pd.DataFrame, markers: dict[str, str]) -> list[Artist]:
     wavefront = bias[bias["origin"] == "wavefront"].rename(columns={"log_relative_bias": "median"})
     kinds: list[Artist] = [lines.line_key("per-loss at every $K$")] if len(wavefront) else []
-    if len(wavefront) and wavefront["log_relative_bias_low"].notna().any():
-        kinds.append(lines.band_key("95 % interval"))
+    kinds += lines.interval_keys(bias["log_relative_bias_low"], band=len(wavefront) > 0)
     marks = [
         lines.line_key(f"{name}, run", marker=marker, linestyle="none", **HOLLOW) for name, marker in markers.items()
     ]

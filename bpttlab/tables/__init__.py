@@ -13,8 +13,9 @@ from bpttlab.tables.costs import along_directions, bias_bounds, costs, has_costs
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.equal_cost import equal_cost
-from bpttlab.tables.growth import REGIMES, growth
+from bpttlab.tables.growth import growth
 from bpttlab.tables.points import varying
+from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.spectra import (
     block_curves,
     eigenvalue_points,
@@ -26,7 +27,7 @@ from bpttlab.tables.spectra import (
     spectrum_curves,
 )
 from bpttlab.tables.theory import theory
-from bpttlab.tables.writing import csv, latex, markdown, printed, write
+from bpttlab.tables.writing import csv, latex, markdown, presented, printed, write
 
 __all__ = [
     "COLUMNS",
@@ -51,6 +52,7 @@ __all__ = [
     "main_parameter",
     "markdown",
     "most_asked",
+    "presented",
     "printed",
     "sensitivity_curves",
     "singular_value_curves",

@@ -15,10 +15,10 @@ VALUES = ("log_relative_bias", "cosine", "log_norm")
 def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per sweep point, origin, scheme, truncation and parameter: bias, cosine and norm over networks.
 
-    Each value is its median with `_low` and `_high`, the 95 % t interval of the mean over networks (NA below two; that
-    of the cosine cut off at -1 and 1). `exact` counts networks whose bias is exactly zero (log -inf: the truncation
-    reaches the whole sequence); they take part in the median and leave no interval. `truncation` NA is the full
-    gradient. Rows that repeat a network are counted once.
+    Each value is its median over networks with `_low` and `_high`, the 95 % interval of that median by order statistics
+    (NA below six values). `exact` counts networks whose bias is exactly zero (log -inf: the truncation reaches the
+    whole sequence); they take part in median and interval. `truncation` NA is the full gradient. Rows that repeat a
+    network are counted once.
 
     truncations: the stored table with its configuration joined, or `runs` beside it.
     """
@@ -34,8 +34,6 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
     table = keys.assign(networks=networks_in(rows, group), exact=exact)
     for name in VALUES:
         table = table.assign(**with_interval(rows, group, name))
-    ends = ["cosine_low", "cosine_high"]
-    table[ends] = table[ends].clip(-1.0, 1.0)
     return table.assign(steps_computed=rows.groupby(group)["steps_computed"].median()).reset_index(drop=True)
 
 

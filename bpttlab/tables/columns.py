@@ -1,126 +1,245 @@
-"""What each column of a summary is called in print, in what unit, and what it means."""
+"""What each column of a summary is called in print, in what unit, what it is, of what, and with which interval."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-INTERVAL = "[95 %]"
+from bpttlab.verdicts import LEAST_NETWORKS
+
+FEW = f"n < {LEAST_NETWORKS}"
+"""What print has in place of an interval by order statistics where there are too few networks for one."""
+
+
+class Interval(NamedTuple):
+    """An interval beside a value: `shown` stands in the header, `missing` in a cell without one."""
+
+    shown: str
+    meaning: str
+    missing: str = ""
+
+
+BY_ORDER = Interval("median [95 %, order statistics]", "95 %, of this median, by order statistics", FEW)
+BY_BRACKETS = Interval("interpolated [95 %, brackets]", "95 %, by order statistics of the brackets' ends", FEW)
+BY_DRAWS = Interval("mean [95 %, over draws]", "95 %, normal, from the variance over draws; none: nothing is drawn")
+
+KEY, COUNT, MEDIAN = "names the row", "count of networks", "median over networks"
 
 
 class Column(NamedTuple):
-    """A summary column as people read it."""
+    """A summary column as people read it: its name and unit in print, what it is, of what, and the interval it has.
+
+    The interval is that of the summaries in which the column has `_low` and `_high` beside it.
+    """
 
     header: str
     unit: str
     meaning: str
+    of: str = MEDIAN
+    interval: Interval = BY_ORDER
 
 
-COLUMNS = {
-    "task": Column("task", "", "the task's name"),
-    "cell": Column("cell", "", "the cell's name"),
-    "initializer": Column("initializer", "", "how W is drawn"),
+POINT = {
+    "task": Column("task", "", "the task's name", KEY),
+    "cell": Column("cell", "", "the cell's name", KEY),
+    "initializer": Column("initializer", "", "how W is drawn", KEY),
     "initializer_target": Column(
-        "asked for", "", "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn"
+        "asked for",
+        "",
+        "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn",
+        KEY,
     ),
-    "initializer_asked": Column("asked", "", "the value asked for; of measured_radius rho, median, to 4 digits"),
-    "sequence_length": Column("T", "step", "sequence length"),
-    "networks": Column("networks", "", "distinct networks measured: the n of medians and intervals"),
-    "fitted": Column("fitted", "networks", "networks with a growth rate"),
-    "diverged": Column("diverged", "networks", "networks whose forward state overflowed"),
-    "failed": Column("failed", "networks", "networks whose runs all failed"),
-    "vanished": Column("vanished", "networks", "networks whose product over the whole sequence is exactly zero"),
-    "growth_rate": Column("growth rate", "nat/step", "slope of the typical log-norm in lag, median over networks"),
-    "regime": Column("regime", "", "vanishing, critical, exploding or undecided, from the interval of rate * T"),
+    "initializer_asked": Column(
+        "asked", "", "the value asked for; of measured_radius rho, median over networks, to 4 digits", KEY
+    ),
+    "sequence_length": Column("T", "step", "sequence length", KEY),
+}
+
+NETWORKS = {
+    "networks": Column(
+        "networks", "", "different networks measured: a median is over those of them that have the value", COUNT
+    ),
+    "fitted": Column("fitted", "networks", "networks with a finite asymptotic rate", COUNT),
+    "diverged": Column(
+        "diverged", "networks", "networks whose forward state overflowed; in no median and in no interval", COUNT
+    ),
+    "failed": Column("failed", "networks", "networks whose runs all failed; in no median and in no interval", COUNT),
+}
+
+GROWTH = {
+    "vanished": Column("vanished", "networks", "networks whose product over the sequence is exactly zero", COUNT),
+    "log_growth": Column(
+        "growth over T", "nat", "what is left over the sequence: log(||P_{T,0}||_F / sqrt N); -inf: nothing at all"
+    ),
+    "regime": Column(
+        "regime",
+        "",
+        "from the interval of log_growth: vanishing (upper end < -1), exploding (lower end > 1), critical (all of it "
+        "within [-1, 1]), else undecided, as without an interval",
+        "interval of log_growth",
+    ),
+    "growth_rate": Column(
+        "asymptotic rate",
+        "nat/step",
+        "least-squares slope in lag of log(||P||_F / sqrt N), over the lags from measure.fit_from T to T (0.2 T unless "
+        "it is changed)",
+    ),
     "growing_horizon": Column(
-        "grows past e", "lag", "first lag with ||P|| above e, median; NA where the median never does"
+        "grows past e", "lag", "first lag with ||P||_2 above e; never is later than all lags, and NA as a median"
     ),
-    "growing_none": Column("never grows", "networks", "networks whose ||P|| stays at or below e up to T"),
-    "vanishing_horizon": Column("keeps 1/e", "lag", "last lag with ||P|| at or above 1/e, median; at most T"),
+    "growing_none": Column("never grows", "networks", "networks whose ||P||_2 stays at or below e up to T", COUNT),
+    "vanishing_horizon": Column("keeps 1/e", "lag", "last lag with ||P||_2 at or above 1/e; at most T"),
     "vanishing_censored": Column(
-        "kept to T", "networks", "networks with ||P|| at or above 1/e at lag T: horizon censored"
+        "kept to T", "networks", "networks with ||P||_2 at or above 1/e at lag T: their horizon is censored", COUNT
     ),
-    "log_growth": Column("growth over T", "nat", "log(||P_{T,0}||_F / sqrt N), median over networks"),
-    "asymptote_rate": Column("log rho", "nat/step", "growth rate of a linear network"),
-    "bound_rate": Column("log gamma sigma", "nat/step", "upper bound of the rate, from the largest singular value"),
+    "asymptote_rate": Column("log rho", "nat/step", "theory: rate of a linear network with this W"),
+    "bound_rate": Column("log gamma sigma", "nat/step", "theory: log(gamma sigma_max), which no rate exceeds"),
     "mean_field_rate": Column(
-        "mean field", "nat/step", "rate of a wide network of the same gain; NA outside its range"
+        "mean field", "nat/step", "theory: rate of a wide network of the same gain; NA outside its range"
     ),
-    "determinant_rate": Column(
-        "log det", "nat/step", "the mean of all exponents, from the determinants of W and slopes"
+}
+
+CRITICAL = {
+    "one": Column("one", "networks", "networks whose asymptotic rate changes its sign once in the range swept", COUNT),
+    "none": Column("none", "networks", "networks whose rate has one sign in all of the range swept", COUNT),
+    "several": Column("several", "networks", "networks with several sign changes", COUNT),
+    "critical": Column(
+        "critical radius",
+        "",
+        "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA where a rate is -inf",
+        "median over networks with one sign change",
+        BY_BRACKETS,
     ),
-    "mean_exponent": Column("mean exponent", "nat/step", "mean of all exponents, median over networks"),
-    "overlay": Column(
-        "theory", "", "which statement of theory: bound, asymptote, mean_field, determinant, origin, cell_path"
+    "bracket_low": Column(
+        "bracket from", "", "largest radius swept below the sign change", "median over networks with one sign change"
     ),
-    "within": Column("within", "networks", "networks for which it holds"),
-    "rate": Column("rate", "nat/step", "the rate by that theory, median over networks"),
-    "residual": Column("residual", "nat/step", "measured minus theory, median over networks"),
-    "outside": Column("outside", "", "why it does not hold, of most of the others"),
-    "autonomous": Column("autonomous", "networks", "networks without any input"),
-    "zero": Column("zero", "networks", "networks with an exponent of -inf: no direction is left"),
-    "lyapunov_exponent": Column(
-        "exponent", "nat/step", "largest Lyapunov exponent (conditional where there is input), median over networks"
+    "bracket_high": Column(
+        "bracket to", "", "smallest radius swept above the sign change", "median over networks with one sign change"
     ),
-    "origin_radius": Column("radius at 0", "", "spectral radius of J at the origin, median over networks"),
-    "jacobian_radius": Column("radius of J", "", "median spectral radius of J_t, median over networks"),
-    "trajectory_radius": Column("exp exponent", "", "radius per step along the trajectory, median over networks"),
-    "kaplan_yorke_dimension": Column("dimension", "", "Kaplan-Yorke dimension of autonomous networks, median"),
-    "entropy_bound": Column("entropy bound", "nat/step", "sum of positive exponents of autonomous networks, median"),
-    "origin": Column("origin", "", "scheme: the run's own; wavefront: read off the lag terms of the same run"),
-    "scheme": Column("scheme", "", "truncation scheme"),
-    "truncation": Column("K", "step", "truncation length; NA is the full gradient"),
-    "length": Column("length", "step", "length of the prefix"),
-    "parameter": Column("parameter", "", "parameter the gradient is taken of"),
-    "exact": Column("exact", "networks", "networks whose bias is exactly zero (log -inf)"),
-    "log_relative_bias": Column("log bias", "nat", "log of ||g_K - g|| / ||g||, median over networks"),
-    "cosine": Column("cosine", "", "cosine of g_K with g, median over networks"),
-    "log_norm": Column("log norm", "nat", "log ||g_K||, median over networks"),
-    "steps_computed": Column("cost", "step", "products of a Jacobian with a vector, of one gradient, median"),
-    "reach": Column("K used", "step", "K as it was used, median: of adaptive it is another for each network"),
-    "log_variance": Column("log variance", "nat", "trace of the covariance over draws or offsets / ||g||^2, median"),
-    "log_bias_noise": Column("log noise", "nat", "of sqrt(variance / draws): the noise of the measured bias, median"),
+    "lowest": Column("swept from", "", "smallest radius swept", "minimum over networks"),
+    "highest": Column("swept to", "", "largest radius swept", "maximum over networks"),
+}
+
+SCHEMES = {
+    "origin": Column("origin", "", "scheme: the run's own; wavefront: read off the lag terms of the same run", KEY),
+    "scheme": Column("scheme", "", "truncation scheme", KEY),
+    "truncation": Column("K", "step", "truncation length; NA is the full gradient", KEY),
+    "length": Column("length", "step", "length of the prefix, where it is not T", KEY),
+    "parameter": Column("parameter", "", "parameter that the gradient is taken of, or direction in words", KEY),
+    "exact": Column("exact", "networks", "networks whose bias is exactly zero (log -inf)", COUNT),
+    "log_relative_bias": Column("log bias", "nat", "log(||g_K - g|| / ||g||)"),
+    "cosine": Column("cosine", "", "cosine of g_K with g; networks in which one of them is zero have none"),
+    "log_norm": Column("log norm", "nat", "log ||g_K||"),
+    "steps_computed": Column(
+        "cost",
+        "step",
+        "products of a Jacobian with a vector, of one gradient; of adaptive with those that the choice of K takes",
+    ),
+}
+
+COSTS = {
+    "reach": Column("K used", "step", "K as it was used: of adaptive it is another for each network"),
+    "log_variance": Column("log variance", "nat", "log(trace of the covariance over draws or offsets / ||g||^2)"),
+    "log_bias_noise": Column("log noise", "nat", "log sqrt(variance / draws): the noise of the measured bias"),
     "log_relative_error": Column(
-        "log error", "nat", "of sqrt(bias^2 + variance), relative to ||g||, median over networks"
+        "log error",
+        "nat",
+        "log sqrt(bias^2 + variance), relative to ||g||; in equal_cost of the mean of averaged gradients",
     ),
-    "log_minibatch_variance": Column("log batch var", "nat", "variance of g over batches of as many sequences, median"),
+    "log_minibatch_variance": Column("log batch var", "nat", "log variance of g over batches of as many sequences"),
     "draws": Column("draws", "", "gradients drawn; NA: nothing is drawn"),
-    "scheme_seconds": Column("time", "s", "one gradient by the scheme, median"),
-    "cost": Column("cost in", "", "steps_computed or scheme_seconds"),
-    "budget": Column("budget", "", "the most that gradients may take together, in steps or seconds"),
-    "averaged": Column("mean of", "gradients", "draws or offsets that the budget buys; of a scheme of one plan one"),
+    "scheme_seconds": Column("time", "s", "one gradient by the scheme"),
+    "cost": Column("cost in", "", "what the budget counts: steps_computed or scheme_seconds", KEY),
+    "budget": Column("budget", "", "the most that gradients may take together, in steps or seconds", KEY),
+    "averaged": Column(
+        "mean of", "gradients", "draws or offsets that the budget buys; of a scheme of one plan one", "every network"
+    ),
     "log_error_behind": Column(
-        "behind", "nat", "log error minus that of the scheme with the smallest median: median over networks, in pairs"
+        "behind",
+        "nat",
+        "log_relative_error minus that of the scheme with the smallest median; errors up to 1e-9 are equal",
+        "median over networks, of differences within networks",
     ),
     "standing": Column(
-        "standing", "", "best: below every other scheme by the interval over networks; worse: above some other one"
+        "standing",
+        "",
+        "against every other scheme within the budget: best (below all of them), worse (above one of them), not told "
+        "apart, or only one",
+        "intervals of differences within networks, 95 % for each pair",
     ),
     "log_bias_bound": Column(
-        "log bound", "nat", "bound on the bias (Aicher, Foti & Fox), median where it says anything"
+        "log bound", "nat", "bound on the bias (Aicher, Foti & Fox)", "median over the networks counted in bounded"
     ),
-    "bounded": Column("bounded", "networks", "networks whose bound says something"),
-    "log_bias_estimate": Column("log estimate", "nat", "their estimate of the bias, median where it says anything"),
-    "estimated": Column("estimated", "networks", "networks whose estimate says something"),
-    "above": Column("above bound", "networks", "networks whose exact bias is above the bound"),
-    "below": Column("above estimate", "networks", "networks whose exact bias is above the estimate"),
-    "wrong": Column("wrong sign", "networks", "networks whose derivative along the direction has the wrong sign"),
+    "bounded": Column("bounded", "networks", "networks whose bound says something", COUNT),
+    "log_bias_estimate": Column(
+        "log estimate", "nat", "their estimate of the bias", "median over the networks counted in estimated"
+    ),
+    "estimated": Column("estimated", "networks", "networks whose estimate says something", COUNT),
+    "above": Column(
+        "above bound", "networks", "networks whose exact bias is above the bound by more than 1e-9 in the log", COUNT
+    ),
+    "below": Column(
+        "above estimate", "networks", "networks whose exact bias is above the estimate by more than 1e-9", COUNT
+    ),
+    "wrong": Column(
+        "wrong sign", "networks", "networks whose derivative along the direction has the wrong sign", COUNT
+    ),
     "relative_derivative": Column(
-        "derivative", "", "along the direction, relative to the full one; weighted mean over networks"
+        "derivative",
+        "",
+        "derivative along the direction over the full one; 1 is right, below 0 the sign is wrong",
+        "mean over networks, weighted by their full derivative",
+        BY_DRAWS,
     ),
-    "one_draw": Column("one draw", "", "standard deviation of it from one draw to the next, median"),
-    "one": Column("one", "networks", "networks with one sign change of the growth rate"),
-    "none": Column("none", "networks", "networks with no sign change in the range swept"),
-    "several": Column("several", "networks", "networks with several sign changes"),
-    "critical": Column(
-        "critical radius", "", "spectral radius of zero growth, median over networks with one sign change"
-    ),
-    "bracket_low": Column("bracket from", "", "lower end of the bracket of the sign change, median"),
-    "bracket_high": Column("bracket to", "", "upper end of the bracket of the sign change, median"),
-    "lowest": Column("swept from", "", "smallest radius swept"),
-    "highest": Column("swept to", "", "largest radius swept"),
+    "one_draw": Column("one draw", "", "standard deviation of that derivative from one draw to the next"),
 }
+
+SPECTRA = {
+    "autonomous": Column("autonomous", "networks", "networks without any input", COUNT),
+    "zero": Column("zero", "networks", "networks with an exponent of -inf: no direction is left", COUNT),
+    "lyapunov_exponent": Column(
+        "exponent", "nat/step", "largest Lyapunov exponent (conditional where there is input), a mean over time"
+    ),
+    "determinant_rate": Column(
+        "log det", "nat/step", "theory: the mean of all exponents, from the determinants of W and slopes"
+    ),
+    "mean_exponent": Column("mean exponent", "nat/step", "mean of all exponents of a network"),
+    "origin_radius": Column("radius at 0", "", "spectral radius of J at the origin"),
+    "jacobian_radius": Column("radius of J", "", "median over time of the spectral radius of J_t"),
+    "trajectory_radius": Column("exp exponent", "", "exp lyapunov_exponent: the radius per step along the trajectory"),
+    "kaplan_yorke_dimension": Column(
+        "dimension", "", "Kaplan-Yorke dimension", "median over the networks counted in autonomous"
+    ),
+    "entropy_bound": Column(
+        "entropy bound", "nat/step", "sum of positive exponents", "median over the networks counted in autonomous"
+    ),
+}
+
+THEORY = {
+    "overlay": Column(
+        "theory", "", "statement of theory: bound, asymptote, mean_field, determinant, origin or cell_path", KEY
+    ),
+    "within": Column("within", "networks", "networks for which it holds", COUNT),
+    "rate": Column("rate", "nat/step", "the rate by that theory"),
+    "residual": Column("residual", "nat/step", "measured minus theory; 0: both are -inf"),
+    "outside": Column("outside", "", "why it does not hold", "commonest reason among the other networks"),
+}
+
+COLUMNS = {**POINT, **NETWORKS, **GROWTH, **CRITICAL, **SCHEMES, **COSTS, **SPECTRA, **THEORY}
 
 
 def header(name: str) -> str:
-    """The column's name in print with its unit: "growth rate (nats/step)"; an unknown column keeps its own name."""
+    """The column's name in print with its unit: "growth over T (nat)"; an unknown column keeps its own name."""
     column = COLUMNS.get(name, Column(name, "", ""))
     return f"{column.header} ({column.unit})" if column.unit else column.header
+
+
+def header_with_interval(name: str) -> str:
+    """The same with the statistic and the interval: "growth over T (nat), median [95 %, order statistics]"."""
+    kind = COLUMNS[name].interval.shown if name in COLUMNS else "[low, high]"
+    return f"{header(name)}, {kind}"
+
+
+def without_interval(name: str) -> str:
+    """What stands in a cell whose interval is missing: "[n < 6]", or nothing."""
+    missing = COLUMNS[name].interval.missing if name in COLUMNS else ""
+    return f"[{missing}]" if missing else ""

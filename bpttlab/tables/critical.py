@@ -15,12 +15,17 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per task, length and whatever else varies but the asked value: where growth turns into decay.
 
     A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Between two
-    neighbouring radii whose growth rates differ in sign lies a critical one, estimated by the straight line between
-    them (a rate of exactly zero is one itself, a rate of -inf allows no line). `one`, `none` and `several` count
-    networks by their number of sign changes: only those with one have an estimate. `critical` is its median, `_low`
-    and `_high` the 95 % t interval of the mean over networks, `bracket_low` and `bracket_high` the medians of the
-    brackets' ends, `lowest` and `highest` the range that was swept. Where an initializer states a gain the measured
-    radius of each matrix is used. Networks of which nothing was asked belong to no sweep, and are left out.
+    neighbouring radii whose growth rates differ in sign lies its critical one: this bracket is all that the sweep says.
+    `one`, `none` and `several` count networks by their number of sign changes: only those with one take part.
+
+    `bracket_low` and `bracket_high` are the medians of the brackets' ends. `critical_low` is the lower end of the 95 %
+    interval of the median lower end, `critical_high` the upper end of that of the median upper end, each by order
+    statistics (NA below six networks). They hold the median critical radius wherever in the brackets it lies, so that a
+    coarse sweep has a wide interval. `critical` is interpolated: the median of the radii at which the straight line
+    between the two rates is zero. It is NA where a network has no such line, its rate being -inf at one end.
+
+    `lowest` and `highest` are the range that was swept. Where an initializer states a gain the measured radius of each
+    matrix is used. Networks of which nothing was asked belong to no sweep, and are left out.
     """
     need(runs, "seed", "rho")
     rows, by = networks(runs)
@@ -33,17 +38,26 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     )
     families = keys.join(found)
     points, group = grouped(families, by)
+    low, high = (with_interval(families, group, end) for end in ("bracket_low", "bracket_high"))
     return points.assign(
         networks=count(families["crossings"] >= 0, group),
         one=count(families["crossings"] == 1, group),
         none=count(families["crossings"] == 0, group),
         several=count(families["crossings"] > 1, group),
-        **with_interval(families, group, "critical"),
-        bracket_low=median(families["bracket_low"], group),
-        bracket_high=median(families["bracket_high"], group),
+        critical=_interpolated(families, group),
+        critical_low=low["bracket_low_low"],
+        critical_high=high["bracket_high_high"],
+        bracket_low=low["bracket_low"],
+        bracket_high=high["bracket_high"],
         lowest=families.groupby(group)["lowest"].min(),
         highest=families.groupby(group)["highest"].max(),
     ).reset_index(drop=True)
+
+
+def _interpolated(families: pd.DataFrame, group: pd.Series) -> pd.Series:
+    """The median of the interpolated radii, where all of the networks with a bracket have one."""
+    without = count(families["bracket_low"].notna() & families["critical"].isna(), group)
+    return median(families["critical"], group).mask(without > 0)
 
 
 CROSSING = ("crossings", "critical", "bracket_low", "bracket_high", "lowest", "highest")

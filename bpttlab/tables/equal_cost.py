@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.costs import COSTS, log_error, network_costs
-from bpttlab.tables.statistics import grouped, numbers
-from bpttlab.verdicts import LEAST_NETWORKS, median_of
+from bpttlab.tables.statistics import grouped, numbers, stated
+from bpttlab.verdicts import median_of
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -146,10 +146,10 @@ def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: A
 
 def _compared(errors: Array) -> dict[str, list[Any]]:
     """Of the gradient of each scheme: its error, how far it is behind, and how it stands.  (schemes, networks)"""
-    medians, floored = [with_ends(row) for row in errors], np.maximum(errors, np.log(EXACT))
+    medians, floored = [stated(known(row)) for row in errors], np.maximum(errors, np.log(EXACT))
     leader = floored[int(np.argmin([median for median, _, _ in medians]))]
     found: dict[str, list[Any]] = {"networks": (~np.isnan(errors)).sum(axis=1).tolist(), "standing": standings(floored)}
-    behind = [with_ends(row - leader) for row in floored]
+    behind = [stated(known(row - leader)) for row in floored]
     for column, rows in (("log_relative_error", medians), ("log_error_behind", behind)):
         found |= {f"{column}{end}": list(values) for end, values in zip(ENDS, zip(*rows, strict=True), strict=True)}
     return found
@@ -163,13 +163,6 @@ def standings(errors: Array) -> list[str]:
     others = len(errors) - 1
     won, lost = beats.sum(axis=1), beats.sum(axis=0)
     return [BEST if wins == others else WORSE if losses else UNDECIDED for wins, losses in zip(won, lost, strict=True)]
-
-
-def with_ends(values: Array) -> tuple[float, float, float]:
-    """The median and both ends of its interval, which are NaN where too few networks have a value."""
-    found = known(values)
-    median, low, high = median_of(found)
-    return (median, low, high) if len(found) >= LEAST_NETWORKS else (median, np.nan, np.nan)
 
 
 def known(values: Array) -> Array:

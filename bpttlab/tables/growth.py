@@ -6,21 +6,25 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import need, networks
+from bpttlab.tables.regimes import regime
 from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
-
-REGIMES = ("vanishing", "exploding", "critical", "undecided")
 
 
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per sweep point: growth rate with its interval, regime, horizons, growth over the whole sequence.
+    """One row per sweep point: growth over the sequence and its regime, the asymptotic rate, horizons, theory.
 
-    Medians are over networks; `_low` and `_high` are the 95 % t interval of the mean over networks (NA below two).
-    `networks` counts those measured, `fitted` those with a finite growth rate, `vanished` those whose product over the
-    sequence is exactly zero, `growing_none` those that never rose above e, `vanishing_censored` those still at or
-    above 1/e at the end. Diverged and failed networks are counted and take no part in any median.
+    `log_growth` = log(||P_{T,0}||_F / sqrt N) is what is left over the whole sequence; `regime` is the word for its
+    interval (`regimes.regime`). `growth_rate` is another thing: the slope in lag past the transient, the rate at which
+    products grow or decay in the end.
+
+    Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below six
+    networks, and the regime is undecided). `networks` counts those measured, `fitted` those with a finite growth rate,
+    `vanished` those whose product over the sequence is exactly zero, `growing_none` those that never rose above e,
+    `vanishing_censored` those still at or above 1/e at the end. Diverged and failed networks are counted and take no
+    part in any median.
 
     Columns: the point's (task, initializer, initializer_target, initializer_asked, sequence_length and whatever else
-    varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (mathematics.md,
+    varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (docs/tables.md,
     Summaries).
     """
     need(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
@@ -34,16 +38,15 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         diverged=count(rows["status"] == "diverged", group),
         failed=count(rows["status"] == "failed", group),
         vanished=count(measured["log_growth"] == -np.inf, group),
-        **with_interval(measured, group, "growth_rate"),
+        **with_interval(measured, group, "log_growth"),
     )
-    nothing_left = count(done & ~np.isneginf(measured["growth_rate"]), group) == 0
-    table["regime"] = _regime(table, nothing_left & (table["networks"] > 0))
     return table.assign(
+        regime=regime(table["log_growth_low"], table["log_growth_high"]),
+        **with_interval(measured, group, "growth_rate"),
         growing_horizon=_growing_horizon(measured, done, group),
         growing_none=count(done & measured["growing_horizon"].isna(), group),
         vanishing_horizon=median(measured["vanishing_horizon"], group),
         vanishing_censored=count(done & (numbers(rows["horizon_censored"]) == 1), group),
-        **with_interval(measured, group, "log_growth"),
         asymptote_rate=median(measured["asymptote_rate"], group),
         bound_rate=median(measured["bound_rate"], group),
         mean_field_rate=median(measured["mean_field_rate"], group),
@@ -66,10 +69,3 @@ def _growing_horizon(measured: pd.DataFrame, done: pd.Series, group: pd.Series) 
     never = done & measured["growing_horizon"].isna()
     found = median(-measured["growing_horizon"].mask(never, np.inf), group)
     return (-found).replace(np.inf, np.nan)
-
-
-def _regime(table: pd.DataFrame, nothing_left: pd.Series) -> np.ndarray:
-    """The regime over the sequence, from the interval of rate * T; where every rate is -inf it is vanishing."""
-    low, high = (table[f"growth_rate_{end}"] * numbers(table["sequence_length"]) for end in ("low", "high"))
-    conditions = [(high < -1) | nothing_left, low > 1, (low >= -1) & (high <= 1)]
-    return np.select([condition.to_numpy(dtype=bool) for condition in conditions], REGIMES[:3], default=REGIMES[3])

@@ -32,7 +32,8 @@ def has_exponents(runs: pd.DataFrame) -> bool:
 def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point: the largest Lyapunov exponent with its interval, and what stands beside it.
 
-    Medians are over networks; `_low` and `_high` are the 95 % t interval of the mean over networks (NA below two).
+    Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below
+    six). It is no convergence interval: those of the table `spectra` are over time, of the mean along one trajectory.
     `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those whose exponent
     is -inf. The growth rate, from the products that end at T, has its interval too; the theory beside them, the radii,
     the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs that were not asked

@@ -1,7 +1,7 @@
 """Statistics over networks, computed for all groups of a frame at once.
 
-Averages are over logarithms, where -inf means exactly zero: an infinite value takes part in medians and quantiles,
-which are about order, and never in an interval, which is about arithmetic.
+The centre is the median, and its interval is the one of `verdicts.median_of`: two order statistics that hold the median
+of all networks with 95 %. Both are about order only, so that -inf, the logarithm of zero, takes part in them.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-LEVEL = 0.95
+from bpttlab.verdicts import LEAST_NETWORKS, Estimate, median_of
+
 _FAR_BELOW = -1e300  # stands for -inf while quantiles interpolate: inf - inf has no answer
 
 
@@ -41,19 +41,6 @@ def median(column: pd.Series, group: pd.Series) -> pd.Series:
     return quantile(column, group, 0.5)
 
 
-def t_interval(column: pd.Series, group: pd.Series, level: float = LEVEL) -> tuple[pd.Series, pd.Series]:
-    """Both ends of the Student interval of each group's mean; NA with fewer than two finite values.
-
-    A group with an infinite value has no interval: a mean without its zeros would speak for the networks that are left.
-    """
-    values = numbers(column)
-    groups = values.where(np.isfinite(values)).groupby(group)
-    count, mean, deviation = groups.count(), groups.mean(), groups.std(ddof=1)
-    half = stdtrit((count - 1).clip(lower=1), 0.5 + level / 2) * deviation / np.sqrt(count.clip(lower=1))
-    missing = (count < 2) | np.isinf(values).groupby(group).any()
-    return (mean - half).mask(missing), (mean + half).mask(missing)
-
-
 def count(condition: pd.Series, group: pd.Series) -> pd.Series:
     """How many rows of each group meet a condition."""
     return condition.astype(bool).groupby(group).sum().astype("Int64")
@@ -65,6 +52,24 @@ def networks_in(rows: pd.DataFrame, group: pd.Series) -> pd.Series:
 
 
 def with_interval(rows: pd.DataFrame, group: pd.Series, column: str) -> dict[str, pd.Series]:
-    """`column` as its median and `column_low`, `column_high` as its interval over the rows (one a network)."""
-    low, high = t_interval(rows[column], group)
-    return {column: median(rows[column], group), f"{column}_low": low, f"{column}_high": high}
+    """`column` as its median over the rows (one a network), `column_low` and `column_high` as the median's interval.
+
+    Missing values take no part. The interval is missing where fewer than `LEAST_NETWORKS` values are left: the smallest
+    and the largest of five hold the median with 94 % only.
+    """
+    found = estimates(rows[column], group)
+    return {column: found["value"], f"{column}_low": found["low"], f"{column}_high": found["high"]}
+
+
+def estimates(column: pd.Series, group: pd.Series) -> pd.DataFrame:
+    """value, low and high of each group, by `verdicts.median_of`."""
+    values = numbers(column).dropna()
+    of_group = {number: stated(part.to_numpy()) for number, part in values.groupby(group)}
+    found = pd.DataFrame.from_dict(of_group, orient="index", columns=Estimate._fields, dtype=np.float64)
+    return found.reindex(pd.Index(np.sort(group.unique()), name=group.name))
+
+
+def stated(values: np.ndarray) -> Estimate:
+    """`median_of`, its interval missing (NaN) rather than infinite where there are too few values for one."""
+    found = median_of(values)
+    return found if len(values) >= LEAST_NETWORKS else found._replace(low=np.nan, high=np.nan)

@@ -18,9 +18,10 @@ def overlays(runs: pd.DataFrame) -> list[str]:
 def theory(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point and overlay: the rate, and the residual (measured minus theory) with its interval.
 
-    Medians are over networks, `_low` and `_high` the 95 % t interval of the mean over them. `networks` counts those
-    that are done, `within` those of them for which the theory holds; `outside` says of the others why it does not (the
-    commonest reason). A rate that is given outside its range is that of another network, as a linear one's.
+    Medians are over networks, `_low` and `_high` the 95 % interval of the median by order statistics (NA below six).
+    `networks` counts those that are done, `within` those of them for which the theory holds; `outside` says of the
+    others why it does not (the commonest reason). A rate that is given outside its range is that of another network,
+    as a linear one's.
     """
     rows, by = networks(runs)
     rows = rows[rows["status"] == "done"].reset_index(drop=True)

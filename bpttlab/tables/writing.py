@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import StoreError
-from bpttlab.tables.columns import INTERVAL, header
+from bpttlab.tables.columns import FEW, header, header_with_interval, without_interval
 
 _TEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -117,7 +117,7 @@ def presented(frame: pd.DataFrame) -> pd.DataFrame:
             shown[header(name)] = [MISSING.get(name, NA) if _missing(value) else text for value, text in pairs]
             continue
         bounds = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-        shown[f"{header(name)} {INTERVAL}"] = [_with_interval(*values) for values in bounds]
+        shown[header_with_interval(name)] = [_with_interval(*values, without_interval(name)) for values in bounds]
     return pd.DataFrame(shown, dtype=object)
 
 
@@ -152,15 +152,16 @@ def _told_apart(values: Iterable[Any]) -> list[str]:
     ]
 
 
-def _with_interval(value: Any, low: Any, high: Any) -> str:
-    """A value and its interval to the digits that the interval's width leaves: -0.050 [-0.058, -0.042]."""
-    if _missing(value):
-        return NA
-    if _missing(low) or not np.isfinite(value):
-        return _shown(value)
-    half = (high - low) / 2
-    if not 1e-6 < half < 1e6:
-        return f"{_shown(value)} [{_shown(low)}, {_shown(high)}]"
+def _with_interval(value: Any, low: Any, high: Any, none: str = "") -> str:
+    """A value and its interval to the digits that the interval's width leaves: -0.050 [-0.058, -0.042].
+
+    none: what follows a value that has no interval.
+    """
+    if _missing(low) or _missing(high):
+        return NA if _missing(value) else f"{_shown(value)} {none}".rstrip()
+    half = (high - low) / 2 if np.isfinite([low, high]).all() else np.inf
+    if _missing(value) or not 1e-6 < half < 1e6:
+        return f"{NA if _missing(value) else _shown(value)} [{_shown(low)}, {_shown(high)}]"
     places = max(0, 1 - int(np.floor(np.log10(half))))
     return f"{value + 0.0:.{places}f} [{low + 0.0:.{places}f}, {high + 0.0:.{places}f}]"
 
@@ -180,7 +181,7 @@ HEADING = 4  # lines at most
 
 def _padded(name: str, cells: pd.Series, right: bool) -> list[str]:
     """A column as lines of one width, its heading broken into short lines at its foot."""
-    heading = textwrap.wrap(name.replace(" %]", "\0%]"), max(12, max(map(len, cells))), break_long_words=False)
+    heading = textwrap.wrap(name.replace(" %", "\0%"), max(12, max(map(len, cells))), break_long_words=False)
     heading = [line.replace("\0", " ") for line in heading]
     heading = [*[""] * (HEADING - len(heading)), *heading[: HEADING - 1], " ".join(heading[HEADING - 1 :])][-HEADING:]
     width = max(len(text) for text in [*heading, *cells])
@@ -224,7 +225,8 @@ def _escape_tex(text: str) -> str:
 
 def _tex_numbers(text: str) -> str:
     """A cell of numbers with each set as mathematics: -0.1 [-inf, 1e-05] with true minus signs and powers of ten."""
-    return _NUMBER.sub(_tex_number, text).replace(NA, "--")
+    shown = _NUMBER.sub(_tex_number, text).replace(NA, "--")
+    return shown.replace(_NUMBER.sub(_tex_number, FEW), f"${FEW}$")
 
 
 def _tex_number(match: re.Match[str]) -> str:

@@ -1,0 +1,101 @@
+"""The summaries as docs/tables.md shows them: every column, what it is, of what, with which interval."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from bpttlab.tables.columns import COLUMNS, KEY, POINT, Column
+
+
+class Summary(NamedTuple):
+    """A summary table.
+
+    Attributes:
+        row: what one row of it is.
+        names: its columns in order, without those of the sweep point, which come first; separated by spaces.
+        with_interval: the columns that have `_low` and `_high` beside them.
+    """
+
+    row: str
+    names: str
+    with_interval: str = ""
+
+    @property
+    def columns(self) -> list[str]:
+        return self.names.split()
+
+    @property
+    def intervals(self) -> list[str]:
+        return self.with_interval.split()
+
+
+SUMMARIES = {
+    "growth": Summary(
+        "sweep point: what is left over the sequence, and how fast products grow or decay in the end",
+        "networks fitted diverged failed vanished log_growth regime growth_rate growing_horizon "
+        "growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
+        "log_growth growth_rate",
+    ),
+    "critical_spectral_radius": Summary(
+        "sweep through the radii, the rest of the point being equal: where the asymptotic rate changes its sign",
+        "networks one none several critical bracket_low bracket_high lowest highest",
+        "critical",
+    ),
+    "truncation_bias": Summary(
+        "sweep point, origin, scheme, K and parameter (and field of the scheme, as far as fields vary)",
+        "length origin scheme truncation parameter networks exact log_relative_bias cosine log_norm steps_computed",
+        "log_relative_bias cosine log_norm",
+    ),
+    "costs": Summary(
+        "sweep point, scheme (and field, as far as fields vary), K and parameter or direction",
+        "scheme truncation parameter networks exact reach log_relative_bias log_variance log_bias_noise "
+        "log_relative_error log_minibatch_variance draws steps_computed scheme_seconds",
+    ),
+    "equal_cost": Summary(
+        "sweep point, parameter, cost, budget and scheme: the best gradient that the scheme gives within the budget",
+        "parameter cost budget scheme truncation networks reach averaged log_relative_error log_error_behind standing",
+        "log_relative_error log_error_behind",
+    ),
+    "along_directions": Summary(
+        "sweep point, scheme, K and direction: the truncated derivative along it",
+        "scheme truncation parameter networks wrong relative_derivative one_draw",
+        "relative_derivative",
+    ),
+    "bias_bounds": Summary(
+        "sweep point, parameter and K: the bias of per-loss truncations beside its bound and its estimate",
+        "parameter truncation networks log_relative_bias log_bias_bound bounded log_bias_estimate "
+        "estimated above below",
+    ),
+    "exponents": Summary(
+        "sweep point: the largest Lyapunov exponent and what stands beside it",
+        "networks diverged failed autonomous zero lyapunov_exponent growth_rate asymptote_rate "
+        "mean_field_rate mean_exponent determinant_rate origin_radius jacobian_radius trajectory_radius "
+        "kaplan_yorke_dimension entropy_bound",
+        "lyapunov_exponent growth_rate",
+    ),
+    "theory": Summary(
+        "sweep point and statement of theory: its rate, and how far off the measurement is",
+        "overlay networks within rate residual outside",
+        "residual",
+    ),
+}
+
+
+def markdown() -> str:
+    """The tables of the section "Summaries" of docs/tables.md."""
+    parts = [f"### Every summary\n\nFirst come the columns of the sweep point.\n\n{_table(list(POINT), ())}"]
+    for name, summary in SUMMARIES.items():
+        parts.append(f"### {name}\n\nOne row per {summary.row}.\n\n{_table(summary.columns, summary.intervals)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(names: Sequence[str], intervals: Sequence[str]) -> str:
+    lines = ["| column | in print | unit | what it is | of what | interval |", "|---|---|---|---|---|---|"]
+    return "\n".join([*lines, *(_row(name, COLUMNS[name], name in intervals) for name in names)])
+
+
+def _row(name: str, column: Column, has_interval: bool) -> str:
+    interval = column.interval.meaning if has_interval else "" if column.of == KEY else "none"
+    cells = (f"`{name}`", column.header, column.unit, column.meaning, column.of, interval)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
