@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 TABLES_HELP = """\
 bpttlab tables study=NAME [experiment=NAME] [results=FOLDER]
 
-Summarises a study over its networks: growth rates and regimes, horizons, the critical spectral radius, what truncation
-costs, and the largest Lyapunov exponent where it was measured (measure=spectra). Prints the summaries and writes them
-to results/NAME/tables as .csv (every digit), .md and .tex. A study of an experiment has the tables of that experiment.
+Summarises a study over its networks: growth over the sequence and its regime, asymptotic rates, horizons, the critical
+spectral radius, what truncation costs, and the largest Lyapunov exponent where it was measured (measure=spectra).
+Intervals are 95 %, of the median over networks by order statistics, and need six networks; docs/tables.md says of every
+column what it is. Prints the summaries and writes them to results/NAME/tables as .csv (every digit), .md and .tex. A
+study of an experiment has the tables of that experiment.
 
   bpttlab tables study=first
   bpttlab tables study=first results=/data/results
@@ -32,7 +34,7 @@ was not measured is not drawn, and named. A study of an experiment has the figur
 
   products         norms of Jacobian products against lag
   lag_terms        the parts of the gradient by lag, and their cumulative share
-  growth           growth over the sequence for every radius and length; growth rates
+  growth           growth over the sequence for every radius and length; asymptotic rates
   triangle         every product of one run                                     measure=triangle
   truncation       bias and cosine of the truncated gradient
   bias_variance    bias and variance of each scheme, a path as K grows          measure.scheme_seconds=true
