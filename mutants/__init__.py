@@ -1,0 +1,1 @@
+"""Seeded faults: wrong derivatives, orders, offsets and statistics, which `bpttlab verify` has to find."""

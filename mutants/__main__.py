@@ -1,0 +1,7 @@
+"""`python -m mutants`: plants every fault of the catalogue, one at a time, and counts those that `verify` finds."""
+
+import sys
+
+from mutants.command import main
+
+sys.exit(main())

@@ -1,0 +1,164 @@
+"""Plants a mutant in a copy of the package and runs `bpttlab verify` on the copy.
+
+The copy of a workspace stays at one path. Only the mutated file changes and is put back with its old modification time,
+so that Numba's compiled code, which is stored by path and modification time, stays valid for every other file. The
+stored code is itself reset before each mutant: code compiled from one mutant is never used for another one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from mutants.catalogue import Mutant
+
+COPIED = ("bpttlab", "conf", "experiments", "hydra_plugins")
+ROOT = Path(__file__).resolve().parents[1]
+
+KILLED, SURVIVED, TIMED_OUT, CRASHED = "killed", "survived", "timed out", "crashed"
+FAILED_EXIT = 1
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A command that should report a failed check. `quick` runs the topics that `gradients` does not have."""
+
+    name: str
+    words: tuple[str, ...]
+
+
+GRADIENTS = Detector("verify gradients", ("verify", "gradients"))
+
+
+def quick_detector() -> Detector:
+    """`verify --quick` without the topic gradients, which is the same with and without --quick and has run before."""
+    from bpttlab.cli.checks import TOPICS
+
+    topics = [topic for topic in TOPICS if topic not in ("gradients", "experiments")]
+    return Detector("verify --quick", ("verify", "--quick", *topics))
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one detector did: exit code (None: it ran out of time), the checks that failed, the end of its output."""
+
+    code: int | None
+    failed: tuple[str, ...]
+    output: str
+
+    @property
+    def status(self) -> str:
+        if self.code is None:
+            return TIMED_OUT
+        if self.code == 0:
+            return SURVIVED
+        return KILLED if self.code == FAILED_EXIT and self.failed else CRASHED
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a mutant.
+
+    Attributes:
+        status: killed, survived, timed out or crashed; only the first one counts as found.
+        detector: the one that ended it.
+        failed: the names of the checks that failed.
+    """
+
+    mutant: Mutant
+    status: str
+    detector: str
+    failed: tuple[str, ...]
+    seconds: float
+    output: str = ""
+
+
+class Workspace:
+    """A copy of the package with its own compiled code."""
+
+    def __init__(self, folder: Path, source: Path = ROOT) -> None:
+        self.source, self.folder = source, folder
+        self.copy, self.compiled, self.warm = folder / "copy", folder / "compiled", folder / "warm"
+        self.processes: set[subprocess.Popen[str]] = set()
+
+    def prepare(self) -> None:
+        """Copies the source; raises a RuntimeError if Python would import another one."""
+        for name in COPIED:
+            shutil.copytree(self.source / name, self.copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        self.warm.mkdir()
+        self.compiled.mkdir()
+        words = [sys.executable, "-c", "import bpttlab; print(bpttlab.__file__)"]
+        place = subprocess.run(words, cwd=self.copy, env=self.environment(), capture_output=True, text=True, check=True)
+        if not Path(place.stdout.strip()).is_relative_to(self.copy.resolve()):
+            raise RuntimeError(f"python imports bpttlab from {place.stdout.strip()}, not from the copy in {self.copy}")
+
+    def environment(self) -> dict[str, str]:
+        own = {"PYTHONPATH": str(self.copy), "NUMBA_CACHE_DIR": str(self.compiled), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **own}
+
+    def keep_compiled(self) -> None:
+        """Keeps the compiled code as it is now for `planted` to start from."""
+        shutil.rmtree(self.warm)
+        shutil.copytree(self.compiled, self.warm)
+
+    @contextmanager
+    def planted(self, mutant: Mutant) -> Iterator[None]:
+        """The copy with the mutant in it; afterwards as it was, modification times included."""
+        shutil.rmtree(self.compiled, ignore_errors=True)
+        shutil.copytree(self.warm, self.compiled)
+        mutant.apply(self.copy)
+        try:
+            yield
+        finally:
+            shutil.copy2(self.source / mutant.file, self.copy / mutant.file)
+
+    def run(self, detector: Detector, seconds: float) -> Run:
+        """Runs a detector on the copy, as long as it may take."""
+        results = self.folder / "results"
+        shutil.rmtree(results, ignore_errors=True)
+        words = [sys.executable, "-m", "bpttlab", *detector.words, f"results={results}"]
+        process = subprocess.Popen(
+            words, cwd=self.copy, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        self.processes.add(process)
+        try:
+            output, _ = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            return Run(None, (), output[-2000:])
+        finally:
+            self.processes.discard(process)
+        return Run(process.returncode, failed_checks(results), output[-2000:])
+
+    def stop(self) -> None:
+        """Ends what is running."""
+        for process in list(self.processes):
+            process.kill()
+
+
+def failed_checks(results: Path) -> tuple[str, ...]:
+    """The names of the checks that failed, from the table that `verify` writes; none where it has written none."""
+    tables = [path.read_text(encoding="utf-8") for path in sorted(results.glob("verify/*.csv"))]
+    rows = [row for table in tables for row in csv.DictReader(io.StringIO(table))]
+    return tuple(row["what"] for row in rows if row["verdict"] == "fails")
+
+
+def examine(workspace: Workspace, mutant: Mutant, detectors: Sequence[Detector], seconds: float) -> Outcome:
+    """Plants the mutant and runs the detectors until one does not pass."""
+    begun = time.monotonic()
+    with workspace.planted(mutant):
+        for detector in detectors:
+            run = workspace.run(detector, seconds)
+            if run.status != SURVIVED:
+                break
+    return Outcome(mutant, run.status, detector.name, run.failed, time.monotonic() - begun, run.output)
