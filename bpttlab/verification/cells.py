@@ -1,0 +1,251 @@
+"""Every cell against the complex step of its own forward pass: derivatives of a step, gradients, constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+
+from bpttlab import compiled_passes, losses
+from bpttlab.bptt import Array, backward, backward_scaled, literal_sum
+from bpttlab.cells.base import Cell, Params
+from bpttlab.checking import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement, disagreement, worst
+from bpttlab.forward_mode import influence, rtrl
+from bpttlab.gradient import loss_and_gradient
+from bpttlab.jacobians import input_gradient_norms
+from bpttlab.truncation import Plan
+from bpttlab.verification.check import Check, agree, checks
+from bpttlab.verification.examples import B, Example, T, example, examples, kinds, variants
+
+SOURCE = "complex step of the forward pass"
+Measure = Callable[[Example], float]
+
+SEVERAL = np.array([[0, 3, 0], [1, 5, 3], [2, 7, 5]])
+"""Segments (start, stop, loss_from) that overlap; the middle one goes back beyond the first one's losses."""
+
+
+def carries(rng: np.random.Generator) -> Array:
+    """One for each step and sequence; some are cut, some are carried as they are.  (T,B)"""
+    drawn = rng.uniform(0.3, 1.7, (T, B))
+    drawn[2, 0], drawn[4, 1], drawn[3] = 0.0, 0.0, 1.0
+    return drawn
+
+
+def plan_weight(plan: Plan) -> Array:
+    """How much of each term (t,k) a plan keeps, from what its segments and carries mean.  (T,T,B)"""
+    carry = np.broadcast_to(plan.carry.reshape(T, -1), (T, B))
+    weight = np.zeros((T, T, B))
+    for start, stop, loss_from in plan.segments:
+        for t in range(loss_from + 1, stop + 1):
+            for k in range(start + 1, t + 1):
+                weight[t - 1, k - 1] += carry[k - 1 : t - 1].prod(axis=0)
+    return weight
+
+
+# ------------------------------------------------------------------------------------------ one quantity of an example
+
+
+def jacobians(one: Example) -> float:
+    """J_t and the products of them, which do not commute."""
+    pairs = [(t, t - 1) for t in range(1, T + 1)] + [(T, 0), (5, 1), (T, 4)]
+    found = [disagreement(one.trace.product(t, k), one.paths.jacobian(t, k)) for t, k in pairs]
+    return max(found + [disagreement(one.trace.jacobian(t), one.paths.jacobian(t)) for t in range(1, T + 1)])
+
+
+def pulled(one: Example) -> float:
+    """Rows of the identity, pulled back to the state before, to the input, and to every parameter row by row."""
+    trace, paths = one.trace, one.paths
+    size = trace.h.shape[-1]
+    rows = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, T, B, size))
+    da, dh_prev = trace.cell.pull(trace.params, trace.slopes, rows)
+    dx = trace.cell.pull_input(trace.params, trace.slopes, da)
+    own = {"h": dh_prev, "x": dx, **trace.cell.immediate(trace.local, da)}
+    expected = {name: paths.immediate[..., part] for name, part in paths.parts.items()}
+    found = {name: np.moveaxis(value.reshape(size, T, B, -1), 0, 2) for name, value in own.items()}
+    return worst(found, expected)
+
+
+def full_gradient(one: Example) -> float:
+    return worst(one.by_backward, one.whole)
+
+
+def scaled_gradient(one: Example) -> float:
+    return worst({name: value.value() for name, value in backward_scaled(one.trace, one.loss).items()}, one.whole)
+
+
+def double_sum(one: Example) -> float:
+    return worst(literal_sum(one.trace, one.loss), one.full)
+
+
+def any_plan(one: Example) -> float:
+    """Plans of one and of several segments with carries, one a step and one for each step and sequence."""
+    carry, whole = carries(np.random.default_rng(5)), np.array([[0, T, 0]])
+    plans = [Plan(segments, some) for segments in (whole, SEVERAL) for some in (carry, carry[:, 1], np.ones(T))]
+    return max(worst(backward(one.trace, one.loss, plan), one.kept(plan_weight(plan))) for plan in plans)
+
+
+def forward_influence(one: Example) -> float:
+    """M_t at every t, and the gradient made of it."""
+    found = [worst(rtrl(one.trace, one.loss), {name: one.full[name] for name in one.trace.cell.recurrent_parameters})]
+    for t, matrices in influence(one.trace):
+        expected = {name: one.paths.term(name)[t - 1].sum(axis=0) for name in matrices}
+        found.append(worst({name: matrix.value() for name, matrix in matrices.items()}, expected))
+    return max(found)
+
+
+def input_gradient(one: Example) -> float:
+    """|dL/dx| at a step of its own in each sequence: |log of the quotient|."""
+    steps = np.array([2, T - 1, 4])
+    dx = [
+        np.einsum("tn,tni->i", one.error[:, b], one.paths.term("x")[:, step - 1, b]) for b, step in enumerate(steps)
+    ]
+    expected = np.log([np.linalg.norm(one_dx) for one_dx in dx])
+    return float(np.abs(input_gradient_norms(one.trace, one.loss, steps) - expected).max())
+
+
+QUANTITIES: dict[str, Measure] = {
+    "Jacobians and their products": jacobians,
+    "pull, pull_input and immediate derivatives": pulled,
+    "full gradient": full_gradient,
+    "scaled gradient": scaled_gradient,
+    "double sum": double_sum,
+    "gradients of plans with carries": any_plan,
+    "influence matrices and RTRL": forward_influence,
+    "gradient at an input": input_gradient,
+}
+
+
+def checked(kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES) -> Iterator[Check]:
+    """A check for each quantity: the worst of all variants of a cell."""
+    some = [one for one in examples(kinds()[kind], dtype, engine) if one.trace.compiled or engine == "numpy"]
+    tolerance = COMPLEX_STEP_AGREEMENT if dtype == "float64" else agreement(dtype)
+    for name, measure in quantities.items():
+        what = f"{kind}, {dtype}, {engine}: {name}, worst of {len(some)} variants"
+        yield agree(what, SOURCE, max(measure(one) for one in some), tolerance)
+
+
+def every_quantity(kind: str, quick: bool) -> Iterator[Check]:
+    for dtype in ("float64", "float32"):
+        yield from checked(kind, dtype)
+
+
+for found in kinds():
+    source = partial(every_quantity, found)
+    source.__name__ = f"cell {found}"  # type: ignore[attr-defined]  # said while it is at work
+    checks("gradients")(source)
+
+
+# ------------------------------------------------------------------------------------------ compiled loops
+
+
+def compiled_kinds() -> list[str]:
+    """Cells with compiled loops; none where Numba is missing."""
+    if find_spec("numba") is None:
+        return []
+    return [name for name, kind in kinds().items() if any(compiled_passes.has_kernel(c, "float64") for c in variants(kind))]
+
+
+def states(one: Example) -> float:
+    """Against NumPy's forward pass."""
+    from bpttlab.bptt import forward
+
+    trace = one.trace
+    other = forward(trace.cell, trace.params, trace.x, trace.h[0])
+    return max(disagreement(trace.h, other.h), disagreement(trace.y_hat, other.y_hat))
+
+
+@checks("gradients")
+def compiled_loops(quick: bool) -> Iterator[Check]:
+    """The same quantities where the loops are compiled, and the states themselves against NumPy's."""
+    chosen = {"states and predictions against NumPy's": states, **QUANTITIES}
+    for kind in compiled_kinds():
+        for dtype in ("float64", "float32"):
+            yield from checked(kind, dtype, "numba", chosen)
+
+
+@checks("gradients")
+def loss_and_gradient_in_one_call(quick: bool) -> Iterator[Check]:
+    """By either engine, with masks of gaps and fractions."""
+    for engine in ("numpy", "numba") if compiled_kinds() else ("numpy",):
+        errors = [one_call(cell, engine) for kind in kinds().values() for cell in variants(kind)]
+        what = f"loss and gradient in one call, {engine}, worst of {len(errors)} cells"
+        yield agree(what, SOURCE, max(errors), COMPLEX_STEP_AGREEMENT)
+
+
+def one_call(cell: Cell, engine: str) -> float:
+    one, found = example(cell), list[float]()
+    trace, rng = one.trace, np.random.default_rng(6)
+    for mask in (None, np.array([0.5, 0.0, 1.0, 0.25, 0.0, 1.0, 0.0])):
+        target = rng.standard_normal(trace.y_hat.shape)
+        value, gradient = loss_and_gradient(
+            cell, trace.params, trace.x, target, mask, h_0=np.array(trace.h[0]), engine=engine
+        )
+        from bpttlab.verification.path_derivatives import defined_loss
+
+        terms = defined_loss("squared_error", target, np.ones(T) if mask is None else mask, "mean")
+        expected = Example(trace, one.loss, terms)
+        total = float(np.real(terms(trace.y_hat)).sum())
+        found += [worst(gradient, expected.whole), abs(value - total) / abs(total)]
+    return max(found)
+
+
+# ------------------------------------------------------------------------------------------ losses
+
+
+@checks("gradients")
+def loss_functions(quick: bool) -> Iterator[Check]:
+    """Value and slope of every loss against its definition, with masks of gaps and fractions."""
+    from bpttlab.cells import Elman
+
+    for name in losses.LOSSES:
+        for reduction in ("mean", "sum"):
+            one = example(Elman(2, 4, 5), loss=name, reduction=reduction)  # type: ignore[arg-type]
+            y_hat = one.trace.y_hat
+            value = float(one.terms(y_hat).sum())
+            slope = np.stack([loss_slope(one, o) for o in range(y_hat.shape[-1])], axis=-1)
+            error = max(abs(one.loss.value - value) / abs(value), disagreement(one.loss.gradient, slope))
+            yield agree(f"{name}, {reduction}: value and slope", "definition; complex step", error, COMPLEX_STEP_AGREEMENT)
+
+
+def loss_slope(one: Example, output: int) -> Array:
+    """dL/dy_hat of one output.  (T,B)"""
+    y_hat = one.trace.y_hat.astype(complex)
+    y_hat[..., output] += 1j * COMPLEX_STEP
+    return np.imag(one.terms(y_hat)) / COMPLEX_STEP
+
+
+# ------------------------------------------------------------------------------------------ constraints
+
+
+@checks("gradients")
+def constraints(quick: bool) -> Iterator[Check]:
+    """What training moves: constrain . free is the identity, and dL/dfree the complex step through `constrain`."""
+    for kind in kinds():
+        cells = variants(kinds()[kind])
+        errors = np.array([constraint_errors(cell) for cell in cells])
+        what = f"{kind}: {{}}, worst of {len(cells)} variants"
+        yield agree(what.format("constrain(free(parameters))"), "definition", errors[:, 0].max(), 1e-12)
+        yield agree(what.format("gradient by the free numbers"), SOURCE, errors[:, 1].max(), COMPLEX_STEP_AGREEMENT)
+
+
+def constraint_errors(cell: Cell) -> tuple[float, float]:
+    """Of a drawn network, and of a linear function of its parameters."""
+    rng = np.random.default_rng(7)
+    params = cell.init(rng)
+    slope = {name: rng.standard_normal(value.shape) for name, value in params.items()}
+    free = cell.free(params)
+    pulled_back = cell.pull_constraint(free, slope)
+    expected = {name: free_gradient(cell, free, slope, name) for name in pulled_back}
+    return worst(cell.constrain(free), params), worst(pulled_back, expected)
+
+
+def free_gradient(cell: Cell, free: Params, slope: Params, name: str) -> Array:
+    found = np.zeros(free[name].shape)
+    for index in np.ndindex(found.shape):
+        changed = {**free, name: free[name].astype(complex)}
+        changed[name][index] += 1j * COMPLEX_STEP
+        params = cell.constrain(changed)
+        found[index] = np.imag(sum((slope[key] * params[key]).sum() for key in slope)) / COMPLEX_STEP
+    return found

@@ -1,0 +1,123 @@
+"""Networks and losses of every cell for the checks: small, every parameter at work, no two sizes alike.
+
+Cells are found, not listed: a new one is checked without a change here. Each is taken in all its variants, one for every
+choice of a field that has few: an activation, a flag, a literal, the cell of a stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from bpttlab import checking, losses
+from bpttlab.activations import ACTIVATIONS
+from bpttlab.bptt import Array, backward, forward
+from bpttlab.cells.base import Cell, Params
+from bpttlab.cells.stacked import Stacked
+from bpttlab.discovery import classes
+from bpttlab.trace import Trace
+from bpttlab.verification.path_derivatives import LossTerms, Paths, defined_loss
+
+T, B, I, N, O = 7, 3, 2, 4, 5
+MASK = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
+"""Gaps, fractions, and none of it in the first step."""
+
+
+def kinds() -> dict[str, Any]:
+    """Every cell that comes with the package, by name."""
+    return classes("bpttlab.cells", Cell)
+
+
+def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
+    """A cell of that kind as it comes, and one for each other choice of a field that has few."""
+    plain = kind(*sizes, output_activation="tanh")
+    found = [plain]
+    for field, choices in few_choices(kind).items():
+        found += [
+            kind(*sizes, output_activation="tanh", **{field: choice})
+            for choice in choices
+            if choice != getattr(plain, field)
+        ]
+    return found
+
+
+def few_choices(kind: Any) -> dict[str, tuple[Any, ...]]:
+    """Fields of a cell that may have one of a few values, and these values."""
+    hints, found = get_type_hints(kind), dict[str, tuple[Any, ...]]()
+    for field in fields(kind):
+        if field.name == "activation":
+            found[field.name] = tuple(ACTIVATIONS)
+        elif field.name == "of":
+            found[field.name] = tuple(name for name in kinds() if name != Stacked.name)
+        elif hints[field.name] is bool:
+            found[field.name] = (True, False)
+        elif get_origin(hints[field.name]) is Literal:
+            found[field.name] = get_args(hints[field.name])
+    return found
+
+
+@dataclass(frozen=True)
+class Example:
+    """A network run on random data from a random state, its loss, and both by their definitions."""
+
+    trace: Trace
+    loss: losses.Loss
+    terms: LossTerms
+
+    @cached_property
+    def paths(self) -> Paths:
+        return Paths.of(self.trace)
+
+    @cached_property
+    def error(self) -> Array:
+        """dL_t/dh_t, by the complex step.  (T,B,N)"""
+        return self.paths.error(self.terms)
+
+    @cached_property
+    def full(self) -> Params:
+        """The gradient by every recurrent parameter and by h_0, by the complex step."""
+        return self.paths.gradient(self.error)
+
+    @cached_property
+    def whole(self) -> Params:
+        """`full`, and beside it the gradient by the readout."""
+        return self.full | self.paths.readout_gradient(self.terms)
+
+    def kept(self, weight: Array) -> Params:
+        """The gradient of which each term (t,k) counts by its weight."""
+        return self.paths.gradient(self.error, weight)
+
+    @cached_property
+    def by_backward(self) -> Params:
+        return backward(self.trace, self.loss)
+
+
+def example(
+    cell: Cell,
+    dtype: str = "float64",
+    engine: str = "numpy",
+    loss: str = "squared_error",
+    reduction: losses.Reduction = "mean",
+    mask: Array = MASK,
+    batch: int = B,
+    seed: int = 4,
+    gain: float = 0.6,
+) -> Example:
+    """Every parameter drawn, biases too; the loss at the steps of the mask."""
+    rng, length = np.random.default_rng(seed), len(mask)
+    params = {name: gain * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    x, h_0 = rng.standard_normal((length, batch, cell.input_size)), rng.standard_normal((batch, cell.state_size))
+    target = checking.random_target(rng, loss, (length, batch, cell.output_size))
+    trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)
+    evaluated = losses.evaluate(loss, trace.y_hat, target, mask, reduction)
+    return Example(trace, evaluated, defined_loss(loss, target, mask, reduction))
+
+
+def examples(kind: Any, dtype: str = "float64", engine: str = "numpy") -> Iterator[Example]:
+    """Of every variant of a cell, with each loss in turn."""
+    for number, cell in enumerate(variants(kind)):
+        yield example(cell, dtype, engine, tuple(losses.LOSSES)[number % len(losses.LOSSES)])
