@@ -7,7 +7,7 @@ Element by element relative to the result cannot be met by correct code where te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any
 
@@ -148,7 +148,13 @@ def row(common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: flo
 
 
 def worst(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
-    return max(disagreement(one[name], expected) for name, expected in other.items())
+    """The largest disagreement over all keys of `other`; NaN where one of them is NaN."""
+    return largest([disagreement(one[name], expected) for name, expected in other.items()])
+
+
+def largest(errors: Iterable[float]) -> float:
+    """The largest error; NaN where one is NaN, which Python's max may pass over."""
+    return float(np.max(np.array(list(errors), np.float64)))
 
 
 def example(

@@ -1,0 +1,274 @@
+"""The gradient split by lag, curves over all truncations, and numbers beyond the range of floats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from bpttlab import checkpointing
+from bpttlab.bptt import SUMMED_STEPS, Array, backward, backward_scaled, forward
+from bpttlab.cells import GRU, LSTM, Elman
+from bpttlab.cells.base import Cell, Params
+from bpttlab.checking import COMPLEX_STEP, disagreement, largest, worst
+from bpttlab.curves import truncation_curve
+from bpttlab.directions import log_scale, signed_bias
+from bpttlab.forward_mode import sensitivity
+from bpttlab.lags import lag_terms, measure_lags
+from bpttlab.scaled import Scaled
+from bpttlab.trace import Trace
+from bpttlab.truncation import PerLoss
+from bpttlab.truncations import truncation_bias
+from bpttlab.verification.cells import SOURCE, compiled_kinds
+from bpttlab.verification.check import Check, agree, checks, equal, estimate
+from bpttlab.verification.examples import B, Example, T, example
+from bpttlab.verification.networks import silent
+from bpttlab.verification.schemes import CELLS, growing, norm, weight_of
+
+LAGS = np.arange(T)
+
+
+def engines(cell: Cell) -> tuple[str, ...]:
+    return ("numpy", "numba") if cell.name in compiled_kinds() else ("numpy",)
+
+
+def in_growth(cell: Cell, engine: str) -> Example:
+    """Every engine; growth makes the exponents of the terms differ."""
+    return example(cell, engine=engine, gain=1.3)
+
+
+def terms_of(one: Example) -> list[Params]:
+    """G_l for l = 0..T-1."""
+    return [one.kept(weight_of(lambda t, k, lag=lag: t - k == lag)) for lag in LAGS]  # type: ignore[misc]
+
+
+@checks("gradients")
+def terms_by_lag(quick: bool) -> Iterator[Check]:
+    """Every column of the table of lag terms but the signal to noise, which has a check of its own."""
+    for cell in (*CELLS, GRU(2, 4, 5)):
+        for engine in engines(cell):
+            one = in_growth(cell, engine)
+            error = largest([term_errors(lag_terms(one.trace, one.loss, which, lags=4), one) for which in ("all", "log")])
+            yield agree(f"lag terms, {cell.name}, {engine}: norm, size, share, cumulated share", SOURCE, error, 1e-10)
+
+
+def term_errors(frame: pd.DataFrame, one: Example) -> float:
+    terms, errors = terms_of(one), []
+    losses = np.array([sum(1 for t in range(lag + 1, T + 1) if one.loss.gradient[t - 1].any()) for lag in LAGS])
+    for row in frame.itertuples():
+        whole, term = one.full[row.parameter], terms[row.lag][row.parameter]
+        kept = sum(terms[lag][row.parameter] for lag in range(row.lag + 1))
+        errors += [
+            np.exp(row.log_norm) / norm(term) - 1.0,
+            np.exp(row.log_norm_per_loss) * losses[row.lag] / norm(term) - 1.0,
+            row.relative_size / (norm(term) / norm(whole)) - 1.0,
+            row.share - (term * whole).sum() / norm(whole) ** 2,
+            row.cumulative_share - (kept * whole).sum() / norm(whole) ** 2,
+        ]
+    return largest(np.abs(errors))
+
+
+@checks("gradients")
+def truncations_read_off_lags(quick: bool) -> Iterator[Check]:
+    """The per-loss truncations of one wavefront, followed to the end and not, and those of the truncation curve."""
+    for cell in (*CELLS, GRU(2, 4, 5)):
+        for engine in engines(cell):
+            one = in_growth(cell, engine)
+            frames = [pd.DataFrame(measure_lags(one.trace, one.loss, *how).truncations) for how in (("all",), ("log", 4), ("all", 24, 3))]
+            curve = truncation_curve(one.trace, one.loss, range(1, T + 1))
+            error = largest([kept_errors(frame, one) for frame in (*frames, curve)] + [share_error(curve, one)])
+            yield agree(f"per_loss read off lag terms and curves, {cell.name}, {engine}", SOURCE, error, 1e-10)
+
+
+def kept_errors(frame: pd.DataFrame, one: Example) -> float:
+    """log_norm, cosine and log_relative_bias of per-loss truncations."""
+    errors = []
+    for row in frame.itertuples():
+        whole = one.full[row.parameter]
+        kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
+        errors += [np.exp(row.log_norm) / norm(kept) - 1.0]
+        errors += [row.cosine - (kept * whole).sum() / norm(kept) / norm(whole)]
+        errors += [np.exp(row.log_relative_bias) - norm(whole - kept) / norm(whole)]
+    return largest(np.abs(errors))
+
+
+def share_error(curve: pd.DataFrame, one: Example) -> float:
+    errors = []
+    for row in curve.itertuples():
+        whole = one.full[row.parameter]
+        kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
+        errors.append(abs(row.share - (kept * whole).sum() / norm(whole) ** 2))
+    return largest(errors)
+
+
+@checks("gradients")
+def signal_to_noise(quick: bool) -> Iterator[Check]:
+    """Of a made-up case: V of a linear unit that is zero elsewhere; sequences have inputs of known mean and variance.
+
+    At lag 0 the gradient by V of one sequence is x_T, so that signal to noise is |mean|^2 / variance.
+    """
+    batch, draws, deviation = 64, 200, 2.0
+    for mean in (0.0, 1.0, 3.0):
+        rng, found = np.random.default_rng(11), []
+        for _ in range(draws):
+            x = mean + deviation * rng.standard_normal((2, batch, 1))
+            trace = forward(Elman(1, 1, 1, "identity"), silent(Elman(1, 1, 1, "identity"), [[0.0]]), x)
+            slope = np.zeros_like(trace.y_hat)
+            slope[-1] = 1.0 / batch
+            frame = lag_terms(trace, slope, "all")
+            found.append(frame.query("parameter == 'V' and lag == 0")["signal_to_noise"].item())
+        known, error = (mean / deviation) ** 2, np.std(found, ddof=1) / np.sqrt(draws)
+        what = f"signal to noise, mean {mean:g}, s.d. {deviation:g}, B = {batch}, {draws} draws"
+        yield estimate(what, "construction", known, np.mean(found), error, 0.02 + 0.06 * known)
+
+
+@checks("gradients")
+def sensitivities(quick: bool) -> Iterator[Check]:
+    """|dh_t/dtheta| by both ways to it."""
+    for cell in (*CELLS, GRU(2, 4, 5)):
+        one, errors = example(cell), []
+        for measure in (sensitivity.norms_forward, sensitivity.norms_backward):
+            found = measure(one.trace, np.arange(1, T + 1))
+            for name, log_norms in found.items():
+                influence = one.paths.term(name).sum(axis=1)  # (T,B,N,entries)
+                errors.append(disagreement(np.exp(log_norms), np.linalg.norm(influence, axis=(-2, -1))))
+        yield agree(f"forward sensitivity, {cell.name}, forwards and backwards", SOURCE, largest(errors), 1e-10)
+
+
+@checks("gradients")
+def directions(quick: bool) -> Iterator[Check]:
+    """Along the scale of W and a signed bias: size and sign of the derivative."""
+    one = growing(CELLS[0])
+    positive = 1
+    chosen = {"scale": log_scale(one.trace.cell, one.trace.params), "bias": signed_bias(one.trace.cell, positive)}
+    known = {
+        "scale": float((one.full["W"] * one.trace.params["W"]).sum()),
+        "bias": float(one.full["b_h"][:positive].sum() - one.full["b_h"][positive:].sum()),
+    }
+    frame = truncation_bias(one.trace, one.loss, PerLoss(T), directions=chosen).set_index("parameter")
+    for name, expected in known.items():
+        found = np.exp(frame.loc[name, "log_norm"])
+        yield equal(f"|derivative| along a direction, {name}", SOURCE, abs(expected), found, relative=1e-10)
+
+
+# ------------------------------------------------------------------------------------------ many steps
+
+
+def lengthy(cell: Cell, length: int, engine: str) -> tuple[Trace, Array]:
+    """Many steps, the last loss and some early ones."""
+    rng = np.random.default_rng(12)
+    params = {name: 0.4 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    trace = forward(cell, params, rng.standard_normal((length, 1, cell.input_size)), engine=engine)
+    slope = rng.standard_normal(trace.y_hat.shape)
+    return trace, slope
+
+
+def whole_by_complex_step(trace: Trace, slope: Array) -> Params:
+    """d(sum slope . y_hat)/d(all parameters and h_0), one forward pass for each number."""
+    arrays, found = {**trace.params, "h_0": trace.h[0]}, {}
+    for name, values in arrays.items():
+        found[name] = np.zeros(values.shape)
+        for index in np.ndindex(values.shape):
+            moved = {**arrays, name: values.astype(complex)}
+            moved[name][index] += 1j * COMPLEX_STEP
+            h_0 = moved.pop("h_0")
+            y_hat = forward(trace.cell, moved, trace.x, h_0).y_hat
+            found[name][index] = np.imag((slope * y_hat).sum()) / COMPLEX_STEP
+    return found
+
+
+@checks("gradients")
+def blocks_of_steps(quick: bool) -> Iterator[Check]:
+    """More steps than one product takes: plain, scaled, checkpointed, by both engines."""
+    cell, length = Elman(1, 2, 1), SUMMED_STEPS + 9
+    expected: Params = {}
+    for engine in engines(cell):
+        trace, slope = lengthy(cell, length, engine)
+        expected = expected or whole_by_complex_step(trace, slope)
+        few = checkpointing.checkpointed_forward(cell, trace.params, trace.x, engine=engine, steps=SUMMED_STEPS)
+        ways = {
+            "plain": backward(trace, slope),
+            "per_loss": backward(trace, slope, PerLoss(200)),
+            "scaled": values(backward_scaled(trace, slope)),
+            "checkpointed": checkpointing.backward(few, slope),
+            "checkpointed, scaled": values(checkpointing.backward_scaled(few, slope)),
+        }
+        for way, found in ways.items():
+            what = f"{length} steps, {engine}, {way}"
+            yield agree(what, SOURCE, worst(found, expected | {"h_0": found["h_0"]}), 1e-10)
+
+
+def values(gradients: dict[str, Scaled]) -> Params:
+    return {name: gradient.value() for name, gradient in gradients.items()}
+
+
+@checks("gradients")
+def beyond_the_range_of_floats(quick: bool) -> Iterator[Check]:
+    """h = w h + v x of one unit with w = 0.1 and h = 1 throughout; one loss at T. All derivatives are powers of w."""
+    length, w = 500, 0.1
+    cell = Elman(1, 1, 1, "identity")
+    params = {"V": [[1.0]], "W": [[w]], "b_h": [1.0 - w], "U": [[1e-200]], "b_y": [0.0]}
+    x = np.zeros((length, 1, 1))
+    for engine in engines(cell):
+        trace = forward(cell, {n: np.array(v) for n, v in params.items()}, x, np.ones((1, 1)), engine)
+        slope = np.zeros_like(trace.y_hat)
+        slope[-1] = 1e-200
+        found = {name: gradient.log_norm(gradient.mantissa.ndim) for name, gradient in backward_scaled(trace, slope).items()}
+        far = -400.0 * np.log(10.0)
+        known = {"W": far - np.log(1.0 - w), "b_h": far - np.log(1.0 - w), "U": far / 2, "h_0": far + length * np.log(w)}
+        for name, expected in known.items():
+            what = f"w^k, log of the scaled gradient by {name}, {engine}"
+            yield equal(what, "geometric series", expected, float(np.ravel(found[name])[0]), relative=1e-12)
+        yield from far_inputs(trace, slope, engine)
+
+
+def far_inputs(trace: Trace, slope: Array, engine: str) -> Iterator[Check]:
+    """The same with an input in the first step and half of one in step 2: only they count for V."""
+    x = trace.x.copy()
+    x[0], x[1] = 1e-9, 0.5e-9
+    other = Trace(trace.cell, trace.params, x, trace.h, trace.y_hat, trace.engine)
+    found = backward_scaled(other, slope)["V"]
+    w, length = 0.1, len(x)
+    expected = -409.0 * np.log(10.0) + (length - 2) * np.log(w) + np.log(w + 0.5)
+    what = f"w^k, log of the scaled gradient by V, inputs {length} steps ago, {engine}"
+    yield equal(what, "geometric series", expected, float(found.log_norm(2)), relative=1e-12)
+
+
+@checks("gradients")
+def states_of_any_size(quick: bool) -> Iterator[Check]:
+    """The gradient by U of states of size 1e-170: its exponent is that of the errors and that of the states."""
+    cell = Elman(1, 2, 1, "identity")
+    params = silent(cell, 0.5 * np.eye(2))
+    trace = forward(cell, params, np.zeros((3, 1, 1)), np.full((1, 2), 1e-170))
+    slope = np.full(trace.y_hat.shape, 1e-170)
+    expected = np.log(1e-170) * 2 + np.log(0.5 + 0.25 + 0.125) + 0.5 * np.log(2.0)
+    found = float(backward_scaled(trace, slope)["U"].log_norm(2))
+    yield equal("small states, log of the scaled gradient by U", "arithmetic", expected, found, relative=1e-12)
+
+
+# ------------------------------------------------------------------------------------------ compiled, larger
+
+
+@checks("gradients")
+def compiled_at_larger_sizes(quick: bool) -> Iterator[Check]:
+    """Sizes beyond the unrolled loops (not multiples of 4 or 8), one sequence and several, more steps than one block."""
+    if not compiled_kinds():
+        return
+    for cell in (Elman(3, 11, 2), LSTM(3, 11, 2), GRU(3, 11, 2), GRU(3, 11, 2, reset="before")):
+        for batch, length in ((1, 300), (5, 60)):
+            error = between_engines(cell, batch, length)
+            what = f"{cell.name}, N = 11, B = {batch}, T = {length}: states, gradients and walks of numba against NumPy"
+            yield agree(what, "NumPy's own loops", error, 1e-10)
+
+
+def between_engines(cell: Cell, batch: int, length: int) -> float:
+    rng = np.random.default_rng(13)
+    params = {name: 0.3 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    x, h_0 = rng.standard_normal((length, batch, 3)), rng.standard_normal((batch, cell.state_size))
+    one, other = (forward(cell, params, x, h_0, engine) for engine in ("numba", "numpy"))
+    slope = rng.standard_normal(one.y_hat.shape)
+    errors = [disagreement(one.h, other.h), disagreement(one.y_hat, other.y_hat), disagreement(one.slopes, other.slopes)]
+    for scheme in (None, PerLoss(20)):
+        errors.append(worst(backward(one, slope, scheme), backward(other, slope, scheme)))
+    return largest(errors)
