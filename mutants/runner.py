@@ -3,6 +3,9 @@
 The copy of a workspace stays at one path. Only the mutated file changes and is put back with its old modification time,
 so that Numba's compiled code, which is stored by path and modification time, stays valid for every other file. The
 stored code is itself reset before each mutant: code compiled from one mutant is never used for another one.
+
+A mutant in a file of compiled loops is interpreted (NUMBA_DISABLE_JIT=1): the loops are written so that this gives the
+same numbers up to rounding, and at the sizes of the checks it takes seconds, where compiling takes a minute or two.
 """
 
 from __future__ import annotations
@@ -26,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 KILLED, SURVIVED, TIMED_OUT, CRASHED = "killed", "survived", "timed out", "crashed"
 FAILED_EXIT = 1
+
+COMPILED = "@compiled("
+"""In files with compiled loops."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +95,7 @@ class Workspace:
         self.source, self.folder = source, folder
         self.copy, self.compiled, self.warm = folder / "copy", folder / "compiled", folder / "warm"
         self.processes: set[subprocess.Popen[str]] = set()
+        self.interpreted = False
 
     def prepare(self) -> None:
         """Copies the source; raises a RuntimeError if Python would import another one."""
@@ -103,7 +110,7 @@ class Workspace:
 
     def environment(self) -> dict[str, str]:
         own = {"PYTHONPATH": str(self.copy), "NUMBA_CACHE_DIR": str(self.compiled), "OMP_NUM_THREADS": "1"}
-        return {**os.environ, **own}
+        return {**os.environ, **own} | ({"NUMBA_DISABLE_JIT": "1"} if self.interpreted else {})
 
     def keep_compiled(self) -> None:
         """Keeps the compiled code as it is now for `planted` to start from."""
@@ -116,9 +123,11 @@ class Workspace:
         shutil.rmtree(self.compiled, ignore_errors=True)
         shutil.copytree(self.warm, self.compiled)
         mutant.apply(self.copy)
+        self.interpreted = COMPILED in (self.copy / mutant.file).read_text(encoding="utf-8")
         try:
             yield
         finally:
+            self.interpreted = False
             shutil.copy2(self.source / mutant.file, self.copy / mutant.file)
 
     def run(self, detector: Detector, seconds: float) -> Run:

@@ -82,7 +82,7 @@ def said(row: Mapping[Any, Any]) -> str:
 
 VERIFY = {"results": "results"}
 QUICK = "--quick"
-TOPICS = ("gradients", "products", "spectra", "theory", "truncation", "experiments")
+TOPICS = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
 """Of `verification.TOPICS`, which are not imported for a Tab key."""
 
 

@@ -4,17 +4,34 @@ A module for each topic; a check is a number that is known beside one that is me
 prints them all, and writes what it found.
 """
 
-from bpttlab.verification import cells, experiments, gradients, lag_terms, products, schemes, spectra, theory, truncation
+from bpttlab.verification import (
+    cells,
+    experiments,
+    explicit_products,
+    gradients,
+    lag_terms,
+    products,
+    schemes,
+    spectra,
+    statistics,
+    theory,
+    truncation,
+)
 from bpttlab.verification.check import TOPICS, Check, performed, table
 
 __all__ = [
     "TOPICS",
     "Check",
+    "cells",
     "experiments",
+    "explicit_products",
     "gradients",
+    "lag_terms",
     "performed",
     "products",
+    "schemes",
     "spectra",
+    "statistics",
     "table",
     "theory",
     "truncation",

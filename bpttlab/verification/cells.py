@@ -98,9 +98,7 @@ def forward_influence(one: Example) -> float:
 def input_gradient(one: Example) -> float:
     """|dL/dx| at a step of its own in each sequence."""
     steps = np.array([2, T - 1, 4])
-    dx = [
-        np.einsum("tn,tni->i", one.error[:, b], one.paths.term("x")[:, step - 1, b]) for b, step in enumerate(steps)
-    ]
+    dx = [np.einsum("tn,tni->i", one.error[:, b], one.paths.term("x")[:, step - 1, b]) for b, step in enumerate(steps)]
     return disagreement(np.exp(input_gradient_norms(one.trace, one.loss, steps)), np.linalg.norm(dx, axis=1))
 
 
@@ -116,7 +114,9 @@ QUANTITIES: dict[str, Measure] = {
 }
 
 
-def checked(kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES) -> Iterator[Check]:
+def checked(
+    kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES
+) -> Iterator[Check]:
     """A check for each quantity: the worst of all variants of a cell."""
     some = [one for one in examples(kinds()[kind], dtype, engine) if one.trace.compiled or engine == "numpy"]
     tolerance = COMPLEX_STEP_AGREEMENT if dtype == "float64" else agreement(dtype)
@@ -143,7 +143,9 @@ def compiled_kinds() -> list[str]:
     """Cells with compiled loops; none where Numba is missing."""
     if find_spec("numba") is None:
         return []
-    return [name for name, kind in kinds().items() if any(compiled_passes.has_kernel(c, "float64") for c in variants(kind))]
+    return [
+        name for name, kind in kinds().items() if any(compiled_passes.has_kernel(c, "float64") for c in variants(kind))
+    ]
 
 
 def states(one: Example) -> float:
@@ -205,7 +207,9 @@ def loss_functions(quick: bool) -> Iterator[Check]:
             value = float(one.terms(y_hat).sum())
             slope = np.stack([loss_slope(one, o) for o in range(y_hat.shape[-1])], axis=-1)
             error = largest([abs(one.loss.value / value - 1.0), disagreement(one.loss.gradient, slope)])
-            yield agree(f"{name}, {reduction}: value and slope", "definition; complex step", error, COMPLEX_STEP_AGREEMENT)
+            yield agree(
+                f"{name}, {reduction}: value and slope", "definition; complex step", error, COMPLEX_STEP_AGREEMENT
+            )
 
 
 def loss_slope(one: Example, output: int) -> Array:

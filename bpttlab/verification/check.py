@@ -85,7 +85,7 @@ def estimate(
 # ------------------------------------------------------------------------------------------ topics
 
 Source = Callable[[bool], Iterable[Check]]
-NAMES = ("gradients", "products", "spectra", "theory", "truncation", "experiments")
+NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
 TOPICS: dict[str, list[Source]] = {name: [] for name in NAMES}
 
 

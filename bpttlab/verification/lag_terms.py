@@ -21,7 +21,7 @@ from bpttlab.trace import Trace
 from bpttlab.truncation import PerLoss
 from bpttlab.truncations import truncation_bias
 from bpttlab.verification.cells import SOURCE, compiled_kinds
-from bpttlab.verification.check import Check, agree, checks, equal, estimate
+from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example
 from bpttlab.verification.networks import silent
 from bpttlab.verification.schemes import CELLS, growing, norm, weight_of
@@ -49,7 +49,9 @@ def terms_by_lag(quick: bool) -> Iterator[Check]:
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
             one = in_growth(cell, engine)
-            error = largest([term_errors(lag_terms(one.trace, one.loss, which, lags=4), one) for which in ("all", "log")])
+            error = largest(
+                [term_errors(lag_terms(one.trace, one.loss, which, lags=4), one) for which in ("all", "log")]
+            )
             yield agree(f"lag terms, {cell.name}, {engine}: norm, size, share, cumulated share", SOURCE, error, 1e-10)
 
 
@@ -75,7 +77,10 @@ def truncations_read_off_lags(quick: bool) -> Iterator[Check]:
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
             one = in_growth(cell, engine)
-            frames = [pd.DataFrame(measure_lags(one.trace, one.loss, *how).truncations) for how in (("all",), ("log", 4), ("all", 24, 3))]
+            frames = [
+                pd.DataFrame(measure_lags(one.trace, one.loss, *how).truncations)
+                for how in (("all",), ("log", 4), ("all", 24, 3))
+            ]
             curve = truncation_curve(one.trace, one.loss, range(1, T + 1))
             error = largest([kept_errors(frame, one) for frame in (*frames, curve)] + [share_error(curve, one)])
             yield agree(f"per_loss read off lag terms and curves, {cell.name}, {engine}", SOURCE, error, 1e-10)
@@ -104,23 +109,20 @@ def share_error(curve: pd.DataFrame, one: Example) -> float:
 
 @checks("gradients")
 def signal_to_noise(quick: bool) -> Iterator[Check]:
-    """Of a made-up case: V of a linear unit that is zero elsewhere; sequences have inputs of known mean and variance.
+    """Of a made-up case: the gradient by V of one sequence is its input, mean +- deviation, as many of each sign.
 
-    At lag 0 the gradient by V of one sequence is x_T, so that signal to noise is |mean|^2 / variance.
+    |mean|^2 over their variance is known; an estimate may differ from it by the 1 / B of its own bias.
     """
-    batch, draws, deviation = 64, 200, 2.0
-    for mean in (0.0, 1.0, 3.0):
-        rng, found = np.random.default_rng(11), []
-        for _ in range(draws):
-            x = mean + deviation * rng.standard_normal((2, batch, 1))
-            trace = forward(Elman(1, 1, 1, "identity"), silent(Elman(1, 1, 1, "identity"), [[0.0]]), x)
-            slope = np.zeros_like(trace.y_hat)
-            slope[-1] = 1.0 / batch
-            frame = lag_terms(trace, slope, "all")
-            found.append(frame.query("parameter == 'V' and lag == 0")["signal_to_noise"].item())
-        known, error = (mean / deviation) ** 2, np.std(found, ddof=1) / np.sqrt(draws)
-        what = f"signal to noise, mean {mean:g}, s.d. {deviation:g}, B = {batch}, {draws} draws"
-        yield estimate(what, "construction", known, np.mean(found), error, 0.02 + 0.06 * known)
+    batch = 200
+    cell = Elman(1, 1, 1, "identity")
+    for mean, deviation in ((0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (-3.0, 0.5)):
+        x = mean + deviation * np.where(np.arange(batch) % 2, 1.0, -1.0).reshape(1, batch, 1)
+        trace = forward(cell, silent(cell, [[0.0]]), x)
+        frame = lag_terms(trace, np.full(trace.y_hat.shape, 1.0 / batch), "all")
+        found = frame.set_index("parameter").loc["V", "signal_to_noise"]
+        known = mean**2 / (deviation**2 * batch / (batch - 1))
+        what = f"signal to noise of {batch} sequences, mean {mean:g}, s.d. {deviation:g}"
+        yield equal(what, "construction", known, found, absolute=1.01 / batch)
 
 
 @checks("gradients")
@@ -214,9 +216,16 @@ def beyond_the_range_of_floats(quick: bool) -> Iterator[Check]:
         trace = forward(cell, {n: np.array(v) for n, v in params.items()}, x, np.ones((1, 1)), engine)
         slope = np.zeros_like(trace.y_hat)
         slope[-1] = 1e-200
-        found = {name: gradient.log_norm(gradient.mantissa.ndim) for name, gradient in backward_scaled(trace, slope).items()}
+        found = {
+            name: gradient.log_norm(gradient.mantissa.ndim) for name, gradient in backward_scaled(trace, slope).items()
+        }
         far = -400.0 * np.log(10.0)
-        known = {"W": far - np.log(1.0 - w), "b_h": far - np.log(1.0 - w), "U": far / 2, "h_0": far + length * np.log(w)}
+        known = {
+            "W": far - np.log(1.0 - w),
+            "b_h": far - np.log(1.0 - w),
+            "U": far / 2,
+            "h_0": far + length * np.log(w),
+        }
         for name, expected in known.items():
             what = f"w^k, log of the scaled gradient by {name}, {engine}"
             yield equal(what, "geometric series", expected, float(np.ravel(found[name])[0]), relative=1e-12)
@@ -268,7 +277,11 @@ def between_engines(cell: Cell, batch: int, length: int) -> float:
     x, h_0 = rng.standard_normal((length, batch, 3)), rng.standard_normal((batch, cell.state_size))
     one, other = (forward(cell, params, x, h_0, engine) for engine in ("numba", "numpy"))
     slope = rng.standard_normal(one.y_hat.shape)
-    errors = [disagreement(one.h, other.h), disagreement(one.y_hat, other.y_hat), disagreement(one.slopes, other.slopes)]
+    errors = [
+        disagreement(one.h, other.h),
+        disagreement(one.y_hat, other.y_hat),
+        disagreement(one.slopes, other.slopes),
+    ]
     for scheme in (None, PerLoss(20)):
         errors.append(worst(backward(one, slope, scheme), backward(other, slope, scheme)))
     return largest(errors)

@@ -1,0 +1,87 @@
+"""A linear cell whose Jacobians are given as its inputs: products of any matrices, by the engine's own product code.
+
+    h_t = A_t h_{t-1}          x_t = the entries of A_t, row by row
+
+It comes with the checks and is no choice of a sweep.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.bptt import Array, forward
+from bpttlab.cells.base import Cell, Local, Params
+from bpttlab.cells.weights import Scales
+from bpttlab.initializers import Initializer
+from bpttlab.trace import Trace
+
+
+@dataclass(frozen=True)
+class GivenJacobians(Cell):
+    """input_size is hidden_size squared."""
+
+    name: ClassVar[str] = "given Jacobians"
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ()
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    output_activation: str = "identity"
+
+    def matrices(self, entries: Array) -> Array:
+        """(...,N N) -> (...,N,N)"""
+        return entries.reshape(*entries.shape[:-1], self.hidden_size, self.hidden_size)
+
+    def project(self, params: Params, x: Array) -> Array:
+        return x
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        return np.asarray(np.einsum("bnm,bm->bn", self.matrices(z_t), h_prev))
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        return x
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        return dh_t, np.einsum("...nm,...n->...m", self.matrices(slope_t), dh_t)
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        return {}
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        return self.matrices(slope_t)
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        return {}
+
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {}
+
+    @property
+    def largest_slope(self) -> float | None:
+        return None
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        return {}
+
+    @property
+    def state_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def local_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def visible(self) -> slice:
+        return slice(None)
+
+
+def product_of(matrices: Array) -> Trace:
+    """A trajectory with these Jacobians, from a state of zeros; the first matrix is J_1.  (T,B,N,N)"""
+    T, B, N, _ = matrices.shape
+    cell = GivenJacobians(N * N, N, N)
+    params = {"U": np.eye(N), "b_y": np.zeros(N)}
+    return forward(cell, params, matrices.reshape(T, B, N * N))
