@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import signal
 import sys
 import tempfile
 from collections import Counter
@@ -22,6 +23,7 @@ SHARE = 58 / 60
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is running ends, too
     try:
         mutants = choose(read_catalogue(), chosen.only)
         for mutant in mutants:
@@ -83,21 +85,20 @@ def run_all(mutants: Sequence[Mutant], detectors: Sequence[Detector], jobs: int,
 def prepare_all(
     pool: ThreadPoolExecutor, workspaces: Sequence[Workspace], detectors: Sequence[Detector], seconds: float
 ) -> None:
-    """`baseline` of every workspace: with all detectors of the first one, with one, which compiles, of the others."""
-    chosen = [detectors, *[detectors[:1]] * (len(workspaces) - 1)]
+    """Copies the source into every workspace; in the first one it has to pass all detectors."""
+    chosen = [detectors, *[()] * (len(workspaces) - 1)]
     futures = [pool.submit(baseline, one, some, seconds) for one, some in zip(workspaces, chosen, strict=True)]
     for future in futures:
         future.result()
 
 
 def baseline(workspace: Workspace, detectors: Sequence[Detector], seconds: float) -> None:
-    """Copies the source, and holds it against the detectors, which all have to pass; its compiled code is kept."""
+    """Copies the source, and runs the detectors on it, which all have to pass."""
     workspace.prepare()
     for detector in detectors:
         run = workspace.run(detector, seconds)
         if run.status != SURVIVED:
             raise RuntimeError(f"{detector.name} of the source without a fault: {run.status}\n{run.output}")
-    workspace.keep_compiled()
 
 
 def examine_next(

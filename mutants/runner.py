@@ -1,11 +1,7 @@
 """Plants a mutant in a copy of the package and runs `bpttlab verify` on the copy.
 
-The copy of a workspace stays at one path. Only the mutated file changes and is put back with its old modification time,
-so that Numba's compiled code, which is stored by path and modification time, stays valid for every other file. The
-stored code is itself reset before each mutant: code compiled from one mutant is never used for another one.
-
-A mutant in a file of compiled loops is interpreted (NUMBA_DISABLE_JIT=1): the loops are written so that this gives the
-same numbers up to rounding, and at the sizes of the checks it takes seconds, where compiling takes a minute or two.
+Compiled loops are interpreted (NUMBA_DISABLE_JIT=1): they are written so that this gives the same numbers up to
+rounding. At the sizes of the checks it takes as long as compiled code does, and nothing has to be compiled.
 """
 
 from __future__ import annotations
@@ -30,9 +26,6 @@ ROOT = Path(__file__).resolve().parents[1]
 KILLED, SURVIVED, TIMED_OUT, CRASHED = "killed", "survived", "timed out", "crashed"
 FAILED_EXIT = 1
 
-COMPILED = "@compiled("
-"""In files with compiled loops."""
-
 
 @dataclass(frozen=True)
 class Detector:
@@ -42,7 +35,7 @@ class Detector:
     words: tuple[str, ...]
 
 
-GRADIENTS = Detector("verify gradients", ("verify", "gradients"))
+GRADIENTS = Detector("verify gradients", ("verify", "--fail-fast", "gradients"))
 
 
 def quick_detector() -> Detector:
@@ -50,7 +43,7 @@ def quick_detector() -> Detector:
     from bpttlab.cli.checks import TOPICS
 
     topics = [topic for topic in TOPICS if topic not in ("gradients", "experiments")]
-    return Detector("verify --quick", ("verify", "--quick", *topics))
+    return Detector("verify --quick", ("verify", "--quick", "--fail-fast", *topics))
 
 
 @dataclass(frozen=True)
@@ -89,45 +82,32 @@ class Outcome:
 
 
 class Workspace:
-    """A copy of the package with its own compiled code."""
+    """A copy of the package."""
 
     def __init__(self, folder: Path, source: Path = ROOT) -> None:
         self.source, self.folder = source, folder
-        self.copy, self.compiled, self.warm = folder / "copy", folder / "compiled", folder / "warm"
+        self.copy = folder / "copy"
         self.processes: set[subprocess.Popen[str]] = set()
-        self.interpreted = False
 
     def prepare(self) -> None:
         """Copies the source; raises a RuntimeError if Python would import another one."""
         for name in COPIED:
             shutil.copytree(self.source / name, self.copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        self.warm.mkdir()
-        self.compiled.mkdir()
         words = [sys.executable, "-c", "import bpttlab; print(bpttlab.__file__)"]
         place = subprocess.run(words, cwd=self.copy, env=self.environment(), capture_output=True, text=True, check=True)
         if not Path(place.stdout.strip()).is_relative_to(self.copy.resolve()):
             raise RuntimeError(f"python imports bpttlab from {place.stdout.strip()}, not from the copy in {self.copy}")
 
     def environment(self) -> dict[str, str]:
-        own = {"PYTHONPATH": str(self.copy), "NUMBA_CACHE_DIR": str(self.compiled), "OMP_NUM_THREADS": "1"}
-        return {**os.environ, **own} | ({"NUMBA_DISABLE_JIT": "1"} if self.interpreted else {})
-
-    def keep_compiled(self) -> None:
-        """Keeps the compiled code as it is now for `planted` to start from."""
-        shutil.rmtree(self.warm)
-        shutil.copytree(self.compiled, self.warm)
+        return {**os.environ, "PYTHONPATH": str(self.copy), "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
 
     @contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
-        """The copy with the mutant in it; afterwards as it was, modification times included."""
-        shutil.rmtree(self.compiled, ignore_errors=True)
-        shutil.copytree(self.warm, self.compiled)
+        """The copy with the mutant in it; afterwards as it was."""
         mutant.apply(self.copy)
-        self.interpreted = COMPILED in (self.copy / mutant.file).read_text(encoding="utf-8")
         try:
             yield
         finally:
-            self.interpreted = False
             shutil.copy2(self.source / mutant.file, self.copy / mutant.file)
 
     def run(self, detector: Detector, seconds: float) -> Run:

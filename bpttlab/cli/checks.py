@@ -26,11 +26,11 @@ said. Exit code 1 if one does not hold; undecided is not held. The experiment is
 """
 
 VERIFY_HELP = """\
-bpttlab verify [--quick] [TOPIC ...] [results=FOLDER]
+bpttlab verify [--quick] [--fail-fast] [TOPIC ...] [results=FOLDER]
 
-Holds this installation against everything that is known without training a network: a number from the literature or a
-formula beside the number that is measured here. All of it takes some eight minutes, --quick (smaller networks, fewer
-of them, wider tolerances, no experiments) a minute.
+Checks this installation against what is known without training a network. Each check is a number from the literature,
+a formula or a definition beside the number that is measured here. All checks take some eight minutes. With --quick
+(smaller networks, fewer of them, wider tolerances, no experiments) they take less than a minute.
 
   bpttlab verify --quick
   bpttlab verify gradients
@@ -38,18 +38,25 @@ of them, wider tolerances, no experiments) a minute.
 
 The topics:
 
-  gradients    every activation, loss, scheme and dtype against the double sum, the complex step and central
-               differences; forward mode, lag terms, the one-unit cliff
-  products     Jacobian products of matrices that are solved, of large Gaussian ones, of networks
-  spectra      Lyapunov exponents of maps, of random products, of chaotic and driven networks
+  gradients    every cell, stack, engine, dtype, loss, scheme and estimator, constraints and gradients at inputs,
+               against the complex step of the forward pass alone; lag terms, many steps, the one-unit cliff.
+               The same with and without --quick, in less than 20 seconds
+  products     norms of Jacobian products against explicit products, matrices that are solved, large Gaussian ones
+  spectra      Lyapunov exponents and singular values against explicit products; maps, random products, networks
   theory       the formulas: mean field, networks at rest, few units
   truncation   influence balancing, random cuts
+  statistics   the interval of a median
   experiments  every experiment that comes with the package, swept whole and held against its claims; --quick has none
+
+--fail-fast stops at the first check that fails.
+
+The first use of the engine numba compiles its loops: then gradients takes two minutes more, once. Without Numba the
+compiled engine is not checked.
 
 A check that is estimated from draws has an interval (95 %, of a median over networks by their order). It holds where
 all of the interval is within the tolerance, fails where none of it is, and is undecided between. The checks are
-written to results/verify as .csv, .md and .html; those that were done when it was interrupted to files of their own,
-checks-interrupted. Exit code 1 if one does not hold; undecided is not held.
+written to results/verify as .csv, .md and .html. Where they were interrupted, or ended by --fail-fast, those that were
+done are written to files of their own, checks-interrupted. Exit code 1 if one does not hold; undecided is not held.
 """
 
 CLAIMS = TABLES
@@ -81,14 +88,14 @@ def said(row: Mapping[Any, Any]) -> str:
 
 
 VERIFY = {"results": "results"}
-QUICK = "--quick"
+QUICK, FAIL_FAST = "--quick", "--fail-fast"
 TOPICS = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
 """Of `verification.TOPICS`, which are not imported for a Tab key."""
 
 
 def verify_command(arguments: list[str]) -> int:
     """Performs the checks of the topics, prints and writes them."""
-    flags, words = flags_and_words(arguments, (QUICK,))
+    flags, words = flags_and_words(arguments, (QUICK, FAIL_FAST))
     topics = [word for word in words if "=" not in word]
     chosen = key_values([word for word in words if "=" in word], VERIFY)
     for topic in topics:
@@ -96,24 +103,31 @@ def verify_command(arguments: list[str]) -> int:
             raise ConfigurationError(f"verify {topic}: there is only {', '.join(TOPICS)}.{nearest(topic, TOPICS)}")
     if topics == ["experiments"] and QUICK in flags:
         raise ConfigurationError("verify --quick experiments: experiments are swept whole; leave out --quick")
-    return verified([topic for topic in TOPICS if topic in topics or not topics], QUICK in flags, chosen["results"])
+    ordered = [topic for topic in TOPICS if topic in topics or not topics]
+    return verified(ordered, QUICK in flags, chosen["results"], FAIL_FAST in flags)
 
 
-def verified(topics: list[str], quick: bool, results: str) -> int:
-    """The exit code, after a table of each topic and one file of each kind; of what was done when it was interrupted,
-    too."""
+def verified(topics: list[str], quick: bool, results: str, fail_fast: bool = False) -> int:
+    """The exit code, after a table of each topic and one file of each kind; also of what was done when it was
+    interrupted, or when the first check failed that ends it.
+    """
     from tqdm import tqdm
 
     from bpttlab import verification
+    from bpttlab.verdicts import FAILS
     from bpttlab.verification import report
 
     found: list[tuple[str, verification.Check]] = []
+    whole = True
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
         for topic in topics:
             first = len(found)
             try:
                 for check in verification.performed(topic, quick, lambda name: tell(bar, name)):
                     found.append((topic, check))
+                    if fail_fast and check.verdict == FAILS:
+                        whole = False
+                        break
             except KeyboardInterrupt:
                 bar.close()
                 frame = verification.table(found)
@@ -121,8 +135,10 @@ def verified(topics: list[str], quick: bool, results: str) -> int:
                 print(f"interrupted: {report.summary(frame)}; written to {', '.join(map(str, paths))}")
                 raise
             bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
+            if not whole:
+                break
     frame = verification.table(found)
-    paths = report.write(frame, Path(results, "verify"), topics, quick)
+    paths = report.write(frame, Path(results, "verify"), topics, quick, whole)
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
     return int(not frame["held"].all())
 

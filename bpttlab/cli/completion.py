@@ -177,8 +177,8 @@ def of_words(choices: Iterable[str]) -> Callable[[list[str], str], Iterable[str]
 
 
 def of_topics(before: list[str], word: str) -> Iterable[str]:
-    """Completes the topics of `verify`, each once, its option and its folder."""
-    keys = of_keys(checks.VERIFY, [checks.QUICK])(before, word)
+    """Completes the topics of `verify`, each once, its options and its folder."""
+    keys = of_keys(checks.VERIFY, [checks.QUICK, checks.FAIL_FAST])(before, word)
     return keys if "=" in word else {*keys, *checks.TOPICS} - set(before)
 
 

@@ -1,7 +1,7 @@
 """Networks and losses of every cell for the checks: small, every parameter at work, no two sizes alike.
 
-Cells are found, not listed: a new one is checked without a change here. Each is taken in all its variants, one for every
-choice of a field that has few: an activation, a flag, a literal, the cell of a stack.
+Cells are found, not listed: a new one is checked without a change here. Each is taken in all its variants: one for
+every choice of a field that has few, such as an activation, a flag, a literal, or the cell of a stack.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
+import pandas as pd
 
 from bpttlab import checking, losses
 from bpttlab.activations import ACTIVATIONS
@@ -115,6 +116,11 @@ def example(
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)
     evaluated = losses.evaluate(loss, trace.y_hat, target, mask, reduction)
     return Example(trace, evaluated, defined_loss(loss, target, mask, reduction))
+
+
+def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
+    """The rows of a table, their columns as attributes."""
+    return iter(frame.itertuples())
 
 
 def examples(kind: Any, dtype: str = "float64", engine: str = "numpy") -> Iterator[Example]:

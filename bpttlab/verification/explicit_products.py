@@ -7,6 +7,7 @@ NumPy, at sizes and lengths at which that is exact to rounding.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,8 +30,9 @@ from bpttlab.spectra import (
     from_trace,
     kaplan_yorke_dimension,
 )
+from bpttlab.trace import Trace
 from bpttlab.verification.check import Check, agree, checks, equal
-from bpttlab.verification.examples import B, Example, T, example
+from bpttlab.verification.examples import B, Example, T, example, rows_of
 from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.lag_terms import engines
 from bpttlab.verification.networks import linear
@@ -63,14 +65,14 @@ def norms_of_products(quick: bool) -> Iterator[Check]:
             one = example(cell, engine=engine, mask=np.linspace(0.25, 1.0, T), gain=0.9)
             for which in ("all", "triangle"):
                 frame = jacobian_products(one.trace, one.loss, which, sequences=B)
-                errors = pd.DataFrame([row_errors(one, row) for row in frame.itertuples()])
+                errors = pd.DataFrame([row_errors(one, row) for row in rows_of(frame)])
                 for column, error in errors.abs().max(skipna=False).items():
                     what = f"{cell.name}, {engine}, {which} products: {column}"
                     yield agree(what, EXPLICIT, error, 1e-9)
 
 
-def row_errors(one: Example, row: object) -> dict[str, float]:
-    t, lag, b = int(row.t), int(row.lag), int(row.sequence)  # type: ignore[attr-defined]
+def row_errors(one: Example, row: Any) -> dict[str, float]:
+    t, lag, b = int(row.t), int(row.lag), int(row.sequence)
     P, e = product(one, t, lag, b), one.error[t - 1, b]
     u = np.linalg.svd(P)[0][:, 0]
     bound = sum(log_norm(one.paths.jacobian(i)[b]) for i in range(t - lag + 1, t + 1))
@@ -95,27 +97,27 @@ def faster_ways_to_norms(quick: bool) -> Iterator[Check]:
                 "window_norms": window_norms(one.trace, [1, 2, 3, 5], B),
             }
             for name, frame in frames.items():
-                errors = [norm_errors(one, row) for row in frame.itertuples()]
+                errors = [norm_errors(one, row) for row in rows_of(frame)]
                 found[name] = [abs(error) for pair in errors for error in pair]
             blocks = block_norms(one.trace, "all", B)
-            found["block_norms"] = [abs(e) for row in blocks.itertuples() for e in block_errors(one, row)] or [0.0]
+            found["block_norms"] = [abs(e) for row in rows_of(blocks) for e in block_errors(one, row)] or [0.0]
             for name, some in found.items():
                 yield agree(f"{cell.name}, {engine}: {name}", EXPLICIT, largest(some), 1e-9)
 
 
-def norm_errors(one: Example, row: object) -> tuple[float, float]:
-    P = product(one, int(row.t), int(row.lag), int(row.sequence))  # type: ignore[attr-defined]
-    return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)  # type: ignore[attr-defined]
+def norm_errors(one: Example, row: Any) -> tuple[float, float]:
+    P = product(one, int(row.t), int(row.lag), int(row.sequence))
+    return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)
 
 
-def block_errors(one: Example, row: object) -> tuple[float, float]:
+def block_errors(one: Example, row: Any) -> tuple[float, float]:
     """Of one part of the state by another; both norms of a block of zeros are -inf."""
-    left, right = str(row.block).split("<-")  # type: ignore[attr-defined]
+    left, right = str(row.block).split("<-")
     parts = one.trace.cell.parts
-    P = product(one, int(row.t), int(row.lag), int(row.sequence))[parts[left], parts[right]]  # type: ignore[attr-defined]
+    P = product(one, int(row.t), int(row.lag), int(row.sequence))[parts[left], parts[right]]
     if not P.any():
-        return (0.0, 0.0) if row.log_spectral_norm == -np.inf else (np.inf, np.inf)  # type: ignore[attr-defined]
-    return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)  # type: ignore[attr-defined]
+        return (0.0, 0.0) if row.log_spectral_norm == -np.inf else (np.inf, np.inf)
+    return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)
 
 
 @checks("products")
@@ -209,16 +211,16 @@ def singular_values_of_explicit_products(quick: bool) -> Iterator[Check]:
         yield agree(f"singular values at lags 1, 3, {T}, {name}", EXPLICIT, largest(errors), 1e-9)
 
 
-def explicit(trace: object, lag: int) -> Array:
+def explicit(trace: Trace, lag: int) -> Array:
     """P_{T,T-l} of the first sequence from Jacobians by the complex step."""
     from bpttlab.verification.path_derivatives import Paths, one_step
 
-    t = trace.length  # type: ignore[attr-defined]
-    if trace.cell.recurrent_parameters:  # type: ignore[attr-defined]
-        return np.asarray(Paths.of(trace).jacobian(t, t - lag)[0])  # type: ignore[arg-type]
-    found = np.eye(trace.h.shape[-1])  # type: ignore[attr-defined]
-    for x in trace.x[t - lag :, :1]:  # type: ignore[attr-defined]
-        columns = [one_step(trace.cell, trace.params, x, column[None])[0] for column in found.T]  # type: ignore[attr-defined]
+    t = trace.length
+    if trace.cell.recurrent_parameters:
+        return np.asarray(Paths.of(trace).jacobian(t, t - lag)[0])
+    found = np.eye(trace.h.shape[-1])
+    for x in trace.x[t - lag :, :1]:
+        columns = [one_step(trace.cell, trace.params, x, column[None])[0] for column in found.T]
         found = np.stack(columns, axis=1)
     return found
 

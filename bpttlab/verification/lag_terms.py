@@ -22,7 +22,7 @@ from bpttlab.truncation import PerLoss
 from bpttlab.truncations import truncation_bias
 from bpttlab.verification.cells import SOURCE, compiled_kinds
 from bpttlab.verification.check import Check, agree, checks, equal
-from bpttlab.verification.examples import B, Example, T, example
+from bpttlab.verification.examples import Example, T, example, rows_of
 from bpttlab.verification.networks import silent
 from bpttlab.verification.schemes import CELLS, growing, norm, weight_of
 
@@ -58,7 +58,7 @@ def terms_by_lag(quick: bool) -> Iterator[Check]:
 def term_errors(frame: pd.DataFrame, one: Example) -> float:
     terms, errors = terms_of(one), []
     losses = np.array([sum(1 for t in range(lag + 1, T + 1) if one.loss.gradient[t - 1].any()) for lag in LAGS])
-    for row in frame.itertuples():
+    for row in rows_of(frame):
         whole, term = one.full[row.parameter], terms[row.lag][row.parameter]
         kept = sum(terms[lag][row.parameter] for lag in range(row.lag + 1))
         errors += [
@@ -89,7 +89,7 @@ def truncations_read_off_lags(quick: bool) -> Iterator[Check]:
 def kept_errors(frame: pd.DataFrame, one: Example) -> float:
     """log_norm, cosine and log_relative_bias of per-loss truncations."""
     errors = []
-    for row in frame.itertuples():
+    for row in rows_of(frame):
         whole = one.full[row.parameter]
         kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
         errors += [np.exp(row.log_norm) / norm(kept) - 1.0]
@@ -100,7 +100,7 @@ def kept_errors(frame: pd.DataFrame, one: Example) -> float:
 
 def share_error(curve: pd.DataFrame, one: Example) -> float:
     errors = []
-    for row in curve.itertuples():
+    for row in rows_of(curve):
         whole = one.full[row.parameter]
         kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
         errors.append(abs(row.share - (kept * whole).sum() / norm(whole) ** 2))
@@ -162,7 +162,7 @@ def lengthy(cell: Cell, length: int, engine: str) -> tuple[Trace, Array]:
     rng = np.random.default_rng(12)
     params = {name: 0.4 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
     trace = forward(cell, params, rng.standard_normal((length, 1, cell.input_size)), engine=engine)
-    slope = rng.standard_normal(trace.y_hat.shape)
+    slope = np.asarray(rng.standard_normal(trace.y_hat.shape))
     return trace, slope
 
 
@@ -261,7 +261,7 @@ def states_of_any_size(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def compiled_at_larger_sizes(quick: bool) -> Iterator[Check]:
-    """Sizes beyond the unrolled loops (not multiples of 4 or 8), one sequence and several, more steps than one block."""
+    """Sizes beyond the unrolled loops, no multiples of 4 or 8; one sequence and several; more steps than one block."""
     if not compiled_kinds():
         return
     for cell in (Elman(3, 11, 2), LSTM(3, 11, 2), GRU(3, 11, 2), GRU(3, 11, 2, reset="before")):
@@ -276,7 +276,7 @@ def between_engines(cell: Cell, batch: int, length: int) -> float:
     params = {name: 0.3 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
     x, h_0 = rng.standard_normal((length, batch, 3)), rng.standard_normal((batch, cell.state_size))
     one, other = (forward(cell, params, x, h_0, engine) for engine in ("numba", "numpy"))
-    slope = rng.standard_normal(one.y_hat.shape)
+    slope = np.asarray(rng.standard_normal(one.y_hat.shape))
     errors = [
         disagreement(one.h, other.h),
         disagreement(one.y_hat, other.y_hat),

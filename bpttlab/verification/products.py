@@ -121,23 +121,21 @@ def properties_of_gaussian_matrices(quick: bool) -> Iterator[Check]:
 def powers_of_gaussian_matrices(quick: bool) -> Iterator[Check]:
     """Finite N lies below the edge by about N^(-2/3): quick sizes have wider tolerances."""
     (N, draws), factor = ((200, 12), 2.0) if quick else ((600, 24), 1.0)
-    powers = [powers_of(Gaussian(1.2).sample(np.random.default_rng([2, seed]), N), 4) for seed in range(draws)]
+    Ws = [Gaussian(1.2).sample(np.random.default_rng([2, seed]), N) for seed in range(draws)]
+    norms, powers = [np.exp(curves(W, 4)[0]) for W in Ws], [powers_of(W, 4) for W in Ws]
     for lag in (1, 2, 3, 4):
-        s = np.array([one[lag - 1] for one in powers])
+        largest, s = np.array([one[lag] for one in norms]), np.array([one[lag - 1] for one in powers])
         edge = float(np.exp(theory.log_sigma_max_of_power(1.2, lag)))
         what = f"Gaussian W^{lag}, N = {N}"
-        yield mean_check(f"{what}: sigma_max", "Fuss-Catalan edge", edge, s[:, 0], 0.03 * factor)
+        yield mean_check(f"{what}: sigma_max", "Fuss-Catalan edge", edge, largest, 0.03 * factor)
         moments = (s**4).mean(axis=1) / (s**2).mean(axis=1) ** 2
         yield mean_check(f"{what}: mean s^4 / (mean s^2)^2", "Fuss-Catalan", lag + 1.0, moments, 0.05 * factor)
 
 
 def powers_of(W: Array, last: int) -> list[Array]:
-    """Singular values of W, W^2, ..."""
-    power, found = np.eye(len(W)), []
-    for _ in range(last):
-        power = power @ W
-        found.append(np.linalg.svd(power, compute_uv=False))
-    return found
+    """Singular values of the products of 1, 2, ... steps of a linear network."""
+    trace = linear(W, last)
+    return [np.linalg.svd(trace.product(lag, 0)[0], compute_uv=False) for lag in range(1, last + 1)]
 
 
 def mean_check(what: str, source: str, expected: float, values: Array, relative: float) -> Check:

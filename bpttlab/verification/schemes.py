@@ -20,6 +20,7 @@ from bpttlab.checking import COMPLEX_STEP_AGREEMENT, disagreement, kept_terms, l
 from bpttlab.decay import adaptive_truncation, bias_bounds
 from bpttlab.forward_mode import rflo, snap, uoro, uoro_variance
 from bpttlab.truncation import (
+    RTRL,
     Adaptive,
     Chunked,
     ChunkedMean,
@@ -27,7 +28,6 @@ from bpttlab.truncation import (
     PerLoss,
     Plan,
     Random,
-    RTRL,
     Scheme,
     Windowed,
     named_schemes,
@@ -35,7 +35,7 @@ from bpttlab.truncation import (
 from bpttlab.truncations import truncation_bias
 from bpttlab.verification.cells import SOURCE, plan_weight
 from bpttlab.verification.check import Check, agree, checks, equal
-from bpttlab.verification.examples import B, Example, T, example
+from bpttlab.verification.examples import B, Example, T, example, rows_of
 
 TOLERANCE = COMPLEX_STEP_AGREEMENT
 
@@ -78,7 +78,7 @@ def table_error(
         members: the gradients of which the first is the mean; the scale is what their summed squares are divided by.
     """
     errors = []
-    for row in frame.itertuples():
+    for row in rows_of(frame):
         kept, whole = mean[row.parameter], full[row.parameter]
         cosine = float((kept * whole).sum()) / (norm(kept) * norm(whole))
         missing = norm(whole - kept) / norm(whole)
@@ -145,7 +145,7 @@ def variance_over_sequences(quick: bool) -> Iterator[Check]:
     """B / (B - 1) sum_b |g_b - g/B|^2 / |g|^2, g_b what each sequence adds."""
     for cell in CELLS:
         one, errors = growing(cell), []
-        for row in truncation_bias(one.trace, one.loss, Full()).itertuples():
+        for row in rows_of(truncation_bias(one.trace, one.loss, Full())):
             parts = one.paths.of_sequences(one.error, np.ones((T, T)), row.parameter)
             squares = B / (B - 1) * ((parts - parts.mean(axis=0)) ** 2).sum() / (parts.sum(axis=0) ** 2).sum()
             errors.append(abs(np.exp(row.log_minibatch_variance) / squares - 1.0))
@@ -191,7 +191,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
         errors, mean, total = [], {name: np.zeros_like(value) for name, value in one.full.items()}, 0.0
         for cuts in product((False, True), repeat=length - 1):
             probability, carry = outcome(scheme, cuts)
-            found = backward(one.trace, one.loss, scheme.draw(length, Script(cuts)))  # type: ignore[arg-type]
+            found = backward(one.trace, one.loss, scheme.draw(length, Script(cuts)))
             plan = Plan(np.array([[0, length, 0]]), carry)
             errors.append(worst(found, one.kept(plan_weight(plan, length))))
             mean = {name: value + probability * found[name] for name, value in mean.items()}
@@ -278,7 +278,7 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         one = example(cell, mask=np.array([0.5, 0.0, 1.0]), batch=1)
         names, signs = cell.recurrent_parameters, product((0, 1), repeat=2)
         outcomes = list(product(list(signs), repeat=3))
-        drawn = [uoro(one.trace, one.loss, Script(some)) for some in outcomes]  # type: ignore[arg-type]
+        drawn = [uoro(one.trace, one.loss, Script(some)) for some in outcomes]
         error = worst(
             {name: np.mean([g[name] for g in drawn], axis=0) for name in names}, {n: one.full[n] for n in names}
         )
