@@ -46,6 +46,13 @@ def test_a_nan_is_no_agreement():
         assert_agree({"W": np.array([np.nan])}, {"W": np.ones(1)})
 
 
+def test_a_nan_is_the_worst_disagreement():
+    right = {"V": np.ones(1), "W": np.ones(1), "b_h": np.ones(1)}
+    assert np.isnan(checking.worst(right | {"W": np.array([np.nan])}, right))
+    assert np.isnan(checking.largest([0.0, np.nan, 1.0]))
+    assert checking.largest([0.0, 2.0, 1.0]) == 2.0
+
+
 def test_tolerance_follows_the_dtype():
     assert agreement(np.float64) == checking.AGREEMENT
     assert agreement(np.float32) == pytest.approx(5.4e-4, rel=0.01)

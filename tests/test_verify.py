@@ -8,16 +8,17 @@ import pandas as pd
 import pytest
 from commandline import visible
 
-from bpttlab import analyses, claims, places, sweeping, theory, verification
-from bpttlab.cells import Elman
+from bpttlab import analyses, checking, claims, places, sweeping, theory, verification
+from bpttlab.cells import GRU, Elman
 from bpttlab.cli import checks, main
 from bpttlab.verdicts import median_interval, median_of
-from bpttlab.verification import TOPICS, Check, experiments, performed, report, table
+from bpttlab.verification import TOPICS, Check, examples, experiments, performed, report, table
 from bpttlab.verification.check import agree, equal, estimate, median
+from bpttlab.verification.given_jacobians import product_of
 
 pytestmark = pytest.mark.usefixtures("folder")
 
-FAST = ("truncation", "theory")
+FAST = ("truncation", "theory", "statistics")
 
 
 def check(measured, low=math.nan, high=math.nan, expected=1.0, tolerance=0.1):
@@ -122,6 +123,41 @@ def test_a_scheme_that_keeps_a_lag_too_many_is_found(monkeypatch):
     assert "fails" in verdicts("truncation", "turning")
 
 
+def test_every_cell_is_checked_without_a_list():
+    named = {source.__name__ for source in TOPICS["gradients"]}
+    assert {f"cell {name}" for name in examples.kinds()} <= named
+    assert len(examples.variants(examples.kinds()["gru"])) == 2
+    assert {cell.cells[0].name for cell in examples.variants(examples.kinds()["stacked"])} == {*examples.kinds()} - {
+        "stacked"
+    }
+
+
+@pytest.mark.parametrize(
+    ("seed", "mask"), [(1, [1.0, 0.0, 0.5, 0.0, 1.0]), (2, [0.0, 0.0, 0.0, 0.0, 1.0]), (3, [0.25, 1.0, 1.0, 1.0, 0.0])]
+)
+def test_path_derivatives_are_those_of_the_whole_forward_pass(seed, mask):
+    """The sum over the steps k is the complex step through all steps at once."""
+    one = examples.example(GRU(2, 3, 4), loss="softmax_cross_entropy", mask=np.array(mask), seed=seed)
+    expected = checking.numerical_gradient(
+        one.trace.cell, one.trace.params, one.trace.x, lambda y_hat: one.terms(y_hat).sum(), one.trace.h[0]
+    )
+    checking.assert_agree(one.whole, expected, 1e-12)
+
+
+def test_products_of_given_matrices_are_in_their_order():
+    A, B = np.array([[0.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [3.0, 1.0]])
+    trace = product_of(np.stack([A, B])[:, None])
+    assert trace.product(2, 0)[0].tolist() == (B @ A).tolist()
+    assert trace.cell.pull(trace.params, trace.slopes[0, 0], np.eye(2))[1].tolist() == A.tolist()
+
+
+def test_a_scheme_without_a_definition_is_found(monkeypatch):
+    from bpttlab.verification import schemes
+
+    monkeypatch.setattr(schemes, "named_schemes", lambda: {"per_loss": None, "hebbian": None})
+    assert [one.verdict for one in schemes.every_scheme_has_a_definition(True)] == ["fails"]
+
+
 def test_an_error_fails_and_does_not_end_the_others(monkeypatch):
     def broken(quick):
         yield check(1.0)
@@ -165,8 +201,8 @@ def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
 @pytest.mark.parametrize(
     ("words", "stem", "rows"),
     [
-        ([], "checks", 12),
-        (["--quick"], "checks-quick", 12),
+        ([], "checks", 14),
+        (["--quick"], "checks-quick", 14),
         (["spectra", "gradients", "spectra", "--quick"], "checks-quick-gradients-spectra", 4),
     ],
 )
@@ -183,6 +219,15 @@ def test_verify_fails_if_one_check_does_not_hold(two_topics, doctored, monkeypat
     assert f"3 of 4 checks hold, 1 {doctored.verdict}" in shown
     page = (folder / "results/verify/checks-spectra-theory.html").read_text()
     assert page.count(f'class="{doctored.verdict}"') == 1
+
+
+def test_fail_fast_stops_at_the_first_check_that_fails(two_topics, monkeypatch, capsys, folder):
+    undecided, failing = check(1.0, 0.5, 1.5), check(1.2)
+    monkeypatch.setitem(TOPICS, "spectra", [lambda quick: [undecided, failing, check(1.0)]])
+    assert main(["verify", "--fail-fast", "spectra", "theory"]) == 1
+    assert "0 of 2 checks hold" in capsys.readouterr().out
+    written = pd.read_csv(folder / "results/verify/checks-interrupted-spectra-theory.csv")
+    assert written["verdict"].tolist() == ["undecided", "fails"]
 
 
 def test_what_was_done_before_an_interruption_is_written(two_topics, monkeypatch, capsys, folder):

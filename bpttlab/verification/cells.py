@@ -9,7 +9,8 @@ from importlib.util import find_spec
 import numpy as np
 
 from bpttlab import compiled_passes, losses
-from bpttlab.bptt import Array, backward, backward_scaled, literal_sum
+from bpttlab.bptt import Array, backward, backward_scaled, forward, literal_sum
+from bpttlab.cells import Elman
 from bpttlab.cells.base import Cell, Params
 from bpttlab.checking import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement, disagreement, largest, worst
 from bpttlab.forward_mode import influence, rtrl
@@ -18,6 +19,7 @@ from bpttlab.jacobians import input_gradient_norms
 from bpttlab.truncation import Plan
 from bpttlab.verification.check import Check, agree, checks
 from bpttlab.verification.examples import B, Example, T, example, examples, kinds, variants
+from bpttlab.verification.path_derivatives import defined_loss
 
 SOURCE = "complex step of the forward pass"
 Measure = Callable[[Example], float]
@@ -150,8 +152,6 @@ def compiled_kinds() -> list[str]:
 
 def states(one: Example) -> float:
     """Against NumPy's forward pass."""
-    from bpttlab.bptt import forward
-
     trace = one.trace
     other = forward(trace.cell, trace.params, trace.x, trace.h[0])
     return largest([disagreement(trace.h, other.h), disagreement(trace.y_hat, other.y_hat)])
@@ -179,12 +179,10 @@ def one_call(cell: Cell, engine: str) -> float:
     one, found = example(cell), list[float]()
     trace, rng = one.trace, np.random.default_rng(6)
     for mask in (None, np.array([0.5, 0.0, 1.0, 0.25, 0.0, 1.0, 0.0])):
-        target = rng.standard_normal(trace.y_hat.shape)
+        target = np.asarray(rng.standard_normal(trace.y_hat.shape))
         value, gradient = loss_and_gradient(
             cell, trace.params, trace.x, target, mask, h_0=np.array(trace.h[0]), engine=engine
         )
-        from bpttlab.verification.path_derivatives import defined_loss
-
         terms = defined_loss("squared_error", target, np.ones(T) if mask is None else mask, "mean")
         expected = Example(trace, one.loss, terms)
         total = float(np.real(terms(trace.y_hat)).sum())
@@ -198,11 +196,9 @@ def one_call(cell: Cell, engine: str) -> float:
 @checks("gradients")
 def loss_functions(quick: bool) -> Iterator[Check]:
     """Value and slope of every loss against its definition, with masks of gaps and fractions."""
-    from bpttlab.cells import Elman
-
     for name in losses.LOSSES:
-        for reduction in ("mean", "sum"):
-            one = example(Elman(2, 4, 5), loss=name, reduction=reduction)  # type: ignore[arg-type]
+        for reduction in REDUCTIONS:
+            one = example(Elman(2, 4, 5), loss=name, reduction=reduction)
             y_hat = one.trace.y_hat
             value = float(one.terms(y_hat).sum())
             slope = np.stack([loss_slope(one, o) for o in range(y_hat.shape[-1])], axis=-1)
@@ -210,6 +206,9 @@ def loss_functions(quick: bool) -> Iterator[Check]:
             yield agree(
                 f"{name}, {reduction}: value and slope", "definition; complex step", error, COMPLEX_STEP_AGREEMENT
             )
+
+
+REDUCTIONS: tuple[losses.Reduction, ...] = ("mean", "sum")
 
 
 def loss_slope(one: Example, output: int) -> Array:
@@ -237,7 +236,7 @@ def constraint_errors(cell: Cell) -> tuple[float, float]:
     """Of a drawn network, and of a linear function of its parameters."""
     rng = np.random.default_rng(7)
     params = cell.init(rng)
-    slope = {name: rng.standard_normal(value.shape) for name, value in params.items()}
+    slope = {name: np.asarray(rng.standard_normal(value.shape)) for name, value in params.items()}
     free = cell.free(params)
     pulled_back = cell.pull_constraint(free, slope)
     expected = {name: free_gradient(cell, free, slope, name) for name in pulled_back}

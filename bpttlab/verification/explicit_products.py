@@ -36,6 +36,7 @@ from bpttlab.verification.examples import B, Example, T, example, rows_of
 from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.lag_terms import engines
 from bpttlab.verification.networks import linear
+from bpttlab.verification.path_derivatives import Paths, one_step
 from bpttlab.windows import window_norms
 
 EXPLICIT = "explicit product"
@@ -213,8 +214,6 @@ def singular_values_of_explicit_products(quick: bool) -> Iterator[Check]:
 
 def explicit(trace: Trace, lag: int) -> Array:
     """P_{T,T-l} of the first sequence from Jacobians by the complex step."""
-    from bpttlab.verification.path_derivatives import Paths, one_step
-
     t = trace.length
     if trace.cell.recurrent_parameters:
         return np.asarray(Paths.of(trace).jacobian(t, t - lag)[0])

@@ -76,7 +76,7 @@ class Paths:
     def moved(self, name: str, index: tuple[int, ...]) -> Array:
         """dh_k by one number of step k, at every k.  (T,B,N)"""
         arrays = {**self.params, "x": self.x, "h": self.h[:-1]}
-        at = index if name in self.params else (..., *index)
+        at: Any = index if name in self.params else (..., *index)
         arrays[name] = arrays[name].astype(complex)
         arrays[name][at] += 1j * STEP
         rows = one_step(self.cell, {k: arrays[k] for k in self.params}, flat(arrays["x"]), flat(arrays["h"]))
@@ -131,7 +131,8 @@ class Paths:
         weight = np.ones((self.length, self.length)) if weight is None else weight
         names = self.cell.recurrent_parameters
         found = {name: self.of_sequences(error, weight, name).sum(axis=0) for name in names}
-        first = weight * (np.arange(self.length) == 0).reshape(1, -1, *(1,) * (weight.ndim - 2))
+        first = weight.copy()
+        first[:, 1:] = 0.0
         shaped = {name: value.reshape(self.params[name].shape) for name, value in found.items()}
         return {**shaped, "h_0": self.of_sequences(error, first, "h")}
 

@@ -28,7 +28,7 @@ from bpttlab.truncation import (
     PerLoss,
     Plan,
     Random,
-    Scheme,
+    Segmented,
     Windowed,
     named_schemes,
 )
@@ -39,7 +39,7 @@ from bpttlab.verification.examples import B, Example, T, example, rows_of
 
 TOLERANCE = COMPLEX_STEP_AGREEMENT
 
-SEGMENTED: dict[str, list[Scheme]] = {
+SEGMENTED: dict[str, list[Segmented]] = {
     "full": [Full()],
     "per_loss": [PerLoss(1), PerLoss(3), PerLoss(T + 2)],
     "windowed": [Windowed(2, 3), Windowed(3, 5), Windowed(2, 2), Windowed(4, T + 1)],
@@ -171,6 +171,11 @@ class Script:
         return np.array(next(self.outcomes)).reshape(shape)
 
 
+def scripted(outcomes: Sequence[Any]) -> Any:
+    """A `Script`, for functions that ask for a generator."""
+    return Script(outcomes)
+
+
 def outcome(scheme: Random, cuts: Sequence[bool]) -> tuple[float, Array]:
     """Probability of these cuts after steps 1, 2, ..., and the carries, by the definition of ARTBP.  -> (T,)"""
     probability, since, carry = 1.0, 1, []
@@ -191,7 +196,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
         errors, mean, total = [], {name: np.zeros_like(value) for name, value in one.full.items()}, 0.0
         for cuts in product((False, True), repeat=length - 1):
             probability, carry = outcome(scheme, cuts)
-            found = backward(one.trace, one.loss, scheme.draw(length, Script(cuts)))
+            found = backward(one.trace, one.loss, scheme.draw(length, scripted(cuts)))
             plan = Plan(np.array([[0, length, 0]]), carry)
             errors.append(worst(found, one.kept(plan_weight(plan, length))))
             mean = {name: value + probability * found[name] for name, value in mean.items()}
@@ -278,7 +283,7 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         one = example(cell, mask=np.array([0.5, 0.0, 1.0]), batch=1)
         names, signs = cell.recurrent_parameters, product((0, 1), repeat=2)
         outcomes = list(product(list(signs), repeat=3))
-        drawn = [uoro(one.trace, one.loss, Script(some)) for some in outcomes]
+        drawn = [uoro(one.trace, one.loss, scripted(some)) for some in outcomes]
         error = worst(
             {name: np.mean([g[name] for g in drawn], axis=0) for name in names}, {n: one.full[n] for n in names}
         )
