@@ -120,7 +120,7 @@ def log_norms(mantissas: Array, exponents: Array, u: Array, noise: Array, found:
     for m in range(M):
         most, alive = exponents[m].max(), False
         for row in range(R):
-            factor = math.ldexp(1.0, max(exponents[m, row] - most, -1000))
+            factor = math.ldexp(1.0, int(max(exponents[m, row] - most, -1000)))
             for n in range(N):
                 A[0, row, n] = float(mantissas[m, row, n]) * factor
                 alive = alive or A[0, row, n] != 0.0

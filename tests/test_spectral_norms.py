@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpttlab import leading
 from bpttlab.scaled import LOG_2, Scaled
 from bpttlab.spectral_norms import SpectralNorms, largest_log
 
@@ -74,3 +75,15 @@ def test_a_space_of_many_directions_that_lead_is_left_to_all_eigenvalues():
     start = np.ones(200) / np.sqrt(200)
     found = largest_log(diagonal[None], start.copy(), start)
     assert found[0] == pytest.approx(np.log(diagonal[0, 0]), rel=1e-9)
+
+
+def test_the_loops_can_be_interpreted():
+    """Without Numba, or with NUMBA_DISABLE_JIT=1, exponents are NumPy's integers."""
+    interpreted = getattr(leading.log_norms, "py_func", leading.log_norms)
+    matrices = np.random.default_rng(0).standard_normal((2, 3, 3))
+    exponents, found = np.array([[0, 3, -2], [900, 901, -900]]), np.empty(2)
+    start = np.full(3, 3.0**-0.5)
+    interpreted(matrices, exponents, start.copy(), start, found)
+    rows = matrices * np.exp2(np.maximum(exponents - exponents.max(axis=1, keepdims=True), -1000))[..., None]
+    known = np.log(np.linalg.norm(rows, 2, axis=(1, 2))) + exponents.max(axis=1) * np.log(2.0)
+    assert found == pytest.approx(known, rel=1e-12)

@@ -138,7 +138,7 @@ class Paths:
 
     def error(self, loss: LossTerms) -> Array:
         """dL/dh_t by way of y_hat_t alone.  (T,B,N)"""
-        found = np.zeros(self.h[1:].shape)
+        found: Array = np.zeros(self.h[1:].shape)
         for n in range(found.shape[-1]):
             states = self.h[1:].astype(complex)
             states[..., n] += 1j * STEP
