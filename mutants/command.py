@@ -23,7 +23,6 @@ SHARE = 58 / 60
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is running ends, too
     try:
         mutants = choose(read_catalogue(), chosen.only)
         for mutant in mutants:
@@ -37,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"{len(mutants)} mutants, each applies exactly once")
         return 0
     least = math.ceil(SHARE * len(mutants)) if chosen.least is None else chosen.least
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is running ends, too
     detectors = [GRADIENTS] if chosen.gradients_only else [GRADIENTS, quick_detector()]
     try:
         outcomes = run_all(mutants, detectors, chosen.jobs, chosen.time_limit)

@@ -14,6 +14,8 @@ from bpttlab.errors import ConfigurationError, nearest
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+    from bpttlab.verification import Check
+
 CLAIMS_HELP = """\
 bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
 
@@ -109,34 +111,45 @@ def verify_command(arguments: list[str]) -> int:
 
 def verified(topics: list[str], quick: bool, results: str, fail_fast: bool = False) -> int:
     """The exit code, after a table of each topic and one file of each kind; also of what was done when it was
-    interrupted, or when the first check failed that ends it.
+    interrupted, or when a check failed that ends it.
     """
+    found: list[tuple[str, Check]] = []
+    try:
+        whole = perform(topics, quick, fail_fast, found)
+    except KeyboardInterrupt:
+        print("interrupted: ", end="")
+        publish(found, topics, quick, results, whole=False)
+        raise
+    return publish(found, topics, quick, results, whole)
+
+
+def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[str, Check]]) -> bool:
+    """Performs all checks, adds them to `found` and prints each topic; whether none was left out by `fail_fast`."""
     from tqdm import tqdm
 
     from bpttlab import verification
     from bpttlab.verdicts import FAILS
     from bpttlab.verification import report
 
-    found: list[tuple[str, verification.Check]] = []
-    whole = True
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
         for topic in topics:
-            first = len(found)
-            try:
-                for check in verification.performed(topic, quick, lambda name: tell(bar, name)):
-                    found.append((topic, check))
-                    if fail_fast and check.verdict == FAILS:
-                        whole = False
-                        break
-            except KeyboardInterrupt:
-                bar.close()
-                frame = verification.table(found)
-                paths = report.write(frame, Path(results, "verify"), topics, quick, whole=False)
-                print(f"interrupted: {report.summary(frame)}; written to {', '.join(map(str, paths))}")
-                raise
+            first, failed = len(found), False
+            for check in verification.performed(topic, quick, lambda name: tell(bar, name)):
+                found.append((topic, check))
+                failed = check.verdict == FAILS
+                if failed and fail_fast:
+                    break
             bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
-            if not whole:
-                break
+            if failed and fail_fast:
+                return False
+    return True
+
+
+def publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, results: str, whole: bool) -> int:
+    """Writes the checks and says where; the exit code."""
+    from bpttlab import verification
+    from bpttlab.verification import report
+
     frame = verification.table(found)
     paths = report.write(frame, Path(results, "verify"), topics, quick, whole)
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
