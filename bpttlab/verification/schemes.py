@@ -287,7 +287,7 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         error = worst(
             {name: np.mean([g[name] for g in drawn], axis=0) for name in names}, {n: one.full[n] for n in names}
         )
-        yield agree(f"UORO, {cell.name}: mean over all {len(outcomes)} signs", "Tallec & Ollivier 2018", error, 1e-9)
+        yield agree(f"UORO, {cell.name}: mean over all {len(outcomes)} signs", "Tallec & Ollivier 2018a", error, 1e-9)
         rng, found = np.random.default_rng(9), uoro_variance(one.trace, one.loss, np.random.default_rng(9), draws=7)
         some = [uoro(one.trace, one.loss, rng) for _ in range(7)]
         errors = []

@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from math import comb
 
 import numpy as np
+import pandas as pd
 
+from bpttlab.random_walks import fit_slope
+from bpttlab.tables.critical import critical_spectral_radius
+from bpttlab.tables.regimes import regime
 from bpttlab.verdicts import median_interval, median_of
 from bpttlab.verification.check import Check, agree, checks, equal
 
@@ -49,3 +53,55 @@ def medians_of_skewed_draws(quick: bool) -> Iterator[Check]:
     yield equal(what, EXACT, known, inside / draws, absolute=float(allowed))
     values = [-np.inf, 1.0, 2.0, 9.0]
     yield equal("median of -inf, 1, 2 and 9", "definition", 1.5, median_of(values).value)
+
+
+@checks("statistics")
+def regimes_of_intervals(quick: bool) -> Iterator[Check]:
+    """The word for an interval of what is left over a sequence."""
+    cases = {
+        "vanishing": (-9.0, -1.01),
+        "exploding": (1.01, 9.0),
+        "critical": (-0.99, 0.99),
+        "undecided": (-1.5, 0.5),
+    }
+    wrong = sum(str(regime(*interval)) != word for word, interval in cases.items())
+    yield equal("regimes of four intervals about -1 and 1 nat: wrong", "definition", 0, wrong)
+
+
+@checks("statistics")
+def errors_of_growth_rates(quick: bool) -> Iterator[Check]:
+    """The scatter of fitted rates of random walks, over the error that a fit reports."""
+    walks, steps = (400, 120) if quick else (4000, 120)
+    rng, lags = np.random.default_rng(29), np.arange(1.0, steps + 1)
+    found = np.array([fit_slope(lags, rng.standard_normal(steps).cumsum()) for _ in range(walks)])
+    ratio = found[:, 0].std(ddof=1) / np.median(found[:, 1])
+    what = f"slopes of {walks} random walks of {steps} steps: scatter over reported error"
+    yield equal(what, "construction", 1.0, ratio, absolute=0.15)
+
+
+@checks("statistics")
+def critical_radii(quick: bool) -> Iterator[Check]:
+    """Rates that are curved in the radius, with zeros that are known, seen at two radii only."""
+    zeros = 1.5 + 0.05 * np.arange(1, 12)
+    rows = [
+        {
+            "run_id": f"{seed}-{radius}",
+            "network_id": f"{seed}-{radius}",
+            "seed": seed,
+            "status": "done",
+            "task": "noise",
+            "initializer": "gaussian_radius",
+            "initializer_target": "spectral_radius",
+            "initializer_asked": radius,
+            "sequence_length": 100,
+            "rho": radius,
+            "growth_rate": float(np.log(radius / zero) ** 3 + 0.1 * np.log(radius / zero)),
+        }
+        for seed, zero in enumerate(zeros)
+        for radius in (1.5, 2.5)
+    ]
+    found = critical_spectral_radius(pd.DataFrame(rows)).iloc[0]
+    inside = found["critical_low"] <= np.median(zeros) <= found["critical_high"]
+    yield equal("critical radius from two radii: its interval lacks the known one", "construction", 0, int(not inside))
+    yield equal("the same: lower end", "construction", 1.5, found["critical_low"])
+    yield equal("the same: upper end", "construction", 2.5, found["critical_high"])
