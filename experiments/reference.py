@@ -23,7 +23,7 @@ from bpttlab.store import Study
 from bpttlab.verification.experiments import swept
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "reference" / "experiments"
-NUMBERS = ("measured", "low", "high", "tolerance")
+NUMBERS = ("measured", "low", "high", "tolerance", "chance", "p_inside", "p_outside")
 ROUNDING = 1e-8
 """What is smaller is rounding, and differs from machine to machine: written as 0."""
 

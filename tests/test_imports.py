@@ -64,7 +64,7 @@ FLOORS = [
     },
     {"by_blocks", "configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
 ]
-RESULTS_WING = {"claims", "shards", "commits", "study", "store", "where", "asked", "tables", "figures"}
+RESULTS_WING = {"claims", "multiplicity", "shards", "commits", "study", "store", "where", "asked", "tables", "figures"}
 FRONT_DOOR = {
     "overrides",
     "ranges",

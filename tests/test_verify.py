@@ -34,10 +34,10 @@ def check(measured, low=math.nan, high=math.nan, expected=1.0, tolerance=0.1):
         (check(1.05), "holds"),
         (check(1.2), "fails"),
         (check(0.8), "fails"),
-        (check(math.nan), "fails"),
+        (check(math.nan), "undecided"),
         (check(math.inf), "fails"),
         (check(-math.inf, expected=-math.inf), "holds"),
-        (check(math.nan, expected=math.nan), "fails"),
+        (check(math.nan, expected=math.nan), "undecided"),
         (check(1.0, 0.95, 1.05), "holds"),
         (check(1.0, 0.8, 1.05), "undecided"),
         (check(1.3, 1.05, 1.5), "undecided"),
@@ -190,6 +190,7 @@ def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
     frame = pd.read_csv(folder / files[0])
     assert list(frame) == [
         "topic", "what", "source", "expected", "measured", "low", "high", "tolerance", "seconds", "verdict", "held",
+        "kind", "chance", "p_inside", "p_outside",
     ]  # fmt: skip
     assert frame["held"].all()
     assert "## theory" in (folder / files[2]).read_text()

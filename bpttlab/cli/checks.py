@@ -19,9 +19,13 @@ if TYPE_CHECKING:
 CLAIMS_HELP = """\
 bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
 
-Holds a study against what the literature says of its experiment, claim by claim. A number that differs from network to
-network has an interval (95 %, of a median by their order): a claim is undecided where it lies on both sides of what was
-said. Exit code 1 if one does not hold; undecided is not held. The experiment is the one that the study was swept with.
+Checks a study against what the literature says of its experiment, claim by claim. A number that differs from network to
+network has an interval (95 %, of a median by the order of its values): a claim is undecided if the interval contains
+both numbers that are as expected and numbers that are not, or if the number is missing. Exit code 1 if one does not
+hold; undecided is not held. The experiment is the one that the study was swept with.
+
+Identities are listed apart: they can fail only if the engine contradicts itself. The line about the family of claims
+says how many fail by chance if all of them are true, and which verdicts are left at a family-wise level of 5 % (Holm).
 
   bpttlab sweep study=demo experiment=vanishing_exploding
   bpttlab claims study=demo
@@ -56,7 +60,8 @@ The first use of the engine numba compiles its loops: then gradients takes two m
 compiled engine is not checked.
 
 A check that is estimated from draws has an interval (95 %, of a median over networks by their order). It holds where
-all of the interval is within the tolerance, fails where none of it is, and is undecided between. The checks are
+all of the interval is within the tolerance, fails where none of it is, and is undecided between or if the number is
+missing. Of the claims of experiments a line says how many fail by chance if all of them are true. The checks are
 written to results/verify as .csv, .md and .html. Where they were interrupted, or ended by --fail-fast, those that were
 done are written to files of their own, checks-interrupted. Exit code 1 if one does not hold; undecided is not held.
 """
@@ -67,26 +72,34 @@ CLAIMS = TABLES
 def claims_command(arguments: list[str]) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: nothing of the results is run."""
     chosen = key_values(arguments, CLAIMS)
-    from bpttlab import analyses
+    from bpttlab import analyses, multiplicity
+    from bpttlab.claims import CLAIM, IDENTITY
     from bpttlab.verdicts import UNDECIDED
 
     analysis, study = analysed(chosen)
     if analysis is None:
         raise ConfigurationError(f"experiment is missing: must be one of {', '.join(places.analyses())}")
     claims = analyses.held(analysis, study)
-    for row in claims.to_dict("records"):
-        print(said(row))
-    undecided = int((claims["verdict"] == UNDECIDED).sum())
+    own, identities = (claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY))
+    print("\n".join(map(said, own.to_dict("records"))))
+    if len(identities):
+        print("\nidentities (they can fail only if the engine contradicts itself)")
+        print("\n".join(map(said, identities.to_dict("records"))))
+    print(f"\n{multiplicity.describe(multiplicity.family_of(claims))}")
+    undecided = int((own["verdict"] == UNDECIDED).sum())
     rest = f", {undecided} undecided" if undecided else ""
-    print(f"\n{claims['held'].sum()} of {len(claims)} claims of {analysis.name} hold in {study.path}{rest}")
+    rest += f"; {identities['held'].sum()} of {len(identities)} identities hold" if len(identities) else ""
+    print(f"{own['held'].sum()} of {len(own)} claims of {analysis.name} hold in {study.path}{rest}")
     return int(not claims["held"].all())
 
 
 def said(row: Mapping[Any, Any]) -> str:
-    """A claim in a line: its verdict, what was measured (and within what, where that is an interval), what was said."""
+    """A claim in a line: its verdict, what was measured (and its interval, if there is one), what was expected, and why
+    a number or its interval is missing."""
     word = str(row["verdict"]).replace("fails", "FAILS")
-    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] != row["high"] and row["low"] == row["low"] else ""
-    return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']})"
+    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] != row["high"] else ""
+    why = f"; {row['reason']}" if row["reason"] else ""
+    return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']}){why}"
 
 
 VERIFY = {"results": "results"}
@@ -152,6 +165,8 @@ def publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, resu
 
     frame = verification.table(found)
     paths = report.write(frame, Path(results, "verify"), topics, quick, whole)
+    about = report.about_the_family(frame)
+    print(f"{about}\n" if about else "", end="")
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
     return int(not frame["held"].all())
 

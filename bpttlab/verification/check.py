@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pandas as pd
 
-from bpttlab.verdicts import FAILS, HOLDS, Estimate, median_of, verdict
+from bpttlab.verdicts import FAILS, HOLDS, UNDECIDED, Estimate, median_of, verdict
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Check:
         low, high: where the measured value lies, of one that was estimated from draws; else `measured` itself.
         seconds: that it took.
         stated: the verdict of an experiment's claim, whose `expected` is a text (<= 0); else it is found here.
+        claim: the row of the experiment's claim (`bpttlab.claims`), if it is one.
     """
 
     what: str
@@ -36,18 +37,23 @@ class Check:
     high: float = math.nan
     seconds: float = math.nan
     stated: str = ""
+    claim: Mapping[Any, Any] = field(default_factory=dict)
 
     @property
     def verdict(self) -> str:
-        """Holds where all of [low, high] is within the tolerance, fails where none of it is, else undecided."""
+        """Holds where all of [low, high] is within the tolerance, fails where none of it is, else undecided.
+
+        A measured NaN is undecided: nothing is known of the number.
+        """
         if isinstance(self.expected, str):
             return self.stated
         if self.measured == self.expected and math.isnan(self.low):
             return HOLDS
         if not math.isfinite(self.measured):
-            return FAILS
-        ends = (self.measured if math.isnan(end) else end for end in (self.low, self.high))
-        return verdict(Estimate(self.measured, *ends), self.expected - self.tolerance, self.expected + self.tolerance)
+            return UNDECIDED if math.isnan(self.measured) else FAILS
+        low, high = (self.measured if math.isnan(end) else end for end in (self.low, self.high))
+        found = Estimate(self.measured, low, high)
+        return verdict(found, self.expected - self.tolerance, self.expected + self.tolerance)
 
     @property
     def held(self) -> bool:
@@ -123,11 +129,18 @@ def without_end(source: Source, name: str, quick: bool) -> Iterator[Check]:
         yield from source(quick)
     except Exception as error:  # what is checked may be broken in any way
         what = f"{name}: ended by {type(error).__name__}: {error}"
-        yield Check(what.splitlines()[0], "", math.nan, math.nan, math.nan)
+        yield Check(what.splitlines()[0], "", "no error", math.nan, math.nan, stated=FAILS)
 
 
 def table(found: Iterable[tuple[str, Check]]) -> pd.DataFrame:
-    """A row per check: topic, what, source, expected, measured, low, high, tolerance, seconds, verdict, held."""
+    """A row per check: topic, what, source, expected, measured, low, high, tolerance, seconds, verdict, held, and of a
+    claim of an experiment its kind (claim or identity; else check), chance, p_inside and p_outside."""
     columns = ("what", "source", "expected", "measured", "low", "high", "tolerance", "seconds", "verdict", "held")
-    rows = [{"topic": topic, **{name: getattr(check, name) for name in columns}} for topic, check in found]
-    return pd.DataFrame(rows, columns=["topic", *columns])
+    of_claim = {"kind": "check", "chance": 0.0, "p_inside": math.nan, "p_outside": math.nan}
+    rows = [
+        {"topic": topic}
+        | {name: getattr(check, name) for name in columns}
+        | {name: check.claim.get(name, default) for name, default in of_claim.items()}
+        for topic, check in found
+    ]
+    return pd.DataFrame(rows, columns=["topic", *columns, *of_claim])

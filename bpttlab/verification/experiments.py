@@ -24,7 +24,7 @@ def held(name: str, quick: bool) -> Iterator[Check]:
     for row in claims.to_dict("records"):
         low, high = (row["low"], row["high"]) if row["low"] != row["high"] else (math.nan, math.nan)
         known = row["source"], row["expected"], row["measured"], row["tolerance"]
-        yield Check(f"{name}: {row['claim']}", *known, low, high, stated=row["verdict"])
+        yield Check(f"{name}: {row['claim']}", *known, low, high, stated=row["verdict"], claim=row)
 
 
 def swept(name: str, folder: str) -> Study:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from bpttlab.multiplicity import describe, family_of
 from bpttlab.provenance import surroundings
 from bpttlab.tables import writing
 from bpttlab.verdicts import HOLDS
 from bpttlab.verification.check import TOPICS
 
-COLUMNS = ("verdict", "what", "expected", "measured", "tolerance", "seconds", "source")
+COLUMNS = ("verdict", "kind", "what", "expected", "measured", "tolerance", "seconds", "source")
 
 STYLE = """\
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -31,6 +32,7 @@ def shown(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "verdict": frame["verdict"],
+            "kind": frame["kind"],
             "what": frame["what"],
             "expected": [number(value) for value in frame["expected"]],
             "measured": measured,
@@ -59,6 +61,12 @@ def summary(frame: pd.DataFrame) -> str:
     counts = frame["verdict"].value_counts()
     others = "".join(f", {count} {verdict}" for verdict, count in counts.items() if verdict != HOLDS)
     return f"{counts.get(HOLDS, 0)} of {len(frame)} checks hold{others}"
+
+
+def about_the_family(frame: pd.DataFrame) -> str:
+    """How many claims of experiments fail by chance, if there are claims with intervals; else empty."""
+    family = family_of(frame)
+    return describe(family) if family.claims else ""
 
 
 def surroundings_line() -> str:
@@ -95,14 +103,17 @@ def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 def markdown(frame: pd.DataFrame, title: str) -> str:
     """A table for each topic."""
     parts = [f"## {topic}\n\n{writing.markdown(shown(part))}" for topic, part in by_topic(frame)]
-    return "\n".join([f"# {title}\n", f"{surroundings_line()}\n", *parts])
+    about = about_the_family(frame)
+    return "\n".join([f"# {title}\n", f"{surroundings_line()}\n", *([f"{about}\n"] if about else []), *parts])
 
 
 def page(frame: pd.DataFrame, title: str) -> str:
     """A page that needs nothing beside it."""
     tables = "\n".join(f"<h2>{html.escape(topic)}</h2>\n{html_table(shown(part))}" for topic, part in by_topic(frame))
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>\n{STYLE}</style>'
-    body = f"<h1>{html.escape(title)}</h1>\n<p>{html.escape(surroundings_line())}</p>\n{tables}"
+    lines = [line for line in (surroundings_line(), about_the_family(frame)) if line]
+    above = "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    body = f"<h1>{html.escape(title)}</h1>\n{above}\n{tables}"
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'
 
 
