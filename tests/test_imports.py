@@ -62,7 +62,7 @@ FLOORS = [
         "truncations",
         "windows",
     },
-    {"by_blocks", "configuration", "provenance", "measures", "wanted", "overlays", "experiment"},
+    {"by_blocks", "configuration", "provenance", "measures", "wanted", "overlays", "experiment", "explicit"},
 ]
 RESULTS_WING = {"claims", "multiplicity", "shards", "commits", "study", "store", "where", "asked", "tables", "figures"}
 FRONT_DOOR = {
