@@ -18,8 +18,10 @@ DRIVEN = {"batch_size": 1, "sequence_length": 160, "cell": {"name": "elman", "hi
           "task": {"name": "noise", "input_size": 64},
           "measure": {"sequences": 1, "lags": 4, "lag_terms": "none", "transient_lags": 0}}  # fmt: skip
 POWERS = {"batch_size": 1, "sequence_length": 4, "initializer": "gaussian", "scales": {"V": 0.0},
-          "cell": {"name": "elman", "hidden_size": 200, "activation": "identity"},
+          "cell": {"name": "elman", "hidden_size": 120, "activation": "identity"},
           "measure": {"sequences": 1, "lag_terms": "none", "transient_lags": 4, "singular_lags": 5}}  # fmt: skip
+VALUES = {**DRIVEN, "sequence_length": 12, "initializer": FED[2], "spectral_radius": 1.0, "scales": {"V": 1.0},
+          "measure": {**DRIVEN["measure"], "singular_lags": 4}}  # fmt: skip
 LARGE = {**POWERS, "cell": {**POWERS["cell"], "hidden_size": 400},
          "measure": {**POWERS["measure"], "singular_lags": 0}}  # fmt: skip
 
@@ -31,7 +33,7 @@ def reduced():
     for one, some in zip(("orthogonal", "gaussian_radius", *FED), radii, strict=True):
         for rho in some:
             points += [{**DRIVEN, "initializer": one, "spectral_radius": rho, "scales": {"V": V}} for V in (0.3, 1.0)]
-    return [{**point, "seed": seed} for point in [*points, LARGE] for seed in SEEDS] + [{**POWERS, "seed": 0}]
+    return [{**point, "seed": seed} for point in [*points, LARGE, POWERS] for seed in SEEDS] + [{**VALUES, "seed": 0}]
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +46,16 @@ def analysis():
     return analysis_of("spectral_radius_is_not_gain")
 
 
+LOOSE = r"^critical spectral radius of orthogonal W|^mean s\^4"
+"""Claims that six networks, or smaller ones, may leave undecided."""
+
+
 def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
-    """Six networks place the critical radius of orthogonal W no better than the claim asks; that may stay undecided."""
     claims = analysis["claims"](study)
-    wide = claims["claim"].str.startswith("critical spectral radius of orthogonal W")
+    wide = claims["claim"].str.contains(LOOSE)
     assert claims.loc[~wide, "held"].all(), claims[~claims["held"]].to_string()
     assert set(claims.loc[wide, "verdict"]) <= {"holds", "undecided"}
-    assert len(claims) == 34
+    assert len(claims) == 40
 
 
 @pytest.mark.parametrize(
@@ -83,7 +88,9 @@ def test_claims_fail_on_doctored_tables(study, analysis, table, column, change, 
     assert chosen.any()
     rows.loc[chosen, column] = change(rows.loc[chosen, column])
     claims = analysis["claims"](tables_of(study, ("runs", "jacobians", "singular_values"), **{table: rows}))
-    assert any(words in text for text in claims.loc[~claims["held"], "claim"]), claims["claim"].tolist()
+    before = analysis["claims"](study)
+    changed = (claims["verdict"] == "fails") | (before["held"] & ~claims["held"])
+    assert any(words in text for text in claims.loc[changed, "claim"]), claims["claim"].tolist()
 
 
 def test_networks_without_one_change_of_sign_have_no_critical_point(study, analysis):
@@ -91,7 +98,9 @@ def test_networks_without_one_change_of_sign_have_no_critical_point(study, analy
     claims = analysis["claims"](
         SimpleNamespace(runs=runs, jacobians=study.jacobians, singular_values=study.singular_values)
     )
-    assert set(claims.loc[claims["claim"].str.contains("noise of variance"), "verdict"]) == {"fails"}
+    turns = claims[claims["claim"].str.contains("noise of variance")]
+    assert set(turns["verdict"]) == {"undecided"}
+    assert turns["reason"].str.startswith("the growth rate does not change its sign exactly once: ").all()
 
 
 def test_the_table_of_critical_points_says_what_the_claims_do(study, analysis):

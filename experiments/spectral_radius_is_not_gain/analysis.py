@@ -7,6 +7,8 @@ measured critical point of each kind of W beside its spectral radius, gain and l
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from itertools import pairwise
 from typing import Any
 
@@ -15,8 +17,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab import theory
-from bpttlab.claims import Row, at_least, at_most, median_of, near
+from bpttlab import explicit, theory
+from bpttlab.claims import Row, at_least, at_most, largest_of, median_of, near, smallest_of
+from bpttlab.configuration import Configuration
+from bpttlab.experiment import build_network
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 from bpttlab.tables.critical import sign_changes
@@ -24,6 +28,9 @@ from bpttlab.tables.statistics import numbers
 
 FIGURE = "gain_not_radius"
 ROUNDING = 1e-9
+DIFFERENCES = 1e-6
+"""Of logarithms, between the engine and central differences of the forward pass, which are right to about 1e-9."""
+NOT_ONE = "the growth rate does not change its sign exactly once"
 KINDS = ("orthogonal", "Gaussian", "feed-forward 0.5", "feed-forward 1", "feed-forward 2", "chain")
 NAMES = {"orthogonal": "orthogonal", "gaussian_radius": "Gaussian", "gaussian": "Gaussian", "bidiagonal": "chain"}
 STRONGEST = "feed-forward 2"
@@ -39,13 +46,16 @@ def claims(study: Any) -> pd.DataFrame:
     """What is known of these matrices, and what was measured.
 
     Returns:
-        Columns claim, source, expected, measured, low, high, tolerance, verdict, held.
+        The columns of `bpttlab.claims.Row`.
     """
     runs = study.runs[study.runs["status"] == "done"]
     rest, powers = part(runs, "rest"), part(runs, "powers")
     points = critical_points(runs)
     return pd.DataFrame(
         [
+            *matrices_are_those_of_numpy(rest, study.jacobians),
+            *driven_products_are_those_of_differences(part(runs, "driven"), study.jacobians),
+            values_are_those_of_differences(part(runs, "values"), study.singular_values),
             *departures(rest, powers),
             *peaks(rest),
             *asymptotes(rest),
@@ -58,10 +68,11 @@ def claims(study: Any) -> pd.DataFrame:
 
 
 def part(rows: pd.DataFrame, name: str) -> pd.DataFrame:
-    """The rows of one part of the sweep: rest, powers or driven; each with its kind of W."""
+    """The rows of one part of the sweep: rest, powers, driven or values; each with its kind of W."""
     linear = rows["cell_activation"] == "identity"
-    gaussian = rows["initializer"] == "gaussian"
-    chosen = rows[{"driven": ~linear, "rest": linear & ~gaussian, "powers": linear & gaussian}[name]]
+    gaussian, values = rows["initializer"] == "gaussian", ~linear & (rows["measure_singular_lags"] > 0)
+    parts = {"driven": ~linear & ~values, "values": values, "rest": linear & ~gaussian, "powers": linear & gaussian}
+    chosen = rows[parts[name]]
     return chosen.assign(kind=kinds(chosen))
 
 
@@ -72,10 +83,105 @@ def kinds(rows: pd.DataFrame) -> pd.Series:
     return named.where(named.notna(), strength.map(lambda value: f"feed-forward {value:g}"))
 
 
-def largest(values: Any) -> float:
-    """NaN of nothing, and of anything with a NaN in it: neither holds a claim."""
-    found = np.asarray(values, float)
-    return float(found.max()) if len(found) else np.nan
+# ---------------------------------------------------------------------------------------------------- by definition
+
+
+def one_seed(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["seed"] == rows["seed"].min()]
+
+
+def matrices_are_those_of_numpy(rest: pd.DataFrame, products: pd.DataFrame) -> list[Row]:
+    """Of one W of each kind, drawn again: its three numbers, and its powers multiplied out."""
+    numbers_off, norms_off, peaks_off = [], [], []
+    for run in one_seed(rest).to_dict("records"):
+        W = recurrent_weights(run["configuration"])
+        known = {
+            "rho": np.abs(np.linalg.eigvals(W)).max() if run["kind"] != "chain" else np.diag(W).max(),
+            "gain": np.linalg.norm(W) / np.sqrt(len(W)),
+            "sigma_max": np.linalg.norm(W, 2),
+        }
+        numbers_off += [abs(float(run[name]) / value - 1.0) for name, value in known.items()]
+        norms = log_norms_of_powers(run["configuration"], 1000)
+        stored = products[products["run_id"] == run["run_id"]]
+        norms_off.append(np.abs(stored["log_spectral_norm"].to_numpy(float) - norms[stored["lag"].to_numpy(int)]).max())
+        peaks_off.append(abs(float(run["transient_peak"]) - norms[int(run["transient_peak_lag"])]))
+        searched = norms[: int(run["measure_transient_lags"]) + 1]
+        peaks_off.append(abs(float(run["transient_peak"]) - searched.max()))
+    source, said = "NumPy, W drawn again", f"of {len(norms_off)} W, seed {rest['seed'].min()}"
+    return [
+        at_most(
+            f"largest relative error of rho, gain and sigma_max, {said}", source, largest_of(numbers_off), 0.0, 1e-9
+        ),
+        at_most(f"largest error of log ||W^l||, {said}", source, largest_of(norms_off), 0.0, 1e-7),
+        at_most(f"log peak of ||W^l|| away from that of all powers, {said}", source, largest_of(peaks_off), 0.0, 1e-7),
+    ]
+
+
+def recurrent_weights(configuration: str) -> np.ndarray:
+    """W of a run, drawn again."""
+    return np.asarray(build_network(Configuration.parse(json.loads(configuration)))[1]["W"], np.float64)
+
+
+@cache
+def log_norms_of_powers(configuration: str, last: int) -> np.ndarray:
+    """log ||W^l||_2 for l = 0 to last."""
+    W = recurrent_weights(configuration)
+    P, log_size, found = np.eye(len(W)), 0.0, [0.0]
+    for _ in range(last):
+        P = W @ P
+        size = np.abs(P).max()
+        P, log_size = P / size, log_size + np.log(size)
+        found.append(log_size + np.log(np.linalg.norm(P, 2)))
+    return np.array(found)
+
+
+def driven_products_are_those_of_differences(driven: pd.DataFrame, products: pd.DataFrame) -> list[Row]:
+    """Of one network of each kind at the strongest noise: norms, and the growth rate whose sign is looked for."""
+    rows = one_seed(driven[driven["scales_V"] == driven["scales_V"].max()])
+    rows = rows.sort_values("rho").groupby("kind").nth(1)
+    norms, rates = [], []
+    for run in rows.to_dict("records"):
+        stored = products[products["run_id"] == run["run_id"]]
+        known = products_by_differences(run["configuration"], int(stored["sequence"].nunique()))
+        at = stored["sequence"].to_numpy(int), stored["lag"].to_numpy(int)
+        norms.append(np.abs(stored["log_spectral_norm"].to_numpy(float) - known[(*at, 0)]).max())
+        typical = np.median(known[..., 1], axis=0)
+        lags = np.arange(len(typical))[(len(typical) - 1) // 5 :]
+        rates.append(abs(float(run["growth_rate"]) - np.polyfit(lags, typical[lags], 1)[0]))
+    source, said = "central differences of the forward pass", f"{len(rows)} driven networks"
+    text = "largest |growth rate - slope of log ||P||_F over lags T/5 to T|"
+    return [
+        at_most(f"largest error of log ||P||, {said}", source, largest_of(norms), 0.0, DIFFERENCES),
+        at_most(f"{text}, {said}", source, largest_of(rates), 0.0, DIFFERENCES),
+    ]
+
+
+@cache
+def products_by_differences(configuration: str, sequences: int) -> np.ndarray:
+    """log ||P||_2 and the typical log-norm, (sequence, lag, 2)."""
+    found = explicit.replay(configuration)
+    return np.array([explicit.log_norms(found, sequence) for sequence in range(sequences)])
+
+
+def values_are_those_of_differences(runs: pd.DataFrame, values: pd.DataFrame) -> Row:
+    """All singular values of products of unlike, non-normal Jacobians that float64 resolves in an explicit product."""
+    off = []
+    for run in runs.to_dict("records"):
+        stored = values[(values["run_id"] == run["run_id"]) & (values["sequence"] == 0)]
+        known = values_by_differences(run["configuration"])
+        for lag, own in stored.groupby("lag"):
+            found = np.sort(own["log_singular_value"].to_numpy(float))[::-1]
+            large = known[int(lag)] > known[int(lag)][0] + np.log(1e-4)
+            off.append(np.abs(found - known[int(lag)])[large].max())
+    text = f"largest error of log sigma_i of P above 1e-4 sigma_max, {len(runs)} driven networks"
+    return at_most(text, "central differences of the forward pass", largest_of(off), 0.0, DIFFERENCES)
+
+
+@cache
+def values_by_differences(configuration: str) -> list[np.ndarray]:
+    """log sigma_i of P, descending, by lag."""
+    found = explicit.products(explicit.replay(configuration))
+    return [log_size + np.log(np.linalg.svd(P, compute_uv=False)) for log_size, P in found]
 
 
 # ---------------------------------------------------------------------------------------------------- of the matrix
@@ -90,8 +196,8 @@ def departures(rest: pd.DataFrame, powers: pd.DataFrame) -> list[Row]:
     large = powers["cell_hidden_size"] == powers["cell_hidden_size"].max()
     gaussian = median_of(powers.loc[large, "henrici_departure"])
     return [
-        at_most("largest Henrici departure of orthogonal W", "they are normal", largest(normal), 0.0, ROUNDING),
-        at_most("|Henrici departure - f/sqrt(1 + f^2)| of feed-forward W", KERG, largest(off), 0.0, 1e-6),
+        at_most("largest Henrici departure of orthogonal W", "they are normal", largest_of(normal), 0.0, ROUNDING),
+        at_most("|Henrici departure - f/sqrt(1 + f^2)| of feed-forward W", KERG, largest_of(off), 0.0, 1e-6),
         near("Henrici departure of large Gaussian W", "circular law", gaussian, np.sqrt(0.5), 0.003),
     ]
 
@@ -99,7 +205,7 @@ def departures(rest: pd.DataFrame, powers: pd.DataFrame) -> list[Row]:
 def peaks(rest: pd.DataFrame) -> list[Row]:
     """max over l of log ||W^l||: none where W is normal, the larger the more is fed forward."""
     peak = rest.pivot_table(index="seed", columns="kind", values="transient_peak").reindex(columns=KINDS)
-    orthogonal = largest(peak["orthogonal"])
+    orthogonal = largest_of(peak["orthogonal"])
     found = [at_most("largest log peak of powers of orthogonal W, rho = 0.9", "normal", orthogonal, 0.0, ROUNDING)]
     for weak, strong in pairwise(KINDS[2:5]):
         text = f"log peak of powers, {strong} over {weak}"
@@ -120,8 +226,18 @@ def asymptotes(rest: pd.DataFrame) -> list[Row]:
     residual = rest.loc[~chain, "asymptote_residual"].abs()
     rates = rest.loc[chain, "growth_rate"]
     return [
-        at_most("|growth rate - log rho| over lags 80 to 400, all but the chain", GELFAND, largest(residual), 0.01),
-        at_least("growth rate of the chain of rho = 0.9 over the same lags", "binomials", -largest(-rates), 0.1),
+        at_most(
+            "|growth rate - log rho| over lags 80 to 400, all but the chain",
+            GELFAND,
+            largest_of(residual.astype(float)),
+            0.01,
+        ),
+        at_least(
+            "growth rate of the chain of rho = 0.9 over the same lags",
+            "binomials",
+            smallest_of(rates.astype(float)),
+            0.1,
+        ),
     ]
 
 
@@ -129,18 +245,25 @@ def asymptotes(rest: pd.DataFrame) -> list[Row]:
 
 
 def first_powers(products: pd.DataFrame, values: pd.DataFrame) -> list[Row]:
-    """sigma_max(W^l), and mean s^4 / (mean s^2)^2, of Gaussian W of gain 1: means over networks, over their limits."""
+    """sigma_max(W^l), and mean s^4 / (mean s^2)^2, of Gaussian W of gain 1, over their limits for wide W.
+
+    At N units sigma_max is below its limit by a share that falls as N^(-2/3), as at the edge of every such spectrum.
+    """
     large = products[products["cell_hidden_size"] == products["cell_hidden_size"].max()]
-    grown = np.exp(large["log_spectral_norm"]).groupby(large["lag"]).mean()
-    moment = values.groupby(["network_id", "lag"])["log_singular_value"].agg(fourth_moment).groupby("lag").mean()
+    grown = large.pivot(index="seed", columns="lag", values="log_spectral_norm").astype(float)
+    moments = values.groupby(["seed", "lag"])["log_singular_value"].agg(fourth_moment).unstack("lag")
     found = []
     for lag in range(1, 5):
         limit = np.exp(theory.log_sigma_max_of_power(1.0, lag))
-        text = f"mean sigma_max(W^{lag}) over sqrt((l+1)^(l+1) / l^l), large W"
-        found.append(near(text, ALEXEEV, grown.get(lag, np.nan) / limit, 1.0, 0.03))
-        ratio = moment.get(lag, np.nan) / theory.fourth_moment_of_power(lag)
+        text = f"sigma_max(W^{lag}) over sqrt((l+1)^(l+1) / l^l), {int(large['cell_hidden_size'].max())} units"
+        found.append(near(text, ALEXEEV, median_of(np.exp(grown[lag]) / limit), 1.0, EDGE[lag]))
+        ratio = median_of(moments[lag] / theory.fourth_moment_of_power(lag))
         found.append(near(f"mean s^4 / (mean s^2)^2 of W^{lag} over l + 1", ALEXEEV, ratio, 1.0, 0.05))
     return found
+
+
+EDGE = {1: 0.03, 2: 0.05, 3: 0.06, 4: 0.08}
+"""How far sigma_max(W^l) may be from its limit at 400 units: what is missing there (1 to 2.5 %), and its scatter."""
 
 
 def fourth_moment(log_values: pd.Series) -> float:
@@ -190,7 +313,9 @@ def normal_is_mean_field(points: pd.DataFrame) -> list[Row]:
     for drive, rows in at_drives(points):
         text = f"critical spectral radius of orthogonal W, noise of variance {drive:g}"
         predicted = float(rows["mean_field"].iloc[0])
-        found.append(near(text, f"{CHEN}, chi = 1", median_of(by_kind(rows, "rho")["orthogonal"]), predicted, 0.1))
+        found.append(
+            near(text, f"{CHEN}, chi = 1", median_of(by_kind(rows, "rho")["orthogonal"], NOT_ONE), predicted, 0.1)
+        )
     return found
 
 
@@ -202,9 +327,11 @@ def radius_does_not_decide(points: pd.DataFrame) -> list[Row]:
         said = f"noise of variance {drive:g}"
         apart = np.log(rho["orthogonal"] / rho[STRONGEST])
         found.append(
-            at_least(f"log critical radius of orthogonal W over {STRONGEST}, {said}", KERG, median_of(apart), 0.4)
+            at_least(
+                f"log critical radius of orthogonal W over {STRONGEST}, {said}", KERG, median_of(apart, NOT_ONE), 0.4
+            )
         )
-        found.append(at_most(f"critical radius of {STRONGEST}, {said}", KERG, median_of(rho[STRONGEST]), 1.0))
+        found.append(at_most(f"critical radius of {STRONGEST}, {said}", KERG, median_of(rho[STRONGEST], NOT_ONE), 1.0))
     return found
 
 
@@ -216,17 +343,20 @@ def gain_predicts_best(points: pd.DataFrame) -> list[Row]:
         misses[drive] = off["gain"]
         for name in ("rho", "sigma_max"):
             text = f"error of {name} minus that of the gain, {STRONGEST}, noise of variance {drive:g}"
-            found.append(at_least(text, CHEN, median_of(off[name] - off["gain"]), 0.2))
+            found.append(at_least(text, CHEN, median_of(off[name] - off["gain"], NOT_ONE), 0.2))
     strong, said = rows_of_strongest(points)
     for kind in KINDS[:5]:
         text = f"|log(critical gain / mean field)|, {kind}, {said}"
-        found.append(at_most(text, CHEN, median_of(np.log(strong[kind]).abs()), 0.2))
+        found.append(at_most(text, CHEN, median_of(np.log(strong[kind]).abs(), NOT_ONE), 0.2))
     weakest, strongest = min(misses), max(misses)
     text = f"error of the gain at variance {weakest:g} minus that at {strongest:g}, {STRONGEST}"
     return [
         *found,
         at_least(
-            text, "Jacobians of neighbouring steps differ more", median_of(misses[weakest] - misses[strongest]), 0.0
+            text,
+            "Jacobians of neighbouring steps differ more",
+            median_of(misses[weakest] - misses[strongest], NOT_ONE),
+            0.0,
         ),
     ]
 
