@@ -55,10 +55,10 @@ def frames(study, **changed):
 def test_no_claim_fails_on_a_reduced_sweep(study, analysis):
     """What six networks of 200 units cannot tell in 400 steps may stay undecided."""
     claims = analysis["claims"](study)
-    loose = claims["claim"].str.contains("/ N,|fraction of positive|noise of variance")
+    loose = claims["claim"].str.contains("/ N,|fraction of positive|noise of variance|share of networks")
     assert claims.loc[~loose, "held"].all(), claims[~claims["held"]].to_string()
     assert (claims["verdict"] != "fails").all(), claims[~claims["held"]].to_string()
-    assert len(claims) == 26
+    assert len(claims) == 27 and set(claims["kind"]) == {"claim"}
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,10 @@ def test_no_claim_fails_on_a_reduced_sweep(study, analysis):
         ("spectra", "lyapunov_exponent", lambda x: x * 1.1, {"initializer_gain": 0.6}, "eigenvalue_i of W"),
         ("runs", "lyapunov_exponent", lambda x: x - 0.05, {"cell_hidden_size": 256}, "lambda_1, gain 2, 256 units"),
         ("runs", "lyapunov_exponent", lambda x: x - 0.2, {"cell_hidden_size": 256}, "64 over 256 units, gain 3"),
-        ("runs", "lyapunov_exponent", lambda x: x + 0.1, {"cell_hidden_size": 64}, "64 units that are not chaotic"),
-        ("runs", "lyapunov_exponent", lambda x: x - 0.1, {"cell_hidden_size": 256}, "256 units that are not chaotic"),
+        ("runs", "lyapunov_exponent", lambda x: x + 0.1, {"cell_hidden_size": 64}, "of 6, that are not chaotic"),
+        ("runs", "lyapunov_exponent", lambda x: x - 0.1, {"cell_hidden_size": 256}, "256 units that are chaotic"),
+        ("runs", "lyapunov_exponent", lambda x: x + 0.01, {"scales_V": 1.0}, "largest error of lambda_1"),
+        ("runs", "entropy_bound", lambda x: x * 1.01, {"initializer_gain": 3.0}, "largest relative error of Kaplan"),
         ("runs", "kaplan_yorke_dimension", lambda x: x * 1.2, {"initializer_gain": 3.0}, "Kaplan-Yorke"),
         ("runs", "entropy_bound", lambda x: x * 1.3, {"initializer_gain": 3.0}, "sum of positive"),
         ("spectra", "lyapunov_exponent", lambda x: x + 0.1, {"initializer_gain": 3.0}, "fraction of positive"),
@@ -93,11 +95,20 @@ def test_claims_fail_on_doctored_tables(study, analysis, table, column, change, 
     assert any(words in text for text in claims.loc[claims["verdict"] == "fails", "claim"]), claims["claim"].tolist()
 
 
+def test_networks_of_one_matrix_are_one_draw(study, analysis):
+    """The gradient claims have one value for each of 6 seeds, not one for each of 12 networks above the edge."""
+    claims = analysis["claims"](study).set_index("claim")
+    chance = claims.loc[claims.index.str.contains("gain >= 2"), "chance"]
+    assert len(chance) == 3 and np.allclose(chance, 2.0 / 2**6)
+
+
 def test_a_network_whose_exponent_changes_sign_twice_has_no_edge(study, analysis):
     runs = study.table("runs").copy()
     runs.loc[runs["initializer_gain"] == 1.2, "lyapunov_exponent"] = 0.1
     claims = analysis["claims"](frames(study, runs=runs))
-    assert set(claims.loc[claims["claim"].str.contains("gain at which"), "verdict"]) == {"fails"}
+    edges = claims[claims["claim"].str.contains("gain at which")]
+    assert set(edges["verdict"]) == {"undecided"}
+    assert edges["reason"].str.startswith("lambda_1 does not change its sign exactly once: ").all()
 
 
 def test_the_table_stands_beside_the_mean_field(study, analysis):
