@@ -29,6 +29,7 @@ def reduced():
                    for T_max, delay in ((10, 180), (30, 20), (300, 20), (300, 180), (1000, 20))]  # fmt: skip
         points += [point({"name": name}, 100, radius, seed, size=32, **spectra)
                    for name in ("elman", "gru", "minimal_rnn", "lstm") for radius in (0.5, 1.5)]  # fmt: skip
+        points += [point({**lstm, "forget_bias": 0.0}, 100, radius, seed, size=32) for radius in (0.5, 1.5)]
     return points
 
 
@@ -51,10 +52,16 @@ def frames(study, **changed):
     return tables_of(study, TABLES, **changed)
 
 
+LOOSE = "vanishing horizon / T_max|forget bias 1 over 0, rho = 1.5"
+"""Claims that six networks, most of them small, may leave undecided."""
+
+
 def test_every_claim_holds_on_fewer_networks(study, analysis):
     claims = analysis["claims"](study)
-    assert claims["held"].all(), claims[~claims["held"]].to_string()
-    assert len(claims) == 20
+    loose = claims["claim"].str.contains(LOOSE)
+    assert claims.loc[~loose, "held"].all(), claims[~claims["held"]].to_string()
+    assert (claims["verdict"] != "fails").all()
+    assert len(claims) == 25
 
 
 def chosen(rows, where):
@@ -74,12 +81,15 @@ def chosen(rows, where):
         ({"cell_chrono": 300, "task_delay": 180}, GRADIENT, lambda x: x - 15.0, "T_max 300 over 10"),
         ({"cell_chrono": 300, "task_delay": 180}, GRADIENT, lambda x: x - 15.0, "T_max = 300"),
         ({"cell_chrono": 1000}, GRADIENT, lambda x: x - 5.0, "T_max 1000 over 30"),
-        ({"cell_chrono": 30}, "vanishing_horizon", lambda x: 4 * x, "vanishing horizon / T_max"),
+        ({"cell_chrono": 30}, "vanishing_horizon", lambda x: x // 2, "vanishing horizon / T_max"),
+        ({"cell_chrono": 100}, "vanishing_horizon", lambda x: x + 1, "in whole steps"),
         ({"cell": "elman", "spectral_radius": 0.5}, GRADIENT, lambda x: x + 60.0, "to 1.5, elman"),
         ({"cell": "gru", "spectral_radius": 1.5}, GRADIENT, lambda x: x + 60.0, "gru, as a part"),
         ({"cell": "gru", "spectral_radius": 1.5}, GRADIENT, lambda x: x + 60.0, "lstm (forget bias 1) over gru"),
         ({"cell": "minimal_rnn", "spectral_radius": 0.5}, GRADIENT, lambda x: x - 60.0, "minimal_rnn, as a part"),
-        ({"cell": "lstm", "task_delay": 100, "spectral_radius": 1.5}, GRADIENT, lambda x: x + 60.0, "elman over lstm"),
+        ({"task_delay": 100, "cell_forget_bias": 0.0}, GRADIENT, lambda x: x + 60.0, "forget bias 0) over"),
+        ({"task_delay": 100, "cell_forget_bias": 1.0}, GRADIENT, lambda x: x - 60.0, "forget bias 1 over 0"),
+        ({"cell": "gru"}, GRADIENT, lambda x: x + 1e-5, "error of log ||dL/dx_tau||"),
     ],
 )  # fmt: skip
 def test_claims_fail_on_doctored_runs(study, analysis, where, column, change, words):
@@ -96,7 +106,9 @@ def test_what_is_exact_fails_where_it_is_not(study, analysis):
     failed = failing(analysis["claims"](frames(study, eigenvalues=moved)))
     assert sum("at the origin" in text for text in failed) == 3
     nothing = frames(study, blocks=study.blocks[:0], eigenvalues=study.eigenvalues[:0])
-    assert len(failing(analysis["claims"](nothing))) == 4
+    claims = analysis["claims"](nothing)
+    missing = claims[claims["reason"] == "there are no values"]
+    assert len(missing) == 4 and set(missing["verdict"]) == {"undecided"}
 
 
 def test_products_that_stay_below_one_do_not_explode(study, analysis):
@@ -106,7 +118,7 @@ def test_products_that_stay_below_one_do_not_explode(study, analysis):
 
 def test_tables_are_medians_over_networks(study, analysis):
     found = analysis["summaries"](study)
-    assert {name: len(frame) for name, frame in found.items()} == {"forget_bias": 9, "chrono": 5, "cells": 8}
+    assert {name: len(frame) for name, frame in found.items()} == {"forget_bias": 9, "chrono": 5, "cells": 10}
     assert (found["cells"]["networks"] == 6).all()
     row = found["cells"].set_index(["cell", "spectral_radius"]).loc[("gru", 1.5)]
     own = study.runs[(study.runs["cell"] == "gru") & (study.runs["spectral_radius"] == 1.5)]["log_relevant_gradient"]
