@@ -27,9 +27,13 @@ def held(name: str, quick: bool) -> Iterator[Check]:
         yield Check(f"{name}: {row['claim']}", *known, low, high, stated=row["verdict"], claim=row)
 
 
-def swept(name: str, folder: str) -> Study:
-    """A study of the experiment, computed in a folder; raises KeyboardInterrupt if a signal ended the sweep."""
-    lines = [f"experiment={name}", f"study={name}", f"results={folder}"]
+def swept(name: str, folder: str, *changes: str) -> Study:
+    """A study of the experiment, computed in a folder; raises KeyboardInterrupt if a signal ended the sweep.
+
+    Args:
+        changes: values in place of those of the experiment, as on the command line: seed=range(200,208).
+    """
+    lines = [f"experiment={name}", f"study={name}", f"results={folder}", *changes]
     options, configurations = separate(overrides.composer().expand(lines))
     if carry_out(plan(configurations, options), options, progress=False).tally.interrupted:
         raise KeyboardInterrupt  # what is claimed of half a study says nothing
