@@ -8,7 +8,7 @@ from bpttlab.verification.experiments import swept
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "seeds"), [("vanishing_exploding", "range(200,208)"), ("gates_remember", "range(300,312)")]
+    ("name", "seeds"), [("vanishing_exploding", "range(200,208)"), ("gates_remember", "range(500,512)")]
 )
 def test_claims_hold_on_fresh_seeds(name, seeds, tmp_path):
     study = swept(name, str(tmp_path), f"seed={seeds}")
