@@ -34,9 +34,9 @@ says how many fail by chance if all of them are true, and which verdicts are lef
 VERIFY_HELP = """\
 bpttlab verify [--quick] [--fail-fast] [TOPIC ...] [results=FOLDER]
 
-Holds this installation against everything that is known without training a network: a number from the literature or a
-formula beside the number that is measured here. All of it takes some ten minutes, --quick (smaller networks, fewer
-of them, wider tolerances, no experiments) a minute.
+Checks this installation against what is known without training a network. Each check is a number from the literature,
+a formula or a definition beside the number that is measured here. All checks take some ten minutes. With --quick
+(smaller networks, fewer of them, wider tolerances, no experiments) they take less than a minute.
 
   bpttlab verify --quick
   bpttlab verify gradients

@@ -146,10 +146,10 @@ def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: A
 
 def _compared(errors: Array) -> dict[str, list[Any]]:
     """Of the gradient of each scheme: its error, how far it is behind, and how it stands.  (schemes, networks)"""
-    medians, floored = [stated(known(row)) for row in errors], np.maximum(errors, np.log(EXACT))
+    medians, floored = [stated(known(row))[:3] for row in errors], np.maximum(errors, np.log(EXACT))
     leader = floored[int(np.argmin([median for median, _, _ in medians]))]
     found: dict[str, list[Any]] = {"networks": (~np.isnan(errors)).sum(axis=1).tolist(), "standing": standings(floored)}
-    behind = [stated(known(row - leader)) for row in floored]
+    behind = [stated(known(row - leader))[:3] for row in floored]
     for column, rows in (("log_relative_error", medians), ("log_error_behind", behind)):
         found |= {f"{column}{end}": list(values) for end, values in zip(ENDS, zip(*rows, strict=True), strict=True)}
     return found

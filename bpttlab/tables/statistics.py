@@ -64,8 +64,8 @@ def with_interval(rows: pd.DataFrame, group: pd.Series, column: str) -> dict[str
 def estimates(column: pd.Series, group: pd.Series) -> pd.DataFrame:
     """value, low and high of each group, by `verdicts.median_of`."""
     values = numbers(column).dropna()
-    of_group = {number: stated(part.to_numpy()) for number, part in values.groupby(group)}
-    found = pd.DataFrame.from_dict(of_group, orient="index", columns=Estimate._fields, dtype=np.float64)
+    of_group = {number: stated(part.to_numpy())[:3] for number, part in values.groupby(group)}
+    found = pd.DataFrame.from_dict(of_group, orient="index", columns=["value", "low", "high"], dtype=np.float64)
     return found.reindex(pd.Index(np.sort(group.unique()), name=group.name))
 
 
