@@ -47,7 +47,7 @@ def frames(study, **changed):
 def test_every_claim_holds_on_a_few_units(study, analysis):
     claims = analysis["claims"](study)
     assert claims["held"].all(), claims[~claims["held"]].to_string()
-    assert len(claims) == 23
+    assert len(claims) == 26
 
 
 def test_the_tables_say_how_many_units_and_where_descents_end(study, analysis):
@@ -104,7 +104,40 @@ def test_a_gradient_that_is_wrong_fails(fresh):
 
     seen["cliff"] = wrong
     failed = failing([*members["of_the_surface"](), *members["of_the_wall"]()])
-    assert len(failed) == 5 and failed[0].startswith("largest gradient norm")
+    assert len(failed) == 6 and failed[0].startswith("relative error of the gradient")
+
+
+def test_the_gradient_in_plain_numbers_is_the_difference_of_errors(analysis):
+    w, b, step = np.array([4.5, 5.0, 6.5]), np.array([-2.4, -2.9, -2.2]), 1e-6
+    known = analysis["plain"](w, b)
+    for part, moved in ((known.dw, (step, 0.0)), (known.db, (0.0, step))):
+        up, down = (analysis["plain"](w + side * moved[0], b + side * moved[1]).error for side in (1.0, -1.0))
+        np.testing.assert_allclose(part, (up - down) / (2.0 * step), rtol=1e-5, atol=1e-9)
+
+
+def test_clipping_entry_by_entry_fails(fresh):
+    """It is not the norm that is cut down then, and the step does not lead down the gradient."""
+    members, seen = fresh
+
+    def landing(threshold):
+        gradient = members["plain"](np.array([members["TOP"][0]]), np.array([members["TOP"][1]]))
+        moves = [-members["RATE"] * np.clip(part[0], -threshold, threshold) for part in (gradient.dw, gradient.db)]
+        w, b = members["TOP"][0] + moves[0], members["TOP"][1] + moves[1]
+        return members["Landing"](w, b, np.hypot(*moves), 0.2)
+
+    seen["landing"], seen["DESCENT"] = landing, 2
+    failed = failing(members["of_clipping"]())
+    assert any("norm clipped" in text for text in failed) and any("cosine" in text for text in failed)
+
+
+def test_a_bias_relative_to_what_is_kept_is_not_the_closed_form(study, analysis):
+    """(w^T - w^K) / (w^K - 1) where it should be (w^T - w^K) / (w^T - 1)."""
+    terms = study.truncations.copy()
+    share = np.exp(terms["log_relative_bias"].astype(float))
+    on_it = (terms["scales_b"] == 0.0) & (share < 1.0)
+    terms.loc[on_it, "log_relative_bias"] = np.log(share[on_it] / (1.0 - share[on_it]))
+    failed = failing(analysis["truncated"](analysis["distances"](frames(study, truncations=terms))))
+    assert failed and all("on the wall" in text for text in failed)
 
 
 def test_a_wall_elsewhere_fails(fresh, monkeypatch):

@@ -16,20 +16,20 @@ QUIET = {
     "transient_lags": 0,
     "sensitivity_steps": 2,
 }
-SCALAR = {"batch_size": 1000, "sequence_length": 300, "task": {"name": "noise", "input_size": 1},
+SCALAR = {"batch_size": 500, "sequence_length": 300, "task": {"name": "noise", "input_size": 1},
           "cell": {"name": "elman", "hidden_size": 1, "activation": "identity"}, "initializer": "identity",
-          "measure": {**QUIET, "jacobians": "none", "sequences": 1000}}  # fmt: skip
-RING = {"batch_size": 24, "sequence_length": 500, "task": {"name": "noise", "input_size": 6},
-        "measure": {**QUIET, "sequences": 24}}  # fmt: skip
+          "measure": {**QUIET, "jacobians": "none", "sequences": 500}}  # fmt: skip
+RING = {"batch_size": 16, "sequence_length": 500, "task": {"name": "noise", "input_size": 6},
+        "measure": {**QUIET, "sequences": 16}}  # fmt: skip
 
 
 def reduced():
     """The sweep of the experiment with shorter memories, and fewer networks."""
-    points = [{**SCALAR, "spectral_radius": decay, "seed": seed} for decay in (0.5, 0.9, 0.96) for seed in range(6)]
+    points = [{**SCALAR, "spectral_radius": decay, "seed": seed} for decay in (0.5, 0.9, 0.96) for seed in range(8)]
     for radius in (0.5, 0.9, 0.98):
         for normalise in (True, False):
             cell = {"name": "diagonal", "hidden_size": 6, "r_min": radius, "r_max": radius, "normalise": normalise}
-            points += [{**RING, "cell": cell, "seed": seed} for seed in range(4)]
+            points += [{**RING, "cell": cell, "seed": seed} for seed in range(8)]
     return points
 
 
@@ -46,19 +46,19 @@ def analysis():
 def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
     claims = analysis["claims"](study)
     assert claims["held"].all(), claims[~claims["held"]].to_string()
-    assert len(claims) == 19
+    assert len(claims) == 21
 
 
 @pytest.mark.parametrize(
     ("table", "column", "change", "where", "words"),
     [
-        ("jacobians", "log_spectral_norm", lambda x: x + 1.0, {"lag": 0}, "largest log ||P||_2"),
+        ("jacobians", "log_spectral_norm", lambda x: x + 1.0, {"lag": 0}, "lag log |lambda|"),
         ("sensitivity", "log_norm", lambda x: x + 0.1, {"parameter": "V", "spectral_radius": 0.9}, "E h^2 over"),
         ("sensitivity", "log_norm", lambda x: x + 0.1, {"parameter": "W", "spectral_radius": 0.9}, "E (dh/dl)^2 over"),
         ("sensitivity", "log_norm", lambda x: x + 0.3, {"parameter": "V", "spectral_radius": 0.96}, "E |h|^2 grows"),
         ("sensitivity", "log_norm", lambda x: x - 0.3, {"parameter": "W", "spectral_radius": 0.96}, "dlambda|^2 grows"),
         ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "V", "cell_r_max": 0.5}, "mean square of h "),
-        ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "nu", "cell_normalise": True}, "of dh/dnu"),
+        ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "nu", "cell_normalise": True}, "of dh/dnu over"),
         ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "theta", "cell_normalise": False}, "of dh/dangle"),
         ("sensitivity", "log_norm", lambda x: x + 0.4, {"parameter": "nu", "cell_r_max": 0.98}, "dnu|^2 grows"),
         ("sensitivity", "log_norm", lambda x: x + 0.4, {"parameter": "nu", "cell_r_max": 0.98}, "E |dh/dnu|^2 at"),
@@ -78,7 +78,17 @@ def test_one_modulus_has_no_power(study, analysis):
     few = study.sensitivity[study.sensitivity["cell_r_max"].isna() | (study.sensitivity["cell_r_max"] == 0.5)]
     claims = analysis["claims"](SimpleNamespace(runs=study.runs, jacobians=study.jacobians, sensitivity=few))
     grown = claims[claims["claim"].str.contains("ring.*grows|grows.*ring", regex=True)]
-    assert set(grown["verdict"]) == {"fails"} and len(grown) == 3
+    assert set(grown["verdict"]) == {"undecided"} and len(grown) == 3
+
+
+@pytest.mark.parametrize(("cell", "words"), [("elman", "one unit"), ("diagonal", "ring")])
+def test_a_sensitivity_that_is_a_little_off_is_seen(study, analysis, cell, words):
+    """Every mean square stays where it was to 1e-6."""
+    rows = study.sensitivity.copy()
+    rows.loc[(rows["cell"] == cell) & (rows["sequence"] == 3), "log_norm"] += 1e-6
+    claims = analysis["claims"](tables_of(study, ("runs", "jacobians", "sensitivity"), sensitivity=rows))
+    failed = claims.loc[~claims["held"], "claim"].tolist()
+    assert len(failed) == 1 and words in failed[0]
 
 
 @pytest.mark.parametrize("size", ["page", "column"])
