@@ -134,7 +134,7 @@ def test_a_bias_relative_to_what_is_kept_is_not_the_closed_form(study, analysis)
     """(w^T - w^K) / (w^K - 1) where it should be (w^T - w^K) / (w^T - 1)."""
     terms = study.truncations.copy()
     share = np.exp(terms["log_relative_bias"].astype(float))
-    on_it = (terms["scales_b"] == 0.0) & (share < 1.0)
+    on_it = (terms["scales_b"] == 0.0) & (share > 0.0) & (share < 1.0)
     terms.loc[on_it, "log_relative_bias"] = np.log(share[on_it] / (1.0 - share[on_it]))
     failed = failing(analysis["truncated"](analysis["distances"](frames(study, truncations=terms))))
     assert failed and all("on the wall" in text for text in failed)

@@ -57,7 +57,7 @@ def test_every_claim_holds_on_a_reduced_sweep(study, analysis):
         ("sensitivity", "log_norm", lambda x: x + 0.1, {"parameter": "W", "spectral_radius": 0.9}, "E (dh/dl)^2 over"),
         ("sensitivity", "log_norm", lambda x: x + 0.3, {"parameter": "V", "spectral_radius": 0.96}, "E |h|^2 grows"),
         ("sensitivity", "log_norm", lambda x: x - 0.3, {"parameter": "W", "spectral_radius": 0.96}, "dlambda|^2 grows"),
-        ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "V", "cell_r_max": 0.5}, "mean square of h "),
+        ("sensitivity", "log_norm", lambda x: x + 0.5, {"parameter": "V", "cell_r_max": 0.5}, "mean square of h "),
         ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "nu", "cell_normalise": True}, "of dh/dnu over"),
         ("sensitivity", "log_norm", lambda x: x + 0.2, {"parameter": "theta", "cell_normalise": False}, "of dh/dangle"),
         ("sensitivity", "log_norm", lambda x: x + 0.4, {"parameter": "nu", "cell_r_max": 0.98}, "dnu|^2 grows"),

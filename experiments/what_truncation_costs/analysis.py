@@ -16,12 +16,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
+from bpttlab import tables
 from bpttlab.claims import Row, at_most, identity, mean_of, median_of, near, with_error
 from bpttlab.configuration import Configuration
 from bpttlab.experiment import run_network
+from bpttlab.figures.bias_variance import plot_bias_variance
+from bpttlab.figures.style import Size
 
-FIGURE = "bias_variance"
+FIGURE = "schemes"
 ROUNDING = 1e-9
 CELLS = ("elman", "gru", "lstm")
 UNITS, PLUS = 23, 10
@@ -87,7 +91,7 @@ def balance(chain: pd.DataFrame) -> list[Row]:
     rtrl = rows.loc[rows["scheme"] == "rtrl", "relative"]
     return [
         near("full derivative over that of K = 1, which is the loss's slope", UORO, 1.0 / first, -6.0, 1e-4),
-        near("largest K at which TBPTT has the wrong sign", UORO, wrong.max(), last, 0.0),
+        near("largest K at which TBPTT has the wrong sign", UORO, largest(wrong), last, 0.0),
         *closed_forms(per_loss, kept, "TBPTT", "binomial sums"),
         *closed_forms(mean, triangular, "mean chunks", "triangular weights 1 - l/K"),
         near("relative derivative of SnAp-1", "geometric sum of the diagonal", snap.mean(), diagonal, ROUNDING),
@@ -214,6 +218,11 @@ class Network(NamedTuple):
     def T(self) -> int:
         return len(self.slope)
 
+    def only(self, b: int) -> Network:
+        """One sequence of the batch."""
+        parts = {name: getattr(self, name)[:, b : b + 1] for name in ("slope", "h_prev", "error", "x")}
+        return self._replace(**parts)
+
 
 def plain_network(configuration: str) -> Network:
     """The network of a run, with its weights and data drawn again; nothing else is taken from the engine."""
@@ -271,6 +280,15 @@ def carried_forward(network: Network, scheme: str) -> np.ndarray:
     return total
 
 
+def minibatch_variance(network: Network, back: list[np.ndarray], full: np.ndarray) -> float:
+    """log of B/(B-1) times the sum over sequences of |g_b - g/B|^2, over |g|^2."""
+    B, whole = network.slope.shape[1], np.ones((network.T, network.T))
+    alone = [network.only(b) for b in range(B)]
+    parts = [gradient_of(one, [dh[:, b : b + 1] for dh in back], whole) for b, one in enumerate(alone)]
+    scatter = sum(np.linalg.norm(part - full / B) ** 2 for part in parts)
+    return float(np.log(B / (B - 1.0) * scatter / np.linalg.norm(full) ** 2))
+
+
 def numbers(kept: np.ndarray, left: np.ndarray, full: np.ndarray) -> list[float]:
     """log |g_K|, cosine and log relative bias."""
     size, whole = np.linalg.norm(kept), np.linalg.norm(full)
@@ -287,7 +305,7 @@ def computed_again(study: Any) -> list[Row]:
     for label, cell in (("Elman", "elman"), ("leaky", "leaky")):
         own = rows[(rows["cell"] == cell) & rows["scheme"].isin(AGAIN)]
         off = departures(study, own[own["network_id"] == first_network(own)])
-        text = f"log |g_K|, cosine, log relative bias of W by scheme, first {label} network"
+        text = f"log |g_K|, cosine, log bias, log minibatch variance of W by scheme, first {label} network"
         found.append(at_most(text, PLAIN, largest(off), 0.0, 1e-7))
     return [*found, decay_again(study)]
 
@@ -311,6 +329,8 @@ def departures(study: Any, own: pd.DataFrame) -> np.ndarray:
     network = plain_network(runs[own["run_id"].iloc[0]])
     back, off = cotangents(network), []
     full = gradient_of(network, back, np.ones((network.T, network.T)))
+    scatter = own["log_minibatch_variance"].dropna().to_numpy(dtype=float)
+    off.append(largest(np.abs(scatter - minibatch_variance(network, back, full))))
     for (scheme, K), alike in own.groupby(["scheme", "truncation"], dropna=False):
         if pd.isna(K):
             kept = carried_forward(network, str(scheme))
@@ -517,3 +537,13 @@ def at_equal_cost(rows: pd.DataFrame) -> float:
 
 RATHER = 1.25
 """Steps count as equal up to this factor."""
+
+
+# ---------------------------------------------------------------------------------------------------- the figure
+
+
+def draw(study: Any, size: Size) -> dict[str, Figure]:
+    """`bias_variance` of the networks on which all schemes are compared, without the small ones of `unbiased`."""
+    parts = (study.truncations, study.runs)
+    large = [part[part["cell_hidden_size"] == part["cell_hidden_size"].mode()[0]] for part in parts]
+    return {FIGURE: plot_bias_variance(tables.costs(*large, study.provenance), size=size)}
