@@ -13,10 +13,12 @@ REDUCED: dict[str, tuple[str, ...]] = {
         "experiment=cliffs_wall spectral_radius=1.5 seed=range(0,6)",
         "experiment=cliffs_latch spectral_radius=1.5 seed=range(0,6)",
     ),
-    "mean_is_not_typical": ("experiment=mean_is_not_typical initializer.gain=0.8 seed=range(0,40)",),
+    "mean_is_not_typical": (
+        "experiment=mean_is_not_typical initializer=gaussian initializer.gain=0.8 seed=range(0,40)",
+    ),
     "curse_of_memory": (
         "experiment=curse_of_memory_scalar spectral_radius=0.9 seed=0",
-        "experiment=curse_of_memory_ring cell.r_max=0.9 seed=0",
+        "experiment=curse_of_memory_ring cell=diagonal cell.r_max=0.9 seed=0",
     ),
 }
 """The lines of `bpttlab sweep` of each experiment, all into one study."""

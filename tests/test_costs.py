@@ -43,9 +43,6 @@ def reduced():
     points += [{**NETWORK, "cell": {"name": "leaky", "hidden_size": 6, "alpha": alpha}, **one}
                for alpha in (0.1, 1.0) for one in leaky]  # fmt: skip
     points = [{**point, "seed": seed} for point in points for seed in (0, 1)]
-    points += [{**SMALL, "cell": {"name": cell, "hidden_size": 3}, "scheme": {"name": name, "draws": 120},
-                "truncation": 4, "seed": seed}
-               for cell in CELLS for name in ("random", "uoro") for seed in range(6)]  # fmt: skip
     points += [{**CHAIN, "scheme": name, "truncation": K} for name in ("per_loss", "chunked_mean")
                for K in (1, 10, 20, 40, 50, 120, 240)]  # fmt: skip
     drawn = ({"name": "random", "draws": 300}, {"name": "uoro", "draws": 2500})
@@ -65,6 +62,15 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Estimators that draw, with many draws."""
+    points = [{**SMALL, "cell": {"name": cell, "hidden_size": 3}, "scheme": {"name": name, "draws": 120},
+               "truncation": 4, "seed": seed}
+              for cell in CELLS for name in ("random", "uoro") for seed in range(6)]  # fmt: skip
+    return swept(points, "small", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
 def analysis():
     return analysis_of("what_truncation_costs")
 
@@ -81,8 +87,8 @@ def frames(study, **changed):
 def test_no_claim_fails_on_a_reduced_sweep_and_those_on_two_networks_are_undecided(study, analysis):
     claims = analysis["claims"](study)
     assert not (claims["verdict"] == "fails").any(), claims[claims["verdict"] == "fails"].to_string()
-    few = claims["reason"].str.contains("there are [012]$", regex=True)
-    assert (claims.loc[few, "verdict"] == "undecided").all() and few.sum() >= 11
+    few = claims["reason"].str.contains("there are [02]$", regex=True)
+    assert (claims.loc[few, "verdict"] == "undecided").all() and few.sum() >= 20
     facts = claims["low"] == claims["high"]
     assert claims.loc[facts, "held"].all() and facts.sum() == 17
     assert (claims["kind"] == "identity").sum() == 5
@@ -113,8 +119,6 @@ def doctored(study, scheme, column, change, **where):
         ("uoro", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "relative derivative of UORO"),
         ("random", "log_variance", lambda x: x + 0.3, {"initializer": "identity"}, "relative variance"),
         ("random", "log_variance", lambda x: x + 20, {"initializer": "identity"}, "draws miss it"),
-        ("random", "log_relative_bias", lambda x: x + 4, {"cell": "gru"}, "bias of ARTBP"),
-        ("uoro", "log_relative_bias", lambda x: x + 2, {"cell": "lstm"}, "bias of UORO"),
         ("rflo", "log_norm", lambda x: x + 1e-6, {"cell_alpha": 1.0}, "RFLO at alpha = 1"),
     ],
 )
@@ -157,9 +161,9 @@ def test_claims_on_medians_of_networks_hold_and_fail(study, analysis, schemes, c
     assert {row["verdict"] for row in failed if words in row["claim"] and not row["reason"]} == {"fails"}
 
 
-def test_an_estimator_with_a_bias_of_40_percent_is_seen(study, analysis):
+def test_an_estimator_with_a_bias_of_40_percent_is_seen(small, analysis):
     """Along g, and across it: 40 % in every network."""
-    rows = study.truncations.copy()
+    rows = small.truncations.copy()
     drawn = rows["draws"].fillna(0) >= 100
     shorter = rows.assign(log_norm=rows["log_norm"] + np.where(drawn, np.log(0.6), 0.0))
     square = np.exp(2.0 * rows["log_relative_bias"]) + np.where(drawn, 0.16, 0.0)

@@ -455,7 +455,7 @@ def unbiased(truncations: pd.DataFrame) -> list[Row]:
     rows = truncations[(truncations["parameter"] == "W") & (truncations["initializer"] == "gaussian_radius")]
     full = full_norms(rows)
     rows = rows[(rows["origin"] == "scheme") & (rows["draws"].fillna(0) >= MANY)]
-    rows = rows.assign(along=rows["cosine"] * np.exp(rows["log_norm"] - rows["network_id"].map(full)))
+    rows = rows.assign(along=rows["cosine"] * np.exp(rows["log_norm"] - rows["network_id"].map(full).astype(float)))
     noise = np.exp(rows["log_variance"]) / rows["draws"].astype(float)
     rows = rows.assign(squared=np.exp(2.0 * rows["log_relative_bias"]) - noise)
     found = []
