@@ -169,7 +169,7 @@ def test_a_table_of_theory_has_residuals_over_networks(studied):
     of_point = runs[runs["initializer_asked"] == 1.5]
     assert (row["networks"], row["within"]) == (3, 3)
     assert row["residual"] == pytest.approx(of_point["mean_field_residual"].median(), rel=1e-12)
-    assert row["residual_low"] < row["residual"] < row["residual_high"]
+    assert np.isnan([row["residual_low"], row["residual_high"]]).all()  # of three networks there is no interval
     assert table.loc[(1.5, "origin"), "within"] == 0
     assert "elman" in table.loc[(1.5, "origin"), "outside"]
 

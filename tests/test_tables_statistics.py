@@ -46,7 +46,7 @@ def test_every_group_has_the_estimate_of_the_verdicts(rows):
         expected = median_of(part["x"])
         assert found.loc[number, "value"] == expected.value
         if len(part) >= LEAST_NETWORKS:
-            assert tuple(found.loc[number]) == expected
+            assert tuple(found.loc[number]) == expected[:3]
 
 
 @pytest.mark.parametrize("count", [6, 7, 10, 16, 25, 100])
