@@ -1,8 +1,8 @@
 # make demo   the main job: a sweep over spectral radius, length and truncation, its tables and figures
 # make test   the tests
 # make verify everything that is known of gradients through time, and every experiment, against this installation
-# make mutants  plants seeded faults in copies of the package, one at a time, and counts those that verify finds;
-#             some of them with ONLY='gates/*' (mutants/README.md)
+# make mutants  plants seeded faults in copies of the package and counts those that verify finds; with EXPERIMENTS=1 wrong
+#             engines of the experiments, and whether a claim refutes each; some with ONLY='gates/*' (mutants/README.md)
 # make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
 #
 # All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
@@ -14,6 +14,7 @@ RESULTS ?= results
 SWEEP ?=
 QUICK ?=
 ONLY ?=
+EXPERIMENTS ?=
 BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -46,9 +47,10 @@ verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
 	$(BIN)/python -m pytest -q -n 2 -m slow
 
-# seeded faults, which verify has to find; exit code 1 if fewer than 58 of 60 are
+# seeded faults, which verify has to find: exit code 1 if fewer than 58 of 60 are. With EXPERIMENTS=1 wrong engines of the
+# experiments, which a claim has to refute: exit code 1 if one is not
 mutants: $(VENV)/test.stamp
-	$(BIN)/python -m mutants $(if $(ONLY),--only '$(ONLY)')
+	$(BIN)/python -m mutants $(if $(EXPERIMENTS),--experiments) $(if $(ONLY),--only '$(ONLY)')
 
 # what the READMEs of the experiments show: their claims and figures, in results/reference/experiments
 reference: $(VENV)/base.stamp

@@ -1,4 +1,4 @@
-"""`python -m mutants`: plants every fault of the catalogue, one at a time, and counts those that `verify` finds."""
+"""`python -m mutants`: plants every fault of the catalogue, one at a time, and counts those that are found."""
 
 import sys
 

@@ -1,4 +1,8 @@
-"""The catalogue: mutants as data, one TOML file for each subject, and how a mutant is applied to the source."""
+"""The catalogue: mutants as data, one TOML file for each subject, and how a mutant is applied to the source.
+
+The subjects in SUBJECTS are parts of the package, and `bpttlab verify` has to find their mutants. Those in
+EXPERIMENTS are experiments: a file also has `sweeps`, and a claim of the experiment has to fail for each mutant.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
-FOLDER = Path(__file__).parent / "subjects"
+SUBJECTS = Path(__file__).parent / "subjects"
+EXPERIMENTS = Path(__file__).parent / "experiments"
 
 
 class CatalogueError(Exception):
@@ -24,14 +30,15 @@ class Mutant:
         file: the source file, relative to the folder that holds `bpttlab`.
         before: text that occurs exactly once in that file.
         after: the text in its place.
-        experiments: the experiments that are about the quantity that it makes wrong.
+        sweeps: the lines of `bpttlab sweep` whose study the claims of the experiment are checked on; none where the
+            subject is no experiment.
     """
 
     name: str
     file: str
     before: str
     after: str
-    experiments: tuple[str, ...] = ()
+    sweeps: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
@@ -62,7 +69,7 @@ class Mutant:
         path.write_text(self.applied_to(path.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def read_catalogue(folder: Path = FOLDER) -> list[Mutant]:
+def read_catalogue(folder: Path = SUBJECTS) -> list[Mutant]:
     """All mutants, sorted by file of the catalogue; a CatalogueError where two have one name."""
     found = [mutant for path in sorted(folder.glob("*.toml")) for mutant in read_subject(path)]
     names = [mutant.name for mutant in found]
@@ -74,24 +81,27 @@ def read_catalogue(folder: Path = FOLDER) -> list[Mutant]:
 
 def read_subject(path: Path) -> list[Mutant]:
     """The mutants of one file; the subject, the name of the file, is put before their names."""
-    entries = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
-    known = {"name", "file", "before", "after", "experiments"}
-    for entry in entries:
-        if set(entry) - known or known - set(entry) - {"experiments"}:
-            raise CatalogueError(
-                f"{path.name}: an entry has {', '.join(sorted(entry))}; must have name, file, before, "
-                "after, and may have experiments"
-            )
-    return [
-        Mutant(
-            name=f"{path.stem}/{entry['name']}",
-            file=entry["file"],
-            before=entry["before"].strip("\n"),
-            after=entry["after"].strip("\n"),
-            experiments=tuple(entry.get("experiments", ())),
+    read = tomllib.loads(path.read_text(encoding="utf-8"))
+    refuse_unknown(path, "the file", read, {"mutant"}, {"sweeps"})
+    sweeps = tuple(read.get("sweeps", ()))
+    return [read_mutant(path, entry, sweeps) for entry in read["mutant"]]
+
+
+def read_mutant(path: Path, entry: dict[str, str], sweeps: tuple[str, ...]) -> Mutant:
+    refuse_unknown(path, "an entry", entry, {"name", "file", "before", "after"})
+    before, after = (entry[key].strip("\n") for key in ("before", "after"))
+    return Mutant(f"{path.stem}/{entry['name']}", entry["file"], before, after, sweeps)
+
+
+def refuse_unknown(
+    path: Path, what: str, found: dict[str, Any], required: set[str], optional: Iterable[str] = ()
+) -> None:
+    """Raises a CatalogueError where a key is missing or is none that there is."""
+    if required - set(found) or set(found) - required - set(optional):
+        may = f", and may have {', '.join(sorted(optional))}" if optional else ""
+        raise CatalogueError(
+            f"{path.name}: {what} has {', '.join(sorted(found))}; must have {', '.join(sorted(required))}{may}"
         )
-        for entry in entries
-    ]
 
 
 def choose(mutants: Iterable[Mutant], patterns: Iterable[str]) -> list[Mutant]:

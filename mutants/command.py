@@ -7,24 +7,39 @@ import math
 import signal
 import sys
 import tempfile
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from itertools import groupby
 from pathlib import Path
 from queue import SimpleQueue
 
-from mutants.catalogue import CatalogueError, Mutant, choose, read_catalogue
-from mutants.runner import GRADIENTS, KILLED, ROOT, SURVIVED, Detector, Outcome, Workspace, examine, quick_detector
+from mutants.catalogue import EXPERIMENTS, SUBJECTS, CatalogueError, Mutant, choose, read_catalogue
+from mutants.runner import (
+    GRADIENTS,
+    KILLED,
+    ROOT,
+    SURVIVED,
+    Detector,
+    Outcome,
+    Workspace,
+    claims_detector,
+    examine,
+    quick_detector,
+)
 
 SHARE = 58 / 60
-"""Of the mutants, that has to be killed."""
+"""Of the mutants, that `verify` has to find. Claims have to find all of those of the experiments."""
+INTERRUPTED = 130
+
+Detectors = Sequence[Detector]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     chosen = parser().parse_args(arguments)
     try:
-        mutants = choose(read_catalogue(), chosen.only)
+        mutants = choose(read_catalogue(EXPERIMENTS if chosen.experiments else SUBJECTS), chosen.only)
         for mutant in mutants:
             mutant.check(ROOT)
     except CatalogueError as error:
@@ -35,78 +50,108 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{mutant.name:<60} {mutant.file}")
         print(f"{len(mutants)} mutants, each applies exactly once")
         return 0
-    least = math.ceil(SHARE * len(mutants)) if chosen.least is None else chosen.least
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is running ends, too
-    detectors = [GRADIENTS] if chosen.gradients_only else [GRADIENTS, quick_detector()]
-    try:
-        outcomes = run_all(mutants, detectors, chosen.jobs, chosen.time_limit)
-    except RuntimeError as error:
-        print(f"mutants: {error}", file=sys.stderr)
-        return 2
-    return report(outcomes, least)
+    return run(mutants, chosen)
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m mutants",
         description="Plants each seeded fault in a copy of the package and runs `bpttlab verify gradients`, then "
-        "`bpttlab verify --quick`. A mutant is killed by a check that fails. Exit code 1 if too few are killed, 2 if a "
-        "mutant does not apply to the source or the source itself fails a check.",
+        "`bpttlab verify --quick`; with --experiments a small sweep of its experiment and the claims. A mutant is "
+        "killed by a check or claim that fails. Exit code 1 if too few are killed, 2 if a mutant does not apply to the "
+        "source or the source itself fails a check, 130 after Ctrl-C.",
     )
     found.add_argument("--only", action="append", default=[], metavar="PATTERN", help="mutants by name, with wildcards")
     found.add_argument("--list", action="store_true", help="show the mutants and whether they apply; run nothing")
-    found.add_argument("--least", type=int, metavar="N", help="how many have to be killed; default: 58 of 60")
+    found.add_argument(
+        "--least", type=int, metavar="N", help="how many have to be killed; default: 58 of 60, with --experiments all"
+    )
     found.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time; default: 2")
     found.add_argument(
         "--time-limit", type=float, default=300.0, metavar="S", help="seconds for a detector; default: 300"
     )
-    found.add_argument("--gradients-only", action="store_true", help="run `verify gradients` alone")
+    kind = found.add_mutually_exclusive_group()
+    kind.add_argument("--gradients-only", action="store_true", help="run `verify gradients` alone")
+    kind.add_argument(
+        "--experiments", action="store_true", help="the wrong engines of the experiments, against their claims"
+    )
     return found
 
 
-def run_all(mutants: Sequence[Mutant], detectors: Sequence[Detector], jobs: int, seconds: float) -> list[Outcome]:
+def run(mutants: Sequence[Mutant], chosen: argparse.Namespace) -> int:
+    """Runs the mutants and reports them; the exit code."""
+    share = 1.0 if chosen.experiments else SHARE
+    least = math.ceil(share * len(mutants)) if chosen.least is None else chosen.least
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what is running ends, too
+    try:
+        outcomes = run_all(mutants, detectors_of(chosen), chosen.jobs, chosen.time_limit)
+    except RuntimeError as error:
+        print(f"mutants: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("mutants: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return report(outcomes, least)
+
+
+def detectors_of(chosen: argparse.Namespace) -> Callable[[Mutant], Detectors]:
+    """What has to find a mutant, by the kind that was chosen."""
+    if chosen.experiments:
+        return lambda mutant: (claims_detector(mutant),)
+    same = (GRADIENTS,) if chosen.gradients_only else (GRADIENTS, quick_detector())
+    return lambda mutant: same
+
+
+def run_all(
+    mutants: Sequence[Mutant], detectors: Callable[[Mutant], Detectors], jobs: int, seconds: float
+) -> list[Outcome]:
     """The outcome of every mutant, some at a time; raises a RuntimeError if the source without a fault fails."""
     jobs = max(1, min(jobs, len(mutants)))
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ExitStack() as stack:
         workspaces = [Workspace(Path(folder, str(number))) for number in range(jobs)]
         pool = stack.enter_context(ThreadPoolExecutor(jobs))
+        stack.callback(pool.shutdown, wait=False, cancel_futures=True)
         for workspace in workspaces:
             stack.callback(workspace.stop)  # before the pool waits for its threads
         print(f"{len(mutants)} mutants; first the source without a fault", flush=True)
-        prepare_all(pool, workspaces, detectors, seconds)
+        list(pool.map(Workspace.prepare, workspaces))
         free: SimpleQueue[Workspace] = SimpleQueue()
         for workspace in workspaces:
             free.put(workspace)
-        futures = [pool.submit(examine_next, free, mutant, detectors, seconds) for mutant in mutants]
-        stack.callback(lambda: [future.cancel() for future in futures])
+        check_source(pool, free, list(dict.fromkeys(one for mutant in mutants for one in detectors(mutant))), seconds)
+        futures = [pool.submit(examine_next, free, mutant, detectors(mutant), seconds) for mutant in mutants]
         return [shown(future.result(), done, len(mutants)) for done, future in enumerate(as_completed(futures), 1)]
 
 
-def prepare_all(
-    pool: ThreadPoolExecutor, workspaces: Sequence[Workspace], detectors: Sequence[Detector], seconds: float
-) -> None:
-    """Copies the source into every workspace; in the first one it has to pass all detectors."""
-    chosen = [detectors, *[()] * (len(workspaces) - 1)]
-    futures = [pool.submit(baseline, one, some, seconds) for one, some in zip(workspaces, chosen, strict=True)]
-    for future in futures:
-        future.result()
+def check_source(pool: ThreadPoolExecutor, free: SimpleQueue[Workspace], detectors: Detectors, seconds: float) -> None:
+    """Runs the detectors on the source without a fault, which has to pass all of them."""
+    futures = [pool.submit(baseline, free, detector, seconds) for detector in detectors]
+    for future in as_completed(futures):
+        print(future.result(), flush=True)
 
 
-def baseline(workspace: Workspace, detectors: Sequence[Detector], seconds: float) -> None:
-    """Copies the source, and runs the detectors on it, which all have to pass."""
-    workspace.prepare()
-    for detector in detectors:
-        run = workspace.run(detector, seconds)
-        if run.status != SURVIVED:
-            raise RuntimeError(f"{detector.name} of the source without a fault: {run.status}\n{run.output}")
+def baseline(free: SimpleQueue[Workspace], detector: Detector, seconds: float) -> str:
+    """Runs a detector on the source without a fault; raises a RuntimeError if it does not pass."""
+    begun = time.monotonic()
+    with taken(free) as workspace:
+        found = workspace.run(detector, seconds)
+    if found.status != SURVIVED:
+        failed = "".join(f"\n{what}" for what in found.failed)
+        raise RuntimeError(f"{detector.name} of the source without a fault: {found.status}{failed}\n{found.output}")
+    return f"no fault: nothing fails in {detector.name} {time.monotonic() - begun:.0f} s"
 
 
-def examine_next(
-    free: SimpleQueue[Workspace], mutant: Mutant, detectors: Sequence[Detector], seconds: float
-) -> Outcome:
+def examine_next(free: SimpleQueue[Workspace], mutant: Mutant, detectors: Detectors, seconds: float) -> Outcome:
+    with taken(free) as workspace:
+        return examine(workspace, mutant, detectors, seconds)
+
+
+@contextmanager
+def taken(free: SimpleQueue[Workspace]) -> Iterator[Workspace]:
+    """A workspace that nobody else uses meanwhile."""
     workspace = free.get()
     try:
-        return examine(workspace, mutant, detectors, seconds)
+        yield workspace
     finally:
         free.put(workspace)
 
@@ -121,19 +166,29 @@ def shown(outcome: Outcome, done: int, total: int) -> Outcome:
 
 
 def report(outcomes: Sequence[Outcome], least: int) -> int:
-    """A table by name, what was not killed and which experiments are about it, and the exit code."""
+    """A table by name, what was not killed, the counts of each subject, and the exit code."""
+    ordered = sorted(outcomes, key=lambda one: one.mutant.name)
     print()
-    width = max(len(outcome.mutant.name) for outcome in outcomes)
-    for outcome in sorted(outcomes, key=lambda one: one.mutant.name):
+    width = max(len(outcome.mutant.name) for outcome in ordered)
+    for outcome in ordered:
         by = f"{outcome.detector}: {outcome.failed[0]}" if outcome.failed else ""
         print(f"{outcome.status:<9}  {outcome.mutant.name:<{width}}  {by}".rstrip())
-    others = [outcome for outcome in outcomes if outcome.status != KILLED]
-    for outcome in others:
-        about = f", subject of {', '.join(outcome.mutant.experiments)}" if outcome.mutant.experiments else ""
-        print(f"\nnot killed: {outcome.mutant.name} ({outcome.status}{about})")
-        if outcome.status != SURVIVED:
-            print(outcome.output)
-    killed = Counter(outcome.detector for outcome in outcomes if outcome.status == KILLED)
-    by = ", ".join(f"{count} by {name}" for name, count in sorted(killed.items()))
-    print(f"\n{killed.total()} of {len(outcomes)} mutants killed ({by or 'none'}); at least {least} have to be")
-    return int(killed.total() < least)
+    for outcome in ordered:
+        if outcome.status != KILLED:
+            print(f"\nnot killed: {outcome.mutant.name} ({outcome.status})")
+            print(outcome.output if outcome.status != SURVIVED else "", end="")
+    print()
+    for subject, group in groupby(ordered, key=lambda one: one.mutant.subject):
+        print(of_subject(subject, list(group)))
+    killed = [outcome for outcome in ordered if outcome.status == KILLED]
+    print(f"\n{len(killed)} of {len(ordered)} mutants killed; at least {least} have to be")
+    return int(len(killed) < least)
+
+
+def of_subject(subject: str, outcomes: Sequence[Outcome]) -> str:
+    """How many mutants of a subject were killed, by what, and the names of the others."""
+    killers = [outcome.detector for outcome in outcomes if outcome.status == KILLED]
+    by = ", ".join(f"{killers.count(name)} by {name}" for name in dict.fromkeys(killers))
+    others = [outcome.mutant.name.split("/", 1)[1] for outcome in outcomes if outcome.status != KILLED]
+    line = f"{subject}: {len(killers)} of {len(outcomes)} killed" + (f" ({by})" if by else "")
+    return line + (f"; not killed: {', '.join(others)}" if others else "")

@@ -1,4 +1,5 @@
-"""Plants a mutant in a copy of the package and runs `bpttlab verify` on the copy.
+"""Plants a mutant in a copy of the package and runs its detectors on the copy: `bpttlab verify`, or the claims of an
+experiment on a small study of it.
 
 Compiled loops are interpreted (NUMBA_DISABLE_JIT=1): they are written so that this gives the same numbers up to
 rounding. At the sizes of the checks it takes as long as compiled code does, and nothing has to be compiled.
@@ -22,6 +23,7 @@ from mutants.catalogue import Mutant
 
 COPIED = ("bpttlab", "conf", "experiments", "hydra_plugins")
 ROOT = Path(__file__).resolve().parents[1]
+CLAIMS_SCRIPT = Path(__file__).resolve().with_name("claims.py")
 
 KILLED, SURVIVED, TIMED_OUT, CRASHED = "killed", "survived", "timed out", "crashed"
 FAILED_EXIT = 1
@@ -29,13 +31,21 @@ FAILED_EXIT = 1
 
 @dataclass(frozen=True)
 class Detector:
-    """A command that should report a failed check. `quick` runs the topics that `gradients` does not have."""
+    """A command that should report a failed check.
+
+    Attributes:
+        name: as it is shown.
+        words: the arguments of Python; the folder of the results is added as results=FOLDER.
+        tables: the CSV files with the columns `what` and `verdict` that it writes, a pattern below that folder.
+    """
 
     name: str
     words: tuple[str, ...]
+    tables: str = "verify/*.csv"
 
 
-GRADIENTS = Detector("verify gradients", ("verify", "--fail-fast", "gradients"))
+VERIFY = ("-m", "bpttlab", "verify", "--fail-fast")
+GRADIENTS = Detector("verify gradients", (*VERIFY, "gradients"))
 
 
 def quick_detector() -> Detector:
@@ -43,7 +53,13 @@ def quick_detector() -> Detector:
     from bpttlab.cli.checks import TOPICS
 
     topics = [topic for topic in TOPICS if topic not in ("gradients", "experiments")]
-    return Detector("verify --quick", ("verify", "--quick", "--fail-fast", *topics))
+    return Detector("verify --quick", (*VERIFY, "--quick", *topics))
+
+
+def claims_detector(mutant: Mutant) -> Detector:
+    """The claims of the mutant's experiment on a study of its sweeps."""
+    words = ("-P", str(CLAIMS_SCRIPT), mutant.subject, *mutant.sweeps)  # -P: nothing beside the script is imported
+    return Detector(f"claims of {mutant.subject}", words, "claims/*.csv")
 
 
 @dataclass(frozen=True)
@@ -88,6 +104,7 @@ class Workspace:
         self.source, self.folder = source, folder
         self.copy = folder / "copy"
         self.processes: set[subprocess.Popen[str]] = set()
+        self.stopped = False
 
     def prepare(self) -> None:
         """Copies the source; raises a RuntimeError if Python would import another one."""
@@ -114,11 +131,13 @@ class Workspace:
         """Runs a detector on the copy, as long as it may take."""
         results = self.folder / "results"
         shutil.rmtree(results, ignore_errors=True)
-        words = [sys.executable, "-m", "bpttlab", *detector.words, f"results={results}"]
+        words = [sys.executable, *detector.words, f"results={results}"]
         process = subprocess.Popen(
             words, cwd=self.copy, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.processes.add(process)
+        if self.stopped:
+            process.kill()
         try:
             output, _ = process.communicate(timeout=seconds)
         except subprocess.TimeoutExpired:
@@ -127,18 +146,19 @@ class Workspace:
             return Run(None, (), output[-2000:])
         finally:
             self.processes.discard(process)
-        return Run(process.returncode, failed_checks(results), output[-2000:])
+        return Run(process.returncode, failed_checks(results, detector.tables), output[-2000:])
 
     def stop(self) -> None:
-        """Ends what is running."""
+        """Ends what is running, and whatever would begin now."""
+        self.stopped = True
         for process in list(self.processes):
             process.kill()
 
 
-def failed_checks(results: Path) -> tuple[str, ...]:
-    """The names of the checks that failed, from the table that `verify` writes; none where it has written none."""
-    tables = [path.read_text(encoding="utf-8") for path in sorted(results.glob("verify/*.csv"))]
-    rows = [row for table in tables for row in csv.DictReader(io.StringIO(table))]
+def failed_checks(results: Path, tables: str) -> tuple[str, ...]:
+    """The names of the checks that failed, from the tables that a detector writes; none where it has written none."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(results.glob(tables))]
+    rows = [row for text in texts for row in csv.DictReader(io.StringIO(text))]
     return tuple(row["what"] for row in rows if row["verdict"] == "fails")
 
 
