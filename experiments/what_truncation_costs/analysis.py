@@ -307,7 +307,7 @@ def computed_again(study: Any) -> list[Row]:
         off = departures(study, own[own["network_id"] == first_network(own)])
         text = f"log |g_K|, cosine, log bias, log minibatch variance of W by scheme, first {label} network"
         found.append(at_most(text, PLAIN, largest(off), 0.0, 1e-7))
-    return [*found, decay_again(study)]
+    return [*found, exact_again(study, rows), decay_again(study)]
 
 
 AGAIN = ("per_loss", "windowed", "chunked", "chunked_mean", "snap", "rflo")
@@ -342,6 +342,18 @@ def departures(study: Any, own: pd.DataFrame) -> np.ndarray:
         expected = numbers(kept, left, full)
         off.append(largest(apart(stored, np.broadcast_to(expected, stored.shape)).ravel()))
     return np.array(off)
+
+
+def exact_again(study: Any, rows: pd.DataFrame) -> Row:
+    """RTRL of the first Elman network, beside the sum over all pairs of steps in plain numbers."""
+    text = "log |g| and cosine of RTRL, gradient of W, first Elman network"
+    own = rows[(rows["cell"] == "elman") & (rows["scheme"] == "rtrl")]
+    own, off = own[own["network_id"] == first_network(own)], np.zeros(0)
+    if not own.empty:
+        network = plain_network(study.runs.set_index("run_id")["configuration"][own["run_id"].iloc[0]])
+        full = gradient_of(network, cotangents(network), np.ones((network.T, network.T)))
+        off = apart(own[["log_norm", "cosine"]].to_numpy(dtype=float), np.array([np.log(np.linalg.norm(full)), 1.0]))
+    return at_most(text, PLAIN, largest(off.ravel()), 0.0, 1e-7)
 
 
 def decay_again(study: Any) -> Row:
