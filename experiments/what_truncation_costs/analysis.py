@@ -108,11 +108,14 @@ SEEN = {"ARTBP": {20: 0.4, 40: 0.2, 60: 0.15}, "UORO": {None: 1.0}}
 
 
 def relative_derivative(chain: pd.DataFrame) -> pd.Series:
-    """Each row's derivative over the full one of its network: that of TBPTT at K >= T. NaN where that was not run."""
+    """Each row's derivative over the full one of its seed: that of TBPTT at K >= T. NaN where that was not run.
+
+    The chain is the same for all seeds, the target is not.
+    """
     signed = chain["cosine"] * np.exp(chain["log_norm"])
     whole = (chain["scheme"] == "per_loss") & (chain["truncation"] >= chain["length"])
-    full = signed[whole.fillna(False).astype(bool)].mean()
-    return signed / full
+    full = signed[whole.fillna(False).astype(bool)].groupby(chain["seed"]).first()
+    return signed / chain["seed"].map(full)
 
 
 def partial_sums(length: int) -> np.ndarray:
