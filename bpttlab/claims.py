@@ -60,12 +60,20 @@ reason. Undecided is not held. `chance`: the probability, at most, that a claim 
 
 def at_most(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at most a limit."""
-    return row(text, source, f"<= {limit:g}", measured, (-math.inf, limit + tolerance), tolerance)
+    return row(
+        text, source, f"<= {limit:g}{_allowed('+', tolerance)}", measured, (-math.inf, limit + tolerance), tolerance
+    )
 
 
 def at_least(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at least a limit."""
-    return row(text, source, f">= {limit:g}", measured, (limit - tolerance, math.inf), tolerance)
+    return row(
+        text, source, f">= {limit:g}{_allowed('-', tolerance)}", measured, (limit - tolerance, math.inf), tolerance
+    )
+
+
+def _allowed(sign: str, tolerance: float) -> str:
+    return f" {sign} {tolerance:.2g}" if tolerance else ""
 
 
 def near(text: str, source: str, measured: float | Estimate, expected: float, tolerance: float) -> Row:

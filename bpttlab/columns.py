@@ -113,7 +113,8 @@ RUNS = Table(
             "growth_rate",
             "float64",
             "nat/step",
-            "the asymptotic rate: slope in lag of the median typical log-norm from fit_first_lag to fit_last_lag",
+            "the asymptotic rate: slope in lag of the median typical log-norm from fit_first_lag to fit_last_lag; "
+            "-inf: the product becomes zero within these lags",
         ),
         Column(
             "growth_rate_error",

@@ -349,8 +349,8 @@ class Horizons(NamedTuple):
 def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
     """Least-squares slope of the median over sequences, over lags [fit_from T, T].  (T+1, B) -> Growth
 
-    Exact zeros are not fitted; where the product is exactly zero over the whole window the rate is -inf. With fewer
-    than two lags in the window there is no rate: NaN.
+    Where the product becomes exactly zero within the window the rate is -inf: the lags before it say nothing of that.
+    With fewer than two lags in the window there is no rate: NaN.
 
     The error is that of the slope of a random walk (`random_walks.fit_slope`): the standard deviation of the rate of
     this one network over other input sequences of the same kind. Other networks differ more: their weights differ, too.
@@ -360,13 +360,11 @@ def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
     first = max(1, int(fit_from * last))
     lags = np.arange(first, last + 1)
     median = median_log(log_frobenius_norm[first:])
-    alive = np.isfinite(median)
-    if len(lags) < 2 or alive.sum() == 1:
+    if len(lags) < 2:
         return Growth(np.nan, np.nan, first, last)
-    if not alive.any():
+    if np.isneginf(median).any():
         return Growth(-np.inf, np.nan, first, last)
-    slope, error = fit_slope(lags[alive].astype(float), median[alive])
-    return Growth(slope, error, first, last)
+    return Growth(*fit_slope(lags.astype(float), median), first, last)
 
 
 def median_log(values: Array) -> Array:

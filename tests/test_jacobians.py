@@ -127,11 +127,14 @@ def test_growth_rate_is_the_regression_of_scipy():
     assert growth.error > 3 * expected.stderr  # scipy takes the points of a walk for independent
 
 
-def test_zeros_are_not_fitted():
+@pytest.mark.parametrize("last", [0, 3, 7, 9, 10])
+def test_a_product_that_becomes_zero_has_no_finite_rate(last):
+    """The slope of the lags before it would be that of another network."""
     values = np.full((11, 1), -np.inf)
-    assert growth_rate(values, 0.2).rate == -np.inf
-    values[:7, 0] = -0.5 * np.arange(7)
-    assert growth_rate(values, 0.2).rate == pytest.approx(-0.5, rel=1e-12)
+    values[: last + 1, 0] = -0.5 * np.arange(last + 1)
+    found = growth_rate(values, 0.2)
+    assert found.rate == pytest.approx(-0.5 if last == 10 else -np.inf, rel=1e-12)
+    assert np.isnan(found.error) == (last < 10)
     assert np.isnan(growth_rate(np.zeros((2, 1)), 0.2).rate)
 
 

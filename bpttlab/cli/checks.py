@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -97,7 +98,8 @@ def said(row: Mapping[Any, Any]) -> str:
     """A claim in a line: its verdict, what was measured (and its interval, if there is one), what was expected, and why
     a number or its interval is missing."""
     word = str(row["verdict"]).replace("fails", "FAILS")
-    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if row["low"] != row["high"] else ""
+    known = row["low"] != row["high"] and not (row["low"] == -math.inf and row["high"] == math.inf)
+    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if known else ""
     why = f"; {row['reason']}" if row["reason"] else ""
     return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']}){why}"
 

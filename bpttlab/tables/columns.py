@@ -66,7 +66,14 @@ NETWORKS = {
 }
 
 GROWTH = {
-    "vanished": Column("vanished", "networks", "networks whose product over the sequence is exactly zero", COUNT),
+    "vanished": Column("vanished", "networks", "networks whose product over the sequence is zero (log -inf)", COUNT),
+    "underflowed": Column(
+        "underflowed",
+        "networks",
+        "networks with derivatives of activations below the range of numbers: a zero of theirs may be a number that is "
+        "too small",
+        COUNT,
+    ),
     "log_growth": Column(
         "growth over T", "nat", "what is left over the sequence: log(||P_{T,0}||_F / sqrt N); -inf: nothing at all"
     ),
@@ -105,7 +112,8 @@ CRITICAL = {
     "critical": Column(
         "critical radius",
         "",
-        "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA where a rate is -inf",
+        "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA where the rate of "
+        "one network or more is -inf at an end of its bracket",
         "median over networks with one sign change",
         BY_BRACKETS,
     ),
@@ -149,7 +157,12 @@ COSTS = {
     "draws": Column("draws", "", "gradients drawn; NA: nothing is drawn"),
     "scheme_seconds": Column("time", "s", "one gradient by the scheme"),
     "cost": Column("cost in", "", "what the budget counts: steps_computed or scheme_seconds", KEY),
-    "budget": Column("budget", "", "the most that gradients may take together, in steps or seconds", KEY),
+    "budget": Column(
+        "budget",
+        "",
+        "the most that gradients may take together, in steps or seconds: 1, 2, 5, 10, ... times the cheapest gradient",
+        KEY,
+    ),
     "averaged": Column(
         "mean of", "gradients", "draws or offsets that the budget buys; of a scheme of one plan one", "every network"
     ),

@@ -33,7 +33,7 @@ class Summary(NamedTuple):
 SUMMARIES = {
     "growth": Summary(
         "sweep point: what is left over the sequence, and how fast products grow or decay in the end",
-        "networks fitted diverged failed vanished log_growth regime growth_rate growing_horizon "
+        "networks fitted diverged failed vanished underflowed log_growth regime growth_rate growing_horizon "
         "growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
         "log_growth growth_rate",
     ),

@@ -19,9 +19,10 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
 
     Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below six
     networks, and the regime is undecided). `networks` counts those measured, `fitted` those with a finite growth rate,
-    `vanished` those whose product over the sequence is exactly zero, `growing_none` those that never rose above e,
-    `vanishing_censored` those still at or above 1/e at the end. Diverged and failed networks are counted and take no
-    part in any median.
+    `vanished` those whose product over the sequence is zero, `underflowed` those of which some derivatives of
+    activations are below the range of numbers (a zero of theirs may be a number too small to be told from it),
+    `growing_none` those that never rose above e, `vanishing_censored` those still at or above 1/e at the end.
+    Diverged and failed networks are counted and take no part in any median.
 
     Columns: the point's (task, initializer, initializer_target, initializer_asked, sequence_length and whatever else
     varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (docs/tables.md,
@@ -38,6 +39,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         diverged=count(rows["status"] == "diverged", group),
         failed=count(rows["status"] == "failed", group),
         vanished=count(measured["log_growth"] == -np.inf, group),
+        underflowed=count(_underflows(rows) > 0, group),
         **with_interval(measured, group, "log_growth"),
     )
     return table.assign(
@@ -51,6 +53,11 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         bound_rate=median(measured["bound_rate"], group),
         mean_field_rate=median(measured["mean_field_rate"], group),
     ).reset_index(drop=True)
+
+
+def _underflows(rows: pd.DataFrame) -> pd.Series:
+    """Derivatives below the range of numbers; none where the frame does not say."""
+    return numbers(rows["underflows"]).fillna(0) if "underflows" in rows else pd.Series(0.0, index=rows.index)
 
 
 _THEORY = ("asymptote_rate", "bound_rate", "mean_field_rate")

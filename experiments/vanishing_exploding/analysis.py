@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import explicit
-from bpttlab.claims import Row, at_most, identity, largest_of, median_of, one_per_draw
+from bpttlab.claims import Row, at_least, at_most, identity, largest_of, median_of, one_per_draw, smallest_of
 from bpttlab.verdicts import Estimate
 
 FIGURE = "products"
@@ -67,8 +67,8 @@ def small_weights_suffice(networks: pd.DataFrame) -> dict[str, Any]:
 
 def large_weights_are_necessary(networks: pd.DataFrame) -> dict[str, Any]:
     bounds = networks.loc[networks["growth_rate"] > 0, "bound_rate"]
-    text = "minus the smallest log(gamma sigma_max) among networks that explode"
-    return at_most(text, "Pascanu, Mikolov & Bengio 2013, section 2.1", largest_of(-bounds.astype(float)), 0.0)
+    text = "smallest log(gamma sigma_max) among networks whose rate is above zero"
+    return at_least(text, "Pascanu, Mikolov & Bengio 2013, section 2.1", smallest_of(bounds.astype(float)), 0.0)
 
 
 def growth_is_below_the_spectral_radius(networks: pd.DataFrame) -> dict[str, Any]:
