@@ -118,10 +118,11 @@ def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> P
     path = Path(f"{os.fspath(stem)}.{format}")
     hidden = path.with_name(f".{path.name}.part")
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+    smallest: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if format == "png" else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with context():
-            figure.savefig(hidden, format=format, metadata=undated[format])
+            figure.savefig(hidden, format=format, metadata=undated[format], **smallest)
         hidden.replace(path)
     except OSError as error:
         raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
