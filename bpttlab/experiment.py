@@ -200,8 +200,6 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     checkpoints = keeps_checkpoints(configurations, memory_limit)
     trace, batch = run_network(max(configurations, key=length_of), checkpoints)
     records: dict[str, Records] = {}
-    if isinstance(trace, Trace):
-        assert len(trace.slopes) == trace.length  # computed here once for all lengths: they share it
     for length, runs in by_length(configurations).items():
         part, data = trace.prefix(length), batch.prefix(length)
         if isinstance(part, CheckpointedTrace):

@@ -73,9 +73,9 @@ class Trace:
         return product
 
     def prefix(self, length: int) -> Trace:
-        """The first steps alone, sharing memory with the whole: a forward pass of that length, to the byte."""
+        """The first steps alone, sharing memory and slopes with the whole: a forward pass so long, to the byte."""
         part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
-        return part.having(self.slopes[:length]) if "slopes" in self.__dict__ else part
+        return part.having(self.slopes[:length])
 
     def head(self, sequences: int) -> Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""

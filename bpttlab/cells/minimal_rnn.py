@@ -70,14 +70,20 @@ class MinimalRNN(Cell):
 
     def slopes(self, params: Params, x: Array, h: Array) -> Array:
         """[s_u, u, 1 - u, tanh'(a_z), z] of every step, s_u = dh_t/da_u.  (T,B,I), (T+1,B,N) -> (T,B,5N)"""
-        z, (_, a_u), (_, a_z) = apart(self.project(params, x), 2)[0], *self.activation_inputs(params, x, h)
+        z, a_u, a_z = self.preactivations(params, x, h)
         s_u = logistic_slope(a_u) * (h[:-1] - z)
         return side_by_side(s_u, logistic(a_u), logistic(-a_u), tanh_slope(a_z), z)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gate, and of z_t."""
-        waiting = apart(self.project(params, x), 2)[1]
-        return [(LOGISTIC, waiting + in_blocks(h[:-1], params["W"])), (TANH, self.project_input(params, x))]
+        _, a_u, a_z = self.preactivations(params, x, h)
+        return [(LOGISTIC, a_u), (TANH, a_z)]
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> tuple[Array, Array, Array]:
+        """z_t, a_u and a_z of every step.  (T,B,I), (T+1,B,N) -> (T,B,N) each"""
+        a_z = self.project_input(params, x)
+        z = np.tanh(a_z)
+        return z, in_blocks(z, params["W_z"]) + params["b_h"] + in_blocks(h[:-1], params["W"]), a_z
 
     def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_z, a_u] and of h_{t-1}.  (...,5N), (...,N) -> (...,2N), (...,N)"""
