@@ -36,8 +36,8 @@ VERIFY_HELP = """\
 bpttlab verify [--quick] [--fail-fast] [TOPIC ...] [results=FOLDER]
 
 Checks this installation against what is known without training a network. Each check is a number from the literature,
-a formula or a definition beside the number that is measured here. All checks take some ten minutes. With --quick
-(smaller networks, fewer of them, wider tolerances, no experiments) they take less than a minute.
+a formula or a definition beside the number that is measured here. All checks take minutes. With --quick (smaller
+networks, fewer of them, wider tolerances, no experiments) they take less than a minute.
 
   bpttlab verify --quick
   bpttlab verify gradients
