@@ -3,9 +3,9 @@
 import os
 import sys
 
-from bpttlab import threads
+from bpttlab.sweeps import blas_threads
 
-threads.pin()  # before anything imports NumPy
+blas_threads.pin()  # before anything imports NumPy
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from bpttlab import Elman, forward
-from bpttlab.configuration import Configuration
 from bpttlab.errors import LabError
+from bpttlab.sweeps.configuration import Configuration
 
 COMPILED = ("numba",)
 

@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from benchmarks.peers import peers
-from bpttlab.provenance import blas, cpu_model, package_version
+from bpttlab.store.provenance import blas, cpu_model, package_version
 
 OTHERS = ("numpy", "scipy", "pandas", "numba")
 

@@ -12,8 +12,8 @@ import numpy as np
 
 from benchmarks.engines import by
 from bpttlab import GRU, LSTM, Elman, backward, forward, loss_and_gradient
-from bpttlab.cells.base import Cell
-from bpttlab.losses import Loss, evaluate
+from bpttlab.networks.cells.cell import Cell
+from bpttlab.networks.losses import Loss, evaluate
 
 Array = np.ndarray[Any, np.dtype[Any]]
 CELLS = {"elman": Elman, "gru": GRU, "lstm": LSTM}

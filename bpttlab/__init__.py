@@ -26,52 +26,52 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
-    from bpttlab.adaptive_products import lag_norms as lag_norms
-    from bpttlab.blocks import block_norms as block_norms
-    from bpttlab.bptt import literal_sum as literal_sum
-    from bpttlab.cells import GRU as GRU
-    from bpttlab.cells import LSTM as LSTM
-    from bpttlab.cells import Antisymmetric as Antisymmetric
-    from bpttlab.cells import Diagonal as Diagonal
-    from bpttlab.cells import Elman as Elman
-    from bpttlab.cells import Leaky as Leaky
-    from bpttlab.cells import MinimalRNN as MinimalRNN
-    from bpttlab.cells import OrthogonalElman as OrthogonalElman
-    from bpttlab.cells import Scales as Scales
-    from bpttlab.cells import Stacked as Stacked
-    from bpttlab.checkpointing import CheckpointedTrace as CheckpointedTrace
-    from bpttlab.checkpointing import backward as backward
-    from bpttlab.checkpointing import backward_scaled as backward_scaled
-    from bpttlab.checkpointing import forward as forward
-    from bpttlab.configuration import Configuration as Configuration
-    from bpttlab.curves import truncation_curve as truncation_curve
-    from bpttlab.expansion import grid as grid
-    from bpttlab.experiment import run as run
-    from bpttlab.forward_mode import forward_sensitivity as forward_sensitivity
-    from bpttlab.forward_mode import rflo as rflo
-    from bpttlab.forward_mode import rtrl as rtrl
-    from bpttlab.forward_mode import snap as snap
-    from bpttlab.forward_mode import uoro as uoro
-    from bpttlab.gradient import loss_and_gradient as loss_and_gradient
-    from bpttlab.jacobians import jacobian_products as jacobian_products
-    from bpttlab.lags import lag_terms as lag_terms
-    from bpttlab.own_network import from_file as from_file
-    from bpttlab.spectra import lyapunov_spectrum as lyapunov_spectrum
-    from bpttlab.store import load as load
-    from bpttlab.sweeping import sweep as sweep
-    from bpttlab.trace import Trace as Trace
-    from bpttlab.truncation import Chunked as Chunked
-    from bpttlab.truncation import Full as Full
-    from bpttlab.truncation import PerLoss as PerLoss
-    from bpttlab.truncation import Windowed as Windowed
-    from bpttlab.truncations import truncation_bias as truncation_bias
-    from bpttlab.windows import window_norms as window_norms
+    from bpttlab.gradients.checkpointing import CheckpointedTrace as CheckpointedTrace
+    from bpttlab.gradients.checkpointing import backward as backward
+    from bpttlab.gradients.checkpointing import backward_scaled as backward_scaled
+    from bpttlab.gradients.checkpointing import forward as forward
+    from bpttlab.gradients.double_sum import literal_sum as literal_sum
+    from bpttlab.gradients.forward_mode.rflo import rflo as rflo
+    from bpttlab.gradients.forward_mode.rtrl import rtrl as rtrl
+    from bpttlab.gradients.forward_mode.snap import snap as snap
+    from bpttlab.gradients.forward_mode.uoro import uoro as uoro
+    from bpttlab.gradients.loss_and_gradient import loss_and_gradient as loss_and_gradient
+    from bpttlab.gradients.trace import Trace as Trace
+    from bpttlab.measures.gradient_bias import truncation_bias as truncation_bias
+    from bpttlab.measures.jacobian_products import jacobian_products as jacobian_products
+    from bpttlab.measures.lag_terms import lag_terms as lag_terms
+    from bpttlab.measures.low_rank_products import lag_norms as lag_norms
+    from bpttlab.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+    from bpttlab.measures.sensitivity import forward_sensitivity as forward_sensitivity
+    from bpttlab.measures.state_blocks import block_norms as block_norms
+    from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
+    from bpttlab.measures.windowed_products import window_norms as window_norms
+    from bpttlab.networks.cells import GRU as GRU
+    from bpttlab.networks.cells import LSTM as LSTM
+    from bpttlab.networks.cells import Antisymmetric as Antisymmetric
+    from bpttlab.networks.cells import Diagonal as Diagonal
+    from bpttlab.networks.cells import Elman as Elman
+    from bpttlab.networks.cells import Leaky as Leaky
+    from bpttlab.networks.cells import MinimalRNN as MinimalRNN
+    from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
+    from bpttlab.networks.cells import Scales as Scales
+    from bpttlab.networks.cells import Stacked as Stacked
+    from bpttlab.networks.pretrained import from_file as from_file
+    from bpttlab.store.store import load as load
+    from bpttlab.sweeps.configuration import Configuration as Configuration
+    from bpttlab.sweeps.grid import grid as grid
+    from bpttlab.sweeps.run import run as run
+    from bpttlab.sweeps.scheduler import sweep as sweep
+    from bpttlab.truncation.segmented import Chunked as Chunked
+    from bpttlab.truncation.segmented import Full as Full
+    from bpttlab.truncation.segmented import PerLoss as PerLoss
+    from bpttlab.truncation.segmented import Windowed as Windowed
 
 HOMES = {
-    "adaptive_products": ("lag_norms",),
-    "blocks": ("block_norms",),
-    "bptt": ("literal_sum",),
-    "cells": (
+    "measures.low_rank_products": ("lag_norms",),
+    "measures.state_blocks": ("block_norms",),
+    "gradients.double_sum": ("literal_sum",),
+    "networks.cells": (
         "GRU",
         "LSTM",
         "Antisymmetric",
@@ -83,24 +83,28 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
-    "checkpointing": ("CheckpointedTrace", "backward", "backward_scaled", "forward"),
-    "configuration": ("Configuration",),
-    "curves": ("truncation_curve",),
-    "expansion": ("grid",),
-    "experiment": ("run",),
-    "forward_mode": ("forward_sensitivity", "rflo", "rtrl", "snap", "uoro"),
-    "gradient": ("loss_and_gradient",),
-    "initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
-    "jacobians": ("jacobian_products",),
-    "lags": ("lag_terms",),
-    "own_network": ("from_file",),
-    "spectra": ("lyapunov_spectrum",),
-    "store": ("load",),
-    "sweeping": ("sweep",),
-    "trace": ("Trace",),
+    "gradients.checkpointing": ("CheckpointedTrace", "backward", "backward_scaled", "forward"),
+    "sweeps.configuration": ("Configuration",),
+    "measures.truncation_curve": ("truncation_curve",),
+    "sweeps.grid": ("grid",),
+    "sweeps.run": ("run",),
+    "gradients.forward_mode.rflo": ("rflo",),
+    "gradients.forward_mode.rtrl": ("rtrl",),
+    "gradients.forward_mode.snap": ("snap",),
+    "gradients.forward_mode.uoro": ("uoro",),
+    "gradients.loss_and_gradient": ("loss_and_gradient",),
+    "networks.initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
+    "measures.jacobian_products": ("jacobian_products",),
+    "measures.sensitivity": ("forward_sensitivity",),
+    "measures.lag_terms": ("lag_terms",),
+    "networks.pretrained": ("from_file",),
+    "measures.lyapunov": ("lyapunov_spectrum",),
+    "store.store": ("load",),
+    "sweeps.scheduler": ("sweep",),
+    "gradients.trace": ("Trace",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
-    "truncations": ("truncation_bias",),
-    "windows": ("window_norms",),
+    "measures.gradient_bias": ("truncation_bias",),
+    "measures.windowed_products": ("window_norms",),
 }
 MODULES = ("figures", "tables", "tasks", "theory")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}

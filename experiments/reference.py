@@ -16,10 +16,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from bpttlab import analyses, figures, places
-from bpttlab.analyses import Analysis
+from bpttlab import figures, resources
+from bpttlab.claims import analyses
+from bpttlab.claims.analyses import Analysis
 from bpttlab.errors import ConfigurationError
-from bpttlab.store import Study
+from bpttlab.store.store import Study
 from bpttlab.verification.experiments import swept
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "reference" / "experiments"
@@ -30,11 +31,11 @@ ROUNDING = 1e-8
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(places.analyses()))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(resources.analyses()))
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER")
     chosen = parser.parse_args(arguments)
     try:
-        wanted = [analyses.named(name) for name in chosen.names or places.analyses()]
+        wanted = [analyses.named(name) for name in chosen.names or resources.analyses()]
     except ConfigurationError as error:
         parser.error(str(error))
     for analysis in wanted:

@@ -16,10 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from bpttlab import analyses, overrides, store
-from bpttlab.planning import plan, separate
-from bpttlab.sweeping import carry_out
-from bpttlab.verdicts import FAILS
+from bpttlab.claims import analyses
+from bpttlab.numerics.verdicts import FAILS
+from bpttlab.store import store
+from bpttlab.sweeps import hydra_composition
+from bpttlab.sweeps.plan import plan, separate
+from bpttlab.sweeps.scheduler import carry_out
 
 FAILED_RUNS = 3
 
@@ -38,7 +40,7 @@ def main(experiment: str, lines: Sequence[str], results: str) -> int:
 def sweep(study: str, line: str, results: str) -> int:
     """Sweeps one line in this process; the exit code of the sweep."""
     words = [*shlex.split(line), f"study={study}", results, "workers=0"]
-    options, configurations = separate(overrides.composer().expand(words))
+    options, configurations = separate(hydra_composition.composer().expand(words))
     summary = carry_out(plan(configurations, options), options, progress=False)
     print("\n".join(summary.lines()), flush=True)
     return summary.exit_code

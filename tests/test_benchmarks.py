@@ -6,7 +6,6 @@ import sys
 
 import numpy as np
 import pytest
-from commandline import REPOSITORY
 
 from benchmarks import agreement, contest, engines, figures, machine, page, peers, problems, record, report
 from benchmarks.engines import by
@@ -14,8 +13,10 @@ from benchmarks.problems import Shape, drawn, gradient
 from benchmarks.protocol import Protocol, Spread, compared
 from benchmarks.rows import Row, Settings, alone
 from benchmarks.workloads import WORKLOADS, choices, dtypes, gradients, growth, limits, products, truncations
-from bpttlab.bptt import backward, forward
-from bpttlab.checking import numerical_gradient
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.forward import forward
+from bpttlab.verification.gradient_check import numerical_gradient
+from tests.support.commandline import REPOSITORY
 
 # ------------------------------------------------------------------------------------------ the protocol
 

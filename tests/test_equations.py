@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import case
 
-from bpttlab.bptt import backward
+from bpttlab.gradients.backward import backward
+from tests.support.networks import case
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = {

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import bpttlab as lab
-from bpttlab.configuration import GROUPS, Configuration, choices, fields_of_choice
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import python_value, whole_number
-from bpttlab.overrides import composer
-from bpttlab.planning import Options, separate
+from bpttlab.sweeps.configuration import GROUPS, Configuration, choices, fields_of_choice
+from bpttlab.sweeps.hydra_composition import composer
+from bpttlab.sweeps.plan import Options, separate
 from bpttlab.tasks import Copy, TemporalOrder
-from bpttlab.truncation import Random
+from bpttlab.truncation.averaged import Random
 
 INTEGERS = [np.int64, np.uint8, np.int8, np.array, float, np.float32, np.float64, lambda value: np.array(float(value))]
 

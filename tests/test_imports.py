@@ -1,4 +1,4 @@
-"""Imports go down only, and the results wing works with no engine installed."""
+"""Imports between rooms go down only, and results are read, summarised and drawn with no engine installed."""
 
 import ast
 import subprocess
@@ -9,80 +9,28 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
-FLOORS = [
+ROOMS = [
     {"errors"},
-    {
-        "activations",
-        "columns",
-        "discovery",
-        "fields",
-        "grids",
-        "identity",
-        "losses",
-        "matrices",
-        "own_files",
-        "partial_sums",
-        "places",
-        "random_walks",
-        "rows",
-        "scaled",
-        "schema",
-        "theory",
-        "threads",
-        "verdicts",
-    },
-    {"initializers"},
-    {"cells", "tasks", "truncation"},
-    {
-        "bptt",
-        "checking",
-        "checkpointing",
-        "compiled_passes",
-        "kernels",
-        "leading",
-        "own_network",
-        "paths",
-        "precompiled",
-        "spectral_norms",
-        "state_dict",
-        "trace",
-    },
-    {"forward_mode", "gradient"},
-    {
-        "adaptive_products",
-        "blocks",
-        "curves",
-        "decay",
-        "directions",
-        "estimates",
-        "jacobians",
-        "lags",
-        "singular_values",
-        "spectra",
-        "truncations",
-        "windows",
-    },
-    {"by_blocks", "configuration", "provenance", "measures", "wanted", "overlays", "experiment", "explicit"},
+    {"fields", "plugins", "resources"},
+    {"numerics"},
+    {"theory", "user_files"},
+    {"networks"},
+    {"tasks"},
+    {"truncation"},
+    {"gradients"},
+    {"measures"},
+    {"store"},
+    {"tables"},
+    {"figures"},
+    {"sweeps"},
+    {"claims"},
+    {"verification"},
+    {"cli"},
+    {"__main__"},
 ]
-RESULTS_WING = {"claims", "multiplicity", "shards", "commits", "study", "store", "where", "asked", "tables", "figures"}
-FRONT_DOOR = {
-    "overrides",
-    "ranges",
-    "separable",
-    "sweep_values",
-    "expansion",
-    "progress",
-    "workers",
-    "planning",
-    "forecast",
-    "parcels",
-    "sweeping",
-    "analyses",
-    "verification",
-    "cli",
-    "__main__",
-}
-LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
+LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
+RESULTS = {"store", "tables", "figures"}
+GROUND = {"errors", "fields", "plugins", "resources", "user_files", "numerics", "theory"}
 
 
 def room_of(path):
@@ -90,8 +38,18 @@ def room_of(path):
 
 
 def imported_rooms(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """The rooms that a file imports while it runs; what is imported for types alone does not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in ast.walk(block)
+    }
+    for node in ast.walk(tree):
         names = []
+        if id(node) in for_types:
+            continue
         if isinstance(node, ast.ImportFrom) and node.module:
             inside = node.module == "bpttlab"
             names = [f"bpttlab.{alias.name}" for alias in node.names] if inside else [node.module]
@@ -107,37 +65,38 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 def test_imports_go_down_only(path):
     room = room_of(path)
     for other in set(imported_rooms(path)) - {room}:
-        if room in RESULTS_WING:
-            assert LEVEL.get(other, 99) <= 1 or other in RESULTS_WING, f"{room} imports {other}"
-        elif room in LEVEL:
-            assert other in LEVEL, f"{room} imports {other}"
-            assert LEVEL[other] <= LEVEL[room], f"{room} imports {other}, which is above it"
-        else:
-            assert room in FRONT_DOOR, f"which floor is {room} on?"
+        assert LEVEL[other] < LEVEL[room] or {room, other} <= ROOMS[1], f"{room} imports {other}, which is above it"
+        if room in RESULTS:
+            assert other in GROUND | RESULTS, f"{room} imports {other}: results are read without it"
 
 
 def test_every_room_has_a_place():
-    rooms = {room_of(path) for path in FILES}
-    assert rooms == set(LEVEL) | RESULTS_WING | FRONT_DOOR
+    assert {room_of(path) for path in FILES} == set(LEVEL)
 
 
-def test_no_two_rooms_import_each_other():
+def test_no_two_modules_of_one_room_import_each_other():
     graph = {}
     for path in FILES:
-        graph.setdefault(room_of(path), set()).update(set(imported_rooms(path)) - {room_of(path)})
+        module = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("bpttlab."):
+                named = node.module.removeprefix("bpttlab.")
+                graph.setdefault(module, set()).update({named, *(f"{named}.{alias.name}" for alias in node.names)})
 
     def reaches(start, goal, seen):
         return any(
-            room == goal or (room not in seen and reaches(room, goal, seen | {room})) for room in graph.get(start, ())
+            module == goal or (module not in seen and reaches(module, goal, seen | {module}))
+            for module in graph.get(start, ())
         )
 
-    assert [room for room in graph if reaches(room, room, set())] == []
+    assert [module for module in graph if reaches(module, module, set())] == []
 
 
-def test_the_results_wing_needs_no_engine():
-    blocked = ["bptt", "cells", "tasks", "jacobians", "lags", "experiment", "configuration", "sweeping"]
+def test_results_need_no_engine():
+    blocked = ["networks", "tasks", "truncation", "gradients", "measures", "sweeps", "claims", "verification"]
     code = "import sys\n" + "".join(f"sys.modules['bpttlab.{name}'] = None\n" for name in blocked)
-    code += "import bpttlab.store, bpttlab.tables, bpttlab.figures\n"
+    code += "import bpttlab.store.store, bpttlab.tables, bpttlab.figures\n"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
@@ -146,3 +105,11 @@ def test_the_package_itself_imports_nothing_heavy():
     code = f"import sys, bpttlab; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_no_test_imports_another():
+    for path in sorted(PACKAGE.with_name("tests").rglob("test_*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+                assert not any(part.startswith("test_") for name in names for part in name.split(".")), (path, names)

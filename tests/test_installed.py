@@ -6,7 +6,8 @@ import venv
 import zipfile
 
 import pytest
-from commandline import REPOSITORY, bpttlab, run, visible
+
+from tests.support.commandline import REPOSITORY, bpttlab, run, visible
 
 SHIPPED = ("bpttlab", "hydra_plugins", "conf", "experiments", "pyproject.toml", "README.md", "LICENSE")
 SWEEP = ["sweep", "study=x", "experiment=vanishing_exploding", "seed=0", "spectral_radius=1", "sequence_length=10"]

@@ -7,8 +7,8 @@ from collections import Counter
 import pandas as pd
 import pytest
 
-from bpttlab import places
-from bpttlab.claims import near
+from bpttlab import resources
+from bpttlab.claims.claims import near
 from mutants import claims, command, runner
 from mutants.catalogue import EXPERIMENTS, CatalogueError, Mutant, choose, read_catalogue, read_subject
 from mutants.runner import CRASHED, GRADIENTS, KILLED, ROOT, SURVIVED, TIMED_OUT, Detector, Outcome, Run, Workspace
@@ -34,14 +34,14 @@ def test_there_are_enough_of_them():
 
 def test_every_experiment_has_wrong_engines_of_its_subject():
     counts = Counter(mutant.subject for mutant in OF_EXPERIMENTS)
-    assert set(counts) == set(places.analyses())
+    assert set(counts) == set(resources.analyses())
     assert min(counts.values()) >= 2
 
 
 def test_the_sweeps_of_an_experiment_are_parts_of_it():
-    parts = {path.stem for path in (places.conf() / "experiment").glob("*.yaml")}
+    parts = {path.stem for path in (resources.conf() / "experiment").glob("*.yaml")}
     for mutant in OF_EXPERIMENTS:
-        named = [places.experiment_in(shlex.split(sweep)) for sweep in mutant.sweeps]
+        named = [resources.experiment_in(shlex.split(sweep)) for sweep in mutant.sweeps]
         assert named and set(named) <= parts
         assert all(name.startswith(mutant.subject) for name in named)
 

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from state_dicts import save, state_dict
 
 from bpttlab.cli import main
+from tests.support.state_dicts import save, state_dict
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bpttlab import analyses, places
+from bpttlab import resources
+from bpttlab.claims import analyses
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "results" / "reference" / "experiments"
@@ -16,7 +17,7 @@ REMADE = "mean_is_not_typical"
 LARGEST = 250_000
 
 
-@pytest.mark.parametrize("name", places.analyses())
+@pytest.mark.parametrize("name", resources.analyses())
 def test_every_experiment_has_its_reference_results_and_is_in_the_index(name):
     assert f"({name}/README.md)" in (ROOT / "experiments" / "README.md").read_text(encoding="utf-8")
     readme = (ROOT / "experiments" / name / "README.md").read_text(encoding="utf-8")
@@ -28,7 +29,7 @@ def test_every_experiment_has_its_reference_results_and_is_in_the_index(name):
 
 
 def test_there_are_no_others():
-    assert {path.stem for path in REFERENCE.iterdir()} == set(places.analyses())
+    assert {path.stem for path in REFERENCE.iterdir()} == set(resources.analyses())
 
 
 def test_one_of_them_comes_out_again_byte_for_byte(tmp_path):

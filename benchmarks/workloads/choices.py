@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.protocol import Call, compared
 from benchmarks.rows import Row, Settings
 from bpttlab import run
-from bpttlab.configuration import Configuration
+from bpttlab.sweeps.configuration import Configuration
 
 BASE = {"sequence_length": 200, "batch_size": 8, "cell": {"name": "elman", "hidden_size": 64}}
 MINIMAL = {

@@ -1,6 +1,6 @@
 """Memory of one gradient at its peak: with all states as it grows with T, and of a million steps under a limit.
 
-The limit makes `forward` keep few states (`bpttlab.checkpointing`). What that costs in time is a ratio at a length of
+The limit makes `forward` keep few states (`gradients.checkpointing`). What that costs in time is a ratio at a length of
 which all states fit.
 """
 

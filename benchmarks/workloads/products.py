@@ -19,7 +19,7 @@ from benchmarks.problems import Array, Shape, drawn, traced
 from benchmarks.protocol import Call, Timed, compared
 from benchmarks.rows import Row, Settings, alone
 from bpttlab import lag_norms, window_norms
-from bpttlab.trace import Trace
+from bpttlab.gradients.trace import Trace
 
 Goals = Mapping[str, float | None]
 PLAIN, STEPWISE = "product + SVD", "stepwise products"

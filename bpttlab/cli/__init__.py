@@ -13,10 +13,10 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from bpttlab import threads
 from bpttlab.cli import checks, completion, results, status, sweep
-from bpttlab.cli.words import escaped
+from bpttlab.cli.arguments import escaped
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.sweeps import blas_threads
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -57,7 +57,7 @@ COMMANDS: dict[str, tuple[Command, str | Callable[[], str]]] = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
-    threads.pin()
+    blas_threads.pin()
     say_everything()
     try:
         code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
@@ -101,7 +101,7 @@ def dispatch(arguments: list[str]) -> int:
         return show_help(arguments)
     name, *rest = arguments
     if name == "--version":
-        from bpttlab.provenance import package_version
+        from bpttlab.store.provenance import package_version
 
         print(f"bpttlab {package_version()}")
         return 0

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bpttlab import places
+from bpttlab import resources
+from bpttlab.cli.arguments import flags_and_words, key_values
 from bpttlab.cli.results import TABLES, analysed
-from bpttlab.cli.words import flags_and_words, key_values
 from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -73,13 +73,13 @@ CLAIMS = TABLES
 def claims_command(arguments: list[str]) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: nothing of the results is run."""
     chosen = key_values(arguments, CLAIMS)
-    from bpttlab import analyses, multiplicity
-    from bpttlab.claims import CLAIM, IDENTITY
-    from bpttlab.verdicts import UNDECIDED
+    from bpttlab.claims import analyses, multiplicity
+    from bpttlab.claims.claims import CLAIM, IDENTITY
+    from bpttlab.numerics.verdicts import UNDECIDED
 
     analysis, study = analysed(chosen)
     if analysis is None:
-        raise ConfigurationError(f"experiment is missing: must be one of {', '.join(places.analyses())}")
+        raise ConfigurationError(f"experiment is missing: must be one of {', '.join(resources.analyses())}")
     claims = analyses.held(analysis, study)
     own, identities = (claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY))
     print("\n".join(map(said, own.to_dict("records"))))
@@ -143,7 +143,7 @@ def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[s
     from tqdm import tqdm
 
     from bpttlab import verification
-    from bpttlab.verdicts import FAILS
+    from bpttlab.numerics.verdicts import FAILS
     from bpttlab.verification import report
 
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:

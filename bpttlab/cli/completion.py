@@ -15,12 +15,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpttlab import places
+from bpttlab import resources
 from bpttlab.cli import checks, results, status, sweep
 from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
-    from bpttlab.overrides import Composer
+    from bpttlab.sweeps.hydra_composition import Composer
 
 HELP = """\
 bpttlab completion bash|zsh|fish
@@ -200,7 +200,7 @@ def values(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     if key == "results":
         return folders(value)
     if key == "experiment":
-        return places.analyses()
+        return resources.analyses()
     return CHOICES.get(key, ())
 
 
@@ -240,10 +240,10 @@ def of_sweep(before: list[str], word: str) -> Iterable[str]:
 
 def by_hydra(before: list[str], word: str) -> list[str]:
     """Groups, values and fields; of a list with commas, its last element."""
-    from bpttlab import overrides
+    from bpttlab.sweeps import hydra_composition
 
     folder, lines = config_dir(before), [word for word in before if "=" in word and not word.startswith("-")]
-    composer = overrides.composer(folder if folder and os.path.isdir(folder) else None)
+    composer = hydra_composition.composer(folder if folder and os.path.isdir(folder) else None)
     key, _, value = word.partition("=")
     start, comma, _ = value.rpartition(",")
     if comma and composer.is_group(key):
@@ -271,7 +271,7 @@ def asked_of_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[
     """
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin as Completion
 
-    from bpttlab.overrides import CONFIG_NAME
+    from bpttlab.sweeps.hydra_composition import CONFIG_NAME
 
     beginning, file = Completion._get_filename(word)
     if file is not None:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bpttlab.cli.words import NONE, STUDY, key_values, opened
+from bpttlab.cli.arguments import NONE, STUDY, key_values, opened
 
 if TYPE_CHECKING:
-    from bpttlab.analyses import Analysis
-    from bpttlab.store import Study
+    from bpttlab.claims.analyses import Analysis
+    from bpttlab.store.store import Study
 
 TABLES_HELP = """\
 bpttlab tables study=NAME [experiment=NAME] [results=FOLDER]
@@ -61,7 +61,8 @@ SHOWN_ROWS = 60
 def tables_command(arguments: list[str]) -> int:
     """Prints and writes the summaries of a study."""
     chosen = key_values(arguments, TABLES)
-    from bpttlab import analyses, tables
+    from bpttlab import tables
+    from bpttlab.claims import analyses
 
     analysis, study = analysed(chosen)
     summaries = tables.summaries(study) | (analyses.summaries(analysis, study) if analysis else {})
@@ -78,7 +79,7 @@ def tables_command(arguments: list[str]) -> int:
 
 def analysed(chosen: Mapping[str, str]) -> tuple[Analysis | None, Study]:
     """The study, and the analysis of the experiment that was named, else of the one that it was swept with."""
-    from bpttlab import analyses
+    from bpttlab.claims import analyses
 
     if chosen["experiment"]:
         return analyses.named(chosen["experiment"]), opened(chosen)
@@ -96,7 +97,8 @@ def drawing_now(name: str) -> None:
 def figures_command(arguments: list[str]) -> int:
     """Draws a study."""
     chosen = key_values(arguments, FIGURES)
-    from bpttlab import analyses, figures
+    from bpttlab import figures
+    from bpttlab.claims import analyses
     from bpttlab.figures import style
 
     style.check_size(chosen["size"])

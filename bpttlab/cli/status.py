@@ -11,14 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpttlab.cli.words import STUDY, escaped, flags_and_words, key_values
+from bpttlab.cli.arguments import STUDY, escaped, flags_and_words, key_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from bpttlab.asked import Asked
-    from bpttlab.commits import Stored
-    from bpttlab.store import Store
+    from bpttlab.store.commits import Stored
+    from bpttlab.store.last_sweep import Asked
+    from bpttlab.store.store import Store
 
 HELP = """\
 bpttlab status study=NAME [--watch] [--json] [results=FOLDER]
@@ -56,7 +56,7 @@ def command(arguments: list[str]) -> int:
     """Tells once, or until nothing is missing."""
     flags, words = flags_and_words(arguments, FLAGS)
     chosen = key_values(words, STUDY)
-    from bpttlab.store import Store
+    from bpttlab.store.store import Store
 
     look = Look(Store(chosen["results"], chosen["study"]))
     as_json = "--json" in flags
@@ -108,7 +108,7 @@ class Status:
         return [escaped(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
-        from bpttlab.progress import count, told
+        from bpttlab.sweeps.progress import count, told
 
         statuses = {name: getattr(self, name) for name in ("done", "diverged", "failed")}
         counted = f"{count(self.runs, 'run')} of {count(self.networks, 'network')}: {told(statuses)}"
@@ -128,7 +128,7 @@ class Status:
 
 def told_reasons(status: str, reasons: Mapping[str, int]) -> list[str]:
     """Why runs failed or diverged, the most frequent reasons first."""
-    from bpttlab.progress import count
+    from bpttlab.sweeps.progress import count
 
     lines = [f"{status}, {runs} ×: {why}" for why, runs in list(reasons.items())[:SHOWN_REASONS]]
     others = len(reasons) - SHOWN_REASONS
@@ -150,7 +150,7 @@ class Look:
         Raises:
             StoreError: there is no such study, or nothing in it and nothing asked for.
         """
-        from bpttlab.commits import choose
+        from bpttlab.store.commits import choose
 
         self.store.refuse_if_missing()
         commits, damage = self.store.survey()
@@ -181,13 +181,13 @@ class Look:
 
     def asked(self) -> tuple[Asked | None, list[dict[str, str]]]:
         """What the last sweep asked for; a file that cannot be read is damage like any other."""
-        from bpttlab import asked
         from bpttlab.errors import StoreError
+        from bpttlab.store import last_sweep
 
         try:
-            return asked.read(self.store), []
+            return last_sweep.read(self.store), []
         except StoreError as error:
-            return None, [{"file": asked.FILE, "reason": str(error)}]
+            return None, [{"file": last_sweep.FILE, "reason": str(error)}]
 
     def mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:
         """What was not the same for all runs and can change the last digits of a number."""

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bpttlab import places
+from bpttlab import resources
 from bpttlab.errors import ConfigurationError, nearest
 
 HELP = """\
@@ -58,14 +58,16 @@ FLAGS = ("--dry-run", "--cfg", "--config-dir", "--package", "--resolve", "--help
 
 def help_text() -> str:
     """The help, with the groups and the names that there are in conf/."""
-    folders = sorted(path for path in places.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", ".")))
+    folders = sorted(
+        path for path in resources.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", "."))
+    )
     return HELP.format(groups="\n".join(in_lines(folder.name, choices(folder)) for folder in folders))
 
 
 def choices(group: Path) -> list[str]:
     """The names of a group; of experiments those that are whole, for parts of them are seldom chosen."""
     names = sorted(file.stem for file in group.glob("*.yaml"))
-    whole = [name for name in names if name in places.analyses()]
+    whole = [name for name in names if name in resources.analyses()]
     return [*whole, "parts of them"] if group.name == "experiment" else names
 
 
@@ -85,9 +87,9 @@ def command(arguments: list[str]) -> int:
         codes.append(run(runs, flags.dry_run, line_of(arguments)))
 
     with beginning_workers(flags):
-        from bpttlab import overrides
+        from bpttlab.sweeps import hydra_composition
 
-        overrides.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
+        hydra_composition.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
     return codes[0]
 
 
@@ -120,7 +122,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
 
 def study_of_experiment(words: Sequence[str]) -> list[str]:
     """The study is called as the one experiment that is swept, where it is not named."""
-    experiment = places.experiment_in(words)
+    experiment = resources.experiment_in(words)
     named = any(word.startswith("study=") for word in words)
     return [] if named or experiment is None else [f"study={experiment}"]
 
@@ -159,16 +161,16 @@ def hydra_flags(flags: argparse.Namespace) -> list[str]:
 
 def show_configuration(flags: argparse.Namespace) -> int:
     """The configuration of one run; of what is swept, with the first value."""
-    from bpttlab import overrides
+    from bpttlab.sweeps import hydra_composition
 
-    composer = overrides.composer(flags.config_dir, flags.overrides)
-    axes = composer.axes(line for line in flags.overrides if not overrides.is_of_hydra(line))
+    composer = hydra_composition.composer(flags.config_dir, flags.overrides)
+    axes = composer.axes(line for line in flags.overrides if not hydra_composition.is_of_hydra(line))
     swept = [axis.parsed.input_line for axis in axes if axis.is_swept]
     if swept:
         print(f"# swept, shown with the first value: {' '.join(map(str, swept))}")
-    own = [line for line in flags.overrides if overrides.is_of_hydra(line)]
+    own = [line for line in flags.overrides if hydra_composition.is_of_hydra(line)]
     lines = own + [axis.lines[0] for axis in axes]
-    overrides.through_hydra(hydra_flags(flags), lines, lambda runs: None, flags.config_dir)
+    hydra_composition.through_hydra(hydra_flags(flags), lines, lambda runs: None, flags.config_dir)
     return 0
 
 
@@ -179,8 +181,8 @@ def line_of(arguments: Iterable[str]) -> str:
 
 def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and tells; the exit code."""
-    from bpttlab.planning import plan, separate
-    from bpttlab.sweeping import carry_out
+    from bpttlab.sweeps.plan import plan, separate
+    from bpttlab.sweeps.scheduler import carry_out
 
     options, configurations = separate(runs)
     planned = plan(configurations, options)
@@ -188,9 +190,9 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
         options.store.writable()
     print(f"study {options.study}:", "\n  ".join(planned.lines()), flush=True)
     if dry_run:
-        from bpttlab import forecast
+        from bpttlab.sweeps import cost_estimate
 
-        print("".join(f"  {estimate}\n" for estimate in forecast.lines(planned, options)), end="")
+        print("".join(f"  {estimate}\n" for estimate in cost_estimate.lines(planned, options)), end="")
         return 0
     summary = carry_out(planned, options, line=line)
     print("\n".join(summary.lines()))
@@ -198,7 +200,7 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     if summary.tally.interrupted is not None:
         print(f"go on with: {line}")
     else:
-        makes_claims = places.experiment_in(shlex.split(line)) in places.analyses()
+        makes_claims = resources.experiment_in(shlex.split(line)) in resources.analyses()
         names = ("tables", "figures", *(["claims"] if makes_claims else []))
         commands = [shlex.join(["bpttlab", command, *where]) for command in names]
         print("next:", "\n      ".join(commands))
@@ -207,13 +209,14 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
 
 def beginning_workers(flags: argparse.Namespace) -> AbstractContextManager[None]:
     """Workers import what they need, as far as the line says it, while this process finds out what there is to do."""
-    from bpttlab import precompiled, workers
+    from bpttlab.gradients.compiled import preload
+    from bpttlab.sweeps import worker_pool
 
     words = flags.overrides
     if flags.dry_run or "workers=0" in words:
         return nullcontext()
-    loops = precompiled.asking(said(words, "cell", "elman"), said(words, "dtype", "float64"))
-    return workers.beginning(workers.preload_of(said(words, "engine", "numpy")), loops)
+    loops = preload.asking(said(words, "cell", "elman"), said(words, "dtype", "float64"))
+    return worker_pool.beginning(worker_pool.preload_of(said(words, "engine", "numpy")), loops)
 
 
 def said(words: Iterable[str], key: str, default: str) -> list[str]:

@@ -147,10 +147,10 @@ def _of_spectra(study: StudyTables, size: Size) -> Recipes:
     from bpttlab.figures.eigenvalues import plot_eigenvalues
     from bpttlab.figures.exponents import plot_exponents
     from bpttlab.figures.finite_time import plot_finite_time
-    from bpttlab.figures.paths import plot_paths
     from bpttlab.figures.sensitivity import plot_sensitivity
     from bpttlab.figures.singular_values import plot_singular_values
     from bpttlab.figures.spectrum import plot_spectrum
+    from bpttlab.figures.state_blocks import plot_paths
 
     runs = study.runs
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from bpttlab.figures import style
-from bpttlab.verdicts import LEAST_NETWORKS
+from bpttlab.numerics.verdicts import LEAST_NETWORKS
 
 
 def line_key(label: str, **look: Any) -> Line2D:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from bpttlab.verdicts import LEAST_NETWORKS
+from bpttlab.numerics.verdicts import LEAST_NETWORKS
 
 FEW = f"n < {LEAST_NETWORKS}"
 """What print has in place of an interval by order statistics where there are too few networks for one."""

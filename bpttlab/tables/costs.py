@@ -11,15 +11,13 @@ costs is in `equal_cost`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from bpttlab.numerics.array import Array
 from bpttlab.tables.points import described, joined, need, scheme_columns
 from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 OWN = ("origin", "scheme", "truncation", "parameter")
 MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")

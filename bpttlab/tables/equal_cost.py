@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.verdicts import median_of
 from bpttlab.tables.costs import COSTS, log_error, network_costs
 from bpttlab.tables.statistics import grouped, numbers, stated
-from bpttlab.verdicts import median_of
-
-Array = np.ndarray[Any, np.dtype[Any]]
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
 EXACT = 1e-9

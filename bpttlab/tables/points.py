@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.columns import CONFIGURATION, TABLES
 from bpttlab.errors import LabError, nearest
+from bpttlab.store.columns import CONFIGURATION, TABLES
 from bpttlab.tables.statistics import numbers
 
 MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.verdicts import LEAST_NETWORKS, Estimate, median_of
+from bpttlab.numerics.verdicts import LEAST_NETWORKS, Estimate, median_of
 
 _FAR_BELOW = -1e300  # stands for -inf while quantiles interpolate: inf - inf has no answer
 

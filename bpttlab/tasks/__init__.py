@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from bpttlab.discovery import find
+from bpttlab.plugins import find
 from bpttlab.tasks.adding import Adding
-from bpttlab.tasks.base import Batch, Task
 from bpttlab.tasks.characters import Characters
 from bpttlab.tasks.copy import Copy
 from bpttlab.tasks.delayed_recall import DelayedRecall
@@ -17,6 +16,7 @@ from bpttlab.tasks.multiplication import Multiplication
 from bpttlab.tasks.noise import Noise
 from bpttlab.tasks.parity import Parity
 from bpttlab.tasks.random_permutation import RandomPermutation
+from bpttlab.tasks.task import Batch, Task
 from bpttlab.tasks.temporal_order import TemporalOrder
 
 __all__ = [

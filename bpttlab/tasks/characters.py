@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import entr
 
-from bpttlab import own_files
+from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, LabError
-from bpttlab.tasks.base import Batch, Task, every_step, one_hot, whole
-from bpttlab.tasks.texts import Text, read
+from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
+from bpttlab.tasks.text_files import Text, read
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,12 @@ class Characters(Task):
         length = whole("sequence_length", self.sequence_length, least=1)
         found = read(self.path)
         what = self.path or "the shipped text, which is read without task.path,"
-        own_files.refuse_other_content("task.content", self.content, what, found.content)
+        user_files.refuse_other_content("task.content", self.content, what, found.content)
         if length >= len(found.characters):
             most = f"must be at most {len(found.characters) - 1}, the characters of {self.what} but the last"
             raise ConfigurationError(f"sequence_length={length}: {most}")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", self.path and own_files.absolute(self.path))
+        object.__setattr__(self, "path", self.path and user_files.absolute(self.path))
 
     @property
     def what(self) -> str:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Batch, Task, every_step, one_hot, whole
+from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, last_step, number_at_the_end, whole
-from bpttlab.tasks.marks import marked
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.marked_numbers import marked
+from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, last_step, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, last_step, whole
 
 CLASSES = 10
 WHITEST = 16

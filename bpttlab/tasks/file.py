@@ -8,10 +8,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from scipy.special import entr
 
-from bpttlab import losses, own_files
+from bpttlab import user_files
 from bpttlab.errors import ConfigurationError
-from bpttlab.tasks.base import Array, Batch, Task, every_step, last_step, whole
-from bpttlab.tasks.sequences import Sequences, read
+from bpttlab.networks import losses
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.sequence_files import Sequences, read
+from bpttlab.tasks.task import Batch, Task, every_step, last_step, whole
 
 LossName = Literal["squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"]
 LossAt = Literal["every", "last", "mask"]
@@ -54,7 +56,7 @@ class File(Task):
         if not self.path:
             raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
         found = read(self.path, self.loss_name)
-        own_files.refuse_other_content("task.content", self.content, self.path, found.content)
+        user_files.refuse_other_content("task.content", self.content, self.path, found.content)
         if length > found.steps:
             raise ConfigurationError(f"sequence_length={length}: must be at most {found.steps}, as long as {self.path}")
         if self.loss_at is None:
@@ -62,7 +64,7 @@ class File(Task):
         if not self.mask(found).any():
             raise ConfigurationError(f"sequence_length={length}: the mask of {self.path} is 0 at all of these steps")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", own_files.absolute(self.path))
+        object.__setattr__(self, "path", user_files.absolute(self.path))
 
     @property
     def sequences(self) -> Sequences:
@@ -72,7 +74,7 @@ class File(Task):
             LabError: it is not what it was when the task was built.
         """
         found = read(self.path, self.loss_name)
-        own_files.refuse_change(self.path, self.content, found.content)
+        user_files.refuse_change(self.path, self.content, found.content)
         return found
 
     @property

@@ -12,7 +12,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, every_step, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, every_step, whole
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8.0 / 3.0
 STEP = 0.01

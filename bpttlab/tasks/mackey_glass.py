@@ -12,7 +12,8 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, every_step, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, every_step, whole
 
 PRODUCTION, DECAY, DELAY = 0.2, 0.1, 17
 UNIT = 10

@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, one_hot, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, one_hot, whole
 
 
 @dataclass(frozen=True)

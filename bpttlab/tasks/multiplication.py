@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Batch, Task, last_step, number_at_the_end, whole
-from bpttlab.tasks.marks import two_marked
+from bpttlab.tasks.marked_numbers import two_marked
+from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
 
 
 @dataclass(frozen=True)

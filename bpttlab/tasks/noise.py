@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Batch, Task, every_step, whole
+from bpttlab.tasks.task import Batch, Task, every_step, whole
 
 
 @dataclass(frozen=True)

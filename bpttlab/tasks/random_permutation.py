@@ -8,7 +8,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, every_step, one_hot, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
 
 FIRST = 2
 

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.tasks.base import Array, Batch, Task, last_step, one_hot, whole
+from bpttlab.numerics.array import Array
+from bpttlab.tasks.task import Batch, Task, last_step, one_hot, whole
 
 RELEVANT = 2
 DISTRACTORS = 4

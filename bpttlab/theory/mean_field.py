@@ -22,7 +22,7 @@ from scipy.special import roots_legendre
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import checked_arguments
-from bpttlab.matrices import Array
+from bpttlab.numerics.array import Array
 
 TAIL = 12.0
 """Standard deviations beyond which a Gaussian is left out: 1e-32 of it."""

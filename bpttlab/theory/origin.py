@@ -13,7 +13,8 @@ import numpy as np
 from scipy.special import expit
 
 from bpttlab.fields import checked_arguments
-from bpttlab.matrices import Array, eigenvalues, square
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.matrices import eigenvalues, square
 
 
 @checked_arguments

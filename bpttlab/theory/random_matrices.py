@@ -13,7 +13,7 @@ from scipy.special import digamma, polygamma
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import checked_arguments, whole_number
-from bpttlab.matrices import Array
+from bpttlab.numerics.array import Array
 from bpttlab.theory.rates import log
 
 

@@ -8,17 +8,29 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from bpttlab import compiled_passes, losses
-from bpttlab.bptt import Array, backward, backward_scaled, forward, literal_sum
-from bpttlab.cells import Elman
-from bpttlab.cells.base import Cell, Params
-from bpttlab.checking import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement, disagreement, largest, worst
-from bpttlab.forward_mode import influence, rtrl
-from bpttlab.gradient import loss_and_gradient
-from bpttlab.jacobians import input_gradient_norms
-from bpttlab.truncation import Plan
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.compiled import dispatch
+from bpttlab.gradients.double_sum import literal_sum
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.forward_mode.rtrl import influence, rtrl
+from bpttlab.gradients.loss_and_gradient import loss_and_gradient
+from bpttlab.gradients.scaled_gradients import backward_scaled
+from bpttlab.measures.jacobian_products import input_gradient_norms
+from bpttlab.networks import losses
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.truncation.scheme import Plan
 from bpttlab.verification.check import Check, agree, checks
 from bpttlab.verification.examples import B, Example, T, example, examples, kinds, variants
+from bpttlab.verification.gradient_check import (
+    COMPLEX_STEP,
+    COMPLEX_STEP_AGREEMENT,
+    agreement,
+    disagreement,
+    largest,
+    worst,
+)
 from bpttlab.verification.path_derivatives import defined_loss
 
 SOURCE = "complex step of the forward pass"
@@ -145,9 +157,7 @@ def compiled_kinds() -> list[str]:
     """Cells with compiled loops; none where Numba is missing."""
     if find_spec("numba") is None:
         return []
-    return [
-        name for name, kind in kinds().items() if any(compiled_passes.has_kernel(c, "float64") for c in variants(kind))
-    ]
+    return [name for name, kind in kinds().items() if any(dispatch.has_kernel(c, "float64") for c in variants(kind))]
 
 
 def states(one: Example) -> float:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from bpttlab.verdicts import FAILS, HOLDS, UNDECIDED, Estimate, median_of, verdict
+from bpttlab.numerics.verdicts import FAILS, HOLDS, UNDECIDED, Estimate, median_of, verdict
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Check:
         low, high: where the measured value lies, of one that was estimated from draws; else `measured` itself.
         seconds: that it took.
         stated: the verdict of an experiment's claim, whose `expected` is a text (<= 0); else it is found here.
-        claim: the row of the experiment's claim (`bpttlab.claims`), if it is one.
+        claim: the row of the experiment's claim (`bpttlab.claims.claims`), if it is one.
     """
 
     what: str

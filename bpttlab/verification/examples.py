@@ -14,13 +14,16 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pandas as pd
 
-from bpttlab import checking, losses
-from bpttlab.activations import ACTIVATIONS
-from bpttlab.bptt import Array, backward, forward
-from bpttlab.cells.base import Cell, Params
-from bpttlab.cells.stacked import Stacked
-from bpttlab.discovery import classes
-from bpttlab.trace import Trace
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks import losses
+from bpttlab.networks.activations import ACTIVATIONS
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.cells.stacked import Stacked
+from bpttlab.numerics.array import Array
+from bpttlab.plugins import classes
+from bpttlab.verification import gradient_check
 from bpttlab.verification.path_derivatives import LossTerms, Paths, defined_loss
 
 T, B, I, N, O = 7, 3, 2, 4, 5
@@ -30,7 +33,7 @@ MASK = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
 
 def kinds() -> dict[str, Any]:
     """Every cell that comes with the package, by name."""
-    return classes("bpttlab.cells", Cell)
+    return classes("bpttlab.networks.cells", Cell)
 
 
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
@@ -112,7 +115,7 @@ def example(
     rng, length = np.random.default_rng(seed), len(mask)
     params = {name: gain * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
     x, h_0 = rng.standard_normal((length, batch, cell.input_size)), rng.standard_normal((batch, cell.state_size))
-    target = checking.random_target(rng, loss, (length, batch, cell.output_size))
+    target = gradient_check.random_target(rng, loss, (length, batch, cell.output_size))
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)
     evaluated = losses.evaluate(loss, trace.y_hat, target, mask, reduction)
     return Example(trace, evaluated, defined_loss(loss, target, mask, reduction))

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from bpttlab import analyses, overrides, places, store
-from bpttlab.planning import plan, separate
-from bpttlab.store import Study
-from bpttlab.sweeping import carry_out
+from bpttlab import resources
+from bpttlab.claims import analyses
+from bpttlab.store import store
+from bpttlab.store.store import Study
+from bpttlab.sweeps import hydra_composition
+from bpttlab.sweeps.plan import plan, separate
+from bpttlab.sweeps.scheduler import carry_out
 from bpttlab.verification.check import TOPICS, Check
 
 
@@ -34,13 +37,13 @@ def swept(name: str, folder: str, *changes: str) -> Study:
         changes: values in place of those of the experiment, as on the command line: seed=range(200,208).
     """
     lines = [f"experiment={name}", f"study={name}", f"results={folder}", *changes]
-    options, configurations = separate(overrides.composer().expand(lines))
+    options, configurations = separate(hydra_composition.composer().expand(lines))
     if carry_out(plan(configurations, options), options, progress=False).tally.interrupted:
         raise KeyboardInterrupt  # what is claimed of half a study says nothing
     return store.load(name, Path(folder))
 
 
-for experiment in places.analyses():
+for experiment in resources.analyses():
     source = partial(held, experiment)
     source.__name__ = experiment  # type: ignore[attr-defined]  # said while it is at work
     TOPICS["experiments"].append(source)

@@ -12,15 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab import matrices
-from bpttlab.adaptive_products import lag_norms
-from bpttlab.blocks import block_norms
-from bpttlab.bptt import Array
-from bpttlab.cells import GRU, LSTM, Elman
-from bpttlab.checking import disagreement, largest
-from bpttlab.jacobians import growth_rate, jacobian_products, measure_products
-from bpttlab.singular_values import singular_values
-from bpttlab.spectra import (
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.jacobian_products import growth_rate, jacobian_products, measure_products
+from bpttlab.measures.low_rank_products import lag_norms
+from bpttlab.measures.lyapunov import (
     Frame,
     Growth,
     accumulate,
@@ -30,14 +25,19 @@ from bpttlab.spectra import (
     from_trace,
     kaplan_yorke_dimension,
 )
-from bpttlab.trace import Trace
+from bpttlab.measures.singular_values import singular_values
+from bpttlab.measures.state_blocks import block_norms
+from bpttlab.measures.windowed_products import window_norms
+from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.numerics import matrices
+from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example, rows_of
 from bpttlab.verification.given_jacobians import product_of
+from bpttlab.verification.gradient_check import disagreement, largest
 from bpttlab.verification.lag_terms import engines
 from bpttlab.verification.networks import linear
 from bpttlab.verification.path_derivatives import Paths, one_step
-from bpttlab.windows import window_norms
 
 EXPLICIT = "explicit product"
 CELLS = (Elman(2, 4, 5), LSTM(2, 4, 5), GRU(2, 4, 5))

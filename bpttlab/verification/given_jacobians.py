@@ -12,11 +12,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.bptt import Array, forward
-from bpttlab.cells.base import Cell, Local, Params
-from bpttlab.cells.weights import Scales
-from bpttlab.initializers import Initializer
-from bpttlab.trace import Trace
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Cell, Local, Params
+from bpttlab.networks.cells.input_scales import Scales
+from bpttlab.networks.initializers import Initializer
+from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)

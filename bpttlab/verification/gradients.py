@@ -7,16 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab import checking, losses
-from bpttlab.bptt import Array, backward, forward, literal_sum
-from bpttlab.cells import GRU, LSTM, Elman
-from bpttlab.cells.base import Cell, Params
-from bpttlab.checking import AGREEMENT, disagreement, worst
-from bpttlab.forward_mode import rtrl
-from bpttlab.lags import lag_terms
-from bpttlab.trace import Trace
-from bpttlab.truncation import Chunked, PerLoss, Windowed
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.double_sum import literal_sum
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.forward_mode.rtrl import rtrl
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lag_terms import lag_terms
+from bpttlab.networks import losses
+from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
+from bpttlab.verification import gradient_check
 from bpttlab.verification.check import Check, agree, checks, equal
+from bpttlab.verification.gradient_check import AGREEMENT, disagreement, worst
 from bpttlab.verification.networks import silent
 
 NOTES = "notes, the double sum"
@@ -29,7 +33,7 @@ def example(cell: Cell, T: int = 9, B: int = 2) -> tuple[Trace, losses.Loss]:
     trace = forward(
         cell, params, rng.standard_normal((T, B, cell.input_size)), rng.standard_normal((B, cell.state_size))
     )
-    target = checking.random_target(rng, "squared_error", (T, B, cell.output_size))
+    target = gradient_check.random_target(rng, "squared_error", (T, B, cell.output_size))
     return trace, losses.evaluate("squared_error", trace.y_hat, target, np.ones(T))
 
 
@@ -39,7 +43,7 @@ CELLS = (Elman(2, 4, 2), GRU(2, 3, 2), LSTM(2, 3, 2))
 @checks("gradients")
 def back_propagation(quick: bool) -> Iterator[Check]:
     """Every activation, loss, reduction, scheme and dtype, by the checker."""
-    frame = checking.verify_gradients()
+    frame = gradient_check.verify_gradients()
     for (activation, oracle, dtype), found in frame.groupby(["activation", "oracle", "dtype"], sort=False):
         what = f"BPTT against the {oracle}, {activation}, {dtype}, worst of {len(found)}"
         yield agree(what, NOTES, found["error"].max(), float(found["tolerance"].min()))

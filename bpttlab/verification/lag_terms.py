@@ -7,22 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from bpttlab import checkpointing
-from bpttlab.bptt import SUMMED_STEPS, Array, backward, backward_scaled, forward
-from bpttlab.cells import GRU, LSTM, Elman
-from bpttlab.cells.base import Cell, Params
-from bpttlab.checking import COMPLEX_STEP, disagreement, largest, worst
-from bpttlab.curves import truncation_curve
-from bpttlab.directions import log_scale, signed_bias
-from bpttlab.forward_mode import sensitivity
-from bpttlab.lags import lag_terms, measure_lags
-from bpttlab.scaled import Scaled
-from bpttlab.trace import Trace
-from bpttlab.truncation import PerLoss
-from bpttlab.truncations import truncation_bias
+from bpttlab.gradients import checkpointing
+from bpttlab.gradients.backward import SUMMED_STEPS, backward
+from bpttlab.gradients.directional import log_scale, signed_bias
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.scaled_gradients import backward_scaled
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures import sensitivity
+from bpttlab.measures.gradient_bias import truncation_bias
+from bpttlab.measures.lag_terms import lag_terms, measure_lags
+from bpttlab.measures.truncation_curve import truncation_curve
+from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
+from bpttlab.truncation.segmented import PerLoss
 from bpttlab.verification.cells import SOURCE, compiled_kinds
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import Example, T, example, rows_of
+from bpttlab.verification.gradient_check import COMPLEX_STEP, disagreement, largest, worst
 from bpttlab.verification.networks import silent
 from bpttlab.verification.schemes import CELLS, growing, norm, weight_of
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.bptt import Array, forward
-from bpttlab.cells import Elman
-from bpttlab.cells.base import Params
-from bpttlab.initializers import Gaussian
-from bpttlab.trace import Trace
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.initializers import Gaussian
+from bpttlab.numerics.array import Array
 
 
 def silent(cell: Elman, W: Any) -> Params:

@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.bptt import Array
-from bpttlab.cells.base import Cell, Params
-from bpttlab.trace import Trace
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
 
 STEP = 1e-30
 

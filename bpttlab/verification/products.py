@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 from scipy.special import comb
 
-from bpttlab import matrices, theory
-from bpttlab.bptt import Array, forward
-from bpttlab.cells import Elman
-from bpttlab.initializers import Gaussian, Orthogonal
-from bpttlab.jacobians import horizons, measure_products
-from bpttlab.paths import propagate
-from bpttlab.scaled import LOG_2, Scaled, spectral_log_norm
-from bpttlab.singular_values import singular_values
-from bpttlab.trace import Trace
+from bpttlab import theory
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.propagation import propagate
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.jacobian_products import horizons, measure_products
+from bpttlab.measures.singular_values import singular_values
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.initializers import Gaussian, Orthogonal
+from bpttlab.numerics import matrices
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.verification.check import Check, agree, checks, equal, median
 from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settled, silent
 

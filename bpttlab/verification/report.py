@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from bpttlab.multiplicity import describe, family_of
-from bpttlab.provenance import surroundings
+from bpttlab.claims.multiplicity import describe, family_of
+from bpttlab.numerics.verdicts import HOLDS
+from bpttlab.store.provenance import surroundings
 from bpttlab.tables import writing
-from bpttlab.verdicts import HOLDS
 from bpttlab.verification.check import TOPICS
 
 COLUMNS = ("verdict", "kind", "what", "expected", "measured", "tolerance", "seconds", "source")

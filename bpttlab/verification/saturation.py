@@ -7,10 +7,12 @@ from importlib.util import find_spec
 
 import numpy as np
 
-from bpttlab.bptt import Array, backward, forward
-from bpttlab.cells import Elman
-from bpttlab.experiment import run
-from bpttlab.trace import Trace
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells import Elman
+from bpttlab.numerics.array import Array
+from bpttlab.sweeps.run import run
 from bpttlab.verification.check import Check, checks, equal
 
 LOG_SLOPES = {

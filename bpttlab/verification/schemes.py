@@ -13,29 +13,25 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab.bptt import Array, backward
-from bpttlab.cells import GRU, LSTM, Elman, Leaky
-from bpttlab.cells.base import Cell, Params
-from bpttlab.checking import COMPLEX_STEP_AGREEMENT, disagreement, kept_terms, largest, worst
-from bpttlab.decay import adaptive_truncation, bias_bounds
-from bpttlab.forward_mode import rflo, snap, uoro, uoro_variance
-from bpttlab.truncation import (
-    RTRL,
-    Adaptive,
-    Chunked,
-    ChunkedMean,
-    Full,
-    PerLoss,
-    Plan,
-    Random,
-    Segmented,
-    Windowed,
-    named_schemes,
-)
-from bpttlab.truncations import truncation_bias
+from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bias_bounds
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.forward_mode.rflo import rflo
+from bpttlab.gradients.forward_mode.snap import snap
+from bpttlab.gradients.forward_mode.uoro import uoro, uoro_variance
+from bpttlab.measures.gradient_bias import truncation_bias
+from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.truncation import named_schemes
+from bpttlab.truncation.adaptive import Adaptive
+from bpttlab.truncation.averaged import ChunkedMean, Random
+from bpttlab.truncation.forward import RTRL
+from bpttlab.truncation.scheme import Plan, Segmented
+from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.cells import SOURCE, plan_weight
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example, rows_of
+from bpttlab.verification.gradient_check import COMPLEX_STEP_AGREEMENT, disagreement, kept_terms, largest, worst
 
 TOLERANCE = COMPLEX_STEP_AGREEMENT
 

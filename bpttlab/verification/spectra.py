@@ -8,11 +8,12 @@ import numpy as np
 from scipy.special import polygamma
 
 from bpttlab import theory
-from bpttlab.bptt import Array, forward
-from bpttlab.cells import Elman
-from bpttlab.initializers import GaussianRadius
-from bpttlab.jacobians import measure_products
-from bpttlab.spectra import accumulate, entropy_bound, from_trace, kaplan_yorke_dimension
+from bpttlab.gradients.forward import forward
+from bpttlab.measures.jacobian_products import measure_products
+from bpttlab.measures.lyapunov import accumulate, entropy_bound, from_trace, kaplan_yorke_dimension
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.initializers import GaussianRadius
+from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, checks, equal, median
 from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.networks import autonomous, driven, linear, silent

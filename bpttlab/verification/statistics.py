@@ -8,10 +8,10 @@ from math import comb
 import numpy as np
 import pandas as pd
 
-from bpttlab.random_walks import fit_slope
+from bpttlab.numerics.random_walks import fit_slope
+from bpttlab.numerics.verdicts import median_interval, median_of
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.regimes import regime
-from bpttlab.verdicts import median_interval, median_of
 from bpttlab.verification.check import Check, agree, checks, equal
 
 EXACT = "binomial distribution"

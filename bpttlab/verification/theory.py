@@ -6,14 +6,17 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from bpttlab import losses, theory
-from bpttlab.bptt import Array, forward, walk
-from bpttlab.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN
-from bpttlab.cells.base import Cell, Params
-from bpttlab.jacobians import origin_jacobian
+from bpttlab import theory
+from bpttlab.gradients.backward import walk
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.jacobian_products import origin_jacobian
+from bpttlab.networks import losses
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
 from bpttlab.tasks import Adding, Copy
-from bpttlab.trace import Trace
-from bpttlab.truncation import full_plan
+from bpttlab.truncation.scheme import full_plan
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.networks import silent
 

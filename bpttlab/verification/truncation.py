@@ -7,14 +7,17 @@ from collections.abc import Iterator
 import numpy as np
 
 from bpttlab import theory
-from bpttlab.bptt import Array, backward, forward, walk
-from bpttlab.cells import Elman
-from bpttlab.checking import AGREEMENT, disagreement
-from bpttlab.directions import signed_bias
-from bpttlab.forward_mode import rtrl
-from bpttlab.trace import Trace
-from bpttlab.truncation import Chunked, PerLoss, Random
+from bpttlab.gradients.backward import backward, walk
+from bpttlab.gradients.directional import signed_bias
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.forward_mode.rtrl import rtrl
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells import Elman
+from bpttlab.numerics.array import Array
+from bpttlab.truncation.averaged import Random
+from bpttlab.truncation.segmented import Chunked, PerLoss
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
+from bpttlab.verification.gradient_check import AGREEMENT, disagreement
 from bpttlab.verification.networks import silent
 
 BALANCE = "Tallec & Ollivier 2018a"

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpttlab import theory
-from bpttlab.claims import Row, at_least, at_most, median_of, near, one_per_draw
+from bpttlab.claims.claims import Row, at_least, at_most, median_of, near, one_per_draw
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 from bpttlab.verification.gradients import Surface, cliff
@@ -44,7 +44,7 @@ def claims(study: Any) -> pd.DataFrame:
     """The surface, the step over its wall, and the units of the study.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     wall = distances(study)
     rows = [*of_the_surface(), *of_the_wall(), *of_the_folds(), *of_clipping()]

@@ -16,11 +16,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpttlab import theory
-from bpttlab.claims import Row, at_most, mean_of, near
-from bpttlab.configuration import Configuration
-from bpttlab.experiment import build_network, run_network
+from bpttlab.claims.claims import Row, at_most, mean_of, near
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.run import build_network, run_network
 
 FIGURE = "sensitivity_and_memory"
 ROUNDING = 1e-9
@@ -34,7 +34,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What follows for white noise, and what was measured: means over networks of their means over sequences and units.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     found = networks(study)
     return pd.DataFrame([*powers_of_lambda(study), *computed_again(study), *of_moments(found)])

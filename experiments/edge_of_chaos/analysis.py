@@ -15,11 +15,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab import explicit, theory
-from bpttlab.claims import Row, at_least, at_most, largest_of, median_of, near, one_per_draw, share_of
+from bpttlab import theory
+from bpttlab.claims.claims import Row, at_least, at_most, largest_of, median_of, near, one_per_draw, share_of
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 from bpttlab.tables.critical import sign_changes
+from bpttlab.verification import recomputation
 
 FIGURE = "chaos_and_gradients"
 SIZE, SMALL = 256, 64
@@ -34,7 +35,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What the mean field and the literature say of chaos and gradients, and what was measured.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     runs = study.runs[study.runs["status"] == "done"]
     alone, driven = autonomous(runs), runs[runs["scales_V"] > 0]
@@ -75,7 +76,7 @@ def exponents_are_those_of_differences(driven: pd.DataFrame) -> list[Row]:
     """lambda_1 of networks that noise keeps from chaos, beside a direction carried along by central differences.
 
     Below the edge a trajectory forgets rounding, so that it can be computed again. The direction is the first of the
-    frame that `bpttlab.spectra` documents: before it has turned to the fastest one, the exponent depends on it.
+    frame that `measures.lyapunov` documents: before it has turned to the fastest one, the exponent depends on it.
     """
     rows = driven[driven["initializer_gain"] == driven["initializer_gain"].min()]
     rows = rows[rows["scales_V"] == rows["scales_V"].max()].sort_values("seed").head(3)
@@ -89,10 +90,10 @@ def exponents_are_those_of_differences(driven: pd.DataFrame) -> list[Row]:
 @cache
 def exponent_along(configuration: str) -> float:
     """lambda_1 after the first fifth of the steps."""
-    found = explicit.replay(configuration)
+    found = recomputation.replay(configuration)
     size = found.h.shape[-1]
     first = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0][:, 0]
-    return float(np.median(explicit.growth_along(found, first, len(found.x) // 5)))
+    return float(np.median(recomputation.growth_along(found, first, len(found.x) // 5)))
 
 
 def of_a_spectrum(runs: pd.DataFrame, spectra: pd.DataFrame) -> list[Row]:

@@ -16,12 +16,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab import explicit, theory
-from bpttlab.claims import Row, at_least, at_most, largest_of, median_of, near, one_per_draw
-from bpttlab.configuration import Configuration
-from bpttlab.experiment import build_network
+from bpttlab import theory
+from bpttlab.claims.claims import Row, at_least, at_most, largest_of, median_of, near, one_per_draw
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.run import build_network
+from bpttlab.verification import recomputation
 
 FIGURE = "gates_remember"
 GERS = "Gers, Schmidhuber & Cummins 2000"
@@ -41,7 +42,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What is exact first, then constant biases, chrono, and cells of one size.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     rows = [cell_path(study), horizon_of_the_path(study), *at_the_origin(study), *by_differences(study)]
     return pd.DataFrame([*rows, *of_biases(study), *of_chrono(study), *of_cells(study)])
@@ -180,15 +181,15 @@ def by_differences(study: Any) -> list[Row]:
 @cache
 def relevant_gradient(configuration: str) -> float:
     """The median over sequences of log ||dL/dx|| at the marked step."""
-    found = explicit.replay(configuration)
+    found = recomputation.replay(configuration)
     steps = enumerate(found.batch.relevant_step)
-    return float(np.median([explicit.log_input_gradient(found, int(step), sequence) for sequence, step in steps]))
+    return float(np.median([recomputation.log_input_gradient(found, int(step), sequence) for sequence, step in steps]))
 
 
 @cache
 def log_norms(configuration: str) -> np.ndarray:
     """log ||P||_2 and the typical log-norm of the first sequence, by lag."""
-    return explicit.log_norms(explicit.replay(configuration))
+    return recomputation.log_norms(recomputation.replay(configuration))
 
 
 def formula(configuration: str) -> np.ndarray:

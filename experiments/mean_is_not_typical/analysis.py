@@ -17,11 +17,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpttlab import theory
-from bpttlab.claims import Row, at_least, at_most, mean_of, median_of, near, one_per_draw, with_error
-from bpttlab.configuration import Configuration
-from bpttlab.experiment import run_network
+from bpttlab.claims.claims import Row, at_least, at_most, mean_of, median_of, near, one_per_draw, with_error
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.run import run_network
 
 FIGURE = "mean_is_not_typical"
 NEWMAN = "Newman 1986"
@@ -41,7 +41,7 @@ def claims(study: Any) -> pd.DataFrame:
     """Fresh products first, then one W for each network.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     rows = [row for size, gain in FRESH for row in of_fresh_products(size, gain)]
     norms = last_products(study)

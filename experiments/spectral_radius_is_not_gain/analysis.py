@@ -17,14 +17,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab import explicit, theory
-from bpttlab.claims import Row, at_least, at_most, largest_of, median_of, near, smallest_of
-from bpttlab.configuration import Configuration
-from bpttlab.experiment import build_network
+from bpttlab import theory
+from bpttlab.claims.claims import Row, at_least, at_most, largest_of, median_of, near, smallest_of
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.run import build_network
 from bpttlab.tables.critical import sign_changes
 from bpttlab.tables.statistics import numbers
+from bpttlab.verification import recomputation
 
 FIGURE = "gain_not_radius"
 ROUNDING = 1e-9
@@ -46,7 +47,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What is known of these matrices, and what was measured.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     runs = study.runs[study.runs["status"] == "done"]
     rest, powers = part(runs, "rest"), part(runs, "powers")
@@ -159,8 +160,8 @@ def driven_products_are_those_of_differences(driven: pd.DataFrame, products: pd.
 @cache
 def products_by_differences(configuration: str, sequences: int) -> np.ndarray:
     """log ||P||_2 and the typical log-norm, (sequence, lag, 2)."""
-    found = explicit.replay(configuration)
-    return np.array([explicit.log_norms(found, sequence) for sequence in range(sequences)])
+    found = recomputation.replay(configuration)
+    return np.array([recomputation.log_norms(found, sequence) for sequence in range(sequences)])
 
 
 def values_are_those_of_differences(runs: pd.DataFrame, values: pd.DataFrame) -> Row:
@@ -180,7 +181,7 @@ def values_are_those_of_differences(runs: pd.DataFrame, values: pd.DataFrame) ->
 @cache
 def values_by_differences(configuration: str) -> list[np.ndarray]:
     """log sigma_i of P, descending, by lag."""
-    found = explicit.products(explicit.replay(configuration))
+    found = recomputation.products(recomputation.replay(configuration))
     return [log_size + np.log(np.linalg.svd(P, compute_uv=False)) for log_size, P in found]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab import explicit
-from bpttlab.claims import Row, at_least, at_most, identity, largest_of, median_of, one_per_draw, smallest_of
-from bpttlab.verdicts import Estimate
+from bpttlab.claims.claims import Row, at_least, at_most, identity, largest_of, median_of, one_per_draw, smallest_of
+from bpttlab.numerics.verdicts import Estimate
+from bpttlab.verification import recomputation
 
 FIGURE = "products"
 ROUNDING = 1e-9
@@ -25,7 +25,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What the theory says of this sweep, and what was measured.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     products, networks = study.jacobians, one_row_per_network(study.runs)
     return pd.DataFrame(
@@ -193,17 +193,17 @@ def fitted_rate(log_norm: np.ndarray) -> float:
 @cache
 def log_norms(configuration: str, sequences: int) -> np.ndarray:
     """log ||P||_2 and the typical log-norm, (sequence, lag, 2)."""
-    found = explicit.replay(configuration)
-    return np.array([explicit.log_norms(found, sequence) for sequence in range(sequences)])
+    found = recomputation.replay(configuration)
+    return np.array([recomputation.log_norms(found, sequence) for sequence in range(sequences)])
 
 
 @cache
 def log_bounds(configuration: str, sequences: int) -> np.ndarray:
     """Sums of log ||J_t||_2 over the last l steps, (sequence, lag)."""
-    found = explicit.replay(configuration)
+    found = recomputation.replay(configuration)
     T = len(found.x)
     norms = [
-        [np.linalg.norm(explicit.jacobian(found, t, sequence), 2) for t in range(T, 0, -1)]
+        [np.linalg.norm(recomputation.jacobian(found, t, sequence), 2) for t in range(T, 0, -1)]
         for sequence in range(sequences)
     ]
     return np.concatenate([np.zeros((sequences, 1)), np.cumsum(np.log(norms), axis=1)], axis=1)
@@ -212,9 +212,9 @@ def log_bounds(configuration: str, sequences: int) -> np.ndarray:
 @cache
 def log_rows(configuration: str) -> np.ndarray:
     """log ||e P|| of lags 0 to T, first sequence; e is that of the last loss, which is a mean over the batch."""
-    found = explicit.replay(configuration)
-    e = explicit.state_error(found, len(found.x), 0) / found.x.shape[1]
-    return np.array([log_size + np.log(np.linalg.norm(e @ P)) for log_size, P in explicit.products(found)])
+    found = recomputation.replay(configuration)
+    e = recomputation.state_error(found, len(found.x), 0) / found.x.shape[1]
+    return np.array([log_size + np.log(np.linalg.norm(e @ P)) for log_size, P in recomputation.products(found)])
 
 
 def biases_are_those_of_differences(networks: pd.DataFrame, truncations: pd.DataFrame) -> list[Row]:
@@ -250,24 +250,24 @@ def gradient_by_lag(configuration: str) -> np.ndarray:
 
     -> (T, N, N)
     """
-    found = explicit.replay(configuration)
+    found = recomputation.replay(configuration)
     T, batch, size = found.x.shape[0], found.x.shape[1], found.h.shape[-1]
     parts = np.zeros((T, size, size))
     for sequence in range(batch):
-        J = [explicit.jacobian(found, t, sequence) for t in range(1, T + 1)]
+        J = [recomputation.jacobian(found, t, sequence) for t in range(1, T + 1)]
         for t in range(1, T + 1):
-            back = explicit.state_error(found, t, sequence)
+            back = recomputation.state_error(found, t, sequence)
             for k in range(t, 0, -1):
                 parts[t - k] += np.outer(back * slope(found, k, sequence), found.h[k - 1, sequence]) / batch
                 back = back @ J[k - 1]
     return parts
 
 
-def slope(found: explicit.Pass, k: int, sequence: int) -> np.ndarray:
+def slope(found: recomputation.Pass, k: int, sequence: int) -> np.ndarray:
     """dh_k/da_k of each unit of an Elman network, by central differences."""
     z_k = found.cell.project(found.params, found.x[k - 1 : k, sequence : sequence + 1])[0]
     ends = (found.cell.step(found.params, z_k + move, found.h[k - 1, sequence][None])[0] for move in MOVES)
-    return np.subtract(*ends) / (2.0 * explicit.EPSILON)
+    return np.subtract(*ends) / (2.0 * recomputation.EPSILON)
 
 
-MOVES = (explicit.EPSILON, -explicit.EPSILON)
+MOVES = (recomputation.EPSILON, -recomputation.EPSILON)

@@ -19,11 +19,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bpttlab import tables
-from bpttlab.claims import Row, at_most, identity, mean_of, median_of, near, with_error
-from bpttlab.configuration import Configuration
-from bpttlab.experiment import run_network
+from bpttlab.claims.claims import Row, at_most, identity, mean_of, median_of, near, with_error
 from bpttlab.figures.bias_variance import plot_bias_variance
 from bpttlab.figures.style import Size
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.run import run_network
 
 FIGURE = "schemes"
 ROUNDING = 1e-9
@@ -42,7 +42,7 @@ def claims(study: Any) -> pd.DataFrame:
     """What is known of the schemes, and what was measured.
 
     Returns:
-        The columns of `bpttlab.claims.Row`.
+        The columns of `bpttlab.claims.claims.Row`.
     """
     own = study.truncations[study.truncations["origin"] == "scheme"]
     chain = own[(own["initializer"] == "bidiagonal") & (own["parameter"] == "signed b_h")]

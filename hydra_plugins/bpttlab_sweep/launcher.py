@@ -17,7 +17,7 @@ SWEEPER = "hydra_plugins.bpttlab_sweep.sweeper.BpttlabSweeper"
 
 
 class BpttlabLauncher(Launcher):
-    """Runs them on this machine, in worker processes of `bpttlab.sweeping`."""
+    """Runs them on this machine, in worker processes of `bpttlab.sweeps.scheduler`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
         """Hydra's own sweepers are refused here, for this is before they write a file into the current folder."""

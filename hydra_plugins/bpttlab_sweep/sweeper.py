@@ -16,11 +16,11 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.overrides import Composer
+from bpttlab.sweeps.hydra_composition import Composer
 
 
 class BpttlabSweeper(Sweeper):
-    """Expands a sweep with `bpttlab.overrides` and gives all of its runs to the launcher at once."""
+    """Expands a sweep with `bpttlab.sweeps.hydra_composition` and gives all of its runs to the launcher at once."""
 
     def __init__(self, params: Any = None) -> None:
         """`params`, hydra.sweeper.params, is read by the composer itself: a swept experiment brings its own."""

@@ -1,0 +1,1 @@
+"""What an experiment claims of a study, and the verdicts."""

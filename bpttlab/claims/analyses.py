@@ -1,0 +1,107 @@
+"""Analyses of experiments: the `analysis.py` in the folder of each, which comes with the package.
+
+An analysis has a function `claims(study)` for what the literature says of it (`bpttlab.claims.claims`), and may have
+`summaries(study)` and `draw(study, size)` for tables and figures of its own, beside those of every study; FIGURE is the
+name of the one that answers its question (growth, if nothing is said). A study that was swept with experiment=NAME has
+those of NAME.
+"""
+
+from __future__ import annotations
+
+import runpy
+import shlex
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pandas as pd
+
+from bpttlab import resources
+from bpttlab.errors import ConfigurationError, LabError, StoreError, nearest
+from bpttlab.store import last_sweep
+from bpttlab.store.store import Store, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bpttlab.figures.style import Size
+
+
+class Analysis(NamedTuple):
+    """What an experiment makes of a study; `figure` is the one that answers its question."""
+
+    name: str
+    claims: Callable[[Any], pd.DataFrame]
+    summaries: Callable[[Any], dict[str, pd.DataFrame]]
+    draw: Callable[..., dict[str, Figure]]
+    figure: str
+
+
+def no_tables(study: Study) -> dict[str, pd.DataFrame]:
+    """Of an experiment that has none of its own."""
+    return {}
+
+
+def no_figures(study: Study, size: str) -> dict[str, Figure]:
+    """Of an experiment that has none of its own."""
+    return {}
+
+
+def named(name: str) -> Analysis:
+    """The analysis of an experiment.
+
+    Raises:
+        ConfigurationError: there is none of this name; the message lists those there are.
+    """
+    paths = resources.analyses()
+    if name not in paths:
+        raise ConfigurationError(f"experiment={name}: must be one of {', '.join(paths)}.{nearest(name, paths)}")
+    members = runpy.run_path(str(paths[name]))
+    own = members.get("summaries", no_tables), members.get("draw", no_figures)
+    return Analysis(name, members["claims"], *own, members.get("FIGURE", "growth"))
+
+
+def of(study: Study) -> str | None:
+    """The experiment that the study was swept with last, as its command says; else one of the study's own name."""
+    name = resources.experiment_in(words(study)) or study.path.name
+    return name if name in resources.analyses() else None
+
+
+def words(study: Study) -> list[str]:
+    """The command that the study was swept with last, as far as it is known: nothing of it is run."""
+    try:
+        found = last_sweep.read(Store(study.path.parent, study.path.name))
+        return shlex.split(found.line) if found and found.line else []
+    except (StoreError, ValueError):
+        return []
+
+
+def held(analysis: Analysis, study: Study) -> pd.DataFrame:
+    """The study against the claims of the experiment.
+
+    Raises:
+        LabError: the study has not what the claims are about.
+    """
+    return _made(analysis, study, analysis.claims, "held against the claims")
+
+
+def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: str) -> Any:
+    try:
+        return make(study)
+    except (LookupError, ValueError, TypeError) as error:  # tables without the rows that it is about
+        raise LabError(
+            f"{study.path} cannot be {what} of {analysis.name}: was it swept with "
+            f"experiment={analysis.name}? ({type(error).__name__}: {error})"
+        ) from error
+
+
+def summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
+    """The tables that the experiment makes of the study; errors as of `held`."""
+    return _made(analysis, study, analysis.summaries, "summarised in the tables")
+
+
+def drawn(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
+    """The figures that the experiment makes of the study, in the style of all; errors as of `held`."""
+    from bpttlab.figures import style
+
+    with style.context(size):
+        return _made(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")

@@ -1,0 +1,123 @@
+"""Claims of experiments: rows of what their analyses check a study against.
+
+A claim is about a number. A plain float is a fact about the study (the largest error of all runs). What differs from
+network to network is an `Estimate` (`median_of`, `mean_of`, `share_of`, `with_error`), over independent draws: a claim
+about it is undecided if its interval contains numbers of both kinds. Networks that differ by a factor of one matrix are
+one draw (`one_per_draw`).
+
+An identity is a row that holds for every engine that is consistent in itself, right or wrong (`identity`): it is
+checked as claims are, and it is no evidence for what a paper says.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from bpttlab.numerics.verdicts import (
+    HOLDS,
+    Estimate,
+    chance_of_failing,
+    exactly,
+    largest_of,
+    mean_of,
+    median_of,
+    p_values,
+    share_of,
+    smallest_of,
+    unknown,
+    verdict,
+    with_error,
+)
+
+__all__ = [
+    "CLAIM",
+    "IDENTITY",
+    "Row",
+    "at_least",
+    "at_most",
+    "identity",
+    "largest_of",
+    "mean_of",
+    "median_of",
+    "near",
+    "one_per_draw",
+    "share_of",
+    "smallest_of",
+    "unknown",
+    "with_error",
+]
+
+CLAIM, IDENTITY = "claim", "identity"
+
+Row: TypeAlias = dict[str, Any]
+"""claim, kind, source, expected (text), measured, low, high, tolerance, verdict, held, chance, p_inside, p_outside,
+reason. Undecided is not held. `chance`: the probability, at most, that a claim that is true is said to fail.
+`p_inside`, `p_outside`: the p-values of "it is as expected" and of "it is not" (`verdicts.p_values`)."""
+
+
+def at_most(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
+    """A claim that a number is at most a limit."""
+    return row(
+        text, source, f"<= {limit:g}{_allowed('+', tolerance)}", measured, (-math.inf, limit + tolerance), tolerance
+    )
+
+
+def at_least(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
+    """A claim that a number is at least a limit."""
+    return row(
+        text, source, f">= {limit:g}{_allowed('-', tolerance)}", measured, (limit - tolerance, math.inf), tolerance
+    )
+
+
+def _allowed(sign: str, tolerance: float) -> str:
+    return f" {sign} {tolerance:.2g}" if tolerance else ""
+
+
+def near(text: str, source: str, measured: float | Estimate, expected: float, tolerance: float) -> Row:
+    """A claim that a number is another, to a tolerance."""
+    said = f"{expected:.6g} +- {tolerance:.2g}"
+    return row(text, source, said, measured, (expected - tolerance, expected + tolerance), tolerance)
+
+
+def identity(claim: Row) -> Row:
+    """The row marked as an identity: it can fail only if the engine contradicts itself."""
+    return claim | {"kind": IDENTITY}
+
+
+def row(
+    text: str, source: str, expected: str, measured: float | Estimate, region: tuple[float, float], tolerance: float
+) -> Row:
+    """The row of a claim that a number lies in a region."""
+    found = measured if isinstance(measured, Estimate) else exactly(measured)
+    said, (inside, outside) = verdict(found, *region), p_values(found, *region)
+    return {
+        "claim": text,
+        "kind": CLAIM,
+        "source": source,
+        "expected": expected,
+        "measured": found.value,
+        "low": found.low,
+        "high": found.high,
+        "tolerance": tolerance,
+        "verdict": said,
+        "held": said == HOLDS,
+        "chance": chance_of_failing(found, *region),
+        "p_inside": inside,
+        "p_outside": outside,
+        "reason": found.reason,
+    }
+
+
+def one_per_draw(values: pd.Series, draw: pd.Series) -> pd.Series:
+    """One value for each independent draw: the median of those of networks that differ by a factor or a setting alone.
+
+    Args:
+        values: one for each network; a missing one makes that of its draw missing.
+        draw: what was drawn, in the same order: the seed, where one seed gives one matrix.
+    """
+    found = values.astype("Float64").astype("float64").to_numpy()
+    groups = pd.Series(found).groupby(draw.to_numpy())
+    return groups.median().where(groups.apply(lambda own: own.notna().all()))

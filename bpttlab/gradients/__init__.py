@@ -1,0 +1,1 @@
+"""Every way to a gradient: forward, backward, forward mode, compiled loops."""

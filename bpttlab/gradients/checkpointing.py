@@ -1,0 +1,309 @@
+"""Gradients of sequences whose states do not all fit into memory: some are kept, the others are computed again.
+
+Going forward, the state before every block of steps is kept, and nothing else of the trajectory. Going back, the states
+of a block are computed again from there, walked through and forgotten: beyond inputs and predictions memory grows with
+the square root of T, and a gradient takes one forward pass more (Chen et al. 2016, section 3).
+
+The results have the bytes of `forward.forward` and `scaled_gradients.backward_scaled`, and of `backward.backward` but
+for the whole gradient that engine=numba computes in one piece. Blocks begin where the sums of a gradient are
+divided anyway (`backward.SUMMED_STEPS`), and the cotangent that comes out of one enters the next as part of the error
+of its last step, which is the first thing that it would meet there. (A carry other than 0 and 1 just between two blocks
+may be rounded once more than in a compiled loop.)
+
+Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, DivergedError
+from bpttlab.fields import real_number
+from bpttlab.gradients import backward as whole_backward
+from bpttlab.gradients import forward as whole_forward
+from bpttlab.gradients import scaled_gradients as whole_scaled
+from bpttlab.gradients.backward import Cotangents
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.cells.stacked import slope_width
+from bpttlab.networks.losses import Loss
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
+from bpttlab.truncation.scheme import Plan, Segmented, full_plan
+
+GIB = 1 << 30
+ARRAYS = 3.5
+"""What a gradient holds at its peak, at most: so many times state, pre-activations and slopes of every step (1.3 to 3.2
+were seen, by cell and engine)."""
+
+
+@dataclass(frozen=True)
+class CheckpointedTrace:
+    """A forward pass of which the states at some steps are kept. Nothing in it changes.
+
+    Attributes:
+        cell, params, x, y_hat, engine: as in `trace.Trace`.
+        states: (ceil(T / steps), B, N), the state before each block.
+        steps: of a block; the last one may have fewer.
+    """
+
+    cell: Cell
+    params: Params
+    x: Array
+    y_hat: Array
+    states: Array
+    steps: int
+    engine: str = "numpy"
+
+    @property
+    def length(self) -> int:
+        return len(self.x)
+
+    def prefix(self, length: int) -> CheckpointedTrace:
+        """The first steps alone, sharing memory with the whole: a forward pass of that length, to the byte."""
+        states = self.states[: -(-length // self.steps)]
+        return CheckpointedTrace(
+            self.cell, self.params, self.x[:length], self.y_hat[:length], states, self.steps, self.engine
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        """What only a whole trajectory has is refused by name."""
+        if name in ("h", "slopes", "local") or hasattr(Trace, name):
+            raise ConfigurationError(
+                f"memory_limit: {name} needs all states of {self.length} steps, and one in {self.steps} is kept; "
+                "only backward and backward_scaled compute the others again"
+            )
+        raise AttributeError(f"'CheckpointedTrace' object has no attribute {name!r}")
+
+
+# ------------------------------------------------------------------------------------------ how much memory
+
+
+def whole_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float:
+    """About what a gradient holds at its peak if every state is kept, inputs, targets and predictions among it."""
+    return length * (bytes_of_step(cell, batch, dtype) + bytes_of_data(cell, batch, dtype))
+
+
+def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float:
+    """The same with checkpoints: one block as a whole, a state for each block, and what comes and goes with x."""
+    steps = block_steps(length)
+    states = -(-length // steps) * batch * cell.state_size * np.dtype(dtype).itemsize
+    in_block = min(steps, length) * bytes_of_step(cell, batch, dtype)
+    return in_block + states + length * bytes_of_data(cell, batch, dtype)
+
+
+def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
+    return ARRAYS * (cell.state_size + cell.local_size + slope_width(cell)) * batch * np.dtype(dtype).itemsize
+
+
+def bytes_of_data(cell: Cell, batch: int, dtype: Any) -> float:
+    """x; predictions, targets, the errors of the loss and what it needs to find them, each of which is like y_hat."""
+    return (cell.input_size + 6 * cell.output_size) * batch * np.dtype(dtype).itemsize
+
+
+def block_steps(length: int) -> int:
+    """About sqrt(T), a multiple of `backward.SUMMED_STEPS`."""
+    return whole_backward.SUMMED_STEPS * max(1, round(math.sqrt(length) / whole_backward.SUMMED_STEPS))
+
+
+# ---------------------------------------------------------------------------------------------------- forward
+
+
+@overload
+def forward(
+    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str = ..., memory_limit: None = ...
+) -> Trace: ...
+
+
+@overload
+def forward(
+    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str = ..., *, memory_limit: float
+) -> Trace | CheckpointedTrace: ...
+
+
+def forward(
+    cell: Cell,
+    params: Params,
+    x: Array,
+    h_0: Array | None = None,
+    engine: str = "numpy",
+    memory_limit: float | None = None,
+) -> Trace | CheckpointedTrace:
+    """Run the network over x; keep all of its states, or some where a gradient would take too much memory with all.
+
+    Args:
+        cell, params, x, h_0, engine: as in `forward.forward`.
+        memory_limit: GiB (2^30 bytes) that forward pass, loss and backward pass may take, their inputs and predictions
+            among them, as far as that can be estimated; None: any.
+
+    Returns:
+        A `Trace`, or a `CheckpointedTrace`, of which `backward` and `backward_scaled` give the full gradient, to the
+        last bit the same. What needs every state (Jacobian products, lag terms, other schemes) refuses it by name.
+
+    Raises:
+        ConfigurationError: memory_limit is no positive number, or is too little with checkpoints, too. And what
+            `forward.forward` raises.
+    """
+    if memory_limit is None:
+        return whole_forward.forward(cell, params, x, h_0, engine)
+    whole_forward.check_engine(engine)
+    x, h_0 = whole_forward.checked_inputs(cell, params, x, h_0)
+    memory_limit = gibibytes(memory_limit)
+    check_memory_limit(memory_limit, cell, len(x), x.shape[1], x.dtype)
+    if fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
+        return whole_forward.forward(cell, params, x, h_0, engine)
+    return checkpointed_forward(cell, params, x, h_0, engine)
+
+
+def fits(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -> bool:
+    """Whether a gradient of T steps and B sequences with all of its states is expected to fit into so many GiB."""
+    return whole_bytes(cell, length, batch, dtype) <= memory_limit * GIB
+
+
+def gibibytes(memory_limit: float) -> float:
+    """A limit that was given, as a float."""
+    allowed = "a number of GiB > 0, or None: no limit"
+    return real_number("memory_limit", memory_limit, allowed, lambda number: 0 < number < math.inf)
+
+
+def check_memory_limit(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -> None:
+    least = min(of(cell, length, batch, dtype) for of in (whole_bytes, checkpointed_bytes)) / GIB
+    if least > memory_limit:
+        raise ConfigurationError(
+            f"memory_limit={memory_limit:g}: must be at least {least:.3g} (GiB), which a gradient of {length} steps is "
+            "expected to take even where few states are kept"
+        )
+
+
+def checkpointed_forward(
+    cell: Cell, params: Params, x: Array, h_0: Array | None = None, engine: str = "numpy", steps: int | None = None
+) -> CheckpointedTrace:
+    """A forward pass that keeps the state before each block of so many steps, by default about sqrt(T).
+
+    Raises:
+        ConfigurationError: steps is no multiple of `backward.SUMMED_STEPS`. And what `forward.forward` raises.
+    """
+    whole_forward.check_engine(engine)
+    x, h = whole_forward.checked_inputs(cell, params, x, h_0)
+    steps = block_steps(len(x)) if steps is None else steps
+    if steps < 1 or steps % whole_backward.SUMMED_STEPS:
+        raise ConfigurationError(f"steps={steps}: must be a multiple of {whole_backward.SUMMED_STEPS}")
+    states = np.empty((-(-len(x) // steps), *h.shape), x.dtype)
+    y_hat = np.empty((*x.shape[:2], cell.output_size), x.dtype)
+    for number, start in enumerate(range(0, len(x), steps)):
+        states[number] = h
+        part = block_forward(cell, params, x[start : start + steps], h, engine, start)
+        y_hat[start : start + steps], h = part.y_hat, part.h[-1]
+    return CheckpointedTrace(cell, params, x, y_hat, states, steps, engine)
+
+
+def block_forward(cell: Cell, params: Params, x: Array, h: Array, engine: str, start: int) -> Trace:
+    """The forward pass of a block; where it diverges, the error has the step within the whole sequence."""
+    try:
+        return whole_forward.forward(cell, params, x, h, engine)
+    except DivergedError as error:
+        what = str(error).partition(" overflowed")[0]
+        raise DivergedError(start + error.step, what) from None
+
+
+# ---------------------------------------------------------------------------------------------------- backward
+
+
+class Block(NamedTuple):
+    """Some steps on the way back.
+
+    Attributes:
+        steps: where they are in the sequence.
+        trace: their forward pass, computed again.
+        cotangents: what the walk has left in them; `dropped[0]` goes on into the block before.
+    """
+
+    steps: slice
+    trace: Trace
+    cotangents: Cotangents
+
+
+def blocks(trace: CheckpointedTrace, dL_dy_hat: Array, carry: Array, scaled: bool) -> Iterator[Block]:
+    """The way back, the last block first.
+
+    Args:
+        dL_dy_hat: (T, B, O).
+        carry: (T,) or (T, B), as in a `Plan` of one segment.
+        scaled: whether the numbers are scaled ones; plain ones become so where loops are compiled.
+    """
+    entering: Any = None
+    for number in reversed(range(len(trace.states))):
+        steps = slice(number * trace.steps, min((number + 1) * trace.steps, trace.length))
+        h = trace.states[number]
+        part = block_forward(trace.cell, trace.params, trace.x[steps], h, trace.engine, steps.start)
+        error: Any = part.scaled_error(dL_dy_hat[steps]) if scaled else part.error(dL_dy_hat[steps])
+        if part.compiled and not scaled:
+            error = Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+        if entering is not None:
+            error[-1] = error[-1] + carried(entering, carry[steps.stop - 1])
+        cotangents = whole_backward.walk(part, error, full_plan(part.length, carry[steps]))
+        entering = cotangents.dropped[0]
+        yield Block(steps, part, cotangents)
+
+
+def carried(dh: Any, carry: Array) -> Any:
+    """A cotangent times the carry of a step, one number or one for each sequence."""
+    if (carry == 1.0).all():
+        return dh
+    dtype = dh.mantissa.dtype if isinstance(dh, Scaled) else dh.dtype
+    return dh * carry.reshape(-1, 1).astype(dtype)
+
+
+def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> Params:
+    """`backward.backward`, of a checkpointed trace too, where nothing is cut or the plan is one segment over all.
+
+    Raises:
+        ConfigurationError: the trace is checkpointed, and the scheme has many segments.
+        GradientRangeError: the gradient is too large for a float.
+    """
+    if isinstance(trace, Trace):
+        return whole_backward.backward(trace, loss, scheme)
+    dL_dy_hat, carry = whole_backward.errors_like(trace.y_hat, loss), carry_of(trace, scheme)
+    total: Params = {}
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        for block in blocks(trace, dL_dy_hat, carry, scaled=False):
+            da, h_0 = (plain(numbers) for numbers in (block.cotangents.da, block.cotangents.dropped[0]))
+            da_y, _ = block.trace.pull_read(dL_dy_hat[block.steps])
+            total = whole_backward.summed(whole_backward.gradient_parts(block.trace, da, da_y), total)
+    return whole_backward.checked_range({**total, "h_0": h_0})
+
+
+def backward_scaled(
+    trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segmented | Plan | None = None
+) -> dict[str, Scaled]:
+    """`scaled_gradients.backward_scaled`, with the same choice of schemes as `backward`."""
+    if isinstance(trace, Trace):
+        return whole_scaled.backward_scaled(trace, loss, scheme)
+    dL_dy_hat, carry = whole_backward.errors_like(trace.y_hat, loss), carry_of(trace, scheme)
+    total: dict[str, Scaled] = {}
+    for block in blocks(trace, dL_dy_hat, carry, scaled=True):
+        for part in whole_scaled.scaled_parts(block.trace, dL_dy_hat[block.steps], block.cotangents.da):
+            whole_scaled.add_to(total, part)
+        h_0 = block.cotangents.dropped[0]
+    return total | {"h_0": h_0.normalised()}
+
+
+def plain(numbers: Any) -> Array:
+    return whole_backward.plain(numbers) if isinstance(numbers, Scaled) else numbers
+
+
+def carry_of(trace: CheckpointedTrace, scheme: Segmented | Plan | None) -> Array:
+    """The carry of a plan of one segment over everything; others are refused."""
+    plan = whole_backward.plan_of(scheme, trace.length)
+    if plan.segments.tolist() != [[0, trace.length, 0]]:
+        asked = getattr(scheme, "name", "a plan")
+        raise ConfigurationError(
+            f"scheme={asked}: needs all states, of which a checkpointed trace has few; must be full, or a plan of one "
+            "segment over all steps"
+        )
+    return plan.carry

@@ -1,0 +1,1 @@
+"""The loops over time that Numba compiles."""

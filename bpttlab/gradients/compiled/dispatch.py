@@ -1,0 +1,308 @@
+"""The compiled loops for a cell and its arrays: what `bptt` and the measures call where the engine is numba.
+
+`kernels` knows numbers and arrays of fixed kinds; this is where a cell becomes such numbers, where room is made for
+what the loops fill, and where it is decided whether arrays may be given to them at all.
+
+Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, I input, O output, R rows, L lags.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpttlab.gradients.compiled import spectral_kernels
+from bpttlab.gradients.compiled.kernels import (
+    ACTIVATIONS,
+    GRU_AFTER,
+    GRU_BEFORE,
+    LINE,
+    LSTM_GATES,
+    ONE_GATE,
+    TANH,
+    elman_in_one_call,
+    many_products,
+    pass_back,
+    pass_forward,
+    pull_normalised,
+    rows_back,
+    squared_error,
+    walk_back,
+    wave_back,
+)
+from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import ZERO_EXPONENT
+
+TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
+DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
+"""Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
+beside it is less than a unit in its last place."""
+MUCH = 2**20
+"""Multiplications by W in a pass from which on it is worth 2 µs an array to have them begin with cache lines."""
+MIDDLE = {"float64": 64, "float32": 24}
+"""The exponents within which a row of cotangents is left as it is."""
+
+
+def solid(array: Array) -> Array:
+    """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
+    return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
+
+
+def is_small(x: Array, W: Array) -> bool:
+    """Whether a pass has so little to multiply that calls count."""
+    return x.shape[0] * x.shape[1] * W.size < MUCH
+
+
+def room(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
+    """`np.empty` or `np.zeros` for the arrays of a pass, as it is or, if there is much to multiply, `at_a_line`."""
+    return make if is_small(x, W) else partial(at_a_line, make)
+
+
+def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+    """`make(shape, dtype)`, beginning with a cache line as in `kernels.aligned`.
+
+    It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
+    """
+    size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
+    whole = make(size + LINE // itemsize, dtype)
+    skipped = -whole.ctypes.data % LINE // itemsize
+    return whole[skipped : skipped + size].reshape(shape)
+
+
+def has_kernel(cell: Cell, dtype: Any) -> bool:
+    """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
+    if np.dtype(dtype) not in DTYPES:
+        return False
+    return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in ACTIVATIONS)
+
+
+def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
+    """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
+    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
+    for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
+        params = {name: np.zeros(shape, dtype) for name, shape in cell.shapes().items()}
+        x, h_0 = np.zeros((1, 1, cell.input_size), dtype), np.zeros((1, cell.state_size), dtype)
+        h, _, slopes, _ = forward(cell, params, x, h_0)
+        nothing = np.zeros((1, 1, cell.output_size), dtype)
+        backward(cell, params, x, h, slopes, nothing, nothing)
+        squared_error(nothing, nothing, np.ones(1), nothing.copy())
+        walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
+        pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+        size, one = cell.state_size, np.ones(1, np.int64)
+        total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
+        pull_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
+        pull_many(cell, params, slopes, np.zeros((2, 1, 1, size), dtype), np.zeros((2, 1, 1, 1), np.int64))
+        spectral_kernels.log_norms(np.zeros((1, 1, 1), dtype), zero[0], np.ones(1), np.ones(1), np.empty(1))
+
+
+class Form(NamedTuple):
+    """What compiled code has to know of a cell.
+
+    Attributes:
+        kind, activation, output: which `pull`, f_h and f_y; output is -1 where the readout is not compiled.
+        slopes, gated: how many numbers a step has of either, in units of N.
+    """
+
+    kind: int
+    activation: int
+    output: int
+    slopes: int
+    gated: int
+
+
+def form(cell: Cell) -> Form:
+    output = ACTIVATIONS.get(cell.output_activation, -1)
+    if isinstance(cell, LSTM):
+        return Form(LSTM_GATES, TANH, output, 6, 1)
+    if isinstance(cell, GRU):
+        return Form(GRU_AFTER, TANH, output, 5, 3) if cell.reset == "after" else Form(GRU_BEFORE, TANH, output, 5, 2)
+    assert isinstance(cell, Elman)
+    return Form(ONE_GATE, ACTIVATIONS[cell.activation], output, 1, 0)
+
+
+def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
+    """Whether these are the arrays that compiled code may be given: of these names, shapes and dtype, and solid."""
+    if len(arrays) != len(shapes):
+        return False
+    for name, shape in shapes.items():
+        array = arrays.get(name)
+        if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype or not array.flags.carray:
+            return False
+    return True
+
+
+def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array, bool]:
+    """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `forward` without its checks.
+
+    Returns:
+        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step; and
+        whether everything, given and found, is finite.
+    """
+    (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
+    W, b_y = params["W"], params["b_y"]
+    empty = room(np.empty, x, W)
+    h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
+    slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype)
+    h[0] = 0.0 if h_0 is None else h_0
+    fine = pass_forward(
+        of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"],
+        candidate_bias(cell, params), params["U"], b_y, h, slopes, y_hat, TINY[dtype],
+    )  # fmt: skip
+    return h, y_hat if of_cell.output >= 0 else None, slopes, fine
+
+
+def candidate_bias(cell: Cell, params: Params) -> Array | None:
+    """b_n; empty where a cell with gates has none, and None for a cell without gates."""
+    return None if isinstance(cell, Elman) else params.get("b_n", params["b_y"][:0])
+
+
+def backward(
+    cell: Cell, params: Params, x: Array, h: Array, slopes: Array, y_hat: Array, dy_hat: Array
+) -> Params | None:
+    """`backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
+    of_cell, dtype = form(cell), x.dtype
+    if of_cell.output < 0:
+        return None
+    W, U = params["W"], params["U"]
+    (A, N), (O, I) = W.shape, (len(U), x.shape[2])
+    zeros = room(np.zeros, x, W)
+    dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
+    db_h, db_y, dh = np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
+    db_n = None if isinstance(cell, Elman) else np.zeros(A, dtype)
+    least, most = DTYPES[dtype]
+    fine = pass_back(
+        of_cell.kind, of_cell.output, of_cell.gated * N, x, W, U, params["b_y"], h,
+        slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
+    )  # fmt: skip
+    if not fine:
+        return None
+    of_candidate = {} if db_n is None or "b_n" not in params else {"b_n": db_n[A - N :]}
+    return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
+
+
+def in_one_call(
+    cell: Elman, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
+) -> tuple[float, Params] | None:
+    """The squared error and `backward` of it, where there is little to multiply; None where they are not finite, or
+    plain numbers may not be enough."""
+    dtype, (_, B, I), W, U = x.dtype, x.shape, params["W"], params["U"]
+    N, O = len(W), len(U)
+    dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
+    db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
+    least, most = DTYPES[dtype]
+    value, fine = elman_in_one_call(
+        ACTIVATIONS[cell.activation], ACTIVATIONS[cell.output_activation], x, params["V"], W, params["b_h"], U,
+        params["b_y"], target, weights, TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
+    )  # fmt: skip
+    return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
+
+
+def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
+    """Which `pull`, the matrix that it needs, and how wide `gated` is."""
+    W, N = solid(params["W"]), cell.hidden_size
+    of_cell = form(cell)
+    return of_cell.kind, W, of_cell.gated * N
+
+
+def walk(
+    cell: Cell, params: Params, slopes: Array, error: Array, exponents: Array, segments: Array, carry: Array
+) -> tuple[Array, Array, Array, Array, bool]:
+    """`walk`.
+
+    Args:
+        slopes, error: (T,B,any) and (T,B,S).
+        exponents: (T,B) of the errors.
+        segments: (G,3) start, stop, loss_from.
+        carry: (T,) or (T,B).
+
+    Returns:
+        da (T,B,A) and its exponents (T,B), dropped (T+1,B,S) and its exponents (T+1,B), and whether all are plain
+        numbers, whose exponents are zero.
+    """
+    T, B, S = error.shape
+    kind, W, width = way_back(cell, params)
+    numbers = np.finfo(error.dtype)
+    da, dropped = np.zeros((T, B, cell.local_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
+    da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
+    plain = walk_back(
+        kind, W, solid(slopes), solid(error), solid(exponents),
+        solid(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
+        solid(np.asarray(segments, np.int64)),
+        da, da_exponents, dropped, dropped_exponents, np.empty((len(segments) * B, width), error.dtype),
+        MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
+    )  # fmt: skip
+    return da, da_exponents, dropped, dropped_exponents, plain
+
+
+def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+    """One step back for many rows.  slopes (S,B,any), dh (R,S,B,N), exponents (R,S,B,1)
+
+    Returns:
+        da (R,S,B,A) with the exponents of dh, dh_prev (R,S,B,N) normalised, and its exponents (R,S,B,1).
+    """
+    kind, W, width = way_back(cell, params)
+    rows, size = math.prod(dh.shape[:-1]), dh.shape[-1]
+    da, dh_prev = np.empty((*dh.shape[:-1], cell.local_size), dh.dtype), np.empty(dh.shape, dh.dtype)
+    of_prev = exponents.reshape(rows).copy()
+    pull_normalised(
+        kind, W, solid(slopes).reshape(-1, slopes.shape[-1]),
+        solid(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
+        np.empty((rows, width), dh.dtype),
+    )  # fmt: skip
+    return da, dh_prev, of_prev.reshape(exponents.shape)
+
+
+def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+    """Rows of a product and one more, as many steps back as there are slopes.
+
+    slopes (L,B,any), that of the first step back the last; dh (R,1,B,N) normalised, exponents (R,1,B,1).
+
+    Returns:
+        rows and exponents of every lag, (L,R,1,B,N) and (L,R,1,B,1), and log of the Frobenius norms of the first R-1
+        rows, (L,B).
+    """
+    kind, W, width = way_back(cell, params)
+    L, R, B, size = len(slopes), len(dh), dh.shape[2], dh.shape[3]
+    rows, of_rows = np.empty((L + 1, R * B, size), dh.dtype), np.empty((L + 1, R * B), np.int64)
+    rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
+    log_sizes = np.empty((L, B))
+    rows_back(
+        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.local_size), dh.dtype),
+        np.empty((R * B, width), dh.dtype),
+        int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
+    )  # fmt: skip
+    return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes
+
+
+def multiply(left: Array, right: Array, out: Array) -> Array:
+    """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
+    left, right = (solid(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
+    many_products(left, right, out.reshape(-1, *out.shape[-2:]))
+    return out
+
+
+def pull_and_add(
+    cell: Cell, params: Params, slopes: Array, t: Array, lag: int, lags: int, dh: Array, exponents: Array,
+    total: Array, of_total: Array,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Rows of several t so many lags further back, all of which stay behind h_0; da of each lag is added to a total.
+
+    slopes (T,B,any), t (S,), dh (1,S,B,N) and exponents (1,S,B,1); total (T,B,A) and of_total (T,B,1) are changed.
+
+    Returns:
+        dh and exponents at lag + lags, of all S.
+    """
+    kind, W, width = way_back(cell, params)
+    S, B, size = dh.shape[1:]
+    rows, of_rows = dh.reshape(S * B, size).copy(), exponents.reshape(S * B).copy()
+    wave_back(
+        kind, W, solid(slopes), solid(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
+        np.empty((S * B, width), dh.dtype), int(np.finfo(dh.dtype).minexp) // 2, lags,
+    )  # fmt: skip
+    return rows.reshape(dh.shape), of_rows.reshape(exponents.shape)

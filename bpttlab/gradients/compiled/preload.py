@@ -1,0 +1,77 @@
+"""Compiled loops that are on disk already, read before workers part; nothing is compiled here.
+
+The process that workers are forked from imports this module, with the variable of the environment that says for which
+cells and dtypes: it reads in the time in which the sweep is planned what every worker would have to read by itself.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
+from io import StringIO
+from typing import Any
+
+VARIABLE = "BPTTLAB_PRECOMPILED"
+"""What the process that imports this should read: names of cells and of dtypes, "elman,gru float64"."""
+
+
+class NotOnDisk(Exception):
+    """Something would have to be compiled."""
+
+
+def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
+    """Reads the loops of these cells and dtypes, and says whether all were on disk; where not, some may be read."""
+    try:
+        with no_compilation():
+            from bpttlab.gradients.compiled import dispatch
+
+            dispatch.prepare(*kinds)
+    except NotOnDisk:
+        return False
+    return True
+
+
+@contextmanager
+def no_compilation() -> Iterator[None]:
+    """Numba raises NotOnDisk where it would compile; `kernels` may announce that it does, which is not said then."""
+    from numba.core import event
+
+    class Refusal(event.Listener):
+        def on_start(self, event: Any) -> None:
+            raise NotOnDisk
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    refusal = Refusal()
+    event.register("numba:compile", refusal)
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    finally:
+        event.unregister("numba:compile", refusal)
+
+
+def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
+    """The variable that asks for these."""
+    return {VARIABLE: f"{','.join(cells)} {','.join(dtypes)}"}
+
+
+def read(asked: str) -> bool:
+    """`are_read` of what the variable names; cells that need to be told more than sizes are left out."""
+    from bpttlab.errors import LabError
+    from bpttlab.networks import cells
+
+    names, _, dtypes = asked.partition(" ")
+    smallest = []
+    for name in names.split(","):
+        with suppress(LabError, TypeError):
+            kind: Any = cells.by_name(name)
+            smallest.append(kind(input_size=1, hidden_size=1, output_size=1))
+    return are_read((smallest, dtypes.split(",")))
+
+
+if VARIABLE in os.environ:
+    with suppress(Exception):  # it happens again where it can be told
+        read(os.environ[VARIABLE])

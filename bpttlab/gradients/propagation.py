@@ -1,0 +1,135 @@
+"""Single paths back through time: from each of several h_t, one lag at a time, nothing added on the way.
+
+Index legend: T time, B sequence, N hidden state, A pre-activations, S starts, R rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bpttlab.gradients.backward import pull
+from bpttlab.gradients.trace import Trace
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
+
+
+class Lag(NamedTuple):
+    """Cotangents after going back `lag` steps from each of several h_t at once.
+
+    Attributes:
+        lag: l.
+        t: (S,), where each started; those that have arrived before h_0 are gone.
+        dh: (R, S, B, N) scaled cotangents of h_{t-l}.
+        da: the same of a_{t-l}; None at the end, at h_0.
+    """
+
+    lag: int
+    t: Array
+    dh: Scaled
+    da: Scaled | None
+
+
+class Between:
+    """Cotangents of a_k added up over lags that nobody asks for one by one; `asked` are those that somebody does."""
+
+    def __init__(self, trace: Trace, asked: set[int]) -> None:
+        self.trace, self.asked = trace, asked
+        self.total: Scaled | None = None  # (T, B, A)
+
+    def passed(self, lag: int, last: int) -> int:
+        """How many lags from this one on are not asked for; the last of all is left alone."""
+        return min([asked for asked in self.asked if asked >= lag], default=last) - lag if lag < last else 0
+
+    def somewhere(self) -> Scaled:
+        """The total that there is, or nothing yet."""
+        if self.total is None:
+            (T, B), A = self.trace.x.shape[:2], self.trace.cell.local_size
+            self.total = Scaled.zeros((T, B, A), self.trace.h.dtype)
+        return self.total
+
+    def add(self, k: Array, da: Scaled) -> None:
+        """Those of a_k, (S, B, A)."""
+        total = self.somewhere()
+        total[k - 1] = total[k - 1] + da
+
+    def take(self) -> tuple[Array, Scaled]:
+        """The steps that have any, as an index, and the sums there; from here on there is nothing."""
+        total, self.total = self.somewhere(), None
+        there = np.asarray(total.mantissa.any(axis=(1, 2)))
+        return there, total[there]
+
+
+def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = None) -> Iterator[Lag]:
+    """Back from each h_t, one lag at a time, nothing added on the way: rows . P_{t,t-l}.
+
+    The rows of the identity give the Jacobian products themselves, the errors of the losses the state gradients and,
+    through `Cell.gradient`, the lag terms: one walk for all three.
+
+    Args:
+        trace: the forward pass.
+        t: (S,) increasing steps to start from.
+        rows: (R, S, B, N) cotangents of h_t.
+        between: for R = 1; what `da` is added to of lags that it does not ask for, which then are not yielded.
+
+    Yields:
+        lags 0, 1, ..., max(t); at lag l those starts with t >= l, and where some of them arrive at h_0 (t = l), `da` of
+        the others is in the rows with t > l.
+    """
+    slopes = trace.slopes
+    t, dh = np.asarray(t), rows.normalised()
+    lag, last = 0, int(t.max())
+    while lag <= last:
+        passed = 0 if between is None else between.passed(lag, last)
+        if between is not None and passed and trace.compiled:
+            t, dh = back_and_add(trace, t, lag, passed, dh, between)
+            lag += passed
+            continue
+        going = t > lag
+        inner = dh if going.all() else dh[:, going]
+        if not going.any():
+            yield Lag(lag, t, dh, None)
+            return
+        da, dh_prev = back(trace, slopes[t[going] - lag - 1], inner)
+        if between is not None and passed:
+            between.add(t[going] - lag, da[0])
+        else:
+            yield Lag(lag, t, dh, da)
+        t, dh = t[going], dh_prev
+        lag += 1
+
+
+def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = None) -> Iterator[Lag]:
+    """The cotangents of all losses at lags 0..last+1, or at some of them; steps without a loss are left out."""
+    t = 1 + np.flatnonzero(error.mantissa.any(axis=(1, 2)))
+    if not len(t):
+        return
+    for lag in propagate(trace, t, error[t - 1][None], between):
+        yield lag
+        if lag.lag > last:
+            return
+
+
+def back(trace: Trace, slope_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
+    """`pull` of scaled rows by the trace's engine, dh_{t-1} normalised.  (S,B,any), (R,S,B,N)"""
+    if not trace.compiled:
+        da, dh_prev = pull(trace.cell, trace.params, slope_t, dh_t)
+        return da, dh_prev.normalised()
+    from bpttlab.gradients.compiled import dispatch
+
+    da, dh_prev, exponents = dispatch.pull_scaled(trace.cell, trace.params, slope_t, dh_t.mantissa, dh_t.exponent)
+    return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
+
+
+def back_and_add(trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, between: Between) -> tuple[Array, Scaled]:
+    """So many lags further by the compiled loop; the starts that are left, and their cotangents."""
+    from bpttlab.gradients.compiled import dispatch
+
+    total, slopes = between.somewhere(), trace.slopes
+    mantissa, exponent = dispatch.pull_and_add(
+        trace.cell, trace.params, slopes, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa, total.exponent
+    )
+    left = t >= lag + lags
+    return t[left], Scaled(mantissa, exponent)[:, left]

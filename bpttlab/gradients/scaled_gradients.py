@@ -1,0 +1,100 @@
+"""The backward pass in numbers that neither over- nor underflow (`numerics.scaled`), and the gradients they give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from bpttlab.gradients.backward import (
+    Cotangents,
+    checked_errors,
+    plan_of,
+    time_blocks,
+    walk,
+)
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Cell, Local
+from bpttlab.networks.losses import Loss
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shifted
+from bpttlab.truncation.scheme import Plan, Segmented
+
+
+def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> dict[str, Scaled]:
+    """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
+    dL_dy_hat = checked_errors(trace, loss)
+    cotangents = walk(trace, trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))
+    return scaled_gradients(trace, dL_dy_hat, cotangents)
+
+
+def scaled_gradients(trace: Trace, dL_dy_hat: Array, cotangents: Cotangents) -> dict[str, Scaled]:
+    """All gradients that a scaled walk leaves."""
+    total: dict[str, Scaled] = {}
+    for part in scaled_parts(trace, dL_dy_hat, cotangents.da):
+        add_to(total, part)
+    return total | {"h_0": cotangents.dropped[0].normalised()}
+
+
+def scaled_parts(trace: Trace, dL_dy_hat: Array, da: Scaled) -> Iterator[dict[str, Scaled]]:
+    """`gradient_parts` in scaled numbers."""
+    for steps in time_blocks(trace.length):
+        recurrent = recurrent_gradient(trace.cell, trace.local.at(steps), da[steps])
+        yield {**recurrent, **scaled_readout_gradient(trace, dL_dy_hat, steps)}
+
+
+def summed_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scaled] | None = None) -> dict[str, Scaled]:
+    """`recurrent_gradient` of all T steps, block by block of time, added to a total.  (T,B,any), (T,B,A)"""
+    total = {} if total is None else total
+    for steps in time_blocks(len(da)):
+        add_to(total, recurrent_gradient(cell, local.at(steps), da[steps]))
+    return total
+
+
+def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice(None)) -> dict[str, Scaled]:
+    """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
+    errors, h_t = Scaled.whole(dL_dy_hat[steps]), Scaled.whole(trace.h[1:][steps])
+    da_y, _ = trace.pull_read(errors.mantissa, steps)
+    gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
+    exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
+    return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}
+
+
+def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled]:
+    """`Cell.gradient` of scaled cotangents (..., A), one exponent for each parameter.
+
+    Rows of very different size go into products of their own: the input of a step whose cotangent is large may be zero,
+    and what is left then is a small cotangent that one common exponent would have flushed.
+    """
+    local = Local(*(array.reshape(-1, array.shape[-1]) for array in local))
+    mantissa, exponents = da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1)
+    numbers = FLOATS[mantissa.dtype.char]
+    width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
+    headroom = int(numbers.nmant)  # so that a sum of as many products with the largest state is no overflow
+    largest = np.maximum.reduce(np.abs(mantissa), axis=-1, initial=0.0)
+    blocks = (exponents + np.frexp(largest)[1]) // width
+    alive = largest > 0
+    top = int(np.maximum.reduce(blocks, initial=ZERO_EXPONENT // width, where=alive))
+    blocks[~alive] = top  # a row of zeros needs no product of its own
+    one = bool((blocks == top).all())
+    total: dict[str, Scaled] = {}
+    for block in [top] if one else np.unique(blocks)[::-1]:
+        chosen: Any = slice(None) if one else blocks == block
+        exponent = int(block + 1) * width + headroom
+        shift = np.where(alive[chosen], exponents[chosen] - exponent, 0)[:, None]
+        gradients = cell.gradient(local.at(chosen), shifted(mantissa[chosen], shift))
+        add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
+    return total
+
+
+def add_to(total: dict[str, Scaled], gradients: dict[str, Scaled]) -> None:
+    """Adds gradients to a total that may not have all of their parameters yet."""
+    for name, gradient in gradients.items():
+        total[name] = add_whole(total[name], gradient) if name in total else gradient
+
+
+def add_whole(left: Scaled, right: Scaled) -> Scaled:
+    """Sum of two arrays that have one exponent each."""
+    exponent = int(max(left.exponent.item(), right.exponent.item()))
+    return Scaled.whole(left.whole_at(exponent) + right.whole_at(exponent), exponent)

@@ -1,0 +1,126 @@
+"""One forward pass, kept: what every way back reads.
+
+Index legend: T time, B sequence, I input, N hidden state, O output. Times count from 1; `h` has T+1 states with `h[0]`
+the initial one, arrays with T entries hold step t at index t-1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from bpttlab.networks.cells.cell import Cell, Local, Params
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One forward pass: everything that the backward passes and the measures read. Nothing in it changes.
+
+    Attributes:
+        cell, params: the network.
+        x: (T, B, I) inputs.
+        h: (T+1, B, N) states, h[0] the initial one.
+        y_hat: (T, B, O) predictions.
+        engine: what computes the loops over t, of the ways back too.
+    """
+
+    cell: Cell
+    params: Params
+    x: Array
+    h: Array
+    y_hat: Array
+    engine: str = "numpy"
+
+    @property
+    def length(self) -> int:
+        return len(self.x)
+
+    @cached_property
+    def slopes(self) -> Array:
+        """(T, B, N), what `Cell.pull` needs of every step."""
+        return self.cell.slopes(self.params, self.x, self.h)
+
+    @cached_property
+    def underflows(self) -> int:
+        """How many derivatives of activations are below the smallest normal number of the dtype, and count as zero.
+
+        Where there are none, a logarithm of -inf is that of exactly zero. Where there are some, it may be that of a
+        number too small to be told from zero.
+        """
+        if self.slopes.all():
+            return 0
+        inputs = self.cell.activation_inputs(self.params, self.x, self.h)
+        return sum(activation.underflows(a) for activation, a in inputs)
+
+    @property
+    def local(self) -> Local:
+        """What the immediate derivatives of every step depend on."""
+        return Local(self.x, self.h[:-1], self.slopes)
+
+    def jacobian(self, t: int) -> Array:
+        """J_t = dh_t/dh_{t-1}, (B, N, N), t = 1..T."""
+        return self.cell.jacobian(self.params, self.slopes[t - 1])
+
+    def product(self, t: int, k: int) -> Array:
+        """P_{t,k} = J_t J_{t-1} ... J_{k+1} = dh_t/dh_k, (B, N, N), as literally as that; P_{t,t} = I."""
+        size = self.h.shape[-1]
+        product = np.broadcast_to(np.eye(size, dtype=self.h.dtype), (self.h.shape[1], size, size))
+        for i in range(t, k, -1):
+            product = product @ self.jacobian(i)
+        return product
+
+    def prefix(self, length: int) -> Trace:
+        """The first steps alone, sharing memory and slopes with the whole: a forward pass so long, to the byte."""
+        part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
+        return part.having(self.slopes[:length])
+
+    def head(self, sequences: int) -> Trace:
+        """The first sequences of the batch alone, sharing memory with the whole."""
+        x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
+        part = Trace(self.cell, self.params, x, h, y_hat, self.engine)
+        left = self.compiled and "slopes" in self.__dict__  # by the compiled forward pass
+        return part.having(self.slopes[:, :sequences]) if left else part
+
+    def having(self, slopes: Array) -> Trace:
+        """This trace, which has its slopes and does not compute them."""
+        self.__dict__["slopes"] = slopes
+        return self
+
+    def in_float64(self) -> Trace:
+        """The same trajectory in float64, with the slopes that it has."""
+        params = {name: np.asarray(value, np.float64) for name, value in self.params.items()}
+        x, h, y_hat = (array.astype(np.float64, copy=False) for array in (self.x, self.h, self.y_hat))
+        wide = Trace(self.cell, params, x, h, y_hat, self.engine)
+        return wide.having(np.ascontiguousarray(self.slopes, np.float64))
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the loops over t of this cell are compiled."""
+        if self.engine == "numpy":
+            return False
+        from bpttlab.gradients.compiled import dispatch
+
+        return dispatch.has_kernel(self.cell, self.h.dtype)
+
+    def repeated(self, times: int) -> Trace:
+        """The sequences of the batch so many times over, one copy of the batch after another."""
+        x, h, y_hat, slopes = (np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.slopes))
+        return Trace(self.cell, self.params, x, h, y_hat, self.engine).having(slopes)
+
+    def error(self, dL_dy_hat: Array) -> Array:
+        """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
+        return self.pull_read(dL_dy_hat)[1]
+
+    def pull_read(self, dL_dy_hat: Array, steps: slice = slice(None)) -> tuple[Array, Array]:
+        """`Cell.pull_read` of some steps, by default of all.  (T,B,O) -> (T,B,O), (T,B,N)"""
+        return self.cell.pull_read(self.params, self.h[1:][steps], self.y_hat[steps], dL_dy_hat)
+
+    def scaled_error(self, dL_dy_hat: Array) -> Scaled:
+        """`error`, of any size."""
+        one = Scaled.whole(dL_dy_hat)
+        error = self.error(one.mantissa)
+        return Scaled(error, np.full((*error.shape[:-1], 1), one.exponent.item())).normalised()

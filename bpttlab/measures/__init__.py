@@ -1,0 +1,1 @@
+"""What is measured of a trace: one file, one quantity."""

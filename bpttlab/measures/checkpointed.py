@@ -1,0 +1,107 @@
+"""What can be measured of a run while the blocks of a checkpointed trace go by: its gradient, and what is made of that.
+
+The numbers are those of a run that keeps all of its states, to the last bit.
+
+Index legend: T time, B sequence, A pre-activations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bpttlab.gradients.checkpointing import Block, CheckpointedTrace, blocks
+from bpttlab.gradients.directional import Directions
+from bpttlab.gradients.scaled_gradients import add_to, scaled_parts, summed_gradient
+from bpttlab.measures.gradient_bias import log_variance_of_sequences
+from bpttlab.measures.settings import Measure
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Gradients, Scaled
+from bpttlab.truncation.scheme import Scheme
+from bpttlab.truncation.segmented import Full
+
+
+class Found(NamedTuple):
+    """One walk back.
+
+    Attributes:
+        full: the gradient.
+        minibatch: log of its variance over batches, by parameter and direction (`minibatch_log_variance`).
+        input_norms: (B,) log ||dL/dx_tau||; None where no step is asked for.
+        underflows: as of a whole `Trace`.
+    """
+
+    full: Gradients
+    minibatch: dict[str, float]
+    input_norms: Array | None
+    underflows: int
+
+
+def suffice(measure: Measure, scheme: Scheme) -> bool:
+    """Whether nothing is asked for that needs every state."""
+    needs_states = (
+        measure.jacobians != "none",
+        measure.lag_terms != "none",
+        measure.exponents != "none",
+        measure.singular_lags,
+        measure.eigenvalue_steps,
+        measure.sensitivity_steps,
+        measure.scheme_seconds,
+    )
+    return isinstance(scheme, Full) and not any(needs_states)
+
+
+def walked(
+    trace: CheckpointedTrace, dL_dy_hat: Array, directions: Directions, relevant_step: Array | None = None
+) -> Found:
+    """The full gradient of all parameters, its scatter over sequences, and what x_tau of each sequence hears of it.
+
+    Args:
+        dL_dy_hat: (T, B, O).
+        directions: as in `truncations.minibatch_log_variance`.
+        relevant_step: (B,) tau, from 1.
+    """
+    batch = trace.x.shape[1]
+    full: Gradients = {}
+    parts: list[Gradients] = [{} for _ in range(batch)] if batch > 1 else []
+    at_step: list[tuple[Array, Array, Scaled]] = []
+    underflows = 0
+    for block in blocks(trace, dL_dy_hat, np.ones(trace.length), scaled=True):
+        add_gradients(block, dL_dy_hat[block.steps], full, parts)
+        underflows += block.trace.underflows
+        h_0 = block.cotangents.dropped[0]
+        if relevant_step is not None:
+            at_step.append(within(block, relevant_step))
+    full["h_0"] = h_0.normalised()
+    minibatch = log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
+    return Found(full, minibatch, input_norms(trace, at_step) if at_step else None, underflows)
+
+
+def add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequence[Gradients]) -> None:
+    """What a block adds to the gradient, and to that of each sequence."""
+    trace, da = block.trace, block.cotangents.da
+    for part in scaled_parts(trace, dL_dy_hat, da):
+        add_to(full, part)
+    for b, total in enumerate(parts):
+        own = np.s_[:, b : b + 1]
+        summed_gradient(trace.cell, trace.local.at(own), da[own], total)
+
+
+def within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
+    """The sequences whose step is in a block, and slopes and cotangents of a_t there."""
+    inside = np.flatnonzero((steps > block.steps.start) & (steps <= block.steps.stop))
+    at = steps[inside] - 1 - block.steps.start, inside
+    return inside, block.trace.slopes[at], block.cotangents.da[at]
+
+
+def input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Scaled]]) -> Array:
+    """`jacobians.input_norms` from what was found in each block: all sequences in one product."""
+    order = np.argsort(np.concatenate([inside for inside, _, _ in found]))
+    slopes = np.concatenate([slopes for _, slopes, _ in found])[order]
+    da = Scaled(
+        np.concatenate([da.mantissa for _, _, da in found])[order],
+        np.concatenate([da.exponent for _, _, da in found])[order],
+    ).normalised()
+    return Scaled(trace.cell.pull_input(trace.params, slopes, da.mantissa), da.exponent).log_norm()

@@ -1,0 +1,147 @@
+"""What one truncation scheme does to the gradient: its size, its direction, what it left out, and what chance adds.
+
+What a scheme makes of the errors is in `estimates`; here it is held against the full gradient, and beside what chance
+does anyway: the scatter of the full gradient over batches of as many sequences.
+
+Index legend: T time, B sequence, N hidden state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.gradients.directional import Directions, with_directions
+from bpttlab.gradients.estimators import Estimate, estimated, log_scatter
+from bpttlab.gradients.scaled_gradients import scaled_gradients, summed_gradient
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.losses import Loss
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import columns
+from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
+from bpttlab.truncation.scheme import Scheme, full_plan
+from bpttlab.truncation.segmented import Full
+
+
+def truncation_bias(
+    trace: Trace,
+    loss: Loss | Array,
+    scheme: Scheme,
+    rng: np.random.Generator | None = None,
+    directions: Directions | None = None,
+) -> pd.DataFrame:
+    """Norm, cosine, relative bias and variance of the gradient under a scheme, a row per recurrent parameter.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `backward`.
+        scheme: how the gradient is cut.
+        rng: where random cuts come from; needed by schemes that draw.
+        directions: name -> dp/dtheta by parameter; each is one more row (`directions`), whose cosine is 1 or -1.
+
+    Returns:
+        Columns scheme, truncation (missing: full), length, parameter, origin, log_norm and cosine of the gradient (of
+        several plans: of their mean), log_relative_bias, log_variance (over plans: log of the trace of the covariance /
+        |g|^2; missing: there is one plan), log_minibatch_variance (the same over batches of as many sequences; missing:
+        one sequence), draws (missing: nothing is drawn), steps_computed (of one plan or draw, and of the
+        choice of K where the scheme makes one).
+        Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
+    """
+    frame = pd.DataFrame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
+    return frame.astype({"truncation": "Int64", "draws": "Int64"})
+
+
+def measure_truncation(
+    trace: Trace,
+    loss: Loss | Array,
+    scheme: Scheme,
+    full: Gradients | None = None,
+    minibatch: dict[str, float] | None = None,
+    rng: np.random.Generator | None = None,
+    directions: Directions | None = None,
+) -> dict[str, Array]:
+    """`truncation_bias` as columns; `full` is the full gradient and `minibatch` its variance, if they are known."""
+    dL_dy_hat = checked_errors(trace, loss)
+    error = trace.scaled_error(dL_dy_hat)
+    if full is None or minibatch is None:
+        walked = walk(trace, error, full_plan(trace.length))
+        full = full or scaled_gradients(trace, dL_dy_hat, walked)
+        minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
+    full = with_directions(full, directions or {})
+    found = estimated(trace, loss, error, scheme, full, rng).along(directions or {})
+    return estimate_columns(found, scheme, trace.length, full, minibatch)
+
+
+def full_columns(length: int, full: Gradients, minibatch: dict[str, float]) -> dict[str, Array]:
+    """The rows of the full gradient itself, which lacks nothing; `minibatch` has a number for each parameter."""
+    found = Estimate.single({name: full[name] for name in minibatch}, {}, length, None)
+    return estimate_columns(found, Full(), length, full, minibatch)
+
+
+def estimate_columns(
+    found: Estimate, scheme: Scheme, length: int, full: Gradients, minibatch: dict[str, float]
+) -> dict[str, Array]:
+    rows = [
+        {
+            "scheme": scheme.name,
+            "truncation": found.truncation,
+            "length": length,
+            "parameter": name,
+            "origin": "scheme",
+            **against(found, name, full[name]),
+            "log_minibatch_variance": variance,
+        }
+        for name, variance in minibatch.items()
+    ]
+    return columns(rows, sort=("parameter",))
+
+
+def against(found: Estimate, name: str, full: Scaled) -> dict[str, Any]:
+    """The numbers of an estimate for one parameter, beside the full gradient of it."""
+    log_full = norm(full)
+    bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf
+    return {
+        "log_norm": norm(found.mean[name]),
+        "cosine": cosine(found.mean[name], full),
+        "log_relative_bias": bias,
+        "log_variance": log_relative(found.log_scatter(name), 2 * log_full),
+        "draws": found.draws,
+        "steps_computed": found.steps_computed,
+    }
+
+
+def minibatch_log_variance(
+    trace: Trace, da: Scaled, full: Gradients, directions: Directions | None = None
+) -> dict[str, float]:
+    """log(trace of the covariance of the full gradient over batches of B sequences / |g|^2), from the B at hand.
+
+    B / (B - 1) times the scatter of what each sequence adds to the gradient; missing (NaN) for B = 1.
+
+    Args:
+        da: (T, B, A) that the full walk has left.
+        full: the gradient made of them.
+    """
+    alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])] if da.shape[1] > 1 else []
+    parts = [summed_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
+    return log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
+
+
+def log_variance_of_sequences(
+    parameters: Sequence[str], parts: Sequence[Gradients], full: Gradients, directions: Directions | None = None
+) -> dict[str, float]:
+    """`minibatch_log_variance` from what each sequence adds to the gradient; missing (NaN) where there are no two."""
+    directions, batch = directions or {}, len(parts)
+    names = (*parameters, *directions)
+    if batch < 2:
+        return dict.fromkeys(names, np.nan)
+    parts, full = [with_directions(part, directions) for part in parts], with_directions(full, directions)
+    found = {}
+    for name in names:
+        mean = Scaled.whole(full[name].mantissa / batch, full[name].exponent.item())
+        scatter = log_scatter([part[name] for part in parts], mean, np.ones(batch), batch / (batch - 1))
+        found[name] = log_relative(scatter, 2 * norm(full[name]))
+    return found

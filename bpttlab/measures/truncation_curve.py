@@ -1,0 +1,298 @@
+"""Every per-loss truncation K = 1..T from one pass: how much of the gradient each holds.
+
+The lag wavefront as in `lags`, in plain numbers, and with as little as can be computed for each lag: one product with
+W, and the inner product of its term G_l with the whole gradient g, for which no G_l is needed,
+
+    <G_l, g> = sum_k da_k . Z_k,        Z_k = g_W h_{k-1} for W, g_V x_k for V, g_b for b_h
+
+Sums of G_l themselves are computed between the K that are asked for. The wavefront ends where the cotangents are
+nothing beside the gradient; what they would have added further back is one more walk, and where that is something after
+all, or where numbers leave their range, everything is computed as `lag_terms` does it, and the result says so.
+
+Index legend: T time, B sequence, N hidden unit, A pre-activations, P parameters, M what da_k is multiplied by.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bpttlab.fields import whole_number
+from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.gradients.scaled_gradients import backward_scaled
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lag_terms import measure_lags
+from bpttlab.measures.low_rank_products import check_real
+from bpttlab.networks.cells import LSTM, Elman, Leaky
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.losses import Loss
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.scaled import LOG_2, Scaled
+from bpttlab.numerics.scaled import norm as log_norm
+from bpttlab.truncation.scheme import full_plan
+
+NOTHING = 1e-15
+"""Of the gradient: cotangents that can add no more of it in one lag, and as a rule add 1e-17, are left ..."""
+
+REMAINS = 1e-15
+"""... unless what they add together, over all lags, is more than this of it."""
+
+RANGE = 2.0**400
+"""Sizes of cotangents, beside those of the errors, and their inverse, between which squares of them are numbers."""
+
+TILE = 96
+"""Rows of a tile, of losses and sequences."""
+
+AFFINE = (Elman, Leaky, LSTM)
+"""Cells whose a_t is V x_t + W h_{t-1} + b_h, of the visible part of the state."""
+
+
+def truncation_curve(
+    trace: Trace, loss: Loss | Array, truncations: Iterable[int] | None = None, norms: int = 30
+) -> pd.DataFrame:
+    """How much of the gradient the per-loss truncation at each K = 1..T keeps, a row per recurrent parameter and K.
+
+    Computed in float64, of a float32 trace too.
+
+    Args:
+        trace: a forward pass.
+        loss: as in `backward`.
+        truncations: the K with norm, cosine and bias, which cost a product each; by default `norms` of 1..T, evenly
+            spaced in log K.
+
+    Returns:
+        Columns parameter, truncation (K), share (<g_K, g> / |g|^2, at every K, to 1e-15 of the sum of what all lags add
+        to it; NaN where g is zero), log_norm, cosine and log_relative_bias as in `truncation_bias`, NaN at the K that
+        were not asked for; fell_back, whether all was computed term by term. A bias is NaN, too, at K beyond the last
+        lag that was followed, where all cotangents together add less than 1e-15 of the gradient; -inf is exactly zero.
+
+    Raises:
+        ConfigurationError: a K is not a whole number from 1 to T, norms is less than 3, or numbers are complex.
+    """
+    T = trace.length
+    check_real(trace)
+    spaced = log_spaced(T - 1, whole_number("norms", norms, 3)) + 1
+    chosen = [whole_number("truncation", K, 1, T) for K in (spaced if truncations is None else truncations)]
+    asked = np.array(sorted(set(chosen)), np.int64)
+    try:
+        curve = Curve(trace, checked_errors(trace, loss), asked)
+        found, fell_back = curve.columns(), False
+    except FellBackError:
+        found, fell_back = term_by_term(trace, loss, asked), True
+    names = trace.cell.recurrent_parameters
+    frame = {
+        "parameter": np.repeat(np.array(names, object), T),
+        "truncation": np.tile(np.arange(1, T + 1), len(names)),
+    }
+    values = {column: np.concatenate([found[name][column] for name in names]) for column in COLUMNS}
+    return pd.DataFrame(frame | values | {"fell_back": np.full(T * len(names), fell_back)})
+
+
+COLUMNS = ("share", "log_norm", "cosine", "log_relative_bias")
+
+
+class FellBackError(Exception):
+    """Plain numbers, or the end of the wavefront, do not do."""
+
+
+class Wave(NamedTuple):
+    """What the wavefront leaves.
+
+    Attributes:
+        shares: (followed, P), <G_l, g>.
+        intervals: for each parameter the sums of G_l over each interval of lags, (intervals, entries).
+        left: (T,B,N), cotangents of h_{t-l} at the first lag that was not followed, as errors of a walk.
+    """
+
+    shares: Array
+    intervals: dict[str, Array]
+    left: Array
+
+
+class Curve:
+    """One wavefront; errors are divided by the power of two that makes the largest one of order one."""
+
+    def __init__(self, trace: Trace, dL_dy_hat: Array, asked: Array) -> None:
+        one = Scaled.whole(np.asarray(dL_dy_hat, np.float64))
+        self.trace, self.asked, self.exponent = trace.in_float64(), asked, int(one.exponent.item())
+        self.names = trace.cell.recurrent_parameters
+        self.error = self.trace.error(one.mantissa)
+        self.full = self.gradient(self.error)
+        self.size = {name: norm(gradient) for name, gradient in self.full.items()}
+        if not all(1.0 / RANGE < size < RANGE for size in self.size.values()):
+            raise FellBackError
+
+    def gradient(self, error: Array) -> Params:
+        """Of all paths from these errors; each parameter as one row."""
+        with np.errstate(all="ignore"):
+            da = walk(self.trace, error, full_plan(self.trace.length)).da
+            return self.contracted(da)
+
+    def contracted(self, da: Array) -> Params:
+        """The immediate derivatives of the first steps contracted with da.  (T or less,B,A)"""
+        gradients = self.trace.cell.gradient(self.trace.local.at(slice(0, len(da))), da)
+        return {name: gradients[name].ravel() for name in self.names}
+
+    @property
+    def least(self) -> float:
+        """The Frobenius norm of da_k at which all G_l are nothing beside the gradient: |G_l| <= |da| |local|.
+
+        Of the derivatives of a_t by a parameter it is supposed that they are no larger than x_t, h_{t-1} and ones
+        together; where that is not so, what remains is found by the last walk.
+        """
+        local, ones = self.trace.local, self.trace.x[..., :1].size * self.trace.cell.local_size
+        most = math.sqrt(norm(local.x) ** 2 + norm(local.h_prev) ** 2 + ones)
+        return NOTHING * min(self.size.values()) / most
+
+    def columns(self) -> dict[str, dict[str, Array]]:
+        """COLUMNS of each parameter, by K = 1..T."""
+        T = self.trace.length
+        interval = np.searchsorted(self.asked, np.arange(T), side="right")  # how many of the K asked for are <= l
+        tiles = self.trace.compiled and isinstance(self.trace.cell, Elman)
+        wave = self.in_tiles(interval) if tiles else self.lag_after_lag(interval)
+        rest = self.gradient(wave.left)
+        return {name: self.of_parameter(number, name, wave, rest[name]) for number, name in enumerate(self.names)}
+
+    def of_parameter(self, number: int, name: str, wave: Wave, rest: Array) -> dict[str, Array]:
+        """COLUMNS from the sums over intervals of lags, and over those before and after each K."""
+        T, followed, size = self.trace.length, len(wave.shares), self.size[name]
+        if not norm(rest) <= REMAINS * size:
+            raise FellBackError
+        columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in COLUMNS[1:]}}
+        columns["share"][:followed] = np.cumsum(wave.shares[:, number]) / size**2
+        reached = np.searchsorted(self.asked, followed, side="right")
+        before, after = running(wave.intervals[name][: reached + 1], rest)
+        for place, K in enumerate(self.asked):
+            kept, tail = (before[place], after[place]) if place < reached else (self.full[name], rest)
+            columns["log_norm"][K - 1] = log(norm(kept)) + self.exponent * LOG_2
+            columns["cosine"][K - 1] = cosine(kept, self.full[name])
+            if place < reached or norm(tail) == 0.0 or K == T:
+                columns["log_relative_bias"][K - 1] = log(norm(tail) / size) if K < T else -np.inf
+        return columns
+
+    # ------------------------------------------------------------------------------------ the wavefront
+
+    def lag_after_lag(self, interval: Array) -> Wave:
+        """For every cell: all losses one lag further, and again."""
+        trace, T = self.trace, self.trace.length
+        Z, dh, least = self.inner(), self.error, self.least
+        shares, total = np.zeros((T, len(self.names))), np.zeros((T, *trace.slopes.shape[1:-1], trace.cell.local_size))
+        intervals = {name: np.zeros((len(self.asked) + 1, self.full[name].size)) for name in self.names}
+        lag, begun, size = 0, 0, math.inf
+        while lag < T and size > least:
+            da, dh = trace.cell.pull(trace.params, trace.slopes[: T - lag], dh)
+            size = norm(da)
+            if not size < RANGE:
+                raise FellBackError
+            shares[lag] = self.inner_products(Z, da)
+            total[: T - lag] += da
+            lag, dh = lag + 1, dh[1:]
+            if lag == T or size <= least or interval[lag] != interval[lag - 1]:
+                for name, gradient in self.contracted(total[: T - begun]).items():
+                    intervals[name][interval[lag - 1]] = gradient
+                total[: T - begun], begun = 0.0, lag
+        return Wave(shares[:lag], intervals, self.injected(dh))
+
+    def injected(self, dh: Array) -> Array:
+        """Cotangents of h_1, h_2, ... as the errors of all steps.  (some,B,N) -> (T,B,N)"""
+        left = np.zeros(self.error.shape)
+        left[: len(dh)] = dh
+        return left
+
+    def inner(self) -> Array | None:
+        """Z_k of each parameter, (P,T,B,A), where a_t is affine in them; else None."""
+        cell, local = self.trace.cell, self.trace.local
+        if not isinstance(cell, AFFINE):
+            return None
+        Z = np.empty((len(self.names), *local.x.shape[:-1], cell.local_size))
+        inputs = {"V": local.x, "W": local.h_prev[..., cell.visible]}
+        for number, name in enumerate(self.names):
+            gradient = self.full[name].reshape(cell.recurrent_shapes()[name])
+            Z[number] = inputs[name] @ gradient.T if name in inputs else gradient
+        return Z
+
+    def inner_products(self, Z: Array | None, da: Array) -> Array:
+        """<G_l, g> of each parameter, from the da of one lag.  (P,)"""
+        if Z is not None:
+            return np.array([np.vdot(of_parameter[: len(da)], da) for of_parameter in Z])
+        term = self.contracted(da)
+        return np.array([term[name] @ self.full[name] for name in self.names])
+
+    def in_tiles(self, interval: Array) -> Wave:
+        """For an Elman cell, by compiled loops that keep a tile of losses near the processor."""
+        from bpttlab.gradients.compiled import spectral_kernels
+
+        trace, (T, B, N), Z = self.trace, self.error.shape, self.inner()
+        assert Z is not None
+        local = np.concatenate([trace.local.h_prev, trace.x, np.ones((T, B, 1))], axis=-1).reshape(T * B, -1)
+        together = min(T, max(1, TILE // B))
+        tiles = -(-T // together)
+        dh, shares = self.error.reshape(T * B, N).copy(), np.zeros((T, len(self.names)))
+        gradients = np.zeros((len(self.asked) + 1, N, local.shape[1]))
+        slopes = np.ascontiguousarray(trace.slopes).ravel()
+        followed = spectral_kernels.wave_in_tiles(
+            np.ascontiguousarray(trace.params["W"]), slopes, Z.reshape(len(Z), -1), local, interval,
+            self.least / math.sqrt(tiles), RANGE, together, B, dh, shares, gradients,
+        )  # fmt: skip
+        if followed < 0:
+            raise FellBackError
+        I = trace.x.shape[-1]
+        parts = {"W": gradients[:, :, :N], "V": gradients[:, :, N : N + I], "b_h": gradients[:, :, -1]}
+        intervals = {name: parts[name].reshape(len(gradients), -1) for name in self.names}
+        return Wave(shares[:followed], intervals, self.injected(dh.reshape(T, B, N)[followed:]))
+
+
+def running(intervals: Array, rest: Array) -> tuple[Array, Array]:
+    """Sums of all intervals up to each but the last, and of those after it and the rest.  (K+1,E), (E,) -> 2 (K,E)"""
+    before, after = intervals[:-1].copy(), intervals[1:].copy()
+    for place in range(1, len(before)):
+        before[place] += before[place - 1]
+    for place in reversed(range(len(after))):
+        after[place] += rest if place == len(after) - 1 else after[place + 1]
+    return before, after
+
+
+def term_by_term(trace: Trace, loss: Loss | Array, asked: Array) -> dict[str, dict[str, Array]]:
+    """COLUMNS from `lags.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
+    trace = trace.in_float64()
+    full = backward_scaled(trace, np.asarray(checked_errors(trace, loss), np.float64))
+    found = measure_lags(trace, loss, "all", full=full)
+    columns = {name: of_whole(log_norm(full[name]), trace.length, asked) for name in trace.cell.recurrent_parameters}
+    terms, truncated, wanted = found.lag_terms, found.truncations, set(asked.tolist())
+    for row, name in enumerate(terms.get("parameter", ())):
+        columns[name]["share"][terms["lag"][row]] = terms["cumulative_share"][row]
+    for row, name in enumerate(truncated.get("parameter", ())):
+        if truncated["truncation"][row] in wanted:
+            for column in COLUMNS[1:]:
+                columns[name][column][truncated["truncation"][row] - 1] = truncated[column][row]
+    return columns
+
+
+def of_whole(log_size: float, T: int, asked: Array) -> dict[str, Array]:
+    """COLUMNS of truncations that leave out nothing."""
+    columns = {column: np.full(T, np.nan) for column in COLUMNS}
+    alive = np.isfinite(log_size)
+    columns["share"][:] = 1.0 if alive else np.nan
+    for column, value in zip(COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
+        columns[column][asked - 1] = value
+    return columns
+
+
+def norm(array: Array) -> float:
+    """Of all entries."""
+    return math.sqrt(float(np.vdot(array, array)))
+
+
+def log(size: float) -> float:
+    return math.log(size) if size > 0 else -math.inf
+
+
+def cosine(left: Array, right: Array) -> float:
+    """NaN where one of them is zero."""
+    lengths = norm(left) * norm(right)
+    return min(max(float(np.vdot(left, right)) / lengths, -1.0), 1.0) if lengths else math.nan

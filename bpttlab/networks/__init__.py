@@ -1,0 +1,1 @@
+"""What is differentiated: activations, losses, initializers, cells, weights from files."""

@@ -1,0 +1,36 @@
+"""Recurrent units. A new cell is one file in this folder with one class; it is found by its `name`."""
+
+from __future__ import annotations
+
+from bpttlab.networks.cells.antisymmetric import Antisymmetric
+from bpttlab.networks.cells.cell import Cell
+from bpttlab.networks.cells.diagonal import Diagonal
+from bpttlab.networks.cells.elman import Elman
+from bpttlab.networks.cells.gru import GRU
+from bpttlab.networks.cells.input_scales import Scales
+from bpttlab.networks.cells.leaky import Leaky
+from bpttlab.networks.cells.lstm import LSTM
+from bpttlab.networks.cells.minimal_rnn import MinimalRNN
+from bpttlab.networks.cells.orthogonal import OrthogonalElman
+from bpttlab.networks.cells.stacked import Stacked
+from bpttlab.plugins import find
+
+__all__ = [
+    "GRU",
+    "LSTM",
+    "Antisymmetric",
+    "Cell",
+    "Diagonal",
+    "Elman",
+    "Leaky",
+    "MinimalRNN",
+    "OrthogonalElman",
+    "Scales",
+    "Stacked",
+    "by_name",
+]
+
+
+def by_name(name: str) -> type[Cell]:
+    """The cell of that name, or a ConfigurationError that lists those there are."""
+    return find(__name__, Cell, name)

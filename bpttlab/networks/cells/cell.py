@@ -1,0 +1,282 @@
+"""What every cell has: six methods for its recurrence, and one readout for all.
+
+Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project`
+before the loop over t, `slopes` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror
+`pull`). Everything else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six
+and knows no cell by name.
+
+Index legend: T time, B sequence, I input, N hidden state, O output; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.networks import activations
+from bpttlab.networks.activations import Activation
+from bpttlab.networks.cells.input_scales import Scales, gaussian
+from bpttlab.networks.initializers import GaussianRadius, Initializer
+from bpttlab.numerics.array import Array
+
+Params = dict[str, Array]
+
+
+class Local(NamedTuple):
+    """What the immediate derivatives of some steps depend on, each with the same leading axes.
+
+    Attributes:
+        x: (..., I) inputs of the steps.
+        h_prev: (..., N) states before them.
+        slopes: (..., any) what `Cell.slopes` says of them.
+    """
+
+    x: Array
+    h_prev: Array
+    slopes: Array
+
+    def at(self, index: Any) -> Local:
+        """Along leading axes."""
+        return Local(self.x[index], self.h_prev[index], self.slopes[index])
+
+
+class Cell(ABC):
+    """A recurrent unit; subclasses are frozen dataclasses and final.
+
+    Where it has more state than h, all of it is one vector of `state_size` numbers, so that J_t is square and complete.
+    The methods call it h, and its size N, as for the cell of the notes.
+    """
+
+    name: ClassVar[str]
+
+    # declared as fields by each cell
+    input_size: int
+    hidden_size: int
+    output_size: int
+    output_activation: str
+
+    # ------------------------------------------------------------------ the recurrence: one set per cell
+
+    @property
+    @abstractmethod
+    def recurrent_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that gradients through time belong to, W first; a constant in most cells."""
+
+    @abstractmethod
+    def project(self, params: Params, x: Array) -> Array:
+        """All of a_t that does not wait for h_{t-1}, for every t at once.  (T,B,I) -> (T,B,any)"""
+
+    @abstractmethod
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """h_t from the projection of x_t and h_{t-1}.  (B,any), (B,N) -> (B,N)"""
+
+    @abstractmethod
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """All that the derivatives of a step need of the trajectory, for every t.  (T,B,I), (T+1,B,N) -> (T,B,any)"""
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Each activation within a step, and the pre-activations that it is applied to, for every t.
+
+        (T,B,I), (T+1,B,N) -> arrays (T,B,any). Empty for a linear cell.
+        """
+        return []
+
+    @abstractmethod
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)"""
+
+    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+        """Cotangent of x_t from that of a_t: V^T da_t where x_t is in V x_t alone.  (...,any), (...,A) -> (...,I)"""
+        return (rows(da_t) @ params["V"]).reshape(*da_t.shape[:-1], self.input_size)
+
+    @abstractmethod
+    def gradient(self, local: Local, da: Array) -> Params:
+        """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        """`gradient` without its sum: each row by itself, with the leading axes of da.  (...,A) -> (...,*shape) each
+
+        One call of `gradient` a row; cells whose a_t is affine in V, W and b_h have it for all rows at once.
+        """
+        axes = da.shape[:-1]
+        wide = Local(*(np.broadcast_to(array, (*axes, array.shape[-1])) for array in local))
+        found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.recurrent_shapes().items()}
+        for index in np.ndindex(*axes):
+            for name, gradient in self.gradient(wide.at(index), da[index]).items():
+                found[name][index] = gradient
+        return found
+
+    @abstractmethod
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
+
+    @property
+    def takes_initializer(self) -> bool:
+        """Whether an initializer draws W, as it does for most cells."""
+        return True
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        """Refuses an initializer from which this cell cannot be drawn, before anything is computed."""
+        initializer.check_size(self.hidden_size)
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """The parameters of the recurrence in float64, each from a stream of its own."""
+
+    @abstractmethod
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter of the recurrence."""
+
+    @property
+    @abstractmethod
+    def largest_slope(self) -> float | None:
+        """gamma, where every step has ||J_t|| <= gamma ||W||; None where no such bound is known."""
+
+    @abstractmethod
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """The (N, N) matrices that act on h_{t-1}, by name; the first is the one that the tables describe as W."""
+
+    @property
+    @abstractmethod
+    def state_size(self) -> int:
+        """N of the whole state; `hidden_size` where h is all of it."""
+
+    @property
+    def units(self) -> Array:
+        """Which unit each number of the state belongs to: h_j and c_j of an LSTM to one.  (N,)"""
+        return np.arange(self.state_size) % self.hidden_size
+
+    @property
+    @abstractmethod
+    def local_size(self) -> int:
+        """A, how many pre-activations (gates included) a step has."""
+
+    @property
+    @abstractmethod
+    def visible(self) -> slice:
+        """The part of the state that the readout sees, `hidden_size` numbers."""
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """The named parts of the state, in their order; all of it is h unless the cell says otherwise."""
+        return {"h": slice(0, self.state_size)}
+
+    # ------------------------------------------------------------------ constraints: what training moves
+
+    def free(self, params: Params) -> Params:
+        """Numbers that may take any value, and the parameters in terms of them; for most cells the parameters."""
+        return params
+
+    def constrain(self, free: Params) -> Params:
+        """The parameters from the free numbers: the inverse of `free`."""
+        return free
+
+    def pull_constraint(self, free: Params, gradient: Params) -> Params:
+        """dL/dfree from dL/dparams, once a gradient; a free number that it leaves out is to stay as it is."""
+        return gradient
+
+    # ------------------------------------------------------------------ the readout: notes eq. 1, for every cell
+
+    def read(self, params: Params, h_t: Array) -> Array:
+        """Notes eq. 1: y_hat_t = f_y(U h_t + b_y).  (...,N) -> (...,O)"""
+        return activations.by_name(self.output_activation).function(self.read_preactivations(params, h_t))
+
+    def read_preactivations(self, params: Params, h_t: Array) -> Array:
+        """U h_t + b_y.  (...,N) -> (...,O)"""
+        return h_t[..., self.visible] @ params["U"].T + params["b_y"]
+
+    def pull_read(self, params: Params, h_t: Array, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
+        """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.
+
+        (...,N), (...,O), (...,O) -> (...,O), (...,N)
+        """
+        f_y = activations.by_name(self.output_activation)
+        da_y = f_y.slope(self.read_preactivations(params, h_t) if f_y.saturates else y_hat) * dy_hat
+        return da_y, self.pull_readout(params["U"], da_y)
+
+    def pull_readout(self, U: Array, da_y: Array) -> Array:
+        """Cotangent of h_t from that of U h_t + b_y: U^T da_y where the readout sees the state.  (...,O) -> (...,N)"""
+        if self.state_size == self.hidden_size:
+            return da_y @ U
+        dh_t = np.zeros((*da_y.shape[:-1], self.state_size), da_y.dtype)
+        dh_t[..., self.visible] = da_y @ U
+        return dh_t
+
+    def read_gradient(self, h_t: Array, da_y: Array) -> Params:
+        """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""
+        return {"U": rows(da_y).T @ rows(h_t[..., self.visible]), "b_y": rows(da_y).sum(axis=0)}
+
+    # ------------------------------------------------------------------ weights
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter."""
+        return {**self.recurrent_shapes(), "U": (self.output_size, self.hidden_size), "b_y": (self.output_size,)}
+
+    def init(
+        self,
+        rng: np.random.Generator,
+        initializer: Initializer | None = None,
+        spectral_radius: float | None = None,
+        scales: Scales | None = None,
+        dtype: str = "float64",
+    ) -> Params:
+        """Draw the weights.
+
+        Each parameter has a stream of its own, so that W is the same W whatever the sizes of the others.
+
+        Args:
+            rng: the source of randomness.
+            initializer: of W; by default a Gaussian matrix rescaled to `spectral_radius` exactly.
+            spectral_radius: of W, for the default initializer only (1 unless stated).
+            scales: standard deviations of the other weights.
+            dtype: float64 or float32; drawn in float64 in either case.
+
+        Raises:
+            ConfigurationError: both an initializer and a spectral radius are given.
+        """
+        if initializer is not None and spectral_radius is not None:
+            raise ConfigurationError(f"spectral_radius={spectral_radius}: state it in the initializer that is given")
+        initializer = initializer or GaussianRadius(1.0 if spectral_radius is None else spectral_radius)
+        scales = scales or Scales()
+        recurrence, output = rng.spawn(2)
+        params = self.draw(recurrence, initializer, scales) | self.draw_readout(output, scales)
+        return {name: values.astype(dtype) for name, values in params.items()}
+
+    def draw_readout(self, rng: np.random.Generator, scales: Scales) -> Params:
+        """U and b_y in float64, each from a stream of its own."""
+        weights, biases = rng.spawn(2)
+        return {
+            "U": gaussian(weights, (self.output_size, self.hidden_size), scales.U),
+            "b_y": gaussian(biases, (self.output_size,), scales.b),
+        }
+
+
+BLOCK_STEPS = 64
+"""Steps that go into one matrix product before the loop over time: always as many, filled up with zeros at the end.
+
+A row of a product can differ in its last bits with the number of rows beside it. With blocks of one size it does not,
+so that a sequence has the bytes of the first steps of a longer one, and both may come from one forward pass.
+"""
+
+
+def in_blocks(x: Array, weights: Array) -> Array:
+    """x_t . weights^T for every t, the same bytes whatever follows.  (T,B,I), (N,I) -> (T,B,N)
+
+    One step alone, (B,I), is one product: within a loop over t it has as many rows at every t.
+    """
+    if x.ndim == 2:
+        return x @ weights.T
+    T, B, I = x.shape
+    blocks = -(-T // BLOCK_STEPS)
+    padded = np.zeros((blocks * BLOCK_STEPS, B, I), x.dtype)
+    padded[:T] = x
+    product = padded.reshape(blocks, BLOCK_STEPS * B, I) @ weights.T
+    return product.reshape(-1, B, len(weights))[:T]
+
+
+def rows(array: Array) -> Array:
+    """All leading axes as one: (...,N) -> (rows,N)."""
+    return array.reshape(-1, array.shape[-1])

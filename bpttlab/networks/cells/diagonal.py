@@ -1,0 +1,195 @@
+"""Diagonal linear recurrence: complex units that turn and shrink, each by itself.
+
+    lambda = exp(-exp(nu) + i exp(theta))             gamma = sqrt(1 - |lambda|^2), or 1
+    h_t = lambda . h_{t-1} + gamma . (V x_t) + b_h
+
+N complex units. The state is [Re h, Im h], 2N real numbers, of which the readout sees Re h; V = [Re V; Im V] and
+b_h = [Re b; Im b]. All parameters are real, and |lambda| < 1 whatever nu is. Every J_t is the same real matrix
+
+    [[diag Re lambda, -diag Im lambda], [diag Im lambda, diag Re lambda]]
+
+with the eigenvalues lambda and their conjugates; it is normal, its singular values are |lambda|, each twice.
+
+Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes. Pre-activations: [Re h, Im h], A = 2N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
+from bpttlab.networks.cells.gating import apart, check_fields, diagonal, sent_back, side_by_side
+from bpttlab.networks.cells.input_scales import Scales, gaussian
+from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class Diagonal(Cell):
+    """Linear recurrent unit, without the layers around it (Orvieto et al. 2023; the ring is their lemma 3.2).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N complex units and O.
+        r_min, r_max: lambda is drawn uniformly from the ring r_min <= |lambda| <= r_max; 0 <= r_min <= r_max < 1. With
+            both equal, the spectral radius is that number.
+        normalise: gamma = sqrt(1 - |lambda|^2), so that white input gives every unit the same variance; false: 1.
+            A function of nu, where the paper starts from it and trains gamma as a parameter of its own.
+        output_activation: f_y.
+    """
+
+    name: ClassVar[str] = "diagonal"
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("nu", "theta", "V", "b_h")
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    r_min: float = 0.9
+    r_max: float = 0.999
+    normalise: bool = True
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0.0 < self.r_max < 1.0:
+            raise ConfigurationError(f"r_max={self.r_max}: must be a number above 0 and below 1")
+        if not 0.0 <= self.r_min <= self.r_max:
+            raise ConfigurationError(f"r_min={self.r_min}: must be a number from 0 to r_max={self.r_max}")
+
+    # ------------------------------------------------------------------ lambda and gamma from nu and theta
+
+    def eigenvalues(self, params: Params) -> tuple[Array, Array]:
+        """Re lambda and Im lambda, each an analytic function of nu and theta.  (N), (N)"""
+        modulus, angle = np.exp(-np.exp(params["nu"])), np.exp(params["theta"])
+        return modulus * np.cos(angle), modulus * np.sin(angle)
+
+    def input_gain(self, params: Params) -> Array:
+        """gamma; expm1 keeps the digits of 1 - |lambda|^2 where |lambda| is close to 1.  (N)"""
+        nu = params["nu"]
+        return np.sqrt(-np.expm1(-2.0 * np.exp(nu))) if self.normalise else np.ones_like(nu)
+
+    def input_gain_slope(self, params: Params) -> Array:
+        """dgamma/dnu = |lambda|^2 exp(nu) / gamma.  (N)"""
+        nu = params["nu"]
+        return np.exp(nu - 2.0 * np.exp(nu)) / self.input_gain(params) if self.normalise else np.zeros_like(nu)
+
+    # ------------------------------------------------------------------ the recurrence
+
+    def project(self, params: Params, x: Array) -> Array:
+        """gamma V x_t + b_h for every t at once.  (T,B,I) -> (T,B,2N)"""
+        return twice(self.input_gain(params)) * in_blocks(x, params["V"]) + params["b_h"]
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """h_t = lambda . h_{t-1} + z_t, element by element.  (B,2N), (B,2N) -> (B,2N)"""
+        return z_t + times(*self.eigenvalues(params), h_prev)
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """[Re lambda, Im lambda, gamma, dh_t/dnu, dh_t/dtheta].  (T,B,I), (T+1,B,2N) -> (T,B,7N)
+
+        With h_{t-1} held constant: dlambda/dnu = -exp(nu) lambda and dlambda/dtheta = i exp(theta) lambda.
+        """
+        re, im = self.eigenvalues(params)
+        kept = times(re, im, h[:-1])
+        kept_re, kept_im = apart(kept, 2)
+        dh_dnu = twice(self.input_gain_slope(params)) * in_blocks(x, params["V"]) - twice(np.exp(params["nu"])) * kept
+        dh_dtheta = twice(np.exp(params["theta"])) * side_by_side(-kept_im, kept_re)
+        constant = side_by_side(re, im, self.input_gain(params))
+        return side_by_side(np.broadcast_to(constant, (*x.shape[:2], len(constant))), dh_dnu, dh_dtheta)
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """dh_{t-1} = conj(lambda) . dh_t.  (...,7N), (...,2N) -> (...,2N), (...,2N)"""
+        re, im = apart(slope_t, 7)[:2]
+        dh_prev = times(re, -im, dh_t)
+        return np.broadcast_to(dh_t, dh_prev.shape), dh_prev
+
+    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+        """dx_t = V^T (gamma . da_t).  (...,7N), (...,2N) -> (...,I)"""
+        return sent_back(twice(apart(slope_t, 7)[2]) * da_t, params["V"])
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        _, _, gamma, nu_re, nu_im, theta_re, theta_im = apart(rows(local.slopes), 7)
+        da = rows(da)
+        da_re, da_im = apart(da, 2)
+        return {
+            "nu": (da_re * nu_re + da_im * nu_im).sum(axis=0),
+            "theta": (da_re * theta_re + da_im * theta_im).sum(axis=0),
+            "V": (twice(gamma) * da).T @ rows(local.x),
+            "b_h": da.sum(axis=0),
+        }
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t of [Re h, Im h], the same at every step.  (...,7N) -> (...,2N,2N)"""
+        return real_matrix(*apart(slope_t, 7)[:2])
+
+    # ------------------------------------------------------------------ weights
+
+    @property
+    def takes_initializer(self) -> bool:
+        return False
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        """Refuses everything but none, and the default, which stands for nothing having been asked."""
+        if initializer not in (NoInitializer(), GaussianRadius()):
+            raise ConfigurationError(
+                f"initializer '{initializer.name}' with {initializer.target}={initializer.asked}: the cell 'diagonal' "
+                f"has no matrix W to draw; leave initializer and spectral_radius out, and set cell.r_min and cell.r_max"
+            )
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """nu, theta, V and b_h in float64: |lambda|^2 uniform between the squares of the radii, any angle."""
+        self.check_initializer(initializer)
+        moduli, angles, inputs, biases = rng.spawn(4)
+        N, inner, outer = self.hidden_size, self.r_min**2, self.r_max**2
+        squared = inner + (outer - inner) * (1.0 - moduli.random(N))  # never 0, whose logarithm nu cannot be
+        return {
+            "nu": np.log(-0.5 * np.log(squared)),
+            "theta": np.log(2.0 * np.pi * (1.0 - angles.random(N))),
+            "V": gaussian(inputs, (2 * N, self.input_size), scales.V),
+            "b_h": gaussian(biases, (2 * N,), scales.b),
+        }
+
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        N, I = self.hidden_size, self.input_size
+        return {"nu": (N,), "theta": (N,), "V": (2 * N, I), "b_h": (2 * N,)}
+
+    @property
+    def largest_slope(self) -> float | None:
+        """||J_t|| = max |lambda|, the norm of the block itself."""
+        return 1.0
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """J_t as a real matrix (2N, 2N): there is no W."""
+        return {"Lambda": real_matrix(*self.eigenvalues(params))}
+
+    @property
+    def state_size(self) -> int:
+        return 2 * self.hidden_size
+
+    @property
+    def local_size(self) -> int:
+        return 2 * self.hidden_size
+
+    @property
+    def visible(self) -> slice:
+        """Re h of [Re h, Im h]."""
+        return slice(0, self.hidden_size)
+
+
+def twice(entries: Array) -> Array:
+    """The same factor for the real and the imaginary part.  (...,N) -> (...,2N)"""
+    return side_by_side(entries, entries)
+
+
+def times(re: Array, im: Array, h: Array) -> Array:
+    """(re + i im) . h with h = [Re h, Im h].  (...,N), (...,N), (...,2N) -> (...,2N)"""
+    h_re, h_im = apart(h, 2)
+    return side_by_side(re * h_re - im * h_im, im * h_re + re * h_im)
+
+
+def real_matrix(re: Array, im: Array) -> Array:
+    """diag(re + i im) as it acts on [Re h, Im h].  (...,N), (...,N) -> (...,2N,2N)"""
+    upper, lower = side_by_side(diagonal(re), diagonal(-im)), side_by_side(diagonal(im), diagonal(re))
+    return np.concatenate([upper, lower], axis=-2)

@@ -1,0 +1,76 @@
+"""Elman cell, the network of the notes.
+
+    a_t = V x_t + W h_{t-1} + b_h          h_t = f_h(a_t)          y_hat_t = f_y(U h_t + b_y)
+
+Index legend: T time, B sequence, I input, N hidden unit (n of h_t, m of h_{t-1}), O output; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bpttlab.networks import activations
+from bpttlab.networks.cells.cell import Local, Params, in_blocks, rows
+from bpttlab.networks.cells.gating import affine_immediate, check_fields
+from bpttlab.networks.cells.single_matrix import OneMatrix
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class Elman(OneMatrix):
+    """The simple recurrent network (Elman 1990; notes eq. 1 and 2).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N and O.
+        activation: f_h, one of tanh, relu, logistic, softplus, identity.
+        output_activation: f_y, one of the same.
+    """
+
+    name: ClassVar[str] = "elman"
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    activation: str = "tanh"
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def project(self, params: Params, x: Array) -> Array:
+        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
+        return in_blocks(x, params["V"]) + params["b_h"]
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""
+        return activations.by_name(self.activation).function(z_t + h_prev @ params["W"].T)
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """f_h'(a_t), from a_t again where h_t has lost it to saturation.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        f_h = activations.by_name(self.activation)
+        return f_h.slope(self.preactivations(params, x, h) if f_h.saturates else h[1:])
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """da_t = f_h'(a_t) dh_t,  dh_{t-1} = W^T da_t.  (...,N), (...,N) -> (...,N), (...,N)"""
+        da_t = slope_t * dh_t
+        return da_t, (rows(da_t) @ params["W"]).reshape(da_t.shape)
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
+        da, x, h_prev = rows(da), rows(local.x), rows(local.h_prev)
+        return {"V": da.T @ x, "W": da.T @ h_prev, "b_h": da.sum(axis=0)}
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev, da)
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
+        return slope_t[..., :, None] * params["W"]
+
+    @property
+    def largest_slope(self) -> float | None:
+        return activations.by_name(self.activation).largest_slope
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        return {"W": params["W"]}

@@ -1,0 +1,89 @@
+"""What several cells are made of: gates side by side, and their weights.
+
+A cell with gates keeps one block of N numbers for each, side by side along the last axis, in the order of its file.
+
+Index legend: T time, B sequence, I input, N hidden unit, A all pre-activations of a step; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields
+from bpttlab.networks import activations
+from bpttlab.networks.cells.cell import Cell, Params, rows
+from bpttlab.networks.initializers import Initializer
+from bpttlab.numerics.array import Array
+
+LOGISTIC, TANH = activations.by_name("logistic"), activations.by_name("tanh")
+"""What gates, and what candidates and the output of an LSTM go through."""
+
+
+def side_by_side(*blocks: Array) -> Array:
+    """(...,N), (...,N), ... -> (...,kN)"""
+    return np.concatenate(blocks, axis=-1)
+
+
+def apart(array: Array, blocks: int) -> list[Array]:
+    """The inverse: views.  (...,kN) -> k times (...,N)"""
+    return np.split(array, blocks, axis=-1)
+
+
+def sent_back(da: Array, weights: Array) -> Array:
+    """W^T da, whatever the leading axes.  (...,A), (A,N) -> (...,N)"""
+    return (rows(da) @ weights).reshape(*da.shape[:-1], weights.shape[1])
+
+
+def scaled_rows(factors: Array, weights: Array) -> Array:
+    """diag(factors) W.  (...,N), (...,N,N) -> (...,N,N)"""
+    return factors[..., :, None] * weights
+
+
+def diagonal(entries: Array) -> Array:
+    """(...,N) -> (...,N,N)"""
+    return entries[..., :, None] * np.eye(entries.shape[-1], dtype=entries.dtype)
+
+
+def affine_gradient(x: Array, h_prev: Array, da: Array) -> Params:
+    """da_t times the immediate derivatives of V x_t + W h_{t-1} + b_h, summed over all leading axes."""
+    da = rows(da)
+    return {"V": da.T @ rows(x), "W": da.T @ rows(h_prev), "b_h": da.sum(axis=0)}
+
+
+def affine_immediate(x: Array, h_prev: Array, da: Array) -> Params:
+    """The same row by row, with the leading axes of da: outer products, without the sum."""
+    x, h_prev = x[..., None, :], h_prev[..., None, :]
+    return {"V": da[..., None] * x, "W": da[..., None] * h_prev, "b_h": np.array(da)}
+
+
+def sample_blocks(
+    rng: np.random.Generator, initializer: Initializer, size: int, factors: tuple[float, ...]
+) -> list[Array]:
+    """A recurrent block for each factor, each drawn by the initializer from a stream of its own."""
+    streams = rng.spawn(len(factors))
+    return [factor * initializer.sample(stream, size) for factor, stream in zip(factors, streams, strict=True)]
+
+
+# ---------------------------------------------------------------------------------------------------- fields
+
+
+def check_fields(cell: Cell) -> None:
+    """Normalises all fields, and checks sizes and activations, which every cell has."""
+    settle_fields(cell)
+    for field in ("input_size", "hidden_size", "output_size"):
+        if getattr(cell, field) < 1:
+            raise ConfigurationError(f"{field}={getattr(cell, field)}: must be a whole number >= 1")
+    for field in ("activation", "output_activation"):
+        if hasattr(cell, field):
+            activations.by_name(getattr(cell, field))
+
+
+def check_number(field: str, value: Any, least: float = -math.inf) -> None:
+    if not (math.isfinite(value) and value >= least):
+        raise ConfigurationError(
+            f"{field}={value}: must be a finite number" + (f" >= {least:g}" if math.isfinite(least) else "")
+        )

@@ -1,0 +1,90 @@
+"""Leaky Elman cell: an Elman cell whose state moves a part alpha of the way at each step.
+
+    a_t = V x_t + W h_{t-1} + b_h          h_t = (1 - alpha) h_{t-1} + alpha f_h(a_t)
+
+The Euler step dt = alpha tau of the rate network tau dh/dt = -h + f_h(a). alpha = 1 is the Elman cell, to the byte.
+
+Index legend: T time, B sequence, I input, N hidden unit (n of h_t, m of h_{t-1}); `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.networks import activations
+from bpttlab.networks.cells.cell import Local, Params, in_blocks
+from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, check_fields, scaled_rows, sent_back
+from bpttlab.networks.cells.single_matrix import OneMatrix
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class Leaky(OneMatrix):
+    """Leaky integrator units (Jaeger et al. 2007, eq. 2 with leaking rate alpha).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N and O.
+        alpha: above 0 and at most 1; h forgets over 1/alpha steps.
+        activation, output_activation: f_h and f_y.
+    """
+
+    name: ClassVar[str] = "leaky"
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    alpha: float = 0.1
+    activation: str = "tanh"
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if not 0.0 < self.alpha <= 1.0:
+            raise ConfigurationError(f"alpha={self.alpha}: must be a number above 0 and at most 1")
+
+    def project(self, params: Params, x: Array) -> Array:
+        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
+        return in_blocks(x, params["V"]) + params["b_h"]
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """h_t = (1 - alpha) h_{t-1} + alpha f_h(z_t + W h_{t-1}).  (B,N), (B,N) -> (B,N)"""
+        f_h = activations.by_name(self.activation).function
+        return self.leaked(h_prev, self.alpha * f_h(z_t + h_prev @ params["W"].T))
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """alpha f_h'(a_t), from a_t again: h_t - (1 - alpha) h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
+        f_h = activations.by_name(self.activation)
+        if self.alpha == 1.0 and not f_h.saturates:
+            return f_h.slope(h[1:])
+        return self.alpha * f_h.slope(self.preactivations(params, x, h))
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """da_t = alpha f_h'(a_t) dh_t,  dh_{t-1} = (1 - alpha) dh_t + W^T da_t."""
+        da_t = slope_t * dh_t
+        return da_t, self.leaked(dh_t, sent_back(da_t, params["W"]))
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        return affine_gradient(local.x, local.h_prev, da)
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev, da)
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t = (1 - alpha) I + diag(alpha f_h'(a_t)) W.  (...,N) -> (...,N,N)"""
+        return self.leaked(np.eye(self.hidden_size, dtype=slope_t.dtype), scaled_rows(slope_t, params["W"]))
+
+    def leaked(self, old: Array, new: Array) -> Array:
+        """(1 - alpha) old + new; at alpha = 1 the new itself, with the signs of its zeros."""
+        return new if self.alpha == 1.0 else (1.0 - self.alpha) * old + new
+
+    @property
+    def largest_slope(self) -> float | None:
+        """None below alpha = 1: there ||J_t|| <= 1 - alpha + alpha gamma ||W||, which is no multiple of ||W||."""
+        return activations.by_name(self.activation).largest_slope if self.alpha == 1.0 else None
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        return {"W": params["W"]}

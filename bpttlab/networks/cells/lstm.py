@@ -1,0 +1,191 @@
+"""Long short-term memory. The state is [h, c], 2N numbers, of which the readout sees h.
+
+    i_t = sigma(V_i x_t + W_i h_{t-1} + b_i)          input gate
+    f_t = sigma(V_f x_t + W_f h_{t-1} + b_f)          forget gate
+    g_t =  tanh(V_g x_t + W_g h_{t-1} + b_g)          candidate
+    o_t = sigma(V_o x_t + W_o h_{t-1} + b_o)          output gate
+    c_t = f_t . c_{t-1} + i_t . g_t                   h_t = o_t . tanh(c_t)
+
+V, W and b_h are stacked as in PyTorch: i, f, g, o; b_h is the sum of PyTorch's two biases.
+
+Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes. Pre-activations: [i, f, g, o], A = 4N.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
+from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks
+from bpttlab.networks.cells.gating import (
+    LOGISTIC,
+    TANH,
+    affine_gradient,
+    affine_immediate,
+    apart,
+    check_fields,
+    check_number,
+    diagonal,
+    sample_blocks,
+    scaled_rows,
+    sent_back,
+    side_by_side,
+)
+from bpttlab.networks.cells.input_scales import Scales, gaussian
+from bpttlab.networks.initializers import Initializer
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class LSTM(Cell):
+    """LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; PyTorch's `nn.LSTM`).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N and O.
+        forget_bias: added to the drawn b_f; 1 as in Gers, Schmidhuber & Cummins 2000 and Jozefowicz, Zaremba &
+            Sutskever 2015, 0 as in PyTorch.
+        chrono: T_max of the chrono initialization (Tallec & Ollivier 2018b, eq. 16): b_f = log U(1, T_max - 1) and
+            b_i = -b_f, so that units remember for 1 to T_max steps. null: not used.
+        gate_scale: W_i, W_f and W_o are drawn as W_g is, times this,
+        input_scale, forget_scale, output_scale: and W_i, W_f, or W_o, times this too.
+        output_activation: f_y.
+    """
+
+    name: ClassVar[str] = "lstm"
+    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    forget_bias: float = 1.0
+    chrono: int | None = None
+    gate_scale: float = 1.0
+    input_scale: float = 1.0
+    forget_scale: float = 1.0
+    output_scale: float = 1.0
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        check_number("forget_bias", self.forget_bias)
+        for name in ("gate_scale", "input_scale", "forget_scale", "output_scale"):
+            check_number(name, getattr(self, name), least=0.0)
+        if self.chrono is not None and self.chrono < 2:
+            raise ConfigurationError(f"chrono={self.chrono}: must be a whole number of steps >= 2, or null")
+        if self.chrono is not None and self.forget_bias != 1.0:
+            raise ConfigurationError(
+                f"forget_bias={self.forget_bias}: chrono={self.chrono} draws the forget biases; give one of the two"
+            )
+
+    def project(self, params: Params, x: Array) -> Array:
+        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,4N)"""
+        return in_blocks(x, params["V"]) + params["b_h"]
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """[h_t, c_t] from [h_{t-1}, c_{t-1}].  (B,4N), (B,2N) -> (B,2N)"""
+        h, c = apart(h_prev, 2)
+        a_i, a_f, a_g, a_o = apart(z_t + h @ params["W"].T, 4)
+        c_t = logistic(a_f) * c + logistic(a_i) * np.tanh(a_g)
+        return side_by_side(logistic(a_o) * np.tanh(c_t), c_t)
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """[s_i, s_f, s_g, s_o, f, k] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,6N)
+
+        s_i, s_f, s_g = dc_t/d(a_i, a_f, a_g),  s_o = dh_t/da_o,  f = dc_t/dc_{t-1},  k = dh_t/dc_t.
+        """
+        c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
+        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
+        return side_by_side(
+            logistic_slope(a_i) * np.tanh(a_g),
+            logistic_slope(a_f) * c_prev,
+            tanh_slope(a_g) * logistic(a_i),
+            logistic_slope(a_o) * np.tanh(c_t),
+            logistic(a_f),
+            logistic(a_o) * tanh_slope(c_t),
+        )
+
+    def preactivations(self, params: Params, x: Array, h: Array) -> Array:
+        """[a_i, a_f, a_g, a_o] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,4N)"""
+        return self.project(params, x) + in_blocks(h[:-1, :, : self.hidden_size], params["W"])
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Of the gates, of the candidate, and of c_t on its way to h_t."""
+        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
+        c_t = h[1:, :, self.hidden_size :]
+        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,6N), (...,2N) -> (...,4N), (...,2N)"""
+        s_i, s_f, s_g, s_o, f, k = apart(slope_t, 6)
+        dh, dc = apart(dh_t, 2)
+        dc = dc + k * dh  # both ways to c_t: its own, and through h_t
+        da_t = side_by_side(s_i * dc, s_f * dc, s_g * dc, s_o * dh)
+        return da_t, side_by_side(sent_back(da_t, params["W"]), f * dc)
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        return affine_gradient(local.x, local.h_prev[..., self.visible], da)
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        return affine_immediate(local.x, local.h_prev[..., self.visible], da)
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t of the whole state: [[h<-h, h<-c], [c<-h, c<-c]].  (...,6N) -> (...,2N,2N)
+
+        c<-c = diag(f),  c<-h = sum of diag(s) W over i, f, g;  h<-c = k c<-c,  h<-h = diag(s_o) W_o + k c<-h.
+        """
+        s_i, s_f, s_g, s_o, f, k = apart(slope_t, 6)
+        W_i, W_f, W_g, W_o = np.split(params["W"], 4)
+        c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
+        h_row = side_by_side(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
+        return np.concatenate([h_row, side_by_side(c_h, diagonal(f))], axis=-2)
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """V, W and b_h in float64."""
+        inputs, recurrence, biases, times = rng.spawn(4)
+        N, own = self.hidden_size, (self.input_scale, self.forget_scale, self.output_scale)
+        factors = (1.0, *(self.gate_scale * scale for scale in own))
+        W_g, W_i, W_f, W_o = sample_blocks(recurrence, initializer, N, factors)
+        b_i, b_f, b_g, b_o = np.split(gaussian(biases, (4 * N,), scales.b), 4)
+        b_f = b_f + self.forget_bias
+        if self.chrono is not None:
+            b_f = np.log(times.uniform(1.0, self.chrono - 1, N))
+            b_i = -b_f
+        return {
+            "V": gaussian(inputs, (4 * N, self.input_size), scales.V),
+            "W": np.concatenate([W_i, W_f, W_g, W_o]),
+            "b_h": np.concatenate([b_i, b_f, b_g, b_o]),
+        }
+
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        N, I = self.hidden_size, self.input_size
+        return {"V": (4 * N, I), "W": (4 * N, N), "b_h": (4 * N,)}
+
+    @property
+    def largest_slope(self) -> float | None:
+        return None
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """The candidate's W_g first."""
+        W_i, W_f, W_g, W_o = np.split(params["W"], 4)
+        return {"W_g": W_g, "W_i": W_i, "W_f": W_f, "W_o": W_o}
+
+    @property
+    def state_size(self) -> int:
+        return 2 * self.hidden_size
+
+    @property
+    def local_size(self) -> int:
+        return 4 * self.hidden_size
+
+    @property
+    def visible(self) -> slice:
+        """h of [h, c]."""
+        return slice(0, self.hidden_size)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        return {"h": slice(0, self.hidden_size), "c": slice(self.hidden_size, 2 * self.hidden_size)}

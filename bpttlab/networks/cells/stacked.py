@@ -1,0 +1,308 @@
+"""Layers of another cell, one upon the other, within one step.
+
+    s_t^1 = cell(x_t, s_{t-1}^1)          s_t^l = cell(h_t^{l-1}, s_{t-1}^l)          y_hat_t = f_y(U h_t^L + b_y)
+
+s^l is the whole state of layer l (of an LSTM [h, c]), h^l the part of it that a readout sees. The state of the stack is
+[s^1, ..., s^L], so that J_t is complete: block lower triangular, for layer l hears layer l-1 at the same t. The
+parameters of layer l have its number behind their names: W_1, V_1, b_h_1, W_2, ...
+
+Every derivative is the layers' own; here is only the chain rule from one to the next.
+
+Index legend: T time, B sequence, I input, N hidden unit, S state of one layer, L layers; `...` any leading axes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.networks.activations import Activation
+from bpttlab.networks.cells.cell import Cell, Local, Params
+from bpttlab.networks.cells.gating import check_fields, side_by_side
+from bpttlab.networks.cells.input_scales import Scales
+from bpttlab.networks.initializers import Initializer
+from bpttlab.numerics.array import Array
+from bpttlab.plugins import classes
+
+
+@dataclass(frozen=True)
+class Stacked(Cell):
+    """Layers as in PyTorch's `num_layers` (Graves 2013, without his skips).
+
+    Attributes:
+        input_size, hidden_size, output_size: I, N of every layer and O.
+        layers: L.
+        of: the cell of every layer, by its name or as a cell; of a cell the sizes and the readout are replaced by the
+            stack's, and only its own fields count.
+        output_activation: f_y.
+    """
+
+    name: ClassVar[str] = "stacked"
+
+    input_size: int
+    hidden_size: int
+    output_size: int
+    layers: int = 2
+    of: Cell | str = "elman"
+    output_activation: str = "identity"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.layers < 1:
+            raise ConfigurationError(f"layers={self.layers}: must be a whole number >= 1")
+        sizes = (self.input_size, self.hidden_size, self.output_size)
+        layer: Any = self.of
+        kind = layer_kind(layer if isinstance(layer, str) else layer.name)
+        if isinstance(layer, str):
+            layer = kind(*sizes, output_activation=self.output_activation)  # type: ignore[call-arg]
+        own = dict(zip(("input_size", "hidden_size", "output_size"), sizes, strict=True))
+        object.__setattr__(self, "of", replace(layer, **own, output_activation=self.output_activation))
+
+    # ------------------------------------------------------------------ layers, and what belongs to each
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """The layers; all but the first have h of the one below as their input."""
+        first: Any = self.of
+        return (first, *[replace(first, input_size=self.hidden_size)] * (self.layers - 1))
+
+    @cached_property
+    def states(self) -> tuple[slice, ...]:
+        """Where each layer's state is in the stack's."""
+        return side_by_side_slices([cell.state_size for cell in self.cells])
+
+    @cached_property
+    def locals(self) -> tuple[slice, ...]:
+        """Where each layer's pre-activations are."""
+        return side_by_side_slices([cell.local_size for cell in self.cells])
+
+    @cached_property
+    def slope_parts(self) -> tuple[tuple[slice, slice], ...]:
+        """Where each layer's slopes are and, behind them, the h that the layer above hears (none of the last)."""
+        widths = [slope_width(cell) for cell in self.cells]
+        heard = [self.hidden_size] * (self.layers - 1) + [0]
+        parts = side_by_side_slices([width for both in zip(widths, heard, strict=True) for width in both])
+        return tuple(zip(parts[::2], parts[1::2], strict=True))
+
+    def own(self, params: Params, layer: int) -> Params:
+        """The parameters of a layer, counted from 0, under the names that its cell knows.
+
+        The readout's have no number and belong to no layer.
+        """
+        end = f"_{layer + 1}"
+        return {name.removesuffix(end): values for name, values in params.items() if name.endswith(end)}
+
+    # ------------------------------------------------------------------ the recurrence
+
+    def project(self, params: Params, x: Array) -> Array:
+        """Of the first layer, for every t at once; the others wait for the layer below.  (T,B,I) -> (T,B,any)"""
+        return self.cells[0].project(self.own(params, 0), x)
+
+    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
+        """Upwards through the layers.  (B,any), (B,LS) -> (B,LS)"""
+        below: list[Array] = []
+        for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
+            own = self.own(params, layer)
+            if below:
+                z_t = cell.project(own, below[-1][..., cell.visible])
+            below.append(cell.step(own, z_t, h_prev[..., state]))
+        return side_by_side(*below)
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Those of all layers."""
+        found: list[tuple[Activation, Array]] = []
+        for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
+            found += cell.activation_inputs(self.own(params, layer), x, h[..., state])
+            x = h[1:, :, state][..., cell.visible]
+        return found
+
+    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+        """[slopes of layer 1, h_t^1, slopes of layer 2, h_t^2, ..., slopes of layer L].
+
+        (T,B,I), (T+1,B,LS) -> (T,B,any)
+        """
+        parts: list[Array] = []
+        for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
+            parts.append(cell.slopes(self.own(params, layer), x, h[..., state]))
+            if layer + 1 < self.layers:
+                x = h[1:, :, state][..., cell.visible]
+                parts.append(x)
+        return side_by_side(*parts)
+
+    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        """Downwards: what a layer's input receives is added to h_t of the layer below.  (...,any), (...,LS) -> both"""
+        da: list[Array] = []
+        dh_prev: list[Array] = []
+        heard: Array | None = None
+        for layer in reversed(range(self.layers)):
+            cell, own, slope = self.cells[layer], self.own(params, layer), slope_t[..., self.slope_parts[layer][0]]
+            ds = dh_t[..., self.states[layer]]
+            if heard is not None:
+                ds = ds.copy()
+                ds[..., cell.visible] += heard
+            da_l, ds_prev = cell.pull(own, slope, ds)
+            heard = cell.pull_input(own, slope, da_l) if layer else None
+            da.append(da_l)
+            dh_prev.append(ds_prev)
+        return side_by_side(*reversed(da)), side_by_side(*reversed(dh_prev))
+
+    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+        """The first layer's.  (...,any), (...,A) -> (...,I)"""
+        slope, da = slope_t[..., self.slope_parts[0][0]], da_t[..., self.locals[0]]
+        return self.cells[0].pull_input(self.own(params, 0), slope, da)
+
+    def gradient(self, local: Local, da: Array) -> Params:
+        gradients: Params = {}
+        x = local.x
+        for layer, (cell, state, part) in enumerate(zip(self.cells, self.states, self.locals, strict=True)):
+            slopes, heard = self.slope_parts[layer]
+            own = cell.gradient(Local(x, local.h_prev[..., state], local.slopes[..., slopes]), da[..., part])
+            gradients |= numbered(own, layer)
+            x = local.slopes[..., heard]
+        return gradients
+
+    def jacobian(self, params: Params, slope_t: Array) -> Array:
+        """J_t of all layers: the row of layer l is (ds_t^l/dh_t^{l-1}) times that of layer l-1, and its own block.
+
+        (...,any) -> (...,LS,LS)
+        """
+        size = self.state_size
+        J = np.zeros((*slope_t.shape[:-1], size, size), slope_t.dtype)
+        for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
+            own, slope = self.own(params, layer), slope_t[..., self.slope_parts[layer][0]]
+            J[..., state, state] = cell.jacobian(own, slope)
+            if layer:
+                heard = J[..., self.states[layer - 1], : state.start][..., cell.visible, :]
+                J[..., state, : state.start] = input_jacobian(cell, own, slope) @ heard
+        return J
+
+    # ------------------------------------------------------------------ weights
+
+    @property
+    def takes_initializer(self) -> bool:
+        return self.cells[0].takes_initializer
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        self.cells[0].check_initializer(initializer)
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """Each layer from a stream of its own; the first is drawn as if it were alone, whatever comes above it."""
+        params = numbered(self.cells[0].draw(rng, initializer, scales), 0)
+        for layer, stream in enumerate(rng.spawn(self.layers - 1), start=1):
+            params |= numbered(self.cells[layer].draw(stream, initializer, scales), layer)
+        return params
+
+    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+        return {
+            name: shape
+            for layer, cell in enumerate(self.cells)
+            for name, shape in numbered(cell.recurrent_shapes(), layer).items()
+        }
+
+    @property
+    def recurrent_parameters(self) -> tuple[str, ...]:
+        names = self.cells[0].recurrent_parameters
+        return tuple(f"{name}_{layer + 1}" for layer in range(self.layers) for name in names)
+
+    @property
+    def largest_slope(self) -> float | None:
+        """Of one layer its own; of more none is known that is a multiple of ||W_1||."""
+        return self.cells[0].largest_slope if self.layers == 1 else None
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """Those of each layer, the first layer's first."""
+        blocks: dict[str, Array] = {}
+        for layer, cell in enumerate(self.cells):
+            blocks |= numbered(cell.recurrent_blocks(self.own(params, layer)), layer)
+        return blocks
+
+    @property
+    def state_size(self) -> int:
+        return self.states[-1].stop
+
+    @property
+    def units(self) -> Array:
+        """Those of each layer, numbered on from those of the layer below."""
+        return np.concatenate([cell.units + layer * self.hidden_size for layer, cell in enumerate(self.cells)])
+
+    @property
+    def local_size(self) -> int:
+        return self.locals[-1].stop
+
+    @property
+    def visible(self) -> slice:
+        """h of the last layer."""
+        cell, start = self.cells[-1], self.states[-1].start
+        first, end, _ = cell.visible.indices(cell.state_size)
+        return slice(start + first, start + end)
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Those of each layer, with its number: h_1, c_1, h_2, ..."""
+        return {
+            name: slice(state.start + part.start, state.start + part.stop)
+            for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True))
+            for name, part in numbered(cell.parts, layer).items()
+        }
+
+    # ------------------------------------------------------------------ constraints, layer by layer
+
+    def free(self, params: Params) -> Params:
+        return self.each(Cell.free.__name__, params)
+
+    def constrain(self, free: Params) -> Params:
+        return self.each(Cell.constrain.__name__, free)
+
+    def pull_constraint(self, free: Params, gradient: Params) -> Params:
+        return self.each(Cell.pull_constraint.__name__, free, gradient)
+
+    def each(self, method: str, *arguments: Params) -> Params:
+        """What a method of every layer makes of its part of the arguments, and what belongs to none as it is."""
+        found: Params = {}
+        for layer, cell in enumerate(self.cells):
+            found |= numbered(getattr(cell, method)(*(self.own(one, layer) for one in arguments)), layer)
+        ends = tuple(f"_{layer + 1}" for layer in range(self.layers))
+        return found | {name: values for name, values in arguments[-1].items() if not name.endswith(ends)}
+
+
+def layer_kind(name: str) -> type[Cell]:
+    """The cell of that name, if it can be a layer.
+
+    Raises:
+        ConfigurationError: there is none, or it has layers itself; the message lists those there are.
+    """
+    known = {own: kind for own, kind in classes("bpttlab.networks.cells", Cell).items() if kind is not Stacked}
+    if name == Stacked.name:
+        raise ConfigurationError(f"cell.of={name!r}: a layer cannot be a stack itself; ask for more cell.layers")
+    if name not in known:
+        raise ConfigurationError(f"cell.of={name!r}: must be one of {', '.join(sorted(known))}.{nearest(name, known)}")
+    return known[name]
+
+
+def numbered(named: dict[str, Any], layer: int) -> dict[str, Any]:
+    """W, V, ... of a layer as W_1, V_1, ..."""
+    return {f"{name}_{layer + 1}": values for name, values in named.items()}
+
+
+def side_by_side_slices(widths: list[int]) -> tuple[slice, ...]:
+    """Where blocks of these widths are in one axis."""
+    stops = np.cumsum(widths).tolist()
+    return tuple(slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True))
+
+
+def slope_width(cell: Cell) -> int:
+    """How many numbers `Cell.slopes` has of a step: only the cell itself knows."""
+    params = {name: np.zeros(shape) for name, shape in cell.recurrent_shapes().items()}
+    return int(cell.slopes(params, np.zeros((1, 1, cell.input_size)), np.zeros((2, 1, cell.state_size))).shape[-1])
+
+
+def input_jacobian(cell: Cell, params: Params, slope_t: Array) -> Array:
+    """ds_t/dx_t, row by row what `pull` and `pull_input` make of the identity.  (...,any) -> (...,S,I)"""
+    S = cell.state_size
+    unit = np.eye(S, dtype=slope_t.dtype).reshape(S, *(1 for _ in slope_t.shape[:-1]), S)
+    da, _ = cell.pull(params, slope_t, np.broadcast_to(unit, (S, *slope_t.shape[:-1], S)))
+    return np.moveaxis(cell.pull_input(params, slope_t, da), 0, -2)

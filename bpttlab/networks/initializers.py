@@ -1,0 +1,471 @@
+"""Recurrent matrices W (N, N) with a stated property, each saying what is exact in a draw and what scatters.
+
+A spectral radius, a gain and a scale are different things: a Gaussian matrix of gain 1 has a largest singular value
+near 2, and a spectral radius near 1 that differs from draw to draw. So each initializer names the one quantity that it
+sets (`target`), and `got` measures it on the matrix drawn.
+
+Every draw is W = asked x W_0, with the same W_0 from the same generator whatever is asked: networks of one seed along a
+sweep of spectral radii differ by nothing but the factor.
+
+A new initializer is one more class here; it is found by its `name`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.fields import real_number, settle_fields, whole_number
+from bpttlab.numerics import matrices
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class Initializer(ABC):
+    """A distribution of recurrent matrices.
+
+    Attributes:
+        name: what configurations call it.
+        target: its field, the quantity that it states; finite and >= 0, where 0 gives W = 0.
+        has_spectral_radius: whether the target is every draw's spectral radius, so that `spectral_radius=` may set it.
+        draws: whether there is a draw at all, and a target.
+        independent_entries: whether entries are independent, of mean 0 and one variance (a common factor apart).
+    """
+
+    name: ClassVar[str]
+    target: ClassVar[str]
+    has_spectral_radius: ClassVar[bool]
+    draws: ClassVar[bool] = True
+    independent_entries: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        self.settle_non_negative(self.target)
+
+    def settle_non_negative(self, field: str) -> None:
+        """Normalises a field that is a finite number >= 0."""
+        object.__setattr__(self, field, non_negative(f"initializer.{field}", getattr(self, field)))
+
+    @property
+    def asked(self) -> float:
+        """The value asked of the target."""
+        return float(getattr(self, self.target))
+
+    def sample(self, rng: np.random.Generator, size: int) -> Array:
+        """W = asked x W_0, float64 (size, size).
+
+        Raises:
+            ConfigurationError: see `check_size`.
+            LabError: the draw cannot have what is asked of it.
+        """
+        self.check_size(size)
+        return self.asked * self.unscaled(rng, whole_number("size", size, 1))
+
+    def check_size(self, size: int) -> None:
+        """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""
+        self.check_units(whole_number("size", size, 1))
+
+    def check_units(self, size: int) -> None:  # noqa: B027  # most initializers can do with any number
+        """What an initializer demands of the number of units beyond its being one."""
+
+    @abstractmethod
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        """W_0: a draw for an asked value of 1."""
+
+    @abstractmethod
+    def got(self, W: Array) -> float:
+        """The target as measured on a matrix."""
+
+
+@dataclass(frozen=True)
+class Gaussian(Initializer):
+    """Independent entries from N(0, gain^2 / N).
+
+    Exact: the distribution. Scatters: everything of a draw. The measured gain ||W||_F / sqrt(N) has a relative standard
+    deviation of 1 / (sqrt(2) N); the spectral radius tends to the gain (circular law, Ginibre 1965), but slowly: at
+    gain 1 it is 1.06 +- 0.05 at N = 64 and 1.04 +- 0.02 at N = 256; the largest singular value tends to 2 x gain.
+
+    Source: gain 1 is the variance 2 / (fan in + fan out) of Glorot & Bengio 2010; the gain g is that of Sompolinsky,
+    Crisanti & Sommers 1988.
+    """
+
+    name: ClassVar[str] = "gaussian"
+    target: ClassVar[str] = "gain"
+    has_spectral_radius: ClassVar[bool] = False
+    independent_entries: ClassVar[bool] = True
+    gain: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return rng.standard_normal((size, size)) / math.sqrt(size)
+
+    def got(self, W: Array) -> float:
+        return matrices.gain(W)
+
+
+@dataclass(frozen=True)
+class Uniform(Initializer):
+    """Independent entries from U(-b, b) with the bound b = gain sqrt(3 / N), whose variance is gain^2 / N.
+
+    gain 1/sqrt(3) = 0.577 is PyTorch's default, b = 1/sqrt(N) (configuration `uniform_torch`); gain 1 is Glorot's,
+    b = sqrt(6 / (N + N)) (`uniform_glorot`).
+
+    Exact: the distribution, and that no entry is beyond b. Scatters: everything else, as for `gaussian`. The measured
+    gain ||W||_F / sqrt(N) has a relative standard deviation of 1 / (sqrt(5) N); the spectral radius tends to the gain
+    (the circular law holds for every distribution of the entries, Tao & Vu 2010), the largest singular value to twice
+    the gain. PyTorch's networks thus start with a spectral radius near 0.6, whatever their size.
+
+    Source: Glorot & Bengio 2010; the default of torch.nn.RNN.
+    """
+
+    name: ClassVar[str] = "uniform"
+    target: ClassVar[str] = "gain"
+    has_spectral_radius: ClassVar[bool] = False
+    independent_entries: ClassVar[bool] = True
+    gain: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        bound = math.sqrt(3.0 / size)
+        return rng.uniform(-bound, bound, (size, size))
+
+    def got(self, W: Array) -> float:
+        return matrices.gain(W)
+
+
+@dataclass(frozen=True)
+class GaussianRadius(Initializer):
+    """A Gaussian draw divided by its own measured spectral radius, times `spectral_radius`.
+
+    Exact, to the rounding of the eigenvalues: the spectral radius of every draw. Scatters: the gain, as the radius of
+    the unscaled draw does (at N = 64 it is 5 +- 5 % below the spectral radius), and with it the largest
+    singular value, near 2 x gain. Rescaling to a spectral radius is therefore not setting a gain, and whatever depends
+    on the gain scatters by as much.
+
+    Source: the usual recipe of echo state networks (Jaeger 2001).
+    """
+
+    name: ClassVar[str] = "gaussian_radius"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    independent_entries: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return with_unit_radius(rng.standard_normal((size, size)))
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class Sparse(Initializer):
+    """Every unit hears `density` x N of all units: Gaussian entries, all others zero, rescaled as `gaussian_radius` is.
+
+    Exact: the spectral radius of every draw, to the rounding of the eigenvalues, and the number of entries in each row
+    that are not zero, density x N rounded to a whole number (a half upwards), of which there must be one. Scatters:
+    where they are (uniformly, without replacement, the diagonal included), how many units hear a given one, and the
+    gain. A denser draw of the same generator has the same entries, up to the rescaling, and more.
+
+    With few connections (about one a unit) long chains of units without a loop make W far from normal.
+
+    Source: the reservoirs of Jaeger 2001; a fixed number of connections (15) for each unit, Martens 2010.
+    """
+
+    name: ClassVar[str] = "sparse"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    density: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        allowed = "a number above 0 and at most 1"
+        density = real_number("initializer.density", self.density, allowed, lambda number: 0 < number <= 1)
+        object.__setattr__(self, "density", density)
+
+    def connections(self, size: int) -> int:
+        """How many entries of each row are not zero."""
+        return math.floor(self.density * size + 0.5)
+
+    def check_units(self, size: int) -> None:
+        if self.connections(size) < 1:
+            raise ConfigurationError(
+                f"initializer.density={self.density}: of {size} hidden units it leaves each with no connection at all; "
+                f"must be at least {1 / size:.3g} (one connection)"
+            )
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        drawn, order = rng.standard_normal((size, size)), rng.random((size, size)).argsort(axis=1)
+        kept = np.zeros_like(drawn, dtype=bool)
+        np.put_along_axis(kept, order[:, : self.connections(size)], True, axis=1)
+        return with_unit_radius(np.where(kept, drawn, 0.0))
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class Orthogonal(Initializer):
+    """scale x Q with Q uniform (Haar) on the orthogonal group, both determinants.
+
+    Exact, to rounding: every singular value and every eigenvalue has modulus `scale`, so that spectral radius, largest
+    singular value and gain are one number, W is normal, and a linear network scales every vector alike. Scatters: the
+    angles of the eigenvalues.
+
+    Source: Saxe, McClelland & Ganguli 2014.
+    """
+
+    name: ClassVar[str] = "orthogonal"
+    target: ClassVar[str] = "scale"
+    has_spectral_radius: ClassVar[bool] = True
+    scale: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return orthogonal(rng, size)
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class Identity(Initializer):
+    """scale x I. Everything is exact, nothing is drawn: all seeds have the same W.
+
+    Source: Le, Jaitly & Hinton 2015 (the IRNN: relu, scale 1, biases 0; scale 0.01 where short memory is wanted).
+    """
+
+    name: ClassVar[str] = "identity"
+    target: ClassVar[str] = "scale"
+    has_spectral_radius: ClassVar[bool] = True
+    scale: float = 1.0
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return np.eye(size)
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class NonNormal(Initializer):
+    """W = rho Q (R + F) Q^T: rotations R, which keep every length, and a part F that feeds modes forward.
+
+    Q is uniform (Haar) orthogonal, its columns the Schur modes. R is block-diagonal, N/2 rotations of two modes each
+    (and a last +-1 where N is odd), so that every eigenvalue of W has the modulus rho = `spectral_radius`; the angles
+    are spread over the circle, one drawn uniformly in each of N/2 equal sectors. F is strictly upper triangular (each
+    mode feeds earlier ones, none back) and Gaussian, scaled to the stated strength
+
+        feed_forward = ||F||_F / ||R||_F = ||F||_F / sqrt(N).
+
+    At 0, W is rho times an orthogonal matrix, and normal. The strength moves no eigenvalue, but powers of W grow far
+    before they follow rho^lag: with 64 units and rho = 1 to about e^3.1 at strength 0.5, e^5.6 at 1 (the share that
+    the same part has in a Gaussian matrix) and e^10.7 at 2.
+
+    Exact, to rounding: the spectral radius; the Henrici departure, feed_forward / sqrt(1 + feed_forward^2), which is
+    how the strength is measured; the gain, rho sqrt(1 + feed_forward^2). Scatters: the angles, the modes, F's
+    direction. Draws of one generator differ in what is asked alone, radius or strength.
+
+    The eigenvalues of a strongly non-normal matrix hang on digits that no float has, and the rounding of Q (R + F) Q^T
+    can move them: up to 256 units a strength of 2 leaves the radius exact to 1e-6; a draw that it does not is refused.
+    `rotated=False` takes Q = I: triangular in the units themselves, which then form a chain, and exact at every
+    strength. In float32 the digits are missing earlier.
+
+    Where F feeds the second mode of a rotation by s into the first, with strength f, the block is [[c, a], [-b, c]]
+    with a - b = f and a b = s^2: it keeps the eigenvalues c +- i s, and f is its part of the departure.
+
+    Source: Schur modes and feed-forward strength, Ganguli, Huh & Sompolinsky 2008 and Goldman 2009; eigenvalues on a
+    circle beside a triangular part, Kerg et al. 2019 (nnRNN); departure from normality, Henrici 1962.
+    """
+
+    name: ClassVar[str] = "non_normal"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    feed_forward: float = 1.0
+    rotated: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.settle_non_negative("feed_forward")
+        settle_fields(self, "initializer.{}")
+
+    def check_units(self, size: int) -> None:
+        if size == 1 and self.feed_forward > 0:
+            raise ConfigurationError(
+                f"initializer.feed_forward={self.feed_forward}: a single hidden unit has no other to feed; must be 0"
+            )
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        Q, schur_form = orthogonal(rng, size), self.schur_form(rng, size)
+        if not self.rotated:
+            return schur_form
+        W_0 = Q @ schur_form @ Q.T
+        radius = matrices.spectral_radius(W_0)
+        if abs(radius - 1.0) > LARGEST_DRIFT:
+            raise LabError(
+                f"initializer.feed_forward={self.feed_forward}: with {size} hidden units rounding alone moves the "
+                f"spectral radius by a factor of {radius:.6g}; ask for less, or for initializer.rotated=false"
+            )
+        return W_0
+
+    def schur_form(self, rng: np.random.Generator, size: int) -> Array:
+        """R + F."""
+        pairs = size // 2
+        angles = math.pi / max(pairs, 1) * rng.permutation(np.arange(1, pairs + 1) - rng.random(pairs))
+        form = np.triu(rng.standard_normal((size, size)), 1)
+        form *= self.feed_forward * math.sqrt(size) / (np.linalg.norm(form) or 1.0)
+        first = 2 * np.arange(pairs)  # of the two modes of each rotation
+        sine, between = np.sin(angles), np.abs(form[first, first + 1])
+        above = (between + np.hypot(between, 2.0 * sine)) / 2.0
+        form[first, first] = form[first + 1, first + 1] = np.cos(angles)
+        form[first, first + 1], form[first + 1, first] = above, -sine * sine / above
+        if size % 2:
+            form[-1, -1] = rng.choice([-1.0, 1.0])
+        return form
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+@dataclass(frozen=True)
+class NoInitializer(Initializer):
+    """Nothing is drawn and nothing asked: for a recurrence that comes from a file, or has a law of its own."""
+
+    name: ClassVar[str] = "none"
+    target: ClassVar[str] = ""
+    has_spectral_radius: ClassVar[bool] = False
+    draws: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """There is no target to be checked."""
+
+    def check_units(self, size: int) -> None:
+        raise ConfigurationError(f"initializer='none': this cell's W has to be drawn; must be one of {drawing()}")
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        raise NotImplementedError("check_units refuses every size")
+
+    def got(self, W: Array) -> float:
+        return matrices.spectral_radius(W)
+
+
+def drawing() -> str:
+    """The names of the initializers that draw something."""
+    return ", ".join(kind.name for kind in Initializer.__subclasses__() if kind.draws)
+
+
+LARGEST_DRIFT = 1e-6
+"""By how much, relatively, rounding may move a spectral radius that is stated."""
+
+
+@dataclass(frozen=True)
+class Bidiagonal(Initializer):
+    """rho on the diagonal and `coupling` rho beside it: each unit hears itself and the next. Nothing is drawn.
+
+    A Jordan block but for a factor (coupling = 1/rho): all eigenvalues are equal and there is one eigenvector, so that
+    powers grow as binomial coefficients before they follow the spectral radius. With rho = 1/2 and coupling = 1 it is
+    the chain of influence balancing, (I - W)^-1 = 2 on and above the diagonal (Tallec & Ollivier 2018a).
+
+    Exact: everything.
+    """
+
+    name: ClassVar[str] = "bidiagonal"
+    target: ClassVar[str] = "spectral_radius"
+    has_spectral_radius: ClassVar[bool] = True
+    spectral_radius: float = 1.0
+    coupling: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.settle_non_negative("coupling")
+
+    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+        return np.eye(size) + self.coupling * np.eye(size, k=1)
+
+    def got(self, W: Array) -> float:
+        """The largest entry of the diagonal, where the eigenvalues of a triangular matrix are."""
+        return float(np.abs(np.diag(W)).max())
+
+
+def orthogonal(rng: np.random.Generator, size: int) -> Array:
+    """A draw from the uniform (Haar) distribution on the orthogonal group.
+
+    The QR decomposition of a Gaussian matrix, with the signs of R's diagonal moved into Q; without them the
+    distribution depends on the algorithm (Mezzadri 2007).
+    """
+    Q, R = np.linalg.qr(rng.standard_normal((size, size)))
+    return Q * np.where(np.diag(R) < 0, -1.0, 1.0)
+
+
+def with_unit_radius(drawn: Array) -> Array:
+    """The matrix over its own spectral radius."""
+    radius = matrices.spectral_radius(drawn)
+    if radius == 0:
+        raise LabError("the draw has spectral radius 0 and cannot be rescaled: choose another seed")
+    return drawn / radius
+
+
+def by_name(name: str) -> type[Initializer]:
+    """The initializer of that name, or a ConfigurationError that lists those there are."""
+    known = {kind.name: kind for kind in Initializer.__subclasses__()}
+    if name not in known:
+        raise ConfigurationError(f"initializer={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
+    return known[name]
+
+
+def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | None = None) -> Initializer:
+    """The initializer that a configuration describes.
+
+    Args:
+        name: which one.
+        values: its own fields; None, or a field left out, means not given.
+        spectral_radius: the shortcut that a sweep uses whatever the initializer: it sets the target of those that have
+            an exact spectral radius. With neither the field nor the shortcut given, the target is 1.
+
+    Raises:
+        ConfigurationError: an unknown name or field, a value out of range, a shortcut for an initializer whose spectral
+            radius scatters, or a shortcut that contradicts the field.
+    """
+    kind = by_name(name)
+    given = {field: value for field, value in values.items() if value is not None}
+    refuse_unknown_fields(kind, given)
+    stated = kind(**given)
+    if spectral_radius is None:
+        return stated
+    radius = non_negative("spectral_radius", spectral_radius)
+    if not kind.draws:
+        raise ConfigurationError(f"spectral_radius={radius}: initializer '{name}' draws nothing; leave it out")
+    if not kind.has_spectral_radius:
+        raise ConfigurationError(
+            f"spectral_radius={radius}: initializer '{name}' states a {kind.target}, its spectral radius scatters; "
+            f"set initializer.{kind.target} or choose one of {', '.join(with_spectral_radius())}"
+        )
+    if kind.target in given and stated.asked != radius:
+        raise ConfigurationError(
+            f"spectral_radius={radius}: contradicts initializer.{kind.target}={stated.asked}; give one of the two"
+        )
+    return kind(**{**given, kind.target: radius})
+
+
+def with_spectral_radius() -> list[str]:
+    """The names of the initializers that `spectral_radius=` may set."""
+    return [kind.name for kind in Initializer.__subclasses__() if kind.has_spectral_radius]
+
+
+def refuse_unknown_fields(kind: type[Initializer], given: Mapping[str, Any]) -> None:
+    """Raises the error that names the first field that this initializer lacks, and the nearest that it has."""
+    known = [field.name for field in fields(kind)]
+    for field, value in given.items():
+        if field not in known:
+            raise ConfigurationError(
+                f"initializer.{field}={value!r}: '{kind.name}' has only {', '.join(known)}.{nearest(field, known)}"
+            )
+
+
+def non_negative(field: str, value: object) -> float:
+    """The value as a float, or the error that names its field."""
+    return real_number(field, value, "a finite number >= 0", lambda number: 0 <= number < math.inf)

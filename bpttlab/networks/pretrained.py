@@ -1,0 +1,231 @@
+"""A person's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+
+import numpy as np
+
+from bpttlab import user_files
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import settle_fields, whole_number
+from bpttlab.networks import activations
+from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
+from bpttlab.networks.pytorch_weights import NO_READOUT, PATH, Weights, read
+from bpttlab.numerics.array import Array
+
+if TYPE_CHECKING:
+    from bpttlab.tasks import Task
+
+
+class Network(NamedTuple):
+    """A cell and its weights."""
+
+    cell: Cell
+    params: Params
+
+
+def from_file(
+    path: str | os.PathLike[str],
+    activation: str | None = None,
+    recurrent_prefix: str | None = None,
+    readout_prefix: str | None = None,
+    output_activation: str = "identity",
+    output_size: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> Network:
+    """A trained nn.RNN, nn.GRU or nn.LSTM as a cell with its parameters, in float64.
+
+    Args:
+        path: of a `.safetensors` or `.npz` file with PyTorch's names.
+        activation: f_h of an nn.RNN, tanh or relu, which its weights do not say; None for the others.
+        recurrent_prefix: what stands before `weight_ih_l0`; None: whatever does, if it is there once.
+        readout_prefix: what stands before the `weight` of the readout; None: the one linear layer that there is beside
+            the recurrent tensors; "none": the file's readout is left alone.
+        output_activation: f_y.
+        output_size, rng: O and the source of U, where the file has no readout (b_y is 0).
+
+    Returns:
+        `cell`, an Elman, GRU or LSTM, or Stacked of them, and `params`, named as in the notes.
+
+    Raises:
+        ConfigurationError: the file cannot be read as such a network.
+        NonFiniteError: a tensor holds a NaN or an infinity.
+    """
+    own = FromFile(os.fspath(path), activation, recurrent_prefix, readout_prefix, output_activation)  # type: ignore[arg-type]
+    if own.weights.output_size is None and (output_size is None or rng is None):
+        raise ConfigurationError(f"{PATH}={os.fspath(path)!r}: has no readout: give output_size, and rng to draw one")
+    cell = own.cell(None if output_size is None else whole_number("output_size", output_size, 1))
+    return Network(cell, own.network_weights(cell, rng or np.random.default_rng()))
+
+
+# ---------------------------------------------------------------------------------------------------- configuration
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """What a configuration says of a network in a file; the file itself is read again by whoever needs its numbers.
+
+    Whatever is wrong with the file is refused when this is built. The run's identity holds the content of the file and
+    the prefixes, given or found, not the file's name. A file that changes while a sweep is going on is refused.
+
+    Attributes:
+        path: of the file, from the current folder; ~ is the home folder.
+        activation: f_h of an nn.RNN, tanh or relu; None for nn.GRU and nn.LSTM.
+        recurrent_prefix, readout_prefix: see `from_file`; afterwards those that were found.
+        output_activation: f_y.
+        content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, other bytes are refused.
+        of, layers, hidden_size: what the file holds; if they are given, a file that holds another network is refused.
+    """
+
+    name: ClassVar[str] = "from_file"
+    takes_initializer: ClassVar[bool] = False
+
+    path: str = field(default="", compare=False)
+    activation: Literal["tanh", "relu"] | None = None
+    recurrent_prefix: str | int | None = None  # 0 is a prefix in an nn.ModuleList
+    readout_prefix: str | int | None = None
+    output_activation: str = "identity"
+    content: str | None = None
+    of: str | None = None
+    layers: int | None = None
+    hidden_size: int | None = None
+
+    def __post_init__(self) -> None:
+        settle_fields(self, "cell.{}")
+        if not self.path:
+            raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
+        activations.by_name(self.output_activation)
+        found = read(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        user_files.refuse_other_content("cell.content", self.content, self.path, found.content)
+        self.check_activation(found)
+        settled = {name: getattr(found, name) for name in ("content", "recurrent_prefix", "readout_prefix")}
+        held = {name: getattr(found, name) for name in ("of", "layers", "hidden_size")}
+        for name, value in held.items():
+            if getattr(self, name) not in (None, value):
+                raise ConfigurationError(f"cell.{name}={getattr(self, name)!r}: {self.path} has {value!r}")
+        for name, value in {**settled, **held, "path": user_files.absolute(self.path)}.items():
+            object.__setattr__(self, name, value)
+
+    def check_activation(self, found: Weights) -> None:
+        """An nn.RNN must be told its activation, and nothing else may be."""
+        told = self.activation is not None
+        if found.of == Elman.name and not told:
+            raise ConfigurationError(
+                f"cell.activation: must be given, tanh (PyTorch's default) or relu: {self.path} holds an nn.RNN, whose "
+                "weights do not say which of them they were trained with"
+            )
+        if found.of == Elman.name and self.activation not in ("tanh", "relu"):
+            hint = nearest(self.activation, ("tanh", "relu"))
+            raise ConfigurationError(f"cell.activation={self.activation!r}: of an nn.RNN must be tanh or relu.{hint}")
+        if found.of != Elman.name and told:
+            raise ConfigurationError(
+                f"cell.activation={self.activation!r}: {self.path} holds an nn.{found.of.upper()}, which has its own; "
+                "must be null"
+            )
+
+    @property
+    def weights(self) -> Weights:
+        """What the file holds.
+
+        Raises:
+            LabError: it is not what it was when the run was configured.
+        """
+        found = read(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        user_files.refuse_change(self.path, self.content, found.content)
+        return found
+
+    def cell(self, output_size: int | None) -> Cell:
+        """The cell, with the readout of the file or, where there is none, one of that size."""
+        found = self.weights
+        common: dict[str, Any] = {
+            "input_size": found.input_size,
+            "hidden_size": found.hidden_size,
+            "output_size": found.output_size or output_size,
+            "output_activation": self.output_activation,
+        }
+        layer: Cell
+        if found.of == GRU.name:
+            layer = GRU(**common)
+        elif found.of == LSTM.name:
+            layer = LSTM(**common, forget_bias=0.0)  # whatever was added is in the file's biases
+        else:
+            layer = Elman(**common, activation=self.activation or "tanh")
+        return layer if found.layers == 1 else Stacked(**common, layers=found.layers, of=layer)
+
+    def network_weights(
+        self, cell: Cell, rng: np.random.Generator, scales: Scales | None = None, dtype: str = "float64"
+    ) -> Params:
+        """The weights of the file in that dtype; a readout that it lacks is drawn as `Cell.init` draws it."""
+        held = self.weights.params
+        drawn = {} if "U" in held else cell.draw_readout(rng.spawn(2)[1], scales or Scales())
+        return {name: rounded(values, dtype) for name, values in {**held, **drawn}.items()}
+
+    @property
+    def has_readout(self) -> bool:
+        return self.readout_prefix != NO_READOUT
+
+    def identity_fields(self) -> dict[str, Any]:
+        """What a run's identity has of it: all but where the file is."""
+        return {"name": self.name} | {
+            known.name: getattr(self, known.name) for known in fields(self) if known.name != "path"
+        }
+
+    # ------------------------------------------------------------------ what the rest of a configuration may say
+
+    def check_task(self, task: Task) -> None:
+        """Refuses a task of other sizes."""
+        found = self.weights
+        self.check_size(task, "input_size", "hears", "inputs", found.input_size)
+        if found.output_size is not None:
+            self.check_size(task, "output_size", "gives", "outputs", found.output_size)
+
+    def check_size(self, task: Task, name: str, verb: str, what: str, size: int) -> None:
+        if getattr(task, name) == size:
+            return
+        free = name in {known.name for known in fields(task)}
+        remedy = f"set task.{name}={size}, or choose another task" if free else "choose another task"
+        raise ConfigurationError(
+            f"{PATH}={user_files.shown(self.path)!r}: {verb} {size} {what}, and task '{task.name}' has "
+            f"{getattr(task, name)}: {remedy}"
+        )
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        """Refuses everything but the default, which stands for nothing having been asked."""
+        if initializer not in (GaussianRadius(), NoInitializer()):
+            raise ConfigurationError(
+                f"initializer '{initializer.name}' with {initializer.target}={initializer.asked}: the weights of the "
+                f"cell '{self.name}' are in its file; leave initializer and spectral_radius out"
+            )
+
+    def check_scales(self, scales: Scales) -> None:
+        """Refuses a scale of what is in the file."""
+        for name in ("V", "b", *(["U"] if self.has_readout else [])):
+            if getattr(scales, name) != getattr(Scales(), name):
+                raise ConfigurationError(
+                    f"scales.{name}={getattr(scales, name)}: would have no effect, for the weights of the cell "
+                    f"'{self.name}' are in its file; must be {getattr(Scales(), name)}"
+                )
+
+    def check_dtype(self, dtype: str) -> None:
+        """Refuses a dtype in which a weight would be infinite."""
+        for name, values in self.weights.params.items():
+            if not np.isfinite(rounded(values, dtype)).all():
+                largest = float(np.abs(values).max())
+                raise ConfigurationError(
+                    f"dtype={dtype}: {user_files.shown(self.path)} has weights up to {largest:.3g} ({name}), too large"
+                )
+
+
+def as_text(prefix: str | int | None) -> str | None:
+    return None if prefix is None else str(prefix)
+
+
+def rounded(values: Array, dtype: str) -> Array:
+    """A copy in that dtype."""
+    with np.errstate(over="ignore"):
+        return values.astype(dtype)

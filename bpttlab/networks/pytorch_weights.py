@@ -1,0 +1,397 @@
+"""The weights of a trained PyTorch nn.RNN, nn.GRU or nn.LSTM in a file: read, checked, and named as in the notes.
+
+A `.safetensors` file or a `.npz` archive of arrays, with the names that `module.state_dict()` has:
+
+    <recurrent prefix>weight_ih_l0   (k N, I)     V of the first layer; of every other, _l1, …, (k N, N)
+    <recurrent prefix>weight_hh_l0   (k N, N)     W
+    <recurrent prefix>bias_ih_l0     (k N,)       in all layers or, with nn's `bias=False`, in none
+    <recurrent prefix>bias_hh_l0     (k N,)
+    <readout prefix>weight           (O, N)       U of a linear layer upon h_t of the last layer, optional
+    <readout prefix>bias             (O,)         b_y, optional
+
+k is 1 for nn.RNN, 3 for nn.GRU (reset, update, candidate) and 4 for nn.LSTM (input, forget, candidate, output), in the
+order in which the cells here have their gates. b_h = bias_ih + bias_hh, except of a GRU's candidate, whose bias_hh is
+b_n.
+
+Files that are pickles (.pt and its like) are never opened: to unpickle is to run whatever the file says.
+
+Index legend: I input, N hidden unit, O output; l layer, from 0 as in PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bpttlab import user_files
+from bpttlab.errors import ConfigurationError, NonFiniteError, nearest
+from bpttlab.networks.cells.cell import Params
+from bpttlab.numerics.array import Array
+
+PATH = "cell.path"
+NO_READOUT = "none"
+"""As a readout prefix: the file's readout, if it has one, is left alone."""
+
+PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
+EXPORT = "from safetensors.torch import save_file; save_file(model.state_dict(), 'model.safetensors')"
+
+KINDS = {1: ("elman", "nn.RNN"), 3: ("gru", "nn.GRU"), 4: ("lstm", "nn.LSTM")}
+"""Rows of weight_hh over N: the cell, and what PyTorch calls it."""
+
+TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
+"""Of safetensors, the types that are read."""
+
+OWN_NAMES = re.compile(r"(weight|bias)_(?P<part>ih|hh|hr)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
+"""What PyTorch calls the tensors of a recurrent module."""
+
+SHOWN = 8
+"""Tensors that a message lists."""
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """What a file holds, as parameters; the arrays are read-only.
+
+    Attributes:
+        content: what the file is known by.
+        of: the cell: elman, gru or lstm.
+        layers, input_size, hidden_size: L, I and N.
+        output_size: O; None: there is no readout.
+        recurrent_prefix, readout_prefix: those that were given or found; "none": there is no readout.
+        params: float64, named as in the notes.
+    """
+
+    content: str
+    of: str
+    layers: int
+    input_size: int
+    hidden_size: int
+    output_size: int | None
+    recurrent_prefix: str
+    readout_prefix: str
+    params: Params
+
+
+def read(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> Weights:
+    """The network of a file.
+
+    Raises:
+        ConfigurationError: there is no such file, or something is wrong in it; the message begins with cell.path.
+        NonFiniteError: a tensor holds a NaN or an infinity.
+    """
+    if Path(path).suffix.lower() in PICKLES:
+        raise ConfigurationError(
+            f"{PATH}={path!r}: is a pickle, which can run anything when it is opened, and is not; export it: {EXPORT}"
+        )
+    found: Weights = user_files.read(PATH, path, READERS, understood, recurrent_prefix, readout_prefix)
+    return found
+
+
+def understood(
+    data: bytes, ending: str, content: str, recurrent_prefix: str | None, readout_prefix: str | None
+) -> Weights:
+    """The network that a file's bytes are."""
+    tensors = READERS[ending](data)
+    recurrent, readout = prefixes(tensors, recurrent_prefix, readout_prefix)
+    own = own_tensors(tensors, recurrent, readout)
+    of, sizes, params = recurrence(own, recurrent)
+    if readout_prefix is None and readout is not None:
+        refuse_embedding(tensors, readout, sizes)
+    if readout is not None:
+        params |= readout_of(tensors, readout, sizes["hidden_size"])
+    for values in params.values():
+        values.flags.writeable = False
+    output_size = len(params["U"]) if "U" in params else None
+    return Weights(
+        content,
+        of,
+        **sizes,
+        output_size=output_size,
+        recurrent_prefix=recurrent,
+        readout_prefix=NO_READOUT if readout is None else readout,
+        params=params,
+    )
+
+
+# ------------------------------------------------------------------ files -> tensors
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of a file, its numbers not yet read.
+
+    Attributes:
+        numbers: reads them; refuses types that cannot be weights.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    numbers: Callable[[], Array]
+
+    def read(self) -> Array:
+        """In float64.
+
+        Raises:
+            ConfigurationError: it holds no floating-point numbers.
+            NonFiniteError: it holds a NaN or an infinity.
+        """
+        values = self.numbers().astype(np.float64)
+        bad = ~np.isfinite(values)
+        if bad.any():
+            place = [int(index) for index in np.unravel_index(np.argmax(bad), bad.shape)]
+            raise NonFiniteError(f"tensor {self.name!r} holds {values[*place]} at {place} (from 0): must be finite")
+        return values
+
+
+Tensors = dict[str, Tensor]
+
+
+def tensors_of_safetensors(data: bytes) -> Tensors:
+    """The tensors of a .safetensors file; the package checks its header against its size."""
+    from safetensors import deserialize
+
+    return {name: tensor_of(name, found) for name, found in deserialize(data)}
+
+
+def tensor_of(name: str, found: Mapping[str, Any]) -> Tensor:
+    shape, dtype = tuple(map(int, found["shape"])), str(found["dtype"])
+
+    def numbers() -> Array:
+        if dtype not in TYPES:
+            refuse_type(name, dtype)
+        return np.frombuffer(found["data"], TYPES[dtype]).reshape(shape)
+
+    return Tensor(name, shape, numbers)
+
+
+def refuse_type(name: str, dtype: str) -> None:
+    remedy = "; convert it in PyTorch: model.float()" if dtype in ("BF16", "F8_E4M3", "F8_E5M2") else ""
+    raise ConfigurationError(f"tensor {name!r} has the type {dtype}: must be float64, float32 or float16{remedy}")
+
+
+def tensors_of_archive(data: bytes) -> Tensors:
+    """The tensors of a .npz archive; their headers are read first."""
+    return {name: array_tensor(name, file) for name, file in user_files.unpacked(data).items()}
+
+
+def array_tensor(name: str, file: bytes) -> Tensor:
+    array = user_files.array_of(name, file, kinds="biufcV")
+
+    def numbers() -> Array:
+        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
+            refuse_type(name, "BF16" if array.dtype == np.dtype("V2") else str(array.dtype))
+        return array
+
+    return Tensor(name, array.shape, numbers)
+
+
+READERS: dict[str, Callable[[bytes], Tensors]] = {
+    ".safetensors": tensors_of_safetensors,
+    ".npz": tensors_of_archive,
+}
+
+
+# ------------------------------------------------------------------ prefixes
+
+
+def prefixes(tensors: Tensors, recurrent: str | None, readout: str | None) -> tuple[str, str | None]:
+    """The prefixes of the recurrent tensors and of the readout (None: there is none), given or found.
+
+    Whatever has neither is refused, unless both were given.
+    """
+    chosen = recurrent_prefix_of(tensors, recurrent)
+    of_readout = None if readout in (None, NO_READOUT) else readout_prefix_of(tensors, str(readout))
+    own = own_tensors(tensors, chosen, of_readout)
+    rest = {name: tensor for name, tensor in tensors.items() if name not in own}
+    if readout is None:
+        return chosen, found_readout(rest)
+    beside = {name: tensor for name, tensor in rest.items() if of_readout is None or name not in linear(of_readout)}
+    if beside and recurrent is None:
+        refuse_rest(beside)
+    return chosen, of_readout
+
+
+def recurrent_prefix_of(tensors: Tensors, given: str | None) -> str:
+    """The prefix of the recurrent tensors."""
+    first = "weight_ih_l0"
+    candidates = [name.removesuffix(first) for name in tensors if name.endswith(first)]
+    if not candidates:
+        raise ConfigurationError(f"has no tensor whose name ends in {first}; there are {listed(tensors)}")
+    known = ", ".join(map(repr, candidates))
+    if given is None and len(candidates) > 1:
+        raise ConfigurationError(
+            f"has {len(candidates)} recurrent networks: set cell.recurrent_prefix to one of {known}"
+        )
+    chosen = candidates[0] if given is None else completed(given, first, tensors)
+    if chosen not in candidates:
+        hint = nearest(given, candidates)
+        raise ConfigurationError(f"cell.recurrent_prefix={given!r}: before {first} there is {known}.{hint}")
+    return chosen
+
+
+def readout_prefix_of(tensors: Tensors, given: str) -> str:
+    """The prefix of the readout, which stands before its weight and bias and nothing else."""
+    chosen = completed(given, "weight", tensors)
+    under = {name: tensor for name, tensor in tensors.items() if name.startswith(chosen)}
+    if f"{chosen}weight" not in under or (chosen.endswith(".") and set(under) - linear(chosen)):
+        hint = nearest(given, [name.removesuffix("weight") for name in tensors if name.endswith("weight")])
+        raise ConfigurationError(
+            f"cell.readout_prefix={given!r}: must stand before the weight (and bias) of one linear layer; there are "
+            f"{listed(under or tensors)}.{hint}"
+        )
+    return chosen
+
+
+def completed(prefix: str, name: str, tensors: Collection[str]) -> str:
+    """`lstm` as `lstm.`, where that is what the file has."""
+    dotted = f"{prefix}."
+    return dotted if f"{prefix}{name}" not in tensors and f"{dotted}{name}" in tensors else prefix
+
+
+def own_tensors(tensors: Tensors, prefix: str, readout: str | None) -> Tensors:
+    """The tensors of the recurrent module: those with its prefix but for a readout that is named.
+
+    Where the prefix does not end a module's name with a dot, those that could be its tensors.
+    """
+    of_readout = set() if readout is None else linear(readout)
+    under = {name for name in tensors if name.startswith(prefix)} - of_readout
+    if not prefix.endswith("."):
+        under = {name for name in under if re.match(r"(weight|bias)_", name.removeprefix(prefix))}
+    return {name: tensors[name] for name in tensors if name in under}
+
+
+def found_readout(rest: Tensors) -> str | None:
+    """The prefix of the one linear layer that is left, if one is."""
+    prefixes = [name.removesuffix("weight") for name in rest if name.endswith("weight")]
+    if rest and (len(prefixes) != 1 or set(rest) - linear(prefixes[0])):
+        refuse_rest(rest)
+    return prefixes[0] if rest else None
+
+
+def linear(prefix: str) -> set[str]:
+    """What PyTorch calls the tensors of a linear layer."""
+    return {f"{prefix}weight", f"{prefix}bias"}
+
+
+def refuse_embedding(tensors: Tensors, readout: str, sizes: Mapping[str, int]) -> None:
+    """Refuses to guess where a matrix could as well be what x_t comes from."""
+    if f"{readout}bias" not in tensors and sizes["input_size"] == sizes["hidden_size"]:
+        raise ConfigurationError(
+            f"tensor '{readout}weight' has no bias beside it, and is as wide as x_t and as h_t: an embedding, or the "
+            f"readout? Set cell.readout_prefix={readout.removesuffix('.')}, or none and cell.recurrent_prefix"
+        )
+
+
+def refuse_rest(rest: Tensors) -> None:
+    raise ConfigurationError(
+        f"beside the recurrent tensors there may be one linear layer, the readout, and there are {listed(rest)}: "
+        "name cell.recurrent_prefix and cell.readout_prefix (none: no readout), and all others are left alone"
+    )
+
+
+def listed(tensors: Tensors) -> str:
+    """Names with shapes: fc.weight (2, 8), fc.bias (2,)."""
+    shown = [f"{name} {tensors[name].shape}" for name in sorted(tensors)[:SHOWN]]
+    more = [f"{len(tensors) - SHOWN} more"] if len(tensors) > SHOWN else []
+    return ", ".join([*shown, *more]) or "none"
+
+
+# ------------------------------------------------------------------ the recurrence
+
+
+def recurrence(own: Tensors, prefix: str) -> tuple[str, dict[str, int], Params]:
+    """The cell's name, its sizes and the parameters of all layers."""
+    layers = layers_of(own, prefix)
+    of, rows, N = kind_of(taken(own, f"{prefix}weight_hh_l0"))
+    I = (0, *taken(own, f"{prefix}weight_ih_l0").shape)[-1]
+    has_biases = any(name.removeprefix(prefix).startswith("bias_") for name in own)
+    params: Params = {}
+    for layer in range(layers):
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, N if layer else I), "weight_hh": (rows, N)}
+        shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if has_biases else {}
+        held = {name: numbers(own, f"{prefix}{name}_l{layer}", shape) for name, shape in shapes.items()}
+        end = f"_{layer + 1}" if layers > 1 else ""
+        params |= {f"{name}{end}": values for name, values in parameters(of, N, held).items()}
+    return of, {"layers": layers, "input_size": I, "hidden_size": N}, params
+
+
+def layers_of(own: Iterable[str], prefix: str) -> int:
+    """How many layers there are, one upon the other, with nothing else beside them."""
+    layers = set()
+    for name in own:
+        match = OWN_NAMES.fullmatch(name.removeprefix(prefix))
+        if match is None:
+            raise ConfigurationError(
+                f"tensor {name!r}: an nn.RNN, nn.GRU or nn.LSTM has only weight_ih_l…, weight_hh_l…, bias_ih_l… and "
+                "bias_hh_l…"
+            )
+        refuse_unlike(name, match)
+        layers.add(int(match["layer"]))
+    missing = min(set(range(len(layers) + 1)) - layers)
+    if missing < len(layers):
+        there = ", ".join(map(str, sorted(layers)))
+        raise ConfigurationError(f"has the layers {there} (from 0): layer {missing} is missing")
+    return len(layers)
+
+
+def refuse_unlike(name: str, match: re.Match[str]) -> None:
+    """Refuses what no cell here computes."""
+    if match["reverse"]:
+        raise ConfigurationError(
+            f"tensor {name!r}: the network is bidirectional; its backward half hears the future, and has gradients "
+            "through time of its own: must be trained with bidirectional=False"
+        )
+    if match["part"] == "hr":
+        raise ConfigurationError(
+            f"tensor {name!r}: the network projects h (proj_size), which no cell here does: must be without"
+        )
+
+
+def kind_of(tensor: Tensor) -> tuple[str, int, int]:
+    """The cell's name, its rows and N, from the shape of W."""
+    rows, N = tensor.shape if len(tensor.shape) == 2 else (0, 0)
+    gates = rows // N if N and rows % N == 0 else 0
+    if gates not in KINDS:
+        allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {name}" for k, (_, name) in KINDS.items())
+        raise ConfigurationError(f"tensor {tensor.name!r} has shape {tensor.shape}: must be {allowed}")
+    return KINDS[gates][0], rows, N
+
+
+def parameters(of: str, N: int, held: Mapping[str, Array]) -> Params:
+    """Of one layer, from PyTorch's tensors."""
+    nothing = np.zeros(len(held["weight_hh"]))
+    b_ih, b_hh = held.get("bias_ih", nothing), held.get("bias_hh", nothing)
+    own = {"V": held["weight_ih"], "W": held["weight_hh"], "b_h": b_ih + b_hh}
+    if of == "gru":
+        own |= {"b_h": np.concatenate([(b_ih + b_hh)[: 2 * N], b_ih[2 * N :]]), "b_n": b_hh[2 * N :].copy()}
+    return own
+
+
+def readout_of(tensors: Tensors, prefix: str, N: int) -> Params:
+    """U and b_y of a linear layer that hears h_t."""
+    weight, bias = f"{prefix}weight", f"{prefix}bias"
+    shape = tensors[weight].shape
+    O = shape[0] if shape else 0
+    if not O:
+        raise ConfigurationError(f"tensor {weight!r} has shape {shape}: must be (O, {N}), the readout of h_t")
+    U = numbers(tensors, weight, (O, N))
+    return {"U": U, "b_y": numbers(tensors, bias, (O,)) if bias in tensors else np.zeros(O)}
+
+
+def taken(tensors: Tensors, name: str) -> Tensor:
+    if name not in tensors:
+        raise ConfigurationError(f"has no tensor {name!r}; there are {listed(tensors)}")
+    return tensors[name]
+
+
+def numbers(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Array:
+    """The numbers of a tensor of that shape."""
+    tensor = taken(tensors, name)
+    if tensor.shape != shape:
+        raise ConfigurationError(f"tensor {name!r} has shape {tensor.shape}: must be {shape}")
+    return tensor.read()

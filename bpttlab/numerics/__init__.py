@@ -1,0 +1,1 @@
+"""Numbers and arrays: mantissas with exponents, matrices, sums, random streams, intervals of medians."""

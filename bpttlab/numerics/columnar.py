@@ -1,0 +1,22 @@
+"""Rows of tables as they are measured: a dictionary of arrays, one a column."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bpttlab.numerics.array import Array
+
+
+def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
+    """Rows as arrays, one a column."""
+    rows = sorted(rows, key=lambda row: tuple(row[name] for name in sort))
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
+def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+    """Columns of some rows and of others, one after another; parts without columns have no rows."""
+    parts = [part for part in parts if part]
+    return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}

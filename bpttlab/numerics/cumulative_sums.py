@@ -1,0 +1,87 @@
+"""Parts of a gradient that add up to it: the sums before and after each of them, beside the whole.
+
+A part may be smaller than its neighbours by more than a float holds, so each is a mantissa with an exponent, and so is
+each sum: that of a running sum is the largest among its parts.
+
+Index legend: P parts, E entries of one parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled, log_of_square, power_of_two
+
+HELD_NUMBERS = 2**21
+"""Entries of sums that are held at once."""
+
+
+class Beside(NamedTuple):
+    """Some parts, or sums of parts, beside the whole gradient g, each (P,).
+
+    `log_norm` is natural, -inf where all is zero; `share` is <part, g> / |g|^2, NaN where g is zero, infinite where it
+    is beyond the range of floats; `cosine` NaN where either is zero.
+    """
+
+    log_norm: Array
+    share: Array
+    cosine: Array
+
+
+class Whole:
+    """The whole gradient of one parameter."""
+
+    def __init__(self, gradient: Scaled) -> None:
+        self.mantissa = gradient.mantissa.ravel().astype(np.float64)
+        self.exponent = int(gradient.exponent.item())
+        self.square = float(self.mantissa @ self.mantissa)
+
+    def beside(self, parts: Scaled) -> Beside:
+        """Of normalised rows.  (P,E)"""
+        mantissa, exponent = parts.mantissa.astype(np.float64, copy=False), parts.exponent[:, 0]
+        squares, dots = np.einsum("pe,pe->p", mantissa, mantissa), mantissa @ self.mantissa
+        with np.errstate(divide="ignore", invalid="ignore", over="ignore", under="ignore"):
+            share = np.ldexp(dots / self.square, np.clip(exponent - self.exponent, -5000, 5000))
+            cosine = np.clip(dots / np.sqrt(squares * self.square), -1.0, 1.0)
+        return Beside(log_of_square(squares, exponent), share, cosine)
+
+
+def stacked(parts: Sequence[Scaled]) -> Scaled:
+    """Arrays with one exponent each as rows.  -> (P,E)"""
+    exponents = np.array([part.exponent.item() for part in parts], np.int64)
+    return Scaled(np.stack([part.mantissa.ravel() for part in parts]), exponents[:, None])
+
+
+def parts_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
+    """Each by itself."""
+    some = max(1, HELD_NUMBERS // parts[0].mantissa.size)
+    chunks = [stacked(parts[first : first + some]).normalised() for first in range(0, len(parts), some)]
+    return joined([whole.beside(chunk) for chunk in chunks])
+
+
+def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
+    """The sum of the first part, of the first two, and so on to that of all."""
+    some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
+    found, carried = [], list[Scaled]()
+    for first in range(0, len(parts), some):
+        sums = running(stacked([*carried, *parts[first : first + some]]))
+        found.append(whole.beside(sums[len(carried) :]))
+        carried = [sums[-1:]]
+    return joined(found)
+
+
+def running(parts: Scaled) -> Scaled:
+    """Row p is the sum of rows 0..p, normalised.  (P,E)"""
+    most = np.maximum.accumulate(parts.live_exponent, axis=0)
+    sums, factors = parts.at(most), power_of_two(most[:-1] - most[1:], parts.mantissa.dtype)
+    for p, factor in enumerate(factors[:, 0], start=1):
+        sums[p] += sums[p - 1] * factor
+    return Scaled(sums, most).normalised()
+
+
+def joined(chunks: Sequence[Beside]) -> Beside:
+    return Beside(*(np.concatenate(column) for column in zip(*chunks, strict=True)))

@@ -1,0 +1,206 @@
+"""What a recurrent matrix W is, in numbers: seven quantities that are often taken for one another, and its spectrum.
+
+The spectral radius says how powers of W grow in the end, the largest singular value what one step can do at most, the
+gain what it does to a typical vector; the Henrici departure says how far W is from a matrix for which these tell one
+story, and the transient peak how large the powers become on the way. All are of W alone: no activation, no input.
+
+Every function takes a real array (N, N), N >= 1, and raises ConfigurationError for another shape and NonFiniteError for
+a NaN or an infinity. Entries may be of any size that a float holds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import scipy.linalg
+
+from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled, log_of_square, spectral_log_norm
+
+HIGHER = 1e-10
+"""How much higher, in log, a power must be to take the peak from an earlier one: rounding alone stays far below."""
+
+TOGETHER = 16
+"""Powers that are computed at once, from one that is known."""
+
+HELD_NUMBERS = 2**21
+"""Entries of powers that are held at once."""
+
+
+def spectral_radius(W: Array) -> float:
+    """rho(W) = max_i |eigenvalue_i|.
+
+    Where W is far from normal its eigenvalues are ill-conditioned: of a Jordan block of size n that a change of basis
+    hides, only about eps^(1/n) can be known.
+    """
+    return float(np.abs(np.linalg.eigvals(square(W))).max())
+
+
+def eigenvalues(W: Array) -> Array:
+    """All N of them, complex, the largest modulus first; of one modulus by angle, from -pi to pi.
+
+    As ill-conditioned as in `spectral_radius`.
+    """
+    found = np.linalg.eigvals(square(W)).astype(np.complex128)
+    return found[np.lexsort((np.angle(found), -np.abs(found)))]
+
+
+def largest_singular_value(W: Array) -> float:
+    """sigma_max(W) = ||W||_2 = max |W u| over unit vectors u."""
+    return float(np.linalg.norm(square(W), 2))
+
+
+def gain(W: Array) -> float:
+    """The gain, root mean square entry x sqrt(N) = ||W||_F / sqrt(N): the r.m.s. growth of a random direction.
+
+    The root mean square, not the standard deviation about the sample mean: the ensembles have mean zero, and a mean
+    that a matrix does have acts on vectors too. So the identity has gain 1, as has every orthogonal matrix.
+    """
+    whole = Scaled.whole(square(W))  # squares of entries beyond 1e154 would overflow
+    return math.ldexp(float(np.linalg.norm(whole.mantissa)), whole.exponent.item()) / math.sqrt(len(whole))
+
+
+def rank(W: Array) -> int:
+    """The number of singular values above sigma_max N eps, those that rounding cannot have made."""
+    return int(np.linalg.matrix_rank(square(W)))
+
+
+def henrici_departure(W: Array) -> float:
+    """||strict upper triangle of the complex Schur form||_F / ||W||_F: 0 if W is normal (or zero), 1 if nilpotent.
+
+    Read off the real Schur form, which costs a quarter of the complex one. Its 2x2 blocks [[a, b], [c, a]] with b c < 0
+    stand for the eigenvalues a +- i sqrt(|b c|), and the rotation that makes one triangular leaves ||b| - |c|| above
+    its diagonal. Never as ||W||_F^2 - sum |eigenvalue|^2, which cancels where W is nearly normal.
+
+    Source: Henrici 1962; Trefethen & Embree 2005, chapter 48.
+    """
+    matrix = Scaled.whole(square(W)).mantissa  # a power of two changes nothing in the ratio
+    if not matrix.any():
+        return 0.0
+    schur_form = scipy.linalg.schur(matrix, output="real")[0]
+    beside_diagonal = np.abs(np.diag(schur_form, 1)) - np.abs(np.diag(schur_form, -1))
+    departure = math.hypot(np.linalg.norm(np.triu(schur_form, 2)), np.linalg.norm(beside_diagonal))
+    return departure / float(np.linalg.norm(matrix))
+
+
+SpectralLogNorms = Callable[[Scaled], Array]
+
+
+def of_normalised(powers: Scaled) -> Array:
+    """log ||A||_2 of matrices whose rows are normalised, through their Gram matrices."""
+    return spectral_log_norm(powers, normalised=True)
+
+
+def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalised) -> tuple[float, int]:
+    """(max over 0 <= l <= lags of log ||W^l||_2, the first lag l that has it).
+
+    At least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: the peak then lies at or near `lags`.
+    Powers are carried as mantissa x 2^exponent, so none over- or underflows.
+
+    Args:
+        W: (N, N).
+        lags: the longest one.
+        spectral: log ||A||_2 of matrices (L, N, N) whose rows are normalised, to 1e-11 or better.
+
+    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it
+    and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
+    """
+    if lags < 0:
+        raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")
+    peak, peak_lag, first_lag = 0.0, 0, 1
+    for powers, most in portions(Scaled.whole(square(W)), lags):
+        for place, log_norm in largest_norms(powers, most, peak, spectral):
+            if log_norm > peak + HIGHER:
+                peak, peak_lag = log_norm, first_lag + place
+        first_lag += len(most)
+    return peak, peak_lag
+
+
+def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
+    """Powers 1, 2, ... with a bound of the log norm of each, as many at once as are held: (L, N, N) and (L,)."""
+    held = max(1, HELD_NUMBERS // matrix.mantissa.size)
+    first = first_powers(matrix, max(1, min(lags, TOGETHER, held)))
+    factors, powers = first.common(2), first
+    waiting: list[tuple[Scaled, Array]] = []
+    for before in range(0, lags, len(first)):
+        if before:  # W^(before + i) = W^before W^i
+            last = powers[-1]
+            powers = Scaled(last.mantissa @ factors.mantissa, last.exponent + factors.exponent).normalised()
+        most = log_norms_above(powers)[: lags - before]
+        ends = np.flatnonzero(most <= 0.0)[:1]
+        most = most[: ends[0] + 1] if len(ends) else most
+        waiting.append((powers[: len(most)], most))
+        if len(ends):
+            break
+        if (len(waiting) + 1) * len(first) > held:
+            yield joined(waiting)
+            waiting = []
+    if waiting:
+        yield joined(waiting)
+
+
+def joined(parts: list[tuple[Scaled, Array]]) -> tuple[Scaled, Array]:
+    powers, most = zip(*parts, strict=True)
+    mantissa, exponent = ([getattr(power, name) for power in powers] for name in ("mantissa", "exponent"))
+    return Scaled(np.concatenate(mantissa), np.concatenate(exponent)), np.concatenate(most)
+
+
+def first_powers(matrix: Scaled, count: int) -> Scaled:
+    """W, W^2, ..., rows normalised, of a matrix with one exponent.  (count, N, N)"""
+    powers = [Scaled(matrix.mantissa, np.broadcast_to(matrix.exponent, (len(matrix), 1))).normalised()]
+    for _ in range(1, count):
+        last = powers[-1]
+        powers.append(Scaled(last.mantissa @ matrix.mantissa, last.exponent + matrix.exponent).normalised())
+    return Scaled(np.stack([power.mantissa for power in powers]), np.stack([power.exponent for power in powers]))
+
+
+def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralLogNorms) -> list[tuple[int, float]]:
+    """(place, log ||W^l||_2) of those that may be as large as any other and as `least`, from bounds of each.
+
+    ||A||_F / sqrt(N) <= ||A||_2 <= ||A||_F, and for those that are left, closer, with G = A A^T,
+    ||G||_F / ||A||_F <= ||A||_2 <= ||G||_F^(1/2).
+    """
+    width = 0.5 * math.log(powers.shape[-1])
+    near = np.flatnonzero(most >= max(least, float(most.max()) - width) - 2 * HIGHER)
+    if not len(near):
+        return []
+    one = powers[near].common(2)
+    squares = one.mantissa @ one.mantissa.swapaxes(-2, -1)
+    size = log_of_square(np.einsum("pij,pij->p", squares, squares), 2 * one.exponent[:, 0, 0])
+    near = near[0.5 * size >= max(least, float((size - most[near]).max())) - 2 * HIGHER]
+    return list(zip(near.tolist(), spectral(powers[near]).tolist(), strict=True))
+
+
+def log_norms_above(matrices: Scaled) -> Array:
+    """log ||A||_F or a little more, of rows that are normalised: what lies 2^-40 below the rest is counted as that."""
+    largest = np.maximum.reduce(matrices.exponent, axis=-2)
+    factors = np.ldexp(1.0, np.maximum(matrices.exponent - largest[:, None], -40))[..., 0]
+    squares = np.einsum("pij,pij,pi->p", matrices.mantissa, matrices.mantissa, factors * factors)
+    return log_of_square(squares, largest[:, 0])
+
+
+def describe(W: Array, transient_lags: int, spectral: SpectralLogNorms = of_normalised) -> dict[str, float | int]:
+    """All of the above under the names of the columns of the table `runs`."""
+    peak, peak_lag = transient_peak(W, transient_lags, spectral)
+    return {
+        "rho": spectral_radius(W),
+        "sigma_max": largest_singular_value(W),
+        "gain": gain(W),
+        "rank": rank(W),
+        "henrici_departure": henrici_departure(W),
+        "transient_peak": peak,
+        "transient_peak_lag": peak_lag,
+    }
+
+
+def square(W: Array) -> Array:
+    """W as float64 (N, N), or the error that says what is wrong with it."""
+    matrix = np.asarray(W, dtype=np.float64)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
+        raise ConfigurationError(f"W has shape {matrix.shape}: must be (N, N) with N >= 1")
+    if not np.isfinite(matrix).all():
+        raise NonFiniteError("W has an entry that is NaN or infinite: all must be finite")
+    return matrix

@@ -1,0 +1,1 @@
+"""Stored runs: columns, identity, shards, studies."""

@@ -1,0 +1,125 @@
+"""Commits: which runs the shards of `runs` tell of, which shards were published with them, and which run counts.
+
+A run that is tried again is in several commits; the reader chooses, by rules that do not depend on the layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from bpttlab.errors import CollisionError
+from bpttlab.store import schema
+from bpttlab.store.identity import canonical, parse
+from bpttlab.store.shards import SHARD, deserialised, naming_what_is_no_shard
+
+
+@dataclass(frozen=True)
+class Commit:
+    """A shard of `runs` as read.
+
+    Attributes:
+        name: SHA-256 of the shard.
+        published: nanoseconds since 1970 on the clock of the writer.
+        rows: the fixed columns of `runs`.
+        siblings: table -> SHA-256 of the shards published with it.
+    """
+
+    name: str
+    published: int
+    rows: pa.Table
+    siblings: Mapping[str, Sequence[str]]
+
+    def named(self, table: str) -> Sequence[str]:
+        """The shards of a table that were published with it."""
+        return self.siblings.get(table, ())
+
+
+@dataclass(frozen=True)
+class Stored:
+    """One run in one commit: `row` of its `rows`."""
+
+    commit: Commit
+    row: int
+    run_id: str
+    status: str
+    configuration: str
+
+    @property
+    def precedence(self) -> tuple[bool, int, str, str]:
+        """Smallest first: a result before a failure, the last failure before others, and then by content."""
+        failed = self.status == "failed"
+        content = canonical(self.commit.rows.slice(self.row, 1).to_pylist()[0])
+        return failed, -self.commit.published if failed else 0, content, self.commit.name
+
+
+def read_commit(data: bytes, path: Path) -> Commit:
+    """A commit from the bytes of its shard.
+
+    Raises:
+        StoreError: it is of another version, or not a commit; `path` is named.
+    """
+    rows, about = deserialised(data, path)
+    with naming_what_is_no_shard(path):
+        return Commit(path.stem, int(about["published"]), rows, _siblings(about))
+
+
+def _siblings(about: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """The shards that a commit names: only tables that there are, and only names that a shard can have."""
+    siblings = {table: tuple(names) for table, names in about["siblings"].items()}
+    for table, names in siblings.items():
+        if (
+            table not in schema.TABLES
+            or table == "runs"
+            or not all(SHARD.fullmatch(f"{name}.parquet") for name in names)
+        ):
+            raise LookupError(f"it names what cannot be a shard, {table}: {names}")
+    return siblings
+
+
+def namers(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:
+    """Shard of the table -> the commits that name it."""
+    found: dict[str, list[str]] = {}
+    for commit in commits:
+        for name in commit.named(table):
+            found.setdefault(name, []).append(commit.name)
+    return found
+
+
+def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
+    """One commit for each run, in order of run_id: a result outranks a failure, a later failure an earlier one.
+
+    Equal ranks are told apart by content, so that the same runs published in another layout give the same rows.
+
+    Raises:
+        CollisionError: two configurations have one run id.
+    """
+    chosen: dict[str, Stored] = {}
+    for commit in commits:
+        columns = commit.rows.select(["run_id", "status", "configuration"]).to_pydict()
+        for row, (run_id, status, configuration) in enumerate(zip(*columns.values(), strict=True)):
+            stored, other = Stored(commit, row, run_id, status, configuration), chosen.get(run_id)
+            if other is not None:
+                refuse_collision(run_id, other.configuration, configuration)
+                stored = min(stored, other, key=lambda candidate: candidate.precedence)
+            chosen[run_id] = stored
+    return dict(sorted(chosen.items()))
+
+
+def refuse_collision(run_id: str, one: str, other: str) -> None:
+    """Lets pass equal configurations (canonical JSON) only.
+
+    Raises:
+        CollisionError: naming both, and the fields in which they differ.
+    """
+    if one == other:
+        return
+    first, second = schema.flatten(parse(one)), schema.flatten(parse(other))
+    fields = sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
+    raise CollisionError(
+        f"two configurations have the run id {run_id} and differ in {', '.join(fields)}: {one} and {other}"
+    )

@@ -1,0 +1,99 @@
+"""What the last sweep of a study asked for: results/<study>/asked.json.
+
+    {"line": "bpttlab sweep study=first 'seed=range(0,8)'", "runs": ["0a1b…", …], "version": 1}
+
+It is written before the first run is computed, so that what is missing is known whatever ends the sweep; and by a
+sweep that finds everything stored, if it can be. No number depends on it, and a study without it is whole.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bpttlab.errors import StoreError
+from bpttlab.store.shards import (
+    NotAFileError,
+    make_folder,
+    read_file,
+    refuse_what_is_no_folder,
+    telling,
+    write_atomically,
+)
+from bpttlab.store.store import Store
+
+FILE = "asked.json"
+VERSION = 1
+LARGEST_BYTES = 1 << 26
+"""A million runs have about 36 million bytes."""
+
+_RUN_ID = re.compile(r"[0-9a-f]{32,128}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A sweep that was begun.
+
+    Attributes:
+        line: the command; None: it was begun from Python.
+        runs: the ids of its runs.
+    """
+
+    line: str | None
+    runs: tuple[str, ...]
+
+
+def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
+    """Says what a sweep is about to compute, in place of what was said before.
+
+    Raises:
+        StoreError: the file cannot be written.
+    """
+    content = {"version": VERSION, "line": line, "runs": sorted(run_ids)}
+    refuse_what_is_no_folder(store.path)
+    with telling(store.path / FILE):
+        make_folder(store.path)
+        write_atomically(store.path / FILE, f"{json.dumps(content, sort_keys=True)}\n".encode())
+
+
+def read(store: Store) -> Asked | None:
+    """What was asked for last; None where nothing says so.
+
+    Raises:
+        StoreError: the file is not what `write` writes.
+    """
+    path = store.path / FILE
+    refuse_what_is_no_folder(store.path)
+    with telling(path):
+        try:
+            data = read_file(path)
+        except FileNotFoundError:
+            return None
+        except NotAFileError:
+            raise StoreError(f"{path} is a link or a folder, not a file; {REMEDY}") from None
+    return understood(data, path)
+
+
+REMEDY = "delete it, and the next sweep writes it anew"
+
+
+def understood(data: bytes, path: Path) -> Asked:
+    """The bytes of the file, checked: results may come from anywhere."""
+    try:
+        if len(data) > LARGEST_BYTES:
+            raise ValueError("it is too large")
+        content: Any = json.loads(data)
+        if content["version"] != VERSION:
+            raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {VERSION}")
+        line, runs = content["line"], content["runs"]
+        if not (line is None or isinstance(line, str)):
+            raise ValueError("its line is no text")
+        if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
+            raise ValueError("it names what is no run id")
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from None
+    return Asked(line, tuple(dict.fromkeys(runs)))

@@ -1,0 +1,318 @@
+"""The tables that are stored: from rows to files and back, held to the columns of `columns`.
+
+Whatever is written to `results/` has exactly these columns, and `docs/tables.md` shows them; tests hold both to this
+page. A missing value is null in a file. In pandas it is NaN in a column of floats or texts and NA in one of integers or
+truth values. A measured NaN does not exist: a float is missing, or it is a number, -inf included.
+
+The table `runs` has further columns, one for each configuration value; their types follow from the values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bpttlab.errors import ConfigurationError, SchemaError, nearest
+from bpttlab.store.columns import ARROW, CONFIGURATION, RUNS, TABLES, Column, Table
+from bpttlab.store.identity import canonical
+
+if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
+    import pandas as pd
+
+SCHEMA_VERSION = 4
+"""Goes up whenever a stored table changes its columns or their meaning."""
+
+STATUSES = ("done", "failed", "diverged")
+
+
+_DECLARED = {column.name: column.dtype for column in CONFIGURATION}
+_FIRST_IN_RUNS = ("run_id", "network_id", "status", "error", "first_bad_step")
+
+NUMBERS_OR_WORDS = ("truncation", "measure_exponents")
+"""Values that are a number or a word: always a text in their column."""
+
+Scalar = bool | int | float | str | None
+
+
+# ------------------------------------------------------------------ configuration -> columns
+
+
+def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
+    """The configuration columns of one run: {"seed": 0, "cell": "elman", "cell_hidden_size": 32, …}.
+
+    A group's name is in the column of the group, its fields in `<group>_<field>`; a list becomes its JSON text;
+    what may be a number or a word (`truncation`) is always a text.
+
+    Raises:
+        ConfigurationError: two values would go to one column, or to one that measures fill.
+    """
+    flat: dict[str, Scalar] = {}
+    for name, value in _named_scalars(configuration, ""):
+        if name in flat:
+            raise ConfigurationError(f"two values of the configuration would fill the column '{name}' of runs")
+        if name in _FIXED:
+            raise ConfigurationError(f"a configuration value cannot be called '{name}': runs has a column of that name")
+        flat[name] = value
+    for name in NUMBERS_OR_WORDS:
+        if flat.get(name) is not None:
+            flat[name] = str(flat[name])
+    return flat
+
+
+_FIXED = frozenset(column.name for column in RUNS.columns)
+
+
+class Described(str):
+    """The canonical text of a configuration that has its columns with it: nobody need read the text for them.
+
+    Attributes:
+        columns: what `flatten` gives of the configuration; not to be changed.
+    """
+
+    columns: Mapping[str, Scalar]
+
+    def __new__(cls, text: str, columns: Mapping[str, Scalar]) -> Described:
+        described = super().__new__(cls, text)
+        described.columns = columns
+        return described
+
+    def __getnewargs__(self) -> tuple[str, Mapping[str, Scalar]]:  # type: ignore[override]  # as __new__ has them
+        return str(self), self.columns
+
+
+def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str, Scalar]]:
+    for name, value in group.items():
+        column = name if not prefix else prefix if name == "name" else f"{prefix}_{name}"
+        if isinstance(value, Mapping):
+            yield from _named_scalars(value, column)
+        elif isinstance(value, list | tuple):
+            yield column, canonical(value)
+        else:
+            yield column, value
+
+
+def configuration_columns(rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
+    """The configuration columns of runs, each as `flatten` gives it: in the order of CONFIGURATION, the others by name.
+
+    The types depend on the values only, not on how they were grouped into files: a column of whole numbers and others
+    is float64, any other mixture is text.
+    """
+    present = set().union(*rows)
+    names = [name for name in _DECLARED if name in present] + sorted(present - _DECLARED.keys())
+    return pa.table({name: _of_any_type(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _of_any_type(name: str, values: Sequence[Scalar]) -> pa.Array:
+    dtype = _common_dtype(values, _DECLARED.get(name))
+    if dtype == "string":
+        values = [value if value is None or isinstance(value, str) else canonical(value) for value in values]
+    elif dtype == "float64":
+        values = [None if value is None else float(value) for value in values]
+    return typed(values, dtype, f"configuration column '{name}'")
+
+
+def _common_dtype(values: Iterable[Scalar], declared: str | None) -> str:
+    names = {bool: "bool", int: "int64", float: "float64", str: "string"}
+    found = {names[type(value)] for value in values if value is not None} | ({declared} if declared else set())
+    if len(found) <= 1:
+        return found.pop() if found else "float64"
+    return "float64" if found == {"int64", "float64"} else "string"
+
+
+# ------------------------------------------------------------------ columns -> files
+
+
+def typed(values: Any, dtype: str, what: str) -> pa.Array:
+    """Values as an Arrow array of a type of this page; None, NaN and NA become null.
+
+    Raises:
+        StoreError: a value that the type cannot hold exactly; `what` names the column.
+    """
+    try:
+        if dtype == "int64":
+            _refuse_fractions(values)
+        return pa.array(values, type=ARROW[dtype], from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+        raise SchemaError(f"{what} must be {dtype}: {error}") from None
+
+
+def _refuse_fractions(values: Any) -> None:
+    """Arrow checks arrays of floats, but cuts off the fractions in a list."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iuf":
+        return
+    for value in values:
+        if isinstance(value, float | np.floating) and not (math.isnan(value) or value.is_integer()):
+            raise ValueError(f"{value} is not a whole number")
+
+
+def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Table:
+    """One run's rows of a table, typed as the table is; `run_id` is added, a column that is not given is null.
+
+    Args:
+        columns: 1-D arrays or lists of one length, by column name.
+
+    Raises:
+        StoreError: an unknown column, a value of another type, unequal lengths, a required value that is missing.
+    """
+    what = f"table '{table.name}' of run {run_id}"
+    _refuse_unknown(columns, table.schema.names, what)
+    lengths = {name: _length(values, f"{what}: column '{name}'") for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise SchemaError(f"{what}: columns of unequal length, {lengths}")
+    length = next(iter(lengths.values()), 0)
+    return _assemble(table, {**columns, "run_id": [run_id] * length}, length, what)
+
+
+def rows_of_runs(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pa.Table:
+    """`rows_of_run` of several runs, (run_id, columns) each, in any order; runs whose columns are alike go together.
+
+    Raises:
+        StoreError: as `rows_of_run` would, of the first run that it refuses.
+    """
+    alike: dict[Any, list[tuple[str, Mapping[str, Any]]]] = {}
+    try:
+        for run_id, columns in runs:
+            alike.setdefault(_kinds(table, columns), []).append((run_id, columns))
+        return pa.concat_tables([_rows_of_alike(table, some) for some in alike.values()])
+    except (SchemaError, TypeError, ValueError):  # one by one: whose fault it is, and what
+        return pa.concat_tables([rows_of_run(table, run_id, columns) for run_id, columns in runs])
+
+
+def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """The columns that there are, and what their values are; refused where they are not as they should be."""
+    kinds: list[tuple[str, Any]] = []
+    known = _KNOWN[table.name]
+    for name, values in columns.items():
+        if name not in known:
+            raise ValueError(name)
+        if isinstance(values, np.ndarray) and values.ndim == 1:
+            kinds.append((name, values.dtype if values.dtype.kind != "U" else "text"))  # of any width
+        else:
+            if type(values) is not list:
+                _length(values, name)
+            kinds.append((name, type(values)))
+    return tuple(kinds)
+
+
+_KNOWN = {name: frozenset(table.schema.names) for name, table in TABLES.items()}
+
+
+def _rows_of_alike(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pa.Table:
+    """Rows of runs with the same columns, of the same kinds."""
+    lengths = [{len(values) for values in columns.values()} or {0} for _, columns in runs]
+    if any(len(found) > 1 for found in lengths):
+        raise ValueError("columns of unequal length")
+    counts = [found.pop() for found in lengths]
+    given = {name: _one_after_another([columns[name] for _, columns in runs]) for name in runs[0][1]}
+    run_ids = pa.array([run_id for run_id, _ in runs], ARROW["string"])
+    of_rows = run_ids.take(pa.array(np.repeat(np.arange(len(runs)), counts)))
+    return _assemble(table, {**given, "run_id": of_rows}, sum(counts), f"table '{table.name}'")
+
+
+def _one_after_another(parts: Sequence[Any]) -> Any:
+    if isinstance(parts[0], np.ndarray):
+        return np.concatenate(parts)
+    return [value for part in parts for value in part]
+
+
+def rows_of_runs_table(rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Scalar]]) -> pa.Table:
+    """The fixed columns of rows of `runs`, which may have those of their configurations, `flat`, and no others."""
+    for row, columns in zip(rows, flat, strict=True):
+        if not row.keys() <= columns.keys() | _FIXED:
+            _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
+    given = {column.name: [row.get(column.name) for row in rows] for column in RUNS.columns}
+    return _assemble(RUNS, given, len(rows), "table 'runs'")
+
+
+def with_configuration(runs: pa.Table, configuration: pa.Table) -> pa.Table:
+    """The fixed columns of `runs` with the configuration's between the run's identity and what was measured."""
+    rest = [name for name in runs.column_names if name not in _FIRST_IN_RUNS]
+    return beside(beside(runs.select(_FIRST_IN_RUNS), configuration), runs.select(rest))
+
+
+def beside(left: pa.Table, right: pa.Table) -> pa.Table:
+    """Two tables of equally many rows as one."""
+    return pa.Table.from_arrays([*left.columns, *right.columns], schema=pa.schema([*left.schema, *right.schema]))
+
+
+def _length(values: Any, what: str) -> int:
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__") or getattr(values, "ndim", 1) != 1:
+        raise SchemaError(f"{what} must be a list or 1-D array, not {' '.join(repr(values).split()):.80}")
+    return len(values)
+
+
+def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) -> pa.Table:
+    arrays = []
+    for column in table.columns:
+        name = f"{what}: column '{column.name}'"
+        values = given.get(column.name)
+        if values is None:
+            array = pa.nulls(length, ARROW[column.dtype])
+        else:
+            array = values if isinstance(values, pa.Array) else typed(values, column.dtype, name)
+        if column.required and array.null_count:
+            raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=table.schema)
+
+
+def _refuse_unknown(columns: Iterable[str], known: Iterable[str], what: str) -> None:
+    known = set(known)
+    for name in columns:
+        if name not in known:
+            raise SchemaError(f"{what} has no column '{name}'.{nearest(name, sorted(known))}")
+
+
+# ------------------------------------------------------------------ files -> frames
+
+
+def sort_indices(table: pa.Table, keys: Sequence[str]) -> pa.Array:
+    """Where the rows are in order of the keys: texts by code point, missing values last, equal keys as they came."""
+    return pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
+
+
+def frame(table: pa.Table) -> pd.DataFrame:
+    """An Arrow table with the types of this page as a pandas frame.
+
+    string -> str, float64 -> float64, int64 -> Int64 (int64 where the column is required), bool -> boolean.
+    """
+    import pandas as pd
+
+    dtypes = {
+        pa.string(): pd.StringDtype(na_value=np.nan),
+        pa.int64(): pd.Int64Dtype(),
+        pa.bool_(): pd.BooleanDtype(),
+    }
+    data: pd.DataFrame = table.combine_chunks().to_pandas(types_mapper=dtypes.get, ignore_metadata=True)
+    whole = {field.name: "int64" for field in table.schema if field.type == pa.int64() and not field.nullable}
+    return data.astype(whole)
+
+
+# ------------------------------------------------------------------ the page in the documentation
+
+
+def markdown() -> str:
+    """The tables of `docs/tables.md`."""
+    parts = []
+    for table in TABLES.values():
+        parts.append(f"## {table.name}\n\nOne row per {table.row}. {_sorting(table)}\n\n{_markdown(table.columns)}")
+    parts.append(f"## configuration\n\nFurther columns of `runs`.\n\n{_markdown(CONFIGURATION)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _sorting(table: Table) -> str:
+    return "Sorted by " + ", ".join(f"`{key}`" for key in ("run_id", *table.keys)) + "."
+
+
+def _markdown(columns: Sequence[Column]) -> str:
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    for column in columns:
+        dtype = column.dtype if column.required else f"{column.dtype}?"
+        meaning = column.meaning.replace("|", "\\|")
+        lines.append(f"| `{column.name}` | {dtype} | {column.unit} | {meaning} |")
+    return "\n".join(lines)

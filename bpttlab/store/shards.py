@@ -1,0 +1,321 @@
+"""Rows as shards: finished runs to tables, a table to bytes, bytes to a file, and all the way back.
+
+A shard holds rows of one table. Its file is named by the SHA-256 of its bytes, so that any damage shows, and is there
+whole or not at all: it is written under a name that begins with a dot, fsynced and renamed, and the folder is fsynced.
+Reading follows no link and executes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
+from bpttlab.store import schema
+from bpttlab.store.identity import canonical, parse
+
+METADATA = b"bpttlab"
+"""The key under which the file's own metadata says what it is."""
+
+SHARD = re.compile(r"([0-9a-f]{64})\.parquet")
+TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
+
+
+# ------------------------------------------------------------------ records -> tables
+
+
+class Records(Protocol):
+    """What a finished run leaves: its row of `runs`, its provenance, and its rows of the other tables, by column."""
+
+    @property
+    def run(self) -> Mapping[str, Any]: ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]: ...
+
+    @property
+    def tables(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Finished runs as rows of all tables, checked: what workers send, and what is published.
+
+    Attributes:
+        runs: the fixed columns of the table `runs`.
+        configurations: the columns of each run's configuration, whose types follow from all that are published at once.
+        siblings: the rows of the other tables, without tables that have none.
+    """
+
+    runs: pa.Table
+    configurations: Sequence[Mapping[str, Any]]
+    siblings: Mapping[str, pa.Table]
+
+    @classmethod
+    def of(cls, records: Sequence[Records]) -> Finished:
+        """The rows of one run or more.
+
+        Raises:
+            SchemaError: a column, type or value that the schema does not have.
+        """
+        described = [_described(record.run) for record in records]
+        flat = [text.columns for text in described]
+        rows = [{**record.run, "configuration": text} for record, text in zip(records, described, strict=True)]
+        for row in rows:
+            if row.get("status") not in schema.STATUSES:
+                what = f"run {row.get('run_id')} has status = {row.get('status')!r}"
+                raise SchemaError(f"{what}: must be one of {', '.join(schema.STATUSES)}")
+        return cls(schema.rows_of_runs_table(rows, flat), flat, sibling_tables(records))
+
+    @classmethod
+    def together(cls, parts: Sequence[Finished]) -> Finished:
+        """The rows of several, one after another."""
+        names = {name: None for part in parts for name in part.siblings}
+        siblings = {
+            name: pa.concat_tables([part.siblings[name] for part in parts if name in part.siblings]) for name in names
+        }
+        flat = [columns for part in parts for columns in part.configurations]
+        return cls(pa.concat_tables([part.runs for part in parts]), flat, siblings)
+
+    def column(self, name: str) -> list[Any]:
+        """A fixed column of `runs`."""
+        values: list[Any] = self.runs[name].to_pylist()
+        return values
+
+    def runs_table(self) -> pa.Table:
+        """The rows of `runs`, each with its configuration as a text and as columns.
+
+        Raises:
+            SchemaError: a run is there twice.
+        """
+        known: set[str] = set()
+        for run_id in self.column("run_id"):
+            if run_id in known:
+                raise SchemaError(f"run {run_id} is there twice in what was to be published")
+            known.add(run_id)
+        return schema.with_configuration(self.runs, schema.configuration_columns(self.configurations))
+
+
+def _described(run: Mapping[str, Any]) -> schema.Described:
+    """The configuration of a row of `runs`, given as a text of ours, as any JSON or as a mapping."""
+    value = run.get("configuration")
+    if isinstance(value, schema.Described):
+        return value
+    plain = parse(value) if isinstance(value, str) else value
+    if not isinstance(plain, Mapping):
+        raise SchemaError(
+            f"run {run.get('run_id')} has configuration = {value!r:.80}: must be a mapping, or one as JSON"
+        )
+    text = canonical(plain)
+    return schema.Described(text, schema.flatten(plain if text == value else parse(text)))
+
+
+def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
+    """The rows of all runs by table, without tables that have none."""
+    parts: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in schema.TABLES if name != "runs"}
+    for record in records:
+        run_id, provenance = record.run["run_id"], {name: [value] for name, value in record.provenance.items()}
+        for name, columns in {**record.tables, "provenance": provenance}.items():
+            if name not in parts:
+                raise SchemaError(f"run {run_id} has rows of an unknown table '{name}'.{nearest(name, parts)}")
+            parts[name].append((run_id, columns))
+    tables = {name: schema.rows_of_runs(schema.TABLES[name], runs) for name, runs in parts.items() if runs}
+    return {name: table for name, table in tables.items() if table.num_rows}
+
+
+# ------------------------------------------------------------------ a table -> bytes, and back
+
+
+def serialised(table: str, rows: pa.Table, **about: Any) -> bytes:
+    """The bytes of a shard: its rows and, as metadata, its table, the version and what else there is to say."""
+    described = canonical({"schema_version": schema.SCHEMA_VERSION, "table": table, **about})
+    repeating = [column.name for column in rows.schema if column.type != pa.float64()]
+    sink = pa.BufferOutputStream()
+    whole = rows.combine_chunks().replace_schema_metadata({METADATA: described})
+    pq.write_table(whole, sink, compression="zstd", use_dictionary=repeating)
+    data: bytes = sink.getvalue().to_pybytes()
+    return data
+
+
+def deserialised(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
+    """The rows of a shard and what its metadata says; the version is looked at before anything else is.
+
+    Raises:
+        StoreError: it is of another version, or not a shard of the table in whose folder it is; `path` is named.
+    """
+    table = path.parent.name
+    with naming_what_is_no_shard(path):
+        file = pq.ParquetFile(pa.BufferReader(data))
+        about = parse(file.schema_arrow.metadata[METADATA].decode())
+        if about["schema_version"] != schema.SCHEMA_VERSION:
+            raise StoreError(
+                f"{path} was written with version {about['schema_version']} of the tables; "
+                f"this bpttlab reads version {schema.SCHEMA_VERSION}"
+            )
+        rows = file.read(columns=schema.TABLES[table].schema.names, use_threads=False)
+        if about["table"] != table:
+            raise LookupError(f"it says that it belongs to {about['table']}")
+    rows = rows.replace_schema_metadata(None)
+    if not rows.schema.equals(schema.TABLES[table].schema):
+        raise StoreError(f"{path} does not have the columns of table '{table}'")
+    return rows, about
+
+
+@contextmanager
+def naming_what_is_no_shard(path: Path) -> Iterator[None]:
+    """Its bytes are what its name says, but this program did not write them."""
+    foreign = (pa.ArrowException, ConfigurationError, LookupError, TypeError, AttributeError, ValueError, OSError)
+    try:
+        yield
+    except foreign as error:
+        raise StoreError(f"{path} is not a shard of bpttlab ({type(error).__name__}: {error})") from None
+
+
+# ------------------------------------------------------------------ bytes -> a shard in its folder, and back
+
+
+def shard_path(folder: Path, name: str) -> Path:
+    """The file of a shard."""
+    return folder / f"{name}.parquet"
+
+
+def write_shard(folder: Path, data: bytes) -> str:
+    """Puts a shard into the folder of its table; its name."""
+    name = hashlib.sha256(data).hexdigest()
+    write_atomically(shard_path(folder, name), data)
+    return name
+
+
+def read_shard(path: Path, damage: Damage, commits: Iterable[str]) -> bytes | None:
+    """The bytes of a shard if they are those that were published; else None, and the damage is noted."""
+    data = None
+    with telling(path):
+        try:
+            data = read_file(path)
+            reason = "its bytes are not those that were published"
+        except FileNotFoundError:
+            reason = "missing"
+        except NotAFileError:
+            reason = "a link or a folder, not a file"
+    if data is not None and hashlib.sha256(data).hexdigest() == path.stem:
+        return data
+    damage.add(path, reason, commits)
+    return None
+
+
+@dataclass
+class Damage:
+    """Shards that are not what was published, collected to be told all at once."""
+
+    store: Path
+    shards: dict[str, str] = field(default_factory=dict)
+    commits: set[str] = field(default_factory=set)
+
+    def add(self, shard: Path, reason: str, commits: Iterable[str]) -> None:
+        """Notes a shard, what is wrong with it, and the commits that name it."""
+        self.shards[f"{shard.parent.name}/{shard.name}"] = reason
+        self.commits.update(commits)
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        commits = ", ".join(f"runs/{name}.parquet" for name in sorted(self.commits))
+        return (
+            f"there, delete {commits} and run the same sweep again: it repeats the runs that were committed with them"
+        )
+
+    def refuse(self) -> None:
+        """Raises DamagedShardError if there is any."""
+        if self.shards:
+            named = ", ".join(f"{shard} ({reason})" for shard, reason in self.shards.items())
+            raise DamagedShardError(f"damaged in {self.store}: {named}; {self.remedy}")
+
+
+# ------------------------------------------------------------------ files and folders
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """The file is there with all its bytes or not at all, whatever dies; after the return it stays."""
+    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    _fsync_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it; its name is on disk before anything is put into it."""
+    if not folder.parent.is_dir():
+        make_folder(folder.parent)
+    with suppress(FileExistsError):
+        folder.mkdir()
+    _fsync_folder(folder.parent)
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class NotAFileError(Exception):
+    """A link, a folder, a pipe or the like where a file should be."""
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file; a link is refused, and a pipe too, without waiting for its other end."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise NotAFileError(path)
+    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+        return file.read()
+
+
+def age(path: Path) -> float:
+    """Seconds since a file was written; 0 if it is no longer there."""
+    try:
+        return time.time() - path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def nearest_existing(folder: Path) -> Path:
+    """The folder, or else the nearest above it that is there."""
+    return folder if os.path.lexists(folder) else nearest_existing(folder.parent)
+
+
+def refuse_what_is_no_folder(path: Path) -> None:
+    """Lets pass a folder, and what does not exist yet."""
+    if path.is_symlink():
+        raise StoreError(f"{path} is a link, and results are neither read nor written through links")
+    if os.path.lexists(path) and not path.is_dir():
+        raise StoreError(f"{path} is a file where a folder of results should be")
+
+
+@contextmanager
+def telling(path: Path) -> Iterator[None]:
+    """An error of the operating system as one line that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(f"results cannot be used: {path}: {error.strerror or error}") from None

@@ -1,0 +1,353 @@
+"""Results on disk: what is reported done survives, what is damaged is named, what is loaded is the same in any layout.
+
+    results/<study>/store/<table>/<SHA-256 of its bytes>.parquet
+
+A batch of finished runs is published as one shard of each table, and the shard of `runs` comes last: its metadata names
+the others. It is the commit record. Before it stands under its name nothing has happened, and a shard that no commit
+names is nothing to a reader, so there is no state in between, no lock, and nothing to repair after a crash. A shard
+never changes; a run that is tried again is a new commit, and the reader chooses.
+
+What a shard is made of and how it gets on disk is in `shards.py`, which runs of which commits count in `commits.py`,
+and what they are as frames in `study.py`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.store import schema
+from bpttlab.store.commits import Commit, choose, namers, read_commit, refuse_collision
+from bpttlab.store.shards import (
+    SHARD,
+    TEMPORARY,
+    Damage,
+    Finished,
+    Records,
+    age,
+    deserialised,
+    make_folder,
+    nearest_existing,
+    read_shard,
+    refuse_what_is_no_folder,
+    serialised,
+    shard_path,
+    telling,
+    write_shard,
+)
+from bpttlab.store.study import Study
+from bpttlab.store.where import Where
+
+ORPHAN_AGE = 3600.0
+"""Seconds after which a shard that no commit names was left behind, not about to be committed by a slow writer."""
+
+_STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+
+
+class Store:
+    """The stored runs of one study.
+
+    Args:
+        root: the folder of all results; it need not exist before something is published.
+        study: the study's name: letters, digits, `.`, `_` and `-`.
+
+    Raises:
+        ConfigurationError: another name.
+    """
+
+    def __init__(self, root: Path | str, study: str) -> None:
+        if not isinstance(study, str) or not _STUDY.fullmatch(study):
+            raise ConfigurationError(
+                f"study = {study!r}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' and '-' "
+                "that does not begin with a dot"
+            )
+        self.root = Path(root)
+        self.study = study
+        self.path = self.root / study
+        self._read_before: dict[str, Commit] = {}
+        self._sound: dict[Path, tuple[int, int]] = {}
+        self._made: set[Path] = set()
+
+    def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
+        return Store, (self.root, self.study)  # what one process has read is not sent to its workers
+
+    # -------------------------------------------------------------- writing
+
+    def writable(self) -> None:
+        """Tells whether runs could be published, before any is computed; leaves nothing behind.
+
+        Raises:
+            StoreError: the results cannot be written, and why.
+        """
+        for folder in {nearest_existing(self._folder(table)) for table in schema.TABLES}:
+            with telling(folder), tempfile.TemporaryFile(dir=folder):
+                pass
+
+    def publish(self, records: Sequence[Records]) -> None:
+        """Stores runs; when it returns, they survive the death of the process and of the machine.
+
+        Raises:
+            StoreError: a column, type or value that the schema does not have, or a file that cannot be written. None
+                of these runs is stored then.
+        """
+        if records:
+            self.publish_rows(Finished.of(records))
+
+    def publish_rows(self, finished: Finished) -> None:
+        """`publish`, of runs that are rows already."""
+        runs, now = finished.runs_table(), time.time_ns()
+        names = {
+            table: [self._put(table, serialised(table, rows, published=now))]
+            for table, rows in finished.siblings.items()
+        }
+        self._put("runs", serialised("runs", runs, published=now, siblings=names))
+
+    def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
+        """Deletes what dead writers left: temporary files, and shards that no commit names.
+
+        Args:
+            older_than: seconds since a file was written, before which a living writer may be about to commit it.
+
+        Returns:
+            the files deleted.
+        """
+        old = [path for path in self._left_behind() if age(path) > older_than]
+        commits = self.commits()  # later than the listing: what was committed in between is seen
+        named = {table: namers(table, commits) for table in schema.TABLES}
+        orphans = [path for path in old if path.stem not in named[path.parent.name]]
+        for path in orphans:
+            with telling(path):
+                path.unlink(missing_ok=True)
+        return orphans
+
+    def _left_behind(self) -> Iterator[Path]:
+        """Temporary files and the shards of all tables but `runs`: those are commits."""
+        for table in schema.TABLES:
+            for name in self._listing(table):
+                if TEMPORARY.fullmatch(name) or (SHARD.fullmatch(name) and table != "runs"):
+                    yield self._folder(table) / name
+
+    def _put(self, table: str, data: bytes) -> str:
+        """Publishes one shard; its name."""
+        folder = self._folder(table)
+        with telling(folder):
+            self._make_folders(folder)
+            return write_shard(folder, data)
+
+    def _make_folders(self, folder: Path) -> None:
+        """Makes the folders down to a table's; one that is there may be another writer's, its name not yet on disk."""
+        if folder not in self._made:
+            if not self.root.is_dir():
+                make_folder(self.root)
+            for path in (self.path, folder.parent, folder):
+                make_folder(path)
+            self._made.add(folder)
+
+    # -------------------------------------------------------------- reading
+
+    def load(self, where: Where | None = None, columns: Sequence[str] | None = None) -> Study:
+        """The study as it is stored now; the arguments are those of the function `load`.
+
+        Raises:
+            StoreError: there is none, or it is empty or of another version.
+            DamagedShardError: the shards of `runs` are damaged, or others are missing. (Each other table is checked
+                when it is first asked for.)
+            CollisionError: two configurations have one run id.
+            ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
+        """
+        self.refuse_if_missing()
+        commits = self.commits()
+        if not commits:
+            raise StoreError(f"study '{self.study}' in {self.root} holds no runs yet")
+        return Study(self.study, self.path, commits, self.rows, where, columns)
+
+    def refuse_if_missing(self) -> None:
+        """Lets pass a study that has a folder.
+
+        Raises:
+            StoreError: there is none, with the nearest name.
+        """
+        if not self._folder().exists():
+            raise StoreError(_no_study(self.root, self.study))
+
+    def statuses(self) -> dict[str, str]:
+        """run_id -> done, failed or diverged, of all stored runs; nothing if there is no such study."""
+        return {run_id: stored.status for run_id, stored in choose(self.commits()).items()}
+
+    def configurations(self) -> dict[str, str]:
+        """run_id -> configuration (canonical JSON), of all stored runs."""
+        return {run_id: stored.configuration for run_id, stored in choose(self.commits()).items()}
+
+    def refuse_collisions(self, planned: Mapping[str, str]) -> None:
+        """Refuses to run what has the id of something else that is stored.
+
+        Args:
+            planned: run_id -> configuration (canonical JSON).
+
+        Raises:
+            CollisionError: naming both configurations.
+        """
+        configurations = self.configurations()
+        for run_id in planned.keys() & configurations.keys():
+            refuse_collision(run_id, configurations[run_id], planned[run_id])
+
+    def verify(self) -> int:
+        """Reads every committed shard of every table; the number of shards.
+
+        Raises:
+            DamagedShardError: naming all that are damaged or missing.
+        """
+        self._read_before.clear()
+        self._sound.clear()
+        commits, damage = self.survey()
+        damage.refuse()
+        return len(commits) + sum(len(namers(table, commits)) for table in schema.TABLES)
+
+    def survey(self) -> tuple[list[Commit], Damage]:
+        """The commits that can be read, and everything that is damaged or missing, told and not raised.
+
+        Every shard is read once by this object; one that was sound then is read again only if its file has changed.
+        """
+        damage = Damage(self._folder("store"))
+        commits = self._commits(damage)
+        for table in schema.TABLES:
+            for name, its_commits in namers(table, commits).items():
+                self._check(self._shard(table, name), damage, its_commits)
+        return commits, damage
+
+    def _check(self, path: Path, damage: Damage, commits: Sequence[str]) -> None:
+        seen = stamp(path)
+        if seen is None or self._sound.get(path) != seen:
+            self._sound.pop(path, None)
+            if read_shard(path, damage, commits) is not None and seen is not None:
+                self._sound[path] = seen
+
+    def commits(self) -> list[Commit]:
+        """All commits, checked, in order of their names.
+
+        Raises:
+            DamagedShardError: one is damaged, or names a shard that is missing.
+        """
+        damage = Damage(self._folder("store"))
+        commits = self._commits(damage)
+        for table in schema.TABLES:
+            there = self._listing(table)
+            for name, its_commits in namers(table, commits).items():
+                if f"{name}.parquet" not in there:
+                    damage.add(self._shard(table, name), "missing", its_commits)
+        damage.refuse()
+        return commits
+
+    def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
+        """The rows of a table that were published with these commits: shard -> rows, in order of the shards' names.
+
+        Args:
+            columns: those to keep; None: all.
+
+        Raises:
+            DamagedShardError: naming all that are damaged or missing.
+        """
+        damage, found = Damage(self._folder("store")), {}
+        for name, its_commits in sorted(namers(table, commits).items()):
+            path = self._shard(table, name)
+            data = read_shard(path, damage, its_commits)
+            if data is not None:
+                rows = deserialised(data, path)[0]
+                found[name] = rows if columns is None else rows.select(columns)
+        damage.refuse()
+        return found
+
+    def _commits(self, damage: Damage) -> list[Commit]:
+        names = sorted(match[1] for match in map(SHARD.fullmatch, self._listing("runs")) if match)
+        return [commit for name in names if (commit := self._commit(name, damage)) is not None]
+
+    def _commit(self, name: str, damage: Damage) -> Commit | None:
+        if name not in self._read_before:
+            path = self._shard("runs", name)
+            data = read_shard(path, damage, [name])
+            if data is None:
+                return None
+            self._read_before[name] = read_commit(data, path)
+        return self._read_before[name]
+
+    # -------------------------------------------------------------- folders
+
+    def _folder(self, table: str | None = None) -> Path:
+        """The study's folder, that of its store ("store"), or that of a table; never by way of a link."""
+        parts = [] if table is None else ["store"] if table == "store" else ["store", table]
+        folder = self.path
+        refuse_what_is_no_folder(folder)
+        for part in parts:
+            folder = folder / part
+            refuse_what_is_no_folder(folder)
+        return folder
+
+    def _shard(self, table: str, name: str) -> Path:
+        return shard_path(self._folder(table), name)
+
+    def _listing(self, table: str) -> set[str]:
+        folder = self._folder(table)
+        with telling(folder):
+            return set(os.listdir(folder)) if folder.exists() else set()
+
+
+def load(
+    study: str,
+    results: Path | str = "results",
+    *,
+    where: Where | None = None,
+    columns: Sequence[str] | None = None,
+) -> Study:
+    """A stored study: `load("first").runs` is the table of its runs.
+
+        load("first", where={"task": ["noise", "adding"], "spectral_radius": (0.9, 1.1), "seed": range(8)})
+        load("first", where={"status": "done"}, columns=["lag", "log_spectral_norm", "spectral_radius"]).jacobians
+
+    Args:
+        study: its name.
+        results: the folder of all studies.
+        where: column of `runs` -> the runs wanted, for all tables alike. A value, None for a missing one; a list or a
+            range of values; or a pair in parentheses (least, most), both included, None for no limit. What no run has
+            is an error that names the nearest stored value, for there is no such run; only what is asked of results
+            (a status, a range of losses, a truth) may hold for none. Of a list with some values that no run has, and
+            of stored values that differ from an asked one by rounding alone, a `LabWarning` tells. Files that hold no
+            run that is wanted are not read.
+        columns: those of the measures' tables, in this order and after run_id; a table leaves out what it does not
+            have. None: all. `runs` and `provenance` always have all of theirs.
+
+    Raises:
+        StoreError: no such study, with the nearest name; an empty one; one of another version of the tables.
+        DamagedShardError: files are not what was published; each is named, with what to do.
+        CollisionError: two configurations have one run id.
+        ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be, or what no
+            run has.
+    """
+    return Store(results, study).load(where, columns)
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """When a file was written and how large it is; None if it is not there."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def studies(results: Path | str = "results") -> list[str]:
+    """The names of the studies stored in a folder of results."""
+    root = Path(results)
+    return sorted(path.parent.name for path in root.glob("*/store") if _STUDY.fullmatch(path.parent.name))
+
+
+def _no_study(root: Path, study: str) -> str:
+    if not root.is_dir():
+        return f"there is no folder of results {root}: run a sweep first, or say where they are with results="
+    return f"there is no study '{study}' in {root}.{nearest(study, studies(root))}"

@@ -1,0 +1,186 @@
+"""A stored study as pandas frames that do not depend on the files they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.store import schema
+from bpttlab.store.commits import Commit, Stored, choose
+from bpttlab.store.identity import parse
+from bpttlab.store.where import Where, wanted
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict[str, pa.Table]]
+"""A table, commits and columns -> the rows that were published with them, by shard: `Store.rows`."""
+
+
+class Study:
+    """The tables of a study as pandas frames: `study.runs`, `study.jacobians`, … (`docs/tables.md`).
+
+    Each is read when it is first asked for. Beside their own columns the tables of measures have those of their run's
+    configuration, and `network_id` and `status`. Rows are sorted by run_id and the table's keys, so that a frame does
+    not depend on the files that it came from.
+
+    `Store.load` makes one.
+
+    Attributes:
+        name: the study's name.
+        path: its folder.
+
+    Raises:
+        CollisionError: two configurations have one run id.
+        ConfigurationError: `where` or `columns` (see `store.load`) names a column that there is not, or asks what it
+            cannot be, or what no run has.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: Path,
+        commits: Sequence[Commit],
+        rows: Reader,
+        where: Where | None = None,
+        columns: Sequence[str] | None = None,
+    ) -> None:
+        self.name = name
+        self.path = path
+        self._read = rows
+        self._chosen = choose(commits)
+        self._runs = self._all_runs()
+        self._frames: dict[str, pd.DataFrame] = {}
+        if where:
+            self._keep(where)
+        if columns is not None:
+            refuse_unknown_columns(columns, self._runs.column_names)
+        self._columns = columns
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The tables that have rows; any other is empty."""
+        named = {table for commit, _ in self._taken for table in commit.siblings}
+        return tuple(table for table in schema.TABLES if table == "runs" or table in named)
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table by its name.
+
+        Raises:
+            StoreError: there is no such table.
+            DamagedShardError: naming all its shards that are damaged or missing.
+        """
+        if name not in schema.TABLES:
+            raise StoreError(f"there is no table '{name}': {', '.join(schema.TABLES)}.{nearest(name, schema.TABLES)}")
+        if name not in self._frames:
+            self._frames[name] = schema.frame(self._runs if name == "runs" else self._measured(name))
+        return self._frames[name]
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        if name.startswith("_") or name not in schema.TABLES:
+            raise AttributeError(f"a study has no '{name}'.{nearest(name, [*schema.TABLES, 'name', 'path', 'tables'])}")
+        return self.table(name)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *schema.TABLES]
+
+    def __repr__(self) -> str:
+        statuses = [stored.status for stored in self._chosen.values()]
+        counts = ", ".join(f"{statuses.count(status)} {status}" for status in schema.STATUSES if status in statuses)
+        return f"Study '{self.name}' in {self.path}: {len(statuses)} runs ({counts}); tables {', '.join(self.tables)}"
+
+    @cached_property
+    def _taken(self) -> list[tuple[Commit, list[Stored]]]:
+        return by_commit(self._chosen.values())
+
+    def _keep(self, where: Where) -> None:
+        """Leaves only the runs that are wanted; the columns and their types stay what they are for all runs."""
+        self._runs = self._runs.filter(wanted(self._runs, where))
+        kept = set(self._runs["run_id"].to_pylist())
+        self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
+
+    def _all_runs(self) -> pa.Table:
+        taken = by_commit(self._chosen.values())
+        parts = [commit.rows.take(pa.array([stored.row for stored in runs])) for commit, runs in taken]
+        rows = pa.concat_tables(parts)
+        rows = rows.take(schema.sort_indices(rows, ["run_id"]))
+        flat = [schema.flatten(parse(text)) for text in rows["configuration"].to_pylist()]
+        return schema.with_configuration(rows, schema.configuration_columns(flat))
+
+    def _measured(self, name: str) -> pa.Table:
+        """The rows of a table from the commits chosen, sorted, and beside them what is known of their runs."""
+        table = schema.TABLES[name]
+        own = self._own_columns(table)
+        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(name, own)])
+        position = pc.index_in(rows["run_id"], value_set=self._runs["run_id"].combine_chunks())
+        order = schema.sort_indices(rows.append_column("position", position), ["position", *table.keys])
+        rows, position = rows.take(order), position.take(order)
+        if name == "provenance":
+            return rows
+        about = self._about_runs(table)
+        return self._asked(schema.beside(rows, about.take(position)))
+
+    def _own_columns(self, table: schema.Table) -> list[str]:
+        """The columns to read: all, or those that were asked for and those that rows are sorted by."""
+        names: list[str] = table.schema.names
+        if self._columns is None or table.name == "provenance":
+            return names
+        return [name for name in names if name in {"run_id", *table.keys, *self._columns}]
+
+    def _asked(self, rows: pa.Table) -> pa.Table:
+        """The columns that were asked for, in that order."""
+        if self._columns is None:
+            return rows
+        there = dict.fromkeys(["run_id", *(name for name in self._columns if name in rows.column_names)])
+        return rows.select(list(there))
+
+    def _taken_rows(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+        shards = self._read(name, [commit for commit, _ in self._taken], columns)
+        for commit, runs in self._taken:
+            taken = pa.array([stored.run_id for stored in runs], pa.string())
+            for shard in commit.named(name):
+                yield shards[shard].filter(pc.is_in(shards[shard]["run_id"], value_set=taken))
+
+    def _about_runs(self, table: schema.Table) -> pa.Table:
+        """network_id, status and the configuration; `run_<name>` where the table itself has a column <name>."""
+        fixed = schema.RUNS.schema.names
+        names = ["network_id", "status", *(name for name in self._runs.column_names if name not in fixed)]
+        own = table.schema.names
+        if self._columns is not None:
+            names = [name for name in names if {name, f"run_{name}"} & set(self._columns)]
+        return self._runs.select(names).rename_columns([f"run_{name}" if name in own else name for name in names])
+
+
+def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
+    """The runs that are taken from each commit, in order of the commits' names; no commit without one."""
+    taken: dict[str, list[Stored]] = {}
+    for stored in runs:
+        taken.setdefault(stored.commit.name, []).append(stored)
+    return [(of_one[0].commit, of_one) for _, of_one in sorted(taken.items())]
+
+
+# ------------------------------------------------------------------ which columns
+
+
+def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> None:
+    """Lets pass what a table of measures has, of its own or of its run's.
+
+    Raises:
+        ConfigurationError: another name, with the nearest.
+    """
+    if isinstance(columns, str):
+        raise ConfigurationError(f"columns={columns!r}: must be a list of names")
+    fixed = [name for name in schema.RUNS.schema.names if name not in ("run_id", "network_id", "status")]
+    joined = [name for name in of_runs if name not in fixed]
+    own = [name for table in schema.TABLES.values() if table.keys for name in table.schema.names]
+    known = dict.fromkeys([*own, *joined, *(f"run_{name}" for name in joined if name in own and name != "run_id")])
+    for name in columns:
+        if name not in known:
+            of = " (a column of runs, which has all of its columns)" if name in fixed else ""
+            raise ConfigurationError(f"columns: no table of measures has {name!r}{of}.{nearest(name, known)}")

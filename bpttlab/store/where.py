@@ -1,0 +1,212 @@
+"""Which runs are asked for: `load("first", where={"task": "noise", "spectral_radius": (0.9, 1.1)})`.
+
+Runs are asked for by their configuration, and what no stored run has there is refused, with the nearest value that is
+stored: 0.3 is not 0.30000000000000004, and an empty frame would not tell. What is asked of results (a status, a range
+of losses) may hold for no run, and is an empty frame then. A value close to one that is asked for is another value; a
+warning says where runs are left out for that.
+"""
+
+from __future__ import annotations
+
+import bisect
+import math
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import pyarrow as pa
+
+from bpttlab.errors import ConfigurationError, LabWarning, nearest
+from bpttlab.fields import python_value
+from bpttlab.store import schema
+from bpttlab.store.identity import canonical
+
+Where: TypeAlias = Mapping[str, Any]
+"""Column of `runs` -> a value, a list or range of values, or a pair (least, most)."""
+
+CLOSE = 1e-12
+"""Relative difference below which two values are written alike in tables."""
+
+RESULTS = frozenset(schema.RUNS.schema.names) - {"run_id", "network_id"}
+"""Columns of `runs` that are not part of what was asked to be run."""
+
+MOST_NAMED = 8
+
+
+def wanted(runs: pa.Table, where: Where) -> pa.Array:
+    """Which runs have what is asked of every column.
+
+    Raises:
+        ConfigurationError: an unknown column, a value that it cannot have, or one that no run has.
+    """
+    mask = [True] * runs.num_rows
+    for name, asked in where.items():
+        if name not in runs.column_names:
+            raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
+        found = of_column(name, plain(asked), runs)
+        mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
+    if where and not any(mask) and not RESULTS & set(where):
+        asked_for = ", ".join(f"{name}={asked!r}" for name, asked in where.items())
+        raise ConfigurationError(f"where: no run has all of {asked_for}, though each of them some run has")
+    return pa.array(mask, pa.bool_())
+
+
+def plain(asked: Any) -> Any:
+    """What is asked as values of Python; an array is a list of values."""
+    asked = python_value(asked)
+    if getattr(asked, "ndim", 0) and hasattr(asked, "tolist"):
+        return asked.tolist()
+    one = isinstance(asked, str | bytes | Mapping | Sequence) or not isinstance(asked, Iterable)
+    return asked if one else list(asked)  # what can be gone through once only
+
+
+def of_column(name: str, asked: Any, runs: pa.Table) -> list[bool]:
+    """Which runs have what is asked of one column."""
+    kind, values = runs.schema.field(name).type, runs[name].to_pylist()
+    accepts = acceptance(name, asked, kind)
+    found = [accepts(value) for value in values]
+    stored = distinct(values)
+    if name == "status" or not any(found):
+        refuse_what_no_run_has(name, asked, stored)
+    else:
+        warn_of_missing(name, asked, kind, stored)
+    warn_of_close(name, asked, stored, accepts)
+    return found
+
+
+# ------------------------------------------------------------------ what is asked, as a question to each value
+
+
+def acceptance(name: str, asked: Any, kind: pa.DataType) -> Callable[[Any], bool]:
+    """What is asked of a column as a question to each of its values.
+
+    Raises:
+        ConfigurationError: what is asked cannot be a value of that column.
+    """
+    if isinstance(asked, tuple):
+        return between(name, asked, kind)
+    if isinstance(asked, range) and not (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
+        return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in asked
+    every = asked if isinstance(asked, range) else elements(asked)
+    values = {spelling for value in every for spelling in as_stored(name, python_value(value), kind)}
+    return lambda value: value in values
+
+
+def elements(asked: Any) -> list[Any]:
+    """The values that are asked for, one or many; the ends of a pair or a range."""
+    if isinstance(asked, range):
+        return [asked[0], asked[-1]] if asked else []
+    one = isinstance(asked, str | bytes | Mapping) or not isinstance(asked, Iterable)
+    return [asked] if one else list(asked)
+
+
+def between(name: str, asked: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
+    """A pair (least, most), both included."""
+    if len(asked) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+        raise ConfigurationError(
+            f"where: {name}={asked!r} must be (least, most) of a column of numbers; a list is [{name} values]"
+        )
+    least, most = (as_stored(name, value, kind)[0] for value in asked)
+    low, high = -math.inf if least is None else least, math.inf if most is None else most
+    return lambda value: value is not None and low <= value <= high
+
+
+def as_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
+    """A value as the column may hold it: a number in a column of texts (truncation) is its text, 20.0 also that of 20.
+
+    Raises:
+        ConfigurationError: it cannot be a value of that column.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None or (number and math.isnan(value)):
+        return (None,)
+    if pa.types.is_string(kind):
+        whole = (canonical(int(value)),) if isinstance(value, float) and value.is_integer() else ()
+        return (value,) if isinstance(value, str) else (canonical(value), *whole)
+    if number if not pa.types.is_boolean(kind) else isinstance(value, bool):
+        return (value,)
+    what = "true or false" if pa.types.is_boolean(kind) else "a number"
+    raise ConfigurationError(f"where: {name}={value!r} must be {what}, None, or a list of such")
+
+
+# ------------------------------------------------------------------ what no run has, and what is close to it
+
+
+def distinct(values: Iterable[Any]) -> list[Any]:
+    """The values that are stored, in order; those that are missing left out."""
+    return sorted({value for value in values if value is not None and value == value})
+
+
+def refuse_what_no_run_has(name: str, asked: Any, stored: Sequence[Any]) -> None:
+    """Raises the error for a value that is not stored; of results a range, a missing value or a truth may be absent."""
+    if name == "status":
+        stored = schema.STATUSES
+        if all(status in stored for status in elements(asked)):
+            return
+    elif name in RESULTS and (
+        isinstance(asked, tuple | range) or all(value is None or isinstance(value, bool) for value in elements(asked))
+    ):
+        return
+    raise ConfigurationError(f"where: {name}={asked!r}: no run has this; {told(stored, elements(asked))}")
+
+
+def told(stored: Sequence[Any], asked: Sequence[Any]) -> str:
+    """What is stored near to what is asked."""
+    if not stored:
+        return "no run has a value there"
+    numbers = sorted(filter(is_number, stored), key=float)
+    near = [one for value in asked if is_number(value) for one in neighbours(float(value), numbers)]
+    if near:
+        return f"the nearest stored: {', '.join(map(str, dict.fromkeys(near[:MOST_NAMED])))}"
+    more = f", and {len(stored) - MOST_NAMED} more" if len(stored) > MOST_NAMED else ""
+    hint = next((hint for value in asked if value not in stored and (hint := nearest(value, stored))), "")
+    return f"stored: {', '.join(map(str, stored[:MOST_NAMED]))}{more}.{hint}"
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value, or a text in a column of texts, is a number."""
+    try:
+        return not isinstance(value, bool) and value is not None and math.isfinite(float(value))
+    except ValueError:
+        return False
+
+
+def neighbours(value: float, numbers: Sequence[Any]) -> list[Any]:
+    """The last of some sorted numbers below a value and the first above it."""
+    place = bisect.bisect_left(numbers, value, key=float)
+    return list(numbers[max(0, place - 1) : place + 1])
+
+
+def warn_of_missing(name: str, asked: Any, kind: pa.DataType, stored: Sequence[Any]) -> None:
+    """Says which values of a list no run has, where others are there."""
+    if isinstance(asked, tuple | range):
+        return
+    there = {None, *stored}
+    missing = [value for value in elements(asked) if there.isdisjoint(as_stored(name, python_value(value), kind))]
+    if missing:
+        shown = ", ".join(map(repr, missing[:MOST_NAMED]))
+        warn(f"where: {name}: no run has {shown}; {told(stored, missing)}")
+
+
+def warn_of_close(name: str, asked: Any, stored: Sequence[Any], accepts: Callable[[Any], bool]) -> None:
+    """Says which values are left out though they differ from an asked one by rounding alone."""
+    numbers = [value for value in stored if isinstance(value, float)]
+    if isinstance(asked, range) or not numbers:
+        return
+    for value in filter(is_number, elements(asked)):
+        close = [one for one in near_to(float(value), numbers) if not accepts(one)]
+        if close:
+            others = ", ".join(map(repr, close))
+            warn(f"where: {name}={value!r} leaves out runs at {others}; {[value, *close]} takes them too")
+
+
+def near_to(value: float, numbers: Sequence[float]) -> Iterator[float]:
+    """Those of some sorted numbers that differ from a value, but by no more than `CLOSE` of it."""
+    width = CLOSE * abs(value)
+    for one in numbers[bisect.bisect_left(numbers, value - width) : bisect.bisect_right(numbers, value + width)]:
+        if one != value:
+            yield one
+
+
+def warn(message: str) -> None:
+    warnings.warn(message, LabWarning, stacklevel=9)

@@ -1,0 +1,1 @@
+"""From override lines to stored runs."""

@@ -1,0 +1,438 @@
+"""What one run is: a plain mapping typed, checked and normalised into the objects that the engine works with.
+
+The fields of a group are the fields of its class (`cells`, `tasks`, `truncation`, `initializers`), so a new cell or
+task needs nothing here. A run's identity is a hash of `plain`, the normalised mapping: `1` and `1.0` for a real
+number, a value given twice in two ways, or a truncation of the full scheme do not make another run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, fields
+from functools import cache, cached_property, lru_cache
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from bpttlab import resources, tasks
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import python_value, settle_fields, shown, typed_value
+from bpttlab.gradients.forward import check_engine
+from bpttlab.measures.settings import Measure, check_measure
+from bpttlab.networks import cells, initializers
+from bpttlab.networks.cells import Cell, Scales, Stacked
+from bpttlab.networks.cells.stacked import layer_kind
+from bpttlab.networks.initializers import Initializer, NoInitializer
+from bpttlab.networks.pretrained import FromFile
+from bpttlab.store import identity, schema
+from bpttlab.tasks import Task
+from bpttlab.truncation import named_schemes
+from bpttlab.truncation.scheme import Forward, Scheme, check_truncation
+from bpttlab.truncation.segmented import Full, Windowed
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values that belong to no group."""
+
+    seed: int = 0
+    spectral_radius: float | None = None
+    sequence_length: int = 50
+    truncation: int | Literal["full"] = "full"
+    batch_size: int = 8
+    dtype: Literal["float64", "float32"] = "float64"
+    reduction: Literal["mean", "sum"] = "mean"
+    readout: Literal["drawn", "units"] = "drawn"
+    engine: Literal["numpy", "numba"] = "numpy"
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
+        for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
+            if getattr(self, name) < least:
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
+        if self.truncation != "full":
+            check_truncation(self.truncation)
+        if not (self.engine == "numba" and has_numba()):  # whose import takes longer than all runs of a small sweep
+            check_engine(self.engine)
+
+
+@cache
+def has_numba() -> bool:
+    return find_spec("numba") is not None
+
+
+GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One run, typed. Build it with `parse`."""
+
+    values: Values
+    cell: Cell
+    task: Task
+    scheme: Scheme
+    initializer: Initializer
+    scales: Scales
+    measure: Measure
+    own: FromFile | None = None
+    """Where the weights of `cell` are, if they are in a file of a person's own."""
+
+    DEFAULTS: ClassVar[Plain] = {
+        "cell": {"name": "elman", "hidden_size": 32},
+        "task": {"name": "noise"},
+        "scheme": {"name": "per_loss"},
+        "initializer": {"name": "gaussian_radius"},
+        "scales": {},
+        "measure": {},
+    }
+
+    @classmethod
+    def parse(cls, plain: Mapping[str, Any]) -> Configuration:
+        """Type, check and normalise a plain mapping; what it leaves out has its default.
+
+        Raises:
+            ConfigurationError: an unknown field or name, a value of the wrong type or out of range, or two values that
+                do not go together. The message names the field, the value and what is allowed.
+        """
+        if not isinstance(plain, Mapping):
+            raise ConfigurationError(f"configuration={shown(plain)}: must be a mapping of fields")
+        plain = python_value(plain)
+        check_known(plain, [*fields_of(Values), *GROUPS])
+        groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
+        values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
+        length = values.sequence_length
+        task = once("task", groups["task"], task_of, length)
+        task.check_batch_size(values.batch_size)
+        scales = once("scales", groups["scales"], lambda group: typed(Scales, group, "scales"))
+        own = own_network(groups["cell"], task, scales, values)
+        sizes = task.input_size, task.output_size
+        cell = own.cell(task.output_size) if own else once("cell", groups["cell"], cell_of, *sizes)
+        check_readout(values.readout, cell, own)
+        measure = once("measure", groups["measure"], lambda group: typed(Measure, group, "measure"))
+        checked_measure(measure, cell, length)
+        return cls(
+            values,
+            cell,
+            task,
+            once("scheme", groups["scheme"], scheme_of, values.truncation, cell),
+            once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell),
+            scales,
+            measure,
+            own,
+        )
+
+    @cached_property
+    def parts(self) -> dict[str, Part]:
+        """Everything that is stored, compared and hashed, by name: the values, then the groups."""
+        values = {
+            **vars(self.values),
+            "spectral_radius": self.initializer.asked if self.initializer.has_spectral_radius else None,
+            "truncation": self.scheme.truncation or "full",
+        }
+        cell: Cell | FromFile = self.cell if self.own is None else self.own
+        return {
+            **{name: value_of_run(name, value) for name, value in values.items()},
+            "cell": group_of_run("cell", cell, ("input_size", "output_size")),
+            "task": group_of_run("task", self.task),
+            "scheme": group_of_run("scheme", self.scheme, ("truncation",)),
+            "initializer": group_of_run("initializer", self.initializer),
+            "scales": group_of_run("scales", self.scales),
+            "measure": group_of_run("measure", self.measure),
+        }
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
+        return {name: part.plain for name, part in self.parts.items()}
+
+    @cached_property
+    def canonical(self) -> str:
+        """The one text of `plain` (`identity.canonical`)."""
+        return joined(self.parts)
+
+    @property
+    def described(self) -> schema.Described:
+        """`canonical` with its columns in the table `runs`."""
+        parts = self.parts.values()
+        columns = {name: value for part in parts for name, value in part.columns.items()}
+        if len(columns) < sum(len(part.columns) for part in parts):
+            schema.flatten(self.plain)  # which refuses two values for one column
+        return schema.Described(self.canonical, columns)
+
+    @cached_property
+    def run_id(self) -> str:
+        return identity.id_of(self.canonical)
+
+    @cached_property
+    def network_id(self) -> str:
+        """The same for all runs with the same weights, whatever is done with them.
+
+        A seed that draws none of them, for all are in a file, is no part of it.
+        """
+        drawn = self.own is None or not self.own.has_readout
+        kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
+        network = {name: self.parts[name] for name in kept}
+        network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
+        network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
+        return identity.id_of(joined(network))
+
+    @cached_property
+    def bundle_key(self) -> str:
+        """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
+        length where the shorter sequence is the beginning of the longer one."""
+        own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
+        return identity.id_of(joined({name: part for name, part in self.parts.items() if name not in own}))
+
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether a truncation was asked for that is at least as long as the sequence, which is the full gradient."""
+        K = self.scheme.truncation
+        return K is not None and self.values.sequence_length <= K
+
+
+# ---------------------------------------------------------------------------------------------------- groups
+
+
+def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside: Any) -> Any:
+    """`build(group, *beside)`, remembered: in a sweep most runs have most groups in common.
+
+    What is in files may change, and is built anew.
+
+    Args:
+        build: gives a frozen object, or an error, which is not remembered.
+        beside: what else it hangs on, hashable.
+    """
+    if "path" in group:
+        return build(group, *beside)
+    key = (name, repr(group), *((type(value), value) for value in beside))  # which tell 1 from 1.0 and from true
+    if key not in _BUILT:
+        if len(_BUILT) >= MOST_BUILT:
+            _BUILT.clear()
+        _BUILT[key] = build(group, *beside)
+    return _BUILT[key]
+
+
+MOST_BUILT = 4096
+_BUILT: dict[Any, Any] = {}
+
+
+def task_of(group: Mapping[str, Any], length: int) -> Any:
+    return named(tasks.by_name, "task", group, sequence_length=length)
+
+
+def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
+    return named(cells.by_name, "cell", with_layers(group), input_size=input_size, output_size=output_size)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def checked_measure(measure: Measure, cell: Cell, length: int) -> None:
+    """`check_measure`, once."""
+    check_measure(measure, cell, length)
+
+
+class Part(NamedTuple):
+    """A value or a group of a configuration: as plain data, as canonical text, and as columns of the table `runs`.
+
+    Runs that have it in common share it; it is not to be changed.
+    """
+
+    plain: Any
+    text: str
+    columns: Mapping[str, schema.Scalar]
+
+    @classmethod
+    def of(cls, name: str, plain: Any) -> Part:
+        text = identity.canonical(plain, name)
+        return cls(plain, text, schema.flatten({name: identity.parse(text)}))
+
+
+@lru_cache(maxsize=MOST_BUILT, typed=True)
+def value_of_run(name: str, value: Any) -> Part:
+    """One value that belongs to no group."""
+    return Part.of(name, value)
+
+
+@lru_cache(maxsize=MOST_BUILT)
+def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
+    """The object of a group; of what is in files only what tells its content."""
+    if isinstance(chosen, FromFile):
+        return Part.of(name, chosen.identity_fields())
+    if isinstance(chosen, Task):
+        return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
+    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
+
+
+def joined(parts: Mapping[str, Part]) -> str:
+    """The canonical text of a configuration, from those of its parts."""
+    return identity.joined({name: part.text for name, part in parts.items()})
+
+
+def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
+    """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given.
+
+    What goes forward has no truncation, whatever is given.
+    """
+    name, chosen = split_name("scheme", group)
+    known = named_schemes()
+    if name not in known:
+        raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
+    check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
+    if issubclass(known[name], Forward):
+        forward: Forward = typed(known[name], chosen, "scheme")
+        forward.check_cell(cell.name)
+        return forward
+    if name == Full.name or K == "full":
+        return Full()
+    if name == Windowed.name and chosen.get("k1") is None:
+        chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
+    scheme: Scheme = typed(known[name], {**chosen, "truncation": K}, "scheme")
+    return scheme
+
+
+def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Values) -> FromFile | None:
+    """The network in a file of a person's own, if the cell is one, and if it goes with the rest."""
+    if group.get("name") != FromFile.name:
+        return None
+    own: FromFile = named(lambda name: FromFile, "cell", group)
+    own.check_task(task)
+    own.check_scales(scales)
+    own.check_dtype(values.dtype)
+    return own
+
+
+def initializer_of(group: Mapping[str, Any], radius: float | None, source: Cell | FromFile) -> Initializer:
+    """What draws W; where nothing does, none, whatever else stands there by default."""
+    name, chosen = split_name("initializer", group)
+    initializer = initializers.from_fields(name, chosen, radius)
+    source.check_initializer(initializer)
+    if source.takes_initializer:
+        return initializer
+    if radius is not None:
+        raise ConfigurationError(f"spectral_radius={radius}: the cell '{source.name}' takes none; leave it out")
+    return NoInitializer()
+
+
+def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a stack says of its layers as a cell: a name, or a mapping of the name and the layers' own fields."""
+    if group.get("name") != Stacked.name or group.get("of") is None:
+        return group
+    of = as_mapping("cell.of", group["of"])
+    return {**group, "of": named(layer_kind, "cell.of", of, **OF_THE_STACK)}
+
+
+OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
+"""Fields that a layer has from its stack, which puts its own in their place."""
+
+
+def named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
+    """The object of a group: its class found by `name`, its other fields typed, `given` added by the configuration."""
+    name, chosen = split_name(group, mapping)
+    kind = find(name)
+    check_known(chosen, own_fields(kind, leave=tuple(given)), f"{group}.{{}} of '{name}'")
+    return typed(kind, {**chosen, **given}, group)
+
+
+def split_name(group: str, mapping: Mapping[str, Any]) -> tuple[str, Plain]:
+    chosen = dict(mapping)
+    name = chosen.pop("name", None)
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{group}.name={name!r}: must be the name of a {group}")
+    return name, chosen
+
+
+def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
+    """The fields of a group, or of the choice that has this name in conf/, as on the command line.
+
+    A name that is no choice there is that of a class.
+    """
+    if isinstance(value, Mapping):
+        return value
+    if not isinstance(value, str):
+        raise ConfigurationError(f"{group}={shown(value)}: must be a mapping of fields, or a name")
+    known = choices(group)
+    if value in known:
+        return fields_of_choice(group, value)
+    if group in ("scales", "measure"):  # which have no classes to choose from
+        allowed = f", or one of {', '.join(known)}" if known else ""
+        raise ConfigurationError(f"{group}={value!r}: must be a mapping of fields{allowed}.{nearest(value, known)}")
+    return {"name": value}
+
+
+@cache
+def choices(group: str) -> tuple[str, ...]:
+    """The choices of a group that there are in conf/."""
+    return tuple(sorted(path.stem for path in (resources.conf() / group).glob("*.yaml")))
+
+
+@cache
+def fields_of_choice(group: str, name: str) -> Plain:
+    """What the file of a choice says; not to be changed."""
+    import yaml
+
+    fields_of_file: Plain = yaml.safe_load((resources.conf() / group / f"{name}.yaml").read_text(encoding="utf-8"))
+    return fields_of_file
+
+
+def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
+    """An object of a group as a plain mapping."""
+    mapping = {"name": chosen.name, **asdict(chosen)}
+    if isinstance(chosen, Stacked):
+        mapping["of"] = group_fields(chosen.of, leave=tuple(OF_THE_STACK))
+    return without(mapping, leave)
+
+
+def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
+    return {name: value for name, value in mapping.items() if name not in names}
+
+
+def own_fields(kind: Any, leave: tuple[str, ...]) -> list[str]:
+    return [name for name in fields_of(kind) if name not in leave]
+
+
+@cache
+def fields_of(kind: Any) -> tuple[str, ...]:
+    """The names of a dataclass's fields."""
+    return tuple(field.name for field in fields(kind))
+
+
+# ------------------------------------------------------------------------------------------ types and their errors
+
+
+def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
+    """An object of a dataclass from plain values, each normalised and checked by the field's annotation (`fields`).
+
+    null for a field that has a default other than null means the default.
+    """
+    path = f"{group}.{{}}" if group else "{}"
+    check_known(values, fields_of(kind), path)
+    known = kind.__dataclass_fields__
+    given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
+    missing = [name for name in known if name not in given and known[name].default is MISSING]
+    if missing:
+        raise ConfigurationError(f"{path.format(missing[0])}: must be given")
+    return kind(**{name: typed_value(kind, name, value, path.format(name)) for name, value in given.items()})
+
+
+def has_default(field: Field[Any]) -> bool:
+    return field.default is not MISSING and field.default is not None
+
+
+def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:
+    for name in values:
+        if name not in known:
+            shown = path.format(name)
+            there_are = f"there are {', '.join(known)}" if known else "there are none"
+            raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
+
+
+def check_readout(readout: str, cell: Cell, own: FromFile | None) -> None:
+    if readout == "drawn":
+        return
+    if own is not None and own.has_readout:
+        raise ConfigurationError(f"readout={readout}: that of cell.path={own.path!r} is in the file; must be drawn")
+    if cell.output_size > cell.hidden_size:
+        raise ConfigurationError(
+            f"readout={readout}: {cell.output_size} outputs of {cell.hidden_size} hidden units; must be drawn"
+        )

@@ -1,0 +1,67 @@
+"""Lists of values -> one configuration for each combination: in Python what a line with commas is to the command.
+
+grid(spectral_radius=[0.5, 1.0], task=["noise", "adding"], seed=range(8))      ->      32 mappings
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import python_value
+from bpttlab.sweeps.configuration import GROUPS, Configuration, as_mapping
+from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
+
+Plain = dict[str, Any]
+
+
+def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]:
+    """Every combination of the values given; the last field varies fastest.
+
+    Args:
+        fields, more: field -> its value, or several: a list, a tuple, a range or an array. A text or a mapping is one
+            value. A field of a group is named with a dot, `{"cell.hidden_size": [32, 64]}`. Values of NumPy become the
+            equal values of Python: np.arange(0.1, 1.0, 0.1) holds 0.30000000000000004, and keeps it.
+
+    Returns:
+        mappings as `Configuration.parse` takes them, which says what is wrong with a name or a value.
+
+    Raises:
+        ConfigurationError: a field is given twice, or without any value; or there are too many runs.
+    """
+    twice = sorted(set(fields or {}) & set(more))
+    if twice:
+        raise ConfigurationError(f"{twice[0]} is given twice")
+    axes = {**(fields or {}), **more}
+    names = sorted(axes, key=lambda name: "." in name)  # a group is chosen before its fields are set
+    several = {name: choices(name, value) for name, value in axes.items()}
+    refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
+    runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
+    return [nested({name: run[name] for name in names}) for run in runs]
+
+
+def choices(name: str, value: Any) -> list[Any]:
+    """The values of a field."""
+    value = python_value(value)
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        return [value]
+    found = [python_value(element) for element in itertools.islice(value, MOST_RUNS + 1)]
+    if not found:
+        raise ConfigurationError(f"{name}={value!r}: holds no value at all")
+    return found
+
+
+def nested(flat: Mapping[str, Any]) -> Plain:
+    """`{"task": "noise", "task.input_size": 3}` as `{"task": {"name": "noise", "input_size": 3}}`."""
+    plain: Plain = {}
+    for name, value in flat.items():
+        group, dot, field = name.partition(".")
+        if not dot:
+            plain[name] = dict(value) if isinstance(value, Mapping) else value
+            continue
+        default = Configuration.DEFAULTS[group] if group in GROUPS else {}
+        plain[group] = {**as_mapping(group, plain.get(group, default)), field: value}
+    return plain

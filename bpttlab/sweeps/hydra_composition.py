@@ -1,0 +1,483 @@
+"""Override lines of a sweep -> one plain dictionary per run.
+
+    spectral_radius=0.5,1.0   task=noise,adding   'seed=range(0,8)'      ->      32 dictionaries
+
+Composing a configuration with Hydra takes about 0.1 s and setting a value through OmegaConf some milliseconds: half an
+hour for ten thousand runs. So each line is parsed once, Hydra composes once for each distinct choice of groups (and of
+anything else that changes more than a value), or once for each choice in one group where groups do not meddle with one
+another (`separable`), and a run is a copy of plain dictionaries with its values set. That this equals Hydra's own
+composition is a test. OmegaConf is asked run by run where what was composed holds interpolations.
+
+Values differ from Hydra's in two points, on purpose (`sweep_values`): ranges of floats, and ranges that are sorted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from bpttlab import resources
+from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.sweeps.hydra_independence import (
+    changes_its_package_only,
+    differ_there_only,
+    entries,
+    group_of,
+    has_conditional_defaults,
+)
+from bpttlab.sweeps.ranges import refuse_too_many
+from bpttlab.sweeps.sweep_values import as_written, line_parser, one_by_one, one_line, plain_value, swept_elements
+
+VERSION_BASE = "1.3"
+"""The Hydra release whose defaults hold, whichever is installed."""
+
+CONFIG_NAME = "config"
+
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+"""What Hydra raises for something in the lines or in the files that it composes."""
+
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One override line, parsed: what it sets, and to which values in turn.
+
+    Attributes:
+        key: what it sets, without + or ~.
+        parsed: Hydra's own reading of the line.
+        is_group: whether it chooses a file of a group rather than setting a value.
+        values: one or more plain values.
+        lines: the same as override lines of one value each.
+    """
+
+    key: str
+    parsed: Override
+    is_group: bool
+    values: tuple[Any, ...]
+    lines: tuple[str, ...]
+
+    @property
+    def is_value(self) -> bool:
+        """Whether it only gives a field that exists another plain value, which a dictionary can do as well as Hydra."""
+        changes = not (self.parsed.is_add() or self.parsed.is_delete() or self.parsed.is_force_add())
+        plain = not any(isinstance(value, dict | list) or is_interpolation(value) for value in self.values)
+        return changes and plain and not self.is_group and "[" not in self.key
+
+    @property
+    def is_swept(self) -> bool:
+        return self.parsed.is_sweep_override()
+
+
+@dataclass(frozen=True)
+class Composed:
+    """What Hydra composed for one choice, taken apart.
+
+    Attributes:
+        config: without the node `hydra`.
+        brought: the sweep that it brings along, hydra.sweeper.params.
+        machinery: the launcher and the sweeper that it asks for.
+    """
+
+    config: DictConfig
+    brought: dict[str, Any]
+    machinery: dict[str, Any]
+
+    @cached_property
+    def plain(self) -> Plain:
+        """The configuration as nested dictionaries, interpolations as they are written."""
+        plain = OmegaConf.to_container(self.config, resolve=False)
+        assert isinstance(plain, dict)
+        return plain  # type: ignore[return-value]  # the keys of a configuration of ours are strings
+
+    @cached_property
+    def has_interpolations(self) -> bool:
+        return any(is_interpolation(value) for _, value in leaves(self.plain))
+
+
+class Composer:
+    """Hydra's composition of one primary configuration, done as seldom as possible."""
+
+    def __init__(self, loader: ConfigLoader, config_name: str = CONFIG_NAME, hydra_lines: Sequence[str] = ()) -> None:
+        """`hydra_lines` override Hydra's own settings and are part of every composition."""
+        self.loader = loader
+        self.config_name = config_name
+        self.hydra_lines = list(hydra_lines)
+        self.parser = line_parser(loader)
+        self.composed: dict[tuple[str, ...], Composed] = {}
+        self.searches_elsewhere = False  # where files have not been looked into
+        self.first: dict[tuple[str, ...], tuple[str, ...]] = {}
+        self.alone: dict[tuple[str, ...], bool] = {}
+        self.listed_entries: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
+        self.listed: dict[tuple[str, ObjectType], list[str]] = {}
+
+    def expand(self, lines: Iterable[str]) -> list[Plain]:
+        """One nested dictionary per run, every value resolved; the last line varies fastest.
+
+        Raises:
+            ConfigurationError: a line that cannot be read, an unknown group, choice or field, or a sweep that Hydra
+                would silently leave out.
+        """
+        axes = self.with_parts(self.axes(lines))
+        refuse_too_many(math.prod(len(axis.values) for axis in axes), swept_lines(axes))
+        structure = [axis for axis in axes if not axis.is_value]
+        fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
+        return [run for choice in choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
+
+    def with_parts(self, axes: list[Axis]) -> list[Axis]:
+        """An experiment whose own sweep is over other experiments, its parts, stands for these."""
+        return [self.parts_of(axis) if axis.is_group and not axis.is_swept else axis for axis in axes]
+
+    def parts_of(self, axis: Axis) -> Axis:
+        parts = self.compose(axis.lines).brought.get(axis.key) if axis.key == "experiment" else None
+        return axis if parts is None else self.axis(f"{axis.key}={as_written(parts)}")
+
+    def runs_of_choice(self, axes: list[Axis], choice: tuple[str, ...], machinery: Plain) -> Iterator[Plain]:
+        """The runs of one choice on the command line, with the sweep that this choice brings along.
+
+        Hydra reads its own settings once, before anything is swept: a sweep or a launcher in an experiment that is
+        itself swept would have no effect. A sweep is added here, for its experiment only; a launcher is refused.
+        """
+        brought = self.for_runs(choice).brought
+        named = {axis.key for axis in axes}
+        own = self.axes(f"{key}={as_written(value)}" for key, value in brought.items() if key not in named)
+        values = [axis for axis in own + axes if axis.is_value]
+        for more in choices([axis for axis in own if not axis.is_value]):
+            whole = (*more, *choice)
+            composed = self.for_runs(whole)
+            if composed.brought != brought:
+                raise ConfigurationError(f"{said(whole)} brings hydra.sweeper.params into a sweep; {REMEDY}")
+            if composed.machinery != machinery:
+                raise ConfigurationError(f"{said(whole)} sets hydra/launcher or hydra/sweeper inside a sweep; {REMEDY}")
+            yield from runs(composed, values, self.groups())
+
+    def axes(self, lines: Iterable[str]) -> list[Axis]:
+        """The lines, parsed once; of two for the same key the later one holds, as in Hydra."""
+        return list({axis.key: axis for axis in map(self.axis, lines)}.values())
+
+    def axis(self, line: str) -> Axis:
+        """One line, or the error that says what is wrong with it."""
+        parsed = self.parse(line)
+        elements = swept_elements(parsed, line) if parsed.is_sweep_override() else [parsed.value()]
+        values = tuple(plain_value(element) for element in elements)
+        is_group = self.is_group(parsed.key_or_group) and not any(isinstance(value, dict) for value in values)
+        if is_group and not parsed.is_delete():
+            self.refuse_unknown_choices(parsed, values)
+        lines = one_by_one(parsed, elements) if parsed.is_sweep_override() else (line,)
+        return Axis(parsed.get_key_element().lstrip("+~"), parsed, is_group, values, lines)
+
+    def parse(self, line: str) -> Override:
+        try:
+            parsed: Override = self.parser.parse_rule(line, "override")
+        except HydraException as error:
+            raise ConfigurationError(f"cannot read {line!r} as key=value: {one_line(error)}") from error
+        if not parsed.key_or_group:
+            raise ConfigurationError(f"cannot read {line!r} as key=value: the key is missing")
+        parsed.config_loader = self.loader  # a glob asks it for the files of its group
+        if parsed.is_hydra_override():
+            raise ConfigurationError(f"{line}: Hydra's own settings cannot be swept")
+        return parsed
+
+    def is_group(self, key: str) -> bool:
+        """Whether there is something in a folder of this name; most keys have none, which the folder above tells."""
+        above, _, name = key.rpartition("/")
+        there = name in self.options(above, ObjectType.GROUP)
+        return there and bool(self.options(key) or self.options(key, ObjectType.GROUP))
+
+    def groups(self) -> list[str]:
+        """The groups there are, Hydra's own left out."""
+        return [group for group in self.options("", ObjectType.GROUP) if group != "hydra"]
+
+    def options(self, group: str, kind: ObjectType = ObjectType.CONFIG) -> list[str]:
+        """What there is in the folders of a group, in all places that are searched."""
+        if (group, kind) not in self.listed:
+            self.listed[group, kind] = self.loader.get_group_options(group, kind, self.config_name, self.hydra_lines)
+        return self.listed[group, kind]
+
+    def refuse_unknown_choices(self, parsed: Override, values: Iterable[Any]) -> None:
+        group = parsed.key_or_group
+        options = self.options(group)
+        for value in values:
+            may_be_left_out = value is None and not parsed.is_sweep_override()
+            if not may_be_left_out and not isinstance(value, list) and value not in options:
+                hint = nearest(value, options)
+                raise ConfigurationError(f"{group}={value}: must be one of {', '.join(options)}.{hint}")
+
+    def compose(self, choice: tuple[str, ...]) -> Composed:
+        """Hydra's composition for this choice, remembered."""
+        if choice not in self.composed:
+            try:
+                self.composed[choice] = self.load(choice)
+            except COMPOSITION_ERRORS as error:
+                if isinstance(error, LabError):
+                    raise
+                raise ConfigurationError(f"{said(choice)} {one_line(error)}".strip()) from error
+        return self.composed[choice]
+
+    def for_runs(self, choice: tuple[str, ...]) -> Composed:
+        """`compose`, or the same put together from what Hydra composed for parts of the choice."""
+        return self.assembled(choice) or self.compose(choice)
+
+    def assembled(self, choice: tuple[str, ...]) -> Composed | None:
+        """The composition of a choice that differs in several groups from the first choice of its kind.
+
+        From that and those that differ from it in one group each, if these groups do not meddle (`separable`). Only its
+        `plain` is that of the choice.
+        """
+        first = self.first.setdefault(tuple(line.partition("=")[0] for line in choice), choice)
+        changed = [place for place, line in enumerate(choice) if line != first[place]]
+        if len(changed) < 2:
+            return None
+        ones = {place: (*first[:place], choice[place], *first[place + 1 :]) for place in changed}
+        if not all(self.stands_alone(first, one, one[place]) for place, one in ones.items()):
+            return None
+        base, parts = self.compose(first), {group_of(one[place]): self.compose(one) for place, one in ones.items()}
+        found = Composed(base.config, base.brought, base.machinery)
+        found.__dict__["plain"] = {name: parts.get(name, base).plain[name] for name in base.plain}
+        return found
+
+    def stands_alone(self, first: tuple[str, ...], one: tuple[str, ...], line: str) -> bool:
+        """Whether one line in place of another changes its own group and nothing else, whatever else is chosen."""
+        if one not in self.alone:
+            self.alone[one] = self.found_alone(first, one, group_of(line))
+        return self.alone[one]
+
+    def found_alone(self, first: tuple[str, ...], one: tuple[str, ...], group: str | None) -> bool:
+        if group is None or not self.is_group(group) or self.has_conditional_defaults:
+            return False
+        base, other = self.compose(first), self.compose(one)
+        if self.searches_elsewhere:
+            return False
+        same = base.brought == other.brought and base.machinery == other.machinery
+        if not same or base.has_interpolations or other.has_interpolations:
+            return False
+        lists = [self.entries(lines) for lines in (first, one)]
+        return differ_there_only(group, base.plain, other.plain) and changes_its_package_only(group, *lists)
+
+    def entries(self, choice: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Hydra's defaults list, remembered."""
+        if choice not in self.listed_entries:
+            lines = [*self.hydra_lines, *choice]
+            self.listed_entries[choice] = entries(self.loader, self.config_name, lines)
+        return self.listed_entries[choice]
+
+    @cached_property
+    def has_conditional_defaults(self) -> bool:
+        return has_conditional_defaults(self.loader)
+
+    def load(self, choice: tuple[str, ...]) -> Composed:
+        config = self.loader.load_configuration(
+            self.config_name, overrides=[*self.hydra_lines, *choice], run_mode=RunMode.RUN
+        )
+        settings: Any = {name: OmegaConf.to_container(config.hydra[name], resolve=True) for name in MACHINERY}
+        brought = settings["sweeper"].pop("params", None) or {}
+        self.searches_elsewhere = self.searches_elsewhere or bool(config.hydra.searchpath)
+        refuse_without_effect(config.hydra.runtime)
+        with open_dict(config):
+            del config["hydra"]
+        return Composed(config, brought, settings)
+
+
+def through_hydra(
+    flags: Sequence[str], lines: Sequence[str], take: Callable[[Sequence[Plain]], None], config_dir: str | None = None
+) -> None:
+    """Runs Hydra's own main function as if it had been called with this command line.
+
+    Args:
+        flags: options of Hydra.
+        lines: overrides.
+        take: what the launcher gives all runs to. Hydra discards what comes back, so it has to keep it itself.
+        config_dir: a further folder of configuration; must be among the flags too.
+
+    Raises:
+        ConfigurationError: in place of whatever Hydra raises, in one line.
+    """
+    for line in lines:
+        if line.lstrip("+~").startswith("hydra.mode="):
+            raise ConfigurationError(f"{line}: every command line of bpttlab is a sweep, if only of one run")
+    main = hydra.main(version_base=VERSION_BASE, config_path=str(resources.conf()), config_name=CONFIG_NAME)
+    try:
+        with command_line(["bpttlab sweep", *flags, *lines]), no_global_hydra():
+            main(take)()
+    except COMPOSITION_ERRORS as error:
+        if isinstance(error, LabError):
+            raise
+        # the composer says the same better, with the nearest name
+        composer(config_dir, lines).expand(line for line in lines if not is_of_hydra(line))
+        raise ConfigurationError(one_line(error)) from error
+
+
+def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Composer:
+    """A composer without a command. `lines` are overrides, of which it takes those of Hydra's own settings."""
+    own = [line for line in lines if is_of_hydra(line)]
+    if config_dir is not None:
+        own.append(f"hydra.searchpath=['file://{os.path.abspath(config_dir)}']")
+    with no_global_hydra(), hydra.initialize_config_dir(str(resources.conf()), version_base=VERSION_BASE):
+        return Composer(GlobalHydra.instance().config_loader(), hydra_lines=own)
+
+
+@contextmanager
+def no_global_hydra() -> Iterator[None]:
+    """Hydra has one global instance; one that somebody else has in use, in a notebook perhaps, is put back."""
+    glob = GlobalHydra.instance()
+    before = glob.hydra
+    glob.clear()
+    try:
+        yield
+    finally:
+        glob.clear()
+        if before is not None:
+            glob.initialize(before)
+
+
+def is_of_hydra(line: str) -> bool:
+    """Whether a line overrides one of Hydra's own settings."""
+    return line.lstrip("+~").startswith(("hydra.", "hydra/"))
+
+
+@contextmanager
+def command_line(words: list[str]) -> Iterator[None]:
+    """What Hydra reads: the arguments of the process, and a variable that makes it raise what it would print."""
+    arguments, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv, os.environ["HYDRA_FULL_ERROR"] = words, "1"
+    try:
+        yield
+    finally:
+        sys.argv = arguments
+        if full is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = full
+
+
+MACHINERY = ("launcher", "sweeper")
+
+REMEDY = "it holds for a whole sweep and would be left out: say it on the command line"
+
+
+def refuse_without_effect(runtime: Any) -> None:
+    """Of two files that override Hydra's launcher or sweeper, Hydra obeys config.yaml and says nothing of the other."""
+    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
+    for group, choice in runtime.choices.items():
+        files = [folder / group / f"{choice}.yaml" for folder in folders if not group.startswith("hydra/")]
+        for file in filter(Path.is_file, files):
+            for key in overridden(file):
+                if key.removeprefix("/") in {f"hydra/{name}" for name in MACHINERY}:
+                    raise ConfigurationError(f"{file}: 'override {key}' has no effect; say it on the command line")
+
+
+def overridden(file: Path) -> list[str]:
+    """What the defaults list of a file overrides."""
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    defaults = content.get("defaults", []) if isinstance(content, dict) else []
+    keys = [key for entry in defaults if isinstance(entry, dict) for key in entry]
+    return [key.removeprefix("override").strip() for key in keys if str(key).startswith("override ")]
+
+
+def runs(composed: Composed, axes: Sequence[Axis], groups: Iterable[str]) -> Iterator[Plain]:
+    """Every combination of the axes' values, set in what was composed."""
+    for axis in axes:
+        refuse_unknown_field(composed.plain, axis, groups)
+    combine = through_omegaconf if composed.has_interpolations else through_dictionaries
+    for values in itertools.product(*(axis.values for axis in axes)):
+        yield combine(composed, [axis.key for axis in axes], values)
+
+
+def through_dictionaries(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
+    run = copied(composed.plain)
+    for key, value in zip(keys, values, strict=True):
+        *parents, name = key.split(".")
+        node = run
+        for parent in parents:
+            node = node[parent]
+        node[name] = value
+    return run
+
+
+def through_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
+    config = deepcopy(composed.config)
+    try:
+        for key, value in zip(keys, values, strict=True):
+            OmegaConf.update(config, key, value, merge=True)
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except OmegaConfBaseException as error:
+        raise ConfigurationError(one_line(error)) from error
+
+
+def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> None:
+    if exists(plain, axis.key):
+        return
+    group, _, name = axis.key.partition(".")
+    if isinstance(plain.get(group), dict):
+        known = list(plain[group])
+        chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group
+        raise ConfigurationError(f"{axis.key}: {chosen} has only {', '.join(known)}.{nearest(name, known)}")
+    hint = nearest(axis.key, [*groups, *(key for key, _ in leaves(plain))])
+    raise ConfigurationError(f"{axis.key}: no field and no group has this name.{hint}")
+
+
+def exists(plain: Plain, key: str) -> bool:
+    """Whether a dotted key leads anywhere."""
+    node: Any = plain
+    for name in key.split("."):
+        if not isinstance(node, dict) or name not in node:
+            return False
+        node = node[name]
+    return True
+
+
+def choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
+    """Every combination of the axes' lines."""
+    return itertools.product(*(axis.lines for axis in axes))
+
+
+def swept_lines(axes: Iterable[Axis]) -> str:
+    """The lines that have several values, as they are written."""
+    return " ".join(str(axis.parsed.input_line) for axis in axes if axis.is_swept)
+
+
+def is_interpolation(value: Any) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+def leaves(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything that is not itself a dictionary; lists are taken apart for their values."""
+    for name, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, f"{prefix}{name}.")
+        elif isinstance(value, list):
+            yield from leaves({f"{name}[{index}]": item for index, item in enumerate(value)}, prefix)
+        else:
+            yield f"{prefix}{name}", value
+
+
+def copied(plain: Plain) -> Plain:
+    """A copy of nested dictionaries, several times as fast as deepcopy."""
+    return {
+        name: copied(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        for name, value in plain.items()
+    }
+
+
+def said(choice: Sequence[str]) -> str:
+    return f"{' '.join(choice)}:" if choice else ""

@@ -1,0 +1,176 @@
+"""What a worker is given at once, what it does with it, and what it sends back.
+
+A parcel is as many bundles as take a worker a quarter of a second. Whatever a run does, its parcel comes back with a
+row for each of its runs, or its worker dies and the parcel is tried again in smaller parts. Workers make the rows, for
+all runs of a parcel at once, so that whoever publishes them has only to put them together.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from bpttlab.errors import LabError, SchemaError
+from bpttlab.store.store import Finished, Records
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.plan import Bundle
+from bpttlab.sweeps.worker_pool import GIB, Limits, memory_of_this_process
+
+Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
+Computed = tuple[Finished, float]
+
+PARCEL_SECONDS = 0.25
+LARGEST_PARCEL = 256
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """What a worker is given at once.
+
+    Attributes:
+        deaths: how many workers have died with these runs.
+    """
+
+    bundles: tuple[Bundle, ...]
+    deaths: int = 0
+
+    @property
+    def runs(self) -> list[Configuration]:
+        return [configuration for bundle in self.bundles for configuration in bundle]
+
+    def seconds(self, limit: float | None) -> float | None:
+        """What it may take if a run may take `limit`.
+
+        A bundle may take as long as its runs alone. Several bundles are in a parcel only if that takes a moment, so
+        they have no more than the largest of them and that moment: who is late is found the sooner, and nobody has
+        failed before being late alone.
+        """
+        if limit is None:
+            return None
+        return limit * max(map(len, self.bundles)) + (4 * PARCEL_SECONDS if len(self.bundles) > 1 else 0.0)
+
+    def smaller(self, late: bool = False) -> list[Parcel]:
+        """After a death: the bundles one by one, then the runs one by one.
+
+        Nothing if a run alone has died twice, or was late.
+        """
+        if len(self.bundles) > 1:
+            return [Parcel((bundle,), self.deaths + 1) for bundle in self.bundles]
+        if len(self.runs) > 1 or (self.deaths == 0 and not late):
+            return [Parcel(((configuration,),), self.deaths + 1) for configuration in self.runs]
+        return []
+
+
+class Queue:
+    """The parcels to come, cut to a size that keeps every worker busy and the overhead small."""
+
+    def __init__(self, waiting: Iterable[Bundle], workers: int) -> None:
+        self.waiting = deque(waiting)
+        self.again: deque[Parcel] = deque()
+        self.workers = max(1, workers)
+        self.seconds_of_a_bundle: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.waiting or self.again)
+
+    def take(self) -> Parcel:
+        """What has to be done again comes first."""
+        if self.again:
+            return self.again.popleft()
+        return Parcel(tuple(self.waiting.popleft() for _ in range(self.size())))
+
+    def size(self) -> int:
+        """How many bundles take PARCEL_SECONDS, but never so many that another worker would have none left."""
+        if self.seconds_of_a_bundle is None:
+            return 1
+        affordable = int(PARCEL_SECONDS / max(self.seconds_of_a_bundle, 1e-6))
+        return max(1, min(affordable, LARGEST_PARCEL, len(self.waiting) // (2 * self.workers)))
+
+    def learn(self, parcel: Parcel, seconds: float) -> None:
+        """How long a parcel took."""
+        latest = seconds / len(parcel.bundles)
+        before = latest if self.seconds_of_a_bundle is None else self.seconds_of_a_bundle
+        self.seconds_of_a_bundle = (before + latest) / 2
+
+
+def compute(measure: Measure | None, limits: Limits, parcel: Parcel) -> Computed:
+    """What a worker does with a parcel: the rows of every run, and how long it took."""
+    begun = time.perf_counter()
+    if measure is None:
+        from bpttlab.sweeps.run import measure_bundle
+
+        measure = partial(measure_bundle, memory_limit=left_of(limits))
+    records = [record for bundle in parcel.bundles for record in computed(measure, bundle)]
+    told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records]
+    return as_rows(told), time.perf_counter() - begun
+
+
+def as_rows(records: Sequence[Records]) -> Finished:
+    """Records as rows of the tables; a run whose rows no table can hold is found one by one, and has failed."""
+    try:
+        return Finished.of(records)
+    except SchemaError as error:
+        if len(records) > 1:
+            return Finished.together([as_rows([record]) for record in records])
+        known = {name: records[0].run[name] for name in ("run_id", "network_id", "configuration")}
+        return Finished.of([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
+
+
+def left_of(limits: Limits) -> float | None:
+    """What this process may still take of its memory limit, in GiB."""
+    return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
+
+
+def computed(measure: Measure, bundle: Bundle) -> Sequence[Records]:
+    """One bundle's records; where one of its runs fails, each is computed alone, so that it fails alone."""
+    try:
+        records = measure(bundle)
+        if [record.run["run_id"] for record in records] != [configuration.run_id for configuration in bundle]:
+            raise LabError("the measurement did not give one record for each run, in their order")
+    except (Exception, SystemExit) as error:  # whatever a run does, the others go on
+        records = [failed(configuration, reason(error)) for configuration in bundle]
+    if len(bundle) > 1 and any(record.run["status"] == "failed" for record in records):
+        return [record for configuration in bundle for record in computed(measure, (configuration,))]
+    return records
+
+
+def told_of_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
+    """A row of `runs`; where the run failed because it was refused memory, its reason names the limit."""
+    if run["status"] != "failed" or limits.memory is None:
+        return run
+    kind, _, what = str(run["error"]).partition(": ")  # the exception's name comes first
+    if not kind.endswith("MemoryError"):
+        return run
+    return {**run, "error": f"would take more than memory_limit={limits.memory:g} (GiB): {what or kind}"}
+
+
+def reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({error.code!r})"
+    return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A run's records, as far as they are stored."""
+
+    run: Mapping[str, Any]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+def failed(configuration: Configuration, why: str) -> Rows:
+    """The row of a run that left none itself. Nothing is computed for it: that may be what ended the worker."""
+    return Rows(
+        {
+            "run_id": configuration.run_id,
+            "network_id": configuration.network_id,
+            "status": "failed",
+            "error": why,
+            "configuration": configuration.described,
+        }
+    )

@@ -1,0 +1,205 @@
+"""What a sweep asks for, what is stored of it already, and what is left to do, as runs and as bundles."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import python_value, whole_number
+from bpttlab.store.store import Store
+from bpttlab.store.where import CLOSE
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.progress import count, told
+from bpttlab.sweeps.worker_pool import Limits
+
+Plain = Mapping[str, Any]
+Bundle = tuple[Configuration, ...]
+
+OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
+"""The values of a configuration that belong to the sweep, not to its runs."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What belongs to a sweep as a whole.
+
+    Attributes:
+        study: its name, required.
+        results: the folder of all studies.
+        workers: processes; None: one for each processor; 0: this process.
+        retry: "failed" tries failed runs again; None does not.
+        time_limit: seconds that a run may take; None: any.
+        memory_limit: GiB (2^30 bytes) that a worker may have resident; None: any.
+    """
+
+    study: str
+    results: str = "results"
+    workers: int | None = None
+    retry: str | None = None
+    time_limit: float | None = None
+    memory_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            object.__setattr__(self, field.name, python_value(getattr(self, field.name)))
+        if self.study is None:
+            raise ConfigurationError("study is missing: name it, for example study=first (kept in results/first)")
+        if not isinstance(self.results, str | Path) or not str(self.results):
+            raise ConfigurationError(f"results={self.results!r}: must be the path of a folder")
+        if self.workers is not None:
+            because = ", or null: one a processor"
+            object.__setattr__(self, "workers", whole_number("workers", self.workers, 0, because=because))
+        if self.retry not in (None, "failed"):
+            raise ConfigurationError(f"retry={self.retry!r}: must be failed or null.{nearest(self.retry, ['failed'])}")
+        for name, unit in (("time_limit", "seconds"), ("memory_limit", "GiB")):
+            self.check_limit(name, unit)
+
+    def check_limit(self, name: str, unit: str) -> None:
+        value = getattr(self, name)
+        if value is None:
+            return
+        if type(value) not in (int, float) or not 0 < value < math.inf:
+            raise ConfigurationError(f"{name}={value!r}: must be a number of {unit} > 0, or null: no limit")
+        if self.workers == 0:
+            raise ConfigurationError(f"{name}={value!r}: needs a worker process to hold to it, and workers=0 has none")
+
+    @property
+    def store(self) -> Store:
+        return Store(self.results, self.study)
+
+    @property
+    def processes(self) -> int:
+        return processors() if self.workers is None else self.workers
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.time_limit, self.memory_limit)
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def separate(runs: Sequence[Plain]) -> tuple[Options, list[Plain]]:
+    """Composed dictionaries taken apart: what belongs to the sweep, and the configuration of each run.
+
+    Raises:
+        ConfigurationError: an option differs between runs, or has a value that it cannot have.
+    """
+    for name in OPTIONS:
+        values = list(dict.fromkeys(str(run.get(name)) for run in runs))
+        if len(values) > 1:
+            raise ConfigurationError(f"{name}={','.join(values)}: one value holds for a whole sweep")
+    chosen = {name: runs[0].get(name) for name in OPTIONS}
+    return Options(**chosen), [{name: run[name] for name in run if name not in OPTIONS} for run in runs]  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep has to do.
+
+    Attributes:
+        asked: how many configurations were asked for, repetitions included.
+        runs: run_id -> configuration.
+        stored: run_id -> status, of those that are stored.
+        to_do: those to compute.
+    """
+
+    asked: int
+    runs: dict[str, Configuration]
+    stored: dict[str, str]
+    to_do: tuple[Configuration, ...]
+
+    def lines(self) -> list[str]:
+        """The plan in words."""
+        networks = len({configuration.network_id for configuration in self.runs.values()})
+        repeated = self.asked - len(self.runs)
+        same = f" ({repeated} more asked for are the same as others)" if repeated else ""
+        stored = f", {len(self.stored)} stored already ({told(Counter(self.stored.values()))})" if self.stored else ""
+        lines = [f"{count(len(self.runs), 'run')} of {count(networks, 'network')}{same}{stored}"]
+        lines += [f"{count(len(self.to_do), 'run')} to do, in {count(len(bundles(self.to_do)), 'bundle')}"]
+        return lines + self.remarks()
+
+    def remarks(self) -> list[str]:
+        """What holds for many runs and is said once."""
+        return [*self.full_gradients(), *self.close_values()]
+
+    def close_values(self) -> list[str]:
+        """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
+        columns: dict[str, set[float]] = {}
+        for part in {id(part): part for run in self.runs.values() for part in run.parts.values()}.values():
+            for name, value in part.columns.items():
+                if isinstance(value, float) and math.isfinite(value):
+                    columns.setdefault(name, set()).add(value)
+        names: dict[tuple[float, float], str] = {}  # the first, of several columns for one field
+        for name, values in columns.items():
+            for pair in pairwise(sorted(values)):
+                if pair[1] - pair[0] <= CLOSE * abs(pair[1]):
+                    names.setdefault(pair, name)
+        said = "differ by rounding alone, and are different runs"
+        return [f"{name}: {one!r} and {other!r} {said}" for (one, other), name in names.items()]
+
+    def full_gradients(self) -> list[str]:
+        """Truncations that cut nothing."""
+        whole = [configuration.plain for configuration in self.runs.values() if configuration.cuts_nothing]
+        if not whole:
+            return []
+        cases = sorted({(plain["truncation"], plain["sequence_length"]) for plain in whole})
+        shown = ", ".join(f"{K} of {T} steps" for K, T in cases[:3]) + (", …" if len(cases) > 3 else "")
+        return [f"a truncation no shorter than the sequence is the full gradient: {count(len(whole), 'run')} ({shown})"]
+
+
+def plan(configurations: Iterable[Plain], options: Options) -> Plan:
+    """Types and checks every configuration before anything is computed, and looks up what is stored.
+
+    Raises:
+        ConfigurationError: the first value that is wrong.
+        CollisionError: two configurations have one run id.
+        StoreError: the study cannot be read.
+    """
+    parsed = [Configuration.parse(configuration) for configuration in configurations]
+    if not parsed:
+        raise ConfigurationError("the sweep asks for no run at all")
+    runs = {configuration.run_id: configuration for configuration in parsed}
+    store = options.store
+    store.refuse_collisions({run_id: configuration.canonical for run_id, configuration in runs.items()})
+    statuses = store.statuses()
+    stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
+    kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
+    return Plan(len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept))
+
+
+def bundles(configurations: Iterable[Configuration], workers: int = 0) -> list[Bundle]:
+    """Runs that are computed together, the longest bundle first, so that no worker ends up alone with one.
+
+    Where there are too few for so many workers, bundles of several lengths are divided: it changes no number.
+    """
+    groups: dict[str, list[Configuration]] = {}
+    for configuration in configurations:
+        groups.setdefault(configuration.bundle_key, []).append(configuration)
+    whole = [tuple(group) for group in groups.values()]
+    while len(whole) < 2 * workers and (parts := [part for bundle in whole for part in halves(bundle)]) != whole:
+        whole = parts
+    return sorted(whole, key=lambda bundle: -max(map(work_of, bundle)))
+
+
+def halves(bundle: Bundle) -> list[Bundle]:
+    """Every other length of a bundle, and the rest; the bundle itself if it has only one."""
+    lengths = sorted({configuration.values.sequence_length for configuration in bundle})
+    parts = [{*lengths[::2]}, {*lengths[1::2]}]
+    chosen = [tuple(one for one in bundle if one.values.sequence_length in part) for part in parts]
+    return [part for part in chosen if part]
+
+
+def work_of(configuration: Configuration) -> int:
+    """About how long a run takes, against others: the products of J_t with W over all steps."""
+    plain = configuration.plain
+    return int(plain["sequence_length"]) * int(plain["cell"].get("hidden_size", 1)) ** 2

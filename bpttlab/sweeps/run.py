@@ -1,0 +1,391 @@
+"""Configurations -> records: what a bundle of runs gives, in memory. Knows no files and no Hydra.
+
+A bundle is a set of runs that differ in nothing but the truncation: they share the network, the data, the forward
+pass and everything that is measured of it.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from bpttlab import theory
+from bpttlab.errors import ConfigurationError, DivergedError, LabError
+from bpttlab.gradients.adaptive_truncation import measure_bounds
+from bpttlab.gradients.backward import checked_errors, errors_like, walk
+from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, fits, gibibytes
+from bpttlab.gradients.directional import with_directions
+from bpttlab.gradients.estimators import gradient_seconds
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.scaled_gradients import scaled_gradients
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures import checkpointed
+from bpttlab.measures.gradient_bias import full_columns, measure_truncation, minibatch_log_variance
+from bpttlab.measures.jacobian_products import input_norms, median_log, origin_jacobian
+from bpttlab.measures.record import measure_trace
+from bpttlab.measures.spectral_norm import SpectralNorms
+from bpttlab.networks.cells import Cell, Scales
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.initializers import Initializer
+from bpttlab.networks.pretrained import FromFile
+from bpttlab.numerics import matrices
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import joined
+from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.random_streams import stream
+from bpttlab.numerics.scaled import Gradients, Scaled, norm
+from bpttlab.store.provenance import provenance
+from bpttlab.sweeps import theory_comparison
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.tasks import Batch
+from bpttlab.truncation.adaptive import Adaptive
+from bpttlab.truncation.forward import UORO
+from bpttlab.truncation.scheme import ManyPlans, full_plan
+
+Columns = dict[str, Array]
+
+
+@dataclass
+class Records:
+    """Everything that one run leaves.
+
+    Attributes:
+        run: its row of the table `runs`.
+        provenance: its row of the table `provenance`.
+        tables: the other tables' rows, as columns without the run's id.
+        scheme_seconds: of one gradient by its scheme, if that was asked.
+    """
+
+    run: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    tables: dict[str, Columns] = field(default_factory=dict)
+    scheme_seconds: float | None = None
+
+    def __getattr__(self, table: str) -> pd.DataFrame:
+        """A table as a frame: `records.jacobians`."""
+        tables = self.__dict__.get("tables", {})  # an object that is being unpickled has none yet
+        if table not in tables:
+            raise AttributeError(f"no table {table!r}; there are {', '.join(tables)}")
+        return pd.DataFrame(tables[table])
+
+
+def run(configuration: Configuration | Mapping[str, Any], memory_limit: float | None = None) -> Records:
+    """Measure one point in this process, for notebooks and debuggers: what goes wrong is raised.
+
+    Args:
+        configuration: a `Configuration`, or a plain mapping for `Configuration.parse`.
+        memory_limit: GiB that it should take (`measure`).
+    """
+    if not isinstance(configuration, Configuration):
+        configuration = Configuration.parse(configuration)
+    memory_limit = None if memory_limit is None else gibibytes(memory_limit)
+    return measure([configuration], memory_limit)[0]
+
+
+def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
+    """Measure runs that share a `bundle_key`; what goes wrong is a row with its reason, never an exception.
+
+    A forward overflow is a diverged run with its step; anything else a failed one. Of a bundle of several lengths each
+    is tried alone then, for a shorter sequence may end before the step that went wrong.
+    """
+    begun, started = time.perf_counter(), now()
+    try:
+        records = measure(configurations, memory_limit)
+    except Exception as error:  # a bug of ours or of a library must not take the other runs with it
+        lengths = by_length(configurations)
+        if len(lengths) > 1:
+            found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs, memory_limit)}
+            return [found[configuration.run_id] for configuration in configurations]
+        records = [unfinished(configuration, error) for configuration in configurations]
+    seconds = (time.perf_counter() - begun) / len(records)
+    for record in records:
+        record.provenance = provenance(seconds, started, record.scheme_seconds)
+    return records
+
+
+def unfinished(configuration: Configuration, error: Exception) -> Records:
+    """The row of a run that ended in an error."""
+    if isinstance(error, DivergedError):
+        return without_results(configuration, "diverged", str(error), error.step)
+    if isinstance(error, LabError):
+        return without_results(configuration, "failed", str(error), getattr(error, "step", None))
+    where = traceback.extract_tb(error.__traceback__)[-1]
+    reason = f"{type(error).__name__}: {error} ({where.name}, line {where.lineno})"
+    return without_results(configuration, "failed", reason, None)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+# ---------------------------------------------------------------------------------------------------- building
+
+
+def build_network(configuration: Configuration) -> tuple[Cell, Params]:
+    """The cell and its weights: decided by seed, cell, initializer, scales, readout and dtype, by nothing else."""
+    values, cell, own = configuration.values, configuration.cell, configuration.own
+    scales = of_weights(configuration.scales)
+    drawn = network_weights(cell, configuration.initializer, scales, values.seed, values.dtype, own)
+    params = {name: array.copy() for name, array in drawn.items()}  # what is held for others is nobody's to change
+    return cell, params | (units_as_readout(cell, values.dtype) if values.readout == "units" else {})
+
+
+def of_weights(scales: Scales) -> Scales:
+    """Those of them that weights are drawn with; a bundle's network is drawn once for all that needs it."""
+    return replace(scales, x=1.0, h_0=0.0)
+
+
+def units_as_readout(cell: Cell, dtype: str) -> Params:
+    """U = [I 0] and b_y = 0: what is predicted is f_y of the first units."""
+    return {"U": np.eye(cell.output_size, cell.hidden_size, dtype=dtype), "b_y": np.zeros(cell.output_size, dtype)}
+
+
+@lru_cache(maxsize=1)
+def network_weights(
+    cell: Cell, initializer: Initializer, scales: Scales, seed: int, dtype: str, own: FromFile | None = None
+) -> Params:
+    """Every parameter has a stream of its own, and that of W does not depend on its scale.
+
+    So along a sweep of spectral radii the networks of one seed differ by a factor. Weights of a person's `own` come
+    from their file, and are drawn only as far as it lacks them.
+    """
+    rng = stream("network", seed, cell.name, cell.hidden_size)
+    if own is not None:
+        return own.network_weights(cell, rng, scales, dtype)
+    return cell.init(rng, initializer, scales=scales, dtype=dtype)
+
+
+def run_network(configuration: Configuration, checkpoints: bool = False) -> tuple[Trace | CheckpointedTrace, Batch]:
+    """Forward pass of a configuration, with all states or some, and the data with its targets."""
+    values, task = configuration.values, configuration.task
+    cell, params = build_network(configuration)
+    batch = task.sample(stream("data", values.seed, task.name), values.batch_size)
+    x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
+    return (checkpointed_forward if checkpoints else forward)(cell, params, x, h_0, values.engine), batch
+
+
+def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: float | None) -> bool:
+    """Whether the states of the longest run would not fit into so many GiB, and nothing that is asked for needs all."""
+    if memory_limit is None or not all(checkpointed.suffice(one.measure, one.scheme) for one in configurations):
+        return False
+    longest = max(configurations, key=length_of)
+    length, values = longest.values.sequence_length, longest.values
+    return not fits(memory_limit, longest.cell, length, values.batch_size, values.dtype)
+
+
+def initial_state(configuration: Configuration) -> Array:
+    """h_0 of every sequence, (B, N): N(0, scales.h_0^2), from a stream of its own."""
+    values, shape = configuration.values, (configuration.values.batch_size, configuration.cell.state_size)
+    if configuration.scales.h_0 == 0:
+        return np.zeros(shape)
+    return configuration.scales.h_0 * stream("initial state", values.seed).standard_normal(shape)
+
+
+# ------------------------------------------------------------------------------------------ measuring
+
+
+def measure(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
+    """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
+
+    Args:
+        memory_limit: GiB into which it should fit. Where it would not, and only gradients are asked for, few states are
+            kept (`checkpointing`), which changes no number; nothing else holds to it.
+
+    Raises:
+        ConfigurationError: the runs do not belong together.
+        DivergedError: the forward state overflowed.
+    """
+    if len({configuration.bundle_key for configuration in configurations}) > 1:
+        raise ConfigurationError("a bundle's runs may differ in scheme and truncation, and in a length that is shared")
+    checkpoints = keeps_checkpoints(configurations, memory_limit)
+    trace, batch = run_network(max(configurations, key=length_of), checkpoints)
+    records: dict[str, Records] = {}
+    for length, runs in by_length(configurations).items():
+        part, data = trace.prefix(length), batch.prefix(length)
+        if isinstance(part, CheckpointedTrace):
+            records |= measure_gradient(runs, part, data)
+        else:
+            records |= measure_length(runs, part, data)
+    return [records[configuration.run_id] for configuration in configurations]
+
+
+def length_of(configuration: Configuration) -> int:
+    return configuration.values.sequence_length
+
+
+def by_length(configurations: Sequence[Configuration]) -> dict[int, list[Configuration]]:
+    """The runs of each length."""
+    lengths: dict[int, list[Configuration]] = {}
+    for configuration in configurations:
+        lengths.setdefault(length_of(configuration), []).append(configuration)
+    return lengths
+
+
+def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, Records]:
+    """Measure runs that differ in the truncation only, by run id."""
+    first = configurations[0]
+    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
+    dL_dy_hat = checked_errors(trace, loss)
+    walked = walk(trace, trace.scaled_error(dL_dy_hat), full_plan(trace.length))
+    full = scaled_gradients(trace, dL_dy_hat, walked)
+    measured = measure_trace(first.measure, trace, loss, full)
+    directions = first.measure.directions(trace.cell, trace.params)
+    minibatch = minibatch_log_variance(trace, walked.da, full, directions)
+    found = {**measured.summary, "underflows": trace.underflows}
+    shared = {**found, "loss": loss.value, **beside_theory(first, found)}
+    shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
+    bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
+    records = {}
+    for configuration in configurations:
+        scheme = configuration.scheme
+        rng = scheme_stream(configuration) if isinstance(scheme, ManyPlans | UORO) else None
+        own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
+        summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
+        rows = {**measured.tables, "truncations": joined([own, measured.truncations])}
+        if isinstance(scheme, Adaptive):
+            rows["bias_bounds"] = bounds(scheme.truncation - 1)
+        timed = configuration.measure.scheme_seconds
+        seconds = gradient_seconds(trace, loss, scheme, scheme_stream(configuration)) if timed else None
+        records[configuration.run_id] = Records(
+            described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
+        )
+    return records
+
+
+def measure_gradient(
+    configurations: Sequence[Configuration], trace: CheckpointedTrace, batch: Batch
+) -> dict[str, Records]:
+    """`measure_length` of runs that ask for the full gradient and nothing else, in one walk back block by block."""
+    first = configurations[0]
+    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
+    directions = first.measure.directions(trace.cell, trace.params)
+    found = checkpointed.walked(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
+    rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
+    relevant = None if found.input_norms is None else median_of_one(found.input_norms)
+    summary = {"loss": loss.value, "log_relevant_gradient": relevant, "underflows": found.underflows}
+    summary |= beside_theory(first, {})
+    summary["log_gradient_norm"] = log_gradient_norm(rows, found.full)
+    return {
+        one.run_id: Records(described(one, "done") | summary, tables={"truncations": rows}) for one in configurations
+    }
+
+
+def log_gradient_norm(rows: Columns, full: Gradients) -> float:
+    """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
+    path through time."""
+    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
+    return joint_log_norm([*recurrent, *(norm(full[name]) for name in ("U", "b_y"))])
+
+
+def scheme_stream(configuration: Configuration) -> np.random.Generator:
+    """What random cuts and signs are drawn from: the same for every truncation."""
+    return stream("scheme", configuration.values.seed, configuration.scheme.name)
+
+
+def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
+    """Those that the wavefront reports, and the whole length."""
+    return np.unique(np.append(log_spaced(trace.length - 1, configuration.measure.lags), trace.length))[1:]
+
+
+def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
+    """What the step that the answer depends on hears of the loss: log ||dL/dx_tau||, as of one sequence alone."""
+    if batch.relevant_step is None:
+        return None
+    return median_of_one(input_norms(trace, da, batch.relevant_step))
+
+
+def median_of_one(input_norms: Array) -> float:
+    """The median over B sequences, each as if it were alone in its batch."""
+    return float(median_log(input_norms + np.log(len(input_norms))))
+
+
+def beside_theory(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """What theory says of a run, and how far off that is of what was measured."""
+    network = describe_network(configuration)
+    radius = {"log_origin_radius": theory.asymptote_rate(network.columns["origin_radius"])}
+    known = {**network.columns, **radius, **measured}
+    return theory_comparison.columns(theory_comparison.Network(configuration, network.W, known))
+
+
+def described(configuration: Configuration, status: str) -> dict[str, Any]:
+    """The columns of `runs` that are known before the forward pass."""
+    return identified(configuration, status) | describe_network(configuration).columns
+
+
+def identified(configuration: Configuration, status: str) -> dict[str, Any]:
+    """The columns of `runs` that are known before anything is drawn."""
+    text = configuration.described
+    return {
+        "run_id": configuration.run_id,
+        "network_id": configuration.network_id,
+        "status": status,
+        **text.columns,
+        "configuration": text,
+    }
+
+
+class Described(NamedTuple):
+    """W, (N, N) float64, and the columns of `runs` that say what it is."""
+
+    W: Array
+    columns: dict[str, Any]
+
+
+def describe_network(configuration: Configuration) -> Described:
+    """W measured, what was asked of it and what was got."""
+    return described_weights(
+        configuration.cell,
+        configuration.initializer,
+        of_weights(configuration.scales),
+        configuration.values.seed,
+        configuration.values.dtype,
+        configuration.measure.transient_lags,
+        configuration.own,
+        configuration.values.engine,
+    )
+
+
+@lru_cache(maxsize=64)
+def described_weights(
+    cell: Cell,
+    initializer: Initializer,
+    scales: Scales,
+    seed: int,
+    dtype: str,
+    transient_lags: int,
+    own: FromFile | None,
+    engine: str,
+) -> Described:
+    """`describe_network`, once for each network: its runs come one after another."""
+    params = network_weights(cell, initializer, scales, seed, dtype, own)
+    W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
+    columns = {
+        **matrices.describe(W, transient_lags, SpectralNorms(len(W), engine == "numba").logs),
+        "initializer_target": initializer.target if initializer.draws else None,
+        "initializer_asked": initializer.asked if initializer.draws else None,
+        "initializer_got": initializer.got(W) if initializer.draws else None,
+        "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
+    }
+    return Described(W, columns)
+
+
+def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
+    """The row of a run that did not finish."""
+    try:
+        row = described(configuration, status) | beside_theory(configuration, {})
+    except Exception:  # what failed may be the drawing of W itself; its reason is what is told
+        row = identified(configuration, status)
+    return Records({**row, "error": error, "first_bad_step": step})
+
+
+def joint_log_norm(log_norms: Sequence[float]) -> float:
+    """log of the norm of several parameters taken together."""
+    return 0.5 * float(np.logaddexp.reduce(2.0 * np.array(log_norms)))

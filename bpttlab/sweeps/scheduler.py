@@ -1,0 +1,342 @@
+"""A sweep: configurations -> runs that are not stored yet -> bundles -> workers -> store.
+
+Runs that share network, data and forward pass are a bundle and are computed together (`planning`); a parcel is as many
+bundles as take a worker a quarter of a second (`parcels`). Workers send rows back, and this process alone publishes
+them, about once a second. So whatever is interrupted or dies, at most that second is lost, and the same sweep again
+does what is missing.
+
+(The module is not called `sweep`: a package has one name for a module and for a function, and `bpttlab.sweep` is the
+function.)
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from bpttlab.errors import ConfigurationError, LabWarning, StoreError
+from bpttlab.gradients.compiled import preload
+from bpttlab.networks.cells import Cell
+from bpttlab.store import last_sweep
+from bpttlab.store.store import Finished, Store
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.grid import grid
+from bpttlab.sweeps.jobs import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, compute, failed
+from bpttlab.sweeps.plan import OPTIONS, Options, Plain, Plan, bundles, plan, separate
+from bpttlab.sweeps.progress import Progress, count, duration, told
+from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
+
+__all__ = ["OPTIONS", "Options", "Plan", "Summary", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
+
+PUBLISHING_SECONDS = 1.0
+PUBLISHING_SHARE = 0.2
+"""Where publishing takes long it waits longer, so that it takes no more than about this share of the time."""
+
+
+# ------------------------------------------------------------------ what became of it
+
+
+@dataclass
+class Tally:
+    """How the runs that were computed ended.
+
+    Attributes:
+        statuses: how many of each status.
+        reasons: why runs failed, and how many for each reason.
+        interrupted: the signal that ended the sweep early.
+        seconds: how long it took.
+    """
+
+    statuses: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    interrupted: int | None = None
+    seconds: float = 0.0
+
+    def add(self, finished: Finished) -> Counter[str]:
+        """Counts runs; the statuses of these."""
+        each = finished.column("status")
+        failed = (why for status, why in zip(each, finished.column("error"), strict=True) if status == "failed")
+        statuses = Counter(each)
+        self.statuses += statuses
+        self.reasons.update(map(str, failed))
+        return statuses
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A sweep that has ended.
+
+    Attributes:
+        plan: what was to be done.
+        tally: what became of it.
+        path: the study's folder.
+    """
+
+    plan: Plan
+    tally: Tally
+    path: Path
+
+    @property
+    def failed_before(self) -> int:
+        """Stored failures that were left as they are."""
+        to_do = {configuration.run_id for configuration in self.plan.to_do}
+        return sum(status == "failed" and run_id not in to_do for run_id, status in self.plan.stored.items())
+
+    @property
+    def exit_code(self) -> int:
+        """0 if no run of this sweep failed, 1 if one did, 130 after Ctrl-C."""
+        if self.tally.interrupted is not None:
+            return 128 + self.tally.interrupted
+        return int(self.tally.statuses["failed"] + self.failed_before > 0)
+
+    def lines(self) -> list[str]:
+        """What there is to say at the end."""
+        computed = self.tally.statuses.total()
+        lines = [f"{count(computed, 'run')} computed in {duration(self.tally.seconds)}: {told(self.tally.statuses)}"]
+        if not self.plan.to_do:
+            lines = [f"nothing to do: {told(Counter(self.plan.stored.values()))} before"]
+        lines += [f"failed, {n} ×: {reason}" for reason, n in self.tally.reasons.most_common(5)]
+        others = len(self.tally.reasons) - 5
+        lines += [f"failed, for {count(others, 'other reason')}: see the column `error` of runs"] if others > 0 else []
+        if self.failed_before:
+            lines.append(f"failed before: {self.failed_before}, not tried again (retry=failed does)")
+        if self.tally.interrupted is not None:
+            left = count(len(self.plan.to_do) - computed, "run")
+            lines.append(f"interrupted: {left} left to do; what is done is stored")
+        return [*lines, f"results are in {self.path}"]
+
+
+# ------------------------------------------------------------------ from Python
+
+
+def sweep(
+    configurations: Iterable[Plain] | None = None,
+    /,
+    study: str = "",
+    results: str | Path = "results",
+    workers: int | None = None,
+    retry: str | None = None,
+    progress: bool | None = None,
+    time_limit: float | None = None,
+    memory_limit: float | None = None,
+    **axes: Any,
+) -> Summary:
+    """Measures every configuration that is not stored yet and stores it in `<results>/<study>`.
+
+        lab.sweep(study="first", spectral_radius=[0.5, 1.0], task=["noise", "adding"], seed=range(8))
+        lab.sweep([{"seed": seed, "truncation": seed + 1} for seed in range(8)], study="first")
+
+    Args:
+        configurations: plain mappings as `Configuration.parse` takes them.
+        axes: instead of configurations, fields and their values, of which every combination is a run
+            (`expansion.grid`).
+        study, results, workers, retry, time_limit, memory_limit: see `Options`.
+        progress: a bar (True), silence (False), or what suits stderr (None).
+
+    Returns:
+        what became of the runs; a run that fails is counted there and is a row with its reason, never an exception.
+
+    Raises:
+        LabError: a configuration is wrong, or the results cannot be read or written.
+    """
+    if (configurations is None) == (not axes):
+        raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
+    if isinstance(configurations, Mapping):
+        raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
+    runs = grid(axes) if configurations is None else configurations
+    options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
+    planned = plan(runs, options)
+    for remark in planned.close_values():
+        warnings.warn(remark, LabWarning, stacklevel=2)
+    return carry_out(planned, options, progress)
+
+
+def carry_out(planned: Plan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:
+    """Does what there is to do of a plan; `line` is the command that asked for it, told by `status`."""
+    if planned.to_do:
+        options.store.writable()
+        last_sweep.write(options.store, line, planned.runs)
+    elif planned.runs:
+        with suppress(StoreError):  # where nothing can be written, nothing has to be
+            last_sweep.write(options.store, line, planned.runs)
+    tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
+    return Summary(planned, tally, options.store.path)
+
+
+# ------------------------------------------------------------------ computing
+
+
+class Publisher:
+    """Puts finished runs into the store, some at a time."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.parts: list[Finished] = []
+        self.due = time.monotonic() + PUBLISHING_SECONDS
+
+    def add(self, finished: Finished) -> None:
+        self.parts.append(finished)
+        if time.monotonic() >= self.due:
+            self.publish()
+
+    def publish(self) -> None:
+        """Everything that came since the last time."""
+        begun = time.monotonic()
+        if self.parts:
+            self.store.publish_rows(Finished.together(self.parts))
+        self.parts = []
+        took = time.monotonic() - begun
+        self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
+
+
+def execute(
+    configurations: Sequence[Configuration],
+    store: Store,
+    workers: int,
+    progress: bool | None = None,
+    measure: Measure | None = None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+) -> Tally:
+    """Computes runs and stores them; whatever becomes of one, the others are computed.
+
+    Args:
+        workers: processes, 0 for this one.
+        measure: what computes a bundle, importable by name; `experiment.measure_bundle` unless a test has another.
+        limits: what a run and a worker may take; without workers nobody holds to them.
+
+    Raises:
+        StoreError: the results cannot be written.
+        StartError: no worker process can be started.
+    """
+    tally = Tally()
+    if not configurations:
+        return tally
+    store.writable()
+    if workers:
+        begin(preloaded(configurations), preload.asking(*kinds_of(configurations)))
+    store.sweep_up()
+    prepare(configurations, workers)
+    waiting, begun = bundles(configurations, workers), time.monotonic()
+    queue, publisher = Queue(waiting, workers), Publisher(store)
+    with interruption() as interrupted, Progress(len(configurations), progress) as shown:
+        try:
+            work = partial(compute, measure, limits)
+            with crew(min(workers, len(waiting)), work, limits, preloaded(configurations)) as hands:
+                for answer in answers(hands, queue, interrupted, limits):
+                    finished = settle(answer, queue, limits)
+                    if finished is not None:
+                        shown.add(tally.add(finished))
+                        publisher.add(finished)
+        except StartError:
+            if not interrupted:  # else it was ended by the same signal
+                publisher.publish()
+                raise
+        publisher.publish()
+    tally.seconds = time.monotonic() - begun
+    tally.interrupted = interrupted[0] if interrupted else None
+    return tally
+
+
+def prepare(configurations: Sequence[Configuration], workers: int) -> None:
+    """Compiles, once for all workers, what some engines need and what is not on disk."""
+    compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
+    cells = list(dict.fromkeys(one.cell for one in compiled))
+    dtypes: list[str] = sorted({one.values.dtype for one in compiled})
+    if cells and not (workers and a_worker_has((cells, dtypes))):
+        from bpttlab.gradients.compiled import dispatch
+
+        dispatch.prepare(cells, dtypes)
+
+
+def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:
+    """The names of cells and of dtypes."""
+    return {one.cell.name for one in configurations}, {one.values.dtype for one in configurations}
+
+
+def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
+    """Whether a worker finds all loops on disk; this process need not import Numba then."""
+    with Workers(1, preload.are_read, preload_of(["numba"])) as one:
+        one.give(kinds)
+        while not (answers := one.answers(PARCEL_SECONDS)):
+            pass
+    return bool(answers[0].result)
+
+
+Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]
+
+
+def crew(workers: int, work: Callable[[Parcel], Computed], limits: Limits, preload: tuple[str, ...]) -> Crew:
+    """Who computes."""
+    return Workers(workers, work, preload, limits.memory) if workers else ThisProcess(work)
+
+
+def preloaded(configurations: Iterable[Configuration]) -> tuple[str, ...]:
+    """What workers import before they part."""
+    return preload_of(configuration.values.engine for configuration in configurations)
+
+
+def answers(hands: Crew, queue: Queue, interrupted: list[int], limits: Limits) -> Iterator[Answer[Parcel, Computed]]:
+    """Keeps everybody busy until all is done or somebody wants to stop."""
+    given = 0
+    while (queue or given) and not interrupted:
+        while queue and hands.idle and not interrupted:
+            parcel = queue.take()
+            hands.give(parcel, parcel.seconds(limits.seconds))
+            given += 1
+        for answer in hands.answers(PARCEL_SECONDS):
+            given -= 1
+            yield answer
+
+
+def settle(answer: Answer[Parcel, Computed], queue: Queue, limits: Limits) -> Finished | None:
+    """The rows of a parcel. If its worker died, its runs are queued again; one that was alone has failed."""
+    if answer.result is not None:
+        finished, seconds = answer.result
+        queue.learn(answer.task, seconds)
+        return finished
+    smaller = answer.task.smaller(answer.late)
+    queue.again.extend(smaller)
+    return None if smaller else Finished.of([failed(run, why(answer, limits)) for run in answer.task.runs])
+
+
+def why(answer: Answer[Parcel, Computed], limits: Limits) -> str:
+    """The reason of a run whose worker died, or was killed."""
+    if answer.late:
+        return f"took longer than time_limit={limits.seconds:g} (seconds)"
+    short = f" (memory_limit={limits.memory:g} GiB may have been too little)" if limits.memory is not None else ""
+    return f"{answer.death}{short}"
+
+
+@contextmanager
+def interruption() -> Iterator[list[int]]:
+    """A list that is empty until Ctrl-C or SIGTERM, which is put into it; a second one is as abrupt as ever.
+
+    An exception in the middle of publishing could leave in doubt what is stored; a flag is looked at between two steps.
+    """
+    heard: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield heard  # only the main thread may say what a signal does
+        return
+
+    def hear(number: int, _: object) -> None:
+        heard.append(number)
+        for known, handler in before.items():
+            signal.signal(known, handler)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, hear)
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

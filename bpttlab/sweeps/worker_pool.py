@@ -1,0 +1,405 @@
+"""Worker processes, any of which may die without taking anything else along.
+
+Each worker has a pipe of its own and one task at a time. A death (killed, out of memory, `os._exit`) is then the end of
+one pipe: it names the task that it happened to, a new worker takes the place, and all others never notice. Workers that
+share queues cannot promise that: one that is killed half way through a message, or holding a lock, stops the rest.
+
+A worker does not import the program that started it, so that a script needs no `if __name__ == "__main__":`, and it
+computes with one BLAS thread (`threads`). It can be given limits: one that takes too long is killed, and memory that
+would exceed the limit is refused to it by the system, which NumPy makes a MemoryError of.
+"""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
+
+from threadpoolctl import threadpool_limits
+
+from bpttlab import resources
+from bpttlab.errors import LabError
+from bpttlab.sweeps import blas_threads
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+READY = "ready"
+PATIENCE = 5.0
+"""Seconds in which a process that was told to end has to."""
+GIB = 1 << 30
+
+
+class StartError(LabError):
+    """No worker process can be started."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is too much.
+
+    Attributes:
+        seconds: for one run; None: no limit.
+        memory: of one worker, resident, in GiB (2^30 bytes); None: no limit. It needs Linux.
+    """
+
+    seconds: float | None = None
+    memory: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Task, Result]):
+    """What became of a task: its result, or how the worker died that had it.
+
+    Attributes:
+        late: whether the worker was killed because the task took too long.
+    """
+
+    task: Task
+    result: Result | None
+    death: str | None = None
+    late: bool = False
+
+
+@dataclass
+class Worker(Generic[Task]):
+    """One process, the pipe to it, the task that it has, and when that should be done."""
+
+    process: BaseProcess
+    pipe: Connection[Any, Any]
+    task: Task | None = None
+    deadline: float | None = None
+
+
+class Workers(Generic[Task, Result]):
+    """`count` processes that call `work`; to be used in a `with` statement, whose end ends them.
+
+    Args:
+        count: how many, at least 1.
+        work: task -> result, importable by name; tasks and results go through pickle.
+        preload: modules that are imported once, before the processes part, where the system can do that.
+        memory: what one may have resident, in GiB; None: no limit.
+
+    Raises:
+        StartError: the processes cannot be started.
+    """
+
+    def __init__(
+        self, count: int, work: Callable[[Task], Result], preload: tuple[str, ...] = (), memory: float | None = None
+    ) -> None:
+        self.count = count
+        self.life = partial(serve, work=work, preload=preload, memory=memory)
+        self.context = context(preload)
+        self.workers: list[Worker[Task]] = []
+
+    def __enter__(self) -> Workers[Task, Result]:
+        try:
+            for _ in range(self.count):
+                self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def busy(self) -> list[Worker[Task]]:
+        """Those that have a task."""
+        return [worker for worker in self.workers if worker.task is not None]
+
+    @property
+    def idle(self) -> int:
+        """How many could be given a task now; one that has died is replaced when there is something to give."""
+        return self.count - len(self.busy)
+
+    def give(self, task: Task, seconds: float | None = None) -> None:
+        """Gives a task to an idle worker, of which there must be one, and so many seconds to do it."""
+        worker = next((worker for worker in self.workers if worker.task is None), None) or self.start()
+        worker.task = task
+        worker.deadline = None if seconds is None else time.monotonic() + seconds
+        with suppress(OSError):  # it has died; `answers` finds that out and says which task was given
+            worker.pipe.send(task)
+
+    def answers(self, timeout: float) -> list[Answer[Task, Result]]:
+        """What the workers have to say, after at most `timeout` seconds; perhaps nothing."""
+        deadlines = [worker.deadline for worker in self.busy if worker.deadline is not None]
+        patience = min([timeout, *(max(0.0, deadline - time.monotonic()) for deadline in deadlines)])
+        pipes = wait([worker.pipe for worker in self.workers], patience)
+        heard = [self.hear(worker) for worker in list(self.workers) if worker.pipe in pipes]
+        return [answer for answer in heard if answer is not None] + self.late()
+
+    def hear(self, worker: Worker[Task]) -> Answer[Task, Result] | None:
+        """One worker's result, or its death. An idle one's death is nobody's."""
+        task, worker.task = worker.task, None
+        try:
+            answer: Answer[Task, Result] = Answer(task, worker.pipe.recv())  # type: ignore[arg-type]
+        except (EOFError, OSError):
+            self.workers.remove(worker)
+            answer = Answer(task, None, death=end(worker))  # type: ignore[arg-type]
+        return None if task is None else answer
+
+    def late(self) -> list[Answer[Task, Result]]:
+        """The tasks of those whose time is over; they are killed, whatever they are doing."""
+        now = time.monotonic()
+        over = [worker for worker in self.busy if worker.deadline is not None and worker.deadline <= now]
+        for worker in over:
+            self.workers.remove(worker)
+            worker.process.kill()
+        return [Answer(worker.task, None, death=end(worker), late=True) for worker in over]  # type: ignore[arg-type]
+
+    def start(self) -> Worker[Task]:
+        """Another worker, ready to be given a task."""
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=self.life, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        try:
+            with no_interruption(), without_main_module(), environment(worker_environment()):
+                process.start()
+        except (EOFError, OSError) as error:
+            raise StartError(f"a worker process cannot start: {type(error).__name__}: {error}; {WITHOUT}") from None
+        theirs.close()  # else the pipe would not end with the worker
+        worker: Worker[Task] = Worker(process, ours)
+        try:
+            said = ours.recv()
+        except (EOFError, OSError):
+            raise StartError(f"a worker process cannot start: {end(worker)}; {WITHOUT}") from None
+        if said != READY:
+            end(worker)
+            raise StartError(f"a worker process cannot start: {said}")
+        self.workers.append(worker)
+        return worker
+
+    def stop(self) -> None:
+        """Ends all processes, whatever they are doing."""
+        for worker in self.workers:
+            worker.process.terminate()
+        for worker in self.workers:
+            end(worker)
+        self.workers.clear()
+
+
+WITHOUT = "workers=0 computes in this process"
+
+
+class ThisProcess(Generic[Task, Result]):
+    """The same without processes: each task is done when its answer is asked for."""
+
+    def __init__(self, work: Callable[[Task], Result]) -> None:
+        self.work = work
+        self.tasks: list[Task] = []
+
+    def __enter__(self) -> ThisProcess[Task, Result]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.tasks.clear()
+
+    @property
+    def idle(self) -> int:
+        return 1 - len(self.tasks)
+
+    def give(self, task: Task, seconds: float | None = None) -> None:
+        self.tasks.append(task)  # nobody could end it
+
+    def answers(self, timeout: float) -> list[Answer[Task, Result]]:
+        with threadpool_limits(1):
+            answers = [Answer(task, self.work(task)) for task in self.tasks]
+        self.tasks.clear()
+        return answers
+
+
+def serve(
+    pipe: Connection[Any, Any], work: Callable[[Any], Any], preload: tuple[str, ...], memory: float | None
+) -> None:
+    """The life of a worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    for name in preload:  # now, for the limit on threads holds for libraries that are loaded
+        importlib.import_module(name)
+    with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the parent is gone
+        pipe.send(READY if memory is None else limit_memory(memory))
+        while True:
+            pipe.send(work(pipe.recv()))
+
+
+def end_with_parent() -> None:
+    """A worker whose parent was killed ends too, even if what it computes never would."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def limit_memory(gib: float) -> str:
+    """Makes the system refuse this process more memory than that: READY, or why it cannot.
+
+    The limit is one on private writable memory (RLIMIT_DATA), set so that it is reached when everything that the
+    process has resident and everything that it asks for from here on would be `gib`. One on the address space would
+    count what is only reserved, some GiB.
+    """
+    if sys.platform != "linux":
+        return f"memory_limit={gib:g} needs Linux"
+    warm_up()
+    resident, writable = (memory_of_this_process(name) for name in ("VmRSS", "VmData"))
+    if resident >= gib * GIB:
+        return f"memory_limit={gib:g} (GiB) is less than the {resident / GIB:.2f} that it needs to begin with"
+    most = writable + round(gib * GIB) - resident
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+    return READY
+
+
+def warm_up() -> None:
+    """BLAS takes its working memory with its first products, and does not return if it is refused that."""
+    import numpy as np
+    from scipy.linalg import blas
+
+    one = np.ones((256, 256))
+    for dtype in ("float32", "float64"):
+        typed = one.astype(dtype)
+        blas.get_blas_funcs("gemm", (typed,))(1.0, typed, typed @ typed)
+
+
+def memory_of_this_process(name: str) -> int:
+    """A line of /proc/self/status, in bytes."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
+    (kib,) = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return int(kib) * 1024
+
+
+def end(worker: Worker[Any]) -> str:
+    """Makes sure that a process has ended, and tells how."""
+    worker.pipe.close()
+    worker.process.join(PATIENCE)
+    if worker.process.exitcode is None:
+        worker.process.kill()
+        worker.process.join()
+    return how_it_ended(worker.process.exitcode)
+
+
+def how_it_ended(code: int | None) -> str:
+    """An exit code in words."""
+    if code is None or code >= 0:
+        return f"its process ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in {int(known) for known in signal.Signals} else f"signal {-code}"
+    memory = " (out of memory?)" if name == "SIGKILL" else ""
+    return f"its process was killed by {name}{memory}"
+
+
+def context(preload: tuple[str, ...]) -> BaseContext:
+    """A fork server where there is one: it imports once, and a worker that died is replaced within milliseconds."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    chosen = multiprocessing.get_context("forkserver")
+    chosen.set_forkserver_preload(list(preload))
+    return chosen
+
+
+def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
+    """The modules that workers of a sweep import, once for all."""
+    compiled = (
+        ("bpttlab.gradients.compiled.preload", "bpttlab.gradients.compiled.dispatch") if "numba" in engines else ()
+    )
+    return ("bpttlab.sweeps.run", "bpttlab.sweeps.jobs", *compiled)
+
+
+def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:
+    """Lets the process that workers are forked from start importing, where there is one, while this one goes on.
+
+    The first call decides what it imports, and with which variables of the environment; a sweep that comes to nothing
+    before there are workers leaves it to end with this process.
+
+    Returns:
+        whether it was begun by this call.
+    """
+    if context(preload).get_start_method() != "forkserver":
+        return False
+    before = server_id()
+    with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):
+        forkserver.ensure_running()
+    return server_id() != before
+
+
+def server_id() -> int | None:
+    """The process that workers are forked from, if there is one."""
+    found: int | None = vars(forkserver)["_forkserver"]._forkserver_pid
+    return found
+
+
+@contextmanager
+def beginning(preload: tuple[str, ...], surroundings: Mapping[str, str]) -> Iterator[None]:
+    """`begin`, for a command that may come to nothing: what it began ends with an error at once, whatever it imports.
+
+    Else whoever reads what the command prints would wait for it, since it could print something too.
+    """
+    begun = begin(preload, surroundings)
+    try:
+        yield
+    except BaseException:
+        if begun and (server := server_id()) is not None:
+            os.kill(server, signal.SIGTERM)
+            vars(forkserver)["_forkserver"]._stop()  # which forgets it, so that it may be begun again
+        raise
+
+
+def worker_environment() -> dict[str, str]:
+    """One BLAS thread; and modules come from where this process has them, never from the current folder."""
+    chosen = {**blas_threads.ONE, "PYTHONSAFEPATH": "1"}
+    if resources.in_checkout():  # not installed, perhaps
+        paths = [str(resources.PACKAGE.parent), os.environ.get("PYTHONPATH", "")]
+        chosen["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    return chosen
+
+
+@contextmanager
+def environment(chosen: Mapping[str, str]) -> Iterator[None]:
+    """Environment variables for what is started meanwhile; this process is left as it was."""
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def without_main_module() -> Iterator[None]:
+    """Processes started meanwhile do not run the user's script from the top, as multiprocessing would have them do."""
+    main = sys.modules["__main__"]
+    hidden: dict[str, Any] = {name: main.__dict__[name] for name in ("__file__", "__spec__") if name in main.__dict__}
+    main.__dict__.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        main.__dict__.update(hidden)
+
+
+@contextmanager
+def no_interruption() -> Iterator[None]:
+    """Processes started meanwhile do not hear Ctrl-C; here it is only put off."""
+    resource_tracker.ensure_running()  # it would lift the block as a side effect, were it started later
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,308 @@
+"""Sequences in a file of a person's own: what each format holds, and what is checked of it.
+
+A `.npz` archive of NumPy arrays:
+
+    x       (sequences, steps, inputs)      numbers
+    target  (sequences, steps, outputs)     numbers, for squared_error; from 0 to 1 for sigmoid_cross_entropy
+            (sequences, steps)              classes 0, 1, 2, …, for softmax_cross_entropy
+    mask    (steps,)                        optional: the weight of the loss at each step
+
+A target that is the same at all steps of a sequence may have one step, and classes then none.
+
+A `.csv` (with a header) or `.parquet` table, one row for each step of each sequence, in any order:
+
+    sequence    which one: whole numbers or texts
+    step        whole numbers, consecutive, the same ones in every sequence
+    x_…         an input each, in the order of the columns; `x` if there is one only
+    y_…         an output each, likewise; the target of squared_error and sigmoid_cross_entropy
+    class       the target of softmax_cross_entropy
+    mask        optional; the same in every sequence
+
+Nothing in a file is executed: archives are read without pickle. Whatever is wrong with one is refused in one line that
+names the array, or the column and the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bpttlab import user_files
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.numerics.array import Array
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ARRAYS = ("x", "target", "mask")
+COLUMNS = ("sequence", "step", "x", "y", "class", "mask")
+
+Arrays = dict[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Sequences:
+    """What a file holds for a loss; the arrays are read-only.
+
+    Attributes:
+        content: the first 128 bits of the SHA-256 of the file's bytes, 32 hexadecimal digits.
+        x: (sequences, steps, inputs) float64.
+        target: (sequences, steps, outputs) float64 or (sequences, steps) int64 classes.
+        mask: (steps,) float64, if the file has one.
+        output_size: outputs, or the number of classes.
+    """
+
+    content: str
+    x: Array
+    target: Array
+    mask: Array | None
+    output_size: int
+
+    @property
+    def steps(self) -> int:
+        return int(self.x.shape[1])
+
+
+def read(path: str, loss_name: str) -> Sequences:
+    """The sequences of a file, with the target that a loss asks for.
+
+    Raises:
+        ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
+    """
+    found: Sequences = user_files.read("task.path", path, READERS, understood, loss_name)
+    return found
+
+
+def understood(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
+    """The sequences that a file's bytes are."""
+    return checked(READERS[ending](data, loss_name), loss_name, content)
+
+
+# ------------------------------------------------------------------ .npz -> arrays
+
+
+def arrays_of_archive(data: bytes, loss_name: str) -> Arrays:
+    """The arrays of a .npz file."""
+    files = user_files.unpacked(data, refuse_names)
+    return {name: user_files.array_of(name, file).astype(np.float64) for name, file in files.items()}
+
+
+def refuse_names(names: Collection[str]) -> None:
+    """Refuses an archive with an array that means nothing here, or without one that is needed."""
+    for name in names:
+        if name not in ARRAYS:
+            raise ConfigurationError(f"array {name!r}: there may be {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
+    refuse_missing("array", ARRAYS[:2], names)
+
+
+# ------------------------------------------------------------------ .csv, .parquet -> arrays
+
+
+def arrays_of_csv(data: bytes, loss_name: str) -> Arrays:
+    """The arrays of a table as text. In one block, so that the type of a column is that of all its values."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    reading = csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    converting = csv.ConvertOptions(strings_can_be_null=True)  # a sequence without a name is none
+    table = csv.read_csv(pa.BufferReader(data), read_options=reading, convert_options=converting)
+    return arrays_of_table(table, loss_name)
+
+
+def arrays_of_parquet(data: bytes, loss_name: str) -> Arrays:
+    """The arrays of a Parquet file."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(pa.BufferReader(data))
+    user_files.refuse_size(8 * file.metadata.num_rows * file.metadata.num_columns)
+    return arrays_of_table(file.read(use_threads=False), loss_name)
+
+
+READERS: dict[str, Callable[[bytes, str], Arrays]] = {
+    ".npz": arrays_of_archive,
+    ".csv": arrays_of_csv,
+    ".parquet": arrays_of_parquet,
+}
+
+
+def arrays_of_table(table: pa.Table, loss_name: str) -> Arrays:
+    """A long table, one row a step, as the arrays that an archive has."""
+    names = table.column_names
+    refuse_columns(names)
+    if not table.num_rows:
+        raise ConfigurationError("has no rows")
+    wanted = "class" if loss_name == "softmax_cross_entropy" else "y"
+    refuse_missing("column", ("sequence", "step", "x", wanted), map(role, names))
+    order, shape = sorted_steps(labels(table), whole_numbers(table, "step"))
+
+    def values(wanted: str) -> Array:
+        found = [numbers(table, name)[order].reshape(shape) for name in names if role(name) == wanted]
+        return np.stack(found, axis=-1)
+
+    target = values(wanted)
+    arrays = {"x": values("x"), "target": target[..., 0] if wanted == "class" else target}
+    return arrays | ({"mask": same_in_all(values("mask")[..., 0])} if "mask" in names else {})
+
+
+def role(name: str) -> str:
+    """What a column is: x_speed is an x."""
+    return name[0] if name.startswith(("x_", "y_")) else name
+
+
+def refuse_columns(names: list[str]) -> None:
+    """Refuses a column that is unknown, or there twice."""
+    for name in names:
+        if role(name) not in COLUMNS:
+            if not name or name.startswith("__index_level"):
+                raise ConfigurationError(f"column {name!r}: the index of a data frame? Write it with index=False")
+            known = "sequence, step, class or mask, or begin with x_ (an input) or y_ (an output)"
+            raise ConfigurationError(f"column {name!r}: must be {known}.{nearest(name, COLUMNS)}")
+        if names.count(name) > 1:
+            raise ConfigurationError(f"column {name!r} is there {names.count(name)} times")
+
+
+def refuse_missing(kind: str, needed: Iterable[str], present: Iterable[str]) -> None:
+    there = set(present)
+    for name in needed:
+        if name not in there:
+            shown = f"'{name}', nor any '{name}_…'" if kind == "column" and name in "xy" else f"'{name}'"
+            raise ConfigurationError(f"has no {kind} {shown}")
+
+
+def labels(table: pa.Table) -> Array:
+    """Which sequence a row belongs to: whole numbers, or else texts."""
+    import pyarrow as pa
+
+    column = table["sequence"]
+    refuse_empty(column, "sequence")
+    return np.asarray(column if pa.types.is_integer(column.type) else column.cast(pa.string()))
+
+
+def numbers(table: pa.Table, name: str) -> Array:
+    """A column as float64, or the error that names the row which has no finite number."""
+    import pyarrow as pa
+
+    column, kinds = table[name], pa.types
+    refuse_empty(column, name)
+    allowed = (kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_boolean)
+    if not any(is_kind(column.type) for is_kind in allowed):
+        row, value = first_other(column)
+        raise ConfigurationError(f"column {name!r} holds {value!r:.60} in row {row}: must be numbers")
+    values = np.asarray(column.cast(pa.float64()))
+    bad = np.flatnonzero(~np.isfinite(values))
+    if bad.size:
+        raise ConfigurationError(f"column {name!r} holds {values[bad[0]]} in row {bad[0] + 1}: must be finite")
+    return values
+
+
+def first_other(column: pa.ChunkedArray) -> tuple[int, Any]:
+    """The first row (from 1), and its value, that is no number, nor a text that looks like one; else the first."""
+    values = column.to_pylist()
+    for row, value in enumerate(values, 1):
+        try:
+            float(value)
+        except (TypeError, ValueError):
+            return row, value
+    return 1, values[0]
+
+
+def refuse_empty(column: pa.ChunkedArray, name: str) -> None:
+    if column.null_count:
+        row = int(np.argmax(np.asarray(column.is_null()))) + 1
+        raise ConfigurationError(f"column {name!r} holds nothing (or NaN) in row {row}: no value may be missing")
+
+
+def whole_numbers(table: pa.Table, name: str) -> Array:
+    values = numbers(table, name)
+    bad = np.flatnonzero(values != np.floor(values))
+    if bad.size:
+        raise ConfigurationError(f"column {name!r} holds {values[bad[0]]} in row {bad[0] + 1}: must be whole numbers")
+    return values
+
+
+def sorted_steps(sequence: Array, step: Array) -> tuple[Array, tuple[int, int]]:
+    """The rows in the order of sequences and steps, and how many there are of both.
+
+    Raises:
+        ConfigurationError: unequal lengths, or a step that is missing or there twice.
+    """
+    names, which = np.unique(sequence, return_inverse=True)
+    lengths, order = np.bincount(which), np.lexsort((step, which))
+    other = int(np.argmax(lengths != lengths[0]))
+    if lengths[other] != lengths[0]:
+        unequal = f"sequence {names[0]} has {lengths[0]} steps and sequence {names[other]} has {lengths[other]}"
+        raise ConfigurationError(f"{unequal}: all must be equally long")
+    shape = (len(names), int(lengths[0]))
+    expected = step.min() + np.arange(shape[1])
+    wrong = (step[order].reshape(shape) != expected).any(axis=1)
+    if wrong.any():
+        steps = f"{expected[0]:.0f} to {expected[-1]:.0f}"
+        raise ConfigurationError(f"sequence {names[np.argmax(wrong)]}: its steps must be {steps}, each once")
+    return order, shape
+
+
+def same_in_all(mask: Array) -> Array:
+    """(sequences, steps) -> (steps,)"""
+    if (mask != mask[0]).any():
+        raise ConfigurationError("column 'mask' must be the same in every sequence")
+    return mask[0]
+
+
+# ------------------------------------------------------------------ arrays -> sequences
+
+
+def checked(arrays: Arrays, loss_name: str, content: str) -> Sequences:
+    """Arrays of the shapes and ranges that the loss asks for, or the error that names the first that is not."""
+    x, target, mask = arrays["x"], arrays["target"], arrays.get("mask")
+    if x.ndim != 3 or not x.size:
+        raise ConfigurationError(f"array 'x' has shape {x.shape}: must be (sequences, steps, inputs), each at least 1")
+    for name, values in arrays.items():
+        refuse(name, values, ~np.isfinite(values), "finite")
+    as_asked = classes if loss_name == "softmax_cross_entropy" else outputs
+    target = as_asked(target, *x.shape[:2])
+    if loss_name == "sigmoid_cross_entropy":
+        refuse("target", target, (target < 0) | (target > 1), "from 0 to 1")
+    if mask is not None:
+        refuse_mask(mask, x.shape[1])
+    for values in (x, target, *([] if mask is None else [mask])):
+        values.flags.writeable = False
+    output_size = int(target.max()) + 1 if target.ndim == 2 else target.shape[2]
+    return Sequences(content, x, target, mask, output_size)
+
+
+def refuse(name: str, values: Array, bad: Array, allowed: str) -> None:
+    """Names the first value that is bad, and where it is."""
+    if bad.any():
+        place = [int(index) for index in np.unravel_index(np.argmax(bad), bad.shape)]
+        raise ConfigurationError(f"array {name!r} holds {values[*place]} at {place} (from 0): must be {allowed}")
+
+
+def refuse_mask(mask: Array, steps: int) -> None:
+    if mask.shape != (steps,):
+        raise ConfigurationError(f"array 'mask' has shape {mask.shape}: must be ({steps},), a weight for each step")
+    refuse("mask", mask, mask < 0, ">= 0")
+
+
+def outputs(target: Array, sequences: int, steps: int) -> Array:
+    """Numbers to predict, at every step."""
+    fits = target.ndim == 3 and target.shape[0] == sequences and target.shape[1] in (1, steps) and target.shape[2] > 0
+    if not fits:
+        allowed = f"({sequences}, {steps} or 1, outputs)"
+        raise ConfigurationError(f"array 'target' has shape {target.shape}: must be {allowed} for numbers")
+    return np.broadcast_to(target, (sequences, steps, target.shape[2])).copy()
+
+
+def classes(target: Array, sequences: int, steps: int) -> Array:
+    """Classes to name, at every step. All from 0 on have to occur: labels that begin with 1 would be one class more."""
+    if target.shape not in ((sequences, steps), (sequences, 1), (sequences,)):
+        allowed = f"({sequences}, {steps}) or ({sequences},)"
+        raise ConfigurationError(f"array 'target' has shape {target.shape}: must be {allowed} for classes")
+    found = np.unique(target)
+    if len(found) < 2 or (found != np.arange(len(found))).any():
+        shown = ", ".join(f"{value:g}" for value in found[:5]) + (", …" if len(found) > 5 else "")
+        raise ConfigurationError(f"the classes are {shown}: must be 0, 1, 2, … without a gap, two at least")
+    return np.broadcast_to(target.reshape(sequences, -1), (sequences, steps)).astype(np.int64)

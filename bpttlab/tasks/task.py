@@ -1,0 +1,161 @@
+"""A task: sequences to learn from, with the loss that is asked of a network and the steps at which it is asked.
+
+Index legend: T time, B sequence, I input, O output.
+
+A new task is one file in this folder with one class; it is found by its `name`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import settle_fields, whole_number
+from bpttlab.networks import losses
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Sequences side by side.
+
+    Attributes:
+        x: inputs (T, B, I), float64.
+        target: (T, B, O) float64 for a squared error, the same in [0, 1] for a sigmoid cross-entropy, (T, B) classes,
+            int64, for a softmax cross-entropy. Where the mask is 0 it means nothing.
+        mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
+        relevant_step: (B,) int64, counted from 1: of each sequence the earliest of the one, two or three steps whose
+            input the answer depends on. None where there are no such steps, or many.
+    """
+
+    x: Array
+    target: Array
+    mask: Array
+    relevant_step: Array | None = None
+
+    def prefix(self, length: int) -> Batch:
+        """The first steps alone; of a task that is `prefix_stable`, the batch of that length.
+
+        Where they end before the relevant step of some sequence, the prefix has none.
+        """
+        steps = self.relevant_step
+        within = steps is not None and bool((steps <= length).all())
+        return Batch(self.x[:length], self.target[:length], self.mask[:length], steps if within else None)
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """Where batches come from.
+
+    Attributes:
+        name: what configurations call it.
+        loss_name: which of `losses` is asked for.
+        prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T that an
+            equal generator gives, so that one forward pass serves both.
+        largest_batch_size: how many different sequences there are; None: no limit.
+        white_variance: mean x^2 of a component, where inputs are Gaussian and white in time; else None.
+        sequence_length: T.
+    """
+
+    name: ClassVar[str]
+    white_variance: ClassVar[float | None] = None
+
+    sequence_length: int
+
+    def __post_init__(self) -> None:
+        settle_fields(self, "task.{}", bare=("sequence_length",))
+
+    # the next ones are the same for all objects of many classes, and class attributes there
+
+    @property
+    @abstractmethod
+    def loss_name(self) -> str: ...
+
+    @property
+    @abstractmethod
+    def prefix_stable(self) -> bool: ...
+
+    @property
+    def largest_batch_size(self) -> int | None:
+        return None
+
+    @property
+    @abstractmethod
+    def input_size(self) -> int:
+        """I."""
+
+    @property
+    @abstractmethod
+    def output_size(self) -> int:
+        """O, the size of the prediction that the loss needs."""
+
+    @property
+    @abstractmethod
+    def baseline_loss(self) -> float:
+        """The expected loss (`reduction="mean"`) of the best guess that does not look at the input."""
+
+    @abstractmethod
+    def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """A batch of an allowed size."""
+
+    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
+        """A batch; equal generators give equal bytes.
+
+        Raises:
+            ConfigurationError: the batch size is not a whole number >= 1, or there are not so many sequences.
+        """
+        self.check_batch_size(batch_size)
+        return self.draw(rng, whole("batch_size", batch_size, least=1))
+
+    def check_batch_size(self, batch_size: int) -> None:
+        """Refuses a batch size that `sample` could not serve, before anything is computed."""
+        size = whole("batch_size", batch_size, least=1)
+        if self.largest_batch_size is not None and size > self.largest_batch_size:
+            raise ConfigurationError(
+                f"batch_size={size}: task '{self.name}' has {self.largest_batch_size} sequences, "
+                f"and a batch holds none twice: must be at most {self.largest_batch_size}"
+            )
+
+    def identity_fields(self) -> dict[str, Any]:
+        """What decides its batches beside the length: the task's part of a stored configuration, and of its hash.
+
+        Its fields as a rule; of a file the content, whatever its name is.
+        """
+        return {name: value for name, value in asdict(self).items() if name != "sequence_length"}
+
+    def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
+        """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
+        return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction)
+
+
+def whole(field: str, value: object, least: int, because: str = "") -> int:
+    """The value as an int, or the error that names its field."""
+    return whole_number(field, value, least, because=because)
+
+
+def one_hot(symbols: Array, size: int) -> Array:
+    """1 at the index of each symbol, 0 elsewhere, float64.  (...) -> (..., size)"""
+    return np.eye(size)[symbols]
+
+
+def number_at_the_end(length: int, numbers: Array) -> Array:
+    """The target of one number at the last step.  (B,) -> (T, B, 1)"""
+    target = np.zeros((length, len(numbers), 1))
+    target[-1, :, 0] = numbers
+    return target
+
+
+def every_step(length: int) -> Array:
+    """The mask of a loss at every step."""
+    return np.ones(length)
+
+
+def last_step(length: int) -> Array:
+    """The mask of one loss at the end."""
+    mask = np.zeros(length)
+    mask[-1] = 1.0
+    return mask

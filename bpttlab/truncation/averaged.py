@@ -1,0 +1,94 @@
+"""Truncations with many plans: cuts drawn at random, or the mean over the phases of chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.numerics.array import Array
+from bpttlab.truncation.scheme import Ensemble, ManyPlans, Plan, check_draws, check_truncation, full_plan
+
+
+@dataclass(frozen=True)
+class ChunkedMean(ManyPlans):
+    """Chunks of K steps, averaged over all K places where the first may begin.
+
+    Of a path of l steps l of the K places cut it: the mean gradient keeps the part 1 - l/K of G_l, as does the mean of
+    the per-loss truncations at 1, ..., K.
+    """
+
+    name: ClassVar[str] = "chunked_mean"
+    truncation: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_truncation(self.truncation)
+
+    def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
+        """Nothing is drawn. Places beyond the end of the sequence cut nothing and are one plan."""
+        K, t = self.truncation, np.arange(1, length + 1)
+        offsets = np.arange(min(K, length))
+        cut = t % K == offsets[:, None]
+        weight = np.full(len(offsets), 1.0 / K)
+        weight[0] = (1 + K - len(offsets)) / K
+        return Ensemble(np.where(cut, 0.0, 1.0)[..., None], weight, drawn=False)
+
+
+@dataclass(frozen=True)
+class Random(ManyPlans):
+    """Cut between t and t+1 with probability c_t, or else carry 1/(1 - c_t): unbiased (ARTBP, Tallec & Ollivier 2017).
+
+    Attributes:
+        truncation: K, the mean number of steps between two cuts (of the published probability, about).
+        cuts: "constant" probability 1/K, or the "published" one, (alpha - 1) / ((alpha - 2) K + n) at n steps since the
+            last cut (their section on the choice of c_t): the lengths between cuts then have tails of power alpha.
+        alpha: of the published one, above 2; 4 in the paper.
+        per: whether every "sequence" of a "batch" is cut at steps of its own.
+        draws: how many plans are drawn, >= 2.
+    """
+
+    name: ClassVar[str] = "random"
+    truncation: int
+    cuts: Literal["constant", "published"] = "constant"
+    alpha: float = 4.0
+    per: Literal["sequence", "batch"] = "sequence"
+    draws: int = 32
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_truncation(self.truncation)
+        if self.truncation < 2:
+            raise ConfigurationError(f"truncation={self.truncation}: random cuts need a mean of 2 steps or more")
+        if not 2.0 < self.alpha < np.inf:
+            raise ConfigurationError(f"scheme.alpha={self.alpha}: must be a number above 2")
+        check_draws(self.draws)
+
+    def probability(self, since: Array) -> Array:
+        """c_t at so many steps since the last cut, from 1."""
+        if self.cuts == "constant":
+            return np.full(since.shape, 1.0 / self.truncation)
+        return (self.alpha - 1.0) / ((self.alpha - 2.0) * self.truncation + since)
+
+    def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
+        if rng is None:
+            raise ConfigurationError(f"rng=None: scheme '{self.name}' needs a numpy.random.Generator")
+        return Ensemble(self.carries(length, batch, self.draws, rng), np.full(self.draws, 1.0 / self.draws), drawn=True)
+
+    def carries(self, length: int, batch: int, draws: int, rng: np.random.Generator) -> Array:
+        """Drawn forward in time: whether there is a cut may depend on the last one.  (draws, T, B), or (draws, T, 1)"""
+        columns = batch if self.per == "sequence" else 1
+        carry = np.ones((length, draws, columns))
+        since = np.ones((draws, columns))
+        for t in range(length - 1):
+            c = self.probability(since)
+            cut = rng.random(since.shape) < c
+            carry[t] = np.where(cut, 0.0, 1.0 / (1.0 - c))
+            since = np.where(cut, 1.0, since + 1.0)
+        return carry.swapaxes(0, 1)
+
+    def draw(self, length: int, rng: np.random.Generator, batch: int = 1) -> Plan:
+        """One plan, for `backward`."""
+        return full_plan(length, self.carries(length, batch, 1, rng)[0])

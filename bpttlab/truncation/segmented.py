@@ -1,0 +1,100 @@
+"""Truncations that are segments: full, per loss, windowed, chunked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.truncation.scheme import Segmented, check_truncation
+
+
+@dataclass(frozen=True)
+class Full(Segmented):
+    """Every path (the notes)."""
+
+    name: ClassVar[str] = "full"
+    truncation: ClassVar[int | None] = None  # type: ignore[misc]  # a constant of this scheme, a field of the others
+
+    def segments(self, length: int) -> list[tuple[int, int, int]]:
+        return [(0, length, 0)]
+
+
+@dataclass(frozen=True)
+class PerLoss(Segmented):
+    """Each L_t reaches back K steps: lags l < K (Williams & Peng 1990, BPTT(h))."""
+
+    name: ClassVar[str] = "per_loss"
+    truncation: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_truncation(self.truncation)
+
+    def segments(self, length: int) -> list[tuple[int, int, int]]:
+        return [(max(0, t - self.truncation), t, t - 1) for t in range(1, length + 1)]
+
+    def steps_computed(self, length: int) -> int:
+        """Those of its plan: K of each loss, t of those with t < K; T where nothing is cut."""
+        K = self.truncation
+        return length if length <= K else K * length - K * (K - 1) // 2
+
+
+@dataclass(frozen=True)
+class Windowed(Segmented):
+    """Every k1 steps, inject the last k1 losses and go back k2 steps (Williams & Peng 1990, BPTT(h; h')).
+
+    Each loss counts once and keeps k2-k1+1 to k2 lags. Where T is no multiple of k1 the last window is the one that
+    would have ended later, without what is not there, so that k1 = k2 is `Chunked` at every length.
+
+    Attributes:
+        k1: steps between two backward passes.
+        truncation: k2, the steps of each.
+    """
+
+    name: ClassVar[str] = "windowed"
+    k1: int
+    truncation: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_truncation(self.truncation)
+        if not 1 <= self.k1 <= self.truncation:
+            raise ConfigurationError(
+                f"scheme.k1={self.k1}: must be a whole number from 1 to k2 = truncation = {self.truncation}, "
+                "or some losses would reach back less than to their own step"
+            )
+
+    def segments(self, length: int) -> list[tuple[int, int, int]]:
+        begins, overlap = range(0, length, self.k1), self.truncation - self.k1
+        return [(max(0, begin - overlap), min(begin + self.k1, length), begin) for begin in begins]
+
+
+@dataclass(frozen=True)
+class Chunked(Segmented):
+    """Windows of K steps that do not overlap, the state carried, the cotangent cut: what frameworks do (Sutskever
+    2013).
+
+    With one loss at the end it keeps ((T - 1 - offset) mod K) + 1 lags: what it leaves out hangs on where windows
+    begin.
+
+    Attributes:
+        truncation: K.
+        offset: steps before the second window, where it is not K; 0 <= offset < K.
+    """
+
+    name: ClassVar[str] = "chunked"
+    truncation: int
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_truncation(self.truncation)
+        if not 0 <= self.offset < self.truncation:
+            raise ConfigurationError(
+                f"scheme.offset={self.offset}: must be a whole number from 0 to {self.truncation - 1}, below truncation"
+            )
+
+    def segments(self, length: int) -> list[tuple[int, int, int]]:
+        begins = [*([0] if self.offset > 0 else []), *range(self.offset, length, self.truncation)]
+        return [(begin, end, begin) for begin, end in zip(begins, [*begins[1:], length], strict=True)]

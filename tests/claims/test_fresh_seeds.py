@@ -1,0 +1,18 @@
+"""Claims hold for the question, not for the seeds that an experiment is shipped with (experiments/README.md)."""
+
+import pytest
+
+from bpttlab.claims import analyses
+from bpttlab.verification.experiments import swept
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "seeds"), [("vanishing_exploding", "range(200,208)"), ("gates_remember", "range(500,512)")]
+)
+def test_claims_hold_on_fresh_seeds(name, seeds, tmp_path):
+    study = swept(name, str(tmp_path), f"seed={seeds}")
+    claims = analyses.held(analyses.named(name), study)
+    assert claims["held"].all(), claims.loc[
+        ~claims["held"], ["claim", "verdict", "measured", "low", "high"]
+    ].to_string()

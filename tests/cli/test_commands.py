@@ -1,0 +1,99 @@
+"""The command: help that teaches, exit codes, and one line for every error."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from bpttlab import cli, resources
+from bpttlab.cli import arguments, main
+from bpttlab.errors import ConfigurationError, LabError
+from tests.support.commandline import bpttlab, run
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_interruptions_and_errors_have_their_exit_codes(monkeypatch, capsys):
+    def raising(error):
+        def command(_):
+            raise error
+
+        monkeypatch.setitem(cli.COMMANDS, "status", (command, ""))
+        return main(["status"])
+
+    assert raising(LabError("too little of everything")) == 2
+    assert capsys.readouterr().err == "bpttlab: too little of everything\n"
+    assert raising(LabError("red \x1b[31m, and\nmore")) == 2
+    assert capsys.readouterr().err == "bpttlab: red \\x1b[31m, and\\nmore\n"
+    assert raising(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "bpttlab: interrupted\n"
+
+
+def test_key_values():
+    defaults = {"study": arguments.REQUIRED, "format": "png"}
+    assert arguments.key_values(["study=a=b"], defaults) == {"study": "a=b", "format": "png"}
+    assert arguments.key_values(["study=?"], defaults)["study"] == "?"
+    with pytest.raises(ConfigurationError, match="Did you mean 'format'"):
+        arguments.key_values(["study=a", "fromat=svg"], defaults)
+    with pytest.raises(ConfigurationError, match="study=a was said before"):
+        arguments.key_values(["study=a", "study=b"], defaults)
+
+
+def test_options_are_told_from_words():
+    assert arguments.flags_and_words(["study=a", "--json"], ("--watch", "--json")) == ({"--json"}, ["study=a"])
+    with pytest.raises(ConfigurationError, match=r"no option --jsn: --watch, --json\. Did you mean '--json'"):
+        arguments.flags_and_words(["--jsn"], ("--watch", "--json"))
+
+
+def test_a_full_disk_is_one_line():
+    done = run("bash", "-c", f"{sys.executable} -m bpttlab --help > /dev/full")
+    assert (done.returncode, done.stderr) == (2, "bpttlab: No space left on device\n")
+
+
+def test_an_encoding_without_the_character_is_no_error(tmp_path):
+    done = bpttlab("status", "study=é", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert done.returncode == 2
+    assert "study = '\\xe9'" in done.stderr
+
+
+# ------------------------------------------------------------------ help
+
+
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_teaches_by_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith(f"bpttlab {command} ")
+    assert shown.count(f"\n  bpttlab {command} ") >= 1
+    assert main(["help", command]) == 0
+    assert capsys.readouterr().out == shown
+    assert max(map(len, shown.splitlines())) <= 120
+
+
+def test_the_help_names_every_command_and_every_group(capsys):
+    assert main(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert all(f"bpttlab {command} " in shown for command in cli.COMMANDS)
+    taught = cli.sweep.help_text()
+    for group in ("cell", "task", "scheme", "initializer", "measure"):
+        for file in Path(resources.conf(), group).glob("*.yaml"):
+            assert file.stem in taught, f"{group}={file.stem}"
+
+
+def test_without_a_command_there_is_help_and_a_bad_exit_code(capsys):
+    assert main([]) == 2
+    assert "bpttlab sweep" in capsys.readouterr().out
+
+
+def test_help_is_there_at_once():
+    code = "import sys; from bpttlab.cli import main; main(['--help']); print(*sys.modules)"
+    done = run(sys.executable, "-c", code)
+    loaded = set(done.stdout.splitlines()[-1].split())
+    assert not loaded & {"numpy", "pandas", "scipy", "hydra", "pyarrow", "matplotlib"}
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(studied):
+    command = f"{sys.executable} -m bpttlab tables study=first | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
+    done = run("bash", "-c", command, cwd=studied)
+    assert done.stderr == ""
+    assert done.stdout in ("0\n", "141\n")

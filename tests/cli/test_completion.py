@@ -1,0 +1,245 @@
+"""The Tab key: what a line may become, and the shells that ask for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+from typing import Literal, get_args, get_origin, get_type_hints
+
+import pytest
+
+from bpttlab import cli
+from bpttlab.cli import completion, main
+from bpttlab.cli.completion import candidates
+from bpttlab.figures import style
+from bpttlab.sweeps import hydra_composition
+from bpttlab.sweeps.configuration import Values
+from tests.support.commandline import REPOSITORY, run
+
+
+@pytest.fixture(autouse=True)
+def home(studied, monkeypatch):
+    """In the folder with a study called first; Hydra is asked to compose only once."""
+    monkeypatch.chdir(studied)
+    return studied
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("bpttlab", []),
+        ("bpttlab s", ["status", "sweep"]),
+        ("bpttlab help fi", ["figures"]),
+        ("bpttlab nothing s", []),
+        ("bpttlab figures ", ["--help", "experiment=", "format=", "results=", "size=", "study="]),
+        ("bpttlab figures study=first ", ["--help", "experiment=", "format=", "results=", "size="]),
+        ("bpttlab figures study=", ["study=first"]),
+        ("bpttlab figures study=x", []),
+        ("bpttlab figures study=first format=", ["format=pdf", "format=png", "format=svg"]),
+        ("bpttlab tables study=f", ["study=first"]),
+        ("bpttlab tables results=elsewhere study=", []),
+        ("bpttlab tables results=", ["results=results/"]),
+        ("bpttlab tables results=results/f", ["results=results/first/"]),
+        ("bpttlab tables results=nowhere/f", None),
+        ("bpttlab status study=first --", ["--help", "--json", "--watch"]),
+        ("bpttlab claims experiment=vanish", ["experiment=vanishing_exploding"]),
+        ("bpttlab verify g", ["gradients"]),
+        ("bpttlab completion ", ["--help", "bash", "fish", "zsh"]),
+        ("bpttlab sweep study=", ["study=first"]),
+        ("bpttlab sweep --c", ["--cfg", "--config-dir"]),
+        ("bpttlab sweep --cfg ", ["all", "hydra", "job"]),
+        ("bpttlab sweep --config-dir r", ["results/"]),
+        ("bpttlab sweep retry=", ["retry=failed"]),
+        ("bpttlab sweep dtype=float64,", ["dtype=float64,float32", "dtype=float64,float64"]),
+        ("bpttlab sweep seq", ["sequence_length="]),
+        ("bpttlab sweep task=ad", ["task=adding"]),
+        ("bpttlab sweep task=noise,ad", ["task=noise,adding"]),
+        ("bpttlab sweep study=first cell.hid", ["cell.hidden_size="]),
+        ("bpttlab sweep scheme=windowed,chunked scheme.k", ["scheme.k1="]),
+        ("bpttlab sweep hyd", []),
+        ("bpttlab sweep hydra/lau", ["hydra/launcher="]),
+        ("bpttlab sweep task.path=./r", ["task.path=./results"]),
+        ("bpttlab sweep experiment=van", ["experiment=vanishing_exploding"]),
+        ("bpttlab sweep 'seed=range(0,8)' seed=", ["seed=0"]),
+        ("bpttlab sweep --dry-run task=nois", ["task=noise"]),
+        ("bpttlab sweep tsk=1 task=nois", ["task=noise"]),
+        ("bpttlab sweep 'task=nois", ["task=noise"]),
+    ],
+)
+def test_what_a_line_may_become(line, found):
+    if found is None:
+        with pytest.raises(OSError, match="nowhere"):
+            candidates(line)
+    else:
+        assert candidates(line) == found
+
+
+def test_all_that_a_sweep_can_be_told():
+    found = candidates("bpttlab sweep ")
+    assert {"task=", "task.", "seed=", "spectral_radius=", "study=", "scales.", "experiment="} <= set(found)
+    assert not [word for word in found if word.startswith("hydra")]
+
+
+def test_experiments_of_ones_own(tmp_path):
+    tmp_path = tmp_path / "my experiments"
+    tmp_path.mkdir()
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "short.yaml").write_text("# @package _global_\nseed: 1\n", encoding="utf-8")
+    assert candidates(f"bpttlab sweep --config-dir '{tmp_path}' experiment=sho") == ["experiment=short"]
+    assert candidates(f"bpttlab sweep '--config-dir={tmp_path}' experiment=sho") == ["experiment=short"]
+
+
+def test_words_are_split_as_a_shell_does():
+    assert completion.split("a 'b c' \"d'e\" f'g h") == ["a", "b c", "d'e", "fg h"]
+    assert completion.split("a ") == ["a", ""]
+    assert completion.split("a '' b") == ["a", "", "b"]
+
+
+def test_values_that_are_known_by_heart_are_all_there_are():
+    hints = get_type_hints(Values)
+    for field in fields(Values):
+        if field.name in completion.CHOICES and get_origin(hints[field.name]) is Literal:
+            assert completion.CHOICES[field.name] == get_args(hints[field.name])
+    assert set(completion.CHOICES["size"]) == set(get_args(style.Size))
+    assert completion.CHOICES["format"] == style.FORMATS
+
+
+def test_every_command_completes():
+    assert set(completion.COMPLETERS) == set(cli.COMMANDS)
+
+
+# ------------------------------------------------------------------ as a shell asks
+
+
+def asked(monkeypatch, capsys, line, point=None, shell="bash"):
+    monkeypatch.setenv("COMP_LINE", line)
+    monkeypatch.setenv("COMP_POINT", str(len(line) if point is None else point))
+    code = main(["-sc", f"query={shell}"])
+    return code, capsys.readouterr().out.split()
+
+
+def test_a_shell_asks_with_its_variables(monkeypatch, capsys):
+    assert asked(monkeypatch, capsys, "bpttlab swe") == (0, ["sweep"])
+    assert asked(monkeypatch, capsys, "bpttlab swe study=x", point=11) == (0, ["sweep"])
+    assert asked(monkeypatch, capsys, "path/to/bpttlab sweep task=ad", shell="fish") == (0, ["task=adding"])
+
+
+def test_a_tab_is_never_answered_by_a_complaint(monkeypatch, capsys):
+    def broken(*_):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr(hydra_composition, "composer", broken)
+    assert asked(monkeypatch, capsys, "bpttlab sweep task=ad") == (1, [])
+    assert asked(monkeypatch, capsys, "bpttlab tables results=nowhere/x") == (1, [])
+
+
+@pytest.mark.parametrize("shell", completion.SHELLS)
+def test_the_script_for_a_shell_is_printed(shell, capsys):
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert main(["-sc", f"install={shell}"]) == 0
+    assert capsys.readouterr().out == script
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    assert subprocess.run([shell, "-n"], input=script, text=True, timeout=30, check=False).returncode == 0
+
+
+# ------------------------------------------------------------------ in the shells
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A folder with the command, and with the scripts."""
+    folder = tmp_path_factory.mktemp("bin")
+    command = folder / "bpttlab"
+    command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m bpttlab "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    for shell, script in completion.SHELLS.items():
+        (folder / f"script.{shell}").write_text(script, encoding="utf-8")
+    return folder
+
+
+PRESS_TAB = """\
+source {script}
+complete -p bpttlab
+line={line}
+COMP_LINE=$line COMP_POINT=${{#line}} COMP_WORDS=({words}) COMP_CWORD={index}
+COMP_WORDBREAKS={breaks}
+_bpttlab
+printf '%s\\n' "${{COMPREPLY[@]}}"
+"""
+
+USUAL = "$' \\t\\n\"\\'><=;|&(:'"
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "breaks", "found"),
+    [
+        ("bpttlab sw", "bpttlab sw", USUAL, ["sweep"]),
+        ("bpttlab tables study=fi", "bpttlab tables study = fi", USUAL, ["first"]),
+        ("bpttlab tables study=fi", "bpttlab tables study=fi", "$' \\t\\n'", ["study=first"]),
+        ("bpttlab sweep task=noise,ad", "bpttlab sweep task = noise,ad", USUAL, ["noise,adding"]),
+        ("bpttlab figures format=", "bpttlab figures format =", USUAL, ["pdf", "png", "svg"]),
+        ("bpttlab sweep cell.hid", "bpttlab sweep cell.hid", USUAL, ["cell.hidden_size="]),
+        ("bpttlab sweep \\'task=ad", 'bpttlab sweep "\'task=ad"', USUAL, ["task=adding"]),
+    ],
+)
+def test_bash(path, studied, line, words, breaks, found):
+    code = PRESS_TAB.format(
+        script=path / "script.bash",
+        line=line.replace(" ", "\\ "),
+        words=words,
+        index=len(words.split()) - 1,
+        breaks=breaks,
+    )
+    done = run("bash", "-c", code, cwd=studied, PATH=f"{path}{os.pathsep}{os.environ['PATH']}")
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["complete -F _bpttlab bpttlab", *found]
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")
+def test_fish(path, studied):
+    for line, found in {"tables study=fi": "study=first", "sweep task=noise,ad": "task=noise,adding"}.items():
+        code = f"source {path / 'script.fish'}; complete -C 'bpttlab {line}'"
+        done = run("fish", "--no-config", "-c", code, cwd=studied, PATH=f"{path}{os.pathsep}{os.environ['PATH']}")
+        assert done.stdout.split() == [found]
+
+
+def press(shell, start, keys, cwd, environment):
+    """What is on a terminal after the keys; a shell that completes needs one."""
+    import pty
+    import select
+
+    child, terminal = pty.fork()
+    if child == 0:  # pragma: no cover
+        os.chdir(cwd)
+        os.execvpe(shell[0], shell, environment)
+    seen = b""
+
+    def until(text, seconds=20.0):
+        nonlocal seen
+        end = time.monotonic() + seconds
+        while text not in seen and time.monotonic() < end:
+            if select.select([terminal], [], [], 0.1)[0]:
+                seen += os.read(terminal, 65536)
+
+    os.write(terminal, f"{start}; echo rea''dy\n".encode())
+    until(b"ready")
+    os.write(terminal, keys)
+    until(b"study=first")
+    os.close(terminal)
+    os.waitpid(child, 0)
+    return seen.decode(errors="replace")
+
+
+@pytest.mark.parametrize(("shell", "options"), [("bash", ["--norc", "-i"]), ("zsh", ["-f", "-i"])])
+def test_a_real_tab_on_a_real_terminal(path, studied, tmp_path, shell, options):
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not here")
+    environment = {"PATH": f"{path}{os.pathsep}{os.environ['PATH']}", "HOME": str(tmp_path), "TERM": "dumb"}
+    seen = press([shell, *options], f"source {path}/script.{shell}", b"bpttlab tables study=fi\t", studied, environment)
+    assert "bpttlab tables study=first" in seen
+    assert not list(Path(studied).glob(".zcompdump*"))

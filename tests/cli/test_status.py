@@ -1,0 +1,267 @@
+"""`bpttlab status`: what is done, failed, missing, mixed and damaged, once and again."""
+
+import json
+import os
+import random
+import shutil
+import sys
+import threading
+
+import pytest
+
+from bpttlab.cli import main, status
+from bpttlab.errors import StoreError
+from bpttlab.store import last_sweep
+from bpttlab.store.store import Store
+from tests.support.commandline import bpttlab, run
+from tests.support.stored import damage_by_flipping, finished, shard_files
+
+KEYS = {
+    *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "line", "asked"),
+    *("missing", "missing_runs", "mixed", "damaged", "remedy"),
+}
+
+
+@pytest.fixture
+def store(folder, quick_disk):
+    """A store in ./results, as a user has it."""
+    return Store("results", "first")
+
+
+def told(capsys, *words):
+    code = main(["status", "study=first", *words])
+    return code, capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ what is told
+
+
+def test_what_is_stored_is_counted_with_reasons(store, capsys):
+    store.publish([finished(seed) for seed in range(4)])
+    assert told(capsys) == (0, "results/first: 4 runs of 2 networks: 4 done\n")
+    failures = [finished(seed, "failed", error="power cut") for seed in (4, 5)]
+    store.publish([*failures, finished(6, "failed", error="red \x1b[31m\nand more"), finished(7, "diverged")])
+    code, said = told(capsys)
+    assert (code, said.splitlines()) == (
+        0,
+        [
+            "results/first: 8 runs of 4 networks: 4 done, 1 diverged, 3 failed",
+            "failed, 2 ×: power cut",
+            "failed, 1 ×: red \\x1b[31m\\nand more",
+            "diverged, 1 ×: no reason is stored",
+        ],
+    )
+
+
+def test_many_reasons_are_not_all_told(store, capsys):
+    store.publish([finished(seed, "failed", error=f"reason {seed:02}") for seed in range(13)])
+    _, said = told(capsys)
+    assert said.splitlines()[10:] == [
+        "failed, 1 ×: reason 09",
+        "failed: 3 other reasons (column `error` of the table runs)",
+    ]
+
+
+def test_what_was_asked_for_and_is_not_there_is_missing(store, capsys):
+    runs = [finished(seed) for seed in range(5)]
+    last_sweep.write(store, "bpttlab sweep study=first 'seed=range(0,5)'", [run.run_id for run in runs])
+    assert told(capsys)[1].startswith("results/first: 0 runs of 0 networks: none, 5 missing\n")
+    store.publish([*runs[:3], finished(9)])
+    assert told(capsys)[1].splitlines() == [
+        "results/first: 4 runs of 3 networks: 4 done, 2 missing",
+        "missing: 2 of the 5 runs that the last sweep asked for: repeat bpttlab sweep study=first 'seed=range(0,5)'",
+    ]
+    found = json.loads(told(capsys, "--json")[1])
+    assert (found["asked"], found["missing"]) == (5, 2)
+    assert sorted(found["missing_runs"]) == sorted(run.run_id for run in runs[3:])
+    store.publish(runs[3:])
+    assert "missing" not in told(capsys)[1]
+
+
+def test_the_json_has_the_keys_that_the_help_names(store, capsys):
+    store.publish([finished(0), finished(1, "failed", error="x")])
+    _, said = told(capsys, "--json")
+    found = json.loads(said)
+    assert set(found) == KEYS
+    assert said.count("\n") == 1
+    assert (found["runs"], found["done"], found["failed"], found["diverged"]) == (2, 1, 1, 0)
+    assert (found["asked"], found["missing"], found["missing_runs"], found["line"]) == (None, None, [], None)
+    assert found["reasons"] == {"failed": {"x": 1}, "diverged": {}}
+    assert all(key in status.HELP for key in KEYS)
+
+
+def test_versions_that_were_mixed_are_named(store, capsys):
+    runs = [finished(seed) for seed in range(3)]
+    for record, version in zip(runs, ("2.1", "2.2", "2.2"), strict=True):
+        record.provenance.update(numpy=version, blas="one")
+    store.publish(runs[:2])
+    store.publish(runs[2:])
+    assert "mixed: numpy 2.1 (1 ×), 2.2 (2 ×)\n" in told(capsys)[1]
+    assert json.loads(told(capsys, "--json")[1])["mixed"] == {"numpy": {"2.1": 1, "2.2": 2}}
+
+
+def test_of_a_run_that_was_tried_again_the_last_surroundings_count(store, capsys):
+    failure, success = finished(0, "failed", error="x"), finished(0)
+    failure.provenance["numpy"], success.provenance["numpy"] = "1.0", "2.0"
+    store.publish([failure])
+    store.publish([success])
+    assert told(capsys) == (0, "results/first: 1 run of 1 network: 1 done\n")
+
+
+# ------------------------------------------------------------------ damage
+
+
+@pytest.mark.parametrize("table", ["runs", "provenance", "jacobians"])
+@pytest.mark.parametrize("kind", ["flipped", "missing"])
+def test_damage_is_named_and_the_rest_is_counted(store, capsys, table, kind):
+    store.publish([finished(0), finished(1)])
+    store.publish([finished(2)])
+    path = shard_files(store, table)[0]
+    damage_by_flipping(path, random.Random(0)) if kind == "flipped" else path.unlink()
+    code, said = told(capsys)
+    if table == "runs" and kind == "missing":
+        assert (code, "damaged" in said) == (0, False)  # a commit that is not there has never been
+        return
+    assert code == 1
+    assert f"damaged: {table}/{path.name} ({'missing' if kind == 'missing' else 'its bytes are not'}" in said
+    assert "to mend it: there, delete runs/" in said
+    assert said.startswith("results/first: 3 runs" if table != "runs" else "results/first: ")
+    (damaged,) = json.loads(told(capsys, "--json")[1])["damaged"]
+    assert damaged["file"] == f"{table}/{path.name}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"[]", b"null", b"[" * 10**5, b'{"version": 2}', b'{"version":1,"line":3,"runs":[]}', b"\xff"],
+)
+def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(store, capsys, content):
+    store.publish([finished(0)])
+    (store.path / last_sweep.FILE).write_bytes(content)
+    with pytest.raises(StoreError, match="delete it, and the next sweep writes it anew") as caught:
+        last_sweep.read(store)
+    assert "\n" not in str(caught.value)
+    code, said = told(capsys)
+    assert code == 1
+    assert said.startswith("results/first: 1 run of 1 network: 1 done\ndamaged: last_sweep.json (")
+    last_sweep.write(store, None, [])
+    assert told(capsys) == (0, "results/first: 1 run of 1 network: 1 done\n")
+
+
+def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, tmp_path):
+    store.publish([finished(0)])
+    (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
+    (store.path / last_sweep.FILE).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link"):
+        last_sweep.read(store)
+    (store.path / last_sweep.FILE).unlink()
+    (store.path / last_sweep.FILE).write_text('{"version":1,"line":null,"runs":["../../x"]}')
+    with pytest.raises(StoreError, match="no run id"):
+        last_sweep.read(store)
+
+
+def test_what_was_asked_goes_there_and_back(store):
+    assert last_sweep.read(store) is None
+    last_sweep.write(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
+    assert last_sweep.read(store) == last_sweep.Asked("bpttlab sweep é", ("a" * 32, "b" * 32))
+    assert [path.name for path in store.path.iterdir()] == [last_sweep.FILE]
+
+
+# ------------------------------------------------------------------ again and again
+
+
+@pytest.fixture
+def quickly(monkeypatch):
+    monkeypatch.setattr(status, "WATCH_SECONDS", 0.01)
+
+
+def publish_later(store, runs):
+    """Publishes runs one by one from another thread."""
+    publisher = threading.Thread(target=lambda: [store.publish([run]) for run in runs])
+    publisher.start()
+    return publisher
+
+
+@pytest.mark.usefixtures("quickly")
+def test_watching_ends_when_nothing_is_missing(store, capsys):
+    runs = [finished(seed) for seed in range(6)]
+    last_sweep.write(store, None, [run.run_id for run in runs])
+    publisher = publish_later(store, runs)
+    code, said = told(capsys, "--watch")
+    publisher.join()
+    lines = said.splitlines()
+    assert code == 0
+    assert lines[-1] == "results/first: 6 runs of 3 networks: 6 done"
+    assert len(set(lines)) == len(lines)
+
+
+@pytest.mark.usefixtures("quickly")
+def test_watching_as_json_gives_a_line_for_each_change(store, capsys):
+    runs = [finished(seed) for seed in range(6)]
+    last_sweep.write(store, None, [run.run_id for run in runs])
+    publisher = publish_later(store, runs)
+    _, said = told(capsys, "--watch", "--json")
+    publisher.join()
+    missing = [json.loads(line)["missing"] for line in said.splitlines()]
+    assert missing == sorted(set(missing), reverse=True)
+    assert missing[-1] == 0
+
+
+@pytest.mark.usefixtures("quickly")
+def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "50")
+    runs = [finished(seed) for seed in range(2)]
+    last_sweep.write(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
+    looks = iter([lambda: None, lambda: store.publish(runs)])
+    monkeypatch.setattr(status.time, "sleep", lambda seconds: next(looks)())
+    again = "missing: 2 of the 2 runs that the last sweep asked for"
+    before = f"{'results/first: 0 runs of 0 networks: none, 2 missing'[:49]}\n{again[:49]}\n"
+    up = "\x1b[2F\x1b[J"
+    code, said = told(capsys, "--watch")
+    assert (code, said) == (0, f"{before}{up}{before}{up}results/first: 2 runs of 1 network: 2 done\n")
+
+
+def test_ctrl_c_ends_watching_cleanly(store, capsys, monkeypatch):
+    last_sweep.write(store, None, ["a" * 32])
+
+    def interrupt(seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(status.time, "sleep", interrupt)
+    assert main(["status", "study=first", "--watch"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
+    store.publish([finished(seed) for seed in range(3)])
+    look, reads = status.Look(Store("results", "first")), []
+    from bpttlab.store import shards
+
+    real = shards.read_file
+    monkeypatch.setattr(shards, "read_file", lambda path: reads.append(path) or real(path))
+    assert look.now().runs == 3
+    first = len(reads)
+    assert look.now().runs == 3
+    assert len(reads) == first
+    store.publish([finished(5)])
+    assert look.now().runs == 4
+    path = shard_files(store, "lag_terms")[0]
+    damage_by_flipping(path, random.Random(0))
+    os.utime(path, (1e9, 1e9))
+    assert [damaged["file"] for damaged in look.now().damaged] == [f"lag_terms/{path.name}"]
+
+
+# ------------------------------------------------------------------ with a real sweep
+
+
+def test_a_sweep_says_what_it_asks_for_and_another_adds_to_the_study(studied, folder, capsys):
+    shutil.copytree(studied / "results", "results")
+    before = json.loads(told(capsys, "--json")[1])
+    assert (before["runs"], before["asked"], before["missing"]) == (12, 12, 0)
+    assert before["line"].startswith("bpttlab sweep study=first spectral_radius=0.5,1.5 'seed=range(0,3)'")
+
+
+def test_in_a_process_of_its_own_through_a_pipe(studied):
+    done = run("bash", "-c", f"{sys.executable} -m bpttlab status study=first --watch | cat", cwd=studied)
+    assert (done.stdout, done.stderr) == ("results/first: 12 runs of 6 networks: 12 done\n", "")
+    assert json.loads(bpttlab("status", "study=first", "--json", cwd=studied).stdout)["done"] == 12

@@ -1,0 +1,118 @@
+"""`bpttlab sweep`: what it says, what it leaves behind, and how it is gone on with."""
+
+import pytest
+
+import bpttlab
+from bpttlab.cli import main
+from bpttlab.cli.sweep import beginning_workers, parsed
+from bpttlab.errors import StoreError
+from bpttlab.store import last_sweep
+from bpttlab.store.store import Store, load
+from bpttlab.sweeps import worker_pool
+from bpttlab.sweeps.scheduler import failed
+from tests.support.commandline import SMALL, visible
+
+pytestmark = pytest.mark.usefixtures("folder")
+
+
+def test_a_sweep_says_what_it_does_and_the_same_line_again_does_nothing(folder, capsys):
+    line = ["sweep", "study=first", "spectral_radius=0.5,1.0", "truncation=full,20", *SMALL]
+    assert main(line) == 0
+    first = capsys.readouterr().out.splitlines()
+    assert first[:3] == [
+        "study first: 4 runs of 2 networks",
+        "  4 runs to do, in 2 bundles",
+        "  a truncation no shorter than the sequence is the full gradient: 2 runs (20 of 8 steps)",
+    ]
+    assert first[3].startswith("4 runs computed in ")
+    assert first[4:] == [
+        "results are in results/first",
+        "next: bpttlab tables study=first",
+        "      bpttlab figures study=first",
+    ]
+    assert visible(folder)[:2] == ["results", "results/first"]
+    before = visible(folder)
+    assert last_sweep.read(Store("results", "first")).line == f"bpttlab {' '.join(line)}"
+    assert main(line) == 0
+    assert "nothing to do: 4 done before" in capsys.readouterr().out
+    assert visible(folder) == before
+
+
+def test_a_line_that_finds_everything_stored_is_what_was_asked_for_last(folder, capsys, monkeypatch):
+    for seed in (0, 1):
+        assert main(["sweep", "study=first", f"seed={seed}", *SMALL]) == 0
+    line = ["sweep", "study=first", "seed=range(0,2)", *SMALL]
+    assert main(line) == 0
+    assert "nothing to do: 2 done before" in capsys.readouterr().out
+    found = last_sweep.read(Store("results", "first"))
+    assert found.line == f"bpttlab sweep study=first 'seed=range(0,2)' {' '.join(SMALL)}"
+    assert len(found.runs) == 2
+
+    def refused(*_):
+        raise StoreError("results/first/asked.json cannot be written")
+
+    monkeypatch.setattr(last_sweep, "write", refused)
+    assert main(line) == 0
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capsys):
+    line = ["study=first", "task=noise,adding", "spectral_radius=0.5,1", "truncation=full,2,5", "seed=range(0,2)"]
+    assert main(["sweep", *line, "--dry-run"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("study first: 24 runs of 8 networks\n  24 runs to do, in 8 bundles")
+    assert visible(folder) == []
+
+
+def test_the_configuration_is_shown_with_the_first_of_swept_values(folder, capsys):
+    assert main(["sweep", "spectral_radius=0.5,1.0", "--cfg", "job", "task=glob(a*)", "seed=4"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("# swept, shown with the first value: spectral_radius=0.5,1.0 task=glob(a*)\nstudy: null\n")
+    assert {"spectral_radius: 0.5", "seed: 4", "  name: adding"} < set(shown.splitlines())
+    assert visible(folder) == []
+
+
+def test_experiments_of_ones_own_are_found(folder, capsys):
+    own = folder / "mine" / "experiment"
+    own.mkdir(parents=True)
+    (own / "short.yaml").write_text("# @package _global_\nsequence_length: 3\nstudy: short\n", encoding="utf-8")
+    assert main(["sweep", "--config-dir", "mine", "experiment=short", "--dry-run"]) == 0
+    assert capsys.readouterr().out.startswith("study short: 1 run of 1 network")
+    assert main(["sweep", "--config-dir=mine", "experiment=short", "--cfg", "job"]) == 0
+    assert {"sequence_length: 3", "study: short"} < set(capsys.readouterr().out.splitlines())
+    assert main(["sweep", "--config-dir", "mine", "experiment=shot"]) == 2
+    assert "Did you mean 'short'?" in capsys.readouterr().err
+
+
+def test_a_failed_run_makes_the_exit_code_one(capsys):
+    assert main(["sweep", "study=x", *SMALL]) == 0
+    (run_id,) = Store("results", "x").configurations()
+    run = bpttlab.Configuration.parse({"seed": 1, "sequence_length": 8})
+    Store("results", "x").publish([failed(run, "power cut")])
+    line = ["sweep", "study=x", "sequence_length=8", "seed=1", "workers=0"]
+    assert main(line) == 1
+    assert "failed before: 1, not tried again (retry=failed does)" in capsys.readouterr().out
+    assert main([*line, "retry=failed"]) == 0
+    assert set(load("x").runs["status"]) == {"done"}
+    assert run_id != run.run_id
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch, capsys):
+    from bpttlab.sweeps import scheduler
+
+    def stopped(planned, *_, **__):
+        return scheduler.Tally(interrupted=2)
+
+    monkeypatch.setattr(scheduler, "execute", stopped)
+    assert main(["sweep", "study=x", "seed=range(0,3)"]) == 130
+    assert "go on with: bpttlab sweep study=x 'seed=range(0,3)'\n" in capsys.readouterr().out
+
+
+def test_workers_begin_with_what_the_line_says(monkeypatch):
+    begun = []
+    monkeypatch.setattr(worker_pool, "beginning", lambda preload, loops: begun.append((preload, *loops.values())))
+    for words in (["study=x"], ["engine=numpy,numba", "cell=gru,elman", "dtype=float32"], ["workers=0"]):
+        beginning_workers(parsed(words))
+    beginning_workers(parsed(["study=x", "--dry-run"]))
+    (few, loops), (more, told) = begun
+    assert (loops, told) == ("elman float64", "gru,elman float32")
+    assert set(more) - set(few) == {"bpttlab.gradients.compiled.preload", "bpttlab.gradients.compiled.dispatch"}

@@ -1,0 +1,657 @@
+"""The compiled loops against the cells, against themselves interpreted, and against the literal sum."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
+from bpttlab.gradients.backward import backward, compiled_backward, walk
+from bpttlab.gradients.compiled import dispatch, kernels
+from bpttlab.gradients.double_sum import literal_sum
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.loss_and_gradient import loss_and_gradient
+from bpttlab.gradients.propagation import propagate
+from bpttlab.gradients.scaled_gradients import backward_scaled
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.jacobian_products import jacobian_products
+from bpttlab.measures.lag_terms import measure_lags
+from bpttlab.networks import losses
+from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
+from bpttlab.numerics.scaled import Scaled
+from bpttlab.truncation.scheme import Plan, full_plan
+from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
+from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
+from tests.support.compiled import INTERPRETED, INTERPRETED_PASSES, MAKES, needs_numba, network
+
+pytestmark = needs_numba
+
+
+networks = st.builds(
+    network,
+    make=st.sampled_from(list(MAKES.values())),
+    seed=st.integers(0, 2**16),
+    T=st.integers(1, 9),
+    B=st.integers(1, 3),
+    N=st.sampled_from([1, 2, 3, 4, 5, 9, 40]),
+    gain=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
+    dtype=st.sampled_from(["float64", "float32"]),
+    dead=st.booleans(),
+)
+
+
+@st.composite
+def traces(draw):
+    """The same trajectory for both engines, and errors at some of its steps."""
+    cell, params, x, h_0 = draw(networks)
+    trace = forward(cell, params, x, h_0)
+    steps = draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
+    errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape) * np.array(steps)[:, None, None]
+    return trace, replace(trace, engine="numba"), errors.astype(trace.h.dtype)
+
+
+def step_by_step(cell, params, x, h_0):
+    """Each step of the compiled loop from the state that NumPy has: chaos then cannot part the two."""
+    trace = forward(cell, params, x, h_0)
+    steps = [forward(cell, params, x[t : t + 1], trace.h[t], engine="numba") for t in range(len(x))]
+    return trace, steps
+
+
+@given(networks)
+def test_every_compiled_step_is_that_of_the_cell(given_network):
+    trace, steps = step_by_step(*given_network)
+    tolerance = 10 * np.finfo(trace.h.dtype).eps
+    for t, step in enumerate(steps):
+        size = np.abs(trace.h[t]).max() + 1.0 if given_network[0].name == "elman" else 1.0
+        assert np.abs(step.h[1] - trace.h[t + 1]).max() <= 20 * tolerance * max(size, np.abs(trace.h[t + 1]).max())
+        assert disagreement(step.slopes[0], trace.slopes[t]) <= 100 * tolerance
+
+
+@given(networks)
+def test_a_pass_is_its_steps_one_after_another(given_network):
+    cell, params, x, h_0 = given_network
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for t in range(len(x)):
+        alone = forward(cell, params, x[t : t + 1], trace.h[t], engine="numba")
+        assert alone.h[1].tobytes() == trace.h[t + 1].tobytes()
+        assert alone.slopes[0].tobytes() == trace.slopes[t].tobytes()
+
+
+@given(traces())
+def test_backward_is_that_of_the_cells_on_one_trajectory(given_traces):
+    trace, fast, errors = given_traces
+    assert_agree(backward(fast, errors), backward(trace, errors))
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("T", "B", "N"), [(300, 1, 9), (70, 5, 8), (40, 13, 65)])
+def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
+    """Longer than what goes into one product at a time, with every readout; a relu may leave steps without an error."""
+    cell, params, x, h_0 = network(make, T=T, B=B, N=N, gain=0.7, dtype=dtype)
+    for output in ("identity", "tanh", "logistic", "relu"):
+        one = replace(cell, output_activation=output)
+        fast = forward(one, params, x, h_0, engine="numba")
+        slow = Trace(one, params, fast.x, fast.h, fast.y_hat)
+        errors = np.random.default_rng(1).standard_normal(fast.y_hat.shape).astype(dtype)
+        assert output == "relu" or compiled_backward(fast, errors) is not None
+        found = backward(fast, errors)
+        assert list(found) == list(backward(slow, errors))
+        assert_agree(found, backward(slow, errors), 3 * agreement(fast.h.dtype))
+        assert_agree({"y_hat": fast.y_hat}, {"y_hat": one.read(params, fast.h[1:])})
+
+
+@pytest.mark.parametrize(
+    ("factor", "T", "plain"), [(0.5, 900, True), (0.5, 1000, False), (2.0, 900, True), (2.0, 1000, False)]
+)
+def test_plain_numbers_stop_before_the_ends_of_the_range(factor, T, plain):
+    trace, errors = long_linear(factor, T)
+    assert (compiled_backward(trace, errors) is not None) == plain
+    assert backward(trace, errors)["h_0"].tolist() == [[factor**T, factor**T]]
+
+
+def test_a_row_that_vanishes_beside_one_that_does_not_is_noticed():
+    """Two sequences: the sum of one gradient hides nothing of the other's."""
+    trace, _ = long_linear(0.5, 1000)
+    twice = trace.repeated(2)
+    errors = np.zeros_like(twice.y_hat)
+    errors[-1, 0] = 1.0
+    errors[:, 1] = 1.0
+    assert compiled_backward(twice, errors) is None
+
+
+def test_a_row_that_vanishes_on_its_way_is_noticed():
+    """Whatever the losses of earlier steps add to it afterwards."""
+    trace, errors = long_linear(0.5, 1000)
+    errors[0] = 1.0
+    assert compiled_backward(trace, errors) is None
+    errors[500] = 1.0
+    assert compiled_backward(trace, errors) is not None
+
+
+def test_a_readout_without_a_kernel_goes_through_the_cell():
+    cell, params, x, h_0 = network(lambda *sizes: Elman(*sizes, output_activation="softplus"))
+    trace = forward(cell, params, x, h_0, engine="numba")
+    errors = np.ones_like(trace.y_hat)
+    assert compiled_backward(trace, errors) is None
+    assert_agree(backward(trace, errors), backward(replace(trace, engine="numpy"), errors))
+    assert trace.y_hat.tobytes() == cell.read(params, trace.h[1:]).tobytes()
+
+
+def test_arrays_that_have_to_be_converted_are():
+    cell, params, x, h_0 = network(Elman, B=3)
+    expected = forward(cell, params, x, h_0, engine="numba")
+    columns = {name: np.asfortranarray(value) for name, value in params.items()}
+    closed = x.copy()
+    closed.flags.writeable = False
+    for weights, inputs in (
+        (columns, x),
+        (params, x.astype(np.float32).astype(object)),
+        (params, x[::-1][::-1]),
+        (params, closed),
+    ):
+        trace = forward(cell, weights, inputs, h_0, engine="numba")
+        assert_agree({"h": trace.h}, {"h": expected.h}, 1e-6)
+        assert_agree(backward(trace, np.ones_like(trace.y_hat)), backward(expected, np.ones_like(trace.y_hat)), 1e-6)
+    single = {name: value.astype(np.float32) if name == "V" else value for name, value in params.items()}
+    trace = forward(cell, single, x, h_0, engine="numba")
+    assert trace.h.dtype == np.float64
+    assert_agree(backward(trace, np.ones_like(trace.y_hat)), backward(expected, np.ones_like(trace.y_hat)), 1e-5)
+
+
+@pytest.mark.parametrize("wrong", ["x", "h_0", "W", "b_y", "shape", "name"])
+def test_what_is_wrong_is_said_as_it_is_of_numpy(wrong):
+    cell, params, x, h_0 = network(Elman)
+    given = {"x": x, "h_0": h_0, **params}
+    if wrong in given:
+        given[wrong] = given[wrong].copy()
+        given[wrong].flat[0] = np.inf
+    if wrong == "shape":
+        given["b_h"] = given["b_h"][:, None]
+    if wrong == "name":
+        given["b"] = given.pop("b_h")
+    found = []
+    for engine in ("numpy", "numba"):
+        with pytest.raises(LabError) as error:
+            forward(
+                cell,
+                {name: given[name] for name in given if name not in ("x", "h_0")},
+                given["x"],
+                given["h_0"],
+                engine,
+            )
+        found.append(str(error.value))
+    assert found[0] == found[1]
+
+
+@settings(max_examples=30)
+@given(traces())
+def test_backward_is_the_literal_sum(given_traces):
+    _, fast, errors = given_traces
+    assert_agree(backward(fast, errors), literal_sum(fast, errors), 3 * agreement(fast.h.dtype))
+
+
+@given(traces(), st.integers(-3000, 3000))
+def test_scaled_backward_is_that_of_the_cells(given_traces, exponent):
+    trace, fast, errors = given_traces
+    plan = full_plan(trace.length)
+    error = trace.scaled_error(errors)
+    error = Scaled(error.mantissa, error.exponent + exponent)
+    one, other = walk(fast, error, plan), walk(trace, error, plan)
+    for got, expected in zip(one, other, strict=True):
+        assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
+
+
+@given(traces(), st.data())
+def test_segments_with_carries(given_traces, data):
+    trace, fast, errors = given_traces
+    T, B = errors.shape[:2]
+    segments = []
+    for stop in data.draw(st.lists(st.integers(1, T), min_size=1, max_size=5, unique=True)):
+        start = data.draw(st.integers(0, stop - 1))
+        segments.append([start, stop, data.draw(st.integers(start, stop - 1))])
+    carry = np.array(data.draw(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=T * B, max_size=T * B)))
+    carry = carry.reshape(T, B) if data.draw(st.booleans()) else carry[:T]
+    plan = Plan(np.array(segments), carry)
+    for error in (trace.error(errors), trace.scaled_error(errors)):
+        one, other = walk(fast, error, plan), walk(trace, error, plan)
+        for got, expected in zip(one, other, strict=True):
+            values = [number.value() if isinstance(number, Scaled) else number for number in (got, expected)]
+            assert_agree({"": values[0]}, {"": values[1]})
+
+
+@given(traces(), st.integers(-3000, 3000), st.integers(1, 9))
+def test_segments_of_truncations_at_any_size(given_traces, exponent, K):
+    trace, fast, errors = given_traces
+    error = trace.scaled_error(errors)
+    error = Scaled(error.mantissa, error.exponent + exponent)
+    for scheme in (PerLoss(K), Chunked(K), Windowed(max(1, K // 2), K)):
+        plan = scheme.plan(trace.length)
+        for got, expected in zip(walk(fast, error, plan), walk(trace, error, plan), strict=True):
+            assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
+
+
+@given(traces())
+def test_propagated_rows_are_those_of_the_cells(given_traces):
+    trace, fast, errors = given_traces
+    t = np.arange(1, trace.length + 1)
+    rows = trace.scaled_error(errors)[None]
+    for one, other in zip(propagate(fast, t, rows), propagate(trace, t, rows), strict=True):
+        assert one.lag == other.lag
+        assert_agree({"": one.dh.at(0)}, {"": other.dh.at(0)})
+        assert (one.dh.mantissa == 0).all() or 0.5 <= np.abs(one.dh.mantissa).max() <= 1.0
+        if one.da is not None:
+            assert_agree({"": one.da.at(0)}, {"": other.da.at(0)})
+
+
+@settings(max_examples=40)
+@given(networks.filter(lambda given_network: given_network[0].hidden_size < 9))
+def test_interpreted_is_compiled(given_network):
+    cell, params, x, h_0 = given_network
+    dtype = params["W"].dtype
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for t in range(len(x)):
+        h, y_hat, slopes, fine = INTERPRETED_PASSES.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
+        assert fine
+        assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
+        assert_agree({"slopes": slopes[0]}, {"slopes": trace.slopes[t]})
+    dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
+    arguments = cell, params, trace.x, trace.h, trace.slopes, trace.y_hat, dy_hat
+    one, other = INTERPRETED_PASSES.backward(*arguments), dispatch.backward(*arguments)
+    assert (one is None) == (other is None)
+    if one is not None:
+        assert_agree(one, other)
+    errors = np.random.default_rng(2).standard_normal(h[0].shape).astype(dtype)
+    error = np.zeros(trace.h[1:].shape, dtype)
+    error[-1] = errors
+    arguments = (cell, params, trace.slopes, error, np.zeros(error.shape[:2], np.int64))
+    for plan in (full_plan(len(x)), PerLoss(2).plan(len(x))):
+        for one, other in zip(
+            INTERPRETED_PASSES.walk(*arguments, plan.segments, plan.carry)[:4],
+            dispatch.walk(*arguments, plan.segments, plan.carry)[:4],
+            strict=True,
+        ):
+            if one.dtype == dtype:
+                assert_agree({"": one}, {"": other})
+
+
+def test_it_is_interpreted():
+    assert not hasattr(INTERPRETED.walk_back, "py_func")
+    assert hasattr(kernels.walk_back, "py_func")
+
+
+# ------------------------------------------------------------------ elementary functions
+
+
+POINTS = np.concatenate([[0.0], np.geomspace(1e-300, 700.0, 400), np.linspace(0.1, 3.0, 300), [0.17328, 0.17329, 22.0]])
+
+
+@pytest.mark.parametrize("module", [kernels, INTERPRETED], ids=["compiled", "interpreted"])
+def test_elementary_functions_to_three_units_in_the_last_place(module):
+    import mpmath
+
+    mpmath.mp.prec = 1200  # 1 - tanh(300)^2 has 866 bits of cancellation
+    for x in np.concatenate([POINTS, -POINTS]):
+        exact = mpmath.mpf(float(x))
+        tanh, sigma = mpmath.tanh(exact), 1 / (1 + mpmath.exp(-exact))
+        tanh_slope, sigma_slope = 1 / mpmath.cosh(exact) ** 2, sigma / (1 + mpmath.exp(exact))
+        found = (module.tanh(x), *module.tanh_and_slope(x), *module.logistic_and_slope(x))
+        for one, other in zip(found, (tanh, tanh, tanh_slope, sigma, sigma_slope), strict=True):
+            if other > 1e-300 or other < -1e-300:
+                assert abs(float(one / other - 1)) <= 3 * 2.0**-52, x
+            else:
+                assert abs(one) <= 1.1e-300
+
+
+def test_elementary_functions_of_float32_to_five_units_in_the_last_place():
+    rng = np.random.default_rng(0)
+    x = np.concatenate(
+        [3.0 * rng.standard_normal(20000), np.geomspace(1e-37, 87.0, 5000), np.linspace(-0.4, 0.4, 5000)]
+    )
+    x = np.concatenate([x, -x]).astype(np.float32)
+    exact = x.astype(np.float64)
+    decay = np.exp(-np.abs(exact))
+    sigma = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
+    slopes = 1.0 / np.cosh(np.minimum(np.abs(exact), 43.5)) ** 2, decay / (1.0 + decay) ** 2
+    found = [(kernels.tanh(v), *kernels.tanh_and_slope(v), *kernels.logistic_and_slope(v)) for v in x]
+    for one, other, units in zip(
+        zip(*found, strict=True),
+        (np.tanh(exact), np.tanh(exact), slopes[0], sigma, slopes[1]),
+        (3, 3, 5, 3, 5),
+        strict=True,
+    ):
+        assert {type(value) for value in INTERPRETED.tanh_and_slope(x[0])} == {np.float32}
+        normal = np.abs(other) > 1e-37
+        error = np.abs(np.array(one)[normal] - other[normal]) / np.spacing(np.abs(other[normal]).astype(np.float32))
+        assert error.max() <= units
+
+
+def test_elementary_functions_of_float32_interpreted_are_those_compiled():
+    for x in np.linspace(-20.0, 20.0, 301, dtype=np.float32):
+        for name in ("tanh", "tanh_and_slope", "logistic_and_slope"):
+            found, expected = getattr(INTERPRETED, name)(x), getattr(kernels, name)(x)
+            np.testing.assert_allclose(found, expected, rtol=1e-6)
+    assert [float(kernels.tanh(np.float32(x))) for x in (np.inf, -np.inf, 1e30, 0.0)] == [1.0, -1.0, 1.0, 0.0]
+    assert np.isnan(kernels.tanh(np.float32(np.nan)))
+    assert kernels.logistic_and_slope(np.float32(-100.0)) == (0.0, 0.0)
+    assert kernels.tanh_and_slope(np.float32(-100.0)) == (-1.0, 0.0)
+
+
+def test_elementary_functions_beyond_every_range():
+    assert [float(kernels.tanh(x)) for x in (np.inf, -np.inf, 1e300)] == [1.0, -1.0, 1.0]
+    assert np.isnan(kernels.tanh(np.nan))
+    assert kernels.logistic_and_slope(-800.0) == (0.0, 0.0)
+    assert kernels.logistic_and_slope(800.0) == (1.0, 0.0)
+    assert kernels.tanh_and_slope(-800.0) == (-1.0, 0.0)
+
+
+# ------------------------------------------------------------------ the ends of the range
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu"])
+def test_an_overflow_names_the_step_that_numpy_names(activation):
+    cell = Elman(1, 2, 1, activation)
+    params = {
+        "V": np.ones((2, 1)),
+        "W": 1e100 * np.eye(2),
+        "b_h": np.zeros(2),
+        "U": np.ones((1, 2)),
+        "b_y": np.zeros(1),
+    }
+    found = []
+    for engine in ("numpy", "numba"):
+        with pytest.raises(DivergedError) as error:
+            forward(cell, params, np.ones((9, 1, 1)), engine=engine)
+        found.append(error.value.step)
+    assert found == [5, 5]
+
+
+def test_a_sum_that_overflows_within_tanh_is_the_same_saturation():
+    cell = Elman(1, 2, 1, "tanh")
+    params = {name: np.ones(shape) for name, shape in cell.shapes().items()}
+    params["W"] = np.array([[1.7e308, 1.7e308], [-1.7e308, -1.7e308]])
+    x = 100.0 * np.ones((2, 1, 1))
+    one, other = (forward(cell, params, x, engine=engine).h for engine in ("numba", "numpy"))
+    np.testing.assert_array_equal(one, other)
+    assert other[2].tolist() == [[1.0, -1.0]]
+
+
+def long_linear(factor, T, dtype="float64"):
+    cell = Elman(2, 2, 1, "identity")
+    params = {"V": np.eye(2), "W": factor * np.eye(2), "b_h": np.zeros(2), "U": np.ones((1, 2)), "b_y": np.zeros(1)}
+    params = {name: value.astype(dtype) for name, value in params.items()}
+    trace = forward(cell, params, np.zeros((T, 1, 2)), engine="numba")
+    errors = np.zeros_like(trace.y_hat)
+    errors[-1] = 1.0
+    return trace, errors
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("factor", [0.25, 0.0625, 4.0])
+def test_gradients_beyond_the_range_of_floats(factor, dtype):
+    trace, errors = long_linear(factor, 700, dtype)
+    gradient = backward_scaled(trace, errors)["h_0"]
+    expected = 0.5 * np.log(2.0) + 700 * np.log(factor)
+    assert gradient.log_norm()[0] == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
+    if factor > 1:
+        with pytest.raises(GradientRangeError, match="backward_scaled"):
+            backward(trace, errors)
+    else:
+        assert not backward(trace, errors)["h_0"].any()
+
+
+def test_a_gradient_at_the_lower_end_of_the_range_is_kept():
+    trace, errors = long_linear(0.5, 1040)
+    gradient = backward(trace, errors)["h_0"]
+    assert (gradient == 2.0**-1040).all()  # a denormal that is exact
+
+
+def test_a_decaying_state_ends_in_zeros_and_not_in_denormals():
+    cell = Elman(1, 4, 1, "identity")
+    params = {"V": np.ones((4, 1)), "W": 0.5 * np.eye(4), "b_h": np.zeros(4), "U": np.ones((1, 4)), "b_y": np.zeros(1)}
+    x = np.zeros((1100, 1, 1))
+    x[0] = 1.0
+    h = forward(cell, params, x, engine="numba").h
+    assert (h[h != 0] >= np.finfo(float).tiny).all()
+    assert not h[-1].any()
+
+
+def test_a_row_of_zero_errors_outweighs_nothing():
+    trace, errors = long_linear(0.5, 3000)
+    log_norm = backward_scaled(trace, errors)["h_0"].log_norm()[0]
+    assert log_norm == pytest.approx(0.5 * np.log(2.0) - 3000 * np.log(2.0), rel=1e-14)
+
+
+# ------------------------------------------------------------------ the engine as a choice
+
+
+def test_the_trace_keeps_its_engine():
+    cell, params, x, h_0 = network(LSTM)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for part in (trace, trace.prefix(3), trace.head(1), trace.repeated(2)):
+        assert part.engine == "numba"
+        assert part.compiled
+    assert forward(cell, params, x, h_0).engine == "numpy"
+
+
+@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("N", [3, 90])
+def test_a_prefix_is_a_pass_of_that_length_to_the_byte(make, N):
+    cell, params, x, h_0 = network(make, T=130, N=N, B=3)
+    whole = forward(cell, params, x, h_0, engine="numba")
+    for length in (1, 63, 64, 65, 100):
+        part, alone = whole.prefix(length), forward(cell, params, x[:length], h_0, engine="numba")
+        errors = np.random.default_rng(0).standard_normal(alone.y_hat.shape)
+        assert part.h.tobytes() == alone.h.tobytes()
+        assert part.slopes.tobytes() == alone.slopes.tobytes()
+        one, other = backward(part, errors), backward(alone, errors)
+        assert all(one[name].tobytes() == other[name].tobytes() for name in other)
+
+
+def test_a_cell_without_a_kernel_has_the_bytes_of_numpy():
+    cell, params, x, h_0 = network(Leaky)
+    one, other = (forward(cell, params, x, h_0, engine=engine) for engine in ("numba", "numpy"))
+    assert not one.compiled
+    assert one.h.tobytes() == other.h.tobytes()
+    errors = np.ones_like(one.y_hat)
+    assert backward(one, errors)["W"].tobytes() == backward(other, errors)["W"].tobytes()
+
+
+def test_complex_numbers_go_through_the_cells():
+    cell, params, x, h_0 = network(Elman)
+    complex_ones = {name: value.astype(complex) for name, value in params.items()}
+    trace = forward(cell, complex_ones, x, h_0, engine="numba")
+    assert not trace.compiled
+    np.testing.assert_allclose(trace.h.real, forward(cell, params, x, h_0).h, rtol=1e-12)
+
+
+def test_parts_of_a_trace_that_are_not_contiguous():
+    cell, params, x, h_0 = network(GRU, B=3)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    head = trace.head(2)
+    assert not head.h.flags["C_CONTIGUOUS"]
+    slow = Trace(cell, params, head.x, head.h, head.y_hat)
+    errors = np.ones_like(head.y_hat)
+    assert_agree(backward(head, errors), backward(slow, errors))
+
+
+def test_an_unknown_engine_is_named():
+    cell, params, x, h_0 = network(Elman)
+    with pytest.raises(ConfigurationError, match="engine='nmba': must be one of numpy, numba. Did you mean 'numba'"):
+        forward(cell, params, x, h_0, engine="nmba")
+
+
+def test_without_numba_the_error_says_what_to_install():
+    code = (
+        "import sys, importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "sys.modules.pop('numba', None)\n"
+        "import bpttlab.gradients.compiled.kernels as kernels\n"
+        "kernels.find_spec = lambda name: None\n"
+        "sys.modules.pop('numba', None)\n"
+        "kernels.check_installed()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (
+        "ConfigurationError: engine=numba: the package numba is not installed; pip install 'bpttlab[fast]'"
+        in done.stderr
+    )
+
+
+def test_losses_of_a_task_go_with_it():
+    cell, params, x, h_0 = network(Elman)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    loss = losses.evaluate("squared_error", trace.y_hat, np.zeros_like(trace.y_hat), np.ones(len(x)))
+    assert_agree(backward(trace, loss), backward(replace(trace, engine="numpy"), loss))
+
+
+@pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_loss_and_gradient_in_one_call(make, reduction, dtype):
+    cell, params, x, h_0 = network(make, T=40, B=3, N=5, gain=0.7, dtype=dtype)
+    target = np.random.default_rng(4).standard_normal((40, 3, 2)).astype(dtype)
+    weights = np.arange(40) % 3.0
+    target[weights == 0] = np.nan
+    trace = forward(cell, params, x, h_0, engine="numba")
+    for mask in (None, weights):
+        wanted = np.nan_to_num(target) if mask is None else target
+        loss = losses.evaluate("squared_error", trace.y_hat, wanted, np.ones(40) if mask is None else mask, reduction)
+        expected = backward(trace, loss)
+        for engine in ("numba", "numpy"):
+            value, found = loss_and_gradient(
+                cell, params, x.astype(dtype), wanted, mask, reduction=reduction, h_0=h_0.astype(dtype), engine=engine
+            )
+            assert value == pytest.approx(loss.value, rel=10 * agreement(trace.h.dtype))
+            assert list(found) == list(expected)
+            assert_agree(found, expected, 10 * agreement(trace.h.dtype))
+
+
+@given(networks.filter(lambda given_network: given_network[0].name == "elman"))
+def test_a_small_network_has_the_same_bytes_in_one_call_and_in_three(given_network):
+    cell, params, x, h_0 = given_network
+    dtype = params["W"].dtype
+    arguments = cell, params, x.astype(dtype), np.ones((*x.shape[:2], cell.output_size), dtype)
+    for start in (None, h_0.astype(dtype)):
+        before = None if start is None else start.copy()
+        with pytest.MonkeyPatch.context() as patch:
+            one, found = loss_and_gradient(*arguments, h_0=start, engine="numba")
+            patch.setattr(dispatch, "is_small", lambda x, W: False)
+            other, expected = loss_and_gradient(*arguments, h_0=start, engine="numba")
+        assert one == other
+        assert {name: value.tobytes() for name, value in found.items()} == {
+            name: value.tobytes() for name, value in expected.items()
+        }
+        assert start is None or np.array_equal(start, before)
+
+
+def test_loss_and_gradient_of_what_one_piece_cannot_do():
+    cell, params, x, h_0 = network(Elman, T=9)
+    classes = np.arange(18).reshape(9, 2) % 2
+    for loss, target, scheme in (
+        ("softmax_cross_entropy", classes, None),
+        ("squared_error", classes[..., None] + np.zeros(2), Chunked(3)),
+        ("squared_error", np.ones((9, 2, 2), np.float32), None),
+    ):
+        one = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme, engine="numba")
+        other = loss_and_gradient(cell, params, x, target, loss=loss, h_0=h_0, scheme=scheme)
+        assert one[0] == pytest.approx(other[0], rel=1e-12)
+        assert_agree(one[1], other[1])
+
+
+def test_errors_of_loss_and_gradient_are_those_of_its_parts():
+    cell, params, x, _ = network(Elman, T=4)
+    target = np.zeros((4, 2, 2))
+    with pytest.raises(DivergedError, match="the loss"):
+        loss_and_gradient(cell, params, x, np.full((4, 2, 2), 1e200), engine="numba")
+    with pytest.raises(ConfigurationError, match="mask"):
+        loss_and_gradient(cell, params, x, target, np.zeros(4), engine="numba")
+    with pytest.raises(ConfigurationError, match="reduction"):
+        loss_and_gradient(cell, params, x, target, reduction="men", engine="numba")
+    with pytest.raises(NonFiniteError, match="x: not finite at step t = 1"):
+        loss_and_gradient(cell, params, x * np.inf, target, engine="numba")
+    trace, _ = long_linear(4.0, 700)
+    wanted = np.ones_like(trace.y_hat)
+    with pytest.raises(GradientRangeError):
+        loss_and_gradient(trace.cell, trace.params, trace.x, wanted, engine="numba")
+
+
+# ------------------------------------------------------------------ products
+
+
+@given(traces(), st.sampled_from(["log", "all", "triangle"]))
+def test_norms_of_products_are_those_of_the_cells(given_traces, which):
+    trace, fast, errors = given_traces
+    one, other = (jacobian_products(way, errors, which, lags=4) for way in (fast, trace))
+    tolerance = agreement(trace.h.dtype)
+    for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
+        np.testing.assert_allclose(one[name], other[name], rtol=10 * tolerance, atol=10 * tolerance)
+    np.testing.assert_allclose(one["alignment"], other["alignment"], atol=1e-6 if trace.h.dtype == float else 0.05)
+
+
+@pytest.mark.parametrize("factor", [0.25, 4.0])
+def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
+    monkeypatch.setattr("bpttlab.measures.jacobian_products.HELD_NUMBERS", 100)  # several calls
+    trace, errors = long_linear(factor, 700)
+    frame = jacobian_products(trace, errors, "all")
+    np.testing.assert_allclose(frame["log_spectral_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
+    np.testing.assert_allclose(frame["log_frobenius_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
+
+
+@given(traces(), st.integers(3, 5), st.none() | st.integers(0, 8))
+def test_lag_terms_and_truncations_are_those_of_the_cells(given_traces, lags, max_lag):
+    trace, fast, errors = given_traces
+    one, other = (measure_lags(way, errors, "log", lags, max_lag) for way in (fast, trace))
+    for table in ("lag_terms", "truncations"):
+        found, expected = getattr(one, table), getattr(other, table)
+        assert set(found) == set(expected)
+        for name in expected:
+            if name in ("parameter", "scheme", "origin", "draws"):
+                assert found[name].tolist() == expected[name].tolist()
+            elif name.startswith("log_") or name in ("lag", "truncation", "steps_computed"):
+                tolerance = 1e4 * agreement(trace.h.dtype)  # of sums that cancel
+                np.testing.assert_allclose(
+                    found[name], expected[name], rtol=min(0.1, tolerance), atol=min(0.1, tolerance)
+                )
+
+
+@pytest.mark.parametrize("engine", ["numpy", "numba"])
+@pytest.mark.parametrize("make", [Elman, LSTM, GRU])
+def test_lags_summed_before_any_product_are_the_sum_of_their_terms(make, engine):
+    cell, params, x, h_0 = network(make, T=40, B=3, N=4)
+    trace = forward(cell, params, x, h_0, engine=engine)
+    errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape)
+    errors[[3, 4, 9, 20]] = 0.0
+    every, some = (measure_lags(trace, errors, which, 6) for which in ("all", "log"))
+    of_every, of_some = pd.DataFrame(every.truncations), pd.DataFrame(some.truncations)
+    merged = of_some.merge(of_every, on=["parameter", "truncation"], suffixes=("", "_of_all"))
+    assert len(merged) == len(of_some) == 5 * len(cell.recurrent_parameters)
+    for name in ("log_norm", "cosine", "log_relative_bias"):
+        np.testing.assert_allclose(merged[name], merged[f"{name}_of_all"], rtol=1e-9, atol=1e-9)
+
+
+def test_a_product_that_is_not_finite_names_its_step():
+    cell, params, x, h_0 = network(Elman, T=9)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    broken = trace.h.copy()
+    broken[4] = np.nan
+    with pytest.raises(NonFiniteError, match="step t - lag = 4"):  # J_5 is the derivative at h_4
+        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, "numba"))
+
+
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=4, max_size=4))
+def test_many_products_are_those_of_numpy(seed, sizes):
+    M, Q, K, N = sizes
+    rng = np.random.default_rng(seed)
+    left, right = rng.standard_normal((Q, M, K)).swapaxes(0, 1), rng.standard_normal((M, K, N))[::-1]
+    out = np.full((M, Q, N), np.nan)
+    assert dispatch.multiply(left, right, out) is out
+    np.testing.assert_allclose(out, left @ right, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(
+        INTERPRETED_PASSES.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14
+    )

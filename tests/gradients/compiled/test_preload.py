@@ -1,0 +1,91 @@
+"""Compiled loops are read from disk before workers part, and whoever reads them compiles none."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from functools import partial
+
+import pytest
+
+from bpttlab import resources
+from bpttlab.gradients.compiled import preload
+from bpttlab.networks.cells import Elman
+from bpttlab.store.store import Store
+from bpttlab.sweeps import scheduler
+from tests.support.sweeps import counting, parsed
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
+
+KINDS = [Elman(3, 4, 2), Elman(1, 1, 1, "relu")], ["float64"]
+
+ASKED = """
+from bpttlab.gradients.compiled import preload{first}
+from bpttlab.networks.cells import Elman
+before = preload.are_read(([Elman(3, 4, 2)], ["float64"]))
+from bpttlab.gradients.compiled import kernels
+loaded = [len(loop.signatures) for loop in (kernels.pass_forward, kernels.walk_back, kernels.wave_back)]
+print(before, sum(loaded))
+"""
+
+
+def asked(first="", **environment):
+    surroundings = {"PYTHONPATH": str(resources.PACKAGE.parent), **environment}
+    command = [sys.executable, "-c", ASKED.format(first=first)]
+    return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
+
+
+@pytest.mark.parametrize("first", ["", ", kernels"])
+def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(tmp_path, first):
+    done = asked(first, NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.stdout, done.stderr) == ("False 0\n", "")
+    assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_what_is_on_disk_is_read():
+    from bpttlab.gradients.compiled import dispatch
+
+    dispatch.prepare(*KINDS)
+    assert asked().stdout == "True 3\n"
+    assert scheduler.a_worker_has(KINDS)
+    assert preload.read("elman float64")
+    (words,) = preload.asking(["gru", "elman"], ["float64"]).values()
+    assert words == "gru,elman float64"
+
+
+@pytest.mark.parametrize("words", ["elman,perceptron float64", "stacked float64", "elman float16"])
+def test_what_there_is_not_is_somebody_elses_error(words):
+    assert preload.read(words)
+
+
+def test_the_process_that_imports_this_goes_on_whatever_it_is_asked():
+    done = asked(BPTTLAB_PRECOMPILED="elman,% no_dtype,")
+    assert done.returncode == 0 and not done.stderr
+
+
+@pytest.mark.parametrize(("there", "count", "compiled"), [(True, 2, 0), (False, 2, 1), (True, 0, 1)])
+def test_this_process_compiles_only_what_no_worker_finds(monkeypatch, there, count, compiled):
+    from bpttlab.gradients.compiled import dispatch
+
+    seen = []
+    monkeypatch.setattr(dispatch, "prepare", lambda cells, dtypes: seen.append((len(cells), dtypes)))
+    monkeypatch.setattr(scheduler, "a_worker_has", lambda kinds: there)
+    scheduler.prepare(parsed(range(3), engine="numba"), count)
+    scheduler.prepare(parsed(range(3)), count)
+    assert seen == [(1, ["float64"])] * compiled
+
+
+def dying(kinds):
+    os._exit(3)
+
+
+def test_a_worker_that_dies_of_the_question_has_nothing(monkeypatch):
+    monkeypatch.setattr(preload, "are_read", dying)
+    assert not scheduler.a_worker_has(KINDS)
+
+
+def test_a_sweep_needs_no_compiled_loops_of_cells_that_have_none(tmp_path):
+    cell = {"name": "leaky", "hidden_size": 4}
+    store, measure = Store(tmp_path / "results", "x"), partial(counting, str(tmp_path))
+    tally = scheduler.execute(parsed(range(2), engine="numba", cell=cell), store, 1, False, measure)
+    assert tally.statuses == {"done": 2}

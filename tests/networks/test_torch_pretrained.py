@@ -1,0 +1,79 @@
+"""Exported modules of PyTorch: outputs and every gradient, mapped back to its tensors. Needs the extra `torch`."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.forward import forward
+from bpttlab.networks.pretrained import from_file
+from bpttlab.verification.gradient_check import assert_agree
+
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
+
+MODULES = {
+    "tanh": lambda *sizes, **more: torch.nn.RNN(*sizes, nonlinearity="tanh", **more),
+    "relu": lambda *sizes, **more: torch.nn.RNN(*sizes, nonlinearity="relu", **more),
+    "gru": torch.nn.GRU,
+    "lstm": torch.nn.LSTM,
+}
+
+
+class Model(torch.nn.Module):
+    def __init__(self, kind, I, N, O, layers, bias):
+        super().__init__()
+        self.rnn = MODULES[kind](I, N, num_layers=layers, bias=bias)
+        self.head = torch.nn.Linear(N, O, bias=bias)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0])
+
+
+def gradients_of_pytorch(model, errors, x):
+    (model(torch.tensor(x)) * torch.tensor(errors)).sum().backward()
+    return {name: parameter.grad.numpy() for name, parameter in model.named_parameters()}
+
+
+def mapped_back(gradient, kind, N, layers, bias):
+    """Our gradients under PyTorch's names: of a sum of two biases, the gradient of each."""
+    theirs = {"head.weight": gradient["U"], **({"head.bias": gradient["b_y"]} if bias else {})}
+    for layer in range(layers):
+        end = f"_{layer + 1}" if layers > 1 else ""
+        own = {"weight_ih": gradient[f"V{end}"], "weight_hh": gradient[f"W{end}"]}
+        if bias:
+            b_ih = b_hh = gradient[f"b_h{end}"]
+            if kind == "gru":
+                b_hh = np.concatenate([b_ih[: 2 * N], gradient[f"b_n{end}"]])
+            own |= {"bias_ih": b_ih, "bias_hh": b_hh}
+        theirs |= {f"rnn.{name}_l{layer}": values for name, values in own.items()}
+    return theirs
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return tmp_path_factory.mktemp("exported") / "model.safetensors"
+
+
+@pytest.mark.parametrize("kind", sorted(MODULES))
+@given(data=st.data())
+def test_outputs_and_gradients_are_those_of_pytorch(path, kind, data):
+    T, B, I, N, O, layers = (
+        data.draw(st.integers(1, most), name) for name, most in zip("TBINOL", (9, 3, 4, 5, 3, 3), strict=True)
+    )
+    bias = data.draw(st.booleans(), "bias")
+    torch.manual_seed(data.draw(st.integers(0, 2**16), "seed"))
+    model = Model(kind, I, N, O, layers, bias).double()
+    safetensors_torch.save_file(model.state_dict(), path)
+    activation = kind if kind in ("tanh", "relu") else None
+    prefixes = {} if bias or I != N else {"readout_prefix": "head"}  # else it could be an embedding
+    cell, params = from_file(path, activation, **prefixes)
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**16), "data"))
+    x, errors = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, O))
+    trace = forward(cell, params, x)
+    assert_agree({"y_hat": trace.y_hat}, {"y_hat": model(torch.tensor(x)).detach().numpy()})
+    ours = mapped_back(backward(trace, errors), kind, N, layers, bias)
+    expected = gradients_of_pytorch(model, errors, x)
+    assert ours.keys() == expected.keys()
+    assert_agree(ours, expected)

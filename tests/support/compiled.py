@@ -1,0 +1,54 @@
+"""Networks for the compiled loops, and the loops once more without Numba."""
+
+import importlib.util
+import sys
+
+import numpy as np
+import pytest
+
+from bpttlab.gradients.compiled import dispatch, kernels
+from bpttlab.networks.cells import GRU, LSTM, Elman
+
+needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
+
+
+MAKES = {
+    **{f"elman, {name}": (lambda *sizes, name=name: Elman(*sizes, activation=name)) for name in kernels.ACTIVATIONS},
+    "lstm": LSTM,
+    "gru": GRU,
+    "gru, reset before": lambda *sizes: GRU(*sizes, reset="before"),
+}
+
+
+def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
+    """A network, its input and its initial state. `dead` switches half of the units off for good, or shuts gates."""
+    rng = np.random.default_rng(seed)
+    cell = make(2, N, 2)
+    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params["W"] *= gain / np.sqrt(N)
+    if dead:
+        params["b_h"][::2] = -30.0
+    params = {name: value.astype(dtype) for name, value in params.items()}
+    return cell, params, rng.standard_normal((T, B, 2)), rng.standard_normal((B, cell.state_size))
+
+
+def interpreted():
+    """Both modules once more, as they are read where there is no Numba."""
+    hidden = {name: sys.modules.get(name) for name in ("numba", "bpttlab.gradients.compiled.kernels")}
+    sys.modules["numba"] = None
+    try:
+        sys.modules["bpttlab.gradients.compiled.kernels"] = loops = again(kernels)
+        return loops, again(dispatch)
+    finally:
+        sys.modules.update(hidden)
+
+
+def again(module):
+    """A module under another name, its file executed once more."""
+    spec = importlib.util.spec_from_file_location(f"{module.__name__}_interpreted", module.__file__)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+INTERPRETED, INTERPRETED_PASSES = interpreted()

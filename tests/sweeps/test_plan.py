@@ -1,0 +1,99 @@
+"""What a sweep asks for, what is left to do of it, and its options."""
+
+import numpy as np
+import pytest
+
+from bpttlab.errors import CollisionError, ConfigurationError, LabWarning
+from bpttlab.store.store import Store
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.grid import grid
+from bpttlab.sweeps.plan import Options, bundles, plan, separate
+from bpttlab.sweeps.scheduler import sweep
+from bpttlab.sweeps.worker_pool import Limits
+from tests.support.sweeps import parsed, points
+
+
+def test_a_plan_types_everything_and_counts_what_is_the_same(tmp_path):
+    planned = plan([*points([0, 1], ["full", 3]), *points([0])], Options("x", str(tmp_path)))
+    assert (planned.asked, len(planned.runs), len(planned.to_do)) == (5, 4, 4)
+    runs, bundled = planned.lines()
+    assert runs == "4 runs of 2 networks (1 more asked for are the same as others)"
+    assert bundled == "4 runs to do, in 2 bundles"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_wrong_value_among_many_is_refused_before_anything_runs(tmp_path):
+    with pytest.raises(ConfigurationError, match="spectral_radius"):
+        sweep([*points(range(3)), *points([3], spectral_radius=-1.0)], "x", tmp_path, workers=0)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_run_at_all_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="no run at all"):
+        plan([], Options("x", str(tmp_path)))
+
+
+def test_a_truncation_as_long_as_the_sequence_is_remarked_on_once(tmp_path):
+    (remark,) = plan(points(range(4), ["full", 5, 6, 9]), Options("x", str(tmp_path))).remarks()
+    assert "8 runs (6 of 6 steps, 9 of 6 steps)" in remark
+
+
+def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
+    runs = grid(spectral_radius=np.arange(0.1, 0.5, 0.1), initializer={"name": "sparse", "density": 0.2})
+    asked = [*runs, {**runs[0], "spectral_radius": 0.3}, {**runs[0], "spectral_radius": 0.3 + 1e-9}]
+    said = [f"spectral_radius: 0.3 and {0.1 + 0.2} differ by rounding alone, and are different runs"]
+    assert plan(asked, Options("x", str(tmp_path))).close_values() == said
+    with pytest.warns(LabWarning, match="differ by rounding alone") as told:
+        sweep(grid(spectral_radius=[0.3, 0.1 + 0.2], sequence_length=5), "x", tmp_path, workers=0, progress=False)
+    assert {warning.filename for warning in told} == {__file__}
+    with pytest.raises(ConfigurationError, match="must be a list of mappings"):
+        sweep({"seed": 1}, "x", tmp_path)
+
+
+def test_bundles_share_all_but_the_truncation_and_the_longest_comes_first():
+    short, long = parsed([0, 1], ["full", 2]), parsed([2], ["full", 3], sequence_length=9)
+    assert bundles([*short, *long]) == [tuple(long), tuple(short[:2]), tuple(short[2:])]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"study": None}, "study is missing"),
+        ({"results": ""}, "results=''"),
+        ({"workers": -1}, "workers=-1"),
+        ({"workers": 1.5}, "workers=1.5"),
+        ({"workers": True}, "workers=True"),
+        ({"retry": "fail"}, "Did you mean 'failed'"),
+        ({"time_limit": 0}, "time_limit=0: must be a number of seconds > 0"),
+        ({"time_limit": "5 s"}, "time_limit='5 s'"),
+        ({"time_limit": True}, "time_limit=True"),
+        ({"time_limit": float("nan")}, "time_limit=nan"),
+        ({"memory_limit": -1.0}, "memory_limit=-1.0: must be a number of GiB > 0"),
+        ({"memory_limit": float("inf")}, "memory_limit=inf"),
+        ({"time_limit": 5, "workers": 0}, "time_limit=5: needs a worker process"),
+        ({"memory_limit": 1.5, "workers": 0}, "memory_limit=1.5: needs a worker process"),
+        ({"study": "../out"}, "study"),
+        ({"study": 3.5}, "study"),
+    ],
+)
+def test_options_are_checked(options, said):
+    with pytest.raises(ConfigurationError, match=said):
+        _ = Options(**{"study": "x", **options}).store
+
+
+def test_options_hold_for_a_whole_sweep():
+    runs = [{"study": "x", "results": "r", "workers": None, "retry": None, "seed": seed} for seed in (0, 1)]
+    options, configurations = separate(runs)
+    assert options == Options("x", "r")
+    assert separate([{**runs[0], "time_limit": 9, "memory_limit": 2.5}])[0].limits == Limits(9, 2.5)
+    assert configurations == [{"seed": 0}, {"seed": 1}]
+    with pytest.raises(ConfigurationError, match="study=x,y: one value"):
+        separate([runs[0], {**runs[1], "study": "y"}])
+
+
+def test_a_collision_of_run_ids_with_what_is_stored_is_refused(tmp_path, monkeypatch):
+    sweep(points([0]), "x", tmp_path, workers=0, progress=False)
+    (stored,) = Store(tmp_path, "x").statuses()
+    monkeypatch.setattr(Configuration, "run_id", stored)
+    with pytest.raises(CollisionError):
+        plan(points([1]), Options("x", str(tmp_path)))

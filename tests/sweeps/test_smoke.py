@@ -1,0 +1,129 @@
+"""Every cell through every measure, scheme and task from the command line; what it cannot have is refused, with why."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from bpttlab import resources
+from bpttlab.cli import main
+from bpttlab.store.store import load
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.hydra_composition import composer
+from bpttlab.sweeps.plan import separate
+
+LENGTH = 64  # the least that pixels of digits need
+SMALL = [f"sequence_length={LENGTH}", "truncation=3", "batch_size=2", "cell.hidden_size=3"]
+
+
+def choices(group):
+    return sorted(path.stem for path in (resources.conf() / group).glob("*.yaml"))
+
+
+CELLS = [name for name in choices("cell") if name != "from_file"]
+TASKS, MEASURES = choices("task"), choices("measure")
+
+
+def schemes_of(cell):
+    return [name for name in choices("scheme") if name != "rflo" or cell == "leaky"]
+
+
+@pytest.fixture
+def sequences(tmp_path, monkeypatch):
+    """A current folder with a file of sequences."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "mine.npz", x=rng.normal(size=(4, LENGTH, 2)), target=rng.normal(size=(4, LENGTH, 1)))
+    return tmp_path
+
+
+def swept(folder, *lines):
+    """The sweep of these lines, all of whose runs must be done."""
+    assert main(["sweep", "study=smoke", *lines]) == 0
+    study = load("smoke", folder / "results")
+    assert set(study.runs["status"]) == {"done"}, study.runs["error"].dropna().unique()
+    return study
+
+
+def swept_in_pairs(folder, cell, task, *lines):
+    """Every measure and every scheme of this task; of noise all pairs of them."""
+    measures, schemes = f"measure={','.join(MEASURES)}", f"scheme={','.join(schemes_of(cell))}"
+    if task == "noise":
+        return swept(folder, f"task={task}", measures, schemes, *lines)
+    swept(folder, f"task={task}", measures, *lines)
+    return swept(folder, f"task={task}", "measure=minimal", schemes, *lines)
+
+
+def path_of(task):
+    return ["task.path=mine.npz"] if task == "file" else []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_goes_through_everything(cell, sequences):
+    for task in TASKS:
+        study = swept_in_pairs(sequences, cell, task, *path_of(task), f"cell={cell}", *SMALL)
+    measured = {"jacobians", "lag_terms", "truncations", "spectra", "finite_time", "singular_values", "eigenvalues"}
+    parts = {"blocks"} if cell in ("lstm", "stacked") else set()
+    assert {"runs", "provenance", "sensitivity", "bias_bounds"} | measured | parts == set(study.tables)
+    assert set(study.runs["scheme"]) == set(schemes_of(cell))
+    for command in ("tables", "figures"):
+        assert main([command, "study=smoke"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("blocks", [1, 3, 4], ids=["rnn", "gru", "lstm"])
+def test_a_network_of_ones_own_goes_through_everything(blocks, sequences):
+    """Tasks have inputs of their own: a file for each number of them."""
+    rng, cell = np.random.default_rng(1), ["cell=from_file", *(["cell.activation=tanh"] if blocks == 1 else [])]
+    for task in TASKS:
+        _, plain = separate(composer().expand([f"task={task}", "study=x", *path_of(task), *SMALL[:3]]))
+        inputs = Configuration.parse(plain[0]).cell.input_size
+        tensors = {"weight_ih_l0": (3 * blocks, inputs), "weight_hh_l0": (3 * blocks, 3)}
+        tensors |= dict.fromkeys(("bias_ih_l0", "bias_hh_l0"), (3 * blocks,))
+        np.savez("net.npz", **{name: 0.5 * rng.normal(size=shape) for name, shape in tensors.items()})
+        swept_in_pairs(sequences, "from_file", task, *cell, "cell.path=net.npz", *path_of(task), *SMALL[:3])
+
+
+@pytest.mark.parametrize(("cell", "initializer"), list(product(CELLS, choices("initializer"))))
+def test_a_cell_can_have_an_initializer_or_says_why_not(cell, initializer, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    lines = [f"cell={cell}", f"initializer={initializer}", "cell.hidden_size=10", "sequence_length=3", "workers=0"]
+    code = main(["sweep", "study=smoke", *lines])
+    said = capsys.readouterr().err
+    draws = cell != "diagonal"
+    assert code == (0 if draws == (initializer != "none") or initializer == "gaussian_radius" else 2), said
+    assert code == 0 or (said.count("\n") == 1 and "initializer" in said)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cell_can_have_a_scheme_or_says_why_not(cell, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for scheme in choices("scheme"):
+        lines = [f"cell={cell}", f"scheme={scheme}", "truncation=2", "cell.hidden_size=3", "sequence_length=4"]
+        code = main(["sweep", "study=smoke", "measure=minimal", "workers=0", *lines])
+        said = capsys.readouterr().err
+        allowed = scheme in schemes_of(cell)
+        assert code == (0 if allowed else 2), said
+        assert allowed or said == "bpttlab: scheme=rflo: carries the leak of cell=leaky; must not be asked of " + (
+            f"'{cell}'\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("measure.signed_bias=2 cell=lstm", "measure.signed_bias=2: the cell 'lstm' has no b_h with one number a unit"),
+        ("measure.log_scale=true cell=diagonal", "measure.log_scale=true: the cell 'diagonal' has no recurrent matrix"),
+        ("measure.exponents=9", "measure.exponents=9: must be at most 4, the size of the state, or all"),
+        ("measure.exponents=0", "measure.exponents=0: must be a whole number >= 1, all or none"),
+        ("measure.windows=4", "measure.windows=4: needs exponents, and measure.exponents is none"),
+        ("measure.transient=1", "measure.transient=1.0: must be a number from 0 to below 1"),
+        ("readout=units task=copy sequence_length=30", "readout=units: 10 outputs of 4 hidden units; must be drawn"),
+    ],
+)
+def test_a_measure_that_a_cell_cannot_have_says_why(line, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["sweep", "study=smoke", "cell.hidden_size=4", *line.split()]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1

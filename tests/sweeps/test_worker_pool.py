@@ -1,0 +1,168 @@
+"""Worker processes: any may die, hang or ask for too much, and none takes anything along."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bpttlab import resources
+from bpttlab.errors import LabError
+from bpttlab.sweeps import worker_pool
+from tests.support.workers import double, stubborn
+
+
+def allocated(gib):
+    """Asks for so much memory, and multiplies matrices before and after."""
+
+    def product():
+        return float((np.ones((400, 400)) @ np.ones((400, 400))).sum())
+
+    before = product()
+    try:
+        np.ones(round(gib * worker_pool.GIB) // 8)
+    except MemoryError:
+        return "refused", before == product()
+    return "given", before == product()
+
+
+def test_a_worker_that_dies_idle_is_replaced_and_costs_no_task():
+    with worker_pool.Workers(1, double) as hands:
+        hands.give("who")
+        (answer,) = wait_for(hands)
+        os.kill(answer.result, signal.SIGKILL)
+        while hands.workers:
+            assert hands.answers(0.1) == []
+        assert hands.idle == 1
+        hands.give(21)
+        (answer,) = wait_for(hands)
+        assert (answer.task, answer.result, answer.death) == (21, 42, None)
+    assert hands.workers == []
+
+
+def wait_for(hands):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        answers = hands.answers(0.1)
+        if answers:
+            return answers
+    raise AssertionError("no answer in 20 s")
+
+
+def test_workers_that_cannot_start_are_one_error_not_a_storm():
+    with (
+        pytest.raises(LabError, match="a worker process cannot start"),
+        worker_pool.Workers(1, double, ("no_such_module",)),
+    ):
+        pass
+
+
+def test_who_is_late_is_killed_and_the_others_are_not():
+    with worker_pool.Workers(2, stubborn) as hands:
+        hands.give(3600, 0.3)
+        hands.give(0.6, 3600)
+        (late,) = wait_for(hands)
+        assert (late.task, late.result, late.late) == (3600, None, True)
+        assert hands.idle == 1
+        (done,) = wait_for(hands)
+        assert (done.task, done.result, done.late) == (0.6, 0.6, False)
+        hands.give(0.01, 3600)
+        assert wait_for(hands)[0].result == 0.01
+
+
+SLOW = """
+import time
+print("here", flush=True)
+time.sleep(3600)
+"""
+
+TO_NOTHING = """
+import os
+from bpttlab.sweeps import worker_pool
+from tests.support.workers import double
+try:
+    with worker_pool.beginning(("slow",), {}):
+        raise KeyError
+except KeyError:
+    assert worker_pool.server_id() is None
+with worker_pool.beginning((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as hands:
+    hands.give("SOMETHING")
+    print(hands.answers(20)[0].result, worker_pool.begin(()), os.environ.get("SOMETHING"))
+"""
+
+
+@pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="there is none to be begun")
+def test_what_was_begun_for_nothing_ends_at_once_and_may_be_begun_again(tmp_path):
+    """Whoever waits for the output would else wait for the import of `slow`, which may have begun or not."""
+    (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
+    paths = [str(resources.PACKAGE.parent), str(Path(__file__).parent), str(tmp_path)]
+    done = subprocess.run(
+        [sys.executable, "-c", TO_NOTHING],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "said False None"
+
+
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit on memory needs Linux")
+
+
+@needs_linux
+def test_memory_beyond_the_limit_is_refused_and_blas_goes_on():
+    with worker_pool.Workers(1, allocated, memory=1.0) as hands:
+        for gib, said in [(0.5, "given"), (2.0, "refused"), (0.5, "given"), (100.0, "refused")]:
+            hands.give(gib)
+            assert wait_for(hands)[0].result == (said, True)
+
+
+@needs_linux
+def test_a_limit_that_no_worker_can_keep_is_one_error():
+    with (
+        pytest.raises(LabError, match=r"memory_limit=0.001 \(GiB\) is less than"),
+        worker_pool.Workers(1, double, memory=1e-3),
+    ):
+        pass
+
+
+@needs_linux
+def test_a_worker_that_never_ends_ends_with_its_parent(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(ABANDONED, encoding="utf-8")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(resources.PACKAGE.parent), str(Path(__file__).parent)]),
+    }
+    with subprocess.Popen([sys.executable, str(script)], env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while is_alive(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(worker)
+
+
+ABANDONED = """
+import time
+from bpttlab.sweeps.worker_pool import Workers
+from tests.support.workers import stubborn
+with Workers(1, stubborn) as hands:
+    hands.give(3600)
+    print(hands.workers[0].process.pid, flush=True)
+    time.sleep(3600)
+"""
+
+
+def is_alive(pid):
+    """Whether there is such a process, one that waits to be buried left out."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
