@@ -59,7 +59,7 @@ class Problem:
 
 
 def drawn(kind: str, shape: Shape, dtype: str = "float64") -> Problem:
-    """The same problem whenever it is asked for: spectral radius 0.9, standard normal inputs and targets."""
+    """The same problem whenever it is requested: spectral radius 0.9, standard normal inputs and targets."""
     weights, data = np.random.default_rng(0).spawn(2)
     cell = CELLS[kind](INPUTS, shape.N, INPUTS)
     params = cell.init(weights, spectral_radius=0.9, dtype=dtype)

@@ -25,13 +25,13 @@ from benchmarks.workloads import WORKLOADS
 
 def main(words: Sequence[str] | None = None) -> int:
     """0 where all contenders agree and every command works; goals that are not met are said, and are no failure."""
-    asked = parser().parse_args(words)
-    if asked.page:
-        return rewritten(asked.page)
+    requested = parser().parse_args(words)
+    if requested.page:
+        return rewritten(requested.page)
     announce()
-    names = asked.only or list(WORKLOADS)
+    names = requested.only or list(WORKLOADS)
     try:
-        return tried(names) if asked.quick else recorded(names)
+        return tried(names) if requested.quick else recorded(names)
     except (Disagreement, Failed) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1

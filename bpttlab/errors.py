@@ -55,7 +55,7 @@ class CollisionError(StoreError):
 
 
 class LabWarning(UserWarning):
-    """Something that a user should know, though what was asked for can be done."""
+    """Something that a user should know, though what was requested can be done."""
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:

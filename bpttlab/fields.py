@@ -26,7 +26,7 @@ EXACT = 2.0**53
 
 PRIMITIVES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "None": NoneType}
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", NoneType: "null"}
+NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
 
 
 def python_value(value: Any) -> Any:
@@ -65,7 +65,9 @@ def as_integer(value: Any) -> int | None:
     return None
 
 
-def whole_number(field: str, value: Any, least: float = -math.inf, most: float | None = None, because: str = "") -> int:
+def check_integer(
+    field: str, value: Any, least: float = -math.inf, most: float | None = None, because: str = ""
+) -> int:
     """The value as an int within limits.
 
     Raises:
@@ -74,7 +76,7 @@ def whole_number(field: str, value: Any, least: float = -math.inf, most: float |
     number = as_integer(value)
     if number is None or number < least or (most is not None and number > most):
         limits = f" from {least} to {most}" if most is not None else f" >= {least}" if least > -math.inf else ""
-        raise ConfigurationError(f"{field}={shown(value)}: must be a whole number{limits}{because}")
+        raise ConfigurationError(f"{field}={shown(value)}: must be an integer{limits}{because}")
     return number
 
 
@@ -88,7 +90,7 @@ def real_number(
         accepts: whether a number is; None: any.
 
     Raises:
-        ConfigurationError: as `whole_number`.
+        ConfigurationError: as `integer`.
     """
     number = python_value(value)
     if isinstance(number, bool) or not isinstance(number, Real) or not (accepts is None or accepts(float(number))):
@@ -243,9 +245,9 @@ def adapter(kind: type, name: str) -> Any:
 
 
 KINDS = {
-    "int_type": "a whole number",
+    "int_type": "an integer",
     "float_type": "a number",
-    "string_type": "a text",
+    "string_type": "a string",
     "bool_type": "true or false",
     "none_required": "null",
 }

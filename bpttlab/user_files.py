@@ -33,9 +33,9 @@ DIGITS = 32
 
 
 def read(
-    field: str, path: str, endings: Collection[str] | None, understand: Callable[..., Any], *asked: Hashable
+    field: str, path: str, endings: Collection[str] | None, understand: Callable[..., Any], *requested: Hashable
 ) -> Any:
-    """What `understand(data, ending, content, *asked)` makes of a file.
+    """What `understand(data, ending, content, *requested)` makes of a file.
 
     A file is read again only when its size, its inode or its time of modification has changed.
 
@@ -43,7 +43,7 @@ def read(
         field: what named the file, for messages.
         path: from the current folder; ~ is the home folder.
         endings: of the names of files that can be read, with their dots; None: any.
-        understand: takes the file's bytes, the ending of its name in lower case, its `content`, and `asked`.
+        understand: takes the file's bytes, the ending of its name in lower case, its `content`, and `requested`.
 
     Raises:
         ConfigurationError: there is no such file, or something is wrong in it.
@@ -52,7 +52,7 @@ def read(
     try:
         status = os.stat(absolute(path))
         refuse_kind(path, status, endings)
-        return remembered(understand, absolute(path), status.st_size, status.st_mtime_ns, status.st_ino, *asked)
+        return remember(understand, absolute(path), status.st_size, status.st_mtime_ns, status.st_ino, *requested)
     except (ConfigurationError, NonFiniteError) as error:
         raise type(error)(f"{field}={path!r}: {error}") from None
     except FileNotFoundError:
@@ -67,7 +67,7 @@ def absolute(path: str) -> str:
     return os.path.abspath(os.path.expanduser(path))
 
 
-def shown(path: str) -> str:
+def show_path(path: str) -> str:
     """An absolute path for a message: from the current folder, if the file is below it."""
     short = os.path.relpath(path)
     return path if short.startswith(os.pardir) else short
@@ -79,7 +79,7 @@ def content(data: bytes) -> str:
 
 
 def refuse_other_content(field: str, wanted: str | None, path: str, found: str) -> None:
-    """Refuses a file that is not the one that was asked for, in all digits of sha256sum or the first ones kept."""
+    """Refuses a file that is not the one that was requested, in all digits of sha256sum or the first ones kept."""
     if wanted is not None and wanted[:DIGITS] != found:
         raise ConfigurationError(f"{field}={wanted!r}: {path} has other bytes, {found}")
 
@@ -115,12 +115,12 @@ def nearest_file(path: str, endings: Collection[str] | None) -> str:
 
 
 @lru_cache(maxsize=FILES_REMEMBERED)
-def remembered(
-    understand: Callable[..., Any], path: str, size: int, modified: int, inode: int, *asked: Hashable
+def remember(
+    understand: Callable[..., Any], path: str, size: int, modified: int, inode: int, *requested: Hashable
 ) -> Any:
     data = Path(path).read_bytes()
     try:
-        return understand(data, Path(path).suffix.lower(), content(data), *asked)
+        return understand(data, Path(path).suffix.lower(), content(data), *requested)
     except LabError:
         raise
     except Exception as error:  # bytes from anywhere: whatever the libraries that unpack them say of them
@@ -130,7 +130,7 @@ def remembered(
 # ------------------------------------------------------------------ .npz
 
 
-def unpacked(data: bytes, refuse: Callable[[Collection[str]], None] = lambda names: None) -> dict[str, bytes]:
+def unpack(data: bytes, refuse: Callable[[Collection[str]], None] = lambda names: None) -> dict[str, bytes]:
     """The arrays of a .npz archive by name, as .npy files; `refuse` sees the names before anything is unpacked."""
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}

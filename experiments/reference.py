@@ -35,7 +35,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--into", type=Path, default=FOLDER, metavar="FOLDER")
     chosen = parser.parse_args(arguments)
     try:
-        wanted = [analyses.named(name) for name in chosen.names or resources.analyses()]
+        wanted = [analyses.find_analysis(name) for name in chosen.names or resources.analyses()]
     except ConfigurationError as error:
         parser.error(str(error))
     for analysis in wanted:
@@ -50,7 +50,7 @@ def made(analysis: Analysis, into: Path) -> list[Path]:
     with tempfile.TemporaryDirectory() as folder:
         study = swept(analysis.name, folder)
         table = into / f"{analysis.name}.csv"
-        table.write_text(rounded(analyses.held(analysis, study)), encoding="utf-8")
+        table.write_text(rounded(analyses.check_claims(analysis, study)), encoding="utf-8")
         return [table, drawn(analysis, study, into)]
 
 
@@ -66,7 +66,7 @@ def three_digits(value: float) -> str:
 
 def drawn(analysis: Analysis, study: Study, into: Path) -> Path:
     """The figure that answers the question: one of the experiment's own, or one that every study has."""
-    own = analyses.drawn(analysis, study, "page")
+    own = analyses.draw_figures(analysis, study, "page")
     found = own if analysis.figure in own else figures.draw(study, "page")
     return figures.save(found[analysis.figure], into / analysis.name)
 

@@ -29,7 +29,7 @@ FAILED_RUNS = 3
 def main(experiment: str, lines: Sequence[str], results: str) -> int:
     codes = [sweep(experiment, line, results) for line in lines]
     folder = Path(results.removeprefix("results="))
-    claims = analyses.held(analyses.named(experiment), store.load(experiment, folder))
+    claims = analyses.check_claims(analyses.find_analysis(experiment), store.load(experiment, folder))
     write(claims, folder / "claims" / f"{experiment}.csv")
     print(claims["verdict"].value_counts().to_string())
     if (claims["verdict"] == FAILS).any():

@@ -1,4 +1,4 @@
-"""Values of NumPy and whole numbers written as floats are taken wherever a Python value is, and become that value."""
+"""Values of NumPy and integers written as floats are taken wherever a Python value is, and become that value."""
 
 import json
 from dataclasses import astuple
@@ -8,7 +8,7 @@ import pytest
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import python_value, whole_number
+from bpttlab.fields import check_integer, python_value
 from bpttlab.sweeps.configuration import GROUPS, Configuration, choices, fields_of_choice
 from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.sweeps.plan import Options, separate
@@ -136,7 +136,7 @@ def test_numbers_and_choices_that_cannot_be_are_refused_by_name():
 def test_values_become_those_of_python_whatever_they_are_in():
     found = python_value({np.str_("a"): [np.float64(1), (np.int8(2), np.array("b"))], "c": np.longdouble(0.5)})
     assert repr(found) == repr({"a": [1.0, (2, "b")], "c": 0.5})
-    assert whole_number("x", 1e15) == 10**15
+    assert check_integer("x", 1e15) == 10**15
 
 
 # ------------------------------------------------------------------ sweeps, and the choices of conf/

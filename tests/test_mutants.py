@@ -139,7 +139,7 @@ def test_a_failed_claim_is_told_from_a_failed_run(verdicts, sweep_code, code, tm
     rows = [near(str(number), "", 0.0, 0.0, 1.0) | {"verdict": verdict} for number, verdict in enumerate(verdicts)]
     monkeypatch.setattr(claims, "sweep", lambda *_: sweep_code)
     monkeypatch.setattr(claims.store, "load", lambda *_: None)
-    monkeypatch.setattr(claims.analyses, "held", lambda *_: pd.DataFrame(rows))
+    monkeypatch.setattr(claims.analyses, "check_claims", lambda *_: pd.DataFrame(rows))
     assert claims.main("cliffs", ["a line"], f"results={tmp_path}") == code
     failed = tuple(f"claim: {number}" for number, verdict in enumerate(verdicts) if verdict == "fails")
     assert runner.failed_checks(tmp_path, runner.claims_detector(OF_EXPERIMENTS[0]).tables) == failed

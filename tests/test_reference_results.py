@@ -34,7 +34,7 @@ def test_there_are_no_others():
 
 def test_one_of_them_comes_out_again_byte_for_byte(tmp_path):
     made = runpy.run_path(str(ROOT / "experiments" / "reference.py"))["made"]
-    table, figure = made(analyses.named(REMADE), tmp_path)
+    table, figure = made(analyses.find_analysis(REMADE), tmp_path)
     assert table.read_bytes() == (REFERENCE / table.name).read_bytes()
     pinned = re.search(r"^matplotlib==(\S+)$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
     assert pinned is not None

@@ -46,7 +46,7 @@ def no_figures(study: Study, size: str) -> dict[str, Figure]:
     return {}
 
 
-def named(name: str) -> Analysis:
+def find_analysis(name: str) -> Analysis:
     """The analysis of an experiment.
 
     Raises:
@@ -75,7 +75,7 @@ def words(study: Study) -> list[str]:
         return []
 
 
-def held(analysis: Analysis, study: Study) -> pd.DataFrame:
+def check_claims(analysis: Analysis, study: Study) -> pd.DataFrame:
     """The study against the claims of the experiment.
 
     Raises:
@@ -95,12 +95,12 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
 
 
 def summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
-    """The tables that the experiment makes of the study; errors as of `held`."""
+    """The tables that the experiment makes of the study; errors as of `check_claims`."""
     return _made(analysis, study, analysis.summaries, "summarised in the tables")
 
 
-def drawn(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
-    """The figures that the experiment makes of the study, in the style of all; errors as of `held`."""
+def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
+    """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`."""
     from bpttlab.figures import style
 
     with style.context(size):

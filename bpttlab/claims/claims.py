@@ -27,7 +27,7 @@ from bpttlab.numerics.verdicts import (
     p_values,
     share_of,
     smallest_of,
-    unknown,
+    unknown_estimate,
     verdict,
     with_error,
 )
@@ -46,7 +46,7 @@ __all__ = [
     "one_per_draw",
     "share_of",
     "smallest_of",
-    "unknown",
+    "unknown_estimate",
     "with_error",
 ]
 

@@ -80,7 +80,7 @@ def claims_command(arguments: list[str]) -> int:
     analysis, study = analysed(chosen)
     if analysis is None:
         raise ConfigurationError(f"experiment is missing: must be one of {', '.join(resources.analyses())}")
-    claims = analyses.held(analysis, study)
+    claims = analyses.check_claims(analysis, study)
     own, identities = (claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY))
     print("\n".join(map(said, own.to_dict("records"))))
     if len(identities):
@@ -149,7 +149,7 @@ def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[s
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
         for topic in topics:
             first, failed = len(found), False
-            for check in verification.performed(topic, quick, lambda name: tell(bar, name)):
+            for check in verification.run_checks(topic, quick, lambda name: tell(bar, name)):
                 found.append((topic, check))
                 failed = check.verdict == FAILS
                 if failed and fail_fast:

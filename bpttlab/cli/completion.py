@@ -248,9 +248,9 @@ def by_hydra(before: list[str], word: str) -> list[str]:
     start, comma, _ = value.rpartition(",")
     if comma and composer.is_group(key):
         given = {f"{key}={element}" for element in start.split(",")}
-        found = [match for match in asked_of_hydra(composer, lines, f"{key}=") if match not in given]
+        found = [match for match in complete_by_hydra(composer, lines, f"{key}=") if match not in given]
         return [f"{key}={start},{match.removeprefix(f'{key}=')}" for match in found]
-    found = asked_of_hydra(composer, lines, word)
+    found = complete_by_hydra(composer, lines, word)
     return [match for match in found if "hydra/" in word or not match.lstrip("+~").startswith("hydra")]
 
 
@@ -264,7 +264,7 @@ def config_dir(words: list[str]) -> str | None:
     return None
 
 
-def asked_of_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[str]:
+def complete_by_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[str]:
     """What Hydra's own completion finds; its other methods are those of its shells, and take words apart at spaces.
 
     A sweep is composed with the first value of each list, for Hydra's completion falls silent at a list.

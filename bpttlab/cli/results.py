@@ -70,10 +70,10 @@ def tables_command(arguments: list[str]) -> int:
     for name, frame in summaries.items():
         written = tables.write(frame, study.path / "tables" / name)
         endings = ",".join(path.suffix.removeprefix(".") for path in written)
-        shown = tables.most_asked(name, frame)
+        shown = tables.most_requested(name, frame)
         rest = "" if len(shown) == len(frame) else f": {len(shown)} of {len(frame)} rows, all of them in the files"
         print(f"{name.replace('_', ' ')}  ({study.path / 'tables' / name}.{{{endings}}}){rest}\n")
-        print(tables.printed(shown, width=width, rows=SHOWN_ROWS))
+        print(tables.print_table(shown, width=width, rows=SHOWN_ROWS))
     return 0
 
 
@@ -82,10 +82,10 @@ def analysed(chosen: Mapping[str, str]) -> tuple[Analysis | None, Study]:
     from bpttlab.claims import analyses
 
     if chosen["experiment"]:
-        return analyses.named(chosen["experiment"]), opened(chosen)
+        return analyses.find_analysis(chosen["experiment"]), opened(chosen)
     study = opened(chosen)
     name = analyses.of(study)
-    return (analyses.named(name) if name else None), study
+    return (analyses.find_analysis(name) if name else None), study
 
 
 def drawing_now(name: str) -> None:
@@ -106,7 +106,7 @@ def figures_command(arguments: list[str]) -> int:
     drawing = figures.draw(study, chosen["size"], told=drawing_now)  # type: ignore[arg-type]  # checked above
     if analysis:
         drawing_now(f"the figures of {analysis.name}")
-        drawing.update(analyses.drawn(analysis, study, chosen["size"]))  # type: ignore[arg-type]
+        drawing.update(analyses.draw_figures(analysis, study, chosen["size"]))  # type: ignore[arg-type]
     for name, figure in drawing.items():
         print(figures.save(figure, study.path / "figures" / name, chosen["format"]))
     for name, why in drawing.skipped.items():

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bpttlab.store.commits import Stored
-    from bpttlab.store.last_sweep import Asked
+    from bpttlab.store.last_sweep import LastSweep
     from bpttlab.store.store import Store
 
 HELP = """\
 bpttlab status study=NAME [--watch] [--json] [results=FOLDER]
 
 Counts what is stored: runs done, diverged (the forward pass overflowed: a result) and failed, with reasons; what the
-last sweep of the study asked for and is missing; runs computed with different versions; files that are damaged.
+last sweep of the study requested and is missing; runs computed with different versions; files that are damaged.
 
   bpttlab status study=first
   bpttlab status study=first --watch        again and again, until nothing is missing or Ctrl-C
@@ -37,7 +37,7 @@ The keys of the JSON, which stay what they are:
   done, diverged, failed       how many runs of each status
   reasons                      {"failed": {reason: runs}, "diverged": {reason: runs}}
   line                         the last sweep, as it was typed; null: not known
-  asked, missing               how many runs it asked for, and how many of them are not stored; null: not known
+  requested, missing               how many runs it requested, and how many of them are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: what differs between runs and can change last digits
   damaged, remedy              [{"file": ..., "reason": ...}]: files that are not what was published; what to do
@@ -83,7 +83,7 @@ class Status:
     failed: int
     reasons: dict[str, dict[str, int]]
     line: str | None
-    asked: int | None
+    requested: int | None
     missing: int | None
     missing_runs: list[str]
     mixed: dict[str, dict[str, int]]
@@ -108,10 +108,10 @@ class Status:
         return [escaped(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
-        from bpttlab.sweeps.progress import count, told
+        from bpttlab.sweeps.progress import count, report
 
         statuses = {name: getattr(self, name) for name in ("done", "diverged", "failed")}
-        counted = f"{count(self.runs, 'run')} of {count(self.networks, 'network')}: {told(statuses)}"
+        counted = f"{count(self.runs, 'run')} of {count(self.networks, 'network')}: {report(statuses)}"
         return f"{self.path}: {counted}" + (f", {self.missing} missing" if self.missing else "")
 
     def problems(self) -> list[str]:
@@ -119,7 +119,7 @@ class Status:
         lines = [line for status in ("failed", "diverged") for line in told_reasons(status, self.reasons[status])]
         if self.missing:
             again = f": repeat {self.line}" if self.line else ""
-            lines.append(f"missing: {self.missing} of the {self.asked} runs that the last sweep asked for{again}")
+            lines.append(f"missing: {self.missing} of the {self.requested} runs that the last sweep requested{again}")
         for name, found in self.mixed.items():
             lines.append(f"mixed: {name} {', '.join(f'{value} ({runs} ×)' for value, runs in found.items())}")
         lines += [f"damaged: {damaged['file']} ({damaged['reason']})" for damaged in self.damaged]
@@ -148,18 +148,18 @@ class Look:
         """What is stored at this moment.
 
         Raises:
-            StoreError: there is no such study, or nothing in it and nothing asked for.
+            StoreError: there is no such study, or nothing in it and nothing requested.
         """
         from bpttlab.store.commits import choose
 
         self.store.refuse_if_missing()
         commits, damage = self.store.survey()
-        asked, unreadable = self.asked()
-        if not commits and asked is None and not damage.shards:
+        requested, unreadable = self.requested()
+        if not commits and requested is None and not damage.shards:
             self.store.load()  # which says that there is nothing
         chosen = choose(commits)
         statuses = Counter(stored.status for stored in chosen.values())
-        missing = None if asked is None else [run_id for run_id in asked.runs if run_id not in chosen]
+        missing = None if requested is None else [run_id for run_id in requested.runs if run_id not in chosen]
         damaged = [{"file": file, "reason": reason} for file, reason in damage.shards.items()] + unreadable
         return Status(
             study=self.store.study,
@@ -170,8 +170,8 @@ class Look:
             diverged=statuses["diverged"],
             failed=statuses["failed"],
             reasons={status: reasons(chosen.values(), status) for status in ("failed", "diverged")},
-            line=None if asked is None else asked.line,
-            asked=None if asked is None else len(asked.runs),
+            line=None if requested is None else requested.line,
+            requested=None if requested is None else len(requested.runs),
             missing=None if missing is None else len(missing),
             missing_runs=missing or [],
             mixed=self.mixed([stored for stored in chosen.values() if stored.commit.name not in damage.commits]),
@@ -179,8 +179,8 @@ class Look:
             remedy=damage.remedy if damage.shards else None,
         )
 
-    def asked(self) -> tuple[Asked | None, list[dict[str, str]]]:
-        """What the last sweep asked for; a file that cannot be read is damage like any other."""
+    def requested(self) -> tuple[LastSweep | None, list[dict[str, str]]]:
+        """What the last sweep requested; a file that cannot be read is damage like any other."""
         from bpttlab.errors import StoreError
         from bpttlab.store import last_sweep
 

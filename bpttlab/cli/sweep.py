@@ -27,7 +27,7 @@ does only what is missing: an interrupted sweep is finished by repeating it, and
       72 runs; quote what the shell would take for its own
 
   bpttlab sweep study=first 'spectral_radius=range(0.1,1.0,0.1)'
-      0.1, 0.2, ..., 0.9: a range excludes its end and counts in decimal; a whole number may be written 1e3
+      0.1, 0.2, ..., 0.9: a range excludes its end and counts in decimal; an integer may be written 1e3
 
   bpttlab sweep study=first task=noise,adding cell.hidden_size=64 sequence_length=200
       a group (cell, task, scheme, initializer, measure) is chosen by name, a field of it set with a dot

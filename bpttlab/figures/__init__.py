@@ -188,7 +188,7 @@ def _of_spectra(study: StudyTables, size: Size) -> Recipes:
 def _measured(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table, refused where it is empty."""
     if table.empty:
-        raise LabError(f"the study has no {what}: none of its runs was asked to measure them, or none is done")
+        raise LabError(f"the study has no {what}: none of its runs was requested to measure them, or none is done")
     return table
 
 

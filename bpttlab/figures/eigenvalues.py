@@ -27,17 +27,17 @@ LARGER = {"markersize": 5.0}  # in the legend
 
 
 def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
-    """Eigenvalues of one network at each of a few asked values, with the unit circle; all panels to one scale.
+    """Eigenvalues of one network at each of a few requested values, with the unit circle; all panels to one scale.
 
-    W is the matrix as it is drawn, scaled to its asked value; J_t are those of all steps and sequences recorded.
+    W is the matrix as it is drawn, scaled to its requested value; J_t are those of all steps and sequences recorded.
     Dashed: the spectral radius at the origin by theory, from W and the biases of gates, of cells that have a formula.
 
-    points: `tables.eigenvalue_points`. Raises LabError where no asked value is known.
+    points: `tables.eigenvalue_points`. Raises LabError where no requested value is known.
     """
     columns = layout.facet_columns(points, VALUES)
     points, values = layout.of_few(points, columns)
     if points.empty:
-        raise LabError("no run with eigenvalues states what was asked of its initializer")
+        raise LabError("no run with eigenvalues states what was requested of its initializer")
     parts = layout.facets(points, columns)
     figure, grid = layout.board(parts, values, size, square=True)
     for axes, rows in layout.on_board(grid, parts, values):

@@ -1,4 +1,4 @@
-"""The largest Lyapunov exponent against the asked radius or gain, cells in one panel."""
+"""The largest Lyapunov exponent against the requested radius or gain, cells in one panel."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
     the exponent of a linear network, where that is one: it means nothing for a cell with gates. The dash-dotted line is
     the mean field of wide networks, where it holds.
 
-    exponents: `tables.exponents`. Raises LabError where no asked value has an exponent, or for more cells than can be
-    told apart.
+    exponents: `tables.exponents`. Raises LabError where no requested value has an exponent, or for more cells than can
+    be told apart.
     """
-    exponents = exponents[exponents["initializer_asked"].notna() & exponents["lyapunov_exponent"].notna()]
+    exponents = exponents[exponents["initializer_requested"].notna() & exponents["lyapunov_exponent"].notna()]
     if exponents.empty:
         raise LabError("no run of the study has a Lyapunov exponent")
     columns = layout.summary_facet_columns(exponents)
@@ -61,7 +61,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
     lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     for name, part in layout.each(rows, "cell_named"):
-        lines.interval(axes, part, "initializer_asked", "lyapunov_exponent", **looks[name])
+        lines.interval(axes, part, "initializer_requested", "lyapunov_exponent", **looks[name])
 
 
 def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]:

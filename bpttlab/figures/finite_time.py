@@ -22,7 +22,8 @@ BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
 
 
 def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
-    """Histograms of the finite-time exponents of the largest index, one for each asked value, each to its own height.
+    """Histograms of the finite-time exponents of the largest index, one for each requested value, each to its own
+    height.
 
     The upright marks are the exponents over all windows; windows at -inf are marked at the left edge. For the longest
     sequences of each facet.
@@ -30,14 +31,14 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
     distribution: `tables.finite_time_distribution`.
     """
     columns = layout.facet_columns(distribution, VALUES)
-    rows = layout.longest(distribution[distribution["initializer_asked"].notna()], columns)
+    rows = layout.longest(distribution[distribution["initializer_requested"].notna()], columns)
     parts = layout.facets(rows, columns)
-    shades = style.colours(layout.asked_values(rows))
+    shades = style.colours(layout.requested_values(rows))
     figure, grid = layout.panels(len(parts), 1, size, height=min(max(1.6, 0.26 * len(shades) + 0.5), 4.0))
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axvline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for place, (value, colour) in enumerate(shades.items()):
-            _ridge(axes, part.rows[part.rows["initializer_asked"] == value], place, colour)
+            _ridge(axes, part.rows[part.rows["initializer_requested"] == value], place, colour)
         axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [f"{value:g}" for value in shades])
         axes.set_ylim(-0.2, len(shades))
         axes.tick_params(axis="y", length=0)

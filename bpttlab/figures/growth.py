@@ -32,7 +32,7 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
 
     growth: `tables.growth`. Raises LabError where no run was measured.
     """
-    growth = growth[growth["initializer_asked"].notna()].reset_index(drop=True)
+    growth = growth[growth["initializer_requested"].notna()].reset_index(drop=True)
     if not growth["log_growth"].notna().any():
         raise LabError("no run of the study has a measured growth")
     parts = layout.facets(growth, layout.summary_facet_columns(growth))
@@ -65,7 +65,7 @@ def _length_shades(growth: pd.DataFrame) -> dict[int, str]:
 
 
 def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
-    table = rows.pivot(index="sequence_length", columns="initializer_asked", values="log_growth").astype(float)
+    table = rows.pivot(index="sequence_length", columns="initializer_requested", values="log_growth").astype(float)
     values = table.to_numpy()
     finite = np.isfinite(values)
     axes.set_facecolor("#cccccc")
@@ -136,11 +136,11 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
     for length, part in layout.each(rows, "sequence_length"):
-        part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_asked")
+        part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
-        axes.plot(part["initializer_asked"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
+        axes.plot(part["initializer_requested"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
         ends = (part[f"growth_rate_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
-        lines.whiskers(axes, part["initializer_asked"].to_numpy(dtype=float), *ends, **look)
+        lines.whiskers(axes, part["initializer_requested"].to_numpy(dtype=float), *ends, **look)
 
 
 def _same_limits(column: np.ndarray) -> None:

@@ -31,13 +31,13 @@ def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "
     columns = layout.facet_columns(curves, VALUES)
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
-    shades = style.colours(layout.asked_values(curves))
+    shades = style.colours(layout.requested_values(curves))
     figure, grid = layout.panels(len(parts), len(KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
         rows, kind = parts[row].rows, list(KINDS)[column]
         for level in (0.0, 1.0) if kind == "cumulative_share" else ():
             axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-        for value, part in layout.each(rows[rows["quantity"] == kind], "initializer_asked"):
+        for value, part in layout.each(rows[rows["quantity"] == kind], "initializer_requested"):
             lines.curve(axes, part, "lag", shades[value], style.NEUTRAL)
     lines.limit(grid, [[rows[rows["quantity"] == kind] for kind in KINDS] for _, rows in parts])
     layout.dress(grid, parts, [r"lag $\ell$ (steps)"] * len(KINDS), list(KINDS.values()))

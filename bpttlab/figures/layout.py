@@ -1,6 +1,6 @@
 """Panels, facets, legends and colour bars that the figures share.
 
-A figure has a panel for each facet (task and whatever else varies besides the asked value and the length) and each
+A figure has a panel for each facet (task and whatever else varies besides the requested value and the length) and each
 kind of curve. On a page facets stand side by side, in a column one above the other.
 """
 
@@ -29,7 +29,7 @@ QUANTITIES = {
     "gain": "gain $g$",
     "scale": "scale $s$",
     "measured_radius": r"measured spectral radius $\rho$",
-    "radius": r"radius $\rho$, asked or measured",
+    "radius": r"radius $\rho$, requested or measured",
 }
 SYMBOLS = {
     "spectral_radius": r"$\rho$",
@@ -39,7 +39,7 @@ SYMBOLS = {
     "radius": r"$\rho$",
 }
 MOST_FACETS = 12
-MOST_VALUES = 3  # asked values that have panels of their own
+MOST_VALUES = 3  # requested values that have panels of their own
 MOST_IN_LEGEND = 8
 Where = Literal["outside upper center", "outside lower center"]
 NARROW = 1.3  # inches
@@ -69,14 +69,14 @@ def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
 
 
 def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
-    """The columns that make facets: all but the values drawn, the asked value and the length.
+    """The columns that make facets: all but the values drawn, the requested value and the length.
 
-    Networks of files that the asked (here: measured) value tells apart share a facet.
+    Networks of files that the requested (here: measured) value tells apart share a facet.
     """
-    apart = {*values, "initializer_asked", "sequence_length"}
+    apart = {*values, "initializer_requested", "sequence_length"}
     names = [str(name) for name in frame if name not in apart]
     others = [name for name in names if name != "cell_content"]
-    told = frame.groupby([*others, "initializer_asked"], dropna=False)
+    told = frame.groupby([*others, "initializer_requested"], dropna=False)
     alike = "cell_content" in names and bool((told["cell_content"].nunique(dropna=False) <= 1).all())
     return others if alike else names
 
@@ -131,17 +131,17 @@ def each(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
     yield from rows.groupby(column)
 
 
-def asked_values(frame: pd.DataFrame) -> list[float]:
-    """The values asked of the initializer, ascending."""
-    return sorted(float(value) for value in frame["initializer_asked"].dropna().unique())
+def requested_values(frame: pd.DataFrame) -> list[float]:
+    """The values requested of the initializer, ascending."""
+    return sorted(float(value) for value in frame["initializer_requested"].dropna().unique())
 
 
 def quantity(frame: pd.DataFrame) -> str:
-    """What the asked values are, in words: spectral radius, gain or scale (or several of them)."""
+    """What the requested values are, in words: spectral radius, gain or scale (or several of them)."""
     targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
     if {"measured_radius", "spectral_radius"} <= {*targets}:
         targets = ["radius", *(target for target in targets if not target.endswith("_radius"))]
-    return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "asked value"
+    return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "requested value"
 
 
 def few(values: Sequence[float]) -> list[float]:
@@ -156,14 +156,14 @@ def few(values: Sequence[float]) -> list[float]:
 
 
 def of_few(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
-    """The longest sequences of each facet at the few asked values that are shown; and those values."""
-    frame = longest(frame[frame["initializer_asked"].notna()], columns)
-    values = few(asked_values(frame))
-    return frame[frame["initializer_asked"].isin(values)].reset_index(drop=True), values
+    """The longest sequences of each facet at the few requested values that are shown; and those values."""
+    frame = longest(frame[frame["initializer_requested"].notna()], columns)
+    values = few(requested_values(frame))
+    return frame[frame["initializer_requested"].isin(values)].reset_index(drop=True), values
 
 
 def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: bool = False) -> Board:
-    """A figure with a panel for each facet (one above the other) and asked value (side by side).
+    """A figure with a panel for each facet (one above the other) and requested value (side by side).
 
     `square`: panels are squares with the same limits, else they share the y axis along a row.
     """
@@ -178,18 +178,18 @@ def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: b
 
 
 Board: TypeAlias = tuple[Figure, np.ndarray]
-"""A figure and its axes, (facets, asked values)."""
+"""A figure and its axes, (facets, requested values)."""
 
 
 def on_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]) -> Iterator[tuple[Axes, pd.DataFrame]]:
     """Each panel with its rows."""
     for (row, column), axes in np.ndenumerate(grid):
         rows = parts[row].rows
-        yield axes, rows[rows["initializer_asked"] == values[column]]
+        yield axes, rows[rows["initializer_requested"] == values[column]]
 
 
 def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float], x: str, y: str) -> None:
-    """Say at the edges what is drawn: asked values above, facets on the left."""
+    """Say at the edges what is drawn: requested values above, facets on the left."""
     symbol = " or ".join(sorted({_symbol(part.rows) for part in parts}))
     for axes, value in zip(grid[0], values, strict=True):
         axes.set_title(f"{symbol} = {value:g}")
@@ -202,7 +202,7 @@ def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float
 
 def _symbol(rows: pd.DataFrame) -> str:
     targets = sorted(str(target) for target in rows["initializer_target"].dropna().unique())
-    return " or ".join(SYMBOLS.get(target, "asked") for target in targets) or "asked"
+    return " or ".join(SYMBOLS.get(target, "requested") for target in targets) or "requested"
 
 
 def panels(
@@ -249,7 +249,7 @@ def panel_width(axes: Axes) -> float:
 
 
 def whole_numbers(grid: np.ndarray) -> None:
-    """Ticks of x axes at whole numbers only: indices, lags and steps."""
+    """Ticks of x axes at integers only: indices, lags and steps."""
     for axes in grid.flat:
         most = 6 if panel_width(axes) > NARROW else 3
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))

@@ -155,20 +155,20 @@ RATES: dict[str, tuple[str, dict[str, Any]]] = {
     "asymptote_rate": (r"linear network $\log \rho$", LINEAR_NETWORK),
     "mean_field_rate": ("mean field", MEAN_FIELD),
 }
-"""Rates of theory against the asked value: what they are called, and how they are drawn."""
+"""Rates of theory against the requested value: what they are called, and how they are drawn."""
 
 
 def rate(axes: Axes, rows: pd.DataFrame, name: str, look: dict[str, Any]) -> None:
-    """A thin line of theory over the asked values, where the table has it."""
-    there = rows[np.isfinite(rows[name].astype(float))].drop_duplicates("initializer_asked")
-    there = there.sort_values("initializer_asked")
-    axes.plot(there["initializer_asked"], there[name], color=style.NEUTRAL, zorder=1, **look)
+    """A thin line of theory over the requested values, where the table has it."""
+    there = rows[np.isfinite(rows[name].astype(float))].drop_duplicates("initializer_requested")
+    there = there.sort_values("initializer_requested")
+    axes.plot(there["initializer_requested"], there[name], color=style.NEUTRAL, zorder=1, **look)
 
 
 def rate_keys(rows: pd.DataFrame) -> list[Artist]:
-    """The legend's entries for rates of theory that are lines: at two asked values or more."""
+    """The legend's entries for rates of theory that are lines: at two requested values or more."""
     there = {name: rows[np.isfinite(rows[name].astype(float))] for name in RATES}
-    drawn = [name for name, part in there.items() if part["initializer_asked"].nunique() > 1]
+    drawn = [name for name, part in there.items() if part["initializer_requested"].nunique() > 1]
     return [line_key(RATES[name][0], **RATES[name][1]) for name in drawn]
 
 

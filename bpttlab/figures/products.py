@@ -1,4 +1,4 @@
-"""Norms of Jacobian products against lag, one curve for each value asked of the initializer."""
+"""Norms of Jacobian products against lag, one curve for each value requested of the initializer."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
     norms = [norm for norm in NORMS if norm in set(curves["quantity"])]
-    shades = style.colours(layout.asked_values(curves))
+    shades = style.colours(layout.requested_values(curves))
     figure, grid = layout.panels(len(parts), len(norms), size)
     for (row, column), axes in np.ndenumerate(grid):
         rows = parts[row].rows
@@ -47,7 +47,7 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
 def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     with_theory = list(shades) if len(shades) <= layout.MOST_IN_LEGEND else layout.few(list(shades))
-    for value, part in layout.each(rows, "initializer_asked"):
+    for value, part in layout.each(rows, "initializer_requested"):
         colour = shades[value]
         if value in with_theory:
             lines.theory(axes, part, "bound", colour, "--")

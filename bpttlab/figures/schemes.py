@@ -67,7 +67,8 @@ def keys(shown: dict[str, Look]) -> list[Artist]:
 
 
 def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[Facet]:
-    """A facet for each sweep point: the longest sequences, of many asked values a few, with so many schemes at least.
+    """A facet for each sweep point: the longest sequences, of many requested values a few, with so many schemes at
+    least.
 
     A label says of a point what it takes to know it from the others, its cell first.
 
@@ -82,7 +83,7 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
         raise LabError(f"no point of the sweep has {schemes} schemes to compare" if schemes > 1 else "there is nothing")
     if len(parts) > layout.MOST_FACETS:
         raise LabError(f"{len(parts)} points are too many for one figure (at most {layout.MOST_FACETS})")
-    first = pd.DataFrame([part.iloc[0][[*columns, "initializer_asked"]] for part in parts]).reset_index(drop=True)
+    first = pd.DataFrame([part.iloc[0][[*columns, "initializer_requested"]] for part in parts]).reset_index(drop=True)
     labels = [_label(first, place) for place in range(len(parts))]
     return [Facet(label, part.reset_index(drop=True)) for label, part in zip(labels, parts, strict=True)]
 
@@ -96,7 +97,7 @@ def with_gradient(costs: pd.DataFrame, parameter: str) -> pd.DataFrame:
     columns = layout.summary_facet_columns(rows, ["scheme", "truncation", "parameter", *fields(rows)])
     if len(rows):
         finite = rows["log_relative_bias"].astype(float).map(np.isfinite)
-        groups = [rows[name] for name in [*columns, "initializer_asked"]]
+        groups = [rows[name] for name in [*columns, "initializer_requested"]]
         rows = rows[finite.groupby(groups, dropna=False).transform("any")].reset_index(drop=True)
     if rows.empty:
         raise LabError(f"the study has no bias and variance of the gradient of {parameter}")
@@ -109,8 +110,8 @@ def fields(table: pd.DataFrame) -> list[str]:
 
 
 def _of_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for value in layout.few(layout.asked_values(facet)):
-        yield facet[facet["initializer_asked"] == value]
+    for value in layout.few(layout.requested_values(facet)):
+        yield facet[facet["initializer_requested"] == value]
 
 
 FIRST = ("cell", "task", "initializer")
@@ -136,7 +137,7 @@ def _said(name: str, value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
     if name in FIRST:
         return text
-    if name == "initializer_asked":
+    if name == "initializer_requested":
         return rf"$\rho$ {text}"
     return f"{name.removeprefix('cell_').removeprefix('task_').replace('_', ' ')} {text}"
 

@@ -17,17 +17,17 @@ PRODUCT: dict[str, Any] = {"linestyle": ":", "linewidth": 1.1}
 
 
 def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
-    """log norm of dh_t/dparameter against t, at a few asked values, for the longest sequences of each facet.
+    """log norm of dh_t/dparameter against t, at a few requested values, for the longest sequences of each facet.
 
     Lines are medians and bands quartiles over networks. Dotted: the product over as many steps. The sensitivity can
     grow where products do not, since it adds up what a parameter does at every step (Zucchet & Orvieto 2024).
 
-    curves: `tables.sensitivity_curves`. Raises LabError where no asked value is known.
+    curves: `tables.sensitivity_curves`. Raises LabError where no requested value is known.
     """
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves, columns)
     if curves.empty:
-        raise LabError("no run with forward sensitivity states what was asked of its initializer")
+        raise LabError("no run with forward sensitivity states what was requested of its initializer")
     parts = layout.facets(curves, columns)
     looks = _looks(curves)
     figure, grid = layout.board(parts, values, size)

@@ -1,4 +1,4 @@
-"""Lyapunov spectra against index, one curve for each value asked of the initializer."""
+"""Lyapunov spectra against index, one curve for each value requested of the initializer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves: `tables.spectrum_curves`.
     """
     columns = layout.facet_columns(curves, VALUES)
-    curves = layout.longest(curves[curves["initializer_asked"].notna()], columns)
+    curves = layout.longest(curves[curves["initializer_requested"].notna()], columns)
     parts = layout.facets(curves, columns)
-    shades = style.colours(layout.asked_values(curves))
+    shades = style.colours(layout.requested_values(curves))
     figure, grid = layout.panels(len(parts), 1, size)
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-        for value, rows in layout.each(part.rows, "initializer_asked"):
+        for value, rows in layout.each(part.rows, "initializer_requested"):
             lines.level(axes, rows["mean_by_determinant"], shades[value])
             lines.curve(axes, rows[~lines.doubtful(rows)], "index", shades[value])
             lines.indication(axes, rows, "index", shades[value])

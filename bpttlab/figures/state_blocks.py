@@ -19,14 +19,14 @@ ARROW = "\N{LEFTWARDS ARROW}"
 
 
 def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
-    """log spectral norm of each block of the products that end at t = T against lag, at a few asked values.
+    """log spectral norm of each block of the products that end at t = T against lag, at a few requested values.
 
     A part's path to itself is thick, with its quartiles; a path between two parts is thin, in the colour of the part
     where it arrives and dashed by the part where it starts. A curve ends where a block is too small beside the others
     to be told. Paths between parts that are zero at every lag are counted and not drawn; neither are all of them where
     there are more than can be told apart.
 
-    curves: `tables.block_curves`. Raises LabError where no lag is above 0 or no asked value is known.
+    curves: `tables.block_curves`. Raises LabError where no lag is above 0 or no requested value is known.
     """
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)

@@ -1,7 +1,7 @@
 """How figures look and how they are saved: sizes for a paper, legible letters, colours that do not need colour vision.
 
-Values asked of an initializer stand on a diverging scale centred at 1: blue below, black at 1, orange to red above, the
-darker the further. The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
+Values requested of an initializer stand on a diverging scale centred at 1: blue below, black at 1, orange to red above,
+the darker the further. The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
 """
 
 from __future__ import annotations

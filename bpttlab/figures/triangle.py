@@ -46,4 +46,4 @@ def plot_triangle(triangle: pd.DataFrame, size: Size = "page") -> Figure:
 def _title(triangle: pd.DataFrame) -> str:
     run = triangle.iloc[0]
     name = layout.quantity(triangle)
-    return f"{str(run['task']).replace('_', ' ')}, {name} = {run['initializer_asked']:g}, seed {run['seed']}"
+    return f"{str(run['task']).replace('_', ' ')}, {name} = {run['initializer_requested']:g}, seed {run['seed']}"

@@ -31,13 +31,13 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
 
     bias: `tables.truncation_bias`. Raises LabError where it has no truncated gradient of `parameter`.
     """
-    bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_asked"].notna()]
+    bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_requested"].notna()]
     if bias.empty:
         raise LabError(f"the study has no truncated gradient of {parameter}")
     columns = layout.summary_facet_columns(bias, [*APART, *_scheme_fields(bias)])
     bias = layout.longest(bias, columns).assign(named=_named)
     parts = layout.facets(bias, columns)
-    shades = style.colours(layout.asked_values(bias))
+    shades = style.colours(layout.requested_values(bias))
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
     markers = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(schemes)}
     figure, grid = layout.panels(len(parts), len(KINDS), size)
@@ -73,7 +73,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], 
     for level in (0.0,) if kind == "log_relative_bias" else (0.0, 1.0):
         axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     rows = rows.assign(median=rows[kind], low=rows[f"{kind}_low"], high=rows[f"{kind}_high"])
-    for value, part in layout.each(rows, "initializer_asked"):
+    for value, part in layout.each(rows, "initializer_requested"):
         colour = shades[value]
         lines.curve(axes, part[part["origin"] == "wavefront"], "truncation", colour, style.NEUTRAL)
         for name, own in layout.each(part[part["origin"] == "scheme"], "named"):

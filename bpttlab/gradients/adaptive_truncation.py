@@ -1,4 +1,5 @@
-"""How fast the gradient of a loss decays on its way back, and how long a truncation has to be for a bias that is asked.
+"""How fast the gradient of a loss decays on its way back, and how long a truncation has to be for a bias that is
+requested.
 
     phi_l = sum_t mean_b || dL_t/dh_{t-l} ||          E_K = M sum_{l >= K} phi_l          M >= || d+h_k/dtheta ||_2
 
@@ -17,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.gradients.backward import checked_errors
+from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward_mode.rtrl import immediate_derivatives
 from bpttlab.gradients.propagation import wavefront
 from bpttlab.gradients.scaled_gradients import add_to, recurrent_gradient
@@ -90,7 +91,7 @@ def decay(trace: Trace, loss: Loss | Array, longest: int | None = None) -> Decay
         longest: R, the longest lag; T - 1 by default, and at most.
     """
     last = trace.length - 1 if longest is None else min(longest, trace.length - 1)
-    error = trace.scaled_error(checked_errors(trace, loss))
+    error = trace.scaled_error(check_errors(trace, loss))
     log_phi, log_norms = gone_back(trace, error, last)
     return Decay(log_phi, last == trace.length - 1, log_norms, log_immediate_norms(trace))
 

@@ -50,9 +50,9 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         return compiled_walk(trace, error, plan)
     if len(plan.segments) == 1:
         return walk_one_segment(trace, error, plan)
-    cell, params, slopes = trace.cell, trace.params, trace.slopes
+    cell, params, slopes = trace.cell, trace.params, trace.linearization
     T, B, N = error.shape
-    da = zeros_like(error, (T, B, cell.local_size))
+    da = zeros_like(error, (T, B, cell.preactivation_size))
     dropped = zeros_like(error, (T + 1, B, N))
     start, stop, loss_from = plan.segments.T
     carries = plan.carry.reshape(T, -1)  # (T, 1) or (T, B)
@@ -63,8 +63,8 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         carry = np.where((t < stop)[:, None], carries[t - 1], 1.0)[..., None].astype(slopes.dtype)
         if (carry != 1.0).any():
             dropped[t] = dropped[t] + dh * (1.0 - carry)
-        delta = normalised(error[t - 1] * inject.astype(slopes.dtype) + dh * carry)
-        da_t, dh = pull(cell, params, slopes[t - 1], delta)
+        delta = normalise(error[t - 1] * inject.astype(slopes.dtype) + dh * carry)
+        da_t, dh = vjp(cell, params, slopes[t - 1], delta)
         da[t - 1] = da[t - 1] + da_t
         t = t - 1
         ended = t == start
@@ -77,8 +77,8 @@ def walk(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
 
 def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
     """`walk` where there is nothing beside the one segment."""
-    (T, B, N), slopes = error.shape, trace.slopes
-    da, dropped = zeros_like(error, (T, B, trace.cell.local_size)), zeros_like(error, (T + 1, B, N))
+    (T, B, N), slopes = error.shape, trace.linearization
+    da, dropped = zeros_like(error, (T, B, trace.cell.preactivation_size)), zeros_like(error, (T + 1, B, N))
     start, stop, loss_from = (int(end) for end in plan.segments[0])
     carries, cut = plan.carry.reshape(T, -1, 1).astype(slopes.dtype), (plan.carry != 1.0).reshape(T, -1).any(axis=1)
     dh = zeros_like(error, (B, N))
@@ -86,8 +86,8 @@ def walk_one_segment(trace: Trace, error: Numbers, plan: Plan) -> Cotangents:
         if t < stop and cut[t - 1]:
             dropped[t] = dh * (1.0 - carries[t - 1])
             dh = dh * carries[t - 1]
-        delta = normalised(error[t - 1] + dh if t > loss_from else dh)
-        da[t - 1], dh = pull(trace.cell, trace.params, slopes[t - 1], delta)
+        delta = normalise(error[t - 1] + dh if t > loss_from else dh)
+        da[t - 1], dh = vjp(trace.cell, trace.params, slopes[t - 1], delta)
     dropped[start] = dh
     return Cotangents(da, dropped)
 
@@ -98,7 +98,13 @@ def compiled_walk(trace: Trace, error: Any, plan: Plan) -> Cotangents:
 
     scaled = error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
     da, of_da, dropped, of_dropped, moderate = dispatch.walk(
-        trace.cell, trace.params, trace.slopes, scaled.mantissa, scaled.exponent[..., 0], plan.segments, plan.carry
+        trace.cell,
+        trace.params,
+        trace.linearization,
+        scaled.mantissa,
+        scaled.exponent[..., 0],
+        plan.segments,
+        plan.carry,
     )
     if moderate and not isinstance(error, Scaled):
         return Cotangents(da, dropped)
@@ -111,15 +117,15 @@ def plain(numbers: Scaled) -> Array:
     return np.ldexp(numbers.mantissa, np.clip(numbers.exponent, -5000, 5000))
 
 
-def pull(cell: Cell, params: Params, slope_t: Array, dh_t: Any) -> tuple[Any, Any]:
-    """`Cell.pull` in either arithmetic: it is linear, so a scaled cotangent keeps its exponent."""
+def vjp(cell: Cell, params: Params, linearization_t: Array, dh_t: Any) -> tuple[Any, Any]:
+    """`Cell.vjp` in either arithmetic: it is linear, so a scaled cotangent keeps its exponent."""
     if isinstance(dh_t, Scaled):
-        da_t, dh_prev = cell.pull(params, slope_t, dh_t.mantissa)
+        da_t, dh_prev = cell.vjp(params, linearization_t, dh_t.mantissa)
         return Scaled(da_t, dh_t.exponent), Scaled(dh_prev, dh_t.exponent)
-    return cell.pull(params, slope_t, dh_t)
+    return cell.vjp(params, linearization_t, dh_t)
 
 
-def normalised(numbers: Any) -> Any:
+def normalise(numbers: Any) -> Any:
     return numbers.normalised() if isinstance(numbers, Scaled) else numbers
 
 
@@ -148,16 +154,16 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
         found = compiled_backward(trace, loss)
         if found is not None:
             return found
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     plan = plan_of(scheme, trace.length)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        da_y, error = trace.pull_read(dL_dy_hat)
+        da_y, error = trace.readout_vjp(dL_dy_hat)
         cotangents = walk(trace, error, plan)
-        gradients = {**summed(gradient_parts(trace, cotangents.da, da_y)), "h_0": cotangents.dropped[0]}
-    return checked_range(gradients)
+        gradients = {**sum_parts(gradient_parts(trace, cotangents.da, da_y)), "h_0": cotangents.dropped[0]}
+    return check_range(gradients)
 
 
-def checked_range(gradients: Params) -> Params:
+def check_range(gradients: Params) -> Params:
     if not all(np.isfinite(gradient).all() for gradient in gradients.values()):
         dtype = gradients["h_0"].dtype
         raise GradientRangeError(
@@ -175,7 +181,7 @@ def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
     cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
     arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
     shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
-    dtype, slopes = trace.h.dtype, trace.slopes
+    dtype, slopes = trace.h.dtype, trace.linearization
     if not dispatch.fit(trace.params, cell.shapes(), dtype) or not dispatch.fit(arrays, shapes, dtype):
         return None
     if not slopes.flags.carray:
@@ -200,11 +206,11 @@ def time_blocks(length: int) -> Iterator[slice]:
 def gradient_parts(trace: Trace, da: Array, da_y: Array) -> Iterator[Params]:
     """What each block of time adds to the gradient by every parameter.  da (T,B,A), da_y (T,B,O)"""
     for steps in time_blocks(trace.length):
-        recurrent = trace.cell.gradient(trace.local.at(steps), da[steps])
+        recurrent = trace.cell.parameter_vjp(trace.local.at(steps), da[steps])
         yield {**recurrent, **trace.cell.read_gradient(trace.h[1:][steps], da_y[steps])}
 
 
-def summed(parts: Iterable[Params], total: Params | None = None) -> Params:
+def sum_parts(parts: Iterable[Params], total: Params | None = None) -> Params:
     """The sum of gradients by name, in their order, after what is there already."""
     total = total or {}
     for part in parts:
@@ -223,7 +229,7 @@ def plan_of(scheme: Segmented | Plan | None, length: int) -> Plan:
     return scheme.plan(length)
 
 
-def checked_errors(trace: Trace, loss: Loss | Array) -> Array:
+def check_errors(trace: Trace, loss: Loss | Array) -> Array:
     return errors_like(trace.y_hat, loss)
 
 
@@ -239,5 +245,5 @@ def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
 
 
 def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
-    da_y, _ = trace.pull_read(dL_dy_hat)
+    da_y, _ = trace.readout_vjp(dL_dy_hat)
     return trace.cell.read_gradient(trace.h[1:], da_y)

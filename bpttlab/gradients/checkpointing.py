@@ -73,7 +73,7 @@ class CheckpointedTrace:
 
     def __getattr__(self, name: str) -> Any:
         """What only a whole trajectory has is refused by name."""
-        if name in ("h", "slopes", "local") or hasattr(Trace, name):
+        if name in ("h", "linearization", "local") or hasattr(Trace, name):
             raise ConfigurationError(
                 f"memory_limit: {name} needs all states of {self.length} steps, and one in {self.steps} is kept; "
                 "only backward and backward_scaled compute the others again"
@@ -98,7 +98,7 @@ def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float
 
 
 def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
-    return ARRAYS * (cell.state_size + cell.local_size + slope_width(cell)) * batch * np.dtype(dtype).itemsize
+    return ARRAYS * (cell.state_size + cell.preactivation_size + slope_width(cell)) * batch * np.dtype(dtype).itemsize
 
 
 def bytes_of_data(cell: Cell, batch: int, dtype: Any) -> float:
@@ -152,7 +152,7 @@ def forward(
     if memory_limit is None:
         return whole_forward.forward(cell, params, x, h_0, engine)
     whole_forward.check_engine(engine)
-    x, h_0 = whole_forward.checked_inputs(cell, params, x, h_0)
+    x, h_0 = whole_forward.check_inputs(cell, params, x, h_0)
     memory_limit = gibibytes(memory_limit)
     check_memory_limit(memory_limit, cell, len(x), x.shape[1], x.dtype)
     if fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
@@ -189,7 +189,7 @@ def checkpointed_forward(
         ConfigurationError: steps is no multiple of `backward.SUMMED_STEPS`. And what `forward.forward` raises.
     """
     whole_forward.check_engine(engine)
-    x, h = whole_forward.checked_inputs(cell, params, x, h_0)
+    x, h = whole_forward.check_inputs(cell, params, x, h_0)
     steps = block_steps(len(x)) if steps is None else steps
     if steps < 1 or steps % whole_backward.SUMMED_STEPS:
         raise ConfigurationError(f"steps={steps}: must be a multiple of {whole_backward.SUMMED_STEPS}")
@@ -245,13 +245,13 @@ def blocks(trace: CheckpointedTrace, dL_dy_hat: Array, carry: Array, scaled: boo
         if part.compiled and not scaled:
             error = Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
         if entering is not None:
-            error[-1] = error[-1] + carried(entering, carry[steps.stop - 1])
+            error[-1] = error[-1] + carry_into(entering, carry[steps.stop - 1])
         cotangents = whole_backward.walk(part, error, full_plan(part.length, carry[steps]))
         entering = cotangents.dropped[0]
         yield Block(steps, part, cotangents)
 
 
-def carried(dh: Any, carry: Array) -> Any:
+def carry_into(dh: Any, carry: Array) -> Any:
     """A cotangent times the carry of a step, one number or one for each sequence."""
     if (carry == 1.0).all():
         return dh
@@ -273,9 +273,9 @@ def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segme
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for block in blocks(trace, dL_dy_hat, carry, scaled=False):
             da, h_0 = (plain(numbers) for numbers in (block.cotangents.da, block.cotangents.dropped[0]))
-            da_y, _ = block.trace.pull_read(dL_dy_hat[block.steps])
-            total = whole_backward.summed(whole_backward.gradient_parts(block.trace, da, da_y), total)
-    return whole_backward.checked_range({**total, "h_0": h_0})
+            da_y, _ = block.trace.readout_vjp(dL_dy_hat[block.steps])
+            total = whole_backward.sum_parts(whole_backward.gradient_parts(block.trace, da, da_y), total)
+    return whole_backward.check_range({**total, "h_0": h_0})
 
 
 def backward_scaled(
@@ -301,9 +301,9 @@ def carry_of(trace: CheckpointedTrace, scheme: Segmented | Plan | None) -> Array
     """The carry of a plan of one segment over everything; others are refused."""
     plan = whole_backward.plan_of(scheme, trace.length)
     if plan.segments.tolist() != [[0, trace.length, 0]]:
-        asked = getattr(scheme, "name", "a plan")
+        requested = getattr(scheme, "name", "a plan")
         raise ConfigurationError(
-            f"scheme={asked}: needs all states, of which a checkpointed trace has few; must be full, or a plan of one "
-            "segment over all steps"
+            f"scheme={requested}: needs all states, of which a checkpointed trace has few; must be full, or a plan "
+            "of one segment over all steps"
         )
     return plan.carry

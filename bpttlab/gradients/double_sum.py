@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpttlab.gradients.backward import checked_errors
+from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
@@ -28,15 +28,15 @@ def literal_sum(trace: Trace, loss: Loss | Array, keeps: Callable[[int, int], bo
     Returns:
         The recurrent parameters, V and "h_0", whose immediate derivative is that of step k = 1.
     """
-    cell, error = trace.cell, trace.error(checked_errors(trace, loss))
+    cell, error = trace.cell, trace.error(check_errors(trace, loss))
     names = [name for name in trace.params if name in cell.recurrent_parameters]
     total: Params = {"h_0": np.zeros_like(trace.h[0]), **{name: np.zeros_like(trace.params[name]) for name in names}}
     for t in range(1, trace.length + 1):  # every loss L_t
         row = error[t - 1]  # dL_t/dy_hat_t dy_hat_t/dh_t
         for k in range(t, 0, -1):  # most recent term first
             if keeps(t, k):
-                da_k, _ = cell.pull(trace.params, trace.slopes[k - 1], row)
-                term = cell.gradient(trace.local.at(slice(k - 1, k)), da_k[None])
+                da_k, _ = cell.vjp(trace.params, trace.linearization[k - 1], row)
+                term = cell.parameter_vjp(trace.local.at(slice(k - 1, k)), da_k[None])
                 total.update({name: total[name] + term[name] for name in names})
                 if k == 1:
                     total["h_0"] = total["h_0"] + np.einsum("bn,bnm->bm", row, trace.jacobian(1))

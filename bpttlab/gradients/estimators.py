@@ -86,7 +86,7 @@ class Estimate:
         return replace(self, members=members, tail=with_directions(self.tail, directions))
 
 
-def estimated(
+def estimate(
     trace: Trace,
     loss: Loss | Array,
     error: Scaled,
@@ -124,7 +124,7 @@ def adaptive_estimate(trace: Trace, loss: Loss | Array, error: Scaled, scheme: A
     """The per-loss truncation that was chosen, with the steps that the choice took."""
     longest = scheme.truncation - 1
     chosen = PerLoss(adaptive_truncation(trace, loss, scheme.delta, longest))
-    found = estimated(trace, loss, error, chosen, full)
+    found = estimate(trace, loss, error, chosen, full)
     return replace(found, steps_computed=found.steps_computed + estimate_steps(error, longest))
 
 
@@ -182,7 +182,7 @@ def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation
     for some in np.array_split(np.arange(len(ensemble.weight)), pieces(trace, len(ensemble.weight))):
         carry = np.broadcast_to(ensemble.carry[some], (len(some), T, B)).swapaxes(0, 1).reshape(T, -1)
         copies = trace.repeated(len(some))
-        walked = walk(copies, tiled(error, len(some)), full_plan(T, carry))
+        walked = walk(copies, tile(error, len(some)), full_plan(T, carry))
         for place, member in enumerate(some):
             own = np.s_[:, place * B : (place + 1) * B]
             members.append(recurrent_gradient(trace.cell, trace.local, walked.da[own]))
@@ -192,12 +192,12 @@ def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation
 
 def pieces(trace: Trace, members: int) -> int:
     """In how many pieces an ensemble is walked, each within `HELD_BYTES`."""
-    numbers = trace.slopes[0].size + 2 * trace.h[0].size + trace.h.shape[1] * trace.cell.local_size
+    numbers = trace.linearization[0].size + 2 * trace.h[0].size + trace.h.shape[1] * trace.cell.preactivation_size
     held = numbers * trace.length * trace.h.itemsize * members
     return min(members, -(-held // HELD_BYTES))
 
 
-def tiled(error: Scaled, times: int) -> Scaled:
+def tile(error: Scaled, times: int) -> Scaled:
     return Scaled(np.tile(error.mantissa, (1, times, 1)), np.tile(error.exponent, (1, times, 1)))
 
 

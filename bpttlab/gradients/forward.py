@@ -40,7 +40,7 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None = None, engi
 
 def stepwise_forward(cell: Cell, params: Params, x: Array, h_0: Array | None, engine: str) -> Trace:
     """`forward` by the cell's own methods."""
-    x, h_0 = checked_inputs(cell, params, x, h_0)
+    x, h_0 = check_inputs(cell, params, x, h_0)
     with np.errstate(over="ignore", invalid="ignore"):
         z, h = cell.project(params, x), np.empty((len(x) + 1, *h_0.shape), x.dtype)
         h[0] = h_0
@@ -66,14 +66,14 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
 
     given = ready(cell, params, x, h_0)
     if given is None:
-        x, h_0 = checked_inputs(cell, params, x, h_0)
+        x, h_0 = check_inputs(cell, params, x, h_0)
         if not dispatch.has_kernel(cell, x.dtype):
             return None
         given = {name: dispatch.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
         x, h_0 = dispatch.solid(x), dispatch.solid(h_0)
     h, y_hat, slopes, fine = dispatch.forward(cell, given, x, h_0)
     if not fine:
-        checked_inputs(cell, params, x, h_0)
+        check_inputs(cell, params, x, h_0)
         check_finite(h[1:], "the hidden state")
     if y_hat is None:
         with np.errstate(over="ignore", invalid="ignore"):
@@ -81,7 +81,7 @@ def compiled_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) ->
     if not fine or dispatch.form(cell).output < 0:
         check_finite(y_hat, "the prediction")
     trace = Trace(cell, params, x, h, y_hat, "numba")
-    return trace.having(slopes)
+    return trace.with_linearization(slopes)
 
 
 def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
@@ -110,7 +110,7 @@ def check_engine(engine: str) -> None:
         kernels.check_installed()
 
 
-def checked_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array]:
+def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array]:
     """x and h_0 in the dtype of the weights, or an error that says which array is not as the cell needs it."""
     check_params(cell, params)
     complex_ones = [array for array in (x, h_0) if array is not None and np.iscomplexobj(array)]

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.backward import pull
+from bpttlab.gradients.backward import vjp
 from bpttlab.gradients.trace import Trace
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
@@ -33,20 +33,21 @@ class Lag(NamedTuple):
 
 
 class Between:
-    """Cotangents of a_k added up over lags that nobody asks for one by one; `asked` are those that somebody does."""
+    """Cotangents of a_k added up over lags that nobody asks for one by one; `requested` are those that somebody
+    does."""
 
-    def __init__(self, trace: Trace, asked: set[int]) -> None:
-        self.trace, self.asked = trace, asked
+    def __init__(self, trace: Trace, requested: set[int]) -> None:
+        self.trace, self.requested = trace, requested
         self.total: Scaled | None = None  # (T, B, A)
 
     def passed(self, lag: int, last: int) -> int:
-        """How many lags from this one on are not asked for; the last of all is left alone."""
-        return min([asked for asked in self.asked if asked >= lag], default=last) - lag if lag < last else 0
+        """How many lags from this one on are not requested; the last of all is left alone."""
+        return min([steps for steps in self.requested if steps >= lag], default=last) - lag if lag < last else 0
 
     def somewhere(self) -> Scaled:
         """The total that there is, or nothing yet."""
         if self.total is None:
-            (T, B), A = self.trace.x.shape[:2], self.trace.cell.local_size
+            (T, B), A = self.trace.x.shape[:2], self.trace.cell.preactivation_size
             self.total = Scaled.zeros((T, B, A), self.trace.h.dtype)
         return self.total
 
@@ -78,7 +79,7 @@ def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = No
         lags 0, 1, ..., max(t); at lag l those starts with t >= l, and where some of them arrive at h_0 (t = l), `da` of
         the others is in the rows with t > l.
     """
-    slopes = trace.slopes
+    slopes = trace.linearization
     t, dh = np.asarray(t), rows.normalised()
     lag, last = 0, int(t.max())
     while lag <= last:
@@ -112,14 +113,16 @@ def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = 
             return
 
 
-def back(trace: Trace, slope_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
-    """`pull` of scaled rows by the trace's engine, dh_{t-1} normalised.  (S,B,any), (R,S,B,N)"""
+def back(trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
+    """`vjp` of scaled rows by the trace's engine, dh_{t-1} normalised.  (S,B,any), (R,S,B,N)"""
     if not trace.compiled:
-        da, dh_prev = pull(trace.cell, trace.params, slope_t, dh_t)
+        da, dh_prev = vjp(trace.cell, trace.params, linearization_t, dh_t)
         return da, dh_prev.normalised()
     from bpttlab.gradients.compiled import dispatch
 
-    da, dh_prev, exponents = dispatch.pull_scaled(trace.cell, trace.params, slope_t, dh_t.mantissa, dh_t.exponent)
+    da, dh_prev, exponents = dispatch.scaled_vjp(
+        trace.cell, trace.params, linearization_t, dh_t.mantissa, dh_t.exponent
+    )
     return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
 
 
@@ -127,8 +130,8 @@ def back_and_add(trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, betwee
     """So many lags further by the compiled loop; the starts that are left, and their cotangents."""
     from bpttlab.gradients.compiled import dispatch
 
-    total, slopes = between.somewhere(), trace.slopes
-    mantissa, exponent = dispatch.pull_and_add(
+    total, slopes = between.somewhere(), trace.linearization
+    mantissa, exponent = dispatch.vjp_and_add(
         trace.cell, trace.params, slopes, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa, total.exponent
     )
     left = t >= lag + lags

@@ -9,7 +9,7 @@ import numpy as np
 
 from bpttlab.gradients.backward import (
     Cotangents,
-    checked_errors,
+    check_errors,
     plan_of,
     time_blocks,
     walk,
@@ -18,13 +18,13 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shifted
+from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shift_exponents
 from bpttlab.truncation.scheme import Plan, Segmented
 
 
 def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> dict[str, Scaled]:
     """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     cotangents = walk(trace, trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))
     return scaled_gradients(trace, dL_dy_hat, cotangents)
 
@@ -44,7 +44,7 @@ def scaled_parts(trace: Trace, dL_dy_hat: Array, da: Scaled) -> Iterator[dict[st
         yield {**recurrent, **scaled_readout_gradient(trace, dL_dy_hat, steps)}
 
 
-def summed_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scaled] | None = None) -> dict[str, Scaled]:
+def sum_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scaled] | None = None) -> dict[str, Scaled]:
     """`recurrent_gradient` of all T steps, block by block of time, added to a total.  (T,B,any), (T,B,A)"""
     total = {} if total is None else total
     for steps in time_blocks(len(da)):
@@ -55,7 +55,7 @@ def summed_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scale
 def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice(None)) -> dict[str, Scaled]:
     """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
     errors, h_t = Scaled.whole(dL_dy_hat[steps]), Scaled.whole(trace.h[1:][steps])
-    da_y, _ = trace.pull_read(errors.mantissa, steps)
+    da_y, _ = trace.readout_vjp(errors.mantissa, steps)
     gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
     exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
     return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}
@@ -83,7 +83,7 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
         chosen: Any = slice(None) if one else blocks == block
         exponent = int(block + 1) * width + headroom
         shift = np.where(alive[chosen], exponents[chosen] - exponent, 0)[:, None]
-        gradients = cell.gradient(local.at(chosen), shifted(mantissa[chosen], shift))
+        gradients = cell.parameter_vjp(local.at(chosen), shift_exponents(mantissa[chosen], shift))
         add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
     return total
 

@@ -39,10 +39,26 @@ class Trace:
     def length(self) -> int:
         return len(self.x)
 
+    @property
+    def states(self) -> Array:
+        """(T, B, N), the whole state after every step: `h` without the initial one."""
+        return self.h[1:]
+
+    @property
+    def outputs(self) -> Array:
+        """(T, B, hidden_size), the part of the state that the readout sees: h_t of an LSTM, the last layer of a
+        stack."""
+        return self.states[..., self.cell.readout_slice]
+
+    @property
+    def predictions(self) -> Array:
+        """(T, B, O), `y_hat` of the notes."""
+        return self.y_hat
+
     @cached_property
-    def slopes(self) -> Array:
-        """(T, B, N), what `Cell.pull` needs of every step."""
-        return self.cell.slopes(self.params, self.x, self.h)
+    def linearization(self) -> Array:
+        """(T, B, N), what `Cell.vjp` needs of every step."""
+        return self.cell.linearize(self.params, self.x, self.h)
 
     @cached_property
     def underflows(self) -> int:
@@ -51,7 +67,7 @@ class Trace:
         Where there are none, a logarithm of -inf is that of exactly zero. Where there are some, it may be that of a
         number too small to be told from zero.
         """
-        if self.slopes.all():
+        if self.linearization.all():
             return 0
         inputs = self.cell.activation_inputs(self.params, self.x, self.h)
         return sum(activation.underflows(a) for activation, a in inputs)
@@ -59,11 +75,11 @@ class Trace:
     @property
     def local(self) -> Local:
         """What the immediate derivatives of every step depend on."""
-        return Local(self.x, self.h[:-1], self.slopes)
+        return Local(self.x, self.h[:-1], self.linearization)
 
     def jacobian(self, t: int) -> Array:
         """J_t = dh_t/dh_{t-1}, (B, N, N), t = 1..T."""
-        return self.cell.jacobian(self.params, self.slopes[t - 1])
+        return self.cell.jacobian(self.params, self.linearization[t - 1])
 
     def product(self, t: int, k: int) -> Array:
         """P_{t,k} = J_t J_{t-1} ... J_{k+1} = dh_t/dh_k, (B, N, N), as literally as that; P_{t,t} = I."""
@@ -76,18 +92,18 @@ class Trace:
     def prefix(self, length: int) -> Trace:
         """The first steps alone, sharing memory and slopes with the whole: a forward pass so long, to the byte."""
         part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
-        return part.having(self.slopes[:length])
+        return part.with_linearization(self.linearization[:length])
 
     def head(self, sequences: int) -> Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
         x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
         part = Trace(self.cell, self.params, x, h, y_hat, self.engine)
-        left = self.compiled and "slopes" in self.__dict__  # by the compiled forward pass
-        return part.having(self.slopes[:, :sequences]) if left else part
+        left = self.compiled and "linearization" in self.__dict__  # by the compiled forward pass
+        return part.with_linearization(self.linearization[:, :sequences]) if left else part
 
-    def having(self, slopes: Array) -> Trace:
-        """This trace, which has its slopes and does not compute them."""
-        self.__dict__["slopes"] = slopes
+    def with_linearization(self, linearization: Array) -> Trace:
+        """This trace, with its linearization given, which is not computed again."""
+        self.__dict__["linearization"] = linearization
         return self
 
     def in_float64(self) -> Trace:
@@ -95,7 +111,7 @@ class Trace:
         params = {name: np.asarray(value, np.float64) for name, value in self.params.items()}
         x, h, y_hat = (array.astype(np.float64, copy=False) for array in (self.x, self.h, self.y_hat))
         wide = Trace(self.cell, params, x, h, y_hat, self.engine)
-        return wide.having(np.ascontiguousarray(self.slopes, np.float64))
+        return wide.with_linearization(np.ascontiguousarray(self.linearization, np.float64))
 
     @property
     def compiled(self) -> bool:
@@ -108,16 +124,18 @@ class Trace:
 
     def repeated(self, times: int) -> Trace:
         """The sequences of the batch so many times over, one copy of the batch after another."""
-        x, h, y_hat, slopes = (np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.slopes))
-        return Trace(self.cell, self.params, x, h, y_hat, self.engine).having(slopes)
+        x, h, y_hat, slopes = (
+            np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.linearization)
+        )
+        return Trace(self.cell, self.params, x, h, y_hat, self.engine).with_linearization(slopes)
 
     def error(self, dL_dy_hat: Array) -> Array:
         """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
-        return self.pull_read(dL_dy_hat)[1]
+        return self.readout_vjp(dL_dy_hat)[1]
 
-    def pull_read(self, dL_dy_hat: Array, steps: slice = slice(None)) -> tuple[Array, Array]:
-        """`Cell.pull_read` of some steps, by default of all.  (T,B,O) -> (T,B,O), (T,B,N)"""
-        return self.cell.pull_read(self.params, self.h[1:][steps], self.y_hat[steps], dL_dy_hat)
+    def readout_vjp(self, dL_dy_hat: Array, steps: slice = slice(None)) -> tuple[Array, Array]:
+        """`Cell.readout_vjp` of some steps, by default of all.  (T,B,O) -> (T,B,O), (T,B,N)"""
+        return self.cell.readout_vjp(self.params, self.h[1:][steps], self.y_hat[steps], dL_dy_hat)
 
     def scaled_error(self, dL_dy_hat: Array) -> Scaled:
         """`error`, of any size."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from bpttlab.gradients.checkpointing import Block, CheckpointedTrace, blocks
 from bpttlab.gradients.directional import Directions
-from bpttlab.gradients.scaled_gradients import add_to, scaled_parts, summed_gradient
+from bpttlab.gradients.scaled_gradients import add_to, scaled_parts, sum_gradient
 from bpttlab.measures.gradient_bias import log_variance_of_sequences
 from bpttlab.measures.settings import Measure
 from bpttlab.numerics.array import Array
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     Attributes:
         full: the gradient.
         minibatch: log of its variance over batches, by parameter and direction (`minibatch_log_variance`).
-        input_norms: (B,) log ||dL/dx_tau||; None where no step is asked for.
+        input_norms: (B,) log ||dL/dx_tau||; None where no step is requested.
         underflows: as of a whole `Trace`.
     """
 
@@ -40,7 +40,7 @@ class Found(NamedTuple):
 
 
 def suffice(measure: Measure, scheme: Scheme) -> bool:
-    """Whether nothing is asked for that needs every state."""
+    """Whether nothing is requested that needs every state."""
     needs_states = (
         measure.jacobians != "none",
         measure.lag_terms != "none",
@@ -53,7 +53,7 @@ def suffice(measure: Measure, scheme: Scheme) -> bool:
     return isinstance(scheme, Full) and not any(needs_states)
 
 
-def walked(
+def walk_blocks(
     trace: CheckpointedTrace, dL_dy_hat: Array, directions: Directions, relevant_step: Array | None = None
 ) -> Found:
     """The full gradient of all parameters, its scatter over sequences, and what x_tau of each sequence hears of it.
@@ -86,14 +86,14 @@ def add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequen
         add_to(full, part)
     for b, total in enumerate(parts):
         own = np.s_[:, b : b + 1]
-        summed_gradient(trace.cell, trace.local.at(own), da[own], total)
+        sum_gradient(trace.cell, trace.local.at(own), da[own], total)
 
 
 def within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
     """The sequences whose step is in a block, and slopes and cotangents of a_t there."""
     inside = np.flatnonzero((steps > block.steps.start) & (steps <= block.steps.stop))
     at = steps[inside] - 1 - block.steps.start, inside
-    return inside, block.trace.slopes[at], block.cotangents.da[at]
+    return inside, block.trace.linearization[at], block.cotangents.da[at]
 
 
 def input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Scaled]]) -> Array:
@@ -104,4 +104,4 @@ def input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Sc
         np.concatenate([da.mantissa for _, _, da in found])[order],
         np.concatenate([da.exponent for _, _, da in found])[order],
     ).normalised()
-    return Scaled(trace.cell.pull_input(trace.params, slopes, da.mantissa), da.exponent).log_norm()
+    return Scaled(trace.cell.input_vjp(trace.params, slopes, da.mantissa), da.exponent).log_norm()

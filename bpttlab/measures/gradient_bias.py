@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.directional import Directions, with_directions
-from bpttlab.gradients.estimators import Estimate, estimated, log_scatter
-from bpttlab.gradients.scaled_gradients import scaled_gradients, summed_gradient
+from bpttlab.gradients.estimators import Estimate, estimate, log_scatter
+from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
@@ -65,14 +65,14 @@ def measure_truncation(
     directions: Directions | None = None,
 ) -> dict[str, Array]:
     """`truncation_bias` as columns; `full` is the full gradient and `minibatch` its variance, if they are known."""
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     error = trace.scaled_error(dL_dy_hat)
     if full is None or minibatch is None:
         walked = walk(trace, error, full_plan(trace.length))
         full = full or scaled_gradients(trace, dL_dy_hat, walked)
         minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})
-    found = estimated(trace, loss, error, scheme, full, rng).along(directions or {})
+    found = estimate(trace, loss, error, scheme, full, rng).along(directions or {})
     return estimate_columns(found, scheme, trace.length, full, minibatch)
 
 
@@ -126,7 +126,7 @@ def minibatch_log_variance(
         full: the gradient made of them.
     """
     alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])] if da.shape[1] > 1 else []
-    parts = [summed_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
+    parts = [sum_gradient(trace.cell, trace.local.at(sequence), da[sequence]) for sequence in alone]
     return log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
 
 

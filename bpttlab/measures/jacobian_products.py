@@ -17,8 +17,8 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import whole_number
-from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.fields import check_integer
+from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
@@ -27,8 +27,8 @@ from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import joined
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.columnar import concatenate
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_walks import fit_slope
 from bpttlab.numerics.scaled import Scaled, log_of_square, spectral_log_norm
 from bpttlab.truncation.scheme import full_plan
@@ -90,13 +90,13 @@ def jacobian_products(
 
     Returns:
         Columns sequence, t, lag, log_spectral_norm, log_frobenius_norm, log_bound, log_state_gradient, alignment.
-        Natural logarithms; -inf is exactly zero; NaN stands for what is not defined or was not asked.
+        Natural logarithms; -inf is exactly zero; NaN stands for what is not defined or was not requested.
 
     Raises:
-        ConfigurationError: sequences < 1, lags < 3, bound_lags < 0, or one of them is no whole number.
+        ConfigurationError: sequences < 1, lags < 3, bound_lags < 0, or one of them is not an integer.
     """
-    sequences, lags = whole_number("sequences", sequences, 1), whole_number("lags", lags, 3)
-    bound_lags = whole_number("bound_lags", bound_lags, 0)
+    sequences, lags = check_integer("sequences", sequences, 1), check_integer("lags", lags, 3)
+    bound_lags = check_integer("bound_lags", bound_lags, 0)
     return pd.DataFrame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
 
 
@@ -105,10 +105,10 @@ def measure_products(
 ) -> ProductMeasures:
     """`jacobian_products` as columns, with the curves of t = T."""
     length = trace.length
-    errors = None if loss is None else trace.scaled_error(checked_errors(trace, loss))[:, :sequences]
+    errors = None if loss is None else trace.scaled_error(check_errors(trace, loss))[:, :sequences]
     trace = trace.head(sequences)
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
-    reported = log_spaced(length, lags) if which == "log" else np.arange(length + 1)
+    reported = log_spacing(length, lags) if which == "log" else np.arange(length + 1)
     bound = cumulated_bound(trace, t, bound_lags)
     parts, curve, reach = [], [], Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
     lags_reported = set(reported.tolist())
@@ -117,7 +117,7 @@ def measure_products(
         curve.append(norms.log_frobenius_norm[-1])
         if norms.alignment is not None:
             parts.append(table_rows(norms, bound, bound_lags))
-    columns = joined(parts)
+    columns = concatenate(parts)
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
     ordered = {name: column[order] for name, column in columns.items()}
     return ProductMeasures(ordered, np.stack(curve), reach.horizons, {} if blocks is None else blocks.columns())
@@ -166,8 +166,8 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
     check_finite_products(first)
     yield first, None
     for end in range(int(t[0]), 0, -most):
-        slopes = trace.slopes[max(0, end - most) : end]
-        mantissas, exponents, sizes = dispatch.pull_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
+        slopes = trace.linearization[max(0, end - most) : end]
+        mantissas, exponents, sizes = dispatch.vjp_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
         finite = np.isfinite(mantissas).all()
         for number, size in enumerate(sizes):
             dh = Scaled(mantissas[number], exponents[number])
@@ -237,7 +237,7 @@ def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     some = max(1, HELD_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
     norms, spectral = [np.empty((0, trace.h.shape[1]))], SpectralNorms(trace.h.shape[-1], trace.compiled)
     for t in range(first, last + 1, some):
-        slopes = trace.slopes[t - 1 : min(t + some - 1, last)]
+        slopes = trace.linearization[t - 1 : min(t + some - 1, last)]
         norms.append(spectral.logs(Scaled.of(trace.cell.jacobian(trace.params, slopes))))
     return np.concatenate(norms)
 
@@ -276,13 +276,13 @@ def check_finite_products(step: Lag) -> None:
 def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Array:
     """log ||dL/dx_tau|| at one step tau of each sequence: what a task's relevant step hears of the loss.
 
-    One full walk back in scaled numbers, whose cotangents of a_tau go on to x_tau (`Cell.pull_input`).
+    One full walk back in scaled numbers, whose cotangents of a_tau go on to x_tau (`Cell.input_vjp`).
 
     Args:
         trace: a forward pass; its x is what the network was given, after any scale.
         loss: as in `backward`. All of it counts: for L_T alone give dL/dy_hat with zeros at the other steps. Its
             mean over the batch is not undone: each sequence has 1/B of it.
-        steps: (B,) whole numbers tau from 1 to T, as `Batch.relevant_step`.
+        steps: (B,) integers tau from 1 to T, as `Batch.relevant_step`.
 
     Returns:
         (B,) natural logarithms; -inf is exactly zero.
@@ -290,24 +290,24 @@ def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Arra
     Raises:
         ConfigurationError: steps of another shape, or beyond the sequence.
     """
-    walked = walk(trace, trace.scaled_error(checked_errors(trace, loss)), full_plan(trace.length))
+    walked = walk(trace, trace.scaled_error(check_errors(trace, loss)), full_plan(trace.length))
     return input_norms(trace, walked.da, steps)
 
 
 def input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
     """`input_gradient_norms` from the cotangents that a full walk has left.  (T,B,A), (B,) -> (B,)"""
-    at = checked_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
+    at = check_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
     da = da[at].normalised()
-    dx = trace.cell.pull_input(trace.params, trace.slopes[at], da.mantissa)
+    dx = trace.cell.input_vjp(trace.params, trace.linearization[at], da.mantissa)
     return Scaled(dx, da.exponent).log_norm()
 
 
-def checked_steps(trace: Trace, steps: Array) -> Array:
+def check_steps(trace: Trace, steps: Array) -> Array:
     """One step for each sequence, or the error that says what is wrong."""
     steps, batch = np.asarray(steps), trace.x.shape[1]
     if steps.shape != (batch,) or steps.dtype.kind not in "iu":
         found = f"shape {steps.shape} and dtype {steps.dtype}"
-        raise ConfigurationError(f"steps: has {found}; must be (B,) = ({batch},), whole numbers")
+        raise ConfigurationError(f"steps: has {found}; must be (B,) = ({batch},), integers")
     bad = (steps < 1) | (steps > trace.length)
     if bad.any():
         raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.length}")
@@ -394,7 +394,7 @@ class Reach:
     """`horizons` of products that go by lag after lag from 0 on, of which few have their spectral norm computed.
 
     Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says on which side of 1 and of -1 the median lies,
-    nothing more is asked.
+    nothing more is requested.
     """
 
     def __init__(self, spectral: SpectralNorms) -> None:

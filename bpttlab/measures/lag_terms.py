@@ -17,17 +17,17 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from bpttlab.fields import whole_number
-from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.fields import check_integer
+from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.propagation import Between, Lag, wavefront
 from bpttlab.gradients.scaled_gradients import backward_scaled, recurrent_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import joined
+from bpttlab.numerics.columnar import concatenate
 from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sums_beside
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.truncation.scheme import full_plan
 from bpttlab.truncation.segmented import PerLoss
@@ -60,10 +60,10 @@ def lag_terms(
         (`mean_over_scatter`).
 
     Raises:
-        ConfigurationError: lags < 3, max_lag < 0, or one of them is no whole number.
+        ConfigurationError: lags < 3, max_lag < 0, or one of them is not an integer.
     """
-    lags = whole_number("lags", lags, 3)
-    max_lag = None if max_lag is None else whole_number("max_lag", max_lag, 0)
+    lags = check_integer("lags", lags, 3)
+    max_lag = None if max_lag is None else check_integer("max_lag", max_lag, 0)
     return pd.DataFrame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
 
 
@@ -82,9 +82,9 @@ def measure_lags(
     """
     full = full or backward_scaled(trace, loss)
     last = trace.length - 1 if max_lag is None else min(max_lag, trace.length - 1)
-    reported = np.arange(last + 1) if which == "all" else log_spaced(last, lags)
+    reported = np.arange(last + 1) if which == "all" else log_spacing(last, lags)
     gathered = Gathered(trace, full, reported)
-    error = trace.scaled_error(checked_errors(trace, loss))
+    error = trace.scaled_error(check_errors(trace, loss))
     return gathered.measured(gathered.gather(wavefront(trace, error, last, gathered.between), error))
 
 
@@ -135,7 +135,7 @@ class Gathered:
             return LagMeasures({}, {})
         found = [self.of_parameter(name, rest.get(name)) for name in self.names]
         terms, truncations = ([columns[number] for columns in found] for number in range(2))
-        return LagMeasures(joined(terms), joined(truncations) if len(truncations[0]["truncation"]) else {})
+        return LagMeasures(concatenate(terms), concatenate(truncations) if len(truncations[0]["truncation"]) else {})
 
     def of_parameter(self, name: str, rest: Scaled | None) -> tuple[dict[str, Array], dict[str, Array]]:
         """Rows of both tables, from the sums of all parts up to each, and from each on."""

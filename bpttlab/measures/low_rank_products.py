@@ -24,8 +24,8 @@ import pandas as pd
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import whole_number
-from bpttlab.gradients.backward import pull
+from bpttlab.fields import check_integer
+from bpttlab.gradients.backward import vjp
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import Reach, product_norms
 from bpttlab.measures.spectral_norm import SpectralNorms, largest_log
@@ -93,11 +93,11 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
         taken whole: what had been dropped came back, or rows lay too far apart to be dropped together.
 
     Raises:
-        ConfigurationError: t is not a whole number from 1 to T, sequences not one from 1 on, or numbers are complex.
+        ConfigurationError: t is not an integer from 1 to T, sequences not one from 1 on, or numbers are complex.
         NonFiniteError: a product is not finite; the error names its step.
     """
-    t = whole_number("t", trace.length if t is None else t, 1, trace.length)
-    sequences = whole_number("sequences", sequences, 1)
+    t = check_integer("t", trace.length if t is None else t, 1, trace.length)
+    sequences = check_integer("sequences", sequences, 1)
     check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
@@ -131,7 +131,7 @@ def wide(trace: Trace, t: int, sequence: int) -> Trace:
     """The first t steps of one sequence in float64, with the slopes that they have."""
     one, states = np.s_[:t, sequence : sequence + 1], np.s_[: t + 1, sequence : sequence + 1]
     part = Trace(trace.cell, trace.params, trace.x[one], trace.h[states], trace.y_hat[one], trace.engine)
-    return part.having(trace.slopes[one]).in_float64()
+    return part.with_linearization(trace.linearization[one]).in_float64()
 
 
 def whole_norms(trace: Trace) -> LagNorms:
@@ -224,14 +224,14 @@ class Product:
         trace, end = self.trace, self.trace.length - lag
         rows = np.empty((lags + 1, *self.block.shape))
         rows[0] = self.block
-        slopes = trace.slopes[end - lags : end, 0]
+        slopes = trace.linearization[end - lags : end, 0]
         if trace.compiled and isinstance(trace.cell, Elman):
             from bpttlab.gradients.compiled import spectral_kernels
 
             spectral_kernels.push_rows(trace.params["W"], slopes, rows)
         else:
             for number in range(lags):
-                rows[number + 1] = trace.cell.pull(trace.params, slopes[lags - 1 - number], rows[number])[1]
+                rows[number + 1] = trace.cell.vjp(trace.params, slopes[lags - 1 - number], rows[number])[1]
         return Chunk(rows[1:], self.exponent)
 
     def sizes(self, chunk: Chunk) -> tuple[Array, Array, Array]:
@@ -266,7 +266,7 @@ class Product:
             return
         rows, trace = Scaled.of(self.block[: self.rank][lost]), self.trace
         for step in range(trace.length - lag, trace.length - lag - len(squares), -1):
-            rows = pull(trace.cell, trace.params, trace.slopes[step - 1, 0], rows)[1].normalised()
+            rows = vjp(trace.cell, trace.params, trace.linearization[step - 1, 0], rows)[1].normalised()
         if rows.mantissa.any():
             raise FellBackError
 

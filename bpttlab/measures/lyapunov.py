@@ -2,7 +2,7 @@
 
     Q_t R_t = J_t Q_{t-1}          lambda_i = mean over t of log |R_t[i,i]|          (Benettin et al. 1980)
 
-so that sum_i lambda_i T = sum_t log |det J_t| where all N are asked for. Several J_t are multiplied before one QR as
+so that sum_i lambda_i T = sum_t log |det J_t| where all N are requested. Several J_t are multiplied before one QR as
 long as their product is well enough conditioned. For a network that is driven by inputs the lambda_i are *conditional*
 exponents, those of the state given the input; for one that runs on its own they are its Lyapunov exponents.
 
@@ -22,7 +22,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import whole_number
+from bpttlab.fields import check_integer
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import BLOCK_STEPS, Cell, Params
@@ -102,8 +102,10 @@ def from_trace(
 
     Of a float32 trace, the Jacobians at its states, computed in float64.
     """
-    transient = whole_number("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
-    return pd.DataFrame(spectrum_columns(measured(trace, equal_windows(transient, trace.length), interval, count)))
+    transient = check_integer("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
+    return pd.DataFrame(
+        spectrum_columns(measure_growth(trace, equal_windows(transient, trace.length), interval, count))
+    )
 
 
 def finite_time_exponents(
@@ -123,9 +125,9 @@ def finite_time_exponents(
         Columns sequence, t (the last step of the window), index, finite_time_exponent, steps. -inf from the window on
         in which a direction became exactly zero.
     """
-    transient = whole_number("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
-    window = whole_number("window", window, 1, trace.length - transient)
-    growth = measured(trace, np.arange(transient, trace.length + 1, window), interval, count)
+    transient = check_integer("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
+    window = check_integer("window", window, 1, trace.length - transient)
+    growth = measure_growth(trace, np.arange(transient, trace.length + 1, window), interval, count)
     return pd.DataFrame(finite_time_columns(growth))
 
 
@@ -134,12 +136,12 @@ def equal_windows(first: int, last: int, windows: int = BATCHES) -> Array:
     return np.linspace(first, last, min(windows, last - first) + 1).round().astype(int)
 
 
-def measured(trace: Trace, ends: Array, interval: int | None, count: int | None) -> Growth:
+def measure_growth(trace: Trace, ends: Array, interval: int | None, count: int | None) -> Growth:
     size = trace.h.shape[-1]
     if count is not None:
-        count = whole_number("count", count, 1, size)
+        count = check_integer("count", count, 1, size)
     if interval is not None:
-        interval = whole_number("interval", interval, 1)
+        interval = check_integer("interval", interval, 1)
     return accumulate(jacobians(trace), ends, count, interval)
 
 
@@ -149,8 +151,8 @@ def jacobians(trace: Trace) -> Iterator[Array]:
     for start in range(0, trace.length, BLOCK_STEPS):
         x = in_float64("x", trace.x[start : start + BLOCK_STEPS])
         h = in_float64("h", trace.h[start : start + BLOCK_STEPS + 1])
-        for slope_t in trace.cell.slopes(params, x, h):
-            yield trace.cell.jacobian(params, slope_t)
+        for linearization_t in trace.cell.linearize(params, x, h):
+            yield trace.cell.jacobian(params, linearization_t)
 
 
 def finite_time_columns(growth: Growth) -> dict[str, Array]:
@@ -440,7 +442,7 @@ def kaplan_yorke_dimension(exponents: Any) -> float:
     Args:
         exponents: in any order, -inf allowed.
     """
-    ordered = np.sort(checked_exponents(exponents))[::-1]
+    ordered = np.sort(check_exponents(exponents))[::-1]
     sums = np.cumsum(ordered)
     shrinking = np.flatnonzero(sums < 0)
     if not len(shrinking):
@@ -458,11 +460,11 @@ def entropy_bound(exponents: Any) -> float:
     Args:
         exponents: all that are positive, in any order, -inf allowed.
     """
-    values = checked_exponents(exponents)
+    values = check_exponents(exponents)
     return float(values[values > 0].sum())
 
 
-def checked_exponents(exponents: Any) -> Array:
+def check_exponents(exponents: Any) -> Array:
     values = np.asarray(exponents, dtype=np.float64)
     if values.ndim != 1 or not values.size:
         raise ConfigurationError(f"exponents: shape {values.shape}; must be those of one sequence, (N,) with N >= 1")

@@ -15,7 +15,7 @@ from bpttlab.measures.lyapunov import (
     equal_windows,
     finite_time_columns,
     kaplan_yorke_dimension,
-    measured,
+    measure_growth,
     spectrum_columns,
 )
 from bpttlab.measures.sensitivity import measure_sensitivity
@@ -25,8 +25,8 @@ from bpttlab.networks.cells import Elman
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import joined
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.columnar import concatenate
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients
 from bpttlab.theory import tanh_log_determinant
 
@@ -38,7 +38,7 @@ class Measured(NamedTuple):
 
     Attributes:
         summary: columns of `runs`.
-        tables: rows of the other tables; only those that were asked for.
+        tables: rows of the other tables; only those that were requested.
         truncations: rows of `truncations` that were read off the lag terms.
     """
 
@@ -48,13 +48,13 @@ class Measured(NamedTuple):
 
 
 def measure_trace(wanted: Measure, trace: Trace, loss: Loss, full: Gradients) -> Measured:
-    """All that is asked for; `full` is the gradient without truncation."""
+    """All that is requested; `full` is the gradient without truncation."""
     summary, tables = products(wanted, trace, loss)
     for measure in (spectrum, eigenvalues):
         more_summary, more_tables = measure(wanted, trace)
         summary, tables = summary | more_summary, tables | more_tables
     if wanted.singular_lags:
-        lags = log_spaced(trace.length, wanted.singular_lags)
+        lags = log_spacing(trace.length, wanted.singular_lags)
         tables["singular_values"] = measure_singular_values(trace, lags, wanted.sequences)
     if wanted.sensitivity_steps:
         tables["sensitivity"] = measure_sensitivity(trace, wanted.sensitivity_steps, wanted.sequences)
@@ -85,7 +85,7 @@ def spectrum(wanted: Measure, trace: Trace) -> tuple[dict[str, Any], dict[str, C
     windows = (wanted.windows,) if wanted.windows else ()
     ends = equal_windows(transient, trace.length, *windows)
     count = None if wanted.exponents == "all" else wanted.exponents
-    growth = measured(trace.head(wanted.sequences), ends, None, count)
+    growth = measure_growth(trace.head(wanted.sequences), ends, None, count)
     spectra = {name: column for name, column in spectrum_columns(growth).items() if name not in ("steps", "interval")}
     tables = {"spectra": spectra} | ({"finite_time": finite_time_columns(growth)} if wanted.windows else {})
     summary = spectrum_summary(growth, not trace.x.any(), wanted.exponents == "all")
@@ -132,7 +132,7 @@ def eigenvalues(wanted: Measure, trace: Trace) -> tuple[dict[str, Any], dict[str
         for sequence, J in enumerate(head.jacobian(int(t))):
             parts.append(eigenvalue_rows("J", J, sequence, int(t)))
             radii.append(np.hypot(parts[-1]["real"], parts[-1]["imaginary"]).max())
-    return {"jacobian_radius": float(np.median(radii))}, {"eigenvalues": joined(parts)}
+    return {"jacobian_radius": float(np.median(radii))}, {"eigenvalues": concatenate(parts)}
 
 
 def eigenvalue_rows(matrix: str, values: Array, sequence: int | None = None, t: int | None = None) -> Columns:

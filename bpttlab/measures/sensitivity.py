@@ -17,13 +17,13 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from bpttlab.fields import whole_number
+from bpttlab.fields import check_integer
 from bpttlab.gradients.forward_mode.rtrl import influence
 from bpttlab.gradients.propagation import propagate
 from bpttlab.gradients.scaled_gradients import recurrent_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Scaled
 
 HELD_BYTES = 2**27
@@ -56,9 +56,9 @@ def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd
 
 def measure_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> dict[str, Array]:
     """`forward_sensitivity` as columns."""
-    steps = whole_number("steps", steps, 2)
-    trace = trace.head(whole_number("sequences", sequences, 1))
-    chosen = log_spaced(trace.length, steps + 1)[1:]
+    steps = check_integer("steps", steps, 2)
+    trace = trace.head(check_integer("sequences", sequences, 1))
+    chosen = log_spacing(trace.length, steps + 1)[1:]
     measure = norms_backward if backward_is_cheaper(trace, chosen) else norms_forward
     norms, names = measure(trace, chosen), trace.cell.recurrent_parameters
     B, S = trace.h.shape[1], len(chosen)
@@ -72,7 +72,7 @@ def measure_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> di
 
 def backward_is_cheaper(trace: Trace, chosen: Array) -> bool:
     """By the multiplications that each of the two ways needs, and what weighs as much beside them."""
-    B, N, A = trace.h.shape[1], trace.cell.state_size, trace.cell.local_size
+    B, N, A = trace.h.shape[1], trace.cell.state_size, trace.cell.preactivation_size
     P = sum(trace.params[name].size for name in trace.cell.recurrent_parameters)
     backward = int(chosen.sum()) * B * N * (N * A + P) + len(chosen) * B * N * CALL
     return backward < trace.length * (B * N * N * P + CALL)
@@ -103,7 +103,7 @@ def row_norms(trace: Trace, t: int) -> dict[str, Array]:
     _, B, N = trace.h.shape
     names = trace.cell.recurrent_parameters
     logs = {name: np.full((N, B), -np.inf) for name in names}
-    together = max(1, HELD_BYTES // (t * B * (trace.cell.local_size + 1) * 8))
+    together = max(1, HELD_BYTES // (t * B * (trace.cell.preactivation_size + 1) * 8))
     for first in range(0, N, together):
         rows = range(first, min(first + together, N))
         da = cotangents(trace, t, rows)
@@ -120,7 +120,7 @@ def cotangents(trace: Trace, t: int, rows: Iterable[int]) -> Scaled:
     unit = np.eye(N, dtype=trace.h.dtype)[list(rows)]
     R = len(unit)
     start = Scaled.of(np.broadcast_to(unit[:, None, None], (R, 1, B, N)))
-    da = Scaled.zeros((t, R, B, trace.cell.local_size), trace.h.dtype)
+    da = Scaled.zeros((t, R, B, trace.cell.preactivation_size), trace.h.dtype)
     for lag in propagate(trace, np.array([t]), start):
         if lag.da is not None:
             da[t - lag.lag - 1] = lag.da[:, 0]

@@ -78,25 +78,23 @@ class Measure:
         settle_fields(self, "measure.{}")
         for name, least in self.LEAST.items():
             if getattr(self, name) < least:
-                raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a whole number >= {least}")
+                raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be an integer >= {least}")
         if isinstance(self.exponents, int) and self.exponents < 1:
-            raise ConfigurationError(f"measure.exponents={self.exponents}: must be a whole number >= 1, all or none")
+            raise ConfigurationError(f"measure.exponents={self.exponents}: must be an integer >= 1, all or none")
         if self.windows and self.exponents == "none":
             raise ConfigurationError(f"measure.windows={self.windows}: needs exponents, and measure.exponents is none")
         if self.max_lag is not None and self.max_lag < 0:
-            raise ConfigurationError(
-                f"measure.max_lag={self.max_lag}: must be a whole number >= 0, or null for all lags"
-            )
+            raise ConfigurationError(f"measure.max_lag={self.max_lag}: must be an integer >= 0, or null for all lags")
         for name in ("fit_from", "transient"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ConfigurationError(f"measure.{name}={getattr(self, name)}: must be a number from 0 to below 1")
 
     def exponents_of(self, size: int) -> int:
-        """How many exponents are asked of a state of this size."""
+        """How many exponents are requested of a state of this size."""
         return {"none": 0, "all": size}[self.exponents] if isinstance(self.exponents, str) else self.exponents
 
     def directions(self, cell: Cell, params: Params) -> Directions:
-        """The directions asked for, in the parameters of a cell."""
+        """The directions requested, in the parameters of a cell."""
         found = {LOG_SCALE: log_scale(cell, params)} if self.log_scale else {}
         return found | ({SIGNED_BIAS: signed_bias(cell, self.signed_bias)} if self.signed_bias else {})
 

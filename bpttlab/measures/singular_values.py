@@ -28,7 +28,7 @@ from scipy.linalg.lapack import dtrtri
 from scipy.sparse.csgraph import connected_components
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import whole_number
+from bpttlab.fields import check_integer
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import jacobians
 from bpttlab.numerics.array import Array
@@ -73,7 +73,7 @@ def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: in
 
     Args:
         trace: a forward pass.
-        lags: whole numbers l from 0 to t.
+        lags: integers l from 0 to t.
         sequences: how many of the batch, from the first.
         t: the step at which the products end; T by default.
 
@@ -93,9 +93,9 @@ def measure_singular_values(
     trace: Trace, lags: Iterable[int], sequences: int, t: int | None = None
 ) -> dict[str, Array]:
     """`singular_values` as columns."""
-    t = whole_number("t", trace.length if t is None else t, 1, trace.length)
-    lags = [whole_number("lag", lag, 0, t) for lag in lags]
-    sequences = whole_number("sequences", sequences, 1)
+    t = check_integer("t", trace.length if t is None else t, 1, trace.length)
+    lags = [check_integer("lag", lag, 0, t) for lag in lags]
+    sequences = check_integer("sequences", sequences, 1)
     batch, size = min(sequences, trace.h.shape[1]), trace.h.shape[-1]
     found = [of_sequence(trace, b, t, lag) for b in range(batch) for lag in lags]
     each = len(lags) * size
@@ -186,7 +186,7 @@ def swept(cores: list[Array], rank: int) -> Values:
 
     Forward and transposed sweeps take turns, each from the vectors that the last one found.
     """
-    there, back = factorised(cores), factorised([core.T for core in reversed(cores)])
+    there, back = factorise(cores), factorise([core.T for core in reversed(cores)])
     found = taken_apart(sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
@@ -257,7 +257,7 @@ def entry_scale(Y: Array) -> Array:
     return np.minimum(np.linalg.norm(Y, axis=1)[:, None], rows[:, None] * columns)
 
 
-def factorised(cores: list[Array]) -> list[Factor]:
+def factorise(cores: list[Array]) -> list[Factor]:
     """As many steps in one factor as are well conditioned together; a step that is not so alone, taken apart."""
     factors: list[Factor] = []
     held, count = one_size(Factor(cores[0])), 1
@@ -312,7 +312,7 @@ class Triangle(NamedTuple):
         Q: (N, K), orthonormal columns.
         exponent: (K,), integers of any size.
         U: (K, K_0), largest entry of every row in [1/2, 1); triangular, whatever its rows are worth.
-        rounding: (K,), the relative errors of the singular values that rounding may have made (`amplified`).
+        rounding: (K,), the relative errors of the singular values that rounding may have made (`amplify`).
     """
 
     Q: Array
@@ -342,10 +342,10 @@ def sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
         exponent, U = graded_product(R, exponent + factor.exponent, U)
         if bounded:
             steps.append((R, relative_error(Q, R, wrong)))
-    return Triangle(Q, exponent, U, amplified(steps) if bounded else np.full(len(U), np.inf))
+    return Triangle(Q, exponent, U, amplify(steps) if bounded else np.full(len(U), np.inf))
 
 
-def amplified(steps: list[tuple[Array, Array]]) -> Array:
+def amplify(steps: list[tuple[Array, Array]]) -> Array:
     """First-order bound of the relative errors of the singular values of R_M ... R_1, where it is nearly diagonal.
 
     R_i (1 + L_i) in place of R_i multiplies the product by 1 + Z L_i Z^-1, Z = R_M ... R_{i+1}. That is much more than

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import whole_number
+from bpttlab.fields import check_integer
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 
 COLUMNS = ("sequence", "t", "lag", "block", "log_spectral_norm", "log_frobenius_norm")
@@ -47,7 +47,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         rows by the range of the dtype (1e-291 in float64, 1e-30 in float32), and rounding keeps nothing of it.
         No rows for a cell whose state has one part.
     """
-    trace = trace.head(whole_number("sequences", sequences, 1))
+    trace = trace.head(check_integer("sequences", sequences, 1))
     blocks = Blocks.of(trace.cell, reported_lags(trace, lags))
     if blocks is not None:
         t = np.array([trace.length])
@@ -58,10 +58,10 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
 
 def reported_lags(trace: Trace, lags: str | Iterable[int]) -> set[int]:
     if isinstance(lags, str) and lags not in ("log", "all"):
-        raise ConfigurationError(f"lags={lags!r}: must be log, all, or whole numbers from 0 to T = {trace.length}")
+        raise ConfigurationError(f"lags={lags!r}: must be log, all, or integers from 0 to T = {trace.length}")
     if isinstance(lags, str):
-        return set((log_spaced(trace.length, LOG_SPACED) if lags == "log" else np.arange(trace.length + 1)).tolist())
-    return {whole_number("lag", lag, 0, trace.length) for lag in lags}
+        return set((log_spacing(trace.length, LOG_SPACED) if lags == "log" else np.arange(trace.length + 1)).tolist())
+    return {check_integer("lag", lag, 0, trace.length) for lag in lags}
 
 
 def unit_rows(trace: Trace, t: Array) -> Scaled:

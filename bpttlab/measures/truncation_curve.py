@@ -5,7 +5,7 @@ W, and the inner product of its term G_l with the whole gradient g, for which no
 
     <G_l, g> = sum_k da_k . Z_k,        Z_k = g_W h_{k-1} for W, g_V x_k for V, g_b for b_h
 
-Sums of G_l themselves are computed between the K that are asked for. The wavefront ends where the cotangents are
+Sums of G_l themselves are computed between the K that are requested. The wavefront ends where the cotangents are
 nothing beside the gradient; what they would have added further back is one more walk, and where that is something after
 all, or where numbers leave their range, everything is computed as `lag_terms` does it, and the result says so.
 
@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from bpttlab.fields import whole_number
-from bpttlab.gradients.backward import checked_errors, walk
+from bpttlab.fields import check_integer
+from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lag_terms import measure_lags
@@ -31,7 +31,7 @@ from bpttlab.networks.cells import LSTM, Elman, Leaky
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled
 from bpttlab.numerics.scaled import norm as log_norm
 from bpttlab.truncation.scheme import full_plan
@@ -68,22 +68,22 @@ def truncation_curve(
     Returns:
         Columns parameter, truncation (K), share (<g_K, g> / |g|^2, at every K, to 1e-15 of the sum of what all lags add
         to it; NaN where g is zero), log_norm, cosine and log_relative_bias as in `truncation_bias`, NaN at the K that
-        were not asked for; fell_back, whether all was computed term by term. A bias is NaN, too, at K beyond the last
+        were not requested; fell_back, whether all was computed term by term. A bias is NaN, too, at K beyond the last
         lag that was followed, where all cotangents together add less than 1e-15 of the gradient; -inf is exactly zero.
 
     Raises:
-        ConfigurationError: a K is not a whole number from 1 to T, norms is less than 3, or numbers are complex.
+        ConfigurationError: a K is not an integer from 1 to T, norms is less than 3, or numbers are complex.
     """
     T = trace.length
     check_real(trace)
-    spaced = log_spaced(T - 1, whole_number("norms", norms, 3)) + 1
-    chosen = [whole_number("truncation", K, 1, T) for K in (spaced if truncations is None else truncations)]
-    asked = np.array(sorted(set(chosen)), np.int64)
+    spaced = log_spacing(T - 1, check_integer("norms", norms, 3)) + 1
+    chosen = [check_integer("truncation", K, 1, T) for K in (spaced if truncations is None else truncations)]
+    requested = np.array(sorted(set(chosen)), np.int64)
     try:
-        curve = Curve(trace, checked_errors(trace, loss), asked)
+        curve = Curve(trace, check_errors(trace, loss), requested)
         found, fell_back = curve.columns(), False
     except FellBackError:
-        found, fell_back = term_by_term(trace, loss, asked), True
+        found, fell_back = term_by_term(trace, loss, requested), True
     names = trace.cell.recurrent_parameters
     frame = {
         "parameter": np.repeat(np.array(names, object), T),
@@ -117,9 +117,9 @@ class Wave(NamedTuple):
 class Curve:
     """One wavefront; errors are divided by the power of two that makes the largest one of order one."""
 
-    def __init__(self, trace: Trace, dL_dy_hat: Array, asked: Array) -> None:
+    def __init__(self, trace: Trace, dL_dy_hat: Array, requested: Array) -> None:
         one = Scaled.whole(np.asarray(dL_dy_hat, np.float64))
-        self.trace, self.asked, self.exponent = trace.in_float64(), asked, int(one.exponent.item())
+        self.trace, self.requested, self.exponent = trace.in_float64(), requested, int(one.exponent.item())
         self.names = trace.cell.recurrent_parameters
         self.error = self.trace.error(one.mantissa)
         self.full = self.gradient(self.error)
@@ -135,7 +135,7 @@ class Curve:
 
     def contracted(self, da: Array) -> Params:
         """The immediate derivatives of the first steps contracted with da.  (T or less,B,A)"""
-        gradients = self.trace.cell.gradient(self.trace.local.at(slice(0, len(da))), da)
+        gradients = self.trace.cell.parameter_vjp(self.trace.local.at(slice(0, len(da))), da)
         return {name: gradients[name].ravel() for name in self.names}
 
     @property
@@ -145,14 +145,14 @@ class Curve:
         Of the derivatives of a_t by a parameter it is supposed that they are no larger than x_t, h_{t-1} and ones
         together; where that is not so, what remains is found by the last walk.
         """
-        local, ones = self.trace.local, self.trace.x[..., :1].size * self.trace.cell.local_size
+        local, ones = self.trace.local, self.trace.x[..., :1].size * self.trace.cell.preactivation_size
         most = math.sqrt(norm(local.x) ** 2 + norm(local.h_prev) ** 2 + ones)
         return NOTHING * min(self.size.values()) / most
 
     def columns(self) -> dict[str, dict[str, Array]]:
         """COLUMNS of each parameter, by K = 1..T."""
         T = self.trace.length
-        interval = np.searchsorted(self.asked, np.arange(T), side="right")  # how many of the K asked for are <= l
+        interval = np.searchsorted(self.requested, np.arange(T), side="right")  # how many of the K requested are <= l
         tiles = self.trace.compiled and isinstance(self.trace.cell, Elman)
         wave = self.in_tiles(interval) if tiles else self.lag_after_lag(interval)
         rest = self.gradient(wave.left)
@@ -165,9 +165,9 @@ class Curve:
             raise FellBackError
         columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in COLUMNS[1:]}}
         columns["share"][:followed] = np.cumsum(wave.shares[:, number]) / size**2
-        reached = np.searchsorted(self.asked, followed, side="right")
+        reached = np.searchsorted(self.requested, followed, side="right")
         before, after = running(wave.intervals[name][: reached + 1], rest)
-        for place, K in enumerate(self.asked):
+        for place, K in enumerate(self.requested):
             kept, tail = (before[place], after[place]) if place < reached else (self.full[name], rest)
             columns["log_norm"][K - 1] = log(norm(kept)) + self.exponent * LOG_2
             columns["cosine"][K - 1] = cosine(kept, self.full[name])
@@ -181,11 +181,14 @@ class Curve:
         """For every cell: all losses one lag further, and again."""
         trace, T = self.trace, self.trace.length
         Z, dh, least = self.inner(), self.error, self.least
-        shares, total = np.zeros((T, len(self.names))), np.zeros((T, *trace.slopes.shape[1:-1], trace.cell.local_size))
-        intervals = {name: np.zeros((len(self.asked) + 1, self.full[name].size)) for name in self.names}
+        shares, total = (
+            np.zeros((T, len(self.names))),
+            np.zeros((T, *trace.linearization.shape[1:-1], trace.cell.preactivation_size)),
+        )
+        intervals = {name: np.zeros((len(self.requested) + 1, self.full[name].size)) for name in self.names}
         lag, begun, size = 0, 0, math.inf
         while lag < T and size > least:
-            da, dh = trace.cell.pull(trace.params, trace.slopes[: T - lag], dh)
+            da, dh = trace.cell.vjp(trace.params, trace.linearization[: T - lag], dh)
             size = norm(da)
             if not size < RANGE:
                 raise FellBackError
@@ -209,8 +212,8 @@ class Curve:
         cell, local = self.trace.cell, self.trace.local
         if not isinstance(cell, AFFINE):
             return None
-        Z = np.empty((len(self.names), *local.x.shape[:-1], cell.local_size))
-        inputs = {"V": local.x, "W": local.h_prev[..., cell.visible]}
+        Z = np.empty((len(self.names), *local.x.shape[:-1], cell.preactivation_size))
+        inputs = {"V": local.x, "W": local.h_prev[..., cell.readout_slice]}
         for number, name in enumerate(self.names):
             gradient = self.full[name].reshape(cell.recurrent_shapes()[name])
             Z[number] = inputs[name] @ gradient.T if name in inputs else gradient
@@ -233,8 +236,8 @@ class Curve:
         together = min(T, max(1, TILE // B))
         tiles = -(-T // together)
         dh, shares = self.error.reshape(T * B, N).copy(), np.zeros((T, len(self.names)))
-        gradients = np.zeros((len(self.asked) + 1, N, local.shape[1]))
-        slopes = np.ascontiguousarray(trace.slopes).ravel()
+        gradients = np.zeros((len(self.requested) + 1, N, local.shape[1]))
+        slopes = np.ascontiguousarray(trace.linearization).ravel()
         followed = spectral_kernels.wave_in_tiles(
             np.ascontiguousarray(trace.params["W"]), slopes, Z.reshape(len(Z), -1), local, interval,
             self.least / math.sqrt(tiles), RANGE, together, B, dh, shares, gradients,
@@ -257,13 +260,15 @@ def running(intervals: Array, rest: Array) -> tuple[Array, Array]:
     return before, after
 
 
-def term_by_term(trace: Trace, loss: Loss | Array, asked: Array) -> dict[str, dict[str, Array]]:
+def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str, dict[str, Array]]:
     """COLUMNS from `lags.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
     trace = trace.in_float64()
-    full = backward_scaled(trace, np.asarray(checked_errors(trace, loss), np.float64))
+    full = backward_scaled(trace, np.asarray(check_errors(trace, loss), np.float64))
     found = measure_lags(trace, loss, "all", full=full)
-    columns = {name: of_whole(log_norm(full[name]), trace.length, asked) for name in trace.cell.recurrent_parameters}
-    terms, truncated, wanted = found.lag_terms, found.truncations, set(asked.tolist())
+    columns = {
+        name: of_whole(log_norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters
+    }
+    terms, truncated, wanted = found.lag_terms, found.truncations, set(requested.tolist())
     for row, name in enumerate(terms.get("parameter", ())):
         columns[name]["share"][terms["lag"][row]] = terms["cumulative_share"][row]
     for row, name in enumerate(truncated.get("parameter", ())):
@@ -273,13 +278,13 @@ def term_by_term(trace: Trace, loss: Loss | Array, asked: Array) -> dict[str, di
     return columns
 
 
-def of_whole(log_size: float, T: int, asked: Array) -> dict[str, Array]:
+def of_whole(log_size: float, T: int, requested: Array) -> dict[str, Array]:
     """COLUMNS of truncations that leave out nothing."""
     columns = {column: np.full(T, np.nan) for column in COLUMNS}
     alive = np.isfinite(log_size)
     columns["share"][:] = 1.0 if alive else np.nan
     for column, value in zip(COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
-        columns[column][asked - 1] = value
+        columns[column][requested - 1] = value
     return columns
 
 

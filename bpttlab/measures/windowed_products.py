@@ -5,7 +5,7 @@ of its own block, from the beginning on, and what it takes of the block before, 
 
     P_{t,t-l} = (J_t ... J_{m+1}) (J_m ... J_{t-l+1}),        m the end of the block before,
 
-and all parts of a block come from one chain each. A lag that is the sum of two others that are asked for is one product
+and all parts of a block come from one chain each. A lag that is the sum of two others that are requested is one product
 a t. Parts carry exponents for the columns of the first and the rows of the second: where their numbers meet they add.
 
 Sources: van Herk 1992 and Gil & Werman 1993 (windows from prefixes and suffixes of blocks).
@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import whole_number
+from bpttlab.fields import check_integer
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.spectral_norm import largest_log, random_direction
 from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT, Scaled, shifted, spectral_log_norm
+from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT, Scaled, shift_exponents, spectral_log_norm
 
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""
@@ -56,22 +56,22 @@ def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral
 
     Args:
         trace: a forward pass.
-        lags: whole numbers l from 1 to T.
+        lags: integers l from 1 to T.
         sequences: how many of the batch, from the first.
         spectral: whether spectral norms are computed, too, which take longer than the products.
 
     Returns:
-        Columns sequence, t, lag, log_frobenius_norm (of P / sqrt(N)) and, if asked for, log_spectral_norm: natural
+        Columns sequence, t, lag, log_frobenius_norm (of P / sqrt(N)) and, if requested, log_spectral_norm: natural
         logarithms; -inf is exactly zero.
 
     Raises:
         ConfigurationError: a lag is not as above or there is none, sequences is less than 1, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
-    chosen = sorted({whole_number("lag", lag, 1, trace.length) for lag in lags})
+    chosen = sorted({check_integer("lag", lag, 1, trace.length) for lag in lags})
     if not chosen:
-        raise ConfigurationError(f"lags: there are none; must be whole numbers from 1 to T = {trace.length}")
-    sequences = whole_number("sequences", sequences, 1)
+        raise ConfigurationError(f"lags: there are none; must be integers from 1 to T = {trace.length}")
+    sequences = check_integer("sequences", sequences, 1)
     check_real(trace)
     batch = min(sequences, trace.h.shape[1])
     return pd.concat([pd.DataFrame(columns_of(trace, b, chosen, spectral)) for b in range(batch)], ignore_index=True)
@@ -97,7 +97,7 @@ class Windows:
     def __init__(self, trace: Trace, sequence: int, lags: list[int], spectral: bool) -> None:
         self.cell, self.compiled, self.spectral = trace.cell, trace.compiled, spectral
         self.params = {name: np.asarray(value, np.float64) for name, value in trace.params.items()}
-        self.slopes = np.ascontiguousarray(trace.slopes[:, sequence], np.float64)
+        self.linearization = np.ascontiguousarray(trace.linearization[:, sequence], np.float64)
         self.length, self.size = trace.length, trace.h.shape[-1]
         self.of_others = sums(lags) if self.length * self.size**2 <= KEPT else {}
         self.parts = {part for pair in self.of_others.values() for part in pair}
@@ -110,9 +110,9 @@ class Windows:
     def jacobians(self, first: int, last: int) -> Array:
         """J_t for t from first to last, (last - first + 1, N, N)."""
         if self.length * self.size**2 > KEPT:
-            return np.asarray(self.cell.jacobian(self.params, self.slopes[first - 1 : last]))
+            return np.asarray(self.cell.jacobian(self.params, self.linearization[first - 1 : last]))
         if self.all_jacobians is None:
-            self.all_jacobians = np.asarray(self.cell.jacobian(self.params, self.slopes))
+            self.all_jacobians = np.asarray(self.cell.jacobian(self.params, self.linearization))
         return self.all_jacobians[first - 1 : last]
 
     def room(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -181,10 +181,10 @@ class Windows:
 
         return dispatch.multiply(left, right, out)
 
-    def pull(self, slopes: Array, products: Array, out: Array) -> None:
+    def vjp(self, slopes: Array, products: Array, out: Array) -> None:
         """out = products J_t.  (G,1,any), (G,N,N)"""
         if not self.compiled or not isinstance(self.cell, Elman):
-            out[:] = self.cell.pull(self.params, slopes, products)[1]
+            out[:] = self.cell.vjp(self.params, slopes, products)[1]
             return
         rows = slopes * products
         self.multiply(rows.reshape(1, -1, self.size), self.params["W"][None], out.reshape(1, -1, self.size))
@@ -233,11 +233,11 @@ class Windows:
 
     def ends(self, lag: int, first: int, blocks: int, factors: int) -> Scaled:
         """J_m, J_m J_{m-1}, ...: of each block the products of its last factors.  (L,G,N,N) and (L,G,N)"""
-        slopes = self.slopes[first * lag : (first + blocks) * lag].reshape(blocks, lag, 1, -1)
+        slopes = self.linearization[first * lag : (first + blocks) * lag].reshape(blocks, lag, 1, -1)
         last = self.jacobians((first + 1) * lag, (first + blocks) * lag)[::lag]
 
         def further(step: int, products: Array, out: Array) -> None:
-            self.pull(slopes[:, lag - 1 - step], products, out)
+            self.vjp(slopes[:, lag - 1 - step], products, out)
 
         return chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
 
@@ -278,7 +278,7 @@ class Windows:
 def of_size_one(products: Scaled, squares: Array) -> Scaled:
     """The same with Frobenius norms of the mantissas in [1/2, 1), from their squares.  (M,N,N), (M,)"""
     shift = np.frexp(np.sqrt(squares))[1].astype(np.int64)[:, None, None]
-    return Scaled(shifted(products.mantissa, -shift), products.exponent + shift)
+    return Scaled(shift_exponents(products.mantissa, -shift), products.exponent + shift)
 
 
 def whole(products: Array) -> bool:
@@ -292,10 +292,10 @@ def whole(products: Array) -> bool:
 
 def sums(lags: list[int]) -> dict[int, tuple[int, int]]:
     """Those lags that are the sum of two others, or twice another."""
-    asked, found = set(lags), {}
+    requested, found = set(lags), {}
     for lag in lags:
         for part in lags:
-            if 2 * part >= lag and lag - part in asked:
+            if 2 * part >= lag and lag - part in requested:
                 found[lag] = (part, lag - part)
     return found
 
@@ -346,7 +346,7 @@ def rescale(products: Array, exponents: Array, step: int, axis: int) -> None:
     wanted = np.where((most - least < SIDE_BY_SIDE) & live.any(axis=-1, keepdims=True), most, worth)
     shift = wanted - exponents[step]
     if shift.any():
-        products[step] = shifted(products[step], -np.expand_dims(shift, axis))
+        products[step] = shift_exponents(products[step], -np.expand_dims(shift, axis))
     exponents[step] = wanted
 
 
@@ -359,4 +359,4 @@ def weights(exponents: Array, whole: Array, live: Array) -> Array:
 def one_exponent(products: Array) -> Scaled:
     """The largest number of each matrix into [1/2, 1).  (M,N,N)"""
     shift = np.frexp(np.abs(products).max(axis=(-2, -1)))[1].astype(np.int64)[:, None, None]
-    return Scaled(shifted(products, -shift), shift)
+    return Scaled(shift_exponents(products, -shift), shift)

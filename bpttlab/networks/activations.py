@@ -27,7 +27,7 @@ class Activation:
     Attributes:
         slope: f'(a), to rounding; zero where it is below the smallest normal number of the dtype.
         log_slope: log f'(a), of any size; -inf is exactly zero (relu).
-        largest_slope: sup f', the gamma of the product bound.
+        lipschitz: sup f', the gamma of the product bound.
         saturates: whether f' tends to zero without being zero. Only then `slope` has to be given a; where false it
             says the same of h = f(a).
         analytic: whether the complex step gives its derivative (relu has a kink).
@@ -37,7 +37,7 @@ class Activation:
     function: Callable[[Array], Array]
     slope: Callable[[Array], Array]
     log_slope: Callable[[Array], Array]
-    largest_slope: float
+    lipschitz: float
     saturates: bool = True
     analytic: bool = True
 
@@ -148,11 +148,11 @@ def identity_log_slope(a: Array) -> Array:
 ACTIVATIONS = {
     activation.name: activation
     for activation in (
-        Activation("tanh", tanh, tanh_slope, tanh_log_slope, largest_slope=1.0),
-        Activation("relu", relu, relu_slope, relu_log_slope, largest_slope=1.0, saturates=False, analytic=False),
-        Activation("logistic", logistic, logistic_slope, logistic_log_slope, largest_slope=0.25),
-        Activation("softplus", softplus, softplus_slope, softplus_log_slope, largest_slope=1.0),
-        Activation("identity", identity, identity_slope, identity_log_slope, largest_slope=1.0, saturates=False),
+        Activation("tanh", tanh, tanh_slope, tanh_log_slope, lipschitz=1.0),
+        Activation("relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False),
+        Activation("logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25),
+        Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0),
+        Activation("identity", identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False),
     )
 }
 

@@ -2,10 +2,10 @@
 
 A spectral radius, a gain and a scale are different things: a Gaussian matrix of gain 1 has a largest singular value
 near 2, and a spectral radius near 1 that differs from draw to draw. So each initializer names the one quantity that it
-sets (`target`), and `got` measures it on the matrix drawn.
+sets (`target`), and `realized` measures it on the matrix drawn.
 
-Every draw is W = asked x W_0, with the same W_0 from the same generator whatever is asked: networks of one seed along a
-sweep of spectral radii differ by nothing but the factor.
+Every draw is W = requested x W_0, with the same W_0 from the same generator whatever is requested: networks of one seed
+along a sweep of spectral radii differ by nothing but the factor.
 
 A new initializer is one more class here; it is found by its `name`.
 """
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, LabError, nearest
-from bpttlab.fields import real_number, settle_fields, whole_number
+from bpttlab.fields import check_integer, real_number, settle_fields
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
 
@@ -52,33 +52,33 @@ class Initializer(ABC):
         object.__setattr__(self, field, non_negative(f"initializer.{field}", getattr(self, field)))
 
     @property
-    def asked(self) -> float:
-        """The value asked of the target."""
+    def requested(self) -> float:
+        """The value requested of the target."""
         return float(getattr(self, self.target))
 
     def sample(self, rng: np.random.Generator, size: int) -> Array:
-        """W = asked x W_0, float64 (size, size).
+        """W = requested x W_0, float64 (size, size).
 
         Raises:
             ConfigurationError: see `check_size`.
-            LabError: the draw cannot have what is asked of it.
+            LabError: the draw cannot have what is requested of it.
         """
         self.check_size(size)
-        return self.asked * self.unscaled(rng, whole_number("size", size, 1))
+        return self.requested * self.unscaled(rng, check_integer("size", size, 1))
 
     def check_size(self, size: int) -> None:
         """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""
-        self.check_units(whole_number("size", size, 1))
+        self.check_units(check_integer("size", size, 1))
 
     def check_units(self, size: int) -> None:  # noqa: B027  # most initializers can do with any number
         """What an initializer demands of the number of units beyond its being one."""
 
     @abstractmethod
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
-        """W_0: a draw for an asked value of 1."""
+        """W_0: a draw for an requested value of 1."""
 
     @abstractmethod
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         """The target as measured on a matrix."""
 
 
@@ -103,7 +103,7 @@ class Gaussian(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return rng.standard_normal((size, size)) / math.sqrt(size)
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.gain(W)
 
 
@@ -132,7 +132,7 @@ class Uniform(Initializer):
         bound = math.sqrt(3.0 / size)
         return rng.uniform(-bound, bound, (size, size))
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.gain(W)
 
 
@@ -157,7 +157,7 @@ class GaussianRadius(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return with_unit_radius(rng.standard_normal((size, size)))
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -166,7 +166,7 @@ class Sparse(Initializer):
     """Every unit hears `density` x N of all units: Gaussian entries, all others zero, rescaled as `gaussian_radius` is.
 
     Exact: the spectral radius of every draw, to the rounding of the eigenvalues, and the number of entries in each row
-    that are not zero, density x N rounded to a whole number (a half upwards), of which there must be one. Scatters:
+    that are not zero, density x N rounded to an integer (a half upwards), of which there must be one. Scatters:
     where they are (uniformly, without replacement, the diagonal included), how many units hear a given one, and the
     gain. A denser draw of the same generator has the same entries, up to the rescaling, and more.
 
@@ -204,7 +204,7 @@ class Sparse(Initializer):
         np.put_along_axis(kept, order[:, : self.connections(size)], True, axis=1)
         return with_unit_radius(np.where(kept, drawn, 0.0))
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -227,7 +227,7 @@ class Orthogonal(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return orthogonal(rng, size)
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -246,7 +246,7 @@ class Identity(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size)
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -267,12 +267,12 @@ class NonNormal(Initializer):
 
     Exact, to rounding: the spectral radius; the Henrici departure, feed_forward / sqrt(1 + feed_forward^2), which is
     how the strength is measured; the gain, rho sqrt(1 + feed_forward^2). Scatters: the angles, the modes, F's
-    direction. Draws of one generator differ in what is asked alone, radius or strength.
+    direction. Draws of one generator differ in what is requested alone, radius or strength.
 
-    The eigenvalues of a strongly non-normal matrix hang on digits that no float has, and the rounding of Q (R + F) Q^T
-    can move them: up to 256 units a strength of 2 leaves the radius exact to 1e-6; a draw that it does not is refused.
-    `rotated=False` takes Q = I: triangular in the units themselves, which then form a chain, and exact at every
-    strength. In float32 the digits are missing earlier.
+    The eigenvalues of a strongly non-normal matrix depend on digits that no float has, and the rounding of Q (R + F)
+    Q^T can move them: up to 256 units a strength of 2 leaves the radius exact to 1e-6; a draw that it does not is
+    refused. `rotated=False` takes Q = I: triangular in the units themselves, which then form a chain, and exact at
+    every strength. In float32 the digits are missing earlier.
 
     Where F feeds the second mode of a rotation by s into the first, with strength f, the block is [[c, a], [-b, c]]
     with a - b = f and a b = s^2: it keeps the eigenvalues c +- i s, and f is its part of the departure.
@@ -327,13 +327,13 @@ class NonNormal(Initializer):
             form[-1, -1] = rng.choice([-1.0, 1.0])
         return form
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
 @dataclass(frozen=True)
 class NoInitializer(Initializer):
-    """Nothing is drawn and nothing asked: for a recurrence that comes from a file, or has a law of its own."""
+    """Nothing is drawn and nothing requested: for a recurrence that comes from a file, or has a law of its own."""
 
     name: ClassVar[str] = "none"
     target: ClassVar[str] = ""
@@ -349,7 +349,7 @@ class NoInitializer(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         raise NotImplementedError("check_units refuses every size")
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -386,7 +386,7 @@ class Bidiagonal(Initializer):
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size) + self.coupling * np.eye(size, k=1)
 
-    def got(self, W: Array) -> float:
+    def realized(self, W: Array) -> float:
         """The largest entry of the diagonal, where the eigenvalues of a triangular matrix are."""
         return float(np.abs(np.diag(W)).max())
 
@@ -444,9 +444,9 @@ def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | N
             f"spectral_radius={radius}: initializer '{name}' states a {kind.target}, its spectral radius scatters; "
             f"set initializer.{kind.target} or choose one of {', '.join(with_spectral_radius())}"
         )
-    if kind.target in given and stated.asked != radius:
+    if kind.target in given and stated.requested != radius:
         raise ConfigurationError(
-            f"spectral_radius={radius}: contradicts initializer.{kind.target}={stated.asked}; give one of the two"
+            f"spectral_radius={radius}: contradicts initializer.{kind.target}={stated.requested}; give one of the two"
         )
     return kind(**{**given, kind.target: radius})
 

@@ -112,10 +112,10 @@ def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduct
     Raises:
         DivergedError: L_t overflowed; the error names the first such step.
     """
-    return weighted(name, y_hat, target, step_weights(mask, reduction))
+    return weight_steps(name, y_hat, target, step_weights(mask, reduction))
 
 
-def weighted(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
+def weight_steps(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
     """`total` with the weight of every step."""
     counted = steps_that_count(weights)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -149,7 +149,7 @@ def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Red
         DivergedError: L_t overflowed; the error names the first such step.
     """
     weights = step_weights(mask, reduction)
-    value = float(weighted(name, y_hat, target, weights))
+    value = float(weight_steps(name, y_hat, target, weights))
     counted, of_step = steps_that_count(weights), weights / y_hat.shape[1]
     gradient = np.zeros_like(y_hat)
     slope = by_name(name).slope(y_hat[counted], target[counted])

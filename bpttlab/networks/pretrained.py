@@ -10,7 +10,7 @@ import numpy as np
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import settle_fields, whole_number
+from bpttlab.fields import check_integer, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.cell import Params
@@ -59,7 +59,7 @@ def from_file(
     own = FromFile(os.fspath(path), activation, recurrent_prefix, readout_prefix, output_activation)  # type: ignore[arg-type]
     if own.weights.output_size is None and (output_size is None or rng is None):
         raise ConfigurationError(f"{PATH}={os.fspath(path)!r}: has no readout: give output_size, and rng to draw one")
-    cell = own.cell(None if output_size is None else whole_number("output_size", output_size, 1))
+    cell = own.cell(None if output_size is None else check_integer("output_size", output_size, 1))
     return Network(cell, own.network_weights(cell, rng or np.random.default_rng()))
 
 
@@ -163,7 +163,7 @@ class FromFile:
         """The weights of the file in that dtype; a readout that it lacks is drawn as `Cell.init` draws it."""
         held = self.weights.params
         drawn = {} if "U" in held else cell.draw_readout(rng.spawn(2)[1], scales or Scales())
-        return {name: rounded(values, dtype) for name, values in {**held, **drawn}.items()}
+        return {name: round_to_dtype(values, dtype) for name, values in {**held, **drawn}.items()}
 
     @property
     def has_readout(self) -> bool:
@@ -190,16 +190,16 @@ class FromFile:
         free = name in {known.name for known in fields(task)}
         remedy = f"set task.{name}={size}, or choose another task" if free else "choose another task"
         raise ConfigurationError(
-            f"{PATH}={user_files.shown(self.path)!r}: {verb} {size} {what}, and task '{task.name}' has "
+            f"{PATH}={user_files.show_path(self.path)!r}: {verb} {size} {what}, and task '{task.name}' has "
             f"{getattr(task, name)}: {remedy}"
         )
 
     def check_initializer(self, initializer: Initializer) -> None:
-        """Refuses everything but the default, which stands for nothing having been asked."""
+        """Refuses everything but the default, which stands for nothing having been requested."""
         if initializer not in (GaussianRadius(), NoInitializer()):
             raise ConfigurationError(
-                f"initializer '{initializer.name}' with {initializer.target}={initializer.asked}: the weights of the "
-                f"cell '{self.name}' are in its file; leave initializer and spectral_radius out"
+                f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the weights of "
+                f"the cell '{self.name}' are in its file; leave initializer and spectral_radius out"
             )
 
     def check_scales(self, scales: Scales) -> None:
@@ -214,10 +214,11 @@ class FromFile:
     def check_dtype(self, dtype: str) -> None:
         """Refuses a dtype in which a weight would be infinite."""
         for name, values in self.weights.params.items():
-            if not np.isfinite(rounded(values, dtype)).all():
+            if not np.isfinite(round_to_dtype(values, dtype)).all():
                 largest = float(np.abs(values).max())
                 raise ConfigurationError(
-                    f"dtype={dtype}: {user_files.shown(self.path)} has weights up to {largest:.3g} ({name}), too large"
+                    f"dtype={dtype}: {user_files.show_path(self.path)} has weights up to {largest:.3g} ({name}), "
+                    "too large"
                 )
 
 
@@ -225,7 +226,7 @@ def as_text(prefix: str | int | None) -> str | None:
     return None if prefix is None else str(prefix)
 
 
-def rounded(values: Array, dtype: str) -> Array:
+def round_to_dtype(values: Array, dtype: str) -> Array:
     """A copy in that dtype."""
     with np.errstate(over="ignore"):
         return values.astype(dtype)

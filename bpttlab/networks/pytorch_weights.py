@@ -88,11 +88,11 @@ def read(path: str, recurrent_prefix: str | None, readout_prefix: str | None) ->
         raise ConfigurationError(
             f"{PATH}={path!r}: is a pickle, which can run anything when it is opened, and is not; export it: {EXPORT}"
         )
-    found: Weights = user_files.read(PATH, path, READERS, understood, recurrent_prefix, readout_prefix)
+    found: Weights = user_files.read(PATH, path, READERS, interpret, recurrent_prefix, readout_prefix)
     return found
 
 
-def understood(
+def interpret(
     data: bytes, ending: str, content: str, recurrent_prefix: str | None, readout_prefix: str | None
 ) -> Weights:
     """The network that a file's bytes are."""
@@ -176,7 +176,7 @@ def refuse_type(name: str, dtype: str) -> None:
 
 def tensors_of_archive(data: bytes) -> Tensors:
     """The tensors of a .npz archive; their headers are read first."""
-    return {name: array_tensor(name, file) for name, file in user_files.unpacked(data).items()}
+    return {name: array_tensor(name, file) for name, file in user_files.unpack(data).items()}
 
 
 def array_tensor(name: str, file: bytes) -> Tensor:
@@ -221,13 +221,13 @@ def recurrent_prefix_of(tensors: Tensors, given: str | None) -> str:
     first = "weight_ih_l0"
     candidates = [name.removesuffix(first) for name in tensors if name.endswith(first)]
     if not candidates:
-        raise ConfigurationError(f"has no tensor whose name ends in {first}; there are {listed(tensors)}")
+        raise ConfigurationError(f"has no tensor whose name ends in {first}; there are {list_tensors(tensors)}")
     known = ", ".join(map(repr, candidates))
     if given is None and len(candidates) > 1:
         raise ConfigurationError(
             f"has {len(candidates)} recurrent networks: set cell.recurrent_prefix to one of {known}"
         )
-    chosen = candidates[0] if given is None else completed(given, first, tensors)
+    chosen = candidates[0] if given is None else complete(given, first, tensors)
     if chosen not in candidates:
         hint = nearest(given, candidates)
         raise ConfigurationError(f"cell.recurrent_prefix={given!r}: before {first} there is {known}.{hint}")
@@ -236,18 +236,18 @@ def recurrent_prefix_of(tensors: Tensors, given: str | None) -> str:
 
 def readout_prefix_of(tensors: Tensors, given: str) -> str:
     """The prefix of the readout, which stands before its weight and bias and nothing else."""
-    chosen = completed(given, "weight", tensors)
+    chosen = complete(given, "weight", tensors)
     under = {name: tensor for name, tensor in tensors.items() if name.startswith(chosen)}
     if f"{chosen}weight" not in under or (chosen.endswith(".") and set(under) - linear(chosen)):
         hint = nearest(given, [name.removesuffix("weight") for name in tensors if name.endswith("weight")])
         raise ConfigurationError(
             f"cell.readout_prefix={given!r}: must stand before the weight (and bias) of one linear layer; there are "
-            f"{listed(under or tensors)}.{hint}"
+            f"{list_tensors(under or tensors)}.{hint}"
         )
     return chosen
 
 
-def completed(prefix: str, name: str, tensors: Collection[str]) -> str:
+def complete(prefix: str, name: str, tensors: Collection[str]) -> str:
     """`lstm` as `lstm.`, where that is what the file has."""
     dotted = f"{prefix}."
     return dotted if f"{prefix}{name}" not in tensors and f"{dotted}{name}" in tensors else prefix
@@ -289,12 +289,12 @@ def refuse_embedding(tensors: Tensors, readout: str, sizes: Mapping[str, int]) -
 
 def refuse_rest(rest: Tensors) -> None:
     raise ConfigurationError(
-        f"beside the recurrent tensors there may be one linear layer, the readout, and there are {listed(rest)}: "
+        f"beside the recurrent tensors there may be one linear layer, the readout, and there are {list_tensors(rest)}: "
         "name cell.recurrent_prefix and cell.readout_prefix (none: no readout), and all others are left alone"
     )
 
 
-def listed(tensors: Tensors) -> str:
+def list_tensors(tensors: Tensors) -> str:
     """Names with shapes: fc.weight (2, 8), fc.bias (2,)."""
     shown = [f"{name} {tensors[name].shape}" for name in sorted(tensors)[:SHOWN]]
     more = [f"{len(tensors) - SHOWN} more"] if len(tensors) > SHOWN else []
@@ -307,8 +307,8 @@ def listed(tensors: Tensors) -> str:
 def recurrence(own: Tensors, prefix: str) -> tuple[str, dict[str, int], Params]:
     """The cell's name, its sizes and the parameters of all layers."""
     layers = layers_of(own, prefix)
-    of, rows, N = kind_of(taken(own, f"{prefix}weight_hh_l0"))
-    I = (0, *taken(own, f"{prefix}weight_ih_l0").shape)[-1]
+    of, rows, N = kind_of(take_tensor(own, f"{prefix}weight_hh_l0"))
+    I = (0, *take_tensor(own, f"{prefix}weight_ih_l0").shape)[-1]
     has_biases = any(name.removeprefix(prefix).startswith("bias_") for name in own)
     params: Params = {}
     for layer in range(layers):
@@ -383,15 +383,15 @@ def readout_of(tensors: Tensors, prefix: str, N: int) -> Params:
     return {"U": U, "b_y": numbers(tensors, bias, (O,)) if bias in tensors else np.zeros(O)}
 
 
-def taken(tensors: Tensors, name: str) -> Tensor:
+def take_tensor(tensors: Tensors, name: str) -> Tensor:
     if name not in tensors:
-        raise ConfigurationError(f"has no tensor {name!r}; there are {listed(tensors)}")
+        raise ConfigurationError(f"has no tensor {name!r}; there are {list_tensors(tensors)}")
     return tensors[name]
 
 
 def numbers(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Array:
     """The numbers of a tensor of that shape."""
-    tensor = taken(tensors, name)
+    tensor = take_tensor(tensors, name)
     if tensor.shape != shape:
         raise ConfigurationError(f"tensor {name!r} has shape {tensor.shape}: must be {shape}")
     return tensor.read()

@@ -16,7 +16,7 @@ def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]
     return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 
 
-def joined(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
+def concatenate(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Columns of some rows and of others, one after another; parts without columns have no rows."""
     parts = [part for part in parts if part]
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}

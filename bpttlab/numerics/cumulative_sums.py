@@ -50,7 +50,7 @@ class Whole:
         return Beside(log_of_square(squares, exponent), share, cosine)
 
 
-def stacked(parts: Sequence[Scaled]) -> Scaled:
+def stack(parts: Sequence[Scaled]) -> Scaled:
     """Arrays with one exponent each as rows.  -> (P,E)"""
     exponents = np.array([part.exponent.item() for part in parts], np.int64)
     return Scaled(np.stack([part.mantissa.ravel() for part in parts]), exponents[:, None])
@@ -59,8 +59,8 @@ def stacked(parts: Sequence[Scaled]) -> Scaled:
 def parts_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
     """Each by itself."""
     some = max(1, HELD_NUMBERS // parts[0].mantissa.size)
-    chunks = [stacked(parts[first : first + some]).normalised() for first in range(0, len(parts), some)]
-    return joined([whole.beside(chunk) for chunk in chunks])
+    chunks = [stack(parts[first : first + some]).normalised() for first in range(0, len(parts), some)]
+    return join([whole.beside(chunk) for chunk in chunks])
 
 
 def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
@@ -68,10 +68,10 @@ def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):
-        sums = running(stacked([*carried, *parts[first : first + some]]))
+        sums = running(stack([*carried, *parts[first : first + some]]))
         found.append(whole.beside(sums[len(carried) :]))
         carried = [sums[-1:]]
-    return joined(found)
+    return join(found)
 
 
 def running(parts: Scaled) -> Scaled:
@@ -83,5 +83,5 @@ def running(parts: Scaled) -> Scaled:
     return Scaled(sums, most).normalised()
 
 
-def joined(chunks: Sequence[Beside]) -> Beside:
+def join(chunks: Sequence[Beside]) -> Beside:
     return Beside(*(np.concatenate(column) for column in zip(*chunks, strict=True)))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 
-def log_spaced(last: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+def log_spacing(last: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """`count` distinct integers from 0 to `last` (all of them, where there are no more), both ends among them.
 
     They are spread evenly in their logarithm, one by one at the start.

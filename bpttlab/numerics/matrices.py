@@ -109,7 +109,7 @@ def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalis
     and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
     """
     if lags < 0:
-        raise ConfigurationError(f"lags={lags}: must be a whole number >= 0")
+        raise ConfigurationError(f"lags={lags}: must be an integer >= 0")
     peak, peak_lag, first_lag = 0.0, 0, 1
     for powers, most in portions(Scaled.whole(square(W)), lags):
         for place, log_norm in largest_norms(powers, most, peak, spectral):
@@ -136,13 +136,13 @@ def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
         if len(ends):
             break
         if (len(waiting) + 1) * len(first) > held:
-            yield joined(waiting)
+            yield join_blocks(waiting)
             waiting = []
     if waiting:
-        yield joined(waiting)
+        yield join_blocks(waiting)
 
 
-def joined(parts: list[tuple[Scaled, Array]]) -> tuple[Scaled, Array]:
+def join_blocks(parts: list[tuple[Scaled, Array]]) -> tuple[Scaled, Array]:
     powers, most = zip(*parts, strict=True)
     mantissa, exponent = ([getattr(power, name) for power in powers] for name in ("mantissa", "exponent"))
     return Scaled(np.concatenate(mantissa), np.concatenate(exponent)), np.concatenate(most)

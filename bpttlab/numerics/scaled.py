@@ -96,7 +96,7 @@ class Scaled:
         """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
         largest = np.maximum.reduce(np.abs(self.mantissa), axis=-1, keepdims=True, initial=0.0)
         shift = np.frexp(largest)[1].astype(np.int64)
-        mantissa = shifted(self.mantissa, -shift)
+        mantissa = shift_exponents(self.mantissa, -shift)
         return Scaled(mantissa, np.where(largest > 0, self.exponent + shift, ZERO_EXPONENT))
 
     def common(self, axes: int) -> Scaled:
@@ -133,13 +133,13 @@ class Scaled:
 
 
 def times_power(mantissa: Array, shift: int) -> Array:
-    """mantissa * 2^shift: `shifted` by one number."""
+    """mantissa * 2^shift: `shift_exponents` by one number."""
     if abs(shift) < -FLOATS[mantissa.dtype.char].minexp:
         return mantissa * mantissa.dtype.type(math.ldexp(1.0, shift))
     return np.ldexp(mantissa, shift)
 
 
-def shifted(mantissa: Array, shift: Array) -> Array:
+def shift_exponents(mantissa: Array, shift: Array) -> Array:
     """mantissa * 2^shift, one shift a row: by a product where the factor is a float, which is faster than ldexp."""
     if np.maximum.reduce(np.abs(shift), axis=None, initial=0) < -FLOATS[mantissa.dtype.char].minexp:
         return mantissa * np.ldexp(mantissa.dtype.type(1.0), shift)

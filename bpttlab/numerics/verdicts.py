@@ -44,10 +44,10 @@ class Estimate(NamedTuple):
 def exactly(value: Any) -> Estimate:
     """A number that was not estimated; a NaN becomes a number that is unknown."""
     found = float(value)
-    return unknown("it is not a number (NaN)") if math.isnan(found) else Estimate(found, found, found)
+    return unknown_estimate("it is not a number (NaN)") if math.isnan(found) else Estimate(found, found, found)
 
 
-def unknown(reason: str) -> Estimate:
+def unknown_estimate(reason: str) -> Estimate:
     """A number of which nothing is known, and why."""
     return Estimate(math.nan, -math.inf, math.inf, reason=reason)
 
@@ -65,7 +65,7 @@ def median_of(values: Any, missing: str = "no value") -> Estimate:
     found = np.asarray(values, np.float64)
     known = np.sort(found[~np.isnan(found)])
     if not len(known):
-        return unknown(f"{missing}: all of {len(found)}" if len(found) else "there are no values")
+        return unknown_estimate(f"{missing}: all of {len(found)}" if len(found) else "there are no values")
     value = middle_of(known)
     low = median_interval(np.where(np.isnan(found), -np.inf, found))[0]
     high = median_interval(np.where(np.isnan(found), np.inf, found))[1]
@@ -126,7 +126,7 @@ def with_error(value: Any, error: Any, factor: float = 1.96) -> Estimate:
     """A number with a standard error: value +- factor x error, taken to be normal."""
     middle, half = float(value), factor * float(error)
     if math.isnan(middle) or math.isnan(half):
-        return unknown("the value or its standard error is not a number (NaN)")
+        return unknown_estimate("the value or its standard error is not a number (NaN)")
     return Estimate(middle, middle - half, middle + half, float(ndtr(-factor)))
 
 
@@ -140,7 +140,7 @@ def share_of(hits: Any, missing: str = "no value") -> Estimate:
     found = np.asarray(hits, np.float64)
     count, gaps, seen = len(found), int(np.isnan(found).sum()), int(np.nansum(found))
     if gaps == count:
-        return unknown(f"{missing}: all of {count}" if count else "there are no values")
+        return unknown_estimate(f"{missing}: all of {count}" if count else "there are no values")
     share, reason = seen / (count - gaps), shortage(count, gaps, missing)
     if count < LEAST_NETWORKS:
         return Estimate(share, 0.0, 1.0, reason=reason)
@@ -155,7 +155,7 @@ def largest_of(values: Iterable[Any] | Any, missing: str = "no value") -> Estima
     found = np.asarray(values, np.float64)
     known = found[~np.isnan(found)]
     if not len(known):
-        return unknown(f"{missing}: all of {len(found)}" if len(found) else "there are no values")
+        return unknown_estimate(f"{missing}: all of {len(found)}" if len(found) else "there are no values")
     top, gaps = float(known.max()), len(found) - len(known)
     return Estimate(top, top, math.inf, reason=f"{missing}: {gaps} of {len(found)}") if gaps else exactly(top)
 

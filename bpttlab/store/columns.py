@@ -107,8 +107,8 @@ RUNS = Table(
             "",
             "what the initializer states: spectral_radius, gain or scale; missing: none",
         ),
-        Column("initializer_asked", "float64", "", "the value asked of that quantity"),
-        Column("initializer_got", "float64", "", "the value that the drawn W has"),
+        Column("initializer_requested", "float64", "", "the value requested of that quantity"),
+        Column("initializer_realized", "float64", "", "the value that the drawn W has"),
         Column(
             "growth_rate",
             "float64",
@@ -136,11 +136,14 @@ RUNS = Table(
         Column("horizon_censored", "bool", "", "whether vanishing_horizon ended at T only because the sequence did"),
         Column("origin_radius", "float64", "", "spectral radius of J_t at x = 0, h = 0, with the network's own biases"),
         Column(
-            "jacobian_radius", "float64", "", "median spectral radius of the J_t in `eigenvalues`; missing: none asked"
+            "jacobian_radius",
+            "float64",
+            "",
+            "median spectral radius of the J_t in `eigenvalues`; missing: none requested",
         ),
         Column("lyapunov_exponent", "float64", "nat/step", "largest exponent, median over the sequences measured"),
         Column("trajectory_radius", "float64", "", "exp lyapunov_exponent: the radius per step along the trajectory"),
-        Column("autonomous", "bool", "", "whether every input was zero; missing: no exponents were asked for"),
+        Column("autonomous", "bool", "", "whether every input was zero; missing: no exponents were requested"),
         Column(
             "kaplan_yorke_dimension", "float64", "", "of an autonomous network, median over sequences; missing: driven"
         ),
@@ -167,7 +170,7 @@ PROVENANCE = Table(
     (
         RUN_ID,
         Column("seconds", "float64", "s", "time the run took, its share of the bundle's"),
-        Column("scheme_seconds", "float64", "s", "one gradient by the run's scheme alone; missing: not asked for"),
+        Column("scheme_seconds", "float64", "s", "one gradient by the run's scheme alone; missing: not requested"),
         Column("started", "string", "", "when it began, ISO 8601, UTC"),
         Column("bpttlab", "string", "", "version of bpttlab"),
         Column("numpy", "string", "", "version of numpy"),
@@ -434,7 +437,7 @@ OWN_FIELDS_OF_CELLS = (
 
 CONFIGURATION = (
     Column("seed", "int64", "", "seed of every random stream of the run"),
-    Column("spectral_radius", "float64", "", "spectral radius asked for; missing where the initializer states none"),
+    Column("spectral_radius", "float64", "", "spectral radius requested; missing where the initializer states none"),
     Column("sequence_length", "int64", "step", "T"),
     Column("truncation", "string", "step", "full, or K as text"),
     Column("batch_size", "int64", "", "sequences in the batch, B"),
@@ -483,9 +486,9 @@ CONFIGURATION = (
     Column("scheme_draws", "int64", "", "of random and uoro: how many draws are measured"),
     Column("scheme_steps", "int64", "step", "of snap: n"),
     Column("initializer", "string", "", "name of the initializer of W; none: the cell draws none"),
-    Column("initializer_spectral_radius", "float64", "", "spectral radius asked for, where the initializer states one"),
-    Column("initializer_gain", "float64", "", "gain asked for, where the initializer states one"),
-    Column("initializer_scale", "float64", "", "scale asked for, where the initializer states one"),
+    Column("initializer_spectral_radius", "float64", "", "spectral radius requested, where the initializer states one"),
+    Column("initializer_gain", "float64", "", "gain requested, where the initializer states one"),
+    Column("initializer_scale", "float64", "", "scale requested, where the initializer states one"),
     Column("initializer_density", "float64", "", "of sparse: share of the units that each one hears"),
     Column("initializer_coupling", "float64", "", "of bidiagonal: entries above the diagonal over those on it"),
     Column("initializer_feed_forward", "float64", "", "of non_normal: strict upper Schur part / the rest, in norm"),

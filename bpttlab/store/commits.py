@@ -15,7 +15,7 @@ import pyarrow as pa
 from bpttlab.errors import CollisionError
 from bpttlab.store import schema
 from bpttlab.store.identity import canonical, parse
-from bpttlab.store.shards import SHARD, deserialised, naming_what_is_no_shard
+from bpttlab.store.shards import SHARD, deserialise, naming_what_is_no_shard
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def read_commit(data: bytes, path: Path) -> Commit:
     Raises:
         StoreError: it is of another version, or not a commit; `path` is named.
     """
-    rows, about = deserialised(data, path)
+    rows, about = deserialise(data, path)
     with naming_what_is_no_shard(path):
         return Commit(path.stem, int(about["published"]), rows, _siblings(about))
 

@@ -77,7 +77,7 @@ def parse(text: str) -> Any:
         raise ConfigurationError(f"not valid JSON: {error}") from None
 
 
-def joined(texts: Mapping[str, str]) -> str:
+def join_canonical(texts: Mapping[str, str]) -> str:
     """The canonical text of a mapping, from those of its values; its keys are plain words.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What the last sweep of a study asked for: results/<study>/asked.json.
+"""What the last sweep of a study requested: results/<study>/last_sweep.json.
 
     {"line": "bpttlab sweep study=first 'seed=range(0,8)'", "runs": ["0a1b…", …], "version": 1}
 
@@ -26,7 +26,7 @@ from bpttlab.store.shards import (
 )
 from bpttlab.store.store import Store
 
-FILE = "asked.json"
+FILE = "last_sweep.json"
 VERSION = 1
 LARGEST_BYTES = 1 << 26
 """A million runs have about 36 million bytes."""
@@ -35,7 +35,7 @@ _RUN_ID = re.compile(r"[0-9a-f]{32,128}")
 
 
 @dataclass(frozen=True)
-class Asked:
+class LastSweep:
     """A sweep that was begun.
 
     Attributes:
@@ -60,8 +60,8 @@ def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
         write_atomically(store.path / FILE, f"{json.dumps(content, sort_keys=True)}\n".encode())
 
 
-def read(store: Store) -> Asked | None:
-    """What was asked for last; None where nothing says so.
+def read(store: Store) -> LastSweep | None:
+    """What was requested last; None where nothing says so.
 
     Raises:
         StoreError: the file is not what `write` writes.
@@ -75,13 +75,13 @@ def read(store: Store) -> Asked | None:
             return None
         except NotAFileError:
             raise StoreError(f"{path} is a link or a folder, not a file; {REMEDY}") from None
-    return understood(data, path)
+    return interpret(data, path)
 
 
 REMEDY = "delete it, and the next sweep writes it anew"
 
 
-def understood(data: bytes, path: Path) -> Asked:
+def interpret(data: bytes, path: Path) -> LastSweep:
     """The bytes of the file, checked: results may come from anywhere."""
     try:
         if len(data) > LARGEST_BYTES:
@@ -91,9 +91,9 @@ def understood(data: bytes, path: Path) -> Asked:
             raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {VERSION}")
         line, runs = content["line"], content["runs"]
         if not (line is None or isinstance(line, str)):
-            raise ValueError("its line is no text")
+            raise ValueError("its line is not a string")
         if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
             raise ValueError("it names what is no run id")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from None
-    return Asked(line, tuple(dict.fromkeys(runs)))
+    return LastSweep(line, tuple(dict.fromkeys(runs)))

@@ -20,7 +20,7 @@ def provenance(seconds: float, started: str, scheme_seconds: float | None = None
     Args:
         seconds: what the run took.
         started: when it began, ISO 8601 in UTC.
-        scheme_seconds: what one gradient by its scheme took, if that was asked.
+        scheme_seconds: what one gradient by its scheme took, if that was requested.
     """
     return {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started, **surroundings(), **blas()}
 

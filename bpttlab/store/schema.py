@@ -24,7 +24,7 @@ from bpttlab.store.identity import canonical
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """Goes up whenever a stored table changes its columns or their meaning."""
 
 STATUSES = ("done", "failed", "diverged")
@@ -99,7 +99,7 @@ def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str,
 def configuration_columns(rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
     """The configuration columns of runs, each as `flatten` gives it: in the order of CONFIGURATION, the others by name.
 
-    The types depend on the values only, not on how they were grouped into files: a column of whole numbers and others
+    The types depend on the values only, not on how they were grouped into files: a column of integers and others
     is float64, any other mixture is text.
     """
     present = set().union(*rows)
@@ -113,7 +113,7 @@ def _of_any_type(name: str, values: Sequence[Scalar]) -> pa.Array:
         values = [value if value is None or isinstance(value, str) else canonical(value) for value in values]
     elif dtype == "float64":
         values = [None if value is None else float(value) for value in values]
-    return typed(values, dtype, f"configuration column '{name}'")
+    return to_typed(values, dtype, f"configuration column '{name}'")
 
 
 def _common_dtype(values: Iterable[Scalar], declared: str | None) -> str:
@@ -127,7 +127,7 @@ def _common_dtype(values: Iterable[Scalar], declared: str | None) -> str:
 # ------------------------------------------------------------------ columns -> files
 
 
-def typed(values: Any, dtype: str, what: str) -> pa.Array:
+def to_typed(values: Any, dtype: str, what: str) -> pa.Array:
     """Values as an Arrow array of a type of this page; None, NaN and NA become null.
 
     Raises:
@@ -147,7 +147,7 @@ def _refuse_fractions(values: Any) -> None:
         return
     for value in values:
         if isinstance(value, float | np.floating) and not (math.isnan(value) or value.is_integer()):
-            raise ValueError(f"{value} is not a whole number")
+            raise ValueError(f"{value} is not an integer")
 
 
 def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Table:
@@ -254,7 +254,7 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
         if values is None:
             array = pa.nulls(length, ARROW[column.dtype])
         else:
-            array = values if isinstance(values, pa.Array) else typed(values, column.dtype, name)
+            array = values if isinstance(values, pa.Array) else to_typed(values, column.dtype, name)
         if column.required and array.null_count:
             raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
         arrays.append(array)

@@ -138,7 +138,7 @@ def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
 # ------------------------------------------------------------------ a table -> bytes, and back
 
 
-def serialised(table: str, rows: pa.Table, **about: Any) -> bytes:
+def serialise(table: str, rows: pa.Table, **about: Any) -> bytes:
     """The bytes of a shard: its rows and, as metadata, its table, the version and what else there is to say."""
     described = canonical({"schema_version": schema.SCHEMA_VERSION, "table": table, **about})
     repeating = [column.name for column in rows.schema if column.type != pa.float64()]
@@ -149,7 +149,7 @@ def serialised(table: str, rows: pa.Table, **about: Any) -> bytes:
     return data
 
 
-def deserialised(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
+def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
     """The rows of a shard and what its metadata says; the version is looked at before anything else is.
 
     Raises:

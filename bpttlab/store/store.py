@@ -32,12 +32,12 @@ from bpttlab.store.shards import (
     Finished,
     Records,
     age,
-    deserialised,
+    deserialise,
     make_folder,
     nearest_existing,
     read_shard,
     refuse_what_is_no_folder,
-    serialised,
+    serialise,
     shard_path,
     telling,
     write_shard,
@@ -104,10 +104,10 @@ class Store:
         """`publish`, of runs that are rows already."""
         runs, now = finished.runs_table(), time.time_ns()
         names = {
-            table: [self._put(table, serialised(table, rows, published=now))]
+            table: [self._put(table, serialise(table, rows, published=now))]
             for table, rows in finished.siblings.items()
         }
-        self._put("runs", serialised("runs", runs, published=now, siblings=names))
+        self._put("runs", serialise("runs", runs, published=now, siblings=names))
 
     def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
         """Deletes what dead writers left: temporary files, and shards that no commit names.
@@ -158,7 +158,7 @@ class Store:
         Raises:
             StoreError: there is none, or it is empty or of another version.
             DamagedShardError: the shards of `runs` are damaged, or others are missing. (Each other table is checked
-                when it is first asked for.)
+                when it is first requested.)
             CollisionError: two configurations have one run id.
             ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
         """
@@ -259,7 +259,7 @@ class Store:
             path = self._shard(table, name)
             data = read_shard(path, damage, its_commits)
             if data is not None:
-                rows = deserialised(data, path)[0]
+                rows = deserialise(data, path)[0]
                 found[name] = rows if columns is None else rows.select(columns)
         damage.refuse()
         return found
@@ -315,10 +315,10 @@ def load(
         results: the folder of all studies.
         where: column of `runs` -> the runs wanted, for all tables alike. A value, None for a missing one; a list or a
             range of values; or a pair in parentheses (least, most), both included, None for no limit. What no run has
-            is an error that names the nearest stored value, for there is no such run; only what is asked of results
+            is an error that names the nearest stored value, for there is no such run; only what is requested of results
             (a status, a range of losses, a truth) may hold for none. Of a list with some values that no run has, and
-            of stored values that differ from an asked one by rounding alone, a `LabWarning` tells. Files that hold no
-            run that is wanted are not read.
+            of stored values that differ from an requested one by rounding alone, a `LabWarning` tells. Files that hold
+            no run that is wanted are not read.
         columns: those of the measures' tables, in this order and after run_id; a table leaves out what it does not
             have. None: all. `runs` and `provenance` always have all of theirs.
 

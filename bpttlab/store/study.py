@@ -14,7 +14,7 @@ from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.identity import parse
-from bpttlab.store.where import Where, wanted
+from bpttlab.store.where import Where, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict
 class Study:
     """The tables of a study as pandas frames: `study.runs`, `study.jacobians`, … (`docs/tables.md`).
 
-    Each is read when it is first asked for. Beside their own columns the tables of measures have those of their run's
+    Each is read when it is first requested. Beside their own columns the tables of measures have those of their run's
     configuration, and `network_id` and `status`. Rows are sorted by run_id and the table's keys, so that a frame does
     not depend on the files that it came from.
 
@@ -101,7 +101,7 @@ class Study:
 
     def _keep(self, where: Where) -> None:
         """Leaves only the runs that are wanted; the columns and their types stay what they are for all runs."""
-        self._runs = self._runs.filter(wanted(self._runs, where))
+        self._runs = self._runs.filter(select(self._runs, where))
         kept = set(self._runs["run_id"].to_pylist())
         self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
 
@@ -124,17 +124,17 @@ class Study:
         if name == "provenance":
             return rows
         about = self._about_runs(table)
-        return self._asked(schema.beside(rows, about.take(position)))
+        return self._requested(schema.beside(rows, about.take(position)))
 
     def _own_columns(self, table: schema.Table) -> list[str]:
-        """The columns to read: all, or those that were asked for and those that rows are sorted by."""
+        """The columns to read: all, or those that were requested and those that rows are sorted by."""
         names: list[str] = table.schema.names
         if self._columns is None or table.name == "provenance":
             return names
         return [name for name in names if name in {"run_id", *table.keys, *self._columns}]
 
-    def _asked(self, rows: pa.Table) -> pa.Table:
-        """The columns that were asked for, in that order."""
+    def _requested(self, rows: pa.Table) -> pa.Table:
+        """The columns that were requested, in that order."""
         if self._columns is None:
             return rows
         there = dict.fromkeys(["run_id", *(name for name in self._columns if name in rows.column_names)])

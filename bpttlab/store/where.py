@@ -1,9 +1,9 @@
-"""Which runs are asked for: `load("first", where={"task": "noise", "spectral_radius": (0.9, 1.1)})`.
+"""Which runs are requested: `load("first", where={"task": "noise", "spectral_radius": (0.9, 1.1)})`.
 
-Runs are asked for by their configuration, and what no stored run has there is refused, with the nearest value that is
-stored: 0.3 is not 0.30000000000000004, and an empty frame would not tell. What is asked of results (a status, a range
-of losses) may hold for no run, and is an empty frame then. A value close to one that is asked for is another value; a
-warning says where runs are left out for that.
+Runs are requested by their configuration, and what no stored run has there is refused, with the nearest value that is
+stored: 0.3 is not 0.30000000000000004, and an empty frame would not tell. What is requested of results (a status, a
+range of losses) may hold for no run, and is an empty frame then. A value close to one that is requested is another
+value; a warning says where runs are left out for that.
 """
 
 from __future__ import annotations
@@ -28,90 +28,90 @@ CLOSE = 1e-12
 """Relative difference below which two values are written alike in tables."""
 
 RESULTS = frozenset(schema.RUNS.schema.names) - {"run_id", "network_id"}
-"""Columns of `runs` that are not part of what was asked to be run."""
+"""Columns of `runs` that are not part of what was requested to be run."""
 
 MOST_NAMED = 8
 
 
-def wanted(runs: pa.Table, where: Where) -> pa.Array:
-    """Which runs have what is asked of every column.
+def select(runs: pa.Table, where: Where) -> pa.Array:
+    """Which runs have what is requested of every column.
 
     Raises:
         ConfigurationError: an unknown column, a value that it cannot have, or one that no run has.
     """
     mask = [True] * runs.num_rows
-    for name, asked in where.items():
+    for name, requested in where.items():
         if name not in runs.column_names:
             raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
-        found = of_column(name, plain(asked), runs)
+        found = of_column(name, plain(requested), runs)
         mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
     if where and not any(mask) and not RESULTS & set(where):
-        asked_for = ", ".join(f"{name}={asked!r}" for name, asked in where.items())
+        asked_for = ", ".join(f"{name}={requested!r}" for name, requested in where.items())
         raise ConfigurationError(f"where: no run has all of {asked_for}, though each of them some run has")
     return pa.array(mask, pa.bool_())
 
 
-def plain(asked: Any) -> Any:
-    """What is asked as values of Python; an array is a list of values."""
-    asked = python_value(asked)
-    if getattr(asked, "ndim", 0) and hasattr(asked, "tolist"):
-        return asked.tolist()
-    one = isinstance(asked, str | bytes | Mapping | Sequence) or not isinstance(asked, Iterable)
-    return asked if one else list(asked)  # what can be gone through once only
+def plain(requested: Any) -> Any:
+    """What is requested as values of Python; an array is a list of values."""
+    requested = python_value(requested)
+    if getattr(requested, "ndim", 0) and hasattr(requested, "tolist"):
+        return requested.tolist()
+    one = isinstance(requested, str | bytes | Mapping | Sequence) or not isinstance(requested, Iterable)
+    return requested if one else list(requested)  # what can be gone through once only
 
 
-def of_column(name: str, asked: Any, runs: pa.Table) -> list[bool]:
-    """Which runs have what is asked of one column."""
+def of_column(name: str, requested: Any, runs: pa.Table) -> list[bool]:
+    """Which runs have what is requested of one column."""
     kind, values = runs.schema.field(name).type, runs[name].to_pylist()
-    accepts = acceptance(name, asked, kind)
+    accepts = acceptance(name, requested, kind)
     found = [accepts(value) for value in values]
     stored = distinct(values)
     if name == "status" or not any(found):
-        refuse_what_no_run_has(name, asked, stored)
+        refuse_what_no_run_has(name, requested, stored)
     else:
-        warn_of_missing(name, asked, kind, stored)
-    warn_of_close(name, asked, stored, accepts)
+        warn_of_missing(name, requested, kind, stored)
+    warn_of_close(name, requested, stored, accepts)
     return found
 
 
-# ------------------------------------------------------------------ what is asked, as a question to each value
+# ------------------------------------------------------------------ what is requested, as a question to each value
 
 
-def acceptance(name: str, asked: Any, kind: pa.DataType) -> Callable[[Any], bool]:
-    """What is asked of a column as a question to each of its values.
+def acceptance(name: str, requested: Any, kind: pa.DataType) -> Callable[[Any], bool]:
+    """What is requested of a column as a question to each of its values.
 
     Raises:
-        ConfigurationError: what is asked cannot be a value of that column.
+        ConfigurationError: what is requested cannot be a value of that column.
     """
-    if isinstance(asked, tuple):
-        return between(name, asked, kind)
-    if isinstance(asked, range) and not (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
-        return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in asked
-    every = asked if isinstance(asked, range) else elements(asked)
-    values = {spelling for value in every for spelling in as_stored(name, python_value(value), kind)}
+    if isinstance(requested, tuple):
+        return between(name, requested, kind)
+    if isinstance(requested, range) and not (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
+        return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in requested
+    every = requested if isinstance(requested, range) else elements(requested)
+    values = {spelling for value in every for spelling in to_stored(name, python_value(value), kind)}
     return lambda value: value in values
 
 
-def elements(asked: Any) -> list[Any]:
-    """The values that are asked for, one or many; the ends of a pair or a range."""
-    if isinstance(asked, range):
-        return [asked[0], asked[-1]] if asked else []
-    one = isinstance(asked, str | bytes | Mapping) or not isinstance(asked, Iterable)
-    return [asked] if one else list(asked)
+def elements(requested: Any) -> list[Any]:
+    """The values that are requested, one or many; the ends of a pair or a range."""
+    if isinstance(requested, range):
+        return [requested[0], requested[-1]] if requested else []
+    one = isinstance(requested, str | bytes | Mapping) or not isinstance(requested, Iterable)
+    return [requested] if one else list(requested)
 
 
-def between(name: str, asked: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
+def between(name: str, requested: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
     """A pair (least, most), both included."""
-    if len(asked) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
+    if len(requested) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
         raise ConfigurationError(
-            f"where: {name}={asked!r} must be (least, most) of a column of numbers; a list is [{name} values]"
+            f"where: {name}={requested!r} must be (least, most) of a column of numbers; a list is [{name} values]"
         )
-    least, most = (as_stored(name, value, kind)[0] for value in asked)
+    least, most = (to_stored(name, value, kind)[0] for value in requested)
     low, high = -math.inf if least is None else least, math.inf if most is None else most
     return lambda value: value is not None and low <= value <= high
 
 
-def as_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
+def to_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
     """A value as the column may hold it: a number in a column of texts (truncation) is its text, 20.0 also that of 20.
 
     Raises:
@@ -137,29 +137,30 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None and value == value})
 
 
-def refuse_what_no_run_has(name: str, asked: Any, stored: Sequence[Any]) -> None:
+def refuse_what_no_run_has(name: str, requested: Any, stored: Sequence[Any]) -> None:
     """Raises the error for a value that is not stored; of results a range, a missing value or a truth may be absent."""
     if name == "status":
         stored = schema.STATUSES
-        if all(status in stored for status in elements(asked)):
+        if all(status in stored for status in elements(requested)):
             return
     elif name in RESULTS and (
-        isinstance(asked, tuple | range) or all(value is None or isinstance(value, bool) for value in elements(asked))
+        isinstance(requested, tuple | range)
+        or all(value is None or isinstance(value, bool) for value in elements(requested))
     ):
         return
-    raise ConfigurationError(f"where: {name}={asked!r}: no run has this; {told(stored, elements(asked))}")
+    raise ConfigurationError(f"where: {name}={requested!r}: no run has this; {warn_near(stored, elements(requested))}")
 
 
-def told(stored: Sequence[Any], asked: Sequence[Any]) -> str:
-    """What is stored near to what is asked."""
+def warn_near(stored: Sequence[Any], requested: Sequence[Any]) -> str:
+    """What is stored near to what is requested."""
     if not stored:
         return "no run has a value there"
     numbers = sorted(filter(is_number, stored), key=float)
-    near = [one for value in asked if is_number(value) for one in neighbours(float(value), numbers)]
+    near = [one for value in requested if is_number(value) for one in neighbours(float(value), numbers)]
     if near:
         return f"the nearest stored: {', '.join(map(str, dict.fromkeys(near[:MOST_NAMED])))}"
     more = f", and {len(stored) - MOST_NAMED} more" if len(stored) > MOST_NAMED else ""
-    hint = next((hint for value in asked if value not in stored and (hint := nearest(value, stored))), "")
+    hint = next((hint for value in requested if value not in stored and (hint := nearest(value, stored))), "")
     return f"stored: {', '.join(map(str, stored[:MOST_NAMED]))}{more}.{hint}"
 
 
@@ -177,23 +178,23 @@ def neighbours(value: float, numbers: Sequence[Any]) -> list[Any]:
     return list(numbers[max(0, place - 1) : place + 1])
 
 
-def warn_of_missing(name: str, asked: Any, kind: pa.DataType, stored: Sequence[Any]) -> None:
+def warn_of_missing(name: str, requested: Any, kind: pa.DataType, stored: Sequence[Any]) -> None:
     """Says which values of a list no run has, where others are there."""
-    if isinstance(asked, tuple | range):
+    if isinstance(requested, tuple | range):
         return
     there = {None, *stored}
-    missing = [value for value in elements(asked) if there.isdisjoint(as_stored(name, python_value(value), kind))]
+    missing = [value for value in elements(requested) if there.isdisjoint(to_stored(name, python_value(value), kind))]
     if missing:
         shown = ", ".join(map(repr, missing[:MOST_NAMED]))
-        warn(f"where: {name}: no run has {shown}; {told(stored, missing)}")
+        warn(f"where: {name}: no run has {shown}; {warn_near(stored, missing)}")
 
 
-def warn_of_close(name: str, asked: Any, stored: Sequence[Any], accepts: Callable[[Any], bool]) -> None:
-    """Says which values are left out though they differ from an asked one by rounding alone."""
+def warn_of_close(name: str, requested: Any, stored: Sequence[Any], accepts: Callable[[Any], bool]) -> None:
+    """Says which values are left out though they differ from an requested one by rounding alone."""
     numbers = [value for value in stored if isinstance(value, float)]
-    if isinstance(asked, range) or not numbers:
+    if isinstance(requested, range) or not numbers:
         return
-    for value in filter(is_number, elements(asked)):
+    for value in filter(is_number, elements(requested)):
         close = [one for one in near_to(float(value), numbers) if not accepts(one)]
         if close:
             others = ", ".join(map(repr, close))

@@ -50,7 +50,7 @@ class Values:
         settle_fields(self)
         for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
             if getattr(self, name) < least:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: must be a whole number >= {least}")
+                raise ConfigurationError(f"{name}={getattr(self, name)}: must be an integer >= {least}")
         if self.truncation != "full":
             check_truncation(self.truncation)
         if not (self.engine == "numba" and has_numba()):  # whose import takes longer than all runs of a small sweep
@@ -101,16 +101,16 @@ class Configuration:
         plain = python_value(plain)
         check_known(plain, [*fields_of(Values), *GROUPS])
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
-        values: Values = typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
+        values: Values = build_typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
         length = values.sequence_length
         task = once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
-        scales = once("scales", groups["scales"], lambda group: typed(Scales, group, "scales"))
+        scales = once("scales", groups["scales"], lambda group: build_typed(Scales, group, "scales"))
         own = own_network(groups["cell"], task, scales, values)
         sizes = task.input_size, task.output_size
         cell = own.cell(task.output_size) if own else once("cell", groups["cell"], cell_of, *sizes)
         check_readout(values.readout, cell, own)
-        measure = once("measure", groups["measure"], lambda group: typed(Measure, group, "measure"))
+        measure = once("measure", groups["measure"], lambda group: build_typed(Measure, group, "measure"))
         checked_measure(measure, cell, length)
         return cls(
             values,
@@ -128,7 +128,7 @@ class Configuration:
         """Everything that is stored, compared and hashed, by name: the values, then the groups."""
         values = {
             **vars(self.values),
-            "spectral_radius": self.initializer.asked if self.initializer.has_spectral_radius else None,
+            "spectral_radius": self.initializer.requested if self.initializer.has_spectral_radius else None,
             "truncation": self.scheme.truncation or "full",
         }
         cell: Cell | FromFile = self.cell if self.own is None else self.own
@@ -150,7 +150,7 @@ class Configuration:
     @cached_property
     def canonical(self) -> str:
         """The one text of `plain` (`identity.canonical`)."""
-        return joined(self.parts)
+        return join_parts(self.parts)
 
     @property
     def described(self) -> schema.Described:
@@ -176,18 +176,18 @@ class Configuration:
         network = {name: self.parts[name] for name in kept}
         network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
         network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
-        return identity.id_of(joined(network))
+        return identity.id_of(join_parts(network))
 
     @cached_property
     def bundle_key(self) -> str:
         """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
         length where the shorter sequence is the beginning of the longer one."""
         own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
-        return identity.id_of(joined({name: part for name, part in self.parts.items() if name not in own}))
+        return identity.id_of(join_parts({name: part for name, part in self.parts.items() if name not in own}))
 
     @property
     def cuts_nothing(self) -> bool:
-        """Whether a truncation was asked for that is at least as long as the sequence, which is the full gradient."""
+        """Whether a truncation was requested that is at least as long as the sequence, which is the full gradient."""
         K = self.scheme.truncation
         return K is not None and self.values.sequence_length <= K
 
@@ -202,7 +202,7 @@ def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside
 
     Args:
         build: gives a frozen object, or an error, which is not remembered.
-        beside: what else it hangs on, hashable.
+        beside: what else it depends on, hashable.
     """
     if "path" in group:
         return build(group, *beside)
@@ -219,11 +219,11 @@ _BUILT: dict[Any, Any] = {}
 
 
 def task_of(group: Mapping[str, Any], length: int) -> Any:
-    return named(tasks.by_name, "task", group, sequence_length=length)
+    return build_named(tasks.by_name, "task", group, sequence_length=length)
 
 
 def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
-    return named(cells.by_name, "cell", with_layers(group), input_size=input_size, output_size=output_size)
+    return build_named(cells.by_name, "cell", with_layers(group), input_size=input_size, output_size=output_size)
 
 
 @lru_cache(maxsize=MOST_BUILT)
@@ -264,9 +264,9 @@ def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
     return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
 
 
-def joined(parts: Mapping[str, Part]) -> str:
+def join_parts(parts: Mapping[str, Part]) -> str:
     """The canonical text of a configuration, from those of its parts."""
-    return identity.joined({name: part.text for name, part in parts.items()})
+    return identity.join_canonical({name: part.text for name, part in parts.items()})
 
 
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
@@ -280,14 +280,14 @@ def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
         raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
     check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
     if issubclass(known[name], Forward):
-        forward: Forward = typed(known[name], chosen, "scheme")
+        forward: Forward = build_typed(known[name], chosen, "scheme")
         forward.check_cell(cell.name)
         return forward
     if name == Full.name or K == "full":
         return Full()
     if name == Windowed.name and chosen.get("k1") is None:
         chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
-    scheme: Scheme = typed(known[name], {**chosen, "truncation": K}, "scheme")
+    scheme: Scheme = build_typed(known[name], {**chosen, "truncation": K}, "scheme")
     return scheme
 
 
@@ -295,7 +295,7 @@ def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Va
     """The network in a file of a person's own, if the cell is one, and if it goes with the rest."""
     if group.get("name") != FromFile.name:
         return None
-    own: FromFile = named(lambda name: FromFile, "cell", group)
+    own: FromFile = build_named(lambda name: FromFile, "cell", group)
     own.check_task(task)
     own.check_scales(scales)
     own.check_dtype(values.dtype)
@@ -319,19 +319,19 @@ def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
     if group.get("name") != Stacked.name or group.get("of") is None:
         return group
     of = as_mapping("cell.of", group["of"])
-    return {**group, "of": named(layer_kind, "cell.of", of, **OF_THE_STACK)}
+    return {**group, "of": build_named(layer_kind, "cell.of", of, **OF_THE_STACK)}
 
 
 OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
 """Fields that a layer has from its stack, which puts its own in their place."""
 
 
-def named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
+def build_named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
     """The object of a group: its class found by `name`, its other fields typed, `given` added by the configuration."""
     name, chosen = split_name(group, mapping)
     kind = find(name)
     check_known(chosen, own_fields(kind, leave=tuple(given)), f"{group}.{{}} of '{name}'")
-    return typed(kind, {**chosen, **given}, group)
+    return build_typed(kind, {**chosen, **given}, group)
 
 
 def split_name(group: str, mapping: Mapping[str, Any]) -> tuple[str, Plain]:
@@ -400,7 +400,7 @@ def fields_of(kind: Any) -> tuple[str, ...]:
 # ------------------------------------------------------------------------------------------ types and their errors
 
 
-def typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
+def build_typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     """An object of a dataclass from plain values, each normalised and checked by the field's annotation (`fields`).
 
     null for a field that has a default other than null means the default.

@@ -40,7 +40,7 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     several = {name: choices(name, value) for name, value in axes.items()}
     refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
-    return [nested({name: run[name] for name in names}) for run in runs]
+    return [nest({name: run[name] for name in names}) for run in runs]
 
 
 def choices(name: str, value: Any) -> list[Any]:
@@ -54,7 +54,7 @@ def choices(name: str, value: Any) -> list[Any]:
     return found
 
 
-def nested(flat: Mapping[str, Any]) -> Plain:
+def nest(flat: Mapping[str, Any]) -> Plain:
     """`{"task": "noise", "task.input_size": 3}` as `{"task": {"name": "noise", "input_size": 3}}`."""
     plain: Plain = {}
     for name, value in flat.items():

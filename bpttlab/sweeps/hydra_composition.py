@@ -6,7 +6,7 @@ Composing a configuration with Hydra takes about 0.1 s and setting a value throu
 hour for ten thousand runs. So each line is parsed once, Hydra composes once for each distinct choice of groups (and of
 anything else that changes more than a value), or once for each choice in one group where groups do not meddle with one
 another (`separable`), and a run is a copy of plain dictionaries with its values set. That this equals Hydra's own
-composition is a test. OmegaConf is asked run by run where what was composed holds interpolations.
+composition is a test. OmegaConf is requested run by run where what was composed holds interpolations.
 
 Values differ from Hydra's in two points, on purpose (`sweep_values`): ranges of floats, and ranges that are sorted.
 """

@@ -1,9 +1,10 @@
 """Which choices of groups do not meddle with one another, so that composing each of them once says what all make.
 
 What Hydra composes is a merge of files in the order of its defaults list, each under its package. If all that a choice
-changes in that list stands under the package of its own group, then the value of that group in the result hangs on this
-choice alone, and nothing else hangs on it. Defaults that name a file by way of another choice, `${cell}_${task}`, could
-add a file for two choices together and for neither alone: where any file has such defaults, nothing is taken apart.
+changes in that list stands under the package of its own group, then the value of that group in the result depends on
+this choice alone, and nothing else depends on it. Defaults that name a file by way of another choice,
+`${cell}_${task}`, could add a file for two choices together and for neither alone: where any file has such defaults,
+nothing is taken apart.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a worker is given at once, what it does with it, and what it sends back.
 
-A parcel is as many bundles as take a worker a quarter of a second. Whatever a run does, its parcel comes back with a
-row for each of its runs, or its worker dies and the parcel is tried again in smaller parts. Workers make the rows, for
-all runs of a parcel at once, so that whoever publishes them has only to put them together.
+A job is as many bundles as take a worker a quarter of a second. Whatever a run does, its job comes back with a
+row for each of its runs, or its worker dies and the job is tried again in smaller parts. Workers make the rows, for
+all runs of a job at once, so that whoever publishes them has only to put them together.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from bpttlab.sweeps.worker_pool import GIB, Limits, memory_of_this_process
 Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
 Computed = tuple[Finished, float]
 
-PARCEL_SECONDS = 0.25
+JOB_SECONDS = 0.25
 LARGEST_PARCEL = 256
 
 
 @dataclass(frozen=True)
-class Parcel:
+class Job:
     """What a worker is given at once.
 
     Attributes:
@@ -45,66 +45,66 @@ class Parcel:
     def seconds(self, limit: float | None) -> float | None:
         """What it may take if a run may take `limit`.
 
-        A bundle may take as long as its runs alone. Several bundles are in a parcel only if that takes a moment, so
+        A bundle may take as long as its runs alone. Several bundles are in a job only if that takes a moment, so
         they have no more than the largest of them and that moment: who is late is found the sooner, and nobody has
         failed before being late alone.
         """
         if limit is None:
             return None
-        return limit * max(map(len, self.bundles)) + (4 * PARCEL_SECONDS if len(self.bundles) > 1 else 0.0)
+        return limit * max(map(len, self.bundles)) + (4 * JOB_SECONDS if len(self.bundles) > 1 else 0.0)
 
-    def smaller(self, late: bool = False) -> list[Parcel]:
+    def smaller(self, late: bool = False) -> list[Job]:
         """After a death: the bundles one by one, then the runs one by one.
 
         Nothing if a run alone has died twice, or was late.
         """
         if len(self.bundles) > 1:
-            return [Parcel((bundle,), self.deaths + 1) for bundle in self.bundles]
+            return [Job((bundle,), self.deaths + 1) for bundle in self.bundles]
         if len(self.runs) > 1 or (self.deaths == 0 and not late):
-            return [Parcel(((configuration,),), self.deaths + 1) for configuration in self.runs]
+            return [Job(((configuration,),), self.deaths + 1) for configuration in self.runs]
         return []
 
 
 class Queue:
-    """The parcels to come, cut to a size that keeps every worker busy and the overhead small."""
+    """The jobs to come, cut to a size that keeps every worker busy and the overhead small."""
 
     def __init__(self, waiting: Iterable[Bundle], workers: int) -> None:
         self.waiting = deque(waiting)
-        self.again: deque[Parcel] = deque()
+        self.again: deque[Job] = deque()
         self.workers = max(1, workers)
         self.seconds_of_a_bundle: float | None = None
 
     def __bool__(self) -> bool:
         return bool(self.waiting or self.again)
 
-    def take(self) -> Parcel:
+    def take(self) -> Job:
         """What has to be done again comes first."""
         if self.again:
             return self.again.popleft()
-        return Parcel(tuple(self.waiting.popleft() for _ in range(self.size())))
+        return Job(tuple(self.waiting.popleft() for _ in range(self.size())))
 
     def size(self) -> int:
-        """How many bundles take PARCEL_SECONDS, but never so many that another worker would have none left."""
+        """How many bundles take JOB_SECONDS, but never so many that another worker would have none left."""
         if self.seconds_of_a_bundle is None:
             return 1
-        affordable = int(PARCEL_SECONDS / max(self.seconds_of_a_bundle, 1e-6))
+        affordable = int(JOB_SECONDS / max(self.seconds_of_a_bundle, 1e-6))
         return max(1, min(affordable, LARGEST_PARCEL, len(self.waiting) // (2 * self.workers)))
 
-    def learn(self, parcel: Parcel, seconds: float) -> None:
-        """How long a parcel took."""
-        latest = seconds / len(parcel.bundles)
+    def learn(self, job: Job, seconds: float) -> None:
+        """How long a job took."""
+        latest = seconds / len(job.bundles)
         before = latest if self.seconds_of_a_bundle is None else self.seconds_of_a_bundle
         self.seconds_of_a_bundle = (before + latest) / 2
 
 
-def compute(measure: Measure | None, limits: Limits, parcel: Parcel) -> Computed:
-    """What a worker does with a parcel: the rows of every run, and how long it took."""
+def compute(measure: Measure | None, limits: Limits, job: Job) -> Computed:
+    """What a worker does with a job: the rows of every run, and how long it took."""
     begun = time.perf_counter()
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
 
         measure = partial(measure_bundle, memory_limit=left_of(limits))
-    records = [record for bundle in parcel.bundles for record in computed(measure, bundle)]
+    records = [record for bundle in job.bundles for record in compute_bundle(measure, bundle)]
     told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records]
     return as_rows(told), time.perf_counter() - begun
 
@@ -125,16 +125,16 @@ def left_of(limits: Limits) -> float | None:
     return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
 
 
-def computed(measure: Measure, bundle: Bundle) -> Sequence[Records]:
+def compute_bundle(measure: Measure, bundle: Bundle) -> Sequence[Records]:
     """One bundle's records; where one of its runs fails, each is computed alone, so that it fails alone."""
     try:
         records = measure(bundle)
         if [record.run["run_id"] for record in records] != [configuration.run_id for configuration in bundle]:
             raise LabError("the measurement did not give one record for each run, in their order")
     except (Exception, SystemExit) as error:  # whatever a run does, the others go on
-        records = [failed(configuration, reason(error)) for configuration in bundle]
+        records = [failed_records(configuration, reason(error)) for configuration in bundle]
     if len(bundle) > 1 and any(record.run["status"] == "failed" for record in records):
-        return [record for configuration in bundle for record in computed(measure, (configuration,))]
+        return [record for configuration in bundle for record in compute_bundle(measure, (configuration,))]
     return records
 
 
@@ -163,7 +163,7 @@ class Rows:
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def failed(configuration: Configuration, why: str) -> Rows:
+def failed_records(configuration: Configuration, why: str) -> Rows:
     """The row of a run that left none itself. Nothing is computed for it: that may be what ended the worker."""
     return Rows(
         {

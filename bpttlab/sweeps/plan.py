@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import python_value, whole_number
+from bpttlab.fields import check_integer, python_value
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.progress import count, told
+from bpttlab.sweeps.progress import count, report
 from bpttlab.sweeps.worker_pool import Limits
 
 Plain = Mapping[str, Any]
@@ -55,7 +55,7 @@ class Options:
             raise ConfigurationError(f"results={self.results!r}: must be the path of a folder")
         if self.workers is not None:
             because = ", or null: one a processor"
-            object.__setattr__(self, "workers", whole_number("workers", self.workers, 0, because=because))
+            object.__setattr__(self, "workers", check_integer("workers", self.workers, 0, because=because))
         if self.retry not in (None, "failed"):
             raise ConfigurationError(f"retry={self.retry!r}: must be failed or null.{nearest(self.retry, ['failed'])}")
         for name, unit in (("time_limit", "seconds"), ("memory_limit", "GiB")):
@@ -107,13 +107,13 @@ class Plan:
     """What a sweep has to do.
 
     Attributes:
-        asked: how many configurations were asked for, repetitions included.
+        requested: how many configurations were requested, repetitions included.
         runs: run_id -> configuration.
         stored: run_id -> status, of those that are stored.
         to_do: those to compute.
     """
 
-    asked: int
+    requested: int
     runs: dict[str, Configuration]
     stored: dict[str, str]
     to_do: tuple[Configuration, ...]
@@ -121,9 +121,9 @@ class Plan:
     def lines(self) -> list[str]:
         """The plan in words."""
         networks = len({configuration.network_id for configuration in self.runs.values()})
-        repeated = self.asked - len(self.runs)
-        same = f" ({repeated} more asked for are the same as others)" if repeated else ""
-        stored = f", {len(self.stored)} stored already ({told(Counter(self.stored.values()))})" if self.stored else ""
+        repeated = self.requested - len(self.runs)
+        same = f" ({repeated} more requested are the same as others)" if repeated else ""
+        stored = f", {len(self.stored)} stored already ({report(Counter(self.stored.values()))})" if self.stored else ""
         lines = [f"{count(len(self.runs), 'run')} of {count(networks, 'network')}{same}{stored}"]
         lines += [f"{count(len(self.to_do), 'run')} to do, in {count(len(bundles(self.to_do)), 'bundle')}"]
         return lines + self.remarks()

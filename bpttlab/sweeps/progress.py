@@ -65,7 +65,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def told(statuses: Mapping[str, int]) -> str:
+def report(statuses: Mapping[str, int]) -> str:
     """3 done, 1 diverged."""
     known = ("done", "diverged", "failed")
     return ", ".join(f"{statuses[status]} {status}" for status in known if statuses.get(status)) or "none"

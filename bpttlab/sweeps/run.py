@@ -20,7 +20,7 @@ import pandas as pd
 from bpttlab import theory
 from bpttlab.errors import ConfigurationError, DivergedError, LabError
 from bpttlab.gradients.adaptive_truncation import measure_bounds
-from bpttlab.gradients.backward import checked_errors, errors_like, walk
+from bpttlab.gradients.backward import check_errors, errors_like, walk
 from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, fits, gibibytes
 from bpttlab.gradients.directional import with_directions
 from bpttlab.gradients.estimators import gradient_seconds
@@ -38,8 +38,8 @@ from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import joined
-from bpttlab.numerics.log_spacing import log_spaced
+from bpttlab.numerics.columnar import concatenate
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_streams import stream
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.store.provenance import provenance
@@ -61,7 +61,7 @@ class Records:
         run: its row of the table `runs`.
         provenance: its row of the table `provenance`.
         tables: the other tables' rows, as columns without the run's id.
-        scheme_seconds: of one gradient by its scheme, if that was asked.
+        scheme_seconds: of one gradient by its scheme, if that was requested.
     """
 
     run: dict[str, Any]
@@ -104,14 +104,14 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
         if len(lengths) > 1:
             found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs, memory_limit)}
             return [found[configuration.run_id] for configuration in configurations]
-        records = [unfinished(configuration, error) for configuration in configurations]
+        records = [record_of_error(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
     for record in records:
         record.provenance = provenance(seconds, started, record.scheme_seconds)
     return records
 
 
-def unfinished(configuration: Configuration, error: Exception) -> Records:
+def record_of_error(configuration: Configuration, error: Exception) -> Records:
     """The row of a run that ended in an error."""
     if isinstance(error, DivergedError):
         return without_results(configuration, "diverged", str(error), error.step)
@@ -173,7 +173,7 @@ def run_network(configuration: Configuration, checkpoints: bool = False) -> tupl
 
 
 def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: float | None) -> bool:
-    """Whether the states of the longest run would not fit into so many GiB, and nothing that is asked for needs all."""
+    """Whether the states of the longest run would not fit into so many GiB, and nothing that is requested needs all."""
     if memory_limit is None or not all(checkpointed.suffice(one.measure, one.scheme) for one in configurations):
         return False
     longest = max(configurations, key=length_of)
@@ -196,7 +196,7 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
     Args:
-        memory_limit: GiB into which it should fit. Where it would not, and only gradients are asked for, few states are
+        memory_limit: GiB into which it should fit. Where it would not, and only gradients are requested, few states are
             kept (`checkpointing`), which changes no number; nothing else holds to it.
 
     Raises:
@@ -233,7 +233,7 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     """Measure runs that differ in the truncation only, by run id."""
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     walked = walk(trace, trace.scaled_error(dL_dy_hat), full_plan(trace.length))
     full = scaled_gradients(trace, dL_dy_hat, walked)
     measured = measure_trace(first.measure, trace, loss, full)
@@ -249,13 +249,13 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
         rng = scheme_stream(configuration) if isinstance(scheme, ManyPlans | UORO) else None
         own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
         summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
-        rows = {**measured.tables, "truncations": joined([own, measured.truncations])}
+        rows = {**measured.tables, "truncations": concatenate([own, measured.truncations])}
         if isinstance(scheme, Adaptive):
             rows["bias_bounds"] = bounds(scheme.truncation - 1)
         timed = configuration.measure.scheme_seconds
         seconds = gradient_seconds(trace, loss, scheme, scheme_stream(configuration)) if timed else None
         records[configuration.run_id] = Records(
-            described(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
+            describe_run(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
         )
     return records
 
@@ -267,14 +267,14 @@ def measure_gradient(
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     directions = first.measure.directions(trace.cell, trace.params)
-    found = checkpointed.walked(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
+    found = checkpointed.walk_blocks(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
     rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
     relevant = None if found.input_norms is None else median_of_one(found.input_norms)
     summary = {"loss": loss.value, "log_relevant_gradient": relevant, "underflows": found.underflows}
     summary |= beside_theory(first, {})
     summary["log_gradient_norm"] = log_gradient_norm(rows, found.full)
     return {
-        one.run_id: Records(described(one, "done") | summary, tables={"truncations": rows}) for one in configurations
+        one.run_id: Records(describe_run(one, "done") | summary, tables={"truncations": rows}) for one in configurations
     }
 
 
@@ -292,7 +292,7 @@ def scheme_stream(configuration: Configuration) -> np.random.Generator:
 
 def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
     """Those that the wavefront reports, and the whole length."""
-    return np.unique(np.append(log_spaced(trace.length - 1, configuration.measure.lags), trace.length))[1:]
+    return np.unique(np.append(log_spacing(trace.length - 1, configuration.measure.lags), trace.length))[1:]
 
 
 def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
@@ -315,12 +315,12 @@ def beside_theory(configuration: Configuration, measured: Mapping[str, Any]) -> 
     return theory_comparison.columns(theory_comparison.Network(configuration, network.W, known))
 
 
-def described(configuration: Configuration, status: str) -> dict[str, Any]:
+def describe_run(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before the forward pass."""
-    return identified(configuration, status) | describe_network(configuration).columns
+    return identify(configuration, status) | describe_network(configuration).columns
 
 
-def identified(configuration: Configuration, status: str) -> dict[str, Any]:
+def identify(configuration: Configuration, status: str) -> dict[str, Any]:
     """The columns of `runs` that are known before anything is drawn."""
     text = configuration.described
     return {
@@ -340,8 +340,8 @@ class Described(NamedTuple):
 
 
 def describe_network(configuration: Configuration) -> Described:
-    """W measured, what was asked of it and what was got."""
-    return described_weights(
+    """W measured, what was requested of it and what was got."""
+    return describe_weights(
         configuration.cell,
         configuration.initializer,
         of_weights(configuration.scales),
@@ -354,7 +354,7 @@ def describe_network(configuration: Configuration) -> Described:
 
 
 @lru_cache(maxsize=64)
-def described_weights(
+def describe_weights(
     cell: Cell,
     initializer: Initializer,
     scales: Scales,
@@ -370,8 +370,8 @@ def described_weights(
     columns = {
         **matrices.describe(W, transient_lags, SpectralNorms(len(W), engine == "numba").logs),
         "initializer_target": initializer.target if initializer.draws else None,
-        "initializer_asked": initializer.asked if initializer.draws else None,
-        "initializer_got": initializer.got(W) if initializer.draws else None,
+        "initializer_requested": initializer.requested if initializer.draws else None,
+        "initializer_realized": initializer.realized(W) if initializer.draws else None,
         "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
     }
     return Described(W, columns)
@@ -380,9 +380,9 @@ def described_weights(
 def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
     """The row of a run that did not finish."""
     try:
-        row = described(configuration, status) | beside_theory(configuration, {})
+        row = describe_run(configuration, status) | beside_theory(configuration, {})
     except Exception:  # what failed may be the drawing of W itself; its reason is what is told
-        row = identified(configuration, status)
+        row = identify(configuration, status)
     return Records({**row, "error": error, "first_bad_step": step})
 
 

@@ -1,7 +1,7 @@
 """A sweep: configurations -> runs that are not stored yet -> bundles -> workers -> store.
 
-Runs that share network, data and forward pass are a bundle and are computed together (`planning`); a parcel is as many
-bundles as take a worker a quarter of a second (`parcels`). Workers send rows back, and this process alone publishes
+Runs that share network, data and forward pass are a bundle and are computed together (`planning`); a job is as many
+bundles as take a worker a quarter of a second (`jobs`). Workers send rows back, and this process alone publishes
 them, about once a second. So whatever is interrupted or dies, at most that second is lost, and the same sweep again
 does what is missing.
 
@@ -30,9 +30,9 @@ from bpttlab.store import last_sweep
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.grid import grid
-from bpttlab.sweeps.jobs import PARCEL_SECONDS, Computed, Measure, Parcel, Queue, compute, failed
+from bpttlab.sweeps.jobs import JOB_SECONDS, Computed, Job, Measure, Queue, compute, failed_records
 from bpttlab.sweeps.plan import OPTIONS, Options, Plain, Plan, bundles, plan, separate
-from bpttlab.sweeps.progress import Progress, count, duration, told
+from bpttlab.sweeps.progress import Progress, count, duration, report
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
 
 __all__ = ["OPTIONS", "Options", "Plan", "Summary", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
@@ -101,9 +101,9 @@ class Summary:
     def lines(self) -> list[str]:
         """What there is to say at the end."""
         computed = self.tally.statuses.total()
-        lines = [f"{count(computed, 'run')} computed in {duration(self.tally.seconds)}: {told(self.tally.statuses)}"]
+        lines = [f"{count(computed, 'run')} computed in {duration(self.tally.seconds)}: {report(self.tally.statuses)}"]
         if not self.plan.to_do:
-            lines = [f"nothing to do: {told(Counter(self.plan.stored.values()))} before"]
+            lines = [f"nothing to do: {report(Counter(self.plan.stored.values()))} before"]
         lines += [f"failed, {n} ×: {reason}" for reason, n in self.tally.reasons.most_common(5)]
         others = len(self.tally.reasons) - 5
         lines += [f"failed, for {count(others, 'other reason')}: see the column `error` of runs"] if others > 0 else []
@@ -161,7 +161,7 @@ def sweep(
 
 
 def carry_out(planned: Plan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:
-    """Does what there is to do of a plan; `line` is the command that asked for it, told by `status`."""
+    """Does what there is to do of a plan; `line` is the command that requested it, told by `status`."""
     if planned.to_do:
         options.store.writable()
         last_sweep.write(options.store, line, planned.runs)
@@ -222,7 +222,7 @@ def execute(
         return tally
     store.writable()
     if workers:
-        begin(preloaded(configurations), preload.asking(*kinds_of(configurations)))
+        begin(modules_to_preload(configurations), preload.asking(*kinds_of(configurations)))
     store.sweep_up()
     prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
@@ -230,8 +230,8 @@ def execute(
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
         try:
             work = partial(compute, measure, limits)
-            with crew(min(workers, len(waiting)), work, limits, preloaded(configurations)) as hands:
-                for answer in answers(hands, queue, interrupted, limits):
+            with open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool:
+                for answer in answers(pool, queue, interrupted, limits):
                     finished = settle(answer, queue, limits)
                     if finished is not None:
                         shown.add(tally.add(finished))
@@ -266,49 +266,49 @@ def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
     """Whether a worker finds all loops on disk; this process need not import Numba then."""
     with Workers(1, preload.are_read, preload_of(["numba"])) as one:
         one.give(kinds)
-        while not (answers := one.answers(PARCEL_SECONDS)):
+        while not (answers := one.answers(JOB_SECONDS)):
             pass
     return bool(answers[0].result)
 
 
-Crew = Workers[Parcel, Computed] | ThisProcess[Parcel, Computed]
+WorkerPool = Workers[Job, Computed] | ThisProcess[Job, Computed]
 
 
-def crew(workers: int, work: Callable[[Parcel], Computed], limits: Limits, preload: tuple[str, ...]) -> Crew:
+def open_pool(workers: int, work: Callable[[Job], Computed], limits: Limits, preload: tuple[str, ...]) -> WorkerPool:
     """Who computes."""
     return Workers(workers, work, preload, limits.memory) if workers else ThisProcess(work)
 
 
-def preloaded(configurations: Iterable[Configuration]) -> tuple[str, ...]:
+def modules_to_preload(configurations: Iterable[Configuration]) -> tuple[str, ...]:
     """What workers import before they part."""
     return preload_of(configuration.values.engine for configuration in configurations)
 
 
-def answers(hands: Crew, queue: Queue, interrupted: list[int], limits: Limits) -> Iterator[Answer[Parcel, Computed]]:
+def answers(pool: WorkerPool, queue: Queue, interrupted: list[int], limits: Limits) -> Iterator[Answer[Job, Computed]]:
     """Keeps everybody busy until all is done or somebody wants to stop."""
     given = 0
     while (queue or given) and not interrupted:
-        while queue and hands.idle and not interrupted:
-            parcel = queue.take()
-            hands.give(parcel, parcel.seconds(limits.seconds))
+        while queue and pool.idle and not interrupted:
+            job = queue.take()
+            pool.give(job, job.seconds(limits.seconds))
             given += 1
-        for answer in hands.answers(PARCEL_SECONDS):
+        for answer in pool.answers(JOB_SECONDS):
             given -= 1
             yield answer
 
 
-def settle(answer: Answer[Parcel, Computed], queue: Queue, limits: Limits) -> Finished | None:
-    """The rows of a parcel. If its worker died, its runs are queued again; one that was alone has failed."""
+def settle(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
+    """The rows of a job. If its worker died, its runs are queued again; one that was alone has failed."""
     if answer.result is not None:
         finished, seconds = answer.result
         queue.learn(answer.task, seconds)
         return finished
     smaller = answer.task.smaller(answer.late)
     queue.again.extend(smaller)
-    return None if smaller else Finished.of([failed(run, why(answer, limits)) for run in answer.task.runs])
+    return None if smaller else Finished.of([failed_records(run, why(answer, limits)) for run in answer.task.runs])
 
 
-def why(answer: Answer[Parcel, Computed], limits: Limits) -> str:
+def why(answer: Answer[Job, Computed], limits: Limits) -> str:
     """The reason of a run whose worker died, or was killed."""
     if answer.late:
         return f"took longer than time_limit={limits.seconds:g} (seconds)"

@@ -75,7 +75,7 @@ class Network(NamedTuple):
 
 def bound(network: Network) -> float:
     """log(gamma sigma_max): no product grows faster. Pascanu, Mikolov & Bengio 2013, section 2.1."""
-    gamma = network.cell.largest_slope
+    gamma = network.cell.lipschitz
     if gamma is None:
         raise Outside(f"cell={network.cell.name}: no bound of its Jacobians by W alone is known")
     return theory.bound_rate(network.measured["sigma_max"], gamma)
@@ -84,14 +84,14 @@ def bound(network: Network) -> float:
 def asymptote(network: Network) -> float:
     """log rho(W), the rate of a linear network in the end. Gelfand's formula."""
     cell, rate = network.cell, theory.asymptote_rate(network.measured["rho"])
-    if cell.largest_slope is None:
+    if cell.lipschitz is None:
         raise Outside(f"cell={cell.name}: its products are no powers of W")
     if not (isinstance(cell, Elman) and cell.activation == "identity"):
-        raise Outside(f"cell={named(cell)}: log rho is the rate of a linear network with this W", rate)
+        raise Outside(f"cell={name_theory(cell)}: log rho is the rate of a linear network with this W", rate)
     return rate
 
 
-def named(cell: Cell) -> str:
+def name_theory(cell: Cell) -> str:
     """A cell with its activation, where it has a choice."""
     activation = getattr(cell, "activation", None)
     return cell.name if activation is None else f"{cell.name}, cell.activation={activation}"
@@ -167,7 +167,7 @@ def determinant(network: Network) -> float:
     """(1/N) log |det W| + <log tanh'>, the mean of all exponents along the same steps: an identity."""
     cell, measured = network.cell, network.measured
     if not (isinstance(cell, Elman) and cell.activation == "tanh"):
-        raise Outside(f"cell={named(cell)}: the mean exponent is known of elman with tanh")
+        raise Outside(f"cell={name_theory(cell)}: the mean exponent is known of elman with tanh")
     if "mean_exponent" not in measured:
         raise Outside(f"measure.exponents={network.configuration.measure.exponents}: it is the mean of all exponents")
     if measured["mean_exponent"] == -math.inf and measured["underflows"]:

@@ -199,7 +199,7 @@ WITHOUT = "workers=0 computes in this process"
 
 
 class ThisProcess(Generic[Task, Result]):
-    """The same without processes: each task is done when its answer is asked for."""
+    """The same without processes: each task is done when its answer is requested."""
 
     def __init__(self, work: Callable[[Task], Result]) -> None:
         self.work = work
@@ -290,10 +290,10 @@ def end(worker: Worker[Any]) -> str:
     if worker.process.exitcode is None:
         worker.process.kill()
         worker.process.join()
-    return how_it_ended(worker.process.exitcode)
+    return describe_end(worker.process.exitcode)
 
 
-def how_it_ended(code: int | None) -> str:
+def describe_end(code: int | None) -> str:
     """An exit code in words."""
     if code is None or code >= 0:
         return f"its process ended with exit code {code}"

@@ -27,7 +27,7 @@ from bpttlab.tables.spectra import (
     spectrum_curves,
 )
 from bpttlab.tables.theory import theory
-from bpttlab.tables.writing import csv, latex, markdown, presented, printed, write
+from bpttlab.tables.writing import csv, latex, markdown, present, print_table, write
 
 __all__ = [
     "COLUMNS",
@@ -51,9 +51,9 @@ __all__ = [
     "latex",
     "main_parameter",
     "markdown",
-    "most_asked",
-    "presented",
-    "printed",
+    "most_requested",
+    "present",
+    "print_table",
     "sensitivity_curves",
     "singular_value_curves",
     "spectrum_curves",
@@ -95,7 +95,7 @@ class StudyTables(Protocol):
     def provenance(self) -> pd.DataFrame: ...
 
 
-def most_asked(name: str, table: pd.DataFrame) -> pd.DataFrame:
+def most_requested(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows to show where all would be too many: of what has parameters those of W, at schemes that were run."""
     if name == "theory":
         return table[table["rate"].notna()].reset_index(drop=True)

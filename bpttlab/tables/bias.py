@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.points import described, joined, scheme_columns
-from bpttlab.tables.statistics import count, grouped, networks_in, numbers, with_interval
+from bpttlab.tables.points import describe, join_names, scheme_columns
+from bpttlab.tables.statistics import count, group_rows, networks_in, numbers, with_interval
 
 KEYS = ("origin", "scheme", "truncation", "parameter")
 VALUES = ("log_relative_bias", "cosine", "log_norm")
@@ -22,14 +22,14 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
 
     truncations: the stored table with its configuration joined, or `runs` beside it.
     """
-    fields = scheme_columns(described(truncations, runs))
-    rows = joined(truncations, runs, [*KEYS, *_length(truncations), *VALUES, "steps_computed"], fields)
+    fields = scheme_columns(describe(truncations, runs))
+    rows = join_names(truncations, runs, [*KEYS, *_length(truncations), *VALUES, "steps_computed"], fields)
     for field in fields:  # read off the lag terms, a wavefront row is the same whatever the run's own scheme
         rows[field] = rows[field].where(rows["origin"] != "wavefront")
     point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *VALUES, "steps_computed"}]
     by = sorted(point, key=lambda name: (name in (*KEYS, *fields),))  # the point first, then the scheme
     rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by]).reset_index(drop=True)
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
     table = keys.assign(networks=networks_in(rows, group), exact=exact)
     for name in VALUES:

@@ -43,13 +43,13 @@ POINT = {
     "cell": Column("cell", "", "the cell's name", KEY),
     "initializer": Column("initializer", "", "how W is drawn", KEY),
     "initializer_target": Column(
-        "asked for",
+        "quantity",
         "",
         "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn",
         KEY,
     ),
-    "initializer_asked": Column(
-        "asked", "", "the value asked for; of measured_radius rho, median over networks, to 4 digits", KEY
+    "initializer_requested": Column(
+        "value requested", "", "of the quantity; of measured_radius rho, median over networks, to 4 digits", KEY
     ),
     "sequence_length": Column("T", "step", "sequence length", KEY),
 }

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.numerics.array import Array
-from bpttlab.tables.points import described, joined, need, scheme_columns
-from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers
+from bpttlab.tables.points import describe, join_names, need, scheme_columns
+from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers
 
 OWN = ("origin", "scheme", "truncation", "parameter")
 MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
@@ -43,7 +43,7 @@ def costs(
     truncations: the stored table with its configuration joined, or `runs` beside it; the runs' own schemes alone count.
     """
     rows, by = network_costs(truncations, runs, provenance)
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
     number = networks_in(rows, group)
     values = {name: median(rows[name], group) for name in ("reach", *MEDIANS, "draws", *COSTS)}
@@ -72,11 +72,11 @@ def of_schemes(
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the runs' own schemes, one a network, and the columns that tell their points and schemes apart."""
     need(truncations, "run_id", *OWN, *values)
-    runs = described(truncations, runs)
-    asked = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
+    runs = describe(truncations, runs)
+    requested = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
     fields = scheme_columns(runs)
-    rows = joined(truncations[truncations["origin"] == "scheme"], runs, [*OWN, *values], fields)
-    tried = pd.to_numeric(rows["run_id"].map(asked).astype(object), errors="coerce")
+    rows = join_names(truncations[truncations["origin"] == "scheme"], runs, [*OWN, *values], fields)
+    tried = pd.to_numeric(rows["run_id"].map(requested).astype(object), errors="coerce")
     reach = numbers(rows["truncation"])
     adaptive = rows["scheme"] == "adaptive"
     rows = rows.assign(reach=reach, truncation=reach.mask(adaptive, tried.astype(float)).astype("Int64"))
@@ -148,7 +148,9 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
     """
     values = ["log_bias_bound", "log_bias_estimate"]
     need(bounds, "run_id", "parameter", "truncation", *values)
-    rows = joined(_beside_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"])
+    rows = join_names(
+        _beside_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"]
+    )
     own = {"run_id", "network_id", *values, "log_relative_bias"}
     by = [name for name in map(str, rows) if name not in {*own, "parameter", "truncation"}]
     by = [*by, "parameter", "truncation"]
@@ -157,7 +159,7 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
     )
     rows = longest.drop_duplicates(["network_id", *by]).reset_index(drop=True)
     exact, bound, estimate = (numbers(rows[name]) for name in ("log_relative_bias", *values))
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     return keys.assign(
         networks=networks_in(rows, group),
         log_relative_bias=median(exact, group),
@@ -201,7 +203,7 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
     spread = np.exp(0.5 * numbers(rows["log_variance"]))
     rows = rows.assign(relative=relative, one_draw=spread, log_full=log_full)
     rows = rows[rows["relative"].notna()].reset_index(drop=True)
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     size = (rows["log_full"] - rows["log_full"].groupby(group).transform("max")).map(np.exp)
     weight = size / size.groupby(group).transform("sum")
     mean = (weight * rows["relative"]).groupby(group).sum()

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import MEASURED_RADIUS, need, networks
-from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+from bpttlab.tables.statistics import count, group_rows, median, numbers, with_interval
 
 
 def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per task, length and whatever else varies but the asked value: where growth turns into decay.
+    """One row per task, length and whatever else varies but the requested value: where growth turns into decay.
 
     A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Between two
     neighbouring radii whose growth rates differ in sign lies its critical one: this bracket is all that the sweep says.
@@ -25,19 +25,19 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     between the two rates is zero. It is NA where a network has no such line, its rate being -inf at one end.
 
     `lowest` and `highest` are the range that was swept. Where an initializer states a gain the measured radius of each
-    matrix is used. Networks of which nothing was asked belong to no sweep, and are left out.
+    matrix is used. Networks of which nothing was requested belong to no sweep, and are left out.
     """
     need(runs, "seed", "rho")
     rows, by = networks(runs)
     rows = rows[rows["initializer_target"].ne(MEASURED_RADIUS)].reset_index(drop=True)
-    by = [name for name in by if name != "initializer_asked"]
+    by = [name for name in by if name != "initializer_requested"]
     rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
-    keys, family = grouped(rows, [*by, "seed"])
+    keys, family = group_rows(rows, [*by, "seed"])
     found = pd.DataFrame(
         [_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
     )
     families = keys.join(found)
-    points, group = grouped(families, by)
+    points, group = group_rows(families, by)
     low, high = (with_interval(families, group, end) for end in ("bracket_low", "bracket_high"))
     return points.assign(
         networks=count(families["crossings"] >= 0, group),
@@ -64,8 +64,8 @@ CROSSING = ("crossings", "critical", "bracket_low", "bracket_high", "lowest", "h
 
 
 def _radius(rows: pd.DataFrame) -> pd.Series:
-    """The asked spectral radius where it was asked for (a scale of a unit matrix is one), else the measured one."""
-    return numbers(rows["initializer_asked"]).where(rows["initializer_target"] != "gain", numbers(rows["rho"]))
+    """The requested spectral radius where it was requested (a scale of a unit matrix is one), else the measured one."""
+    return numbers(rows["initializer_requested"]).where(rows["initializer_target"] != "gain", numbers(rows["rho"]))
 
 
 def _crossing(part: pd.DataFrame) -> dict[str, float]:

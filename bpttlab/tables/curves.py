@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError
-from bpttlab.tables.points import described, joined, need, one_run_per_network
-from bpttlab.tables.statistics import count, grouped, median, numbers, quantile
+from bpttlab.tables.points import describe, join_names, need, one_run_per_network
+from bpttlab.tables.statistics import count, group_rows, median, numbers, quantile
 from bpttlab.theory import log_sigma_max_of_power
 
 NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
@@ -29,7 +29,7 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     `runs` does not say.
     """
     present = {kind: name for kind, name in NORMS.items() if name in jacobians}
-    runs = described(jacobians, runs)
+    runs = describe(jacobians, runs)
     there = runs.get("asymptote_outside", pd.Series("", index=runs.index)).isna()
     runs = runs.assign(linear=there.astype(float))
     curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), (*THEORY.values(), "linear"))
@@ -68,7 +68,7 @@ def _curves(
 ) -> pd.DataFrame:
     """Median and quartiles over networks of every quantity, in long form."""
     network, by = of_networks(rows, runs, list(columns.values()), keys, more)
-    points, group = grouped(network, [*by, *keys])
+    points, group = group_rows(network, [*by, *keys])
     theory = {name: median(network[name], group) for name in more}
     parts = [points.assign(quantity=kind, **band(network[name], group), **theory) for kind, name in columns.items()]
     return pd.concat(parts, ignore_index=True)
@@ -81,17 +81,17 @@ def of_networks(
 
     Of each point only those keys that every network has: a median must not change its networks along a curve.
     """
-    rows = joined(rows, runs, [*keys, *values], more)
+    rows = join_names(rows, runs, [*keys, *values], more)
     by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *keys, *values, *more}]
     rows = one_run_per_network(rows, by).reset_index(drop=True)
-    inside, group = grouped(rows, [*by, *keys, "network_id"])
+    inside, group = group_rows(rows, [*by, *keys, "network_id"])
     network = inside.assign(**{name: median(rows[name], group) for name in (*values, *more)})
     return _common_keys(network, [*by, *keys], by), by
 
 
 def _common_keys(network: pd.DataFrame, keys: Sequence[str], by: Sequence[str]) -> pd.DataFrame:
     have = network.groupby(list(keys), dropna=False)["network_id"].transform("size")
-    most = have.groupby(grouped(network, by)[1]).transform("max")
+    most = have.groupby(group_rows(network, by)[1]).transform("max")
     return network[have == most].reset_index(drop=True)
 
 
@@ -116,11 +116,12 @@ def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
 def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None) -> pd.DataFrame:
     """log ||P_{t,k}||_2 for every pair of one run, median over sequences: columns run_id, the point's, seed, t, k, lag.
 
-    Without `run_id`, among the runs with products ending at more than one t, the one nearest to criticality as asked
-    (asked value closest to 1), then the longest, then the first run_id. Raises LabError where there is none.
+    Without `run_id`, among the runs with products ending at more than one t, the one nearest to criticality as
+    requested (requested value closest to 1), then the longest, then the first run_id. Raises LabError where there is
+    none.
     """
     need(jacobians, "run_id", "t", "lag", "log_spectral_norm")
-    rows = joined(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])
+    rows = join_names(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])
     ends = rows.groupby("run_id")["t"].nunique()
     chosen = _nearest_critical(rows[rows["run_id"].isin(ends.index[ends > 1])]) if run_id is None else run_id
     rows = rows[rows["run_id"] == chosen].reset_index(drop=True)
@@ -131,12 +132,12 @@ def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: 
             else "no run has products ending at several t: measure one with measure.jacobians=triangle"
         )
     by = [name for name in map(str, rows) if name not in {"network_id", "log_spectral_norm"}]
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     norms = median(rows["log_spectral_norm"], group)
     return keys.assign(k=keys["t"] - keys["lag"], log_spectral_norm=norms).reset_index(drop=True)
 
 
 def _nearest_critical(rows: pd.DataFrame) -> str | None:
-    runs = rows.drop_duplicates("run_id").assign(distance=lambda table: (table["initializer_asked"] - 1).abs())
+    runs = rows.drop_duplicates("run_id").assign(distance=lambda table: (table["initializer_requested"] - 1).abs())
     order = runs.sort_values(["distance", "sequence_length", "run_id"], ascending=[True, False, True])
     return None if order.empty else str(order["run_id"].iloc[0])

@@ -16,7 +16,7 @@ import pandas as pd
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.verdicts import median_of
 from bpttlab.tables.costs import COSTS, log_error, network_costs
-from bpttlab.tables.statistics import grouped, numbers, stated
+from bpttlab.tables.statistics import group_rows, numbers, stated
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
 EXACT = 1e-9
@@ -39,7 +39,7 @@ class Candidates(NamedTuple):
     @classmethod
     def of(cls, rows: pd.DataFrame, by: Sequence[str]) -> Candidates:
         """rows: `network_costs` of one point and parameter; by: the columns that tell schemes and K apart."""
-        keys, number = grouped(rows, by)
+        keys, number = group_rows(rows, by)
         codes, networks = pd.factorize(rows["network_id"])
         measured = {}
         for name in ("log_relative_bias", "log_variance", "draws", "reach", *COSTS):

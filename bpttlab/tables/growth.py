@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpttlab.tables.points import need, networks
 from bpttlab.tables.regimes import regime
-from bpttlab.tables.statistics import count, grouped, median, numbers, with_interval
+from bpttlab.tables.statistics import count, group_rows, median, numbers, with_interval
 
 
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
@@ -24,13 +24,13 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     `growing_none` those that never rose above e, `vanishing_censored` those still at or above 1/e at the end.
     Diverged and failed networks are counted and take no part in any median.
 
-    Columns: the point's (task, initializer, initializer_target, initializer_asked, sequence_length and whatever else
-    varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (docs/tables.md,
+    Columns: the point's (task, initializer, initializer_target, initializer_requested, sequence_length and whatever
+    else varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (docs/tables.md,
     Summaries).
     """
     need(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
     rows, by = networks(runs)
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     done = rows["status"] == "done"
     measured = _only(rows, done)
     table = keys.assign(

@@ -18,9 +18,9 @@ from bpttlab.tables.statistics import numbers
 MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
     column.name for column in CONFIGURATION
 }
-POINT = ("task", "initializer", "initializer_target", "initializer_asked", "sequence_length")
-STATED = ("spectral_radius", "gain", "scale")  # what an initializer can be asked for
-MEASURED_RADIUS = "measured_radius"  # stands in place of that where nothing was asked
+POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
+STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
+MEASURED_RADIUS = "measured_radius"  # stands in place of that where nothing was requested
 UNDRAWN = "none"  # the initializer of such networks
 DIGITS = 4  # significant ones, by which points at a measured radius are told apart
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
@@ -40,24 +40,26 @@ def varying(runs: pd.DataFrame) -> list[str]:
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
-def with_asked(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` with initializer_target and initializer_asked filled from the configuration where a run never began.
+def with_requested(runs: pd.DataFrame) -> pd.DataFrame:
+    """`runs` with initializer_target and initializer_requested filled from the configuration where a run never began.
 
-    Where there is no initializer, and nothing was asked, the spectral radius that W has stands in its place.
+    Where there is no initializer, and nothing was requested, the spectral radius that W has stands in its place.
     """
     target = runs.get("initializer_target", pd.Series(pd.NA, index=runs.index)).astype(object)
-    asked = runs.get("initializer_asked", pd.Series(np.nan, index=runs.index)).astype("Float64")
+    requested = runs.get("initializer_requested", pd.Series(np.nan, index=runs.index)).astype("Float64")
     for name in STATED:
         stated = runs.get(f"initializer_{name}", pd.Series(np.nan, index=runs.index)).astype("Float64")
         target = target.mask(target.isna() & stated.notna(), name)
-        asked = asked.fillna(stated.where(target == name))
+        requested = requested.fillna(stated.where(target == name))
     undrawn = runs.get("initializer", pd.Series("", index=runs.index)).eq(UNDRAWN).fillna(False).astype(bool)
-    target, asked = target.mask(undrawn, MEASURED_RADIUS), asked.mask(undrawn, _measured_radius(runs))
-    return runs.assign(initializer_target=target, initializer_asked=asked.to_numpy(dtype=np.float64, na_value=np.nan))
+    target, requested = target.mask(undrawn, MEASURED_RADIUS), requested.mask(undrawn, _measured_radius(runs))
+    return runs.assign(
+        initializer_target=target, initializer_requested=requested.to_numpy(dtype=np.float64, na_value=np.nan)
+    )
 
 
 def _measured_radius(runs: pd.DataFrame) -> pd.Series:
-    """rho of each run's W: the median over networks that differ in their draw only, whatever is asked of them.
+    """rho of each run's W: the median over networks that differ in their draw only, whatever is requested of them.
 
     It names a point, and is rounded as names are.
     """
@@ -99,7 +101,7 @@ def scheme_columns(runs: pd.DataFrame) -> list[str]:
 
 def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """One row per network and sweep point, a measured one where there is one; and the point's columns."""
-    by, runs = point_columns(runs), with_asked(runs)
+    by, runs = point_columns(runs), with_requested(runs)
     need(runs, "status", "growth_rate")
     order = runs.assign(_order=runs["status"].map(_ORDER), _unfitted=runs["growth_rate"].isna())
     seed = ["seed"] if "seed" in runs else []
@@ -108,16 +110,18 @@ def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     return order.drop_duplicates(["network_id", *by]).sort_values("run_id").reset_index(drop=True), by
 
 
-def joined(rows: pd.DataFrame, runs: pd.DataFrame | None, own: Sequence[str], more: Sequence[str] = ()) -> pd.DataFrame:
+def join_names(
+    rows: pd.DataFrame, runs: pd.DataFrame | None, own: Sequence[str], more: Sequence[str] = ()
+) -> pd.DataFrame:
     """`rows` (run_id and their `own` columns) with the network, the point and `more` columns of their runs.
 
     Without `runs` the configuration and network_id that `rows` carry are read.
     """
     need(rows, "run_id", *own)
-    runs = described(rows, runs)
+    runs = describe(rows, runs)
     by = point_columns(runs)
     extra = [name for name in more if name not in own]
-    of_run = _of_first_seed(with_asked(runs), by).reindex(columns=["run_id", "network_id", *by, *extra])
+    of_run = _of_first_seed(with_requested(runs), by).reindex(columns=["run_id", "network_id", *by, *extra])
     return rows[["run_id", *own]].merge(of_run, on="run_id", how="inner", validate="many_to_one")
 
 
@@ -132,7 +136,7 @@ def _of_first_seed(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return runs[runs["seed"] == first]
 
 
-def described(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
+def describe(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
     """The runs that have rows in a table: those of `runs`, else as the table's joined columns describe them.
 
     Where a table has a column of a configuration's name (`scheme`), the configuration's is joined as `run_scheme`.

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
-from bpttlab.tables.points import described, joined, need, networks, one_run_per_network
-from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers, with_interval
+from bpttlab.tables.points import describe, join_names, need, networks, one_run_per_network
+from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers, with_interval
 
 MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
 RATES = ("asymptote_rate", "mean_field_rate", "mean_exponent", "determinant_rate")
@@ -36,12 +36,12 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     six). It is no convergence interval: those of the table `spectra` are over time, of the mean along one trajectory.
     `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those whose exponent
     is -inf. The growth rate, from the products that end at T, has its interval too; the theory beside them, the radii,
-    the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs that were not asked
-    for exponents take no part, and leave no row.
+    the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs that were not
+    requested for exponents take no part, and leave no row.
     """
     need(runs, "lyapunov_exponent", "growth_rate")
-    rows, by = networks(_asked(runs))
-    keys, group = grouped(rows, by)
+    rows, by = networks(_requested(runs))
+    keys, group = group_rows(rows, by)
     measured = _measured(rows, ("lyapunov_exponent", "growth_rate", *RATES, *MEDIANS))
     there = measured["lyapunov_exponent"].notna()
     autonomous = rows.get("autonomous", pd.Series(pd.NA, index=rows.index)).astype("boolean").fillna(False)
@@ -57,10 +57,10 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _asked(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that were asked for exponents, or have some."""
-    asked = runs.get("measure_exponents", pd.Series("all", index=runs.index)).fillna("none") != "none"
-    return runs[(asked & (runs["status"] != "done")) | runs["lyapunov_exponent"].notna()].reset_index(drop=True)
+def _requested(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs that were requested exponents, or have some."""
+    requested = runs.get("measure_exponents", pd.Series("all", index=runs.index)).fillna("none") != "none"
+    return runs[(requested & (runs["status"] != "done")) | runs["lyapunov_exponent"].notna()].reset_index(drop=True)
 
 
 def _measured(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -82,11 +82,11 @@ def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     `mean_by_determinant` is what theory says of the mean of all exponents, the same in all rows of a point.
     """
     need(spectra, "run_id", "index", "lyapunov_exponent", "low")
-    runs = described(spectra, runs)
+    runs = describe(spectra, runs)
     rows = spectra.assign(index_per_unit=spectra["index"] / _hidden_units(spectra, runs))
     values = ["lyapunov_exponent", "low", "index_per_unit"]
     network, by = of_networks(rows, runs, values, ["index"], ["determinant_rate"])
-    points, group = grouped(network, [*by, "index"])
+    points, group = group_rows(network, [*by, "index"])
     return points.assign(
         mean_by_determinant=median(network["determinant_rate"], group),
         index_per_unit=median(network["index_per_unit"], group),
@@ -111,11 +111,13 @@ def finite_time_distribution(
     exponent over all windows (median over sequences, then over networks).
     """
     need(finite_time, "sequence", "t", "index", "finite_time_exponent", "steps")
-    rows = joined(finite_time[finite_time["index"] == index], runs, ["sequence", "t", "finite_time_exponent", "steps"])
+    rows = join_names(
+        finite_time[finite_time["index"] == index], runs, ["sequence", "t", "finite_time_exponent", "steps"]
+    )
     own = {"run_id", "network_id", "sequence", "t", "finite_time_exponent", "steps"}
     by = [name for name in map(str, rows) if name not in own]
     rows = one_run_per_network(rows, by).reset_index(drop=True)
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     of_point = keys.assign(
         networks=networks_in(rows, group),
         steps=median(rows["steps"], group),
@@ -131,11 +133,11 @@ def finite_time_distribution(
 def _mean_of_windows(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
     """By point: the mean over windows, each counted by its steps, median over sequences and over networks."""
     weighed = rows.assign(grown=rows["finite_time_exponent"] * rows["steps"])
-    sequences, group = grouped(weighed, [*by, "network_id", "sequence"])
+    sequences, group = group_rows(weighed, [*by, "network_id", "sequence"])
     sums = weighed.groupby(group)[["grown", "steps"]].sum()
-    of_network, group = grouped(sequences.assign(mean=sums["grown"] / sums["steps"]), [*by, "network_id"])
+    of_network, group = group_rows(sequences.assign(mean=sums["grown"] / sums["steps"]), [*by, "network_id"])
     means = median(sums["grown"] / sums["steps"], group)
-    _, group = grouped(of_network, by)
+    _, group = group_rows(of_network, by)
     return median(means, group)
 
 
@@ -168,14 +170,14 @@ def singular_value_curves(
     NA without `spectra`.
     """
     need(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
-    runs = described(singular_values, runs)
+    runs = describe(singular_values, runs)
     rows = _beside_exponents(products_to_the_end(singular_values), spectra)
     rows = rows.assign(
         rate=(rows["log_singular_value"] / rows["lag"]).where(rows["lag"] > 0),
         unresolved=1.0 - numbers(rows["resolved"]),
     )
     network, by = of_networks(rows, runs, [*QUANTITIES, "unresolved", "lyapunov_exponent"], ["lag", "index"])
-    points, group = grouped(network, [*by, "lag", "index"])
+    points, group = group_rows(network, [*by, "lag", "index"])
     beside = {
         "unresolved": count(network["unresolved"] > 0, group),
         "lyapunov_exponent": median(network["lyapunov_exponent"], group),
@@ -205,7 +207,7 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     `cell_path` = lag * log f is the theory of c<-c, where the forget gate of an LSTM does not move.
     """
     need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
-    runs, last = described(blocks, runs), products_to_the_end(blocks)
+    runs, last = describe(blocks, runs), products_to_the_end(blocks)
     parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
     return pd.concat(parts, ignore_index=True)
 
@@ -214,7 +216,7 @@ def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFr
     missing = blocks[norm].isna()
     rows = blocks.assign(value=numbers(blocks[norm]).fillna(-np.inf), missing=missing.astype(float))
     network, by = of_networks(rows, runs, ["value", "missing"], ["block", "lag"], ["cell_path_rate"])
-    points, group = grouped(network, [*by, "block", "lag"])
+    points, group = group_rows(network, [*by, "block", "lag"])
     small = (network["value"] == -np.inf) & (network["missing"] > 0)
     unresolved, found = count(small, group), band(network["value"], group)
     for name in ("median", "low", "high"):
@@ -237,11 +239,11 @@ def sensitivity_curves(
     a state does to one t steps later, where "sensitivity" is what a parameter does in all of them.
     """
     need(sensitivity, "run_id", "t", "parameter", "log_norm")
-    runs, rows = described(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
+    runs, rows = describe(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
     if jacobians is not None and not jacobians.empty:
         rows = pd.concat([rows[list(OF_SENSITIVITY)], _products_of(rows, jacobians)], ignore_index=True)
     network, by = of_networks(rows, runs, ["log_norm"], ["quantity", "parameter", "t"])
-    points, group = grouped(network, [*by, "quantity", "parameter", "t"])
+    points, group = group_rows(network, [*by, "quantity", "parameter", "t"])
     return points.assign(**band(network["log_norm"], group)).reset_index(drop=True)
 
 
@@ -268,7 +270,7 @@ def eigenvalue_points(
     """
     own, theory = ["matrix", "sequence", "t", "index", "real", "imaginary"], ["seed", "origin_rate"]
     chosen = eigenvalues if run_id is None else eigenvalues[eigenvalues["run_id"] == run_id]
-    rows = joined(chosen, runs, own, theory)
+    rows = join_names(chosen, runs, own, theory)
     by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *theory, *own}]
     first = rows.drop_duplicates("run_id").sort_values(["seed", "run_id"]).drop_duplicates(by)["run_id"]
     rows = rows[rows["run_id"].isin(first)].sort_values(["run_id", *own[:4]])

@@ -22,7 +22,7 @@ def numbers(column: pd.Series) -> pd.Series:
     return pd.Series(values, index=column.index)
 
 
-def grouped(rows: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
+def group_rows(rows: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
     """The distinct combinations of `by` (NA is a value), in order, and the number of the one each row belongs to."""
     group = rows.groupby(list(by), dropna=False, sort=True).ngroup()
     keys = rows[list(by)].assign(group=group).drop_duplicates("group").set_index("group").sort_index()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from bpttlab.tables.points import networks
-from bpttlab.tables.statistics import count, grouped, median, networks_in, numbers, with_interval
+from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers, with_interval
 
 ENDING = "_outside"
 
@@ -33,7 +33,7 @@ def theory(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
-    keys, group = grouped(rows, by)
+    keys, group = group_rows(rows, by)
     why = rows[f"{name}{ENDING}"]
     renamed = pd.DataFrame({"rate": numbers(rows[f"{name}_rate"]), "residual": numbers(rows[f"{name}_residual"])})
     return keys.assign(

@@ -29,7 +29,7 @@ _TEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
-    "[": "{[}",  # a line that begins with [ would be read as the spacing asked of the line break before it
+    "[": "{[}",  # a line that begins with [ would be read as the spacing requested of the line break before it
     "]": "{]}",
 }
 _NUMBER = re.compile(r"(-?)(?:(\d+(?:\.\d+)?)(?:e([+-]\d+))?|inf)")
@@ -55,7 +55,7 @@ def csv(frame: pd.DataFrame) -> str:
 
 def markdown(frame: pd.DataFrame) -> str:
     """A Markdown table, numbers to the right."""
-    shown = presented(frame)
+    shown = present(frame)
     rule = ["---:" if right else ":---" for right in _numeric(frame)]
     rows = [[_escape_markdown(cell) for cell in row] for row in _rows(shown)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]) + "\n"
@@ -63,7 +63,7 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def latex(frame: pd.DataFrame) -> str:
     """A LaTeX tabular with the rules of the package booktabs."""
-    shown = presented(frame)
+    shown = present(frame)
     right = _numeric(frame)
     sides = "".join("r" if number else "l" for number in right)
     heading, *rows = _rows(shown)
@@ -76,7 +76,7 @@ def latex(frame: pd.DataFrame) -> str:
     return "\n".join(["% \\usepackage{booktabs}", *body, r"\end{tabular}"]) + "\n"
 
 
-def printed(frame: pd.DataFrame, width: int = 100, rows: int | None = None) -> str:
+def print_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None) -> str:
     """A plain table for a terminal of `width` columns.
 
     Keys and counts that are the same in every row are said once above it; columns that do not fit continue in a block
@@ -85,7 +85,7 @@ def printed(frame: pd.DataFrame, width: int = 100, rows: int | None = None) -> s
     """
     if frame.empty:
         return "(no rows)\n"
-    names, shown = _names(frame), presented(frame)
+    names, shown = _names(frame), present(frame)
     texts = dict(zip(names, map(str, shown), strict=True))
     keys = names[: names.index("networks")] if "networks" in names else names[:1]
     constant = [name for name in names if len(frame) > 1 and _same(frame, shown, texts, name, keys)]
@@ -105,7 +105,7 @@ def _same(frame: pd.DataFrame, shown: pd.DataFrame, texts: Mapping[str, str], na
     return said_once and shown[texts[name]].nunique() == 1
 
 
-def presented(frame: pd.DataFrame) -> pd.DataFrame:
+def present(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as text: headers with units, values rounded, each value with its interval in one column."""
     shown = {}
     names = _names(frame)

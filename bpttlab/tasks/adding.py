@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.marked_numbers import two_marked
+from bpttlab.tasks.marked_numbers import mark_two_steps
 from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
 
 
@@ -36,6 +36,6 @@ class Adding(Task):
         whole("sequence_length", self.sequence_length, least=2, because=" for task 'adding' (a marker in each half)")
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        x, numbers, first = two_marked(rng, self.sequence_length, batch_size)
+        x, numbers, first = mark_two_steps(rng, self.sequence_length, batch_size)
         target = number_at_the_end(self.sequence_length, numbers[0] + numbers[1])
         return Batch(x, target, last_step(self.sequence_length), first)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.marked_numbers import marked
+from bpttlab.tasks.marked_numbers import mark_steps
 from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
 
 
@@ -48,7 +48,7 @@ class DelayedRecall(Task):
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         values = rng.random((self.sequence_length, batch_size))
         step = self.marked_step(rng, batch_size)
-        x, numbers = marked(values, step[None] - 1)
+        x, numbers = mark_steps(values, step[None] - 1)
         target = number_at_the_end(self.sequence_length, numbers[0])
         return Batch(x, target, last_step(self.sequence_length), step)
 

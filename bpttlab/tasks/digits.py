@@ -15,7 +15,7 @@ from bpttlab.tasks.task import Batch, Task, last_step, whole
 
 CLASSES = 10
 WHITEST = 16
-"""Pixels are whole numbers from 0 (paper) to 16 (ink all over)."""
+"""Pixels are integers from 0 (paper) to 16 (ink all over)."""
 
 
 @cache

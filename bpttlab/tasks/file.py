@@ -35,10 +35,10 @@ class File(Task):
 
     Attributes:
         path: of the file, from the current folder; ~ is the home folder.
-        loss_name: what is asked at a step. squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy
+        loss_name: what is requested at a step. squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy
             (numbers from 0 to 1).
-        loss_at: where it is asked: at every step, the last one, or those of the file's mask; None: mask if the file has
-            one, else every.
+        loss_at: where it is requested: at every step, the last one, or those of the file's mask; None: mask if the file
+            has one, else every.
         content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, in full or so far, a file with
             other bytes is refused.
     """

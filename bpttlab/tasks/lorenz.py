@@ -44,7 +44,7 @@ class Lorenz(Task):
     Source: Lorenz 1963, eqs 25 to 27, with its values.
 
     Attributes:
-        horizon: samples from what is read to what is asked for.
+        horizon: samples from what is read to what is requested.
     """
 
     name: ClassVar[str] = "lorenz"

@@ -42,7 +42,7 @@ class MackeyGlass(Task):
     Source: Mackey & Glass 1977, eq. 4b, with the values of Farmer 1982 that became usual.
 
     Attributes:
-        horizon: time units from what is read to what is asked for.
+        horizon: time units from what is read to what is requested.
     """
 
     name: ClassVar[str] = "mackey_glass"

@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.numerics.array import Array
 
 
-def marked(values: Array, steps: Array) -> tuple[Array, Array]:
+def mark_steps(values: Array, steps: Array) -> tuple[Array, Array]:
     """x_t = (value, marker), the marker 1 at some steps and 0 elsewhere.  (T, B), (M, B) from 0 -> (T, B, 2), (M, B)
 
     Returns:
@@ -22,7 +22,7 @@ def marked(values: Array, steps: Array) -> tuple[Array, Array]:
     return x, values[steps, sequence]
 
 
-def two_marked(rng: np.random.Generator, length: int, batch_size: int) -> tuple[Array, Array, Array]:
+def mark_two_steps(rng: np.random.Generator, length: int, batch_size: int) -> tuple[Array, Array, Array]:
     """Values from U(0, 1), one step marked in the first half (t <= floor(T/2)) and one in the second, both uniform.
 
     Returns:
@@ -31,5 +31,5 @@ def two_marked(rng: np.random.Generator, length: int, batch_size: int) -> tuple[
     values = rng.random((length, batch_size))
     first = rng.integers(0, length // 2, batch_size)
     second = rng.integers(length // 2, length, batch_size)
-    x, numbers = marked(values, np.stack([first, second]))
+    x, numbers = mark_steps(values, np.stack([first, second]))
     return x, numbers, first + 1

@@ -14,7 +14,7 @@ from bpttlab.tasks.task import Batch, Task, one_hot, whole
 
 @dataclass(frozen=True)
 class Memorization(Task):
-    """A pattern of S = `symbols` symbols out of A = `alphabet`, asked for again after a delay without noise.
+    """A pattern of S = `symbols` symbols out of A = `alphabet`, requested again after a delay without noise.
 
     With the delay D = T - 2 S, where T is the whole length:
 
@@ -30,7 +30,7 @@ class Memorization(Task):
     prefix stable: cue and loss move with T. No relevant step: there are S.
 
     Source: Martens & Sutskever 2011, section 4.1, after Hochreiter & Schmidhuber 1997; coded as in Jaeger 2012, Long
-    Short-Term Memory in Echo State Networks, whose outputs are asked for at all steps.
+    Short-Term Memory in Echo State Networks, whose outputs are requested at all steps.
 
     Attributes:
         symbols: S, how long the pattern is.

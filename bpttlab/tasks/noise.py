@@ -1,4 +1,4 @@
-"""White noise in, white noise asked for: nothing to learn, and so nothing but the network in its gradients."""
+"""White noise in, white noise requested: nothing to learn, and so nothing but the network in its gradients."""
 
 from __future__ import annotations
 

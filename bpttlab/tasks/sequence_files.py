@@ -11,8 +11,8 @@ A target that is the same at all steps of a sequence may have one step, and clas
 
 A `.csv` (with a header) or `.parquet` table, one row for each step of each sequence, in any order:
 
-    sequence    which one: whole numbers or texts
-    step        whole numbers, consecutive, the same ones in every sequence
+    sequence    which one: integers or texts
+    step        integers, consecutive, the same ones in every sequence
     x_…         an input each, in the order of the columns; `x` if there is one only
     y_…         an output each, likewise; the target of squared_error and sigmoid_cross_entropy
     class       the target of softmax_cross_entropy
@@ -72,13 +72,13 @@ def read(path: str, loss_name: str) -> Sequences:
     Raises:
         ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
     """
-    found: Sequences = user_files.read("task.path", path, READERS, understood, loss_name)
+    found: Sequences = user_files.read("task.path", path, READERS, interpret, loss_name)
     return found
 
 
-def understood(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
+def interpret(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
     """The sequences that a file's bytes are."""
-    return checked(READERS[ending](data, loss_name), loss_name, content)
+    return check_arrays(READERS[ending](data, loss_name), loss_name, content)
 
 
 # ------------------------------------------------------------------ .npz -> arrays
@@ -86,7 +86,7 @@ def understood(data: bytes, ending: str, content: str, loss_name: str) -> Sequen
 
 def arrays_of_archive(data: bytes, loss_name: str) -> Arrays:
     """The arrays of a .npz file."""
-    files = user_files.unpacked(data, refuse_names)
+    files = user_files.unpack(data, refuse_names)
     return {name: user_files.array_of(name, file).astype(np.float64) for name, file in files.items()}
 
 
@@ -174,7 +174,7 @@ def refuse_missing(kind: str, needed: Iterable[str], present: Iterable[str]) -> 
 
 
 def labels(table: pa.Table) -> Array:
-    """Which sequence a row belongs to: whole numbers, or else texts."""
+    """Which sequence a row belongs to: integers, or else texts."""
     import pyarrow as pa
 
     column = table["sequence"]
@@ -220,7 +220,7 @@ def whole_numbers(table: pa.Table, name: str) -> Array:
     values = numbers(table, name)
     bad = np.flatnonzero(values != np.floor(values))
     if bad.size:
-        raise ConfigurationError(f"column {name!r} holds {values[bad[0]]} in row {bad[0] + 1}: must be whole numbers")
+        raise ConfigurationError(f"column {name!r} holds {values[bad[0]]} in row {bad[0] + 1}: must be integers")
     return values
 
 
@@ -255,7 +255,7 @@ def same_in_all(mask: Array) -> Array:
 # ------------------------------------------------------------------ arrays -> sequences
 
 
-def checked(arrays: Arrays, loss_name: str, content: str) -> Sequences:
+def check_arrays(arrays: Arrays, loss_name: str, content: str) -> Sequences:
     """Arrays of the shapes and ranges that the loss asks for, or the error that names the first that is not."""
     x, target, mask = arrays["x"], arrays["target"], arrays.get("mask")
     if x.ndim != 3 or not x.size:

@@ -1,4 +1,4 @@
-"""A task: sequences to learn from, with the loss that is asked of a network and the steps at which it is asked.
+"""A task: sequences to learn from, with the loss that is requested of a network and the steps at which it is requested.
 
 Index legend: T time, B sequence, I input, O output.
 
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import settle_fields, whole_number
+from bpttlab.fields import check_integer, settle_fields
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
 
@@ -53,7 +53,7 @@ class Task(ABC):
 
     Attributes:
         name: what configurations call it.
-        loss_name: which of `losses` is asked for.
+        loss_name: which of `losses` is requested.
         prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T that an
             equal generator gives, so that one forward pass serves both.
         largest_batch_size: how many different sequences there are; None: no limit.
@@ -106,7 +106,7 @@ class Task(ABC):
         """A batch; equal generators give equal bytes.
 
         Raises:
-            ConfigurationError: the batch size is not a whole number >= 1, or there are not so many sequences.
+            ConfigurationError: the batch size is not an integer >= 1, or there are not so many sequences.
         """
         self.check_batch_size(batch_size)
         return self.draw(rng, whole("batch_size", batch_size, least=1))
@@ -134,7 +134,7 @@ class Task(ABC):
 
 def whole(field: str, value: object, least: int, because: str = "") -> int:
     """The value as an int, or the error that names its field."""
-    return whole_number(field, value, least, because=because)
+    return check_integer(field, value, least, because=because)
 
 
 def one_hot(symbols: Array, size: int) -> Array:

@@ -47,18 +47,18 @@ def read(path: str) -> Text:
         ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
     """
     if not path:
-        return shipped()
-    found: Text = user_files.read("task.path", path, None, understood)
+        return read_shipped()
+    found: Text = user_files.read("task.path", path, None, decode)
     return found
 
 
-def understood(data: bytes, ending: str, content: str) -> Text:
+def decode(data: bytes, ending: str, content: str) -> Text:
     user_files.refuse_size(len(data), LARGEST_BYTES)
     return text_of(data)
 
 
 @cache
-def shipped() -> Text:
+def read_shipped() -> Text:
     """The Declaration of Independence of the United States, 1776 (`data/README.md`)."""
     return text_of(resources.files("bpttlab.tasks").joinpath("data", SHIPPED).read_bytes())
 

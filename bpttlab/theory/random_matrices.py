@@ -12,7 +12,7 @@ import numpy as np
 from scipy.special import digamma, polygamma
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import checked_arguments, whole_number
+from bpttlab.fields import check_integer, checked_arguments
 from bpttlab.numerics.array import Array
 from bpttlab.theory.rates import log
 
@@ -47,7 +47,7 @@ def newman_exponents(size: int, gain: float = 1.0) -> Array:
     Lyapunov exponents of products of N x N Gaussian matrices of variance g^2/N, a fresh one each step; exact at every
     N. Source: Newman 1986.
     """
-    i = np.arange(1, whole_number("size", size, 1) + 1)
+    i = np.arange(1, check_integer("size", size, 1) + 1)
     return np.asarray(log(gain) + 0.5 * (math.log(2.0 / size) + digamma((size - i + 1) / 2.0)))
 
 
@@ -70,4 +70,4 @@ def typical_critical_gain(size: int) -> float:
 
 def check_lag(lag: int) -> None:
     if lag < 0:
-        raise ConfigurationError(f"lag={lag}: must be a whole number >= 0")
+        raise ConfigurationError(f"lag={lag}: must be an integer >= 0")

@@ -11,7 +11,7 @@ from bpttlab.fields import checked_arguments
 
 @checked_arguments
 def bound_rate(sigma_max: float, gamma: float) -> float:
-    """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.largest_slope`): no product grows faster, log ||P||_2
+    """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.lipschitz`): no product grows faster, log ||P||_2
     <= lag x this.
 
     Valid always. Below 0 it suffices for vanishing; at or above 0 it is necessary for exploding, not sufficient.

@@ -46,7 +46,7 @@ class SnAp(Forward):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.steps < 1:
-            raise ConfigurationError(f"scheme.steps={self.steps}: must be a whole number >= 1")
+            raise ConfigurationError(f"scheme.steps={self.steps}: must be an integer >= 1")
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,4 @@ class RFLO(Forward):
 
     def check_cell(self, name: str) -> None:
         if name != "leaky":
-            raise ConfigurationError(f"scheme=rflo: carries the leak of cell=leaky; must not be asked of '{name}'")
+            raise ConfigurationError(f"scheme=rflo: carries the leak of cell=leaky; must not be requested of '{name}'")

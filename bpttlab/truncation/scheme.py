@@ -108,9 +108,9 @@ class Forward(Scheme):
 
 def check_draws(draws: int) -> None:
     if draws < 2:
-        raise ConfigurationError(f"scheme.draws={draws}: must be a whole number >= 2")
+        raise ConfigurationError(f"scheme.draws={draws}: must be an integer >= 2")
 
 
 def check_truncation(truncation: int) -> None:
     if truncation < 1:
-        raise ConfigurationError(f"truncation={truncation}: must be a whole number >= 1, or full")
+        raise ConfigurationError(f"truncation={truncation}: must be an integer >= 1, or full")

@@ -61,7 +61,7 @@ class Windowed(Segmented):
         check_truncation(self.truncation)
         if not 1 <= self.k1 <= self.truncation:
             raise ConfigurationError(
-                f"scheme.k1={self.k1}: must be a whole number from 1 to k2 = truncation = {self.truncation}, "
+                f"scheme.k1={self.k1}: must be an integer from 1 to k2 = truncation = {self.truncation}, "
                 "or some losses would reach back less than to their own step"
             )
 
@@ -75,7 +75,7 @@ class Chunked(Segmented):
     """Windows of K steps that do not overlap, the state carried, the cotangent cut: what frameworks do (Sutskever
     2013).
 
-    With one loss at the end it keeps ((T - 1 - offset) mod K) + 1 lags: what it leaves out hangs on where windows
+    With one loss at the end it keeps ((T - 1 - offset) mod K) + 1 lags: what it leaves out depends on where windows
     begin.
 
     Attributes:
@@ -92,7 +92,7 @@ class Chunked(Segmented):
         check_truncation(self.truncation)
         if not 0 <= self.offset < self.truncation:
             raise ConfigurationError(
-                f"scheme.offset={self.offset}: must be a whole number from 0 to {self.truncation - 1}, below truncation"
+                f"scheme.offset={self.offset}: must be an integer from 0 to {self.truncation - 1}, below truncation"
             )
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:

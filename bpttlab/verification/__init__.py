@@ -18,7 +18,7 @@ from bpttlab.verification import (
     theory,
     truncation,
 )
-from bpttlab.verification.check import TOPICS, Check, performed, table
+from bpttlab.verification.check import TOPICS, Check, run_checks, table
 
 __all__ = [
     "TOPICS",
@@ -28,8 +28,8 @@ __all__ = [
     "explicit_products",
     "gradients",
     "lag_terms",
-    "performed",
     "products",
+    "run_checks",
     "saturation",
     "schemes",
     "spectra",

@@ -68,13 +68,13 @@ def jacobians(one: Example) -> float:
     return largest(found + [disagreement(one.trace.jacobian(t), one.paths.jacobian(t)) for t in range(1, T + 1)])
 
 
-def pulled(one: Example) -> float:
+def vjp_of_rows(one: Example) -> float:
     """Rows of the identity, pulled back to the state before, to the input, and to every parameter row by row."""
     trace, paths = one.trace, one.paths
     size = trace.h.shape[-1]
     rows = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, T, B, size))
-    da, dh_prev = trace.cell.pull(trace.params, trace.slopes, rows)
-    dx = trace.cell.pull_input(trace.params, trace.slopes, da)
+    da, dh_prev = trace.cell.vjp(trace.params, trace.linearization, rows)
+    dx = trace.cell.input_vjp(trace.params, trace.linearization, da)
     own = {"h": dh_prev, "x": dx, **trace.cell.immediate(trace.local, da)}
     expected = {name: paths.immediate[..., part] for name, part in paths.parts.items()}
     found = {name: np.moveaxis(value.reshape(size, T, B, -1), 0, 2) for name, value in own.items()}
@@ -118,7 +118,7 @@ def input_gradient(one: Example) -> float:
 
 QUANTITIES: dict[str, Measure] = {
     "Jacobians and their products": jacobians,
-    "pull, pull_input and immediate derivatives": pulled,
+    "vjp, input_vjp and immediate derivatives": vjp_of_rows,
     "full gradient": full_gradient,
     "scaled gradient": scaled_gradient,
     "double sum": double_sum,
@@ -128,7 +128,7 @@ QUANTITIES: dict[str, Measure] = {
 }
 
 
-def checked(
+def check_cell(
     kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES
 ) -> Iterator[Check]:
     """A check for each quantity: the worst of all variants of a cell."""
@@ -141,7 +141,7 @@ def checked(
 
 def every_quantity(kind: str, quick: bool) -> Iterator[Check]:
     for dtype in ("float64", "float32"):
-        yield from checked(kind, dtype)
+        yield from check_cell(kind, dtype)
 
 
 for found in kinds():
@@ -173,7 +173,7 @@ def compiled_loops(quick: bool) -> Iterator[Check]:
     chosen = {"states and predictions against NumPy's": states, **QUANTITIES}
     for kind in compiled_kinds():
         for dtype in ("float64", "float32"):
-            yield from checked(kind, dtype, "numba", chosen)
+            yield from check_cell(kind, dtype, "numba", chosen)
 
 
 @checks("gradients")
@@ -247,8 +247,8 @@ def constraint_errors(cell: Cell) -> tuple[float, float]:
     rng = np.random.default_rng(7)
     params = cell.init(rng)
     slope = {name: np.asarray(rng.standard_normal(value.shape)) for name, value in params.items()}
-    free = cell.free(params)
-    pulled_back = cell.pull_constraint(free, slope)
+    free = cell.unconstrain(params)
+    pulled_back = cell.constraint_vjp(free, slope)
     expected = {name: free_gradient(cell, free, slope, name) for name in pulled_back}
     return worst(cell.constrain(free), params), worst(pulled_back, expected)
 

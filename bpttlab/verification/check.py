@@ -105,7 +105,7 @@ def checks(topic: str) -> Callable[[Source], Source]:
     return register
 
 
-def performed(topic: str, quick: bool, begins: Callable[[str], None] = lambda name: None) -> Iterator[Check]:
+def run_checks(topic: str, quick: bool, begins: Callable[[str], None] = lambda name: None) -> Iterator[Check]:
     """All checks of a topic one after the other, each with the seconds since the one before it.
 
     Args:

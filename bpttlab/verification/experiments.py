@@ -18,12 +18,12 @@ from bpttlab.sweeps.scheduler import carry_out
 from bpttlab.verification.check import TOPICS, Check
 
 
-def held(name: str, quick: bool) -> Iterator[Check]:
+def check_claims(name: str, quick: bool) -> Iterator[Check]:
     """The claims of an experiment. A sweep has no quick form: with fewer networks its claims would be undecided."""
     if quick:
         return
     with tempfile.TemporaryDirectory() as folder:
-        claims = analyses.held(analyses.named(name), swept(name, folder))
+        claims = analyses.check_claims(analyses.find_analysis(name), swept(name, folder))
     for row in claims.to_dict("records"):
         low, high = (row["low"], row["high"]) if row["low"] != row["high"] else (math.nan, math.nan)
         known = row["source"], row["expected"], row["measured"], row["tolerance"]
@@ -44,6 +44,6 @@ def swept(name: str, folder: str, *changes: str) -> Study:
 
 
 for experiment in resources.analyses():
-    source = partial(held, experiment)
+    source = partial(check_claims, experiment)
     source.__name__ = experiment  # type: ignore[attr-defined]  # said while it is at work
     TOPICS["experiments"].append(source)

@@ -139,7 +139,7 @@ def horizons_and_rates(quick: bool) -> Iterator[Check]:
 # ------------------------------------------------------------------------------------------ spectra
 
 
-def drawn(steps: int, seed: int = 14) -> Array:
+def draw_products(steps: int, seed: int = 14) -> Array:
     """Matrices of moderate condition that do not commute.  (T,1,3,3)"""
     rng = np.random.default_rng(seed)
     return np.eye(3) + 0.5 * rng.standard_normal((steps, 1, 3, 3))
@@ -149,7 +149,7 @@ def drawn(steps: int, seed: int = 14) -> Array:
 def exponents_of_explicit_products(quick: bool) -> Iterator[Check]:
     """|diag R| of the product of a few matrices is the product of those of every step."""
     steps, first = 8, 3
-    given = drawn(steps)
+    given = draw_products(steps)
     whole = np.linalg.multi_dot([J[0] for J in given[::-1]])
     R = np.linalg.qr(whole @ Frame.start(1, 3, 3).Q[0])[1]
     expected = np.sort(np.log(np.abs(np.diagonal(R))) / steps)[::-1]
@@ -201,7 +201,7 @@ def numbers_of_a_spectrum(quick: bool) -> Iterator[Check]:
 @checks("spectra")
 def singular_values_of_explicit_products(quick: bool) -> Iterator[Check]:
     traces = {cell.name: example(cell, gain=0.9).trace for cell in CELLS}
-    traces["given matrices"] = product_of(drawn(T, 16))
+    traces["given matrices"] = product_of(draw_products(T, 16))
     for name, trace in traces.items():
         errors = []
         for lag in (1, 3, T):

@@ -42,17 +42,17 @@ class GivenJacobians(Cell):
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         return np.asarray(np.einsum("bnm,bm->bn", self.matrices(z_t), h_prev))
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         return x
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        return dh_t, np.einsum("...nm,...n->...m", self.matrices(slope_t), dh_t)
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        return dh_t, np.einsum("...nm,...n->...m", self.matrices(linearization_t), dh_t)
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         return {}
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
-        return self.matrices(slope_t)
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
+        return self.matrices(linearization_t)
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         return {}
@@ -61,7 +61,7 @@ class GivenJacobians(Cell):
         return {}
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
@@ -72,11 +72,11 @@ class GivenJacobians(Cell):
         return self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         return slice(None)
 
 

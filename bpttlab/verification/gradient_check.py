@@ -177,7 +177,8 @@ def example(
 
 
 def random_target(rng: np.random.Generator, loss_name: str, shape: tuple[int, int, int]) -> Array:
-    """What a loss can be asked of predictions of that shape (T, B, O): classes, numbers from 0 to 1, or any numbers."""
+    """What a loss can be requested of predictions of that shape (T, B, O): classes, numbers from 0 to 1, or any
+    numbers."""
     if loss_name == "softmax_cross_entropy":
         return rng.integers(0, shape[-1], shape[:-1])
     return rng.random(shape) if loss_name == "sigmoid_cross_entropy" else rng.standard_normal(shape)

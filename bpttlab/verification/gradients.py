@@ -94,7 +94,7 @@ def order_of_the_product(quick: bool) -> Iterator[Check]:
     yield agree("three Jacobians that do not commute, J_3 J_2 J_1", "notes; chain rule", error, 1e-15)
     rows = np.eye(4)
     for t in (3, 2, 1):
-        rows = trace.cell.pull(trace.params, trace.slopes[t - 1, 0], rows)[1]
+        rows = trace.cell.vjp(trace.params, trace.linearization[t - 1, 0], rows)[1]
     yield agree("the same pulled back, row by row", "notes; chain rule", disagreement(rows, J_3 @ J_2 @ J_1), 1e-14)
 
 

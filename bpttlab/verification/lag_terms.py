@@ -283,7 +283,7 @@ def between_engines(cell: Cell, batch: int, length: int) -> float:
     errors = [
         disagreement(one.h, other.h),
         disagreement(one.y_hat, other.y_hat),
-        disagreement(one.slopes, other.slopes),
+        disagreement(one.linearization, other.linearization),
     ]
     for scheme in (None, PerLoss(20)):
         errors.append(worst(backward(one, slope, scheme), backward(other, slope, scheme)))

@@ -43,7 +43,7 @@ def driven(gain: float, variance: float, seed: int, N: int, T: int) -> Trace:
     return forward(cell, params, rng.standard_normal((T, 1, N)))
 
 
-def settled(trace: Trace, steps: int) -> Trace:
+def settle(trace: Trace, steps: int) -> Trace:
     """The last steps of it alone."""
     return Trace(trace.cell, trace.params, trace.x[-steps:], trace.h[-steps - 1 :], trace.y_hat[-steps:])
 

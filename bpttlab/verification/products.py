@@ -20,7 +20,7 @@ from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.verification.check import Check, agree, checks, equal, median
-from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settled, silent
+from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settle, silent
 
 ARITHMETIC = "arithmetic"
 
@@ -158,7 +158,7 @@ HE = "He et al. 2015"
 def twenty_steps_of_tanh(quick: bool) -> Iterator[Check]:
     N, tolerance = 512, 0.03 if quick else 0.02
     for gain, networks in ((0.8, 8), (1.5, 20)):  # at rest they scatter little, in chaos more
-        traces = (settled(autonomous(gain, seed, N, 120), 20) for seed in range(networks))
+        traces = (settle(autonomous(gain, seed, N, 120), 20) for seed in range(networks))
         rates = [log_typical_norm(trace) / 20 for trace in traces]
         what = f"tanh, g = {gain}, N = {N}: log(|P|_F / sqrt N) / 20"
         yield median(what, POOLE, theory.mean_field(gain).rate, rates, tolerance)
@@ -179,7 +179,7 @@ def chaos(quick: bool) -> Iterator[Check]:
     """log ||dh_T/dh_0|| / T tends to lambda_1."""
     N, networks, tolerance = (100, 8, 0.05) if quick else (200, 12, 0.03)
     for gain in (2.0, 3.0):
-        traces = [settled(autonomous(gain, seed, N, 1000), 500) for seed in range(networks)]
+        traces = [settle(autonomous(gain, seed, N, 1000), 500) for seed in range(networks)]
         rates = [float(spectral_log_norm(last_product(trace))) / 500 for trace in traces]
         what = f"tanh, g = {gain:g}, N = {N}: log |dh_T/dh_0| / T, T = 500"
         source = "Engelken, Wolf & Abbott 2023"
@@ -191,7 +191,7 @@ def driven_products(quick: bool) -> Iterator[Check]:
     """At the critical gain a typical product neither grows nor decays."""
     N, networks, tolerance = (256, 8, 0.03) if quick else (512, 12, 0.02)
     gain, _ = theory.critical_gain(0.25)
-    traces = (settled(driven(gain, 0.25, seed, N, 60), 20) for seed in range(networks))
+    traces = (settle(driven(gain, 0.25, seed, N, 60), 20) for seed in range(networks))
     rates = [log_typical_norm(trace) / 20 for trace in traces]
     what = f"tanh driven by variance 0.25, g = {gain:.4f}, N = {N}: log(|P|_F / sqrt N) / 20"
     yield median(what, "Chen, Pennington & Schoenholz 2018", 0.0, rates, tolerance)

@@ -1,6 +1,6 @@
 """Quantities of a stored run, computed again by definition: central differences of the forward pass, multiplied out.
 
-Nothing of the engine's derivatives is used, neither `slopes`, `pull` and `jacobian` nor the walks back: a claim of an
+Nothing of the engine's derivatives is used, neither `linearize`, `vjp` and `jacobian` nor the walks back: a claim of an
 experiment that compares a stored number with one of these fails if they are wrong. Needed are `project`, `step` and
 `read` of the cell, the loss as a number, and the weights and data of the run, which its configuration determines. It is
 slow, and meant for a few small runs.

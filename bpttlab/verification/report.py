@@ -25,7 +25,7 @@ tr.fails { background: #fbd5d5 } tr.undecided { background: #fdf0c8 }
 """
 
 
-def shown(frame: pd.DataFrame) -> pd.DataFrame:
+def format_found(frame: pd.DataFrame) -> pd.DataFrame:
     """The checks as text: of a number that was estimated from draws, its interval beside it."""
     bounds = zip(frame["measured"], frame["low"], frame["high"], strict=True)
     measured = [number(value) + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]") for value, low, high in bounds]
@@ -50,7 +50,7 @@ def number(value: float | str) -> str:
 
 def text(frame: pd.DataFrame) -> str:
     """A plain table, a line for each check."""
-    cells = [list(COLUMNS), *shown(frame).to_numpy().tolist()]
+    cells = [list(COLUMNS), *format_found(frame).to_numpy().tolist()]
     widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
@@ -102,14 +102,16 @@ def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def markdown(frame: pd.DataFrame, title: str) -> str:
     """A table for each topic."""
-    parts = [f"## {topic}\n\n{writing.markdown(shown(part))}" for topic, part in by_topic(frame)]
+    parts = [f"## {topic}\n\n{writing.markdown(format_found(part))}" for topic, part in by_topic(frame)]
     about = about_the_family(frame)
     return "\n".join([f"# {title}\n", f"{surroundings_line()}\n", *([f"{about}\n"] if about else []), *parts])
 
 
 def page(frame: pd.DataFrame, title: str) -> str:
     """A page that needs nothing beside it."""
-    tables = "\n".join(f"<h2>{html.escape(topic)}</h2>\n{html_table(shown(part))}" for topic, part in by_topic(frame))
+    tables = "\n".join(
+        f"<h2>{html.escape(topic)}</h2>\n{html_table(format_found(part))}" for topic, part in by_topic(frame)
+    )
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>\n{STYLE}</style>'
     lines = [line for line in (surroundings_line(), about_the_family(frame)) if line]
     above = "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)

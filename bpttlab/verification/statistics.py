@@ -92,7 +92,7 @@ def critical_radii(quick: bool) -> Iterator[Check]:
             "task": "noise",
             "initializer": "gaussian_radius",
             "initializer_target": "spectral_radius",
-            "initializer_asked": radius,
+            "initializer_requested": radius,
             "sequence_length": 100,
             "rho": radius,
             "growth_rate": float(np.log(radius / zero) ** 3 + 0.1 * np.log(radius / zero)),

@@ -26,7 +26,7 @@ PASCANU = "Pascanu, Mikolov & Bengio 2013"
 W, B = np.linspace(4.0, 7.0, 301), np.linspace(-3.2, -2.0, 241)
 """The part of the surface that is looked at."""
 X_0, TARGET, STEPS = 0.5, 0.7, 50
-"""The unit of that paper's figure 6: where it starts, what is asked of it, how long it runs."""
+"""The unit of that paper's figure 6: where it starts, what is requested of it, how long it runs."""
 FINER = 4
 """How much finer the grid is that shows what the largest norm of a grid is worth."""
 PLAIN = "forward differentiation in plain numbers"
@@ -225,7 +225,7 @@ def distances(study: Any) -> pd.DataFrame:
     terms = terms[(terms["parameter"] == "b_h") & (terms["origin"] == "wavefront")]
     half = terms.loc[2 * terms["truncation"] <= terms["length"], "truncation"].max()
     bias = terms[terms["truncation"] == half].set_index("run_id")["log_relative_bias"]
-    found = runs.rename(columns={"initializer_asked": "w", "scales_b": "distance"})
+    found = runs.rename(columns={"initializer_requested": "w", "scales_b": "distance"})
     found = found.assign(log_bias_of_half=found["run_id"].map(bias), half=half)
     names = ["w", "distance", "seed", "sequence_length", "log_growth", "log_gradient_norm", "log_bias_of_half", "half"]
     return found[names].sort_values(names[:3]).reset_index(drop=True)

@@ -54,7 +54,7 @@ def claims(study: Any) -> pd.DataFrame:
 
 
 def autonomous(runs: pd.DataFrame) -> pd.DataFrame:
-    """Networks that run on their own and of which the largest exponent alone was asked."""
+    """Networks that run on their own and of which the largest exponent alone was requested."""
     return runs[(runs["scales_V"] == 0) & (runs["measure_exponents"] == "1")]
 
 

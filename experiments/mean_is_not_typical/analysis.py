@@ -32,7 +32,7 @@ DRAWS, STEPS, EARLY = 4000, 200, 4
 BLOCK = 100
 """Draws of one mean that is compared with its expectation: as many as the study has networks."""
 FEW = 0.05
-"""The part of the networks, the largest, that is asked how much of the mean is theirs."""
+"""The part of the networks, the largest, that is requested how much of the mean is theirs."""
 SHOWN = ((10, "identity", 0.9), (10, "tanh", 1.0))
 """N, activation and g of the networks in the figure."""
 

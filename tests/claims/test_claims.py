@@ -19,7 +19,7 @@ from bpttlab.claims.claims import (
     one_per_draw,
     share_of,
     smallest_of,
-    unknown,
+    unknown_estimate,
     with_error,
 )
 from bpttlab.cli.checks import said
@@ -38,7 +38,7 @@ MANY = [index / 10.0 for index in range(20)]
         (at_most("", "", math.nan, 1.0), "undecided"),
         (at_least("", "", math.nan, 1.0), "undecided"),
         (near("", "", math.nan, 1.0, 0.1), "undecided"),
-        (at_most("", "", unknown("not measured"), 1.0), "undecided"),
+        (at_most("", "", unknown_estimate("not measured"), 1.0), "undecided"),
         (at_most("", "", median_of(NETWORKS), 1.8), "holds"),
         (at_most("", "", median_of(NETWORKS), 1.4), "undecided"),
         (at_most("", "", median_of(NETWORKS), 0.9), "fails"),
@@ -90,7 +90,7 @@ def test_a_number_that_is_missing_says_why():
     assert median_of([1.0] * 4).reason == "an interval needs 6 independent draws, there are 4"
     assert median_of([math.nan] * 3, missing="no edge").reason == "no edge: all of 3"
     assert at_most("", "", math.nan, 1.0)["reason"] == "it is not a number (NaN)"
-    assert said(at_most("rate", "theory", unknown("no run"), 1.0)).endswith("expected <= 1 (theory); no run")
+    assert said(at_most("rate", "theory", unknown_estimate("no run"), 1.0)).endswith("expected <= 1 (theory); no run")
 
 
 def test_a_line_shows_the_interval_where_there_is_one():

@@ -12,7 +12,7 @@ from bpttlab.verification.experiments import swept
 )
 def test_claims_hold_on_fresh_seeds(name, seeds, tmp_path):
     study = swept(name, str(tmp_path), f"seed={seeds}")
-    claims = analyses.held(analyses.named(name), study)
+    claims = analyses.check_claims(analyses.find_analysis(name), study)
     assert claims["held"].all(), claims.loc[
         ~claims["held"], ["claim", "verdict", "measured", "low", "high"]
     ].to_string()

@@ -22,7 +22,7 @@ from tests.support.commandline import REPOSITORY, run
 
 @pytest.fixture(autouse=True)
 def home(studied, monkeypatch):
-    """In the folder with a study called first; Hydra is asked to compose only once."""
+    """In the folder with a study called first; Hydra is requested to compose only once."""
     monkeypatch.chdir(studied)
     return studied
 
@@ -114,7 +114,7 @@ def test_every_command_completes():
 # ------------------------------------------------------------------ as a shell asks
 
 
-def asked(monkeypatch, capsys, line, point=None, shell="bash"):
+def requested(monkeypatch, capsys, line, point=None, shell="bash"):
     monkeypatch.setenv("COMP_LINE", line)
     monkeypatch.setenv("COMP_POINT", str(len(line) if point is None else point))
     code = main(["-sc", f"query={shell}"])
@@ -122,9 +122,9 @@ def asked(monkeypatch, capsys, line, point=None, shell="bash"):
 
 
 def test_a_shell_asks_with_its_variables(monkeypatch, capsys):
-    assert asked(monkeypatch, capsys, "bpttlab swe") == (0, ["sweep"])
-    assert asked(monkeypatch, capsys, "bpttlab swe study=x", point=11) == (0, ["sweep"])
-    assert asked(monkeypatch, capsys, "path/to/bpttlab sweep task=ad", shell="fish") == (0, ["task=adding"])
+    assert requested(monkeypatch, capsys, "bpttlab swe") == (0, ["sweep"])
+    assert requested(monkeypatch, capsys, "bpttlab swe study=x", point=11) == (0, ["sweep"])
+    assert requested(monkeypatch, capsys, "path/to/bpttlab sweep task=ad", shell="fish") == (0, ["task=adding"])
 
 
 def test_a_tab_is_never_answered_by_a_complaint(monkeypatch, capsys):
@@ -132,8 +132,8 @@ def test_a_tab_is_never_answered_by_a_complaint(monkeypatch, capsys):
         raise RuntimeError("two\nlines")
 
     monkeypatch.setattr(hydra_composition, "composer", broken)
-    assert asked(monkeypatch, capsys, "bpttlab sweep task=ad") == (1, [])
-    assert asked(monkeypatch, capsys, "bpttlab tables results=nowhere/x") == (1, [])
+    assert requested(monkeypatch, capsys, "bpttlab sweep task=ad") == (1, [])
+    assert requested(monkeypatch, capsys, "bpttlab tables results=nowhere/x") == (1, [])
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)

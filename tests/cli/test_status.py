@@ -17,7 +17,7 @@ from tests.support.commandline import bpttlab, run
 from tests.support.stored import damage_by_flipping, finished, shard_files
 
 KEYS = {
-    *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "line", "asked"),
+    *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "line", "requested"),
     *("missing", "missing_runs", "mixed", "damaged", "remedy"),
 }
 
@@ -69,10 +69,10 @@ def test_what_was_asked_for_and_is_not_there_is_missing(store, capsys):
     store.publish([*runs[:3], finished(9)])
     assert told(capsys)[1].splitlines() == [
         "results/first: 4 runs of 3 networks: 4 done, 2 missing",
-        "missing: 2 of the 5 runs that the last sweep asked for: repeat bpttlab sweep study=first 'seed=range(0,5)'",
+        "missing: 2 of the 5 runs that the last sweep requested: repeat bpttlab sweep study=first 'seed=range(0,5)'",
     ]
     found = json.loads(told(capsys, "--json")[1])
-    assert (found["asked"], found["missing"]) == (5, 2)
+    assert (found["requested"], found["missing"]) == (5, 2)
     assert sorted(found["missing_runs"]) == sorted(run.run_id for run in runs[3:])
     store.publish(runs[3:])
     assert "missing" not in told(capsys)[1]
@@ -85,7 +85,7 @@ def test_the_json_has_the_keys_that_the_help_names(store, capsys):
     assert set(found) == KEYS
     assert said.count("\n") == 1
     assert (found["runs"], found["done"], found["failed"], found["diverged"]) == (2, 1, 1, 0)
-    assert (found["asked"], found["missing"], found["missing_runs"], found["line"]) == (None, None, [], None)
+    assert (found["requested"], found["missing"], found["missing_runs"], found["line"]) == (None, None, [], None)
     assert found["reasons"] == {"failed": {"x": 1}, "diverged": {}}
     assert all(key in status.HELP for key in KEYS)
 
@@ -162,7 +162,7 @@ def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, t
 def test_what_was_asked_goes_there_and_back(store):
     assert last_sweep.read(store) is None
     last_sweep.write(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
-    assert last_sweep.read(store) == last_sweep.Asked("bpttlab sweep é", ("a" * 32, "b" * 32))
+    assert last_sweep.read(store) == last_sweep.LastSweep("bpttlab sweep é", ("a" * 32, "b" * 32))
     assert [path.name for path in store.path.iterdir()] == [last_sweep.FILE]
 
 
@@ -214,7 +214,7 @@ def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
     last_sweep.write(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
     looks = iter([lambda: None, lambda: store.publish(runs)])
     monkeypatch.setattr(status.time, "sleep", lambda seconds: next(looks)())
-    again = "missing: 2 of the 2 runs that the last sweep asked for"
+    again = "missing: 2 of the 2 runs that the last sweep requested"
     before = f"{'results/first: 0 runs of 0 networks: none, 2 missing'[:49]}\n{again[:49]}\n"
     up = "\x1b[2F\x1b[J"
     code, said = told(capsys, "--watch")
@@ -257,7 +257,7 @@ def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
 def test_a_sweep_says_what_it_asks_for_and_another_adds_to_the_study(studied, folder, capsys):
     shutil.copytree(studied / "results", "results")
     before = json.loads(told(capsys, "--json")[1])
-    assert (before["runs"], before["asked"], before["missing"]) == (12, 12, 0)
+    assert (before["runs"], before["requested"], before["missing"]) == (12, 12, 0)
     assert before["line"].startswith("bpttlab sweep study=first spectral_radius=0.5,1.5 'seed=range(0,3)'")
 
 

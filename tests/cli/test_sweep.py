@@ -9,7 +9,7 @@ from bpttlab.errors import StoreError
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps import worker_pool
-from bpttlab.sweeps.scheduler import failed
+from bpttlab.sweeps.jobs import failed_records
 from tests.support.commandline import SMALL, visible
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -49,7 +49,7 @@ def test_a_line_that_finds_everything_stored_is_what_was_asked_for_last(folder, 
     assert len(found.runs) == 2
 
     def refused(*_):
-        raise StoreError("results/first/asked.json cannot be written")
+        raise StoreError("results/first/last_sweep.json cannot be written")
 
     monkeypatch.setattr(last_sweep, "write", refused)
     assert main(line) == 0
@@ -87,7 +87,7 @@ def test_a_failed_run_makes_the_exit_code_one(capsys):
     assert main(["sweep", "study=x", *SMALL]) == 0
     (run_id,) = Store("results", "x").configurations()
     run = bpttlab.Configuration.parse({"seed": 1, "sequence_length": 8})
-    Store("results", "x").publish([failed(run, "power cut")])
+    Store("results", "x").publish([failed_records(run, "power cut")])
     line = ["sweep", "study=x", "sequence_length=8", "seed=1", "workers=0"]
     assert main(line) == 1
     assert "failed before: 1, not tried again (retry=failed does)" in capsys.readouterr().out

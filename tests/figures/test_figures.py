@@ -1,4 +1,4 @@
-"""Figures: equal tables give equal bytes, everything asked for is drawn, what is missing is said and not an error."""
+"""Figures: equal tables give equal bytes, everything requested is drawn, what is missing is said and not an error."""
 
 import subprocess
 import sys
@@ -136,8 +136,8 @@ def test_what_was_not_measured_is_said(study):
 
 
 def test_diverged_and_failed_runs_leave_gaps_not_errors(study):
-    holes = synthetic.diverged(study, study.runs["initializer_asked"] == 1.5)
-    holes = synthetic.diverged(holes, holes.runs["initializer_asked"] == 1.0, "failed")
+    holes = synthetic.diverged(study, study.runs["initializer_requested"] == 1.5)
+    holes = synthetic.diverged(holes, holes.runs["initializer_requested"] == 1.0, "failed")
     drawing = figures.draw(holes)
     assert list(drawing) == list(figures.OF_GRADIENTS)
     assert "no network measured" in texts(drawing["growth"])
@@ -182,7 +182,7 @@ def test_a_line_is_the_median_of_its_table_in_its_colour(study):
     expected = curves[(curves["quantity"] == "spectral") & (curves["sequence_length"] == 40)]
     shades = style.colours([0.9, 1.0, 1.5])
     for value in (0.9, 1.0, 1.5):
-        rows = expected[expected["initializer_asked"] == value]
+        rows = expected[expected["initializer_requested"] == value]
         lines = [line for line in figure.axes[0].lines if to_rgb(line.get_color()) == to_rgb(shades[value])]
         drawn = {line.get_linestyle(): line for line in lines}
         np.testing.assert_array_equal(drawn["-"].get_xydata(), rows[["lag", "median"]].to_numpy(dtype=float))
@@ -204,8 +204,8 @@ def test_an_exact_zero_is_marked_at_its_first_lag():
 def test_the_contour_runs_between_growth_and_decay():
     study = synthetic.study(radii=(0.9, 1.0, 1.1, 1.5), lengths=(40, 80), seeds=2, truncations=("full",))
     growth = tables.growth(study.runs)
-    assert set(growth.loc[growth["initializer_asked"] <= 1.0, "log_growth"] < 0) == {True}
-    assert set(growth.loc[growth["initializer_asked"] >= 1.1, "log_growth"] > 0) == {True}
+    assert set(growth.loc[growth["initializer_requested"] <= 1.0, "log_growth"] < 0) == {True}
+    assert set(growth.loc[growth["initializer_requested"] >= 1.1, "log_growth"] > 0) == {True}
     with style.context():
         figure = plot_growth(growth)
     edges = {tuple(map(tuple, line.get_xydata())) for line in figure.axes[0].lines}

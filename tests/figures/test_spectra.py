@@ -211,9 +211,9 @@ def test_each_cell_has_a_line_of_its_own_in_one_panel():
     (axes,) = figure.axes
     shades = style.categories(CELL)
     for cell in CELL:
-        rows = rows_at(exponents, cell=cell).sort_values("initializer_asked")
+        rows = rows_at(exponents, cell=cell).sort_values("initializer_requested")
         (line,) = of_colour(axes, shades[cell])
-        np.testing.assert_array_equal(line.get_xydata(), rows[["initializer_asked", "lyapunov_exponent"]])
+        np.testing.assert_array_equal(line.get_xydata(), rows[["initializer_requested", "lyapunov_exponent"]])
         bars = [part for part in axes.collections if to_rgb(part.get_color()[0]) == to_rgb(shades[cell])]
         ends = np.array([segment[:, 1] for segment in bars[0].get_segments()])
         np.testing.assert_array_equal(ends, rows[["lyapunov_exponent_low", "lyapunov_exponent_high"]])
@@ -241,7 +241,7 @@ def test_a_spectrum_is_dotted_where_it_is_below_resolution(study, drawn):
     shades = style.colours(SMALL["radii"])
     for axes, cell in zip(drawn["page"]["spectrum"].axes, CELL, strict=True):
         for radius in SMALL["radii"]:
-            rows = rows_at(curves, cell=cell, initializer_asked=radius)
+            rows = rows_at(curves, cell=cell, initializer_requested=radius)
             doubt = lines.doubtful(rows)
             (solid,) = of_colour(axes, shades[radius], linestyle="-")
             np.testing.assert_array_equal(solid.get_xydata(), rows.loc[~doubt, ["index", "median"]])
@@ -257,7 +257,7 @@ def test_histograms_are_the_bins_of_the_table(study, drawn):
     marks = [part for part in axes.collections if to_rgb(part.get_color()[0]) == to_rgb(MEAN["color"])]
     assert len(outlines) == len(marks) == len(SMALL["radii"])
     for place, radius in enumerate(SMALL["radii"]):
-        rows = rows_at(bins, cell="lstm", initializer_asked=radius)
+        rows = rows_at(bins, cell="lstm", initializer_requested=radius)
         data = outlines[place].get_data()
         np.testing.assert_array_equal(data.edges[:-1], rows["bin_low"])
         heights = RIDGE * rows["density"] / rows["density"].max()
@@ -267,7 +267,7 @@ def test_histograms_are_the_bins_of_the_table(study, drawn):
 
 def test_singular_values_are_hollow_below_resolution_and_stand_beside_the_exponents(study, drawn):
     curves = tables.singular_value_curves(study.singular_values, study.runs, study.spectra)
-    curves = rows_at(curves, sequence_length=40, quantity="rate", cell="lstm", initializer_asked=1.0)
+    curves = rows_at(curves, sequence_length=40, quantity="rate", cell="lstm", initializer_requested=1.0)
     lags = sorted(curves["lag"].unique())
     shades = dict(zip(lags, style.sequence_colours(len(lags)), strict=True))
     axes = np.reshape(drawn["page"]["singular_values"].axes, (2, 3))[1, 1]
@@ -290,7 +290,7 @@ def test_eigenvalues_stand_in_panels_of_one_scale_with_the_unit_circle(study, dr
     points = rows_at(tables.eigenvalue_points(study.eigenvalues, study.runs), sequence_length=40)
     grid = np.reshape(drawn["page"]["eigenvalues"].axes, (2, 3))
     for (row, column), axes in np.ndenumerate(grid):
-        rows = rows_at(points, cell=CELL[row], initializer_asked=FEW[column])
+        rows = rows_at(points, cell=CELL[row], initializer_requested=FEW[column])
         found = sorted(map(tuple, np.concatenate([line.get_xydata() for line in axes.lines])))
         assert found == sorted(map(tuple, rows[["real", "imaginary"]].to_numpy()))
         assert axes.get_aspect() == 1.0
@@ -305,7 +305,7 @@ def test_paths_are_thick_within_a_part_and_thin_between_two(study, drawn):
     shades = style.categories(["c", "h"])
     for axes, radius in zip(drawn["page"]["paths"].axes, FEW, strict=True):
         for block in ("h<-h", "c<-c", "h<-c", "c<-h"):
-            rows = rows_at(curves, block=block, initializer_asked=radius)
+            rows = rows_at(curves, block=block, initializer_requested=radius)
             width = 1.6 if block[0] == block[-1] else 0.7
             (line,) = of_colour(axes, shades[block[0]], linewidth=width)
             np.testing.assert_array_equal(line.get_xydata(), rows[["lag", "median"]].to_numpy(dtype=float))
@@ -333,10 +333,10 @@ def test_sensitivity_is_drawn_by_parameter_beside_the_product(study, drawn):
     shades = style.categories(["W", "V", "b_h"])
     axes = np.reshape(drawn["page"]["sensitivity"].axes, (2, 3))[0, 2]
     for name, colour in shades.items():
-        rows = rows_at(curves, parameter=name, cell="elman", initializer_asked=1.5)
+        rows = rows_at(curves, parameter=name, cell="elman", initializer_requested=1.5)
         (line,) = of_colour(axes, colour)
         np.testing.assert_array_equal(line.get_xydata(), rows[["t", "median"]].to_numpy(dtype=float))
-    rows = rows_at(curves, quantity="product", cell="elman", initializer_asked=1.5)
+    rows = rows_at(curves, quantity="product", cell="elman", initializer_requested=1.5)
     (line,) = of_colour(axes, style.NEUTRAL, linestyle=":")
     np.testing.assert_array_equal(line.get_ydata(), rows["median"])
 
@@ -374,8 +374,8 @@ def test_windows_at_minus_infinity_are_marked_at_the_edge(study):
 
 
 def test_eigenvalues_without_an_asked_value_are_refused(study):
-    points = tables.eigenvalue_points(study.eigenvalues, study.runs).assign(initializer_asked=np.nan)
-    with pytest.raises(LabError, match="states what was asked"):
+    points = tables.eigenvalue_points(study.eigenvalues, study.runs).assign(initializer_requested=np.nan)
+    with pytest.raises(LabError, match="states what was requested"):
         plot_eigenvalues(points)
 
 

@@ -58,7 +58,7 @@ def test_the_bound_is_one(name):
 def test_the_immediate_norm_is_the_largest_singular_value():
     network = case(CELLS["elman"], T=6, B=3)
     found, trace = decay(network.trace, network.loss).log_immediate, network.trace
-    size, slope = np.linalg.norm(trace.h[:-1], axis=-1), np.abs(trace.slopes).max(axis=-1)
+    size, slope = np.linalg.norm(trace.h[:-1], axis=-1), np.abs(trace.linearization).max(axis=-1)
     assert np.exp(found["W"]) == pytest.approx((size * slope).max(), rel=1e-10)  # diag(f') (x) h_{k-1}
     assert np.exp(found["b_h"]) == pytest.approx(slope.max(), rel=1e-10)
 

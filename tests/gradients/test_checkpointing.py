@@ -21,7 +21,7 @@ from bpttlab.networks.losses import evaluate
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.sweeps import run
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.jobs import Parcel, compute
+from bpttlab.sweeps.jobs import Job, compute
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.truncation.averaged import Random
 from bpttlab.truncation.scheme import Plan, full_plan
@@ -186,7 +186,7 @@ def test_a_gradient_takes_no_more_than_was_expected(make, engine, scaled):
 
 
 def peak(compute):
-    """Bytes that were asked for at once."""
+    """Bytes that were requested at once."""
     tracemalloc.start()
     try:
         compute()
@@ -329,8 +329,8 @@ def test_a_run_that_needs_every_state_keeps_them(change, monkeypatch):
 
 def test_a_worker_with_a_memory_limit_keeps_few_states_where_all_would_not_fit(monkeypatch):
     walked, bundle = blocks_of(monkeypatch), (Configuration.parse(RUN),)
-    few, _ = compute(None, Limits(memory=1e-3), Parcel((bundle,)))
+    few, _ = compute(None, Limits(memory=1e-3), Job((bundle,)))
     assert len(walked) == 3
-    whole, _ = compute(None, Limits(), Parcel((bundle,)))
+    whole, _ = compute(None, Limits(), Job((bundle,)))
     assert few.runs.equals(whole.runs) and few.column("status") == ["done"]
     assert len(walked) == 3

@@ -42,8 +42,8 @@ def immediate(trace, t):
     _, B, N = trace.h.shape
     found = {name: np.zeros((B, N, params[name].size)) for name in cell.recurrent_parameters}
     for b, n in np.ndindex(B, N):
-        da, _ = cell.pull(params, trace.slopes[t - 1, b : b + 1], np.eye(N)[n : n + 1])
-        one = cell.gradient(trace.local.at((slice(t - 1, t), slice(b, b + 1))), da[None])
+        da, _ = cell.vjp(params, trace.linearization[t - 1, b : b + 1], np.eye(N)[n : n + 1])
+        one = cell.parameter_vjp(trace.local.at((slice(t - 1, t), slice(b, b + 1))), da[None])
         for name in found:
             found[name][b, n] = one[name].ravel()
     return found
@@ -70,12 +70,12 @@ def literal_recursion(trace, loss, keeps=None, jacobian=None):
 def test_immediate_derivatives_are_the_gradient_row_by_row(make):
     trace = case(make, T=4, B=3).trace
     cell, local = trace.cell, trace.local
-    da = np.random.default_rng(0).standard_normal((5, 4, 3, cell.local_size))
+    da = np.random.default_rng(0).standard_normal((5, 4, 3, cell.preactivation_size))
     found, slow = cell.immediate(local, da), Cell.immediate(cell, local, da)
     assert set(found) == set(cell.recurrent_shapes()) == set(cell.recurrent_parameters)
     assert_agree(found, slow)
     for index in np.ndindex(5, 4, 3):
-        one = cell.gradient(local.at(index[1:]), da[index])
+        one = cell.parameter_vjp(local.at(index[1:]), da[index])
         assert_agree({name: found[name][index] for name in one}, one)
 
 
@@ -338,7 +338,7 @@ def test_random_feedback_takes_the_place_of_u():
     feedback = np.random.default_rng(5).standard_normal(trace.params["U"].shape)
     linear = replace(trace.cell, output_activation="identity")
     other = Trace(linear, {**trace.params, "U": feedback}, trace.x, trace.h, trace.y_hat)
-    errors = trace.pull_read(example.loss.gradient)[0]
+    errors = trace.readout_vjp(example.loss.gradient)[0]
     found, expected = lab.rflo(trace, example.loss, feedback), lab.rflo(other, errors)
     assert_agree(found, expected)
     assert disagreement(found["W"], lab.rflo(trace, example.loss)["W"]) > 1e-2
@@ -582,11 +582,11 @@ def refusals():
     trace, loss, rng = example.trace, example.loss, np.random.default_rng(0)
     leaky = case(CELLS["leaky"])
     return {
-        "n": (lambda: lab.snap(trace, loss, 0), r"n=0: must be a whole number >= 1"),
+        "n": (lambda: lab.snap(trace, loss, 0), r"n=0: must be an integer >= 1"),
         "rflo": (lambda: lab.rflo(trace, loss), r"cell 'elman': rflo keeps .* the leak .* 'leaky'"),
         "feedback": (lambda: lab.rflo(leaky.trace, leaky.loss, np.ones((3, 2))), r"feedback: shape \(3, 2\); must be"),
         "epsilon": (lambda: lab.uoro(trace, loss, rng, 0.0), r"epsilon=0\.0: must be a number above 0"),
-        "draws": (lambda: uoro_variance(trace, loss, rng, 1), r"draws=1: must be a whole number >= 2"),
+        "draws": (lambda: uoro_variance(trace, loss, rng, 1), r"draws=1: must be an integer >= 2"),
         "steps": (lambda: lab.forward_sensitivity(trace, steps=1), r"steps=1: must be"),
         "sequences": (lambda: lab.forward_sensitivity(trace, sequences=0), r"sequences=0: must be"),
         "parameter": (lambda: influence(trace, ["U"]), r"parameters: 'U' has no influence through time; .* W, V, b_h"),

@@ -39,8 +39,8 @@ def literal_gradient(example, steps):
     for b, tau in enumerate(steps):
         for t in range(tau, trace.length + 1):
             dh = error[t - 1, b] @ trace.product(t, tau)[b]
-            da, _ = cell.pull(trace.params, trace.slopes[tau - 1, b], dh)
-            term = cell.pull_input(trace.params, trace.slopes[tau - 1, b], da)
+            da, _ = cell.vjp(trace.params, trace.linearization[tau - 1, b], dh)
+            term = cell.input_vjp(trace.params, trace.linearization[tau - 1, b], da)
             gradient[b] += term
             summed[b] += np.abs(term)
     return gradient, summed
@@ -109,19 +109,19 @@ def test_it_is_the_product_where_no_float_holds_it(make):
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
     row, scale = product_of_large_numbers(trace, trace.error(errors)[-1, 0])
-    da, _ = trace.cell.pull(trace.params, trace.slopes[0, 0], row)
-    expected = np.log(np.linalg.norm(trace.cell.pull_input(trace.params, trace.slopes[0, 0], da))) + scale
+    da, _ = trace.cell.vjp(trace.params, trace.linearization[0, 0], row)
+    expected = np.log(np.linalg.norm(trace.cell.input_vjp(trace.params, trace.linearization[0, 0], da))) + scale
     assert input_gradient_norms(trace, errors, np.array([1]))[0] == pytest.approx(expected, abs=1e-10)
 
 
 class SlopesLast(Elman):
-    """An Elman cell that leaves f' to `pull_input`: the same gradient of x by another way."""
+    """An Elman cell that leaves f' to `input_vjp`: the same gradient of x by another way."""
 
-    def pull(self, params, slope_t, dh_t):
-        return dh_t, super().pull(params, slope_t, dh_t)[1]
+    def vjp(self, params, linearization_t, dh_t):
+        return dh_t, super().vjp(params, linearization_t, dh_t)[1]
 
-    def pull_input(self, params, slope_t, da_t):
-        return super().pull_input(params, slope_t, slope_t * da_t)
+    def input_vjp(self, params, linearization_t, da_t):
+        return super().input_vjp(params, linearization_t, linearization_t * da_t)
 
 
 def test_the_slopes_that_it_takes_are_those_of_the_step():
@@ -155,9 +155,9 @@ def test_what_a_task_marks_is_what_it_takes():
 @pytest.mark.parametrize(
     ("steps", "message"),
     [
-        ([1, 2, 3], r"steps: has shape \(3,\) .*; must be \(B,\) = \(2,\), whole numbers"),
+        ([1, 2, 3], r"steps: has shape \(3,\) .*; must be \(B,\) = \(2,\), integers"),
         (2, r"steps: has shape \(\)"),
-        ([1.0, 2.0], r"steps: has shape \(2,\) and dtype float64; must be .* whole numbers"),
+        ([1.0, 2.0], r"steps: has shape \(2,\) and dtype float64; must be .* integers"),
         ([1, 0], "steps: holds 0; must be from 1 to T = 6"),
         ([7, 1], "steps: holds 7; must be from 1 to T = 6"),
     ],

@@ -57,7 +57,7 @@ def network(name, dtype, zero_state):
 def test_states_predictions_and_gradients_are_those_of_pytorch(name, dtype, zero_state):
     cell, module, readout, h_0, trace, h, last, y_hat = network(name, dtype, zero_state)
     final = torch.cat(last, dim=-1)[0] if isinstance(last, tuple) else last[0]
-    ours = {"h": trace.h[1:, :, cell.visible], "last": trace.h[-1], "y_hat": trace.y_hat}
+    ours = {"h": trace.h[1:, :, cell.readout_slice], "last": trace.h[-1], "y_hat": trace.y_hat}
     theirs = {"h": h, "last": final, "y_hat": y_hat}
     assert_agree(ours, {key: value.detach().numpy() for key, value in theirs.items()})
 

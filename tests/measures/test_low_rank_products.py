@@ -111,8 +111,8 @@ RETURNING = {
 @pytest.mark.parametrize("name", RETURNING)
 def test_what_was_dropped_comes_back_and_is_seen(name, engine):
     trace = RETURNING[name]()
-    slopes, trace = trace.slopes, replace(trace, engine=engine)
-    trace.__dict__["slopes"] = slopes
+    slopes, trace = trace.linearization, replace(trace, engine=engine)
+    trace.__dict__["linearization"] = slopes
     frame = lag_norms(trace)
     assert frame["fell_back"].all()
     assert (frame["rank"] == trace.h.shape[-1]).all()
@@ -222,7 +222,7 @@ def test_rows_go_back_as_the_cell_sends_them(rows, N):
     spectral_kernels.push_rows(trace.params["W"], slopes, found)
     expected = found[0]
     for slope in slopes[::-1]:
-        expected = trace.cell.pull(trace.params, slope, expected)[1]
+        expected = trace.cell.vjp(trace.params, slope, expected)[1]
     np.testing.assert_allclose(found[3], expected, rtol=1e-12, atol=1e-12)
 
 

@@ -244,7 +244,7 @@ def test_relu_that_flickers():
     rng = np.random.default_rng(5)
     cell = Elman(2, 8, 1, "relu")
     trace = forward(cell, cell.init(rng, spectral_radius=1.2), rng.standard_normal((30, 2, 2)))
-    on = (trace.slopes > 0).sum(axis=-1).min(axis=0)
+    on = (trace.linearization > 0).sum(axis=-1).min(axis=0)
     for b in range(2):
         measured = exponents(from_trace(trace, transient=0), b)
         assert not np.isnan(measured).any()
@@ -278,7 +278,7 @@ def test_windows_average_to_the_whole():
 def test_a_window_of_one_step_in_one_dimension_is_the_slope():
     trace = case(CELLS["elman"], T=10, B=1, N=1).trace
     frame = finite_time_exponents(trace, 1, transient=0)
-    expected = np.log(np.abs(trace.slopes[:, 0, 0] * trace.params["W"][0, 0]))
+    expected = np.log(np.abs(trace.linearization[:, 0, 0] * trace.params["W"][0, 0]))
     np.testing.assert_allclose(frame["finite_time_exponent"], expected, rtol=1e-12)
 
 
@@ -434,11 +434,11 @@ def test_memory_does_not_grow_with_the_square_of_the_state():
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"transient": 10}, "transient=10: must be a whole number from 0 to 9"),
+        ({"transient": 10}, "transient=10: must be an integer from 0 to 9"),
         ({"transient": -1}, "transient=-1"),
-        ({"interval": 0}, "interval=0: must be a whole number >= 1"),
+        ({"interval": 0}, "interval=0: must be an integer >= 1"),
         ({"interval": 1.5}, "interval=1.5"),
-        ({"count": 3}, "count=3: must be a whole number from 1 to 2"),
+        ({"count": 3}, "count=3: must be an integer from 1 to 2"),
     ],
 )
 def test_arguments_that_cannot_be(more, message):
@@ -447,7 +447,7 @@ def test_arguments_that_cannot_be(more, message):
 
 
 def test_windows_that_cannot_be():
-    with pytest.raises(ConfigurationError, match="window=10: must be a whole number from 1 to 9"):
+    with pytest.raises(ConfigurationError, match="window=10: must be an integer from 1 to 9"):
         finite_time_exponents(linear(CAT_MAP, 10), 10)
 
 

@@ -236,7 +236,7 @@ def test_rank_that_rounding_hides_is_marked():
 def test_units_of_relu_that_are_off():
     trace = elman_case(seed=2, T=30, B=1, N=8, gain=1.5, activation="relu").trace
     log, resolved = of(steps_of(trace))
-    alive = int((trace.slopes[:, 0] > 0).sum(axis=-1).min())
+    alive = int((trace.linearization[:, 0] > 0).sum(axis=-1).min())
     assert 0 < alive < 8
     assert np.isneginf(log[alive:]).all()
     assert resolved[alive:].all()

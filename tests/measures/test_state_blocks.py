@@ -62,7 +62,7 @@ def test_parts_are_the_whole_state(make):
     stops = [0, *(part.stop for part in cell.parts.values())]
     assert [part.start for part in cell.parts.values()] == stops[:-1]
     assert stops[-1] == cell.state_size
-    assert cell.visible.indices(cell.state_size)[0] in [part.start for part in cell.parts.values()]
+    assert cell.readout_slice.indices(cell.state_size)[0] in [part.start for part in cell.parts.values()]
 
 
 # ------------------------------------------------------------------------------------------ against products

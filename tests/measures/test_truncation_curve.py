@@ -32,7 +32,7 @@ def all_of(trace, errors, **options):
 def by(engine, trace):
     """The same trace, with the same slopes, for another engine."""
     changed = replace(trace, engine=engine)
-    changed.__dict__["slopes"] = trace.slopes
+    changed.__dict__["linearization"] = trace.linearization
     return changed
 
 
@@ -138,8 +138,8 @@ def test_one_loss_at_the_end(engine):
 @pytest.mark.parametrize("B", [1, 3])
 def test_what_is_not_followed_is_in_the_tails(B, engine, monkeypatch):
     """The wavefront ends early, where much is left: what it leaves behind is all of the rest, to the last digit."""
-    monkeypatch.setattr(truncation_curve, "NOTHING", 1e-2)
-    monkeypatch.setattr(truncation_curve, "REMAINS", 1.0)
+    monkeypatch.setattr("bpttlab.measures.truncation_curve.NOTHING", 1e-2)
+    monkeypatch.setattr("bpttlab.measures.truncation_curve.REMAINS", 1.0)
     monkeypatch.setattr("bpttlab.measures.truncation_curve.TILE", 16)
     example = case(T=50, N=5, B=B, gain=0.8)
     frame = all_of(by(engine, example.trace), example.loss).set_index(["parameter", "truncation"])
@@ -159,7 +159,7 @@ def forgotten_and_found(T=60):
     """One loss at the end, whose cotangents shrink by 1e-3 a step and grow by 1e3 before that: they return whole."""
     still = linear(np.eye(2), T)
     trace = forward(still.cell, still.params, np.ones_like(still.x))
-    trace.__dict__["slopes"] = np.where(np.arange(T) < T // 2, 1e3, 1e-3)[:, None, None] * np.ones((1, 1, 2))
+    trace.__dict__["linearization"] = np.where(np.arange(T) < T // 2, 1e3, 1e-3)[:, None, None] * np.ones((1, 1, 2))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
     return trace, errors

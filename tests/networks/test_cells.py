@@ -94,12 +94,12 @@ def test_pull_is_the_jacobian_transposed_for_any_leading_axes(make):
     trace = case(make, T=5, B=2, N=3).trace
     cell, rng = trace.cell, np.random.default_rng(1)
     rows = rng.standard_normal((4, 5, 2, cell.state_size))
-    da, dh_prev = cell.pull(trace.params, trace.slopes, rows)
-    assert da.shape == (4, 5, 2, cell.local_size)
-    J = cell.jacobian(trace.params, trace.slopes)
+    da, dh_prev = cell.vjp(trace.params, trace.linearization, rows)
+    assert da.shape == (4, 5, 2, cell.preactivation_size)
+    J = cell.jacobian(trace.params, trace.linearization)
     assert J.shape == (5, 2, cell.state_size, cell.state_size)
     assert_agree({"dh": dh_prev}, {"dh": np.einsum("rtbn,tbnm->rtbm", rows, J)})
-    one = cell.pull(trace.params, trace.slopes[2, 1], rows[3, 2, 1])
+    one = cell.vjp(trace.params, trace.linearization[2, 1], rows[3, 2, 1])
     assert_agree({"da": one[0], "dh": one[1]}, {"da": da[3, 2, 1], "dh": dh_prev[3, 2, 1]})
 
 
@@ -122,7 +122,7 @@ def test_a_prefix_has_the_bytes_of_the_whole(make, data):
     short = forward(whole.cell, whole.params, whole.x[:length], whole.h[0])
     prefix = whole.prefix(length)
     assert short.h.tobytes() == prefix.h.tobytes() and short.y_hat.tobytes() == prefix.y_hat.tobytes()
-    assert whole.slopes[:length].tobytes() == prefix.slopes.tobytes()
+    assert whole.linearization[:length].tobytes() == prefix.linearization.tobytes()
     errors = np.ones_like(short.y_hat)
     assert same_bytes(backward(prefix, errors), backward(short, errors))
 
@@ -131,7 +131,9 @@ def test_a_prefix_has_the_bytes_of_the_whole(make, data):
 def test_float32_stays_float32(make):
     example = case(make, dtype="float32")
     trace = example.trace
-    assert {array.dtype for array in (trace.h, trace.y_hat, trace.slopes, trace.jacobian(2))} == {np.dtype("float32")}
+    assert {array.dtype for array in (trace.h, trace.y_hat, trace.linearization, trace.jacobian(2))} == {
+        np.dtype("float32")
+    }
     gradients = backward(trace, example.loss)
     assert {gradient.dtype for gradient in gradients.values()} == {np.dtype("float32")}
     assert {one.mantissa.dtype for one in backward_scaled(trace, example.loss).values()} == {np.dtype("float32")}
@@ -176,10 +178,10 @@ def test_the_first_block_has_the_spectral_radius_asked_for_and_the_same_directio
 @every_cell
 def test_the_bound_holds_where_one_is_stated(make):
     trace = case(make, T=5, N=4, gain=2.0).trace
-    if trace.cell.largest_slope is None:
+    if trace.cell.lipschitz is None:
         return
     W = next(iter(trace.cell.recurrent_blocks(trace.params).values()))
-    largest = np.linalg.norm(W, 2) * trace.cell.largest_slope
+    largest = np.linalg.norm(W, 2) * trace.cell.lipschitz
     assert all(np.linalg.norm(trace.jacobian(t), 2, axis=(1, 2)).max() <= largest * (1 + 1e-12) for t in range(1, 6))
 
 
@@ -188,7 +190,7 @@ def test_no_constraint_is_lost_on_the_way(make):
     """constrain . free is the identity on what was drawn, and the free gradient is the complex step's."""
     cell, rng = make(2, 4, 2), np.random.default_rng(5)
     params = cell.init(rng, spectral_radius=0.9 if takes_a_radius(cell) else None)
-    free = cell.free(params)
+    free = cell.unconstrain(params)
     assert_agree(cell.constrain(free), params, 1e-13)
     x, target, mask = rng.standard_normal((5, 2, 2)), rng.standard_normal((5, 2, 2)), np.ones(5)
 
@@ -197,7 +199,7 @@ def test_no_constraint_is_lost_on_the_way(make):
 
     trace = forward(cell, cell.constrain(free), x)
     gradient = backward(trace, losses.evaluate("squared_error", trace.y_hat, target, mask))
-    pulled = cell.pull_constraint(free, {name: gradient[name] for name in params})
+    pulled = cell.constraint_vjp(free, {name: gradient[name] for name in params})
     assert_agree(pulled, {name: complex_step(loss_at, free, name) for name in pulled}, 1e-11)
 
 
@@ -227,10 +229,10 @@ BAD_FIELDS = [
     (Leaky, {"activation": "tan"}, r"activation='tan'.*Did you mean 'tanh'"),
     (GRU, {"reset": "befor"}, r"reset='befor': must be 'after' or 'before'. Did you mean 'before'"),
     (GRU, {"gate_scale": -1.0}, r"gate_scale=-1\.0: must be a finite number >= 0"),
-    (GRU, {"hidden_size": 0}, r"hidden_size=0: must be a whole number >= 1"),
+    (GRU, {"hidden_size": 0}, r"hidden_size=0: must be an integer >= 1"),
     (LSTM, {"gate_scale": float("inf")}, r"gate_scale=inf"),
     (LSTM, {"forget_bias": float("nan")}, r"forget_bias=nan: must be a finite number"),
-    (LSTM, {"chrono": 1}, r"chrono=1: must be a whole number of steps >= 2, or null"),
+    (LSTM, {"chrono": 1}, r"chrono=1: must be an integer of steps >= 2, or null"),
     (LSTM, {"chrono": 100, "forget_bias": 2.0}, r"forget_bias=2\.0: chrono=100 draws .* give one of the two"),
     (LSTM, {"output_activation": "sine"}, r"activation='sine'"),
     (MinimalRNN, {"output_size": 0}, r"output_size=0"),
@@ -262,7 +264,7 @@ def test_leaky_with_alpha_one_is_elman_to_the_byte(activation):
     elman = case(lambda *sizes, **more: Elman(*sizes, activation=activation, **more), T=80, N=5)
     leaky = case(lambda *sizes, **more: Leaky(*sizes, alpha=1.0, activation=activation, **more), T=80, N=5)
     assert elman.trace.h.tobytes() == leaky.trace.h.tobytes()
-    assert elman.trace.slopes.tobytes() == leaky.trace.slopes.tobytes()
+    assert elman.trace.linearization.tobytes() == leaky.trace.linearization.tobytes()
     assert elman.trace.jacobian(3).tobytes() == leaky.trace.jacobian(3).tobytes()
     for scheme in (Full(), PerLoss(3)):
         assert same_bytes(backward(leaky.trace, leaky.loss, scheme), backward(elman.trace, elman.loss, scheme))
@@ -308,16 +310,16 @@ DRAWS = [GaussianRadius(0.8), Gaussian(1.3), Orthogonal(1.2), Identity(0.9), Non
 
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
-@pytest.mark.parametrize("initializer", DRAWS, ids=lambda one: f"{one.name} {one.asked}")
+@pytest.mark.parametrize("initializer", DRAWS, ids=lambda one: f"{one.name} {one.requested}")
 def test_the_orthogonal_cell_draws_what_is_asked_times_a_rotation(initializer, size):
     if size == 1 and initializer.name == "non_normal":
         return
     cell = OrthogonalElman(1, size, 1)
     for seed in range(4):
         W = cell.init(np.random.default_rng(seed), initializer)["W"]
-        np.testing.assert_allclose(W @ W.T, initializer.asked**2 * np.eye(size), atol=1e-13)
+        np.testing.assert_allclose(W @ W.T, initializer.requested**2 * np.eye(size), atol=1e-13)
         assert np.linalg.det(W) >= 0.0
-        assert_agree(cell.constrain(cell.free({"W": W})), {"W": W}, 1e-13)
+        assert_agree(cell.constrain(cell.unconstrain({"W": W})), {"W": W}, 1e-13)
 
 
 def test_a_draw_that_is_a_rotation_is_left_alone():
@@ -329,18 +331,18 @@ def test_a_draw_that_is_a_rotation_is_left_alone():
 def test_half_turns_have_a_logarithm():
     cell = OrthogonalElman(1, 5, 1)
     W = 0.7 * np.diag([-1.0, 1.0, -1.0, -1.0, -1.0])
-    assert_agree(cell.constrain(cell.free({"W": W})), {"W": W}, 1e-13)
+    assert_agree(cell.constrain(cell.unconstrain({"W": W})), {"W": W}, 1e-13)
 
 
 def test_steps_along_the_free_gradient_stay_orthogonal_and_lower_the_loss():
     cell, rng = OrthogonalElman(2, 4, 1), np.random.default_rng(0)
     x, target, mask = rng.standard_normal((8, 3, 2)), rng.standard_normal((8, 3, 1)), np.ones(8)
-    free, values = cell.free(cell.init(rng)), []
+    free, values = cell.unconstrain(cell.init(rng)), []
     for _ in range(30):
         trace = forward(cell, cell.constrain(free), x)
         loss = losses.evaluate("squared_error", trace.y_hat, target, mask)
         values.append(loss.value)
-        pulled = cell.pull_constraint(free, backward(trace, loss))
+        pulled = cell.constraint_vjp(free, backward(trace, loss))
         free = {name: value - 0.02 * pulled.get(name, 0.0) for name, value in free.items()}
     assert values[-1] < 0.9 * values[0] and np.all(np.diff(values) < 0)
     W = cell.constrain(free)["W"]

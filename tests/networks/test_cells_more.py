@@ -68,7 +68,7 @@ def test_the_block_has_the_eigenvalues_and_their_conjugates():
 def test_normalised_units_have_the_variance_of_their_input():
     cell, rng = ring(r_min=0.9, r_max=0.99), np.random.default_rng(2)
     trace = forward(cell, cell.init(rng), rng.standard_normal((3000, 40, 2)))
-    kept = trace.h[1000:, :, cell.visible]
+    kept = trace.h[1000:, :, cell.readout_slice]
     assert np.mean(kept**2) == pytest.approx(1.0, rel=0.15)
 
 
@@ -147,7 +147,7 @@ def test_a_stack_of_one_layer_is_the_cell_to_the_byte(make):
     rng = np.random.default_rng(2)
     x, h_0, errors = (rng.standard_normal(shape) for shape in ((80, 2, 2), (2, cell.state_size), (80, 2, 2)))
     ours, theirs = forward(stack, drawn, x, h_0), forward(cell, alone, x, h_0)
-    for name in ("h", "y_hat", "slopes"):
+    for name in ("h", "y_hat", "linearization"):
         assert getattr(ours, name).tobytes() == getattr(theirs, name).tobytes()
     assert ours.product(80, 60).tobytes() == theirs.product(80, 60).tobytes()
     for scheme in (Full(), PerLoss(3)):
@@ -155,7 +155,7 @@ def test_a_stack_of_one_layer_is_the_cell_to_the_byte(make):
         kept = ("U", "b_y", "h_0")
         expected = {name if name in kept else f"{name}_1": expected[name] for name in expected}
         assert same_bytes(backward(ours, errors, scheme), expected)
-    assert stack.largest_slope == cell.largest_slope
+    assert stack.lipschitz == cell.lipschitz
 
 
 @every_layer
@@ -168,7 +168,7 @@ def test_a_stack_is_its_layers_one_after_the_other(make):
         own = {**stack.own(params, layer), "U": params["U"], "b_y": params["b_y"]}
         alone = forward(cell, own, x)
         assert_agree({"h": trace.h[:, :, state]}, {"h": alone.h})
-        x = alone.h[1:, :, cell.visible]
+        x = alone.h[1:, :, cell.readout_slice]
     assert_agree({"y_hat": trace.y_hat}, {"y_hat": alone.y_hat})
 
 
@@ -180,7 +180,7 @@ def test_the_jacobian_is_block_lower_triangular_with_the_layers_own_blocks(make)
     J = trace.jacobian(3)
     for layer, (cell, state) in enumerate(zip(stack.cells, stack.states, strict=True)):
         np.testing.assert_array_equal(J[:, state, state.stop :], 0.0)
-        slope = trace.slopes[2][..., stack.slope_parts[layer][0]]
+        slope = trace.linearization[2][..., stack.slope_parts[layer][0]]
         assert J[:, state, state].tobytes() == cell.jacobian(stack.own(params, layer), slope).tobytes()
 
 
@@ -214,7 +214,7 @@ BAD = [
     (Diagonal, {"r_min": 0.5, "r_max": 0.4}, r"r_min=0\.5: must be a number from 0 to r_max=0\.4"),
     (Diagonal, {"r_min": -0.1}, r"r_min=-0\.1"),
     (Diagonal, {"hidden_size": 0}, r"hidden_size=0"),
-    (Stacked, {"layers": 0}, r"layers=0: must be a whole number >= 1"),
+    (Stacked, {"layers": 0}, r"layers=0: must be an integer >= 1"),
     (Stacked, {"hidden_size": 0}, r"hidden_size=0"),
     (Stacked, {"of": "gruu"}, r"cell\.of='gruu': must be one of .*gru.* Did you mean 'gru'"),
     (Stacked, {"of": "stacked"}, r"cell\.of='stacked': a layer cannot be a stack itself; ask for more cell\.layers"),
@@ -279,7 +279,7 @@ def test_a_diagonal_cell_is_measured_and_its_rate_is_that_of_its_radius():
     cell = {"name": "diagonal", "hidden_size": 8, "r_min": 0.9, "r_max": 0.9}
     run = lab.run({"cell": cell, "sequence_length": 40}).run
     assert run["status"] == "done" and run["rho"] == pytest.approx(0.9)
-    assert (run["initializer"], run["spectral_radius"], run["initializer_asked"]) == ("none", None, None)
+    assert (run["initializer"], run["spectral_radius"], run["initializer_requested"]) == ("none", None, None)
     for rate in ("growth_rate", "asymptote_rate", "bound_rate"):
         assert run[rate] == pytest.approx(np.log(0.9), rel=1e-10)
 
@@ -321,7 +321,7 @@ def test_a_stack_is_that_of_pytorch(name, layers):
     final = final.permute(2, 1, 0, 3).reshape(B, -1)
 
     trace = forward(stack, from_torch(module, readout, stack), x.numpy(), h_0.detach().numpy())
-    ours = {"h": trace.h[1:, :, stack.visible], "last": trace.h[-1], "y_hat": trace.y_hat}
+    ours = {"h": trace.h[1:, :, stack.readout_slice], "last": trace.h[-1], "y_hat": trace.y_hat}
     assert_agree(ours, {key: value.detach().numpy() for key, value in (("h", h), ("last", final), ("y_hat", y_hat))})
     rows = [torch.autograd.grad(final[:, n].sum(), h_0, retain_graph=True)[0] for n in range(stack.state_size)]
     assert_agree({"P": trace.product(T, 0)}, {"P": torch.stack(rows, dim=1).numpy()})

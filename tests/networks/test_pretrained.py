@@ -535,7 +535,7 @@ def test_growth_stands_at_the_measured_radius(study):
         len(growth) == 6 and set(growth["networks"]) == {1} and set(growth["initializer_target"]) == {"measured_radius"}
     )
     rho = study.runs.drop_duplicates("cell_content").set_index("cell_content")["rho"]
-    np.testing.assert_allclose(growth["initializer_asked"], growth["cell_content"].map(rho), rtol=5e-4)
+    np.testing.assert_allclose(growth["initializer_requested"], growth["cell_content"].map(rho), rtol=5e-4)
 
 
 def test_a_network_is_shown_with_its_first_data(study):
@@ -590,8 +590,8 @@ def test_rings_pool_their_networks_at_the_median_radius(study):
     growth = tables.growth(rings.runs)
     assert set(growth["networks"]) == {3} and len(growth) == 4
     medians = rings.runs.drop_duplicates("network_id").groupby("cell_r_max")["rho"].median()
-    np.testing.assert_allclose(growth["initializer_asked"], growth["cell_r_max"].map(medians), rtol=5e-4)
-    assert growth["initializer_asked"].nunique() == 2 and growth["growth_rate_low"].isna().all()
+    np.testing.assert_allclose(growth["initializer_requested"], growth["cell_r_max"].map(medians), rtol=5e-4)
+    assert growth["initializer_requested"].nunique() == 2 and growth["growth_rate_low"].isna().all()
     assert set(figures.draw(rings)) == {"products", "lag_terms", "growth", "truncation"}
 
 
@@ -604,7 +604,7 @@ def test_files_and_drawn_networks_stand_side_by_side(study):
     assert sorted(growth["initializer_target"]) == ["measured_radius", "spectral_radius", "spectral_radius"]
     assert len(tables.critical_spectral_radius(mixed.runs)) == 1
     labels = {axes.get_xlabel() for axes in figures.draw(mixed)["growth"].axes}
-    assert r"radius $\rho$, asked or measured" in labels
+    assert r"radius $\rho$, requested or measured" in labels
 
 
 def test_the_command_line_makes_tables_and_figures(study, capsys):

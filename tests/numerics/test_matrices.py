@@ -193,7 +193,7 @@ def test_what_is_no_finite_square_matrix_is_refused(measure):
 
 
 def test_negative_lags_are_refused():
-    with pytest.raises(LabError, match=r"lags=-1: must be a whole number >= 0"):
+    with pytest.raises(LabError, match=r"lags=-1: must be an integer >= 0"):
         matrices.transient_peak(np.eye(2), -1)
 
 

@@ -238,12 +238,12 @@ def test_only_integers_and_texts_name_a_stream(field):
 
 @given(st.dictionaries(st.text("abc_", min_size=1, max_size=3), values))
 def test_the_text_of_a_mapping_is_made_of_those_of_its_values(mapping):
-    assert identity.joined({name: identity.canonical(value) for name, value in mapping.items()}) == identity.canonical(
-        mapping
-    )
+    assert identity.join_canonical(
+        {name: identity.canonical(value) for name, value in mapping.items()}
+    ) == identity.canonical(mapping)
 
 
 def test_a_text_that_is_made_of_others_is_refused_where_it_is_too_long():
     parts = {f"part_{number}": "9" * 200_000 for number in range(6)}
     with pytest.raises(ConfigurationError, match="may have 1048576 bytes"):
-        identity.joined({name: identity.canonical(value) for name, value in parts.items()})
+        identity.join_canonical({name: identity.canonical(value) for name, value in parts.items()})

@@ -128,7 +128,7 @@ def test_a_full_truncation_is_a_text_too():
         ({"cell": {"a": 1}, "cell_a": 2}, "two values of the configuration would fill the column 'cell_a'"),
         ({"cell": {"name": "x", "a": {"b": 1}, "a_b": 2}}, "would fill the column 'cell_a_b'"),
         ({"loss": 1.0}, "cannot be called 'loss'"),
-        ({"initializer": {"asked": 1.0}}, "cannot be called 'initializer_asked'"),
+        ({"initializer": {"requested": 1.0}}, "cannot be called 'initializer_requested'"),
     ],
 )
 def test_two_values_never_share_a_column(configuration, message):
@@ -276,7 +276,7 @@ def test_no_rows_are_rows_too():
 
 
 def told(values):
-    """A list of whole numbers, missing ones among them, as something that a measure may leave."""
+    """A list of integers, missing ones among them, as something that a measure may leave."""
     forms = {
         "list": lambda: list(values),
         "object": lambda: np.array(values, dtype=object),

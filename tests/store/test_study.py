@@ -101,7 +101,7 @@ def test_a_real_run_goes_there_and_back(here):
     assert study.tables == ("runs", "provenance", "jacobians", "lag_terms", "truncations")
     known = {column.name for column in (*schema.RUNS.columns, *schema.CONFIGURATION)}
     assert set(study.runs.columns) <= known
-    there = study.provenance.drop(columns=["scheme_seconds"])  # not asked for
+    there = study.provenance.drop(columns=["scheme_seconds"])  # not requested
     assert there.notna().all(axis=None) or there["git_commit"].isna().all()
 
 
@@ -270,4 +270,4 @@ def test_a_study_of_some_runs_can_be_summarised(studied):
     from bpttlab import tables
 
     study = load("first", studied / "results", where={"spectral_radius": 0.5})
-    assert set(tables.summaries(study)["growth"]["initializer_asked"]) == {0.5}
+    assert set(tables.summaries(study)["growth"]["initializer_requested"]) == {0.5}

@@ -19,7 +19,7 @@ def literal(trace: Trace, sequence=0, t=None):
     product, exponents, found = np.eye(size), np.zeros(size), []
     for lag in range(t + 1):
         if lag:
-            slope = trace.slopes[t - lag, sequence].astype(float)
+            slope = trace.linearization[t - lag, sequence].astype(float)
             product = product @ trace.cell.jacobian(wide, slope)
         largest = np.abs(product).max(axis=1)
         shift = np.frexp(largest)[1]
@@ -79,7 +79,7 @@ def blocks_that_cross():
 def with_slopes(W, slopes):
     """A trace whose Jacobians are diag(slopes[t]) W.  (N,N), (T,N)"""
     trace = linear(W, T=len(slopes))
-    trace.__dict__["slopes"] = np.array(slopes)[:, None]
+    trace.__dict__["linearization"] = np.array(slopes)[:, None]
     return trace
 
 

@@ -44,8 +44,8 @@ def with_exponents(runs: pd.DataFrame, design: Any, size: int) -> pd.DataFrame:
     positive = np.maximum(exponent.to_numpy()[:, None] - GAP * np.arange(size), 0.0).sum(axis=1)
     autonomous = runs["seed"] % 2 == 0
     return runs.assign(
-        origin_radius=0.9 * runs["initializer_asked"],
-        jacobian_radius=0.8 * runs["initializer_asked"],
+        origin_radius=0.9 * runs["initializer_requested"],
+        jacobian_radius=0.8 * runs["initializer_requested"],
         lyapunov_exponent=exponent,
         trajectory_radius=np.exp(exponent),
         autonomous=autonomous.astype("boolean"),
@@ -94,7 +94,7 @@ def singular_values(run: pd.Series, design: Any) -> pd.DataFrame:
 
 
 def eigenvalues(run: pd.Series, design: Any) -> pd.DataFrame:
-    size, radius = int(run["cell_hidden_size"]), 0.0 if design.flat else run["asked"]
+    size, radius = int(run["cell_hidden_size"]), 0.0 if design.flat else run["requested"]
     disc = radius * np.sqrt(1 - np.arange(size) / size) * np.exp(2.4j * np.arange(size) + 1j * run["seed"])
     parts = [_matrix("W", disc), _matrix("J_0", 0.9 * disc)]
     for sequence in (0, 1):

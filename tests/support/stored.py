@@ -19,7 +19,7 @@ MEASURES = tuple(table for table in schema.TABLES if table not in ("runs", "prov
 
 @dataclass
 class Run:
-    """What a worker hands over."""
+    """What a worker pool over."""
 
     run: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)

@@ -118,8 +118,8 @@ def _run(
         f"initializer_{design.target}": radius,
         "configuration": "{}",
         "initializer_target": design.target,
-        "initializer_asked": radius,
-        "initializer_got": radius,
+        "initializer_requested": radius,
+        "initializer_realized": radius,
         "rho": radius if design.target != "gain" else radius * (1 + 0.01 * seed),
         "sigma_max": 1.9 * radius,
         "growth_rate": -np.inf if zero else rate,
@@ -164,7 +164,7 @@ def _jacobians(run: pd.Series, design: Design) -> pd.DataFrame:
     rows["log_spectral_norm"] = typical + 0.9 * (1 - np.exp(-rows["lag"] / 2.0))
     rows["log_frobenius_norm"] = typical
     rows["log_bound"] = rows["lag"] * run["bound_rate"]
-    if design.zero_from is not None and run["asked"] == min(design.radii):
+    if design.zero_from is not None and run["requested"] == min(design.radii):
         rows.loc[rows["lag"] >= design.zero_from, ["log_spectral_norm", "log_frobenius_norm"]] = -np.inf
     return rows
 
@@ -226,8 +226,8 @@ TABLES = {"jacobians": _jacobians, "lag_terms": _lag_terms, "truncations": _trun
 
 def _joined(runs: pd.DataFrame, make: Callable[[pd.Series, Design], pd.DataFrame], design: Design) -> pd.DataFrame:
     """The rows of every run with its configuration joined, the table's own columns first."""
-    asked = runs["initializer_asked"]
-    facts = runs.assign(log_rate=asked.map(design.rate) + _offset(runs["seed"], design), asked=asked)
+    requested = runs["initializer_requested"]
+    facts = runs.assign(log_rate=requested.map(design.rate) + _offset(runs["seed"], design), requested=requested)
     parts = [make(run, design).assign(run_id=run["run_id"]) for _, run in facts.iterrows()]
     rows = pd.concat([part for part in parts if len(part)] or parts, ignore_index=True)
     measured = [
@@ -252,7 +252,7 @@ def diverged(frames: SimpleNamespace, chosen: pd.Series, status: str = "diverged
     runs.loc[chosen, ["growing_horizon", "vanishing_horizon", "horizon_censored"]] = pd.NA
     runs.loc[chosen, "status"] = status
     if status == "failed":
-        runs.loc[chosen, ["initializer_target", "initializer_asked", "initializer_got"]] = pd.NA
+        runs.loc[chosen, ["initializer_target", "initializer_requested", "initializer_realized"]] = pd.NA
     lost = runs.loc[chosen, "run_id"]
     rest = {name: table[~table["run_id"].isin(lost)] for name, table in vars(frames).items() if name in TABLES}
     return SimpleNamespace(**{**vars(frames), "runs": runs, **rest})

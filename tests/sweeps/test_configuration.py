@@ -147,22 +147,22 @@ def test_a_truncation_as_long_as_the_sequence_cuts_nothing():
 @pytest.mark.parametrize(
     ("plain", "message"),
     [
-        ({"seed": -1}, "seed=-1: must be a whole number >= 0"),
+        ({"seed": -1}, "seed=-1: must be an integer >= 0"),
         ({"sed": 1}, "sed: there is no such field.*Did you mean 'seed'"),
         ({"spectral_radius": float("nan")}, "spectral_radius=nan: must be a finite number >= 0"),
         ({"spectral_radius": -1.0}, "spectral_radius=-1.0: must be a finite number >= 0"),
         ({"spectral_radius": "high"}, "spectral_radius='high': must be a number"),
         ({"spectral_radius": True}, "spectral_radius=True: must be a number"),
-        ({"truncation": "ful"}, "truncation='ful': must be a whole number or 'full'.*Did you mean 'full'"),
-        ({"truncation": 0}, "truncation=0: must be a whole number >= 1, or full"),
+        ({"truncation": "ful"}, "truncation='ful': must be an integer or 'full'.*Did you mean 'full'"),
+        ({"truncation": 0}, "truncation=0: must be an integer >= 1, or full"),
         ({"dtype": "float46"}, "Did you mean 'float64'"),
         ({"sequence_length": 0}, "sequence_length=0"),
-        ({"sequence_length": 10.5}, "sequence_length=10.5: must be a whole number"),
+        ({"sequence_length": 10.5}, "sequence_length=10.5: must be an integer"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"cell": {"name": "elmn"}}, "cell='elmn': must be one of .*elman"),
         ({"cell": {"name": "elman", "hiden_size": 3}}, "Did you mean 'hidden_size'"),
         ({"cell": {"name": "elman", "hidden_size": 3, "activation": "tan"}}, "Did you mean 'tanh'"),
-        ({"cell": {"name": "elman", "hidden_size": "x"}}, "cell.hidden_size='x': must be a whole number"),
+        ({"cell": {"name": "elman", "hidden_size": "x"}}, "cell.hidden_size='x': must be an integer"),
         ({"cell": {"name": "elman"}}, "cell.hidden_size: must be given"),
         ({"cell": 3}, "cell=3: must be a mapping"),
         ({"task": {"name": "digits", "by": "pixel"}}, "sequence_length=50.*64"),
@@ -215,4 +215,4 @@ def test_rows_are_counted_for_every_cell(cell):
     for table, number in counted.items():
         rows = records.tables.get(table, {"none": []})
         assert number == len(next(iter(rows.values()))), table
-    assert (records.run.get("asymptote_rate") is None) == (configuration.cell.largest_slope is None)
+    assert (records.run.get("asymptote_rate") is None) == (configuration.cell.lipschitz is None)

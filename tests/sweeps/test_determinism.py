@@ -90,10 +90,11 @@ def test_each_run_alone(tmp_path, whole):
 
 
 @pytest.mark.parametrize(
-    "asked", [{"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2"}]
+    "requested",
+    [{"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2"}],
 )
-def test_from_the_shell_whatever_threads_the_environment_asks_for(tmp_path, whole, asked):
-    done = from_the_shell(tmp_path, "study=x", *LINE, **asked)
+def test_from_the_shell_whatever_threads_the_environment_asks_for(tmp_path, whole, requested):
+    done = from_the_shell(tmp_path, "study=x", *LINE, **requested)
     assert done.returncode == 0, done.stderr
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
 

@@ -15,9 +15,9 @@ from tests.support.sweeps import parsed, points
 
 def test_a_plan_types_everything_and_counts_what_is_the_same(tmp_path):
     planned = plan([*points([0, 1], ["full", 3]), *points([0])], Options("x", str(tmp_path)))
-    assert (planned.asked, len(planned.runs), len(planned.to_do)) == (5, 4, 4)
+    assert (planned.requested, len(planned.runs), len(planned.to_do)) == (5, 4, 4)
     runs, bundled = planned.lines()
-    assert runs == "4 runs of 2 networks (1 more asked for are the same as others)"
+    assert runs == "4 runs of 2 networks (1 more requested are the same as others)"
     assert bundled == "4 runs to do, in 2 bundles"
     assert list(tmp_path.iterdir()) == []
 
@@ -40,9 +40,9 @@ def test_a_truncation_as_long_as_the_sequence_is_remarked_on_once(tmp_path):
 
 def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
     runs = grid(spectral_radius=np.arange(0.1, 0.5, 0.1), initializer={"name": "sparse", "density": 0.2})
-    asked = [*runs, {**runs[0], "spectral_radius": 0.3}, {**runs[0], "spectral_radius": 0.3 + 1e-9}]
+    requested = [*runs, {**runs[0], "spectral_radius": 0.3}, {**runs[0], "spectral_radius": 0.3 + 1e-9}]
     said = [f"spectral_radius: 0.3 and {0.1 + 0.2} differ by rounding alone, and are different runs"]
-    assert plan(asked, Options("x", str(tmp_path))).close_values() == said
+    assert plan(requested, Options("x", str(tmp_path))).close_values() == said
     with pytest.warns(LabWarning, match="differ by rounding alone") as told:
         sweep(grid(spectral_radius=[0.3, 0.1 + 0.2], sequence_length=5), "x", tmp_path, workers=0, progress=False)
     assert {warning.filename for warning in told} == {__file__}

@@ -125,7 +125,7 @@ def test_a_failure_is_a_row_with_its_reason(monkeypatch):
     def broken(*arguments):
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(run, "forward", broken)
+    monkeypatch.setattr("bpttlab.sweeps.run.forward", broken)
     for record in measure_bundle([small(), small(truncation=3)]):
         assert record.run["status"] == "failed"
         assert "RuntimeError: out of luck" in record.run["error"]

@@ -16,7 +16,7 @@ from bpttlab import resources
 from bpttlab.errors import StoreError
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps import blas_threads, jobs, scheduler, worker_pool
-from bpttlab.sweeps.jobs import Parcel, Queue
+from bpttlab.sweeps.jobs import Job, Queue
 from bpttlab.sweeps.plan import Options, plan
 from bpttlab.sweeps.scheduler import Publisher, Summary, execute, sweep
 from bpttlab.sweeps.worker_pool import Limits
@@ -103,7 +103,7 @@ def test_in_a_bundle_only_the_culprits_fail(tmp_path):
 def test_failed_runs_are_left_alone_until_they_are_to_be_tried_again(tmp_path):
     first = sweep(points([0, 1]), "x", tmp_path, workers=0, progress=False)
     (run_id, _) = first.plan.runs
-    Store(tmp_path, "y").publish([scheduler.failed(first.plan.runs[run_id], "power cut")])
+    Store(tmp_path, "y").publish([jobs.failed_records(first.plan.runs[run_id], "power cut")])
     left = sweep(points([0, 1]), "y", tmp_path, workers=0, progress=False)
     assert (left.tally.statuses, left.failed_before, left.exit_code) == ({"done": 1}, 1, 1)
     nothing = sweep(points([0, 1]), "y", tmp_path, workers=0, progress=False)
@@ -222,39 +222,39 @@ def test_unwritable_results_are_refused_before_anything_is_computed(tmp_path):
         sweep(points([0]), "x", tmp_path / "results", workers=0, progress=False)
 
 
-# ------------------------------------------------------------------ parcels
+# ------------------------------------------------------------------ jobs
 
 
 def test_after_a_death_bundles_and_then_runs_are_tried_alone_and_a_lone_run_twice():
     one, other = parsed([0], ["full", 2]), parsed([1])
-    parcel = Parcel((tuple(one), tuple(other)))
-    assert parcel.smaller() == [Parcel((tuple(one),), 1), Parcel((tuple(other),), 1)]
-    assert Parcel((tuple(one),), 1).smaller() == [Parcel(((run,),), 2) for run in one]
-    assert Parcel((tuple(other),)).smaller() == [Parcel((tuple(other),), 1)]
-    assert Parcel((tuple(other),), 1).smaller() == []
-    assert parcel.smaller(late=True) == parcel.smaller()
-    assert Parcel((tuple(other),)).smaller(late=True) == []
+    job = Job((tuple(one), tuple(other)))
+    assert job.smaller() == [Job((tuple(one),), 1), Job((tuple(other),), 1)]
+    assert Job((tuple(one),), 1).smaller() == [Job(((run,),), 2) for run in one]
+    assert Job((tuple(other),)).smaller() == [Job((tuple(other),), 1)]
+    assert Job((tuple(other),), 1).smaller() == []
+    assert job.smaller(late=True) == job.smaller()
+    assert Job((tuple(other),)).smaller(late=True) == []
 
 
-def test_a_bundle_has_the_time_of_its_runs_and_a_parcel_that_of_its_largest_bundle_and_a_moment():
+def test_a_bundle_has_the_time_of_its_runs_and_a_job_that_of_its_largest_bundle_and_a_moment():
     one, other = tuple(parsed([0], ["full", 2, 3])), tuple(parsed([1]))
-    assert Parcel((one,)).seconds(5.0) == 15.0
-    assert Parcel((one, other)).seconds(5.0) == 15.0 + 4 * jobs.PARCEL_SECONDS
-    assert Parcel((one,)).seconds(None) is None
+    assert Job((one,)).seconds(5.0) == 15.0
+    assert Job((one, other)).seconds(5.0) == 15.0 + 4 * jobs.JOB_SECONDS
+    assert Job((one,)).seconds(None) is None
 
 
-def test_parcels_grow_with_the_speed_and_leave_work_for_everybody():
+def test_jobs_grow_with_the_speed_and_leave_work_for_everybody():
     waiting = [(run,) for run in parsed(range(40))]
     queue, taken = Queue(waiting, workers=2), []
-    for seconds in (None, jobs.PARCEL_SECONDS / 4, 1e-9, 1e-9, 1e9):
+    for seconds in (None, jobs.JOB_SECONDS / 4, 1e-9, 1e-9, 1e9):
         if seconds is not None:
             queue.learn(taken[0], seconds)
         taken.append(queue.take())
-    sizes = [len(parcel.bundles) for parcel in taken]
+    sizes = [len(job.bundles) for job in taken]
     assert sizes == [1, 4, 7, 28 // 4, 1]  # speed unknown, a quarter, the mean with before, no more than a share, slow
     while queue:
         taken.append(queue.take())
-    assert [bundle for parcel in taken for bundle in parcel.bundles] == waiting
+    assert [bundle for job in taken for bundle in job.bundles] == waiting
 
 
 def test_publishing_waits_a_second_and_longer_where_it_is_slow(tmp_path, monkeypatch):

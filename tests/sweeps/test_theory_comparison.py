@@ -165,9 +165,9 @@ def studied():
 
 def test_a_table_of_theory_has_residuals_over_networks(studied):
     runs, _ = studied
-    table = tables.theory(runs).set_index(["initializer_asked", "overlay"])
+    table = tables.theory(runs).set_index(["initializer_requested", "overlay"])
     row = table.loc[(1.5, "mean_field")]
-    of_point = runs[runs["initializer_asked"] == 1.5]
+    of_point = runs[runs["initializer_requested"] == 1.5]
     assert (row["networks"], row["within"]) == (3, 3)
     assert row["residual"] == pytest.approx(of_point["mean_field_residual"].median(), rel=1e-12)
     assert np.isnan([row["residual_low"], row["residual_high"]]).all()  # of three networks there is no interval
@@ -179,8 +179,8 @@ def test_curves_have_the_mean_field_beside_the_typical_norm_only(studied):
     runs, jacobians = studied
     curves = tables.growth_curves(jacobians, runs)
     typical = curves[curves["quantity"] == "frobenius"]
-    rate = runs.groupby("initializer_asked")["mean_field_rate"].median()
-    expected = typical["lag"] * typical["initializer_asked"].map(rate)
+    rate = runs.groupby("initializer_requested")["mean_field_rate"].median()
+    expected = typical["lag"] * typical["initializer_requested"].map(rate)
     np.testing.assert_allclose(typical["mean_field"].astype(float), expected.astype(float), rtol=1e-12, atol=1e-300)
     assert curves.loc[curves["quantity"] == "spectral", "mean_field"].isna().all()
 

@@ -32,23 +32,23 @@ def allocated(gib):
 
 
 def test_a_worker_that_dies_idle_is_replaced_and_costs_no_task():
-    with worker_pool.Workers(1, double) as hands:
-        hands.give("who")
-        (answer,) = wait_for(hands)
+    with worker_pool.Workers(1, double) as pool:
+        pool.give("who")
+        (answer,) = wait_for(pool)
         os.kill(answer.result, signal.SIGKILL)
-        while hands.workers:
-            assert hands.answers(0.1) == []
-        assert hands.idle == 1
-        hands.give(21)
-        (answer,) = wait_for(hands)
+        while pool.workers:
+            assert pool.answers(0.1) == []
+        assert pool.idle == 1
+        pool.give(21)
+        (answer,) = wait_for(pool)
         assert (answer.task, answer.result, answer.death) == (21, 42, None)
-    assert hands.workers == []
+    assert pool.workers == []
 
 
-def wait_for(hands):
+def wait_for(pool):
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        answers = hands.answers(0.1)
+        answers = pool.answers(0.1)
         if answers:
             return answers
     raise AssertionError("no answer in 20 s")
@@ -63,16 +63,16 @@ def test_workers_that_cannot_start_are_one_error_not_a_storm():
 
 
 def test_who_is_late_is_killed_and_the_others_are_not():
-    with worker_pool.Workers(2, stubborn) as hands:
-        hands.give(3600, 0.3)
-        hands.give(0.6, 3600)
-        (late,) = wait_for(hands)
+    with worker_pool.Workers(2, stubborn) as pool:
+        pool.give(3600, 0.3)
+        pool.give(0.6, 3600)
+        (late,) = wait_for(pool)
         assert (late.task, late.result, late.late) == (3600, None, True)
-        assert hands.idle == 1
-        (done,) = wait_for(hands)
+        assert pool.idle == 1
+        (done,) = wait_for(pool)
         assert (done.task, done.result, done.late) == (0.6, 0.6, False)
-        hands.give(0.01, 3600)
-        assert wait_for(hands)[0].result == 0.01
+        pool.give(0.01, 3600)
+        assert wait_for(pool)[0].result == 0.01
 
 
 SLOW = """
@@ -90,9 +90,9 @@ try:
         raise KeyError
 except KeyError:
     assert worker_pool.server_id() is None
-with worker_pool.beginning((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as hands:
-    hands.give("SOMETHING")
-    print(hands.answers(20)[0].result, worker_pool.begin(()), os.environ.get("SOMETHING"))
+with worker_pool.beginning((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as pool:
+    pool.give("SOMETHING")
+    print(pool.answers(20)[0].result, worker_pool.begin(()), os.environ.get("SOMETHING"))
 """
 
 
@@ -117,10 +117,10 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the limit on m
 
 @needs_linux
 def test_memory_beyond_the_limit_is_refused_and_blas_goes_on():
-    with worker_pool.Workers(1, allocated, memory=1.0) as hands:
+    with worker_pool.Workers(1, allocated, memory=1.0) as pool:
         for gib, said in [(0.5, "given"), (2.0, "refused"), (0.5, "given"), (100.0, "refused")]:
-            hands.give(gib)
-            assert wait_for(hands)[0].result == (said, True)
+            pool.give(gib)
+            assert wait_for(pool)[0].result == (said, True)
 
 
 @needs_linux
@@ -153,9 +153,9 @@ ABANDONED = """
 import time
 from bpttlab.sweeps.worker_pool import Workers
 from tests.support.workers import stubborn
-with Workers(1, stubborn) as hands:
-    hands.give(3600)
-    print(hands.workers[0].process.pid, flush=True)
+with Workers(1, stubborn) as pool:
+    pool.give(3600)
+    print(pool.workers[0].process.pid, flush=True)
     time.sleep(3600)
 """
 

@@ -43,7 +43,7 @@ def test_a_sweep_on_one_side_has_no_critical_radius():
 
 def test_several_sign_changes_are_counted_and_not_averaged(study):
     runs = study.runs[study.runs["sequence_length"] == 50].copy()
-    bumpy = (runs["seed"] == 0) & (runs["initializer_asked"] == 0.5)
+    bumpy = (runs["seed"] == 0) & (runs["initializer_requested"] == 0.5)
     runs.loc[bumpy, "growth_rate"] = 0.1
     row = tables.critical_spectral_radius(runs).iloc[0]
     assert [row["one"], row["none"], row["several"]] == [3, 0, 1]
@@ -52,7 +52,7 @@ def test_several_sign_changes_are_counted_and_not_averaged(study):
 
 
 def test_a_radius_that_diverged_leaves_a_wider_bracket(study):
-    chosen = (study.runs["initializer_asked"] == 1.1) & (study.runs["sequence_length"] == 50)
+    chosen = (study.runs["initializer_requested"] == 1.1) & (study.runs["sequence_length"] == 50)
     row = one(tables.critical_spectral_radius(synthetic.diverged(study, chosen).runs), sequence_length=50)
     assert [row["bracket_low"], row["bracket_high"], row["one"]] == [1.0, 1.5, 4]
 
@@ -89,7 +89,7 @@ def test_no_line_is_drawn_to_an_exact_zero():
 
 def test_a_median_is_not_interpolated_over_a_part_of_the_networks():
     runs = synthetic.study(radii=(0.9, 1.5), lengths=(50,), seeds=6, truncations=("full",)).runs
-    runs.loc[(runs["seed"] == 0) & (runs["initializer_asked"] == 0.9), "growth_rate"] = -np.inf
+    runs.loc[(runs["seed"] == 0) & (runs["initializer_requested"] == 0.9), "growth_rate"] = -np.inf
     row = tables.critical_spectral_radius(runs).iloc[0]
     assert row["one"] == 6
     assert math.isnan(row["critical"])
@@ -105,7 +105,7 @@ def curved(radius):
 
 
 def on_grid(runs, radii):
-    return tables.critical_spectral_radius(runs[runs["initializer_asked"].isin(radii)]).iloc[0]
+    return tables.critical_spectral_radius(runs[runs["initializer_requested"].isin(radii)]).iloc[0]
 
 
 def test_the_interval_is_that_of_the_brackets_ends():
@@ -142,5 +142,5 @@ def test_so_it_does_for_driven_networks(tmp_path_factory):
 
 def test_print_says_that_the_value_is_interpolated():
     runs = synthetic.study(radii=COARSE, lengths=(50,), seeds=8, truncations=("full",), rate=curved).runs
-    shown = tables.presented(tables.critical_spectral_radius(runs)).iloc[0]
+    shown = tables.present(tables.critical_spectral_radius(runs)).iloc[0]
     assert shown["critical radius, interpolated [95 %, brackets]"].endswith("[1.00, 2.50]")

@@ -23,7 +23,7 @@ def stored(networks, **schemes):
             runs.append({"run_id": run, "network_id": f"n{network}", "status": "done", "task": "noise", "seed": network,
                          "initializer": "gaussian_radius", "sequence_length": T, "scheme": scheme, "truncation": str(K),
                          "initializer_spectral_radius": 1.0, "initializer_target": "spectral_radius",
-                         "initializer_asked": 1.0})  # fmt: skip
+                         "initializer_requested": 1.0})  # fmt: skip
     frame = pd.DataFrame(rows)
     return frame.astype({"truncation": "Int64", "draws": "Float64"}), pd.DataFrame(runs)
 

@@ -44,7 +44,7 @@ OFFSETS = synthetic.SPREAD * (np.arange(3) - 1.0)
 def test_exponents_come_back(study, radius, cell):
     table = tables.exponents(study.runs)
     assert len(table) == 3 * 2
-    (row,) = rows_at(table, initializer_asked=radius, cell=cell).to_dict("records")
+    (row,) = rows_at(table, initializer_requested=radius, cell=cell).to_dict("records")
     middle = exponent(radius, cell)
     np.testing.assert_allclose(row["lyapunov_exponent"], middle, **CLOSE)
     assert math.isnan(row["lyapunov_exponent_low"])  # three networks
@@ -62,7 +62,7 @@ def test_exponents_have_the_interval_of_their_median():
 
 
 def test_dimension_and_entropy_are_those_of_the_autonomous_networks(study):
-    row = rows_at(tables.exponents(study.runs), initializer_asked=1.5, cell="elman").iloc[0]
+    row = rows_at(tables.exponents(study.runs), initializer_requested=1.5, cell="elman").iloc[0]
     spectrum = [[exponent(1.5, index=i) + offset for i in range(1, 33)] for offset in OFFSETS[::2]]
     sums = [sum(value for value in values if value > 0) for values in spectrum]
     np.testing.assert_allclose(row["entropy_bound"], np.median(sums), **CLOSE)
@@ -77,11 +77,11 @@ def test_a_network_counts_once_however_often_it_was_truncated(study):
 
 
 def test_runs_that_were_not_asked_for_exponents_leave_no_row(study):
-    at = study.runs["initializer_asked"] == 0.5
+    at = study.runs["initializer_requested"] == 0.5
     runs = study.runs.assign(measure_exponents=np.where(at, "none", "all"))
     runs.loc[at, "lyapunov_exponent"] = np.nan
     table = tables.exponents(runs)
-    assert set(table["initializer_asked"]) == {0.9, 1.5}
+    assert set(table["initializer_requested"]) == {0.9, 1.5}
     unmeasured = study.runs.assign(measure_exponents="none", run_id="0" + study.runs["run_id"].str[1:])
     unmeasured["lyapunov_exponent"] = np.nan
     both = pd.concat([unmeasured, study.runs], ignore_index=True)
@@ -91,9 +91,9 @@ def test_runs_that_were_not_asked_for_exponents_leave_no_row(study):
 
 
 def test_diverged_networks_are_counted_and_exponents_of_minus_infinity_too(study):
-    chosen = (study.runs["initializer_asked"] == 1.5) & (study.runs["seed"] == 0)
+    chosen = (study.runs["initializer_requested"] == 1.5) & (study.runs["seed"] == 0)
     holes = synthetic.diverged(study, chosen)
-    row = rows_at(tables.exponents(holes.runs), initializer_asked=1.5, cell="lstm").iloc[0]
+    row = rows_at(tables.exponents(holes.runs), initializer_requested=1.5, cell="lstm").iloc[0]
     assert [row["networks"], row["diverged"]] == [2, 1]
     np.testing.assert_allclose(row["lyapunov_exponent"], exponent(1.5, "lstm") + OFFSETS[1:].mean(), **CLOSE)
     flat = tables.exponents(synthetic.study(**CELLS, flat=True).runs)
@@ -123,7 +123,7 @@ def test_every_column_has_a_name_in_print(study):
 
 @pytest.mark.parametrize(("cell", "size"), [("elman", 32), ("lstm", 64)])
 def test_the_spectrum_is_the_median_of_sequences_and_networks(study, cell, size):
-    curve = rows_at(tables.spectrum_curves(study.spectra, study.runs), initializer_asked=0.9, cell=cell)
+    curve = rows_at(tables.spectrum_curves(study.spectra, study.runs), initializer_requested=0.9, cell=cell)
     expected = np.array([exponent(0.9, cell, index) for index in range(1, size + 1)])
     assert list(curve["index"]) == list(range(1, size + 1))
     np.testing.assert_allclose(curve["median"], expected, **CLOSE)
@@ -136,7 +136,7 @@ def test_the_spectrum_is_the_median_of_sequences_and_networks(study, cell, size)
 
 
 def test_what_is_below_resolution_is_counted_and_kept(study):
-    curve = rows_at(tables.spectrum_curves(study.spectra, study.runs), initializer_asked=0.5, cell="elman")
+    curve = rows_at(tables.spectrum_curves(study.spectra, study.runs), initializer_requested=0.5, cell="elman")
     networks = np.array([[exponent(0.5, index=i) + offset for i in range(1, 33)] for offset in OFFSETS])
     below = (networks - spectral.APART <= -1.2).sum(axis=0)  # a median of two is -inf where the smaller one is
     assert curve["unresolved"].tolist() == below.tolist()
@@ -168,7 +168,9 @@ def test_curves_do_not_need_the_runs_beside_them(study, name):
 
 
 def test_windows_of_all_networks_are_in_the_histogram_once(study):
-    bins = rows_at(tables.finite_time_distribution(study.finite_time, study.runs), initializer_asked=0.9, cell="lstm")
+    bins = rows_at(
+        tables.finite_time_distribution(study.finite_time, study.runs), initializer_requested=0.9, cell="lstm"
+    )
     raw = rows_at(study.finite_time, spectral_radius=0.9, cell="lstm", index=1, truncation="full")
     assert len(raw) == 3 * 2 * spectral.WINDOWS == bins["windows"].sum()
     expected, edges = np.histogram(raw["finite_time_exponent"], bins=len(bins))
@@ -183,7 +185,9 @@ def test_windows_of_all_networks_are_in_the_histogram_once(study):
 def test_the_mean_counts_each_window_by_its_steps(study):
     uneven = study.finite_time.assign(steps=np.where(study.finite_time["t"] == 50, 100, 50))
     first = uneven[uneven["t"] <= 100]
-    found = rows_at(tables.finite_time_distribution(first, study.runs), initializer_asked=0.9, cell="elman")["mean"][0]
+    found = rows_at(tables.finite_time_distribution(first, study.runs), initializer_requested=0.9, cell="elman")[
+        "mean"
+    ][0]
     swings = np.cos(2 * math.pi * (np.arange(2)[:, None] + 0.3 * np.arange(3)) / spectral.WINDOWS)
     networks = exponent(0.9) + OFFSETS + spectral.SWING * (2 * swings[0] + swings[1]) / 3
     np.testing.assert_allclose(found, np.median(networks), **CLOSE)
@@ -193,7 +197,7 @@ def test_windows_at_minus_infinity_are_counted_and_take_their_share(study):
     rows = study.finite_time.assign(
         finite_time_exponent=study.finite_time["finite_time_exponent"].where(study.finite_time["t"] > 50, -np.inf)
     )
-    bins = rows_at(tables.finite_time_distribution(rows, study.runs), initializer_asked=0.9, cell="elman")
+    bins = rows_at(tables.finite_time_distribution(rows, study.runs), initializer_requested=0.9, cell="elman")
     assert set(bins["zero"]) == {3 * 2}
     share = (bins["density"] * (bins["bin_high"] - bins["bin_low"])).sum()
     np.testing.assert_allclose(share, 1 - 1 / spectral.WINDOWS, **CLOSE)
@@ -205,7 +209,7 @@ def test_windows_at_minus_infinity_are_counted_and_take_their_share(study):
 def test_one_window_is_one_bin(study):
     one = study.finite_time[(study.finite_time["t"] == 50) & (study.finite_time["sequence"] == 0)]
     one = one[one["seed"] == 0]
-    bins = rows_at(tables.finite_time_distribution(one, study.runs), initializer_asked=0.9, cell="elman")
+    bins = rows_at(tables.finite_time_distribution(one, study.runs), initializer_requested=0.9, cell="elman")
     assert bins["windows"].tolist() == [1]
     assert bins["bin_low"][0] < bins["mean"][0] < bins["bin_high"][0]
 
@@ -216,13 +220,13 @@ def test_one_window_is_one_bin(study):
 def test_singular_values_tend_to_the_exponents(study):
     curves = tables.singular_value_curves(study.singular_values, study.runs, study.spectra)
     for lag in (1, 5, 16, 50):
-        rate = rows_at(curves, initializer_asked=0.9, cell="elman", quantity="rate", lag=lag)
+        rate = rows_at(curves, initializer_requested=0.9, cell="elman", quantity="rate", lag=lag)
         expected = np.array([exponent(0.9, index=index) for index in range(1, 33)])
         np.testing.assert_allclose(rate["lyapunov_exponent"], expected, **CLOSE)
         np.testing.assert_allclose(rate["median"], expected + spectral.LEVEL / lag, **CLOSE)
-        log = rows_at(curves, initializer_asked=0.9, cell="elman", quantity="log_singular_value", lag=lag)
+        log = rows_at(curves, initializer_requested=0.9, cell="elman", quantity="log_singular_value", lag=lag)
         np.testing.assert_allclose(log["median"], lag * expected + spectral.LEVEL, rtol=1e-8)
-    identity = rows_at(curves, initializer_asked=0.9, cell="elman", lag=0)
+    identity = rows_at(curves, initializer_requested=0.9, cell="elman", lag=0)
     assert set(identity["quantity"]) == {"log_singular_value"}
     assert set(identity["median"]) == {0.0}
     alone = tables.singular_value_curves(study.singular_values, study.runs)
@@ -231,7 +235,7 @@ def test_singular_values_tend_to_the_exponents(study):
 
 def test_singular_values_below_resolution_are_counted(study):
     curves = tables.singular_value_curves(study.singular_values, study.runs)
-    far = rows_at(curves, initializer_asked=0.9, cell="elman", quantity="rate", lag=50)
+    far = rows_at(curves, initializer_requested=0.9, cell="elman", quantity="rate", lag=50)
     gone = spectral.GAP * (far["index"] - 1) * 50 > spectral.RESOLUTION
     assert far["unresolved"].tolist() == (3 * gone).tolist()
     one = study.singular_values.assign(resolved=study.singular_values["sequence"] == 0)
@@ -241,7 +245,7 @@ def test_singular_values_below_resolution_are_counted(study):
 @pytest.mark.parametrize(("norm", "level"), [("spectral", 0.0), ("frobenius", -1.0)])
 def test_blocks_are_curves_of_their_own(study, norm, level):
     curves = rows_at(tables.block_curves(study.blocks, study.runs), quantity=norm)
-    part = rows_at(curves, initializer_asked=0.9, block="c<-h")
+    part = rows_at(curves, initializer_requested=0.9, block="c<-h")
     expected = (exponent(0.9, "lstm") - 0.05) * part["lag"] - 2.0 + level
     np.testing.assert_allclose(part["median"], expected.astype(float), **CLOSE)
     assert set(curves["unresolved"]) == {0}
@@ -252,7 +256,7 @@ def test_a_block_too_small_to_tell_is_smaller_than_those_that_can_be_told(study)
         hidden = study.blocks["seed"].isin(seeds) & (study.blocks["lag"] == 50) & (study.blocks["block"] == "h<-h")
         blocks = study.blocks.assign(log_spectral_norm=study.blocks["log_spectral_norm"].mask(hidden))
         curves = tables.block_curves(blocks, study.runs)
-        return rows_at(curves, initializer_asked=0.9, block="h<-h", lag=50, quantity="spectral").iloc[0]
+        return rows_at(curves, initializer_requested=0.9, block="h<-h", lag=50, quantity="spectral").iloc[0]
 
     whole, one, two, smallest = (with_missing(seeds) for seeds in ((), (2,), (1, 2), (0,)))
     assert [row["unresolved"] for row in (whole, one, two, smallest)] == [0, 1, 2, 1]
@@ -269,14 +273,14 @@ def test_a_block_too_small_to_tell_is_smaller_than_those_that_can_be_told(study)
 
 def test_sensitivity_stands_beside_the_product_over_as_many_steps(study):
     curves = tables.sensitivity_curves(study.sensitivity, study.runs, study.jacobians)
-    part = rows_at(curves, initializer_asked=0.9, cell="lstm", parameter="V", t=50)
+    part = rows_at(curves, initializer_requested=0.9, cell="lstm", parameter="V", t=50)
     rates = synthetic.slope(0.9) + OFFSETS
     expected = np.median(np.log(np.expm1(50 * rates) / np.expm1(rates))) + 1.5
     np.testing.assert_allclose(part["median"], [expected], **CLOSE)
-    product = rows_at(curves, initializer_asked=0.9, cell="lstm", quantity="product")
+    product = rows_at(curves, initializer_requested=0.9, cell="lstm", quantity="product")
     assert product["parameter"].isna().all()
     growth = tables.growth_curves(study.jacobians, study.runs)
-    beside = rows_at(growth, initializer_asked=0.9, cell="lstm", quantity="spectral")
+    beside = rows_at(growth, initializer_requested=0.9, cell="lstm", quantity="spectral")
     assert product["t"].tolist() == beside["lag"].tolist()
     np.testing.assert_allclose(product["median"], beside["median"].astype(float), **CLOSE)
     alone = tables.sensitivity_curves(study.sensitivity, study.runs)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.numerics.verdicts import LEAST_NETWORKS, median_of
-from bpttlab.tables.statistics import estimates, grouped, median, quantile, with_interval
+from bpttlab.tables.statistics import estimates, group_rows, median, quantile, with_interval
 
 CLOSE = {"rtol": 1e-12}
 SAMPLES = st.lists(st.floats(-50.0, 50.0), min_size=1, max_size=40)
@@ -97,6 +97,6 @@ def test_quantiles_are_about_order_and_know_exact_zeros(values, quarter, middle)
 
 def test_missing_values_are_a_group_of_their_own():
     rows = pd.DataFrame({"a": ["x", None, "x", None], "b": pd.array([1, 1, None, 1], dtype="Int64")})
-    keys, group = grouped(rows, ["a", "b"])
+    keys, group = group_rows(rows, ["a", "b"])
     assert len(keys) == 3
     assert group[1] == group[3]

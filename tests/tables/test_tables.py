@@ -15,7 +15,7 @@ from tests.support import synthetic
 from tests.support.frames import one
 
 CLOSE = {"rtol": 1e-12}
-POINT = ["task", "initializer", "initializer_target", "initializer_asked", "sequence_length"]
+POINT = ["task", "initializer", "initializer_target", "initializer_requested", "sequence_length"]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +63,7 @@ def test_growth_recovers_the_rates_and_their_interval():
     assert len(table) == 5
     offsets = synthetic.SPREAD * np.array([0, -3, 3])  # of nine networks the second and the eighth hold the median
     for radius in (0.5, 0.9, 1.0, 1.1, 1.5):
-        row = one(table, initializer_asked=radius)
+        row = one(table, initializer_requested=radius)
         found = [row[f"growth_rate{end}"] for end in ("", "_low", "_high")]
         np.testing.assert_allclose(found, synthetic.slope(radius) + offsets, rtol=1e-9)
         growth = [row[f"log_growth{end}"] for end in ("", "_low", "_high")]
@@ -78,7 +78,7 @@ def test_a_network_counts_once_however_often_it_was_truncated(study):
 
 
 def test_horizons_are_medians_that_know_what_never_happened(study):
-    runs = study.runs[(study.runs["initializer_asked"] == 1.1) & (study.runs["sequence_length"] == 50)].copy()
+    runs = study.runs[(study.runs["initializer_requested"] == 1.1) & (study.runs["sequence_length"] == 50)].copy()
     runs["growing_horizon"] = runs["seed"].map({0: 5, 1: 9, 2: pd.NA, 3: pd.NA}).astype("Int64")
     row = tables.growth(runs).iloc[0]
     assert row["growing_none"] == 2
@@ -93,34 +93,34 @@ def test_horizons_are_medians_that_know_what_never_happened(study):
 
 
 def test_diverged_and_failed_networks_are_counted_and_left_out(study):
-    point = (study.runs["initializer_asked"] == 1.5) & (study.runs["sequence_length"] == 50)
+    point = (study.runs["initializer_requested"] == 1.5) & (study.runs["sequence_length"] == 50)
     changed = synthetic.diverged(study, point & (study.runs["seed"] == 0))
     changed = synthetic.diverged(changed, point & (study.runs["seed"] == 1), "failed")
-    row = one(tables.growth(changed.runs), initializer_asked=1.5, sequence_length=50)
+    row = one(tables.growth(changed.runs), initializer_requested=1.5, sequence_length=50)
     assert [row["networks"], row["fitted"], row["diverged"], row["failed"]] == [2, 2, 1, 1]
     np.testing.assert_allclose(row["growth_rate"], synthetic.slope(1.5) + synthetic.SPREAD, rtol=1e-9)
     assert len(tables.growth(changed.runs)) == 15
 
 
 def test_a_network_with_one_failed_run_is_measured_by_the_others(study):
-    chosen = (study.runs["truncation"] == "5") & (study.runs["initializer_asked"] == 1.5)
+    chosen = (study.runs["truncation"] == "5") & (study.runs["initializer_requested"] == 1.5)
     changed = synthetic.diverged(study, chosen, "failed")
     pd.testing.assert_frame_equal(tables.growth(changed.runs), tables.growth(study.runs))
 
 
 def test_exact_zeros_are_counted_not_fitted():
     study = synthetic.study(zero_from=12)
-    row = one(tables.growth(study.runs), initializer_asked=0.5, sequence_length=50)
+    row = one(tables.growth(study.runs), initializer_requested=0.5, sequence_length=50)
     assert [row["networks"], row["fitted"], row["vanished"]] == [4, 0, 4]
     assert row["log_growth"] == -np.inf
-    assert one(tables.growth(study.runs), initializer_asked=0.5, sequence_length=10)["vanished"] == 0
+    assert one(tables.growth(study.runs), initializer_requested=0.5, sequence_length=10)["vanished"] == 0
 
 
 def test_an_asked_value_that_was_never_drawn_is_read_from_the_configuration(study):
-    changed = synthetic.diverged(study, study.runs["initializer_asked"] == 1.5, "failed").runs
-    assert changed["initializer_asked"].isna().any()
+    changed = synthetic.diverged(study, study.runs["initializer_requested"] == 1.5, "failed").runs
+    assert changed["initializer_requested"].isna().any()
     table = tables.growth(changed)
-    assert list(table[table["initializer_asked"] == 1.5]["failed"]) == [4, 4, 4]
+    assert list(table[table["initializer_requested"] == 1.5]["failed"]) == [4, 4, 4]
 
 
 def test_a_frame_without_the_column_is_refused_by_name(study):
@@ -133,7 +133,7 @@ def test_a_frame_without_the_column_is_refused_by_name(study):
 
 def test_bias_is_the_median_over_networks_and_exact_where_everything_is_kept(study):
     table = tables.truncation_bias(study.truncations, study.runs)
-    kept = {"initializer_asked": 0.9, "sequence_length": 50, "parameter": "W", "origin": "wavefront"}
+    kept = {"initializer_requested": 0.9, "sequence_length": 50, "parameter": "W", "origin": "wavefront"}
     row = one(table, truncation=5, **kept)
     raw = study.truncations
     raw = raw[
@@ -198,7 +198,7 @@ def test_the_bias_has_the_interval_of_its_median():
 
 def test_curves_have_the_slope_of_the_rate_and_the_quartiles_of_the_networks(study):
     curves = tables.growth_curves(study.jacobians, study.runs)
-    part = curves[(curves["initializer_asked"] == 0.9) & (curves["sequence_length"] == 200)]
+    part = curves[(curves["initializer_requested"] == 0.9) & (curves["sequence_length"] == 200)]
     part = part[part["quantity"] == "frobenius"].set_index("lag")
     far = part.loc[[126, 200]]
     np.testing.assert_allclose(np.diff(far["median"])[0] / (200 - 126), synthetic.slope(0.9), rtol=1e-9)
@@ -227,10 +227,10 @@ def test_exact_zeros_stay_in_the_curves():
     study = synthetic.study(zero_from=12, lengths=(50,), radii=(0.5, 1.0))
     curves = tables.growth_curves(study.jacobians, study.runs)
     curves = curves[curves["quantity"] == "spectral"]
-    vanished = curves[(curves["initializer_asked"] == 0.5) & (curves["lag"] >= 12)]
+    vanished = curves[(curves["initializer_requested"] == 0.5) & (curves["lag"] >= 12)]
     assert set(vanished["median"]) == {-np.inf}
     assert set(vanished["zero"]) == {4}
-    assert set(curves.loc[curves["initializer_asked"] == 1.0, "zero"]) == {0}
+    assert set(curves.loc[curves["initializer_requested"] == 1.0, "zero"]) == {0}
 
 
 def test_lags_that_not_every_network_has_are_left_out():
@@ -251,7 +251,9 @@ def test_lag_curves_hold_every_quantity_of_every_parameter(study):
     lag = int(synthetic.lags_of(50)[6])
     raw = raw[raw["lag"] == lag].drop_duplicates("network_id")
     assert len(raw) == 4
-    row = one(curves, initializer_asked=1.1, sequence_length=50, parameter="V", quantity="cumulative_share", lag=lag)
+    row = one(
+        curves, initializer_requested=1.1, sequence_length=50, parameter="V", quantity="cumulative_share", lag=lag
+    )
     np.testing.assert_allclose(row["median"], raw["cumulative_share"].median(), **CLOSE)
 
 
@@ -263,16 +265,16 @@ def test_triangle_is_the_run_nearest_to_criticality():
     triangle = tables.triangle(study.jacobians, study.runs)
     assert triangle["run_id"].nunique() == 1
     run = one(study.runs, run_id=triangle["run_id"].iloc[0])
-    assert [run["initializer_asked"], run["sequence_length"], run["seed"]] == [0.9, 50, 0]
+    assert [run["initializer_requested"], run["sequence_length"], run["seed"]] == [0.9, 50, 0]
     assert len(triangle) == 50 * 51 // 2 + 50  # every lag of every t, the identity among them
     assert (triangle["k"] + triangle["lag"] == triangle["t"]).all()
 
 
 def test_triangle_of_a_named_run_and_of_none():
     study = synthetic.study(triangle=True, lengths=(10,), radii=(0.5, 0.9), truncations=("full",), seeds=2)
-    with_triangle = one(study.runs, initializer_asked=0.5, seed=0)["run_id"]
+    with_triangle = one(study.runs, initializer_requested=0.5, seed=0)["run_id"]
     assert set(tables.triangle(study.jacobians, study.runs, with_triangle)["run_id"]) == {with_triangle}
-    without = one(study.runs, initializer_asked=0.5, seed=1)["run_id"]
+    without = one(study.runs, initializer_requested=0.5, seed=1)["run_id"]
     with pytest.raises(LabError, match=without):
         tables.triangle(study.jacobians, study.runs, without)
     with pytest.raises(LabError, match="triangle"):
@@ -298,7 +300,7 @@ def awkward():
     return pd.DataFrame(
         {
             "task": [AWKWARD, "two\nlines"],
-            "initializer_asked": [0.1 + 0.2, np.nan],
+            "initializer_requested": [0.1 + 0.2, np.nan],
             "networks": pd.array([3, 12], dtype="Int64"),
             "growth_rate": [-0.123456789012345678, -np.inf],
             "growth_rate_low": [-0.13, np.nan],
@@ -313,7 +315,7 @@ def test_csv_keeps_names_and_every_digit():
     back = list(csv.DictReader(io.StringIO(tables.csv(frame))))
     assert list(back[0]) == list(frame.columns)
     assert [row["task"] for row in back] == frame["task"].tolist()
-    for name in ("initializer_asked", "growth_rate", "growth_rate_low", "truncation"):
+    for name in ("initializer_requested", "growth_rate", "growth_rate_low", "truncation"):
         for row, value in zip(back, frame[name], strict=True):
             assert row[name] == "" if pd.isna(value) else float(row[name]) == value
 
@@ -358,33 +360,33 @@ def test_what_cannot_be_written_is_named_in_one_line(tmp_path, study):
 
 def test_printed_fits_the_terminal_and_says_once_what_is_the_same(study):
     table = tables.growth(study.runs)
-    text = tables.printed(table, width=100)
+    text = tables.print_table(table, width=100)
     assert max(map(len, text.splitlines())) <= 100
     assert text.count("gaussian_radius") == 1
     assert text.count("everywhere:") == 1
     assert len([line for line in text.splitlines() if "vanishing" in line]) == (table["regime"] == "vanishing").sum()
-    cut = tables.printed(table, rows=4)
+    cut = tables.print_table(table, rows=4)
     assert f"{len(table) - 4} more rows" in cut
 
 
 def test_printed_of_nothing_and_of_one_row(study):
     table = tables.growth(study.runs)
-    assert tables.printed(table.iloc[:0]) == "(no rows)\n"
-    assert "gaussian_radius" in tables.printed(table.head(1))
+    assert tables.print_table(table.iloc[:0]) == "(no rows)\n"
+    assert "gaussian_radius" in tables.print_table(table.head(1))
 
 
 def test_print_says_why_there_is_no_interval():
     frame = pd.DataFrame({"log_growth": [-1.5], "log_growth_low": [np.nan], "log_growth_high": [np.nan]})
-    assert tables.presented(frame).iloc[0, 0] == "-1.5 [n < 6]"
+    assert tables.present(frame).iloc[0, 0] == "-1.5 [n < 6]"
     assert r"$-1.5$ [$n < 6$]" in tables.latex(frame)
     drawn = frame.rename(columns=lambda name: name.replace("log_growth", "relative_derivative"))
-    assert tables.presented(drawn).iloc[0, 0] == "-1.5"
-    assert list(tables.presented(frame.add_prefix("own_"))) == ["own_log_growth, [low, high]"]
+    assert tables.present(drawn).iloc[0, 0] == "-1.5"
+    assert list(tables.present(frame.add_prefix("own_"))) == ["own_log_growth, [low, high]"]
 
 
 def test_an_interval_may_end_at_minus_infinity():
     frame = pd.DataFrame({"log_growth": [-np.inf, np.nan], "log_growth_low": [-np.inf, 0.5]})
-    assert list(tables.presented(frame.assign(log_growth_high=[-3.25, 1.0])).iloc[:, 0]) == [
+    assert list(tables.present(frame.assign(log_growth_high=[-3.25, 1.0])).iloc[:, 0]) == [
         "-inf [-inf, -3.25]",
         "– [0.5, 1]",
     ]

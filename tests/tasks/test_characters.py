@@ -12,7 +12,7 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import measure_bundle, run
 from bpttlab.tasks import Characters, text_files
-from bpttlab.tasks.text_files import read, shipped
+from bpttlab.tasks.text_files import read, read_shipped
 
 TEXT = "ἐν ἀρχῇ ἦν ὁ λόγος,\r\nand the word was — 文.\n" * 3
 
@@ -43,8 +43,8 @@ def test_the_text_that_is_shipped_is_the_one_that_is_described():
     data = resources.files("bpttlab.tasks").joinpath("data", "declaration.txt").read_bytes()
     described = resources.files("bpttlab.tasks").joinpath("data", "README.md").read_text(encoding="utf-8")
     assert hashlib.sha256(data).hexdigest() in described
-    assert (len(shipped().characters), len(shipped().alphabet)) == (8150, 61)
-    assert "".join(shipped().alphabet[one] for one in shipped().characters) == data.decode("ascii")
+    assert (len(read_shipped().characters), len(read_shipped().alphabet)) == (8150, 61)
+    assert "".join(read_shipped().alphabet[one] for one in read_shipped().characters) == data.decode("ascii")
     assert Characters(50).baseline_loss == pytest.approx(3.03, abs=0.005)
 
 
@@ -65,8 +65,8 @@ def test_windows_are_of_the_text_and_the_target_is_one_further_on():
     assert batch.x.shape == (9, 40, len(set(TEXT))) == (9, 40, task.input_size) and task.output_size == task.input_size
     assert (batch.x.sum(axis=-1) == 1).all() and batch.target.dtype == np.int64
     for b in range(40):
-        read, asked = (as_text(task, symbols[:, b]) for symbols in (batch.x.argmax(axis=-1), batch.target))
-        assert read + asked[-1] in TEXT and asked[:-1] == read[1:]
+        read, requested = (as_text(task, symbols[:, b]) for symbols in (batch.x.argmax(axis=-1), batch.target))
+        assert read + requested[-1] in TEXT and requested[:-1] == read[1:]
 
 
 @pytest.mark.parametrize("length", [1, 4, 25])
@@ -196,7 +196,7 @@ def test_values_that_fields_cannot_have():
     refused(
         "sequence_length=8: must be at most 7, the characters of own.txt but the last", "abcdefgh", sequence_length=8
     )
-    refused("sequence_length=0: must be a whole number >= 1", sequence_length=0)
+    refused("sequence_length=0: must be an integer >= 1", sequence_length=0)
     refused("task.content='0': own.txt has other bytes", content="0")
     with pytest.raises(
         ConfigurationError, match="batch_size=6: task 'characters' has 5 sequences, and a batch holds none"

@@ -281,7 +281,7 @@ def test_a_task_finds_its_file_from_any_folder(monkeypatch):
 def test_a_file_is_read_once(monkeypatch):
     archive()
     configured()
-    monkeypatch.setattr(sequence_files, "checked", None)
+    monkeypatch.setattr(sequence_files, "check_arrays", None)
     assert configured().task.largest_batch_size == SEQUENCES
     assert sample(configured().task).x.flags.writeable
     with pytest.raises(ValueError, match="read-only"):
@@ -325,7 +325,7 @@ def test_files_that_hold_something_else(suffix, content):
 def test_values_that_fields_cannot_have():
     archive()
     refused(f"sequence_length=8: must be at most {STEPS}, as long as own.npz", sequence_length=8)
-    refused("sequence_length=0: must be a whole number >= 1", sequence_length=0)
+    refused("sequence_length=0: must be an integer >= 1", sequence_length=0)
     refused(r"task.loss_name='squared': must be .* Did you mean 'squared_error'\?", loss_name="squared")
     refused("task.loss_at='end': must be 'every', 'last' or 'mask'", loss_at="end")
     refused("task.loss_at=mask: own.npz has no mask; must be every or last", loss_at="mask")

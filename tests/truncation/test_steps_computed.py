@@ -28,7 +28,7 @@ class Applied:
     """Counts, per sequence, of what is multiplied by a Jacobian; immediate derivatives have none in them.
 
     Attributes:
-        pulled: rows that `Cell.pull` takes one step back.
+        pulled: rows that `Cell.vjp` takes one step back.
         formed: explicit Jacobians.
         multiplications: of explicit Jacobians, or blocks of them, with the columns of an influence matrix.
     """
@@ -36,11 +36,11 @@ class Applied:
     def __init__(self, monkeypatch, trace):
         self.pulled, self.formed, self.multiplications, self.counting = 0.0, 0, 0.0, True
         batch, cell = trace.h.shape[1], type(trace.cell)
-        pull, jacobian, times = cell.pull, Trace.jacobian, rtrl.times
+        vjp, jacobian, times = cell.vjp, Trace.jacobian, rtrl.times
 
-        def counted_pull(cell, params, slope_t, dh_t):
+        def counted_pull(cell, params, linearization_t, dh_t):
             self.pulled += self.counting * math.prod(dh_t.shape[:-1]) / batch
-            return pull(cell, params, slope_t, dh_t)
+            return vjp(cell, params, linearization_t, dh_t)
 
         def counted_jacobian(trace, t):
             self.formed += 1
@@ -50,7 +50,7 @@ class Applied:
             self.multiplications += math.prod(matrix.shape) * rows.shape[-1] / batch
             return times(matrix, rows)
 
-        monkeypatch.setattr(cell, "pull", counted_pull)
+        monkeypatch.setattr(cell, "vjp", counted_pull)
         monkeypatch.setattr(Trace, "jacobian", counted_jacobian)
         for module in (rtrl, snap):
             monkeypatch.setattr(module, "times", counted_times)

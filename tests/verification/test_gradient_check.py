@@ -19,12 +19,12 @@ def test_every_check_holds():
 def test_a_transposed_product_is_found(monkeypatch):
     from bpttlab.networks.cells import Elman
 
-    right = Elman.pull
+    right = Elman.vjp
 
-    def transposed(self, params, slope_t, dh_t):
-        return right(self, {**params, "W": params["W"].T}, slope_t, dh_t)
+    def transposed(self, params, linearization_t, dh_t):
+        return right(self, {**params, "W": params["W"].T}, linearization_t, dh_t)
 
-    monkeypatch.setattr(Elman, "pull", transposed)
+    monkeypatch.setattr(Elman, "vjp", transposed)
     frame = verify_gradients()
     assert not frame.query("scheme == 'full'")["held"].any()
 

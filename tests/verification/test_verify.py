@@ -13,7 +13,7 @@ from bpttlab.cli import checks, main
 from bpttlab.networks.cells import GRU, Elman
 from bpttlab.numerics.verdicts import median_interval, median_of
 from bpttlab.sweeps import scheduler
-from bpttlab.verification import TOPICS, Check, examples, experiments, gradient_check, performed, report, table
+from bpttlab.verification import TOPICS, Check, examples, experiments, gradient_check, report, run_checks, table
 from bpttlab.verification.check import agree, equal, estimate, median
 from bpttlab.verification.given_jacobians import product_of
 from tests.support.commandline import visible
@@ -87,7 +87,7 @@ def test_few_networks_decide_nothing():
 
 @pytest.mark.parametrize("topic", FAST)
 def test_the_checks_of_a_topic_hold(topic):
-    found = list(performed(topic, quick=True))
+    found = list(run_checks(topic, quick=True))
     assert [one for one in found if not one.held] == []
     assert all(one.source and one.seconds >= 0 for one in found)
     assert len({one.what for one in found}) > 0.8 * len(found)
@@ -96,7 +96,7 @@ def test_the_checks_of_a_topic_hold(topic):
 @pytest.mark.slow
 @pytest.mark.parametrize("topic", sorted(set(TOPICS) - {*FAST, "experiments"}))
 def test_the_quick_checks_of_the_other_topics_hold(topic):
-    assert [one for one in performed(topic, quick=True) if not one.held] == []
+    assert [one for one in run_checks(topic, quick=True) if not one.held] == []
 
 
 def verdicts(topic, source):
@@ -111,8 +111,8 @@ def test_a_wrong_formula_is_found(monkeypatch):
 
 @pytest.mark.parametrize("source", ["back_propagation", "other_ways", "order_of_the_product"])
 def test_a_transposed_jacobian_is_found(source, monkeypatch):
-    right = Elman.pull
-    monkeypatch.setattr(Elman, "pull", lambda self, params, s, dh: right(self, params | {"W": params["W"].T}, s, dh))
+    right = Elman.vjp
+    monkeypatch.setattr(Elman, "vjp", lambda self, params, s, dh: right(self, params | {"W": params["W"].T}, s, dh))
     assert "fails" in verdicts("gradients", source)
 
 
@@ -150,7 +150,7 @@ def test_products_of_given_matrices_are_in_their_order():
     A, B = np.array([[0.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [3.0, 1.0]])
     trace = product_of(np.stack([A, B])[:, None])
     assert trace.product(2, 0)[0].tolist() == (B @ A).tolist()
-    assert trace.cell.pull(trace.params, trace.slopes[0, 0], np.eye(2))[1].tolist() == A.tolist()
+    assert trace.cell.vjp(trace.params, trace.linearization[0, 0], np.eye(2))[1].tolist() == A.tolist()
 
 
 def test_a_scheme_without_a_definition_is_found(monkeypatch):
@@ -166,7 +166,7 @@ def test_an_error_fails_and_does_not_end_the_others(monkeypatch):
         raise ZeroDivisionError("there is\nnothing")
 
     monkeypatch.setitem(TOPICS, "theory", [broken, lambda quick: [check(1.0)]])
-    found = list(performed("theory", quick=True))
+    found = list(run_checks("theory", quick=True))
     assert [one.verdict for one in found] == ["holds", "fails", "holds"]
     assert found[1].what == "broken: ended by ZeroDivisionError: there is"
 
@@ -194,7 +194,7 @@ def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
         "topic", "what", "source", "expected", "measured", "low", "high", "tolerance", "seconds", "verdict", "held",
         "kind", "chance", "p_inside", "p_outside",
     ]  # fmt: skip
-    assert frame["held"].all()
+    assert frame["check_claims"].all()
     assert "## theory" in (folder / files[2]).read_text()
     page = (folder / files[1]).read_text()
     assert page.count("<tr") == 3
@@ -281,15 +281,15 @@ def test_claims_of_an_experiment_are_checks(monkeypatch):
         claims.near("mean", "a paper", median_of(range(8)), 3.5, 1.0),
     ]
     analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict, "growth")
-    monkeypatch.setattr(analyses, "named", lambda name: analysis)
+    monkeypatch.setattr(analyses, "find_analysis", lambda name: analysis)
     monkeypatch.setattr(experiments, "swept", lambda name, folder: None)
-    first, second = experiments.held("odd", quick=False)
+    first, second = experiments.check_claims("odd", quick=False)
     assert (first.what, first.expected, first.verdict, first.held) == ("odd: rate", "<= 2", "holds", True)
     assert (second.expected, second.verdict, second.low, second.held) == ("3.5 +- 1", "undecided", 0.0, False)
     frame = table([("experiments", first), ("experiments", second)])
     assert "[0, 7]" in report.text(frame)
     assert "<= 2" in report.text(frame)
-    assert list(experiments.held("odd", quick=True)) == []
+    assert list(experiments.check_claims("odd", quick=True)) == []
 
 
 def test_every_experiment_is_a_step_of_its_topic():
@@ -323,4 +323,4 @@ def test_nothing_is_claimed_of_a_sweep_that_was_interrupted(monkeypatch, tmp_pat
 
     monkeypatch.setattr(experiments, "carry_out", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(experiments.held("cliffs", quick=False))
+        list(experiments.check_claims("cliffs", quick=False))

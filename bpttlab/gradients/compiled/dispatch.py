@@ -26,9 +26,9 @@ from bpttlab.gradients.compiled.kernels import (
     TANH,
     elman_in_one_call,
     many_products,
+    normalised_vjp,
     pass_back,
     pass_forward,
-    pull_normalised,
     rows_back,
     squared_error,
     walk_back,
@@ -93,11 +93,11 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
         backward(cell, params, x, h, slopes, nothing, nothing)
         squared_error(nothing, nothing, np.ones(1), nothing.copy())
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
-        pull_scaled(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+        scaled_vjp(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
         size, one = cell.state_size, np.ones(1, np.int64)
-        total, zero = np.zeros((1, 1, cell.local_size), dtype), np.zeros((1, 1, 1), np.int64)
-        pull_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
-        pull_many(cell, params, slopes, np.zeros((2, 1, 1, size), dtype), np.zeros((2, 1, 1, 1), np.int64))
+        total, zero = np.zeros((1, 1, cell.preactivation_size), dtype), np.zeros((1, 1, 1), np.int64)
+        vjp_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
+        vjp_many(cell, params, slopes, np.zeros((2, 1, 1, size), dtype), np.zeros((2, 1, 1, 1), np.int64))
         spectral_kernels.log_norms(np.zeros((1, 1, 1), dtype), zero[0], np.ones(1), np.ones(1), np.empty(1))
 
 
@@ -105,7 +105,7 @@ class Form(NamedTuple):
     """What compiled code has to know of a cell.
 
     Attributes:
-        kind, activation, output: which `pull`, f_h and f_y; output is -1 where the readout is not compiled.
+        kind, activation, output: which `vjp`, f_h and f_y; output is -1 where the readout is not compiled.
         slopes, gated: how many numbers a step has of either, in units of N.
     """
 
@@ -141,8 +141,8 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `forward` without its checks.
 
     Returns:
-        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.slopes` says of every step; and
-        whether everything, given and found, is finite.
+        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step;
+        and whether everything, given and found, is finite.
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
@@ -204,7 +204,7 @@ def in_one_call(
 
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
-    """Which `pull`, the matrix that it needs, and how wide `gated` is."""
+    """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
     W, N = solid(params["W"]), cell.hidden_size
     of_cell = form(cell)
     return of_cell.kind, W, of_cell.gated * N
@@ -228,7 +228,7 @@ def walk(
     T, B, S = error.shape
     kind, W, width = way_back(cell, params)
     numbers = np.finfo(error.dtype)
-    da, dropped = np.zeros((T, B, cell.local_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
+    da, dropped = np.zeros((T, B, cell.preactivation_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
     da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
     plain = walk_back(
         kind, W, solid(slopes), solid(error), solid(exponents),
@@ -240,7 +240,7 @@ def walk(
     return da, da_exponents, dropped, dropped_exponents, plain
 
 
-def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+def scaled_vjp(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
     """One step back for many rows.  slopes (S,B,any), dh (R,S,B,N), exponents (R,S,B,1)
 
     Returns:
@@ -248,9 +248,9 @@ def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents:
     """
     kind, W, width = way_back(cell, params)
     rows, size = math.prod(dh.shape[:-1]), dh.shape[-1]
-    da, dh_prev = np.empty((*dh.shape[:-1], cell.local_size), dh.dtype), np.empty(dh.shape, dh.dtype)
+    da, dh_prev = np.empty((*dh.shape[:-1], cell.preactivation_size), dh.dtype), np.empty(dh.shape, dh.dtype)
     of_prev = exponents.reshape(rows).copy()
-    pull_normalised(
+    normalised_vjp(
         kind, W, solid(slopes).reshape(-1, slopes.shape[-1]),
         solid(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
         np.empty((rows, width), dh.dtype),
@@ -258,7 +258,7 @@ def pull_scaled(cell: Cell, params: Params, slopes: Array, dh: Array, exponents:
     return da, dh_prev, of_prev.reshape(exponents.shape)
 
 
-def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
+def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Array) -> tuple[Array, Array, Array]:
     """Rows of a product and one more, as many steps back as there are slopes.
 
     slopes (L,B,any), that of the first step back the last; dh (R,1,B,N) normalised, exponents (R,1,B,1).
@@ -273,7 +273,7 @@ def pull_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: A
     rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
     log_sizes = np.empty((L, B))
     rows_back(
-        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.local_size), dh.dtype),
+        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
         np.empty((R * B, width), dh.dtype),
         int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
     )  # fmt: skip
@@ -287,7 +287,7 @@ def multiply(left: Array, right: Array, out: Array) -> Array:
     return out
 
 
-def pull_and_add(
+def vjp_and_add(
     cell: Cell, params: Params, slopes: Array, t: Array, lag: int, lags: int, dh: Array, exponents: Array,
     total: Array, of_total: Array,
 ) -> tuple[Array, Array]:  # fmt: skip

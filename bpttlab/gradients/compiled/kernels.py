@@ -1,6 +1,6 @@
 """The two loops over t, compiled: `engine="numba"`.
 
-The same mathematics as the cells' `step` and `pull`, in the part of NumPy that Numba compiles, for the cells that
+The same mathematics as the cells' `step` and `vjp`, in the part of NumPy that Numba compiles, for the cells that
 sweeps are mostly made of: Elman, LSTM, GRU. Without Numba, or with NUMBA_DISABLE_JIT=1, the source is interpreted and
 gives the same numbers up to the rounding of fused products.
 
@@ -606,7 +606,7 @@ def project(x: Array, V: Array, b: Array, z: Array) -> None:
 
 
 @compiled()
-def visible(h: Array, N: int, room: Array) -> Array:
+def readout_slice(h: Array, N: int, room: Array) -> Array:
     """The first N numbers of every state, as rows.  (T,B,S) -> (T B,N)"""
     T, B, S = h.shape
     if S == N:
@@ -651,7 +651,7 @@ def pass_forward(
             gru_forward(kind == GRU_AFTER, z_here, W_T, blocks, W_n, b_n, h_here, slopes[start:stop])
         if O:
             y_here = y_hat[start:stop].reshape(rows, O)
-            project(visible(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
+            project(readout_slice(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
             activate(output, y_here, y_here, 0.0)
     given = finite(x) and finite(V) and finite(W) and finite(b_h) and finite(U) and finite(b_y)
     if b_n is not None:
@@ -663,25 +663,25 @@ def pass_forward(
 
 
 @compiled("contract", "nsz")
-def pull(kind: int, W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
-    """`Cell.pull` of R rows for each of Q sequences, the sequences fastest.
+def vjp(kind: int, W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
+    """`Cell.vjp` of R rows for each of Q sequences, the sequences fastest.
 
     W (A,N), slopes (Q,any), dh (R Q,S); fills da (R Q,A) and dh_prev (R Q,S). `gated` is what goes through W where that
     is not da itself, (R Q,A), without the candidate (R Q,2N) for a reset before.
     """
     if kind == ONE_GATE:
-        pull_one_gate(W, slopes, dh, da, dh_prev)
+        vjp_elman(W, slopes, dh, da, dh_prev)
     elif kind == LSTM_GATES:
-        pull_lstm(W, slopes, dh, da, dh_prev, gated)
+        vjp_lstm(W, slopes, dh, da, dh_prev, gated)
     elif kind == GRU_AFTER:
-        pull_gru_after(W, slopes, dh, da, dh_prev, gated)
+        vjp_gru_after(W, slopes, dh, da, dh_prev, gated)
     else:
-        pull_gru_before(W, slopes, dh, da, dh_prev, gated)
+        vjp_gru_before(W, slopes, dh, da, dh_prev, gated)
 
 
 @compiled("contract", "nsz")
-def pull_one_gate(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array) -> None:
-    """`Elman.pull`: da = f_h' dh,  dh_prev = W^T da."""
+def vjp_elman(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array) -> None:
+    """`Elman.vjp`: da = f_h' dh,  dh_prev = W^T da."""
     Q = len(slopes)
     for row in range(len(dh)):
         for n in range(W.shape[1]):
@@ -691,8 +691,8 @@ def pull_one_gate(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array)
 
 
 @compiled("contract", "nsz")
-def pull_lstm(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, sent: Array) -> None:
-    """`LSTM.pull`; sent (R Q,N)."""
+def vjp_lstm(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, sent: Array) -> None:
+    """`LSTM.vjp`; sent (R Q,N)."""
     Q, N = len(slopes), W.shape[1]
     for row in range(len(dh)):
         s, d = slopes[row % Q], da[row]
@@ -711,8 +711,8 @@ def pull_lstm(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, sen
 
 
 @compiled("contract", "nsz")
-def pull_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
-    """`GRU.pull` with reset = after; gated (R Q,3N) is [da_r, da_u, r da_n]."""
+def vjp_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
+    """`GRU.vjp` with reset = after; gated (R Q,3N) is [da_r, da_u, r da_n]."""
     Q, N = len(slopes), W.shape[1]
     for row in range(len(dh)):
         s, d = slopes[row % Q], da[row]
@@ -727,8 +727,8 @@ def pull_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array
 
 
 @compiled("contract", "nsz")
-def pull_gru_before(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
-    """`GRU.pull` with reset = before; gated (R Q,2N) is [da_r, da_u]."""
+def vjp_gru_before(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
+    """`GRU.vjp` with reset = before; gated (R Q,2N) is [da_r, da_u]."""
     Q, N = len(slopes), W.shape[1]
     candidate, dq = aligned(len(dh), N, dh.dtype), aligned(len(dh), N, dh.dtype)  # dq: of q = r . h_prev
     dq[:] = 0.0
@@ -838,7 +838,7 @@ def walk_back(
                 tiny = largest(of_rows[row]) < least_slope  # then all are: the row is taken to the middle of the range
                 own[row] = whole + rescaled(delta[row], ALWAYS if tiny else middle)
         rows = count * B
-        pull(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
+        vjp(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
         left = 0
         for place in range(count):
             segment = going[place]
@@ -899,7 +899,7 @@ def passed_on(delta: Array, slopes: Array, da: Array, least: float) -> bool:
 
 @compiled("contract", "nsz")
 def back_one_gate(W: Array, slopes: Array, delta: Array, da: Array, dh: Array) -> None:
-    """`Elman.pull` of some steps.  W (N,N), slopes (T,B,N), delta (T,B,N) the errors, dh (B,N) that of h_T.
+    """`Elman.vjp` of some steps.  W (N,N), slopes (T,B,N), delta (T,B,N) the errors, dh (B,N) that of h_T.
 
     It fills da (T,B,N), the cotangents of a_t, and leaves those of h_t and h_0 in place of delta and dh.
     """
@@ -929,13 +929,13 @@ def back_one_gate(W: Array, slopes: Array, delta: Array, da: Array, dh: Array) -
 
 @compiled("contract", "nsz")
 def back_gates(kind: int, W: Array, slopes: Array, delta: Array, da: Array, gated: Array, dh: Array) -> None:
-    """`pull` of some steps.  slopes (T,B,any), delta (T,B,S) the errors, which become cotangents of h_t; dh (B,S)"""
+    """`vjp` of some steps.  slopes (T,B,any), delta (T,B,S) the errors, which become cotangents of h_t; dh (B,S)"""
     T, B, S = delta.shape
     for t in range(T - 1, -1, -1):
         for b in range(B):
             for n in range(S):
                 delta[t, b, n] += dh[b, n]
-        pull(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
+        vjp(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
 
 
 @compiled()
@@ -945,7 +945,7 @@ def add_gradients(
 ) -> None:  # fmt: skip
     """`Cell.gradient` of Q rows, added to what there is.
 
-    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `pull`; dV^T (I,A), dW (A,N), db_h (A,), and db_n
+    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `vjp`; dV^T (I,A), dW (A,N), db_h (A,), and db_n
     (A,), whose last N are the gradient by b_n; None without gates.
     """
     Q, N = h_prev.shape
@@ -1000,10 +1000,10 @@ def readout_slopes(output: int, U: Array, b_y: Array, h: Array, y_hat: Array, sl
 
 
 @compiled("contract", "nsz")
-def pull_readout(
+def state_vjp(
     output: int, U: Array, b_y: Array, h: Array, y_hat: Array, dy_hat: Array, da_y: Array, error: Array
 ) -> None:
-    """`Cell.pull_read`.
+    """`Cell.readout_vjp`.
 
     U (O,N), b_y (O,), what the readout sees of h (Q,N), y_hat and dL/dy_hat (Q,O); fills da_y (Q,O) and what that sends
     to h_t, (T,B,S).
@@ -1055,8 +1055,8 @@ def pass_back(
         rows = (stop - start) * B
         of_y, of_h = da_y[:rows], delta[: stop - start]
         y_here, dy_here = y_hat[start:stop].reshape(rows, O), dy_hat[start:stop].reshape(rows, O)
-        seen = visible(h[start + 1 : stop + 1], N, room)
-        pull_readout(output, U, b_y, seen, y_here, dy_here, of_y, of_h)
+        seen = readout_slice(h[start + 1 : stop + 1], N, room)
+        state_vjp(output, U, b_y, seen, y_here, dy_here, of_y, of_h)
         add_rows(of_y.T, seen, dU)
         add_columns(of_y, db_y)
         of_a, of_gates = da[: stop - start], gated[: stop - start]
@@ -1068,7 +1068,7 @@ def pass_back(
         delta_here, da_here = of_h.reshape(rows, S), of_a.reshape(rows, A)
         if not (within(delta_here, least, most) and passed_on(delta_here, of_step, da_here, least)):
             return False
-        x_here, h_prev = x[start:stop].reshape(rows, I), visible(h[start:stop], N, room)
+        x_here, h_prev = x[start:stop].reshape(rows, I), readout_slice(h[start:stop], N, room)
         add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
     if not within(dh, least, most):
         return False
@@ -1113,7 +1113,7 @@ def normalised(row: Array, exponent: int) -> int:
 
 
 @compiled()
-def pull_normalised(
+def normalised_vjp(
     kind: int,
     W: Array,
     slopes: Array,
@@ -1123,8 +1123,8 @@ def pull_normalised(
     dh_prev: Array,
     gated: Array,
 ) -> None:
-    """`pull`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
-    pull(kind, W, slopes, dh, da, dh_prev, gated)
+    """`vjp`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
+    vjp(kind, W, slopes, dh, da, dh_prev, gated)
     for row in range(len(dh)):
         exponents[row] = normalised(dh_prev[row], exponents[row])
 
@@ -1134,7 +1134,7 @@ def rows_back(
     kind: int, W: Array, slopes: Array, dh: Array, exponents: Array, da: Array, gated: Array,
     smallest: int, log_sizes: Array,
 ) -> None:  # fmt: skip
-    """R rows for each of B sequences, so many lags back: `pull_normalised` again and again.
+    """R rows for each of B sequences, so many lags back: `normalised_vjp` again and again.
 
     slopes (T,B,any), of which the last is that of the first step back; dh (L+1,R B,S) and exponents (L+1,R B), of which
     entry 0 is given and the others are filled; log_sizes (L,B): log of the Frobenius norm of all rows but the last.
@@ -1143,7 +1143,7 @@ def rows_back(
     rows = dh.shape[1] - B
     for lag in range(L):
         exponents[lag + 1] = exponents[lag]
-        pull_normalised(kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated)
+        normalised_vjp(kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated)
         for b in range(B):
             most = ZERO_EXPONENT
             for row in range(b, rows, B):
@@ -1176,7 +1176,7 @@ def wave_back(
         done = first * B
         for s in range(first, len(t)):
             own[s * B : (s + 1) * B] = slopes[t[s] - at - 1]
-        pull(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:])
+        vjp(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:])
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
             of_total[k, b] = add_part(da[row], exponents[row], 1.0, total[k, b], of_total[k, b], ALWAYS, smallest)

@@ -58,12 +58,12 @@ def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
     return {VARIABLE: f"{','.join(cells)} {','.join(dtypes)}"}
 
 
-def read(asked: str) -> bool:
+def read(requested: str) -> bool:
     """`are_read` of what the variable names; cells that need to be told more than sizes are left out."""
     from bpttlab.errors import LabError
     from bpttlab.networks import cells
 
-    names, _, dtypes = asked.partition(" ")
+    names, _, dtypes = requested.partition(" ")
     smallest = []
     for name in names.split(","):
         with suppress(LabError, TypeError):

@@ -29,6 +29,33 @@ MOST_STEPS = 48
 
 
 @compiled("contract", "nsz")
+def bisected_root(alpha: Array, beta: Array, count: int, above: float) -> float:
+    """`largest_root` by halving, where eigenvalues so near to each other that Newton's method is slow are the largest.
+
+    No eigenvalue is larger than x where all pivots of x - T are positive (Sturm); the largest entry of the diagonal is
+    no larger than the largest eigenvalue.
+    """
+    low = alpha[0]
+    for i in range(1, count):
+        low = max(low, alpha[i])
+    high = above
+    for _ in range(100):
+        x = 0.5 * (low + high)
+        if not low < x < high:
+            break
+        pivot = x - alpha[0]
+        for i in range(1, count):
+            if not pivot > 0.0:
+                break
+            pivot = x - alpha[i] - beta[i - 1] * beta[i - 1] / pivot
+        if pivot > 0.0:
+            high = x
+        else:
+            low = x
+    return high
+
+
+@compiled("contract", "nsz")
 def largest_root(alpha: Array, beta: Array, count: int, above: float) -> float:
     """Largest eigenvalue of a symmetric tridiagonal matrix, by Newton's method from a number that is not below it."""
     x = above
@@ -47,7 +74,7 @@ def largest_root(alpha: Array, beta: Array, count: int, above: float) -> float:
         x -= step
         if step <= 1e-16 * x:
             return x
-    return x
+    return bisected_root(alpha, beta, count, x)
 
 
 @compiled("contract", "nsz")

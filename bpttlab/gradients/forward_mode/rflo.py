@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.backward import checked_errors
+from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward_mode.rtrl import with_readout
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
@@ -42,21 +42,21 @@ def rflo(trace: Trace, loss: Loss | Array, feedback: Array | None = None) -> Par
         ConfigurationError: the cell is no leaky one, or `feedback` has another shape than U.
         GradientRangeError: the gradient is too large for a float.
     """
-    alpha = checked_leak(trace)
-    dL_dy_hat = checked_errors(trace, loss)
-    feedback = checked_feedback(trace, feedback)
-    da = np.empty_like(trace.slopes)
+    alpha = check_leak(trace)
+    dL_dy_hat = check_errors(trace, loss)
+    feedback = check_feedback(trace, feedback)
+    da = np.empty_like(trace.linearization)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        da_y, _ = trace.pull_read(dL_dy_hat)
-        error = trace.cell.pull_readout(feedback, da_y)
+        da_y, _ = trace.readout_vjp(dL_dy_hat)
+        error = trace.cell.state_vjp(feedback, da_y)
         delta = np.zeros_like(error[0])
         for t in range(trace.length, 0, -1):
             delta = error[t - 1] + (1.0 - alpha) * delta
-            da[t - 1], _ = trace.cell.pull(trace.params, trace.slopes[t - 1], delta)
-        return with_readout(trace, dL_dy_hat, trace.cell.gradient(trace.local, da))
+            da[t - 1], _ = trace.cell.vjp(trace.params, trace.linearization[t - 1], delta)
+        return with_readout(trace, dL_dy_hat, trace.cell.parameter_vjp(trace.local, da))
 
 
-def checked_leak(trace: Trace) -> float:
+def check_leak(trace: Trace) -> float:
     if not isinstance(trace.cell, Leaky):
         raise ConfigurationError(
             f"cell '{trace.cell.name}': rflo keeps of J_t the leak (1 - alpha) I, which only the cell 'leaky' has "
@@ -65,7 +65,7 @@ def checked_leak(trace: Trace) -> float:
     return trace.cell.alpha
 
 
-def checked_feedback(trace: Trace, feedback: Array | None) -> Array:
+def check_feedback(trace: Trace, feedback: Array | None) -> Array:
     U = trace.params["U"]
     feedback = U if feedback is None else np.asarray(feedback, U.dtype)
     if feedback.shape != U.shape:

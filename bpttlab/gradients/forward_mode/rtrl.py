@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, GradientRangeError, nearest
-from bpttlab.gradients.backward import checked_errors, readout_gradient
+from bpttlab.gradients.backward import check_errors, readout_gradient
 from bpttlab.gradients.scaled_gradients import add_to
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
@@ -59,7 +59,7 @@ def influence(trace: Trace, parameters: Iterable[str] | None = None) -> Iterator
     Raises:
         ConfigurationError: there is no such parameter, or the matrices would take more than `LARGEST_BYTES`.
     """
-    names = checked_names(trace.cell, parameters)
+    names = check_names(trace.cell, parameters)
     check_bytes(trace, names)
     return recursion(trace, names)
 
@@ -81,7 +81,7 @@ def immediate_derivatives(trace: Trace, t: int, rows: Array | None = None) -> Pa
     _, B, N = trace.h.shape
     rows = np.eye(N, dtype=trace.h.dtype) if rows is None else rows
     R = len(rows)
-    da, _ = trace.cell.pull(trace.params, trace.slopes[t - 1], np.broadcast_to(rows[:, None], (R, B, N)))
+    da, _ = trace.cell.vjp(trace.params, trace.linearization[t - 1], np.broadcast_to(rows[:, None], (R, B, N)))
     immediate = trace.cell.immediate(trace.local.at(t - 1), da)
     return {name: values.reshape(R, B, -1).swapaxes(0, 1) for name, values in immediate.items()}
 
@@ -103,20 +103,20 @@ def rtrl(trace: Trace, loss: Loss | Array) -> Params:
         ConfigurationError: the influence matrices would take more than `LARGEST_BYTES`.
         GradientRangeError: the gradient is too large for a float.
     """
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     error = trace.scaled_error(dL_dy_hat)
     total: dict[str, Scaled] = {}
     for t, M in influence(trace):
         if t == 1 or error.mantissa[t - 1].any():
-            add_to(total, {name: contracted(error[t - 1], M[name]) for name in M})
+            add_to(total, {name: contract(error[t - 1], M[name]) for name in M})
     return with_readout(trace, dL_dy_hat, {name: summed.value() for name, summed in total.items()})
 
 
-def contracted(error_t: Scaled, M_t: Scaled) -> Scaled:
+def contract(error_t: Scaled, M_t: Scaled) -> Scaled:
     """dL_t/dh_t M_t, summed over sequences.  (B,N), (B,N,P) -> (1,P)"""
     mantissa, exponent = np.frexp(error_t.mantissa)
     weights = Scaled(mantissa.reshape(1, -1), (exponent + error_t.exponent).reshape(1, -1))
-    return weighted(weights, Scaled(M_t.mantissa.reshape(-1, M_t.shape[-1]), M_t.exponent.reshape(-1, 1)))
+    return weight_influence(weights, Scaled(M_t.mantissa.reshape(-1, M_t.shape[-1]), M_t.exponent.reshape(-1, 1)))
 
 
 # ---------------------------------------------------------------------------------------------------- scaled rows
@@ -124,10 +124,10 @@ def contracted(error_t: Scaled, M_t: Scaled) -> Scaled:
 
 def times(matrix: Array, rows: Scaled) -> Scaled:
     """matrix . rows, each row of the product with an exponent of its own.  (...,R,N), (...,N,P) -> (...,R,P)"""
-    return weighted(Scaled(*np.frexp(matrix)), rows)
+    return weight_influence(Scaled(*np.frexp(matrix)), rows)
 
 
-def weighted(weights: Scaled, rows: Scaled) -> Scaled:
+def weight_influence(weights: Scaled, rows: Scaled) -> Scaled:
     """The same with an exponent for every weight: (...,R,N), (...,N,P) -> (...,R,P).
 
     What a row contributes is lost only where it is beyond the digits of the largest contribution.
@@ -142,7 +142,7 @@ def weighted(weights: Scaled, rows: Scaled) -> Scaled:
 # ---------------------------------------------------------------------------------------------------- in and out
 
 
-def checked_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ...]:
+def check_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ...]:
     known = cell.recurrent_parameters
     names = known if parameters is None else tuple(parameters)
     for name in names:

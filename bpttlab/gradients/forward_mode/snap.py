@@ -18,10 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.fields import whole_number
-from bpttlab.gradients.backward import checked_errors
+from bpttlab.fields import check_integer
+from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward import forward
-from bpttlab.gradients.forward_mode.rtrl import check_bytes, immediate_derivatives, times, weighted, with_readout
+from bpttlab.gradients.forward_mode.rtrl import (
+    check_bytes,
+    immediate_derivatives,
+    times,
+    weight_influence,
+    with_readout,
+)
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
@@ -57,17 +63,17 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
         As `rtrl`.
 
     Raises:
-        ConfigurationError: n is not a whole number >= 1, or the matrices would take too much memory.
+        ConfigurationError: n is not an integer >= 1, or the matrices would take too much memory.
         GradientRangeError: the gradient is too large for a float.
     """
-    n = whole_number("n", n, 1)
-    dL_dy_hat = checked_errors(trace, loss)
+    n = check_integer("n", n, 1)
+    dL_dy_hat = check_errors(trace, loss)
     check_bytes(trace.head(1), trace.cell.recurrent_parameters)  # what the search for the structure needs
     touched, links = structure(trace.cell, trace.params)
     kept = {name: blocks(pattern) for name, pattern in patterns(touched, links, trace.cell.units, n).items()}
     check_bytes(trace, kept, trace.h.shape[1] * sum(block.size for found in kept.values() for block in found))
     total = masked_recursion(trace, trace.scaled_error(dL_dy_hat), touched, kept)
-    return with_readout(trace, dL_dy_hat, {name: gathered(trace, name, kept[name], total[name]) for name in kept})
+    return with_readout(trace, dL_dy_hat, {name: gather(trace, name, kept[name], total[name]) for name in kept})
 
 
 def snap_cost(trace: Trace, n: int) -> float:
@@ -94,10 +100,10 @@ def patterns(touched: dict[str, Array], links: Array, units: Array, n: int) -> d
     reach(1) is what is touched, reach(n) = reach(n-1) + links reach(n-1), with the whole of every unit reached.
     """
     whole = units[:, None] == units
-    links = reached(whole, links | np.eye(len(links), dtype=bool))
-    reach = {name: reached(whole, pattern) for name, pattern in touched.items()}
+    links = reach_units(whole, links | np.eye(len(links), dtype=bool))
+    reach = {name: reach_units(whole, pattern) for name, pattern in touched.items()}
     for _ in range(n - 1):
-        reach = {name: reached(links, pattern) for name, pattern in reach.items()}
+        reach = {name: reach_units(links, pattern) for name, pattern in reach.items()}
     return reach
 
 
@@ -106,7 +112,7 @@ def apart(touched: Array) -> Array:
 
     So few cotangents show all entries (Curtis, Powell & Reid 1974): one for an Elman cell, two for an LSTM.
     """
-    conflict = reached(touched, touched.T)
+    conflict = reach_units(touched, touched.T)
     sets = np.full(len(touched), -1)
     for row in range(len(touched)):
         taken = sets[:row][conflict[row, :row]]
@@ -132,7 +138,7 @@ def stand_in(rng: np.random.Generator, values: Array) -> Array:
     return np.where(values != 0.0, rng.uniform(-0.1, 0.1, values.shape) / values.shape[-1], 0.0)
 
 
-def reached(links: Array, pattern: Array) -> Array:
+def reach_units(links: Array, pattern: Array) -> Array:
     """The boolean product, by a matrix product of floats, which is faster.  (N,N), (N,P) -> (N,P)"""
     return links.astype(np.float32) @ pattern.astype(np.float32) > 0.0
 
@@ -194,18 +200,18 @@ def masked_recursion(
                 carried = times(J[:, rows, block.rows[:, None, :]], M[name][number])
                 new = Scaled.of(summed[name][:, sets[rows], columns] * touched[name][rows, columns])
                 M[name][number] = (carried + new).normalised()
-                loss_t = contracted(error[t - 1], block.rows, M[name][number])
+                loss_t = contract(error[t - 1], block.rows, M[name][number])
                 total[name][number] = (total[name][number] + loss_t).normalised()
     return total
 
 
-def contracted(error_t: Scaled, rows: Array, M_t: Scaled) -> Scaled:
+def contract(error_t: Scaled, rows: Array, M_t: Scaled) -> Scaled:
     """dL_t/dh_t M_t of a block, summed over sequences.  (B,N), (G,K), (B,G,K,C) -> (G,1,C)"""
     mantissa, exponent = np.frexp(error_t.mantissa)
     weights = Scaled(side_by_side(mantissa[:, rows]), side_by_side((exponent + error_t.exponent)[:, rows]))
     G, C = len(rows), M_t.shape[-1]
     mantissas = M_t.mantissa.swapaxes(0, 1).reshape(G, -1, C)
-    return weighted(weights, Scaled(mantissas, M_t.exponent.swapaxes(0, 1).reshape(G, -1, 1)))
+    return weight_influence(weights, Scaled(mantissas, M_t.exponent.swapaxes(0, 1).reshape(G, -1, 1)))
 
 
 def side_by_side(entries: Array) -> Array:
@@ -213,7 +219,7 @@ def side_by_side(entries: Array) -> Array:
     return entries.swapaxes(0, 1).reshape(entries.shape[1], 1, -1)
 
 
-def gathered(trace: Trace, name: str, found: list[Block], total: list[Scaled]) -> Array:
+def gather(trace: Trace, name: str, found: list[Block], total: list[Scaled]) -> Array:
     """The gradient of one parameter, zero where nothing was kept.  (P,)"""
     gradient = np.zeros(trace.params[name].size, trace.h.dtype)
     for block, summed in zip(found, total, strict=True):

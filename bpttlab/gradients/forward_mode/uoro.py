@@ -14,7 +14,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, GradientRangeError
 from bpttlab.fields import real_number
-from bpttlab.gradients.backward import backward, checked_errors
+from bpttlab.gradients.backward import backward, check_errors
 from bpttlab.gradients.forward_mode.rtrl import with_readout
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
@@ -45,7 +45,7 @@ def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: fl
         ConfigurationError: epsilon is not above 0.
         GradientRangeError: the gradient is too large for a float.
     """
-    dL_dy_hat = checked_errors(trace, loss)
+    dL_dy_hat = check_errors(trace, loss)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         estimates = estimates_of_sequences(trace, trace.error(dL_dy_hat), rng, epsilon)
         recurrent = {name: estimate.sum(axis=0) for name, estimate in estimates.items()}
@@ -60,7 +60,7 @@ def uoro_draws(
     Raises:
         GradientRangeError: one of them is too large for a float.
     """
-    copies, error = trace.repeated(draws), np.tile(trace.error(checked_errors(trace, loss)), (1, draws, 1))
+    copies, error = trace.repeated(draws), np.tile(trace.error(check_errors(trace, loss)), (1, draws, 1))
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         estimates = estimates_of_sequences(copies, error, rng, epsilon)
         shapes = {name: (draws, -1, *trace.params[name].shape) for name in estimates}
@@ -82,7 +82,7 @@ def uoro_variance(
         By recurrent parameter; NaN where the exact gradient is zero.
     """
     if draws < 2:
-        raise ConfigurationError(f"draws={draws}: must be a whole number >= 2")
+        raise ConfigurationError(f"draws={draws}: must be an integer >= 2")
     exact = backward(trace, loss)
     drawn = [uoro(trace, loss, rng, epsilon) for _ in range(draws)]
     return {
@@ -107,7 +107,7 @@ def estimates_of_sequences(trace: Trace, error: Array, rng: np.random.Generator,
     total = np.zeros_like(theta)
     for t in range(1, trace.length + 1):
         nu = (2 * rng.integers(0, 2, (B, N)) - 1).astype(trace.h.dtype)
-        da, _ = cell.pull(trace.params, trace.slopes[t - 1], nu)
+        da, _ = cell.vjp(trace.params, trace.linearization[t - 1], nu)
         immediate = cell.immediate(trace.local.at(t - 1), da)
         projected = np.concatenate([immediate[name].reshape(B, -1) for name in names], axis=1)
         tangent = (trace.jacobian(t) @ s[..., None])[..., 0]

@@ -62,7 +62,7 @@ class Antisymmetric(OneMatrix):
         """h_t = h_{t-1} + epsilon tanh(z_t + M h_{t-1}).  (B,N), (B,N) -> (B,N)"""
         return h_prev + self.epsilon * np.tanh(z_t + h_prev @ self.effective(params).T)
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """epsilon tanh'(a_t), from a_t again: h_t - h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
         return self.epsilon * tanh_slope(self.preactivations(params, x, h))
 
@@ -70,23 +70,25 @@ class Antisymmetric(OneMatrix):
         """a_t = V x_t + b_h + M h_{t-1} for every t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
         return self.project(params, x) + in_blocks(h[:-1], self.effective(params))
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = epsilon tanh'(a_t) dh_t,  dh_{t-1} = dh_t + M^T da_t."""
-        da_t = slope_t * dh_t
+        da_t = linearization_t * dh_t
         return da_t, dh_t + sent_back(da_t, self.effective(params))
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         """W stands in M twice: dL/dW = dL/dM - (dL/dM)^T."""
         gradients = affine_gradient(local.x, local.h_prev, da)
         dM = gradients["W"]
         return {**gradients, "W": dM - dM.T}
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = I + diag(epsilon tanh'(a_t)) M.  (...,N) -> (...,N,N)"""
-        return np.eye(self.hidden_size, dtype=slope_t.dtype) + scaled_rows(slope_t, self.effective(params))
+        return np.eye(self.hidden_size, dtype=linearization_t.dtype) + scaled_rows(
+            linearization_t, self.effective(params)
+        )
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:

@@ -1,8 +1,8 @@
 """What every cell has: six methods for its recurrence, and one readout for all.
 
 Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project`
-before the loop over t, `slopes` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror
-`pull`). Everything else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six
+before the loop over t, `linearize` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror
+`vjp`). Everything else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six
 and knows no cell by name.
 
 Index legend: T time, B sequence, I input, N hidden state, O output; `...` any leading axes.
@@ -31,16 +31,16 @@ class Local(NamedTuple):
     Attributes:
         x: (..., I) inputs of the steps.
         h_prev: (..., N) states before them.
-        slopes: (..., any) what `Cell.slopes` says of them.
+        linearization: (..., any) what `Cell.linearize` says of them.
     """
 
     x: Array
     h_prev: Array
-    slopes: Array
+    linearization: Array
 
     def at(self, index: Any) -> Local:
         """Along leading axes."""
-        return Local(self.x[index], self.h_prev[index], self.slopes[index])
+        return Local(self.x[index], self.h_prev[index], self.linearization[index])
 
 
 class Cell(ABC):
@@ -74,7 +74,7 @@ class Cell(ABC):
         """h_t from the projection of x_t and h_{t-1}.  (B,any), (B,N) -> (B,N)"""
 
     @abstractmethod
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """All that the derivatives of a step need of the trajectory, for every t.  (T,B,I), (T+1,B,N) -> (T,B,any)"""
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
@@ -85,15 +85,15 @@ class Cell(ABC):
         return []
 
     @abstractmethod
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)"""
 
-    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """Cotangent of x_t from that of a_t: V^T da_t where x_t is in V x_t alone.  (...,any), (...,A) -> (...,I)"""
         return (rows(da_t) @ params["V"]).reshape(*da_t.shape[:-1], self.input_size)
 
     @abstractmethod
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
 
     def immediate(self, local: Local, da: Array) -> Params:
@@ -105,12 +105,12 @@ class Cell(ABC):
         wide = Local(*(np.broadcast_to(array, (*axes, array.shape[-1])) for array in local))
         found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.recurrent_shapes().items()}
         for index in np.ndindex(*axes):
-            for name, gradient in self.gradient(wide.at(index), da[index]).items():
+            for name, gradient in self.parameter_vjp(wide.at(index), da[index]).items():
                 found[name][index] = gradient
         return found
 
     @abstractmethod
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
 
     @property
@@ -132,7 +132,7 @@ class Cell(ABC):
 
     @property
     @abstractmethod
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         """gamma, where every step has ||J_t|| <= gamma ||W||; None where no such bound is known."""
 
     @abstractmethod
@@ -151,12 +151,12 @@ class Cell(ABC):
 
     @property
     @abstractmethod
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         """A, how many pre-activations (gates included) a step has."""
 
     @property
     @abstractmethod
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         """The part of the state that the readout sees, `hidden_size` numbers."""
 
     @property
@@ -166,7 +166,7 @@ class Cell(ABC):
 
     # ------------------------------------------------------------------ constraints: what training moves
 
-    def free(self, params: Params) -> Params:
+    def unconstrain(self, params: Params) -> Params:
         """Numbers that may take any value, and the parameters in terms of them; for most cells the parameters."""
         return params
 
@@ -174,7 +174,7 @@ class Cell(ABC):
         """The parameters from the free numbers: the inverse of `free`."""
         return free
 
-    def pull_constraint(self, free: Params, gradient: Params) -> Params:
+    def constraint_vjp(self, free: Params, gradient: Params) -> Params:
         """dL/dfree from dL/dparams, once a gradient; a free number that it leaves out is to stay as it is."""
         return gradient
 
@@ -186,28 +186,28 @@ class Cell(ABC):
 
     def read_preactivations(self, params: Params, h_t: Array) -> Array:
         """U h_t + b_y.  (...,N) -> (...,O)"""
-        return h_t[..., self.visible] @ params["U"].T + params["b_y"]
+        return h_t[..., self.readout_slice] @ params["U"].T + params["b_y"]
 
-    def pull_read(self, params: Params, h_t: Array, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
+    def readout_vjp(self, params: Params, h_t: Array, y_hat: Array, dy_hat: Array) -> tuple[Array, Array]:
         """Cotangents of U h_t + b_y and of h_t (the step's own error) from dL/dy_hat.
 
         (...,N), (...,O), (...,O) -> (...,O), (...,N)
         """
         f_y = activations.by_name(self.output_activation)
         da_y = f_y.slope(self.read_preactivations(params, h_t) if f_y.saturates else y_hat) * dy_hat
-        return da_y, self.pull_readout(params["U"], da_y)
+        return da_y, self.state_vjp(params["U"], da_y)
 
-    def pull_readout(self, U: Array, da_y: Array) -> Array:
+    def state_vjp(self, U: Array, da_y: Array) -> Array:
         """Cotangent of h_t from that of U h_t + b_y: U^T da_y where the readout sees the state.  (...,O) -> (...,N)"""
         if self.state_size == self.hidden_size:
             return da_y @ U
         dh_t = np.zeros((*da_y.shape[:-1], self.state_size), da_y.dtype)
-        dh_t[..., self.visible] = da_y @ U
+        dh_t[..., self.readout_slice] = da_y @ U
         return dh_t
 
     def read_gradient(self, h_t: Array, da_y: Array) -> Params:
         """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""
-        return {"U": rows(da_y).T @ rows(h_t[..., self.visible]), "b_y": rows(da_y).sum(axis=0)}
+        return {"U": rows(da_y).T @ rows(h_t[..., self.readout_slice]), "b_y": rows(da_y).sum(axis=0)}
 
     # ------------------------------------------------------------------ weights
 

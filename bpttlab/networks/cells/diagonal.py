@@ -86,7 +86,7 @@ class Diagonal(Cell):
         """h_t = lambda . h_{t-1} + z_t, element by element.  (B,2N), (B,2N) -> (B,2N)"""
         return z_t + times(*self.eigenvalues(params), h_prev)
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[Re lambda, Im lambda, gamma, dh_t/dnu, dh_t/dtheta].  (T,B,I), (T+1,B,2N) -> (T,B,7N)
 
         With h_{t-1} held constant: dlambda/dnu = -exp(nu) lambda and dlambda/dtheta = i exp(theta) lambda.
@@ -99,18 +99,18 @@ class Diagonal(Cell):
         constant = side_by_side(re, im, self.input_gain(params))
         return side_by_side(np.broadcast_to(constant, (*x.shape[:2], len(constant))), dh_dnu, dh_dtheta)
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """dh_{t-1} = conj(lambda) . dh_t.  (...,7N), (...,2N) -> (...,2N), (...,2N)"""
-        re, im = apart(slope_t, 7)[:2]
+        re, im = apart(linearization_t, 7)[:2]
         dh_prev = times(re, -im, dh_t)
         return np.broadcast_to(dh_t, dh_prev.shape), dh_prev
 
-    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """dx_t = V^T (gamma . da_t).  (...,7N), (...,2N) -> (...,I)"""
-        return sent_back(twice(apart(slope_t, 7)[2]) * da_t, params["V"])
+        return sent_back(twice(apart(linearization_t, 7)[2]) * da_t, params["V"])
 
-    def gradient(self, local: Local, da: Array) -> Params:
-        _, _, gamma, nu_re, nu_im, theta_re, theta_im = apart(rows(local.slopes), 7)
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
+        _, _, gamma, nu_re, nu_im, theta_re, theta_im = apart(rows(local.linearization), 7)
         da = rows(da)
         da_re, da_im = apart(da, 2)
         return {
@@ -120,9 +120,9 @@ class Diagonal(Cell):
             "b_h": da.sum(axis=0),
         }
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t of [Re h, Im h], the same at every step.  (...,7N) -> (...,2N,2N)"""
-        return real_matrix(*apart(slope_t, 7)[:2])
+        return real_matrix(*apart(linearization_t, 7)[:2])
 
     # ------------------------------------------------------------------ weights
 
@@ -131,11 +131,12 @@ class Diagonal(Cell):
         return False
 
     def check_initializer(self, initializer: Initializer) -> None:
-        """Refuses everything but none, and the default, which stands for nothing having been asked."""
+        """Refuses everything but none, and the default, which stands for nothing having been requested."""
         if initializer not in (NoInitializer(), GaussianRadius()):
             raise ConfigurationError(
-                f"initializer '{initializer.name}' with {initializer.target}={initializer.asked}: the cell 'diagonal' "
-                f"has no matrix W to draw; leave initializer and spectral_radius out, and set cell.r_min and cell.r_max"
+                f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the cell "
+                f"'diagonal' has no matrix W to draw; leave initializer and spectral_radius out, set cell.r_min and "
+                "cell.r_max"
             )
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
@@ -156,7 +157,7 @@ class Diagonal(Cell):
         return {"nu": (N,), "theta": (N,), "V": (2 * N, I), "b_h": (2 * N,)}
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         """||J_t|| = max |lambda|, the norm of the block itself."""
         return 1.0
 
@@ -169,11 +170,11 @@ class Diagonal(Cell):
         return 2 * self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return 2 * self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         """Re h of [Re h, Im h]."""
         return slice(0, self.hidden_size)
 

@@ -46,17 +46,17 @@ class Elman(OneMatrix):
         """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""
         return activations.by_name(self.activation).function(z_t + h_prev @ params["W"].T)
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """f_h'(a_t), from a_t again where h_t has lost it to saturation.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
         f_h = activations.by_name(self.activation)
         return f_h.slope(self.preactivations(params, x, h) if f_h.saturates else h[1:])
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = f_h'(a_t) dh_t,  dh_{t-1} = W^T da_t.  (...,N), (...,N) -> (...,N), (...,N)"""
-        da_t = slope_t * dh_t
+        da_t = linearization_t * dh_t
         return da_t, (rows(da_t) @ params["W"]).reshape(da_t.shape)
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
         da, x, h_prev = rows(da), rows(local.x), rows(local.h_prev)
         return {"V": da.T @ x, "W": da.T @ h_prev, "b_h": da.sum(axis=0)}
@@ -64,13 +64,13 @@ class Elman(OneMatrix):
     def immediate(self, local: Local, da: Array) -> Params:
         return affine_immediate(local.x, local.h_prev, da)
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
-        return slope_t[..., :, None] * params["W"]
+        return linearization_t[..., :, None] * params["W"]
 
     @property
-    def largest_slope(self) -> float | None:
-        return activations.by_name(self.activation).largest_slope
+    def lipschitz(self) -> float | None:
+        return activations.by_name(self.activation).lipschitz
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}

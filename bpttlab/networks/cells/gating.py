@@ -76,7 +76,7 @@ def check_fields(cell: Cell) -> None:
     settle_fields(cell)
     for field in ("input_size", "hidden_size", "output_size"):
         if getattr(cell, field) < 1:
-            raise ConfigurationError(f"{field}={getattr(cell, field)}: must be a whole number >= 1")
+            raise ConfigurationError(f"{field}={getattr(cell, field)}: must be an integer >= 1")
     for field in ("activation", "output_activation"):
         if hasattr(cell, field):
             activations.by_name(getattr(cell, field))

@@ -88,7 +88,7 @@ class GRU(Cell):
             n = np.tanh(z_t[..., 2 * N :] + (r * h_prev) @ params["W"][2 * N :].T)
         return u * h_prev + (1.0 - u) * n
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[s_r, s_u, s_n, r, u] of every step.  (T,B,I), (T+1,B,N) -> (T,B,5N)
 
         s_u = dh_t/da_u = sigma'(a_u) (h_{t-1} - n_t),  s_n = dh_t/da_n = (1 - u_t) tanh'(a_n), and s_r = what r_t
@@ -123,10 +123,10 @@ class GRU(Cell):
         a_r, a_u, a_n, _ = self.preactivations(params, x, h)
         return [(LOGISTIC, a_r), (LOGISTIC, a_u), (TANH, a_n)]
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_r, a_u, a_n] and of h_{t-1}.  (...,5N), (...,N) -> (...,3N), (...,N)"""
         N = self.hidden_size
-        s_r, s_u, s_n, r, u = apart(slope_t, 5)
+        s_r, s_u, s_n, r, u = apart(linearization_t, 5)
         da_u, da_n = s_u * dh_t, s_n * dh_t
         if self.reset == "after":
             da_r = s_r * da_n
@@ -137,9 +137,9 @@ class GRU(Cell):
             sent = r * dq + sent_back(side_by_side(da_r, da_u), params["W"][: 2 * N])
         return side_by_side(da_r, da_u, da_n), u * dh_t + sent
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         """As for an Elman cell with three blocks, but for W_n, which r_t stands beside."""
-        da_n, r = apart(da, 3)[2], apart(local.slopes, 5)[3]
+        da_n, r = apart(da, 3)[2], apart(local.linearization, 5)[3]
         gradients = affine_gradient(local.x, local.h_prev, da)
         if self.reset == "after":
             gated = r * da_n
@@ -152,7 +152,7 @@ class GRU(Cell):
 
     def immediate(self, local: Local, da: Array) -> Params:
         """As `gradient`, without its sum."""
-        da_n, r, h_prev = apart(da, 3)[2], apart(local.slopes, 5)[3], local.h_prev
+        da_n, r, h_prev = apart(da, 3)[2], apart(local.linearization, 5)[3], local.h_prev
         found = affine_immediate(local.x, h_prev, da)
         if self.reset == "after":
             found["b_n"] = r * da_n
@@ -162,12 +162,12 @@ class GRU(Cell):
         found["W"][..., 2 * self.hidden_size :, :] = W_n
         return found
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = diag(u) + diag(s_u) W_u + diag(s_n) dq_t/dh_{t-1}, q_t what the candidate has of h.  -> (...,N,N)
 
         dq/dh = diag(r) W_n + diag(s_r) W_r (after),  W_n (diag(r) + diag(s_r) W_r) (before).
         """
-        s_r, s_u, s_n, r, u = apart(slope_t, 5)
+        s_r, s_u, s_n, r, u = apart(linearization_t, 5)
         W_r, W_u, W_n = np.split(params["W"], 3)
         if self.reset == "after":
             inner = scaled_rows(r, W_n) + scaled_rows(s_r, W_r)
@@ -196,7 +196,7 @@ class GRU(Cell):
         return shapes | ({"b_n": (N,)} if self.reset == "after" else {})
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
@@ -209,9 +209,9 @@ class GRU(Cell):
         return self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return 3 * self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         return slice(None)

@@ -55,36 +55,38 @@ class Leaky(OneMatrix):
         f_h = activations.by_name(self.activation).function
         return self.leaked(h_prev, self.alpha * f_h(z_t + h_prev @ params["W"].T))
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """alpha f_h'(a_t), from a_t again: h_t - (1 - alpha) h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
         f_h = activations.by_name(self.activation)
         if self.alpha == 1.0 and not f_h.saturates:
             return f_h.slope(h[1:])
         return self.alpha * f_h.slope(self.preactivations(params, x, h))
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = alpha f_h'(a_t) dh_t,  dh_{t-1} = (1 - alpha) dh_t + W^T da_t."""
-        da_t = slope_t * dh_t
+        da_t = linearization_t * dh_t
         return da_t, self.leaked(dh_t, sent_back(da_t, params["W"]))
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)
 
     def immediate(self, local: Local, da: Array) -> Params:
         return affine_immediate(local.x, local.h_prev, da)
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = (1 - alpha) I + diag(alpha f_h'(a_t)) W.  (...,N) -> (...,N,N)"""
-        return self.leaked(np.eye(self.hidden_size, dtype=slope_t.dtype), scaled_rows(slope_t, params["W"]))
+        return self.leaked(
+            np.eye(self.hidden_size, dtype=linearization_t.dtype), scaled_rows(linearization_t, params["W"])
+        )
 
     def leaked(self, old: Array, new: Array) -> Array:
         """(1 - alpha) old + new; at alpha = 1 the new itself, with the signs of its zeros."""
         return new if self.alpha == 1.0 else (1.0 - self.alpha) * old + new
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         """None below alpha = 1: there ||J_t|| <= 1 - alpha + alpha gamma ||W||, which is no multiple of ||W||."""
-        return activations.by_name(self.activation).largest_slope if self.alpha == 1.0 else None
+        return activations.by_name(self.activation).lipschitz if self.alpha == 1.0 else None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}

@@ -75,7 +75,7 @@ class LSTM(Cell):
         for name in ("gate_scale", "input_scale", "forget_scale", "output_scale"):
             check_number(name, getattr(self, name), least=0.0)
         if self.chrono is not None and self.chrono < 2:
-            raise ConfigurationError(f"chrono={self.chrono}: must be a whole number of steps >= 2, or null")
+            raise ConfigurationError(f"chrono={self.chrono}: must be an integer of steps >= 2, or null")
         if self.chrono is not None and self.forget_bias != 1.0:
             raise ConfigurationError(
                 f"forget_bias={self.forget_bias}: chrono={self.chrono} draws the forget biases; give one of the two"
@@ -92,7 +92,7 @@ class LSTM(Cell):
         c_t = logistic(a_f) * c + logistic(a_i) * np.tanh(a_g)
         return side_by_side(logistic(a_o) * np.tanh(c_t), c_t)
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[s_i, s_f, s_g, s_o, f, k] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,6N)
 
         s_i, s_f, s_g = dc_t/d(a_i, a_f, a_g),  s_o = dh_t/da_o,  f = dc_t/dc_{t-1},  k = dh_t/dc_t.
@@ -118,26 +118,26 @@ class LSTM(Cell):
         c_t = h[1:, :, self.hidden_size :]
         return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,6N), (...,2N) -> (...,4N), (...,2N)"""
-        s_i, s_f, s_g, s_o, f, k = apart(slope_t, 6)
+        s_i, s_f, s_g, s_o, f, k = apart(linearization_t, 6)
         dh, dc = apart(dh_t, 2)
         dc = dc + k * dh  # both ways to c_t: its own, and through h_t
         da_t = side_by_side(s_i * dc, s_f * dc, s_g * dc, s_o * dh)
         return da_t, side_by_side(sent_back(da_t, params["W"]), f * dc)
 
-    def gradient(self, local: Local, da: Array) -> Params:
-        return affine_gradient(local.x, local.h_prev[..., self.visible], da)
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
+        return affine_gradient(local.x, local.h_prev[..., self.readout_slice], da)
 
     def immediate(self, local: Local, da: Array) -> Params:
-        return affine_immediate(local.x, local.h_prev[..., self.visible], da)
+        return affine_immediate(local.x, local.h_prev[..., self.readout_slice], da)
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t of the whole state: [[h<-h, h<-c], [c<-h, c<-c]].  (...,6N) -> (...,2N,2N)
 
         c<-c = diag(f),  c<-h = sum of diag(s) W over i, f, g;  h<-c = k c<-c,  h<-h = diag(s_o) W_o + k c<-h.
         """
-        s_i, s_f, s_g, s_o, f, k = apart(slope_t, 6)
+        s_i, s_f, s_g, s_o, f, k = apart(linearization_t, 6)
         W_i, W_f, W_g, W_o = np.split(params["W"], 4)
         c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
         h_row = side_by_side(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
@@ -165,7 +165,7 @@ class LSTM(Cell):
         return {"V": (4 * N, I), "W": (4 * N, N), "b_h": (4 * N,)}
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
@@ -178,11 +178,11 @@ class LSTM(Cell):
         return 2 * self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return 4 * self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         """h of [h, c]."""
         return slice(0, self.hidden_size)
 

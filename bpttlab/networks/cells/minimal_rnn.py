@@ -69,7 +69,7 @@ class MinimalRNN(Cell):
         u = logistic(waiting + h_prev @ params["W"].T)
         return u * h_prev + (1.0 - u) * proposed
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[s_u, u, 1 - u, tanh'(a_z), z] of every step, s_u = dh_t/da_u.  (T,B,I), (T+1,B,N) -> (T,B,5N)"""
         z, a_u, a_z = self.preactivations(params, x, h)
         s_u = logistic_slope(a_u) * (h[:-1] - z)
@@ -86,20 +86,20 @@ class MinimalRNN(Cell):
         z = np.tanh(a_z)
         return z, in_blocks(z, params["W_z"]) + params["b_h"] + in_blocks(h[:-1], params["W"]), a_z
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_z, a_u] and of h_{t-1}.  (...,5N), (...,N) -> (...,2N), (...,N)"""
-        s_u, u, rest, z_slope, _ = apart(slope_t, 5)
+        s_u, u, rest, z_slope, _ = apart(linearization_t, 5)
         da_u = s_u * dh_t
         dz = rest * dh_t + sent_back(da_u, params["W_z"])
         return side_by_side(z_slope * dz, da_u), u * dh_t + sent_back(da_u, params["W"])
 
-    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
-        """dx_t = V^T da_z, whose way through W_z `pull` has gone.  (...,5N), (...,2N) -> (...,I)"""
+    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
+        """dx_t = V^T da_z, whose way through W_z `vjp` has gone.  (...,5N), (...,2N) -> (...,I)"""
         return sent_back(apart(da_t, 2)[0], params["V"])
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         da_z, da_u = apart(da, 2)
-        da_z, da_u, z = rows(da_z), rows(da_u), rows(apart(local.slopes, 5)[4])
+        da_z, da_u, z = rows(da_z), rows(da_u), rows(apart(local.linearization, 5)[4])
         return {
             "V": da_z.T @ rows(local.x),
             "b_z": da_z.sum(axis=0),
@@ -108,9 +108,9 @@ class MinimalRNN(Cell):
             "b_h": da_u.sum(axis=0),
         }
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = diag(u_t) + diag(s_u) W.  (...,5N) -> (...,N,N)"""
-        s_u, u, _, _, _ = apart(slope_t, 5)
+        s_u, u, _, _, _ = apart(linearization_t, 5)
         return diagonal(u) + scaled_rows(s_u, params["W"])
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
@@ -130,7 +130,7 @@ class MinimalRNN(Cell):
         return {"V": (N, I), "b_z": (N,), "W": (N, N), "W_z": (N, N), "b_h": (N,)}
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
@@ -142,9 +142,9 @@ class MinimalRNN(Cell):
         return self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return 2 * self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         return slice(None)

@@ -3,7 +3,7 @@
     a_t = V x_t + W h_{t-1} + b_h          h_t = f_h(a_t)          W = s exp(S - S^T)
 
 The engine works with W: dL/dW, its lag terms and its truncations are those of the notes. What training moves is the
-free matrix S (N, N): `constrain` makes W of it, `pull_constraint` makes dL/dS of dL/dW, once a gradient and not once a
+free matrix S (N, N): `constrain` makes W of it, `constraint_vjp` makes dL/dS of dL/dW, once a gradient and not once a
 step. s = `scale` stays as drawn. exp(S - S^T) reaches every rotation, and nothing with a determinant of -1.
 
 Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes.
@@ -55,12 +55,12 @@ class OrthogonalElman(Cell):
     # ------------------------------------------------------------------ the constraint
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """W is the rotation nearest to the draw, times what is asked of the initializer: its spectral radius."""
+        """W is the rotation nearest to the draw, times what is requested of the initializer: its spectral radius."""
         params = self.elman.draw(rng, initializer, scales)
-        asked = initializer.asked
-        return {**params, "W": asked * nearest_rotation(params["W"] / asked if asked else params["W"])}
+        requested = initializer.requested
+        return {**params, "W": requested * nearest_rotation(params["W"] / requested if requested else params["W"])}
 
-    def free(self, params: Params) -> Params:
+    def unconstrain(self, params: Params) -> Params:
         """S and `scale` in place of W: S - S^T = log(W / s)."""
         free = {name: values for name, values in params.items() if name != "W"}
         W = params["W"]
@@ -73,7 +73,7 @@ class OrthogonalElman(Cell):
         params = {name: values for name, values in free.items() if name not in ("S", "scale")}
         return {**params, "W": free["scale"] * linalg.expm(free["S"] - free["S"].T)}
 
-    def pull_constraint(self, free: Params, gradient: Params) -> Params:
+    def constraint_vjp(self, free: Params, gradient: Params) -> Params:
         """dL/dS in place of dL/dW: the adjoint of exp's derivative at A is that at A^T (Higham 2008, chapter 10)."""
         pulled = {name: values for name, values in gradient.items() if name != "W"}
         skew = np.asarray(free["S"] - free["S"].T, np.float64)
@@ -89,30 +89,30 @@ class OrthogonalElman(Cell):
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         return self.elman.step(params, z_t, h_prev)
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
-        return self.elman.slopes(params, x, h)
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
+        return self.elman.linearize(params, x, h)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         return self.elman.activation_inputs(params, x, h)
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        return self.elman.pull(params, slope_t, dh_t)
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
+        return self.elman.vjp(params, linearization_t, dh_t)
 
-    def gradient(self, local: Local, da: Array) -> Params:
-        return self.elman.gradient(local, da)
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
+        return self.elman.parameter_vjp(local, da)
 
     def immediate(self, local: Local, da: Array) -> Params:
         return self.elman.immediate(local, da)
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
-        return self.elman.jacobian(params, slope_t)
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
+        return self.elman.jacobian(params, linearization_t)
 
     def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
         return self.elman.recurrent_shapes()
 
     @property
-    def largest_slope(self) -> float | None:
-        return self.elman.largest_slope
+    def lipschitz(self) -> float | None:
+        return self.elman.lipschitz
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return self.elman.recurrent_blocks(params)
@@ -122,11 +122,11 @@ class OrthogonalElman(Cell):
         return self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         return slice(None)
 
 

@@ -44,9 +44,9 @@ class OneMatrix(Cell):
         return self.hidden_size
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return self.hidden_size
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         return slice(None)

@@ -53,7 +53,7 @@ class Stacked(Cell):
     def __post_init__(self) -> None:
         check_fields(self)
         if self.layers < 1:
-            raise ConfigurationError(f"layers={self.layers}: must be a whole number >= 1")
+            raise ConfigurationError(f"layers={self.layers}: must be an integer >= 1")
         sizes = (self.input_size, self.hidden_size, self.output_size)
         layer: Any = self.of
         kind = layer_kind(layer if isinstance(layer, str) else layer.name)
@@ -78,7 +78,7 @@ class Stacked(Cell):
     @cached_property
     def locals(self) -> tuple[slice, ...]:
         """Where each layer's pre-activations are."""
-        return side_by_side_slices([cell.local_size for cell in self.cells])
+        return side_by_side_slices([cell.preactivation_size for cell in self.cells])
 
     @cached_property
     def slope_parts(self) -> tuple[tuple[slice, slice], ...]:
@@ -108,7 +108,7 @@ class Stacked(Cell):
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
             own = self.own(params, layer)
             if below:
-                z_t = cell.project(own, below[-1][..., cell.visible])
+                z_t = cell.project(own, below[-1][..., cell.readout_slice])
             below.append(cell.step(own, z_t, h_prev[..., state]))
         return side_by_side(*below)
 
@@ -117,66 +117,72 @@ class Stacked(Cell):
         found: list[tuple[Activation, Array]] = []
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
             found += cell.activation_inputs(self.own(params, layer), x, h[..., state])
-            x = h[1:, :, state][..., cell.visible]
+            x = h[1:, :, state][..., cell.readout_slice]
         return found
 
-    def slopes(self, params: Params, x: Array, h: Array) -> Array:
+    def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[slopes of layer 1, h_t^1, slopes of layer 2, h_t^2, ..., slopes of layer L].
 
         (T,B,I), (T+1,B,LS) -> (T,B,any)
         """
         parts: list[Array] = []
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            parts.append(cell.slopes(self.own(params, layer), x, h[..., state]))
+            parts.append(cell.linearize(self.own(params, layer), x, h[..., state]))
             if layer + 1 < self.layers:
-                x = h[1:, :, state][..., cell.visible]
+                x = h[1:, :, state][..., cell.readout_slice]
                 parts.append(x)
         return side_by_side(*parts)
 
-    def pull(self, params: Params, slope_t: Array, dh_t: Array) -> tuple[Array, Array]:
+    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Downwards: what a layer's input receives is added to h_t of the layer below.  (...,any), (...,LS) -> both"""
         da: list[Array] = []
         dh_prev: list[Array] = []
         heard: Array | None = None
         for layer in reversed(range(self.layers)):
-            cell, own, slope = self.cells[layer], self.own(params, layer), slope_t[..., self.slope_parts[layer][0]]
+            cell, own, slope = (
+                self.cells[layer],
+                self.own(params, layer),
+                linearization_t[..., self.slope_parts[layer][0]],
+            )
             ds = dh_t[..., self.states[layer]]
             if heard is not None:
                 ds = ds.copy()
-                ds[..., cell.visible] += heard
-            da_l, ds_prev = cell.pull(own, slope, ds)
-            heard = cell.pull_input(own, slope, da_l) if layer else None
+                ds[..., cell.readout_slice] += heard
+            da_l, ds_prev = cell.vjp(own, slope, ds)
+            heard = cell.input_vjp(own, slope, da_l) if layer else None
             da.append(da_l)
             dh_prev.append(ds_prev)
         return side_by_side(*reversed(da)), side_by_side(*reversed(dh_prev))
 
-    def pull_input(self, params: Params, slope_t: Array, da_t: Array) -> Array:
+    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """The first layer's.  (...,any), (...,A) -> (...,I)"""
-        slope, da = slope_t[..., self.slope_parts[0][0]], da_t[..., self.locals[0]]
-        return self.cells[0].pull_input(self.own(params, 0), slope, da)
+        slope, da = linearization_t[..., self.slope_parts[0][0]], da_t[..., self.locals[0]]
+        return self.cells[0].input_vjp(self.own(params, 0), slope, da)
 
-    def gradient(self, local: Local, da: Array) -> Params:
+    def parameter_vjp(self, local: Local, da: Array) -> Params:
         gradients: Params = {}
         x = local.x
         for layer, (cell, state, part) in enumerate(zip(self.cells, self.states, self.locals, strict=True)):
             slopes, heard = self.slope_parts[layer]
-            own = cell.gradient(Local(x, local.h_prev[..., state], local.slopes[..., slopes]), da[..., part])
+            own = cell.parameter_vjp(
+                Local(x, local.h_prev[..., state], local.linearization[..., slopes]), da[..., part]
+            )
             gradients |= numbered(own, layer)
-            x = local.slopes[..., heard]
+            x = local.linearization[..., heard]
         return gradients
 
-    def jacobian(self, params: Params, slope_t: Array) -> Array:
+    def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t of all layers: the row of layer l is (ds_t^l/dh_t^{l-1}) times that of layer l-1, and its own block.
 
         (...,any) -> (...,LS,LS)
         """
         size = self.state_size
-        J = np.zeros((*slope_t.shape[:-1], size, size), slope_t.dtype)
+        J = np.zeros((*linearization_t.shape[:-1], size, size), linearization_t.dtype)
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            own, slope = self.own(params, layer), slope_t[..., self.slope_parts[layer][0]]
+            own, slope = self.own(params, layer), linearization_t[..., self.slope_parts[layer][0]]
             J[..., state, state] = cell.jacobian(own, slope)
             if layer:
-                heard = J[..., self.states[layer - 1], : state.start][..., cell.visible, :]
+                heard = J[..., self.states[layer - 1], : state.start][..., cell.readout_slice, :]
                 J[..., state, : state.start] = input_jacobian(cell, own, slope) @ heard
         return J
 
@@ -209,9 +215,9 @@ class Stacked(Cell):
         return tuple(f"{name}_{layer + 1}" for layer in range(self.layers) for name in names)
 
     @property
-    def largest_slope(self) -> float | None:
+    def lipschitz(self) -> float | None:
         """Of one layer its own; of more none is known that is a multiple of ||W_1||."""
-        return self.cells[0].largest_slope if self.layers == 1 else None
+        return self.cells[0].lipschitz if self.layers == 1 else None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """Those of each layer, the first layer's first."""
@@ -230,14 +236,14 @@ class Stacked(Cell):
         return np.concatenate([cell.units + layer * self.hidden_size for layer, cell in enumerate(self.cells)])
 
     @property
-    def local_size(self) -> int:
+    def preactivation_size(self) -> int:
         return self.locals[-1].stop
 
     @property
-    def visible(self) -> slice:
+    def readout_slice(self) -> slice:
         """h of the last layer."""
         cell, start = self.cells[-1], self.states[-1].start
-        first, end, _ = cell.visible.indices(cell.state_size)
+        first, end, _ = cell.readout_slice.indices(cell.state_size)
         return slice(start + first, start + end)
 
     @property
@@ -251,14 +257,14 @@ class Stacked(Cell):
 
     # ------------------------------------------------------------------ constraints, layer by layer
 
-    def free(self, params: Params) -> Params:
-        return self.each(Cell.free.__name__, params)
+    def unconstrain(self, params: Params) -> Params:
+        return self.each(Cell.unconstrain.__name__, params)
 
     def constrain(self, free: Params) -> Params:
         return self.each(Cell.constrain.__name__, free)
 
-    def pull_constraint(self, free: Params, gradient: Params) -> Params:
-        return self.each(Cell.pull_constraint.__name__, free, gradient)
+    def constraint_vjp(self, free: Params, gradient: Params) -> Params:
+        return self.each(Cell.constraint_vjp.__name__, free, gradient)
 
     def each(self, method: str, *arguments: Params) -> Params:
         """What a method of every layer makes of its part of the arguments, and what belongs to none as it is."""
@@ -295,14 +301,14 @@ def side_by_side_slices(widths: list[int]) -> tuple[slice, ...]:
 
 
 def slope_width(cell: Cell) -> int:
-    """How many numbers `Cell.slopes` has of a step: only the cell itself knows."""
+    """How many numbers `Cell.linearize` has of a step: only the cell itself knows."""
     params = {name: np.zeros(shape) for name, shape in cell.recurrent_shapes().items()}
-    return int(cell.slopes(params, np.zeros((1, 1, cell.input_size)), np.zeros((2, 1, cell.state_size))).shape[-1])
+    return int(cell.linearize(params, np.zeros((1, 1, cell.input_size)), np.zeros((2, 1, cell.state_size))).shape[-1])
 
 
-def input_jacobian(cell: Cell, params: Params, slope_t: Array) -> Array:
-    """ds_t/dx_t, row by row what `pull` and `pull_input` make of the identity.  (...,any) -> (...,S,I)"""
+def input_jacobian(cell: Cell, params: Params, linearization_t: Array) -> Array:
+    """ds_t/dx_t, row by row what `vjp` and `input_vjp` make of the identity.  (...,any) -> (...,S,I)"""
     S = cell.state_size
-    unit = np.eye(S, dtype=slope_t.dtype).reshape(S, *(1 for _ in slope_t.shape[:-1]), S)
-    da, _ = cell.pull(params, slope_t, np.broadcast_to(unit, (S, *slope_t.shape[:-1], S)))
-    return np.moveaxis(cell.pull_input(params, slope_t, da), 0, -2)
+    unit = np.eye(S, dtype=linearization_t.dtype).reshape(S, *(1 for _ in linearization_t.shape[:-1]), S)
+    da, _ = cell.vjp(params, linearization_t, np.broadcast_to(unit, (S, *linearization_t.shape[:-1], S)))
+    return np.moveaxis(cell.input_vjp(params, linearization_t, da), 0, -2)

@@ -69,7 +69,7 @@ def test_every_compiled_step_is_that_of_the_cell(given_network):
     for t, step in enumerate(steps):
         size = np.abs(trace.h[t]).max() + 1.0 if given_network[0].name == "elman" else 1.0
         assert np.abs(step.h[1] - trace.h[t + 1]).max() <= 20 * tolerance * max(size, np.abs(trace.h[t + 1]).max())
-        assert disagreement(step.slopes[0], trace.slopes[t]) <= 100 * tolerance
+        assert disagreement(step.linearization[0], trace.linearization[t]) <= 100 * tolerance
 
 
 @given(networks)
@@ -79,7 +79,7 @@ def test_a_pass_is_its_steps_one_after_another(given_network):
     for t in range(len(x)):
         alone = forward(cell, params, x[t : t + 1], trace.h[t], engine="numba")
         assert alone.h[1].tobytes() == trace.h[t + 1].tobytes()
-        assert alone.slopes[0].tobytes() == trace.slopes[t].tobytes()
+        assert alone.linearization[0].tobytes() == trace.linearization[t].tobytes()
 
 
 @given(traces())
@@ -259,9 +259,9 @@ def test_interpreted_is_compiled(given_network):
         h, y_hat, slopes, fine = INTERPRETED_PASSES.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
         assert fine
         assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
-        assert_agree({"slopes": slopes[0]}, {"slopes": trace.slopes[t]})
+        assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
     dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
-    arguments = cell, params, trace.x, trace.h, trace.slopes, trace.y_hat, dy_hat
+    arguments = cell, params, trace.x, trace.h, trace.linearization, trace.y_hat, dy_hat
     one, other = INTERPRETED_PASSES.backward(*arguments), dispatch.backward(*arguments)
     assert (one is None) == (other is None)
     if one is not None:
@@ -269,7 +269,7 @@ def test_interpreted_is_compiled(given_network):
     errors = np.random.default_rng(2).standard_normal(h[0].shape).astype(dtype)
     error = np.zeros(trace.h[1:].shape, dtype)
     error[-1] = errors
-    arguments = (cell, params, trace.slopes, error, np.zeros(error.shape[:2], np.int64))
+    arguments = (cell, params, trace.linearization, error, np.zeros(error.shape[:2], np.int64))
     for plan in (full_plan(len(x)), PerLoss(2).plan(len(x))):
         for one, other in zip(
             INTERPRETED_PASSES.walk(*arguments, plan.segments, plan.carry)[:4],
@@ -448,7 +448,7 @@ def test_a_prefix_is_a_pass_of_that_length_to_the_byte(make, N):
         part, alone = whole.prefix(length), forward(cell, params, x[:length], h_0, engine="numba")
         errors = np.random.default_rng(0).standard_normal(alone.y_hat.shape)
         assert part.h.tobytes() == alone.h.tobytes()
-        assert part.slopes.tobytes() == alone.slopes.tobytes()
+        assert part.linearization.tobytes() == alone.linearization.tobytes()
         one, other = backward(part, errors), backward(alone, errors)
         assert all(one[name].tobytes() == other[name].tobytes() for name in other)
 

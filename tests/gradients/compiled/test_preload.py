@@ -29,7 +29,7 @@ print(before, sum(loaded))
 """
 
 
-def asked(first="", **environment):
+def requested(first="", **environment):
     surroundings = {"PYTHONPATH": str(resources.PACKAGE.parent), **environment}
     command = [sys.executable, "-c", ASKED.format(first=first)]
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
@@ -37,7 +37,7 @@ def asked(first="", **environment):
 
 @pytest.mark.parametrize("first", ["", ", kernels"])
 def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(tmp_path, first):
-    done = asked(first, NUMBA_CACHE_DIR=str(tmp_path))
+    done = requested(first, NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.stdout, done.stderr) == ("False 0\n", "")
     assert not list(tmp_path.rglob("*.nbc"))
 
@@ -46,7 +46,7 @@ def test_what_is_on_disk_is_read():
     from bpttlab.gradients.compiled import dispatch
 
     dispatch.prepare(*KINDS)
-    assert asked().stdout == "True 3\n"
+    assert requested().stdout == "True 3\n"
     assert scheduler.a_worker_has(KINDS)
     assert preload.read("elman float64")
     (words,) = preload.asking(["gru", "elman"], ["float64"]).values()
@@ -59,7 +59,7 @@ def test_what_there_is_not_is_somebody_elses_error(words):
 
 
 def test_the_process_that_imports_this_goes_on_whatever_it_is_asked():
-    done = asked(BPTTLAB_PRECOMPILED="elman,% no_dtype,")
+    done = requested(BPTTLAB_PRECOMPILED="elman,% no_dtype,")
     assert done.returncode == 0 and not done.stderr
 
 
