@@ -194,7 +194,7 @@ def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
         "topic", "what", "source", "expected", "measured", "low", "high", "tolerance", "seconds", "verdict", "held",
         "kind", "chance", "p_inside", "p_outside",
     ]  # fmt: skip
-    assert frame["check_claims"].all()
+    assert frame["held"].all()
     assert "## theory" in (folder / files[2]).read_text()
     page = (folder / files[1]).read_text()
     assert page.count("<tr") == 3
