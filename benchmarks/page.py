@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def between(text: str, middle: str) -> str:
 def measured(record: Record, name: str) -> str:
     """Every workload that was measured: under what circumstances, and its table."""
     judged = [row for rows in record.rows.values() for row in rows]
-    parts = [told(record, name), f"**{report.tally(judged)}.**"]
+    parts = [describe_machine(record, name), f"**{report.tally(judged)}.**"]
     for workload, title in SECTIONS.items():
         rows = [row for row in record.rows.get(workload, []) if shown(row)]
         if rows:
@@ -62,14 +63,15 @@ def shown(row: Row) -> bool:
     return row.unit != "of GEMM peak" or row.what not in MODULES
 
 
-def told(record: Record, name: str) -> str:
-    """The machine in a sentence."""
+def describe_machine(record: Record, name: str) -> str:
+    """The machine and its software, in lines of at most 120 characters."""
     machine = record.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
-    return (
+    sentence = (
         f"{machine['cpu']}, {machine['processors']} processors, {machine['system']}, {machine['blas']}. {versions}. "
         f"Every row, seconds of every contender among them, is in `{name}`."
     )
+    return textwrap.fill(sentence, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def when(circumstances: dict[str, Any]) -> str:

@@ -23,13 +23,17 @@ def plain(text):
     return re.sub(r"\s*\n[\s#]*", " ", letters)
 
 
-def rows(text):
-    """Citation -> its row of the list: the work, where it is used, what was checked."""
-    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines() if line[:2] == "| "]
-    return {plain(row[0]): row[1:] for row in cells if row[0] != "citation"}
+ENTRY = re.compile(
+    r"^### ([^\n]+)\n\n(.+?)\n\n- Used in (.+?)\n- Checked: (.+?)(?=\n\n#|\s*\Z)", re.MULTILINE | re.DOTALL
+)
 
 
-ENTRIES = rows(LIST.read_text(encoding="utf-8"))
+def entries_of(text):
+    """Citation -> its entry of the list: the work, where it is used, what was checked."""
+    return {plain(citation): (work, used, checked) for citation, work, used, checked in ENTRY.findall(text)}
+
+
+ENTRIES = entries_of(LIST.read_text(encoding="utf-8"))
 
 
 @cache
@@ -91,14 +95,15 @@ def test_every_entry_says_what_was_checked():
         assert work and any(kind in checked.lower() for kind in kinds), citation
 
 
-def test_entries_are_in_order_and_of_one_form():
-    assert len(ENTRIES) > 70
+def test_entries_are_of_one_form():
+    assert len(ENTRIES) == LIST.read_text(encoding="utf-8").count("\n### ") > 70
     for citation in ENTRIES:
         assert CITATION.fullmatch(citation) and citation.count(",") < 2, f"{citation}: more than three authors"
 
 
-FEW = rows(
-    "| Aa & Bé 1990 | *A* | `x` | Eq. 5 to 8: from memory. |\n| Cc, Dd-Ee & Ff 2018b | *B* | `x` | Section 2: read. |"
+FEW = entries_of(
+    "### Aa & Bé 1990\n\n*A*.\n\n- Used in `x`.\n- Checked: Eq. 5 to 8:\n  from memory.\n\n"
+    "### Cc, Dd-Ee & Ff 2018b\n\n*B*.\n\n- Used in `x`.\n- Checked: Section 2: read."
 )
 
 

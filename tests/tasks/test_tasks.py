@@ -3,6 +3,7 @@
 import hashlib
 import inspect
 import math
+import re
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -487,25 +488,27 @@ def test_every_task_is_swept_from_the_command_line(folder):
         assert set(table["run_id"]) == set(study.runs["run_id"])
 
 
-def table_of_tasks():
-    """The cells of the table in docs/tasks.md, a row by what is given to task=."""
-    lines = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8").splitlines()
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")][1:]
-    return {row[0].strip("`"): row for row in rows}
+def tables_of_tasks():
+    """The rows of the two tables in docs/tasks.md by task name: input and target, loss and properties."""
+    page = (ROOT / "docs" / "tasks.md").read_text(encoding="utf-8")
+    for section in page.split("\n## ")[1:3]:
+        lines = [line.strip("| ").split("|") for line in section.splitlines() if re.match(r"\| `\w+` ", line)]
+        yield {cells[0].strip("` "): [cell.strip() for cell in cells] for cells in lines}
 
 
 def test_the_page_of_tasks_names_exactly_those_that_there_are():
-    table = table_of_tasks()
-    assert set(table) == {path.stem for path in FILES}
+    inputs, losses = tables_of_tasks()
+    assert set(inputs) == set(losses) == {path.stem for path in FILES}
     for path in FILES:
         name = yaml.safe_load(path.read_text(encoding="utf-8"))["name"]
-        assert table[path.stem][1] == f"`{tasks.by_name(name).__name__}`"
+        assert inputs[path.stem][1] == f"`{tasks.by_name(name).__name__}`"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem != "file"], ids=lambda path: path.stem)
 def test_the_page_of_tasks_says_what_their_classes_say(path):
     task = Configuration.parse({"task": yaml.safe_load(path.read_text(encoding="utf-8")), "sequence_length": 64}).task
-    _, _, _, _, loss, _, stable, step, _ = table_of_tasks()[path.stem]
+    _, losses = tables_of_tasks()
+    _, loss, _, stable, step, _ = losses[path.stem]
     named = {"squared error": "squared_error", "softmax": "softmax_cross_entropy", "sigmoid": "sigmoid_cross_entropy"}
     what, where = loss.split(", ")
     counted = sample(task).mask.astype(bool)

@@ -1,0 +1,87 @@
+"""Pages are plain technical English: short lines, and no words that only this project would know."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import page
+
+ROOT = Path(__file__).resolve().parents[1]
+GENERATED = {"docs/tables.md", "docs/configuration.md"}
+"""Written by programs from declarations in the code."""
+AS_FOUND = {"docs/rnn-bptt-notes.md"}
+"""The notes that the project began with, kept as they were written."""
+FOLDERS = ("docs", "experiments", "benchmarks", "mutants", "results")
+PAGES = sorted({ROOT / "README.md"}.union(*(set((ROOT / folder).rglob("*.md")) for folder in FOLDERS)))
+LONGEST = 120
+
+PRIVATE = {
+    r"parcels?": "job",
+    r"crews?": "worker pool",
+    r"meddles?|do not meddle": "are independent",
+    r"hangs? on": "depends on",
+    r"whole numbers?": "integer",
+    r"(?:is|are) told": "receives",
+    r"held against": "compared with",
+    r"held to": "checked by",
+    r"whoever": "name the person",
+    r"results wing|ground floor|front door": "name the room",
+    r"(?:pulled|pulling) back": "vjp",
+}
+"""Words that house style replaces, each with the word to use."""
+
+
+def name(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def prose(text):
+    """The lines outside of code blocks and of tables that a benchmark wrote, each with its number."""
+    fenced = measured = False
+    for number, line in enumerate(text.splitlines(), 1):
+        measured = line == page.BEGIN or (measured and line != page.END)
+        if line.lstrip().startswith("```"):
+            fenced = not fenced
+        elif not (fenced or line.startswith("    ") or (measured and line.startswith("|"))):
+            yield number, line
+
+
+def long_lines(text):
+    return [number for number, line in prose(text) if len(line) > LONGEST]
+
+
+def private_words(text):
+    """Each private word of a text with the word to use; words may be broken over two lines."""
+    joined = re.sub(r"\s+", " ", " ".join(line for _, line in prose(text)))
+    found = {use: re.findall(rf"\b(?:{word})\b", joined, re.IGNORECASE) for word, use in PRIVATE.items()}
+    return {use: words for use, words in found.items() if words}
+
+
+def test_there_are_pages():
+    assert len(PAGES) > 20
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if name(path) not in GENERATED], ids=name)
+def test_lines_have_at_most_120_characters(path):
+    assert long_lines(path.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if name(path) not in AS_FOUND], ids=name)
+def test_pages_use_no_private_words(path):
+    assert private_words(path.read_text(encoding="utf-8")) == {}
+
+
+def test_a_long_line_is_found_outside_of_code():
+    text = f"{'a' * 121}\n```\n{'b' * 121}\n```\n{'c' * 120}\n    {'d' * 121}\n"
+    assert long_lines(text) == [1]
+
+
+def test_a_private_word_is_found_across_lines():
+    text = "It hangs\non K. A Parcel.\n```\nheld to\n```\n"
+    assert private_words(text) == {"job": ["Parcel"], "depends on": ["hangs on"]}
+
+
+def test_tables_of_a_benchmark_are_left_out():
+    text = f"{page.BEGIN}\n| {'a' * 121} |\n{'b' * 121}\n{page.END}\n| {'c' * 121} |\n"
+    assert long_lines(text) == [3, 5]
