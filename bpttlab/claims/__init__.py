@@ -1,1 +1,1 @@
-"""What an experiment claims of a study, and the verdicts."""
+"""Claims of experiments about a study, and their verdicts."""

@@ -1,9 +1,8 @@
-"""Analyses of experiments: the `analysis.py` in the folder of each, which comes with the package.
+"""Analyses of experiments: the `analysis.py` in the folder of each experiment of the package.
 
-An analysis has a function `claims(study)` for what the literature says of it (`bpttlab.claims.claims`), and may have
-`summaries(study)` and `draw(study, size)` for tables and figures of its own, beside those of every study; FIGURE is the
-name of the one that answers its question (growth, if nothing is said). A study that was swept with experiment=NAME has
-those of NAME.
+An analysis has a function `claims(study)` that checks statements of the literature (`bpttlab.claims.claims`). It may
+have `summaries(study)` and `draw(study, size)` for tables and figures of its own. FIGURE names the figure that answers
+its question (default: growth). A study that was swept with experiment=NAME has the analysis of NAME.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class Analysis(NamedTuple):
-    """What an experiment makes of a study; `figure` is the one that answers its question."""
+    """The functions of an experiment's analysis; `figure` names the figure that answers its question."""
 
     name: str
     claims: Callable[[Any], pd.DataFrame]
@@ -37,12 +36,12 @@ class Analysis(NamedTuple):
 
 
 def no_tables(study: Study) -> dict[str, pd.DataFrame]:
-    """Of an experiment that has none of its own."""
+    """For an experiment without tables of its own."""
     return {}
 
 
 def no_figures(study: Study, size: str) -> dict[str, Figure]:
-    """Of an experiment that has none of its own."""
+    """For an experiment without figures of its own."""
     return {}
 
 
@@ -50,7 +49,7 @@ def find_analysis(name: str) -> Analysis:
     """The analysis of an experiment.
 
     Raises:
-        ConfigurationError: there is none of this name; the message lists those there are.
+        ConfigurationError: there is none of this name; the message lists all names.
     """
     paths = resources.analyses()
     if name not in paths:
@@ -61,13 +60,13 @@ def find_analysis(name: str) -> Analysis:
 
 
 def of(study: Study) -> str | None:
-    """The experiment that the study was swept with last, as its command says; else one of the study's own name."""
+    """The experiment of the study's last sweep, from its command; otherwise the one with the study's name."""
     name = resources.experiment_in(words(study)) or study.path.name
     return name if name in resources.analyses() else None
 
 
 def words(study: Study) -> list[str]:
-    """The command that the study was swept with last, as far as it is known: nothing of it is run."""
+    """The words of the study's last command, as far as it is known. Nothing in it is executed."""
     try:
         found = last_sweep.read(Store(study.path.parent, study.path.name))
         return shlex.split(found.line) if found and found.line else []
@@ -76,10 +75,10 @@ def words(study: Study) -> list[str]:
 
 
 def check_claims(analysis: Analysis, study: Study) -> pd.DataFrame:
-    """The study against the claims of the experiment.
+    """The claims of the experiment, checked against the study.
 
     Raises:
-        LabError: the study has not what the claims are about.
+        LabError: the study lacks the rows that the claims need.
     """
     return _made(analysis, study, analysis.claims, "held against the claims")
 
@@ -87,7 +86,7 @@ def check_claims(analysis: Analysis, study: Study) -> pd.DataFrame:
 def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: str) -> Any:
     try:
         return make(study)
-    except (LookupError, ValueError, TypeError) as error:  # tables without the rows that it is about
+    except (LookupError, ValueError, TypeError) as error:  # tables without the rows that the analysis needs
         raise LabError(
             f"{study.path} cannot be {what} of {analysis.name}: was it swept with "
             f"experiment={analysis.name}? ({type(error).__name__}: {error})"
@@ -95,7 +94,7 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
 
 
 def summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
-    """The tables that the experiment makes of the study; errors as of `check_claims`."""
+    """The experiment's own tables of the study; raises the same errors as the claims."""
     return _made(analysis, study, analysis.summaries, "summarised in the tables")
 
 

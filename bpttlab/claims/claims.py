@@ -1,12 +1,12 @@
-"""Claims of experiments: rows of what their analyses check a study against.
+"""Claims of experiments: rows with a number of a study and the region where it should lie.
 
-A claim is about a number. A plain float is a fact about the study (the largest error of all runs). What differs from
-network to network is an `Estimate` (`median_of`, `mean_of`, `share_of`, `with_error`), over independent draws: a claim
-about it is undecided if its interval contains numbers of both kinds. Networks that differ by a factor of one matrix are
-one draw (`one_per_draw`).
+A claim is about a number. A plain float is a fact about the study (the largest error of all runs). A number that
+differs from network to network is an `Estimate` over independent draws (`median_of`, `mean_of`, `share_of`,
+`with_error`). Its claim is undecided if its interval lies partly in the region. Networks that differ by a factor of one
+matrix are one draw (`one_per_draw`).
 
-An identity is a row that holds for every engine that is consistent in itself, right or wrong (`identity`): it is
-checked as claims are, and it is no evidence for what a paper says.
+An identity (`identity`) is a row that holds for every consistent engine, right or wrong. It is checked as claims are,
+and it is no evidence for a paper's statement.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def _allowed(sign: str, tolerance: float) -> str:
 
 
 def near(text: str, source: str, measured: float | Estimate, expected: float, tolerance: float) -> Row:
-    """A claim that a number is another, to a tolerance."""
+    """A claim that a number is equal to another, to a tolerance."""
     said = f"{expected:.6g} +- {tolerance:.2g}"
     return row(text, source, said, measured, (expected - tolerance, expected + tolerance), tolerance)
 
@@ -112,11 +112,11 @@ def row(
 
 
 def one_per_draw(values: pd.Series, draw: pd.Series) -> pd.Series:
-    """One value for each independent draw: the median of those of networks that differ by a factor or a setting alone.
+    """One value for each independent draw: the median over networks that differ only by a factor or a setting.
 
     Args:
         values: one for each network; a missing one makes that of its draw missing.
-        draw: what was drawn, in the same order: the seed, where one seed gives one matrix.
+        draw: the draw of each network, in the same order: the seed, if one seed gives one matrix.
     """
     found = values.astype("Float64").astype("float64").to_numpy()
     groups = pd.Series(found).groupby(draw.to_numpy())

@@ -1,10 +1,10 @@
-"""Many claims at once: how many of them go wrong by chance, and which verdicts survive that.
+"""Many claims at once: the expected number of chance failures, and the verdicts that survive a correction.
 
-Each claim with an interval is a test at its own level (`chance`). Over N claims these add up: the sum is the expected
-number of claims that fail although they are true, at most, and by Boole's inequality it bounds the probability that
-one or more do (the family-wise level), however the claims depend on each other. Holm's procedure says which verdicts
-remain at a family-wise level of 5 %: it is applied to the p-values of all claims with an interval, once to those
-against the claim and once to those for it. Claims about facts (no interval) and identities take no part.
+Each claim with an interval is a test at its own level (`chance`). Over N claims the sum of the levels is an upper limit
+of the expected number of true claims that fail. By Boole's inequality it also bounds the probability that one or more
+fail (the family-wise level), for any dependence of the claims. Holm's procedure gives the verdicts that remain at a
+family-wise level of 5 %. It is applied to the p-values of all claims with an interval, once to those against the claim
+and once to those for it. Claims about facts (no interval) and identities take no part.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Family(NamedTuple):
     """Counts over the claims with an interval.
 
     Attributes:
-        claims: how many there are.
-        expected: how many fail by chance if all are true, at most, on average.
-        level: the probability that one or more do, at most.
-        hold, fail: how many hold, or fail, at the family-wise level of 5 % (Holm).
+        claims: their number.
+        expected: an upper limit of the mean number that fail by chance if all are true.
+        level: an upper limit of the probability that one or more fail by chance.
+        hold, fail: the number that hold, or fail, at the family-wise level of 5 % (Holm).
     """
 
     claims: int
@@ -36,7 +36,7 @@ class Family(NamedTuple):
 
 
 def family_of(rows: pd.DataFrame) -> Family:
-    """Of claims, as rows with `kind`, `chance`, `p_inside` and `p_outside`."""
+    """The family of claims, given as rows with `kind`, `chance`, `p_inside` and `p_outside`."""
     own = rows[(rows["kind"] == "claim") & (rows["chance"] > 0.0)]
     expected = float(own["chance"].sum())
     refuted, supported = holm(own["p_inside"].to_numpy(float)), holm(own["p_outside"].to_numpy(float))

@@ -1,7 +1,7 @@
-"""Figures of a study: frames in, `Figure` out; they compute nothing that is not in a table.
+"""Figures of a study: frames in, `Figure` out. Figures compute nothing that is not in a table.
 
-`draw` makes all that a study has the tables for, in the house style. A single figure takes a summary of
-`bpttlab.tables` and whatever style its caller has set. Plotting libraries are imported when a figure is drawn.
+`draw` makes all figures that a study has tables for, in the house style. A single figure function takes a summary of
+`bpttlab.tables` and the style that its caller has set. Plotting libraries are imported when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA)
 
 
 class Drawing(dict[str, "Figure"]):
-    """The figures of a study by name, and in `skipped` the reason for each that was not drawn."""
+    """The figures of a study by name; `skipped` has the reason for each figure that was not drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,13 +50,13 @@ def draw(
         size: "column" or "page".
         run_id: the run whose triangle is drawn; by default the one nearest to criticality that has one.
         parameter: the parameter whose lag terms and truncated gradient are drawn; by default `tables.main_parameter`.
-        told: called with the name of each figure before it is drawn.
+        told: a function that receives the name of each figure before it is drawn.
 
     Returns:
-        Figures by name, in the order of NAMES; `skipped` says why one is missing.
+        Figures by name, in the order of NAMES; `skipped` has the reasons of missing ones.
 
     Raises:
-        LabError: the study has no runs, or the size is not known.
+        LabError: the study has no runs, or the size is unknown.
     """
     from bpttlab.figures import style
 
@@ -112,7 +112,7 @@ def _of_gradients(study: StudyTables, size: Size, run_id: str | None, parameter:
 
 
 def _of_costs(study: StudyTables, size: Size, parameter: str) -> Recipes:
-    """Bias and variance of schemes, what they cost, bounds on the bias, and signs along directions."""
+    """Bias and variance of schemes, their costs, bounds on the bias, and signs along directions."""
     from bpttlab.figures.bias_bounds import plot_bias_bounds
     from bpttlab.figures.bias_variance import plot_bias_variance
     from bpttlab.figures.directions import plot_directions
@@ -186,7 +186,7 @@ def _of_spectra(study: StudyTables, size: Size) -> Recipes:
 
 
 def _measured(table: pd.DataFrame, what: str) -> pd.DataFrame:
-    """The table, refused where it is empty."""
+    """The table; raises an error if it is empty."""
     if table.empty:
         raise LabError(f"the study has no {what}: none of its runs was requested to measure them, or none is done")
     return table

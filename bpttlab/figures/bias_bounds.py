@@ -1,4 +1,4 @@
-"""The bias of per-loss truncations against K, beside its bound and the estimate that is made without going back."""
+"""The bias of per-loss truncations against K, with its bound and its estimate from the lags below K."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bpttlab.figures import lines, schemes, style
 from bpttlab.figures.layout import finish, footer
 from bpttlab.figures.style import Size
 
-NEGLIGIBLE = -36.0  # nats: below the rounding of the gradient
+NEGLIGIBLE = -36.0  # nats, below the rounding of the gradient
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "log_relative_bias": ("exact", {"color": "#111111", "linewidth": 1.3}),
     "log_bias_bound": ("bound", {"color": "#0072b2", "linestyle": (0, (4, 1.5))}),
@@ -29,10 +29,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 def plot_bias_bounds(bounds: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
     """log relative bias of per-loss truncations against K, exact, bounded and estimated (Aicher, Foti & Fox 2019).
 
-    Medians over the networks of which there is a number: where K is short the bound says nothing, and beyond the
-    longest lag looked at there is no estimate. A mark at the foot is a bias of exactly zero.
+    Medians are over the networks that have a number: at short K the bound is infinite, and beyond the longest measured
+    lag there is no estimate. A mark at the lower edge is a bias of exactly zero.
 
-    bounds: `tables.bias_bounds`. Raises LabError where there are none of the parameter.
+    bounds: `tables.bias_bounds`. Raises LabError if it has no rows of the parameter.
     """
     bounds = bounds[bounds["parameter"] == parameter]
     if bounds.empty:

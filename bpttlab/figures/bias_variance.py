@@ -1,4 +1,4 @@
-"""The plane of bias and variance, a path for each scheme as its K grows."""
+"""The plane of bias and variance, with a path for each scheme as its K grows."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ SIZES = (2.6, 1.5)  # points of a mark: of the cheapest gradient, and more for e
 
 
 def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
-    """log relative bias against log relative standard deviation of one gradient, a path for each scheme as K grows.
+    """log relative bias against log relative standard deviation of one gradient, with a path for each scheme as K
+    grows.
 
-    Marks are larger the more steps they take; two numbers are the first and the last K of a path. Schemes of one plan
-    have no variance, and run in lanes below the panel. A hollow mark is a bias within twice the noise of the draws that
-    it was measured with; on the left edge stand those that are zero, or below all that the axis shows. Dashed: the
-    scatter of the full gradient from batch to batch.
+    A larger mark means more steps. The two numbers are the first and the last K of a path. Schemes of one plan have no
+    variance; they are drawn in lanes below the panel. A hollow mark is a bias within twice the noise of its draws. On
+    the left edge are biases that are zero or below the axis. Dashed: the scatter of the full gradient from batch to
+    batch.
 
-    costs: `tables.costs`. Raises LabError where no point has two schemes.
+    costs: `tables.costs`. Raises LabError if no point has two schemes.
     """
     costs = schemes.with_gradient(costs, parameter)
     parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
@@ -48,7 +49,7 @@ def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str 
 
 
 def _left(parts: list[Facet]) -> float:
-    """The left end of the axis: what is below it stands on the edge."""
+    """The left end of the axis: smaller biases are drawn on the edge."""
     bias = pd.concat([part.rows["log_relative_bias"] for part in parts]).to_numpy(dtype=float)
     bias = bias[np.isfinite(bias) & (bias > LEAST)]
     return float(bias.min()) - 1.0 if bias.size else LEAST
@@ -75,7 +76,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.Look], left:
 
 
 def _in_lane(rows: pd.DataFrame) -> bool:
-    """Whether there is no variance of a scheme to be shown."""
+    """Whether a scheme has no variance to show."""
     return len(rows) > 0 and not np.isfinite(rows["deviation"]).any()
 
 
@@ -92,7 +93,7 @@ def _limits(axes: Axes, left: float, floor: float, bottom: float, top: float) ->
 
 
 def _path(axes: Axes, rows: pd.DataFrame, look: schemes.Look, name: str) -> None:
-    """The marks of one scheme, joined as K grows; where a deviation is exactly zero a mark stands on the floor."""
+    """The marks of one scheme, joined as K grows; a mark with deviation zero is drawn on the lower edge."""
     rows = rows.sort_values(["truncation", *schemes.fields(rows)])
     rows = rows[np.isfinite(rows["y"])]
     if name in schemes.SEGMENTED:

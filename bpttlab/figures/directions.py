@@ -1,4 +1,4 @@
-"""Where a truncated derivative has the wrong sign: derivatives along directions, relative to the full ones."""
+"""Signs of truncated derivatives: derivatives along directions, relative to the full ones."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ WRONG: dict[str, Any] = {"color": "#f3e3d8", "linewidth": 0, "zorder": 0}
 def plot_directions(directions: pd.DataFrame, size: Size = "page") -> Figure:
     """The derivative along a direction relative to the full one against K, for each scheme, with 95 % of its draws.
 
-    1 is right; below 0, where it is shaded, the sign is wrong. Schemes without a K stand on the right.
+    1 is right. Below 0, which is shaded, the sign is wrong. Schemes without a K are on the right.
 
-    directions: `tables.along_directions`. Raises LabError where there are none.
+    directions: `tables.along_directions`. Raises LabError if it is empty.
     """
     directions = directions[np.isfinite(directions["relative_derivative"].astype(float))]
     if directions.empty:

@@ -27,12 +27,12 @@ LARGER = {"markersize": 5.0}  # in the legend
 
 
 def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
-    """Eigenvalues of one network at each of a few requested values, with the unit circle; all panels to one scale.
+    """Eigenvalues of one network at each of a few requested values, with the unit circle; all panels have one scale.
 
-    W is the matrix as it is drawn, scaled to its requested value; J_t are those of all steps and sequences recorded.
-    Dashed: the spectral radius at the origin by theory, from W and the biases of gates, of cells that have a formula.
+    W is the matrix as drawn, scaled to its requested value. J_t are those of all recorded steps and sequences. Dashed:
+    the theoretical spectral radius at the origin, from W and the biases of gates, for cells that have a formula.
 
-    points: `tables.eigenvalue_points`. Raises LabError where no requested value is known.
+    points: `tables.eigenvalue_points`. Raises LabError if no requested value is known.
     """
     columns = layout.facet_columns(points, VALUES)
     points, values = layout.of_few(points, columns)

@@ -1,4 +1,4 @@
-"""The error of gradients against what they cost, in steps and in seconds."""
+"""The error of gradients against their cost, in steps and in seconds."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ KINDS = {"steps_computed": "steps", "scheme_seconds": "seconds"}
 def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
     """log of sqrt(bias^2 + variance), relative to |g|, against steps computed and against seconds of one gradient.
 
-    A path for each scheme as K grows; marks at the foot are errors of zero, or below what the axis shows. Dotted: of a
-    scheme that draws, the mean of as many draws, or offsets, as the cost buys, at the best K.
+    There is a path for each scheme as K grows. Marks at the lower edge are errors of zero or below the axis. Dotted:
+    for a scheme that draws, the mean of as many draws, or offsets, as the cost pays for, at the best K.
 
-    costs: `tables.costs`. Raises LabError where no point has two schemes.
+    costs: `tables.costs`. Raises LabError if no point has two schemes.
     """
     costs = schemes.with_gradient(costs, parameter)
     kinds = [name for name in KINDS if costs[name].notna().any()]

@@ -20,12 +20,12 @@ MOST_CELLS = len(style.CATEGORIES)
 def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
     """lambda_1, the median over networks with its interval, for the longest sequences of each facet.
 
-    Cells (with what varies of them) have colours and marks of their own and share a panel. The dotted line is log rho,
-    the exponent of a linear network, where that is one: it means nothing for a cell with gates. The dash-dotted line is
-    the mean field of wide networks, where it holds.
+    Each cell (with its varying fields) has a colour and a mark; cells share a panel. The dotted line is log rho, the
+    exponent of a linear network; it has no meaning for a cell with gates and is drawn only for others. The dash-dotted
+    line is the mean field of wide networks, where it holds.
 
-    exponents: `tables.exponents`. Raises LabError where no requested value has an exponent, or for more cells than can
-    be told apart.
+    exponents: `tables.exponents`. Raises LabError if no requested value has an exponent, or if there are too many cells
+    to distinguish.
     """
     exponents = exponents[exponents["initializer_requested"].notna() & exponents["lyapunov_exponent"].notna()]
     if exponents.empty:
@@ -65,7 +65,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
 
 
 def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]:
-    """The cells where there are several, then what lines and marks mean."""
+    """The cells if there are several, then the meaning of lines and marks."""
     cells = [lines.line_key(name, **look) for name, look in looks.items()] if len(looks) > 1 else []
     one = [] if cells else [lines.line_key("median over networks", **next(iter(looks.values())))]
     said = lines.interval_keys(rows["lyapunov_exponent_low"])

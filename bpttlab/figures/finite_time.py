@@ -1,4 +1,4 @@
-"""How the largest exponent differs between windows of time: one histogram above the other."""
+"""The distribution of the largest exponent over windows of time: histograms one above the other."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
 
 
 def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
-    """Histograms of the finite-time exponents of the largest index, one for each requested value, each to its own
+    """Histograms of the finite-time exponents of the largest index, one for each requested value, each with its own
     height.
 
-    The upright marks are the exponents over all windows; windows at -inf are marked at the left edge. For the longest
+    The upright marks are the exponents over all windows. Windows at -inf are marked at the left edge. For the longest
     sequences of each facet.
 
     distribution: `tables.finite_time_distribution`.

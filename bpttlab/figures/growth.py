@@ -25,12 +25,12 @@ LINEAR = 1.0  # nats around zero that the colour scale shows linearly
 def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
     """Two kinds of panel: a heat map of the median growth over the sequence, and the asymptotic rate with its interval.
 
-    The contour runs between cells of growth and cells of decay. Grey cells have no number (every network diverged or
-    failed), hatched ones are exactly zero. Rates are medians over networks with the 95 % interval of the median by
-    order statistics; the dotted line is log rho, the rate of a linear network, the dash-dotted one the mean field where
-    that holds.
+    The contour separates cells of growth from cells of decay. Grey cells have no number (every network diverged or
+    failed), hatched cells are exactly zero. Rates are medians over networks with the 95 % interval of the median by
+    order statistics. The dotted line is log rho, the rate of a linear network; the dash-dotted line is the mean field,
+    where it holds.
 
-    growth: `tables.growth`. Raises LabError where no run was measured.
+    growth: `tables.growth`. Raises LabError if no run was measured.
     """
     growth = growth[growth["initializer_requested"].notna()].reset_index(drop=True)
     if not growth["log_growth"].notna().any():
@@ -53,7 +53,7 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
 
 
 def _norm(growth: pd.DataFrame) -> SymLogNorm:
-    """Colours centred at no growth, logarithmic beyond one nat: 1 and 100 nats are both to be seen."""
+    """Colours centred at no growth, logarithmic beyond one nat, so that both 1 and 100 nats are visible."""
     values = growth["log_growth"].to_numpy(dtype=float)
     most = max(2 * LINEAR, float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
     return SymLogNorm(linthresh=LINEAR, vmin=-most, vmax=most)
@@ -74,7 +74,7 @@ def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
         ax=axes,
         cmap=style.GROWTH,
         norm=norm,
-        vmin=norm.vmin,  # else seaborn looks for them, and a task of which nothing was measured has none
+        vmin=norm.vmin,  # otherwise seaborn computes limits and fails for a task without values
         vmax=norm.vmax,
         mask=~finite,
         annot=_texts(values) if _room(axes, table.shape[1]) else False,
@@ -97,7 +97,7 @@ def _room(axes: Axes, columns: int) -> bool:
 
 
 def _thin(axes: Axes, values: np.ndarray) -> None:
-    """Name only as many columns as there is room for, 1 among them."""
+    """Labels only as many columns as fit, 1 among them."""
     letters = max(len(f"{value:g}") for value in values)
     step = -(-len(values) // max(1, int(layout.panel_width(axes) / (0.055 * letters + 0.06))))
     named = [place for place in range(len(values)) if (place - int(np.abs(values - 1).argmin())) % step == 0]
@@ -119,7 +119,7 @@ def _hatch(axes: Axes, values: np.ndarray) -> None:
 
 
 def _zero_contour(axes: Axes, values: np.ndarray) -> None:
-    """The edges between cells of growth and cells of decay: radii and lengths are steps here, nothing lies between."""
+    """The edges between cells of growth and cells of decay; radii and lengths are discrete steps."""
     sign = np.sign(values)
     for row, column in np.argwhere(sign[:, :-1] * sign[:, 1:] < 0):
         axes.plot([column + 1, column + 1], [row, row + 1], **CONTOUR)

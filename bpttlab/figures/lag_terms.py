@@ -1,4 +1,4 @@
-"""The parts of the gradient by lag: how large each is, and how much of the gradient is reached by a lag."""
+"""The parts of the gradient by lag: their size, and the cumulative share of the gradient."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ KINDS = {
 def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
     """Log norm of the lag terms per contributing loss, and the cumulative share of the gradient, against lag.
 
-    Lines are medians and bands quartiles over networks, for the longest sequences of each facet. A share may be
-    negative, and the cumulative share above 1 on its way, where terms cancel.
+    Lines are medians and bands quartiles over networks, for the longest sequences of each facet. If terms cancel, a
+    share may be negative, and the cumulative share may exceed 1 at some lags.
 
-    curves: `tables.lag_curves`. Raises LabError where it has no rows of `parameter`.
+    curves: `tables.lag_curves`. Raises LabError if it has no rows of `parameter`.
     """
     curves = curves[(curves["parameter"] == parameter) & curves["quantity"].isin(list(KINDS))]
     if curves.empty:

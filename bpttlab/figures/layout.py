@@ -1,7 +1,7 @@
 """Panels, facets, legends and colour bars that the figures share.
 
-A figure has a panel for each facet (task and whatever else varies besides the requested value and the length) and each
-kind of curve. On a page facets stand side by side, in a column one above the other.
+A figure has a panel for each facet (task and all else that varies except the requested value and the length) and each
+kind of curve. On a page facets are side by side, in a column one above the other.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Facet(NamedTuple):
 
 
 def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
-    """The frame's parts, one per distinct combination of `columns`; a part's label says what varies.
+    """The parts of a frame, one per distinct combination of `columns`; the label of a part names the varying values.
 
     Raises LabError for more parts than a figure can show.
     """
@@ -69,9 +69,9 @@ def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
 
 
 def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
-    """The columns that make facets: all but the values drawn, the requested value and the length.
+    """The columns that make facets: all except the drawn values, the requested value and the length.
 
-    Networks of files that the requested (here: measured) value tells apart share a facet.
+    Networks of files that differ in the requested (here: measured) value share a facet.
     """
     apart = {*values, "initializer_requested", "sequence_length"}
     names = [str(name) for name in frame if name not in apart]
@@ -97,19 +97,19 @@ def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -
 
 
 def _short(name: str, value: object) -> object:
-    """The first digits of a file's content, as many as tell files apart."""
+    """The first digits of a file's content, as many as distinguish the files."""
     return str(value)[:8] if name.endswith("_content") else value
 
 
 def _said(named: Mapping[str, Any]) -> list[str]:
-    """What there is of some columns, in words: the cell by its name alone, "by row", "hidden size 64"."""
+    """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
     words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
     there = {name: _plain(_short(name, value)) for name, value in named.items() if not pd.isna(value)}
     return [text if name == "cell" else f"{words[name]} {text}" for name, text in there.items()]
 
 
 def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """A text for each row that says what varies of `columns`: "gru, hidden size 64"; empty where nothing does."""
+    """A text for each row that names the varying values: "gru, hidden size 64"; empty if nothing varies."""
     varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
     rows = zip(*(frame[name] for name in varying), strict=True) if varying else [()] * len(frame)
     said = [", ".join(_said(dict(zip(varying, row, strict=True)))) for row in rows]
@@ -137,7 +137,7 @@ def requested_values(frame: pd.DataFrame) -> list[float]:
 
 
 def quantity(frame: pd.DataFrame) -> str:
-    """What the requested values are, in words: spectral radius, gain or scale (or several of them)."""
+    """The quantity of the requested values in words: spectral radius, gain or scale (or several of them)."""
     targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
     if {"measured_radius", "spectral_radius"} <= {*targets}:
         targets = ["radius", *(target for target in targets if not target.endswith("_radius"))]
@@ -145,7 +145,7 @@ def quantity(frame: pd.DataFrame) -> str:
 
 
 def few(values: Sequence[float]) -> list[float]:
-    """Values to have panels of their own: all of a few; of many the ends and the one nearest to 1, or in the middle."""
+    """Values with panels of their own: all of a few; of many the two ends and the one nearest to 1 or to the middle."""
     values = sorted(values)
     if len(values) <= MOST_VALUES:
         return values
@@ -165,7 +165,7 @@ def of_few(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, l
 def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: bool = False) -> Board:
     """A figure with a panel for each facet (one above the other) and requested value (side by side).
 
-    `square`: panels are squares with the same limits, else they share the y axis along a row.
+    `square`: panels are squares with the same limits; otherwise they share the y axis along a row.
     """
     style.check_size(size)
     width = style.WIDTHS[size]
@@ -189,7 +189,7 @@ def on_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]) 
 
 
 def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float], x: str, y: str) -> None:
-    """Say at the edges what is drawn: requested values above, facets on the left."""
+    """Labels at the edges: requested values above, facets on the left."""
     symbol = " or ".join(sorted({_symbol(part.rows) for part in parts}))
     for axes, value in zip(grid[0], values, strict=True):
         axes.set_title(f"{symbol} = {value:g}")
@@ -210,7 +210,7 @@ def panels(
 ) -> tuple[Figure, np.ndarray]:
     """A figure with a panel for each facet and kind: the figure and its axes, (facets, kinds).
 
-    `share`: panels of one kind have the same y axis. `height`: of a panel, in inches, where it must be so much.
+    `share`: panels of one kind have the same y axis. `height`: the height of a panel in inches, if it is fixed.
     """
     style.check_size(size)
     across = size == "page" and (kinds == 1 or count > 1) and count <= BESIDE
@@ -224,11 +224,11 @@ def panels(
 
 
 def dress(grid: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
-    """Say at the edges what is drawn: facets in titles, kinds in the labels of their axes.
+    """Labels at the edges: facets in titles, kinds in the labels of their axes.
 
     Args:
         grid: axes, (facets, kinds).
-        x, y: labels of each kind's axes; neighbours along a row share one y label where their kind is the same.
+        x, y: labels of each kind's axes; neighbours along a row share one y label if their kind is the same.
     """
     for (row, column), axes in np.ndenumerate(grid):
         place = axes.get_subplotspec()
@@ -269,9 +269,9 @@ def symmetric_ticks(bar: Colorbar, most: float) -> None:
 
 
 def finish(figure: Figure) -> Figure:
-    """Settle the layout for good, so that a figure saved in several formats is the same in each.
+    """Fixes the layout, so that a figure saved in several formats is the same in each.
 
-    Twice: the first time decides how many ticks there is room for, the second makes room for their labels.
+    It runs twice: the first pass decides the number of ticks, the second makes room for their labels.
     """
     figure.draw_without_rendering()
     figure.draw_without_rendering()
@@ -283,7 +283,7 @@ def finish(figure: Figure) -> Figure:
 
 
 def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: str, size: Size) -> None:
-    """Say what the colours mean, above the panels: a legend for a few values, a colour bar for many."""
+    """The meaning of the colours, above the panels: a legend for a few values, a colour bar for many."""
     if len(shades) > MOST_IN_LEGEND:
         _bar(figure, grid, shades, title, size)
         return
@@ -292,7 +292,7 @@ def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: st
 
 
 def footer(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Say what kinds of lines and marks there are, below the panels."""
+    """The meaning of lines and marks, below the panels."""
     if handles:
         _legend(figure, handles, "outside lower center")
 
@@ -311,7 +311,7 @@ def _legend(figure: Figure, handles: Sequence[Artist], where: Where, title: str 
 
 
 def heighten(figure: Figure, inches: float) -> None:
-    """Make room above or below the panels, so that a legend takes none of theirs."""
+    """Makes room above or below the panels for a legend, without making the panels smaller."""
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + inches)
 

@@ -1,4 +1,4 @@
-"""Curves over networks with their bands, their exact zeros and their theory, and what a legend says of them."""
+"""Curves over networks with their bands, exact zeros and theory, and their entries in a legend."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ WHISKERS: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 7}
 
 
 def interval_keys(low: pd.Series, band: bool = False) -> list[Artist]:
-    """The legend's entry for the intervals of the summaries, as bars or as a band; or why there are none."""
+    """The legend's entry for the intervals of the summaries, as bars or as a band; or the reason why there are none."""
     if low.notna().any():
         return [band_key(INTERVAL) if band else line_key(INTERVAL, **WHISKERS)]
     return [line_key(f"no interval: fewer than {LEAST_NETWORKS} networks", linestyle="none")]
@@ -55,7 +55,7 @@ FAR_BELOW = -1e6
 
 
 def _between(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
-    """A band, which goes on through the foot of the panel where its lower end is -inf."""
+    """A band, continued through the lower edge of the panel if its lower end is -inf."""
     axes.fill_between(place, low, high, where=np.isfinite(low), color=colour, alpha=0.18, linewidth=0)
     if np.isneginf(low).any():
         seen = axes.dataLim.frozen()
@@ -64,7 +64,7 @@ def _between(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, c
 
 
 def whiskers(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, **look: Any) -> None:
-    """An interval at each place, through the foot of the panel where its lower end is -inf; where there is one."""
+    """An interval at each place, continued through the lower edge of the panel if its lower end is -inf."""
     there, below = np.isfinite(low) & np.isfinite(high), np.isneginf(low) & np.isfinite(high)
     axes.vlines(place[there], low[there], high[there], **look)
     if below.any():
@@ -75,12 +75,12 @@ def whiskers(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, *
 
 
 def doubtful(rows: pd.DataFrame) -> pd.Series:
-    """Where more than half of the networks are below resolution and the median is a number: an indication."""
+    """Places where more than half of the networks are below resolution but the median is a number."""
     return (2 * rows["unresolved"] > rows["networks"]) & np.isfinite(rows["median"].astype(float))
 
 
 def indication(axes: Axes, rows: pd.DataFrame, x: str, colour: str) -> None:
-    """What is doubtful of a curve, dotted on from the last point that is not."""
+    """The doubtful part of a curve, dotted, from the last point that is not doubtful."""
     rows = rows.sort_values(x)
     doubt = doubtful(rows)
     shown = rows[doubt | doubt.shift(-1, fill_value=False)]
@@ -92,7 +92,7 @@ HOLLOW: dict[str, Any] = {"marker": "o", "markersize": 2.2, "markerfacecolor": "
 
 
 def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> None:
-    """Marks joined by a line, each with its interval; at the foot where the value is exactly zero."""
+    """Marks joined by a line, each with its interval; on the lower edge if the value is exactly zero."""
     rows = rows.sort_values(x)
     place, middle = (rows[name].to_numpy(dtype=float) for name in (x, y))
     finite = np.isfinite(middle)
@@ -103,7 +103,7 @@ def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> Non
 
 
 def at_foot(axes: Axes, place: np.ndarray, **look: Any) -> None:
-    """Marks at the foot of the panel: exact zeros, whose logarithm is on no axis."""
+    """Marks at the lower edge of the panel: exact zeros, whose logarithm is on no axis."""
     look = {"clip_on": False, "linestyle": "none", "zorder": 5, **look}
     if len(place):  # an empty line that is not clipped has no extent, and no layout survives that
         axes.plot(place, np.zeros(len(place)), transform=axes.get_xaxis_transform(), **look)
@@ -113,18 +113,18 @@ ZERO_KEY = {"marker": "v", "linestyle": "none"}
 
 
 def zero_key(curves: pd.DataFrame) -> list[Artist]:
-    """The legend's entry for exact zeros, where a median is one."""
+    """The legend's entry for exact zeros, if a median is one."""
     return [line_key(r"exactly zero ($-\infty$)", **ZERO_KEY)] if np.isneginf(curves["median"]).any() else []
 
 
 def curve_keys(curves: pd.DataFrame) -> list[Artist]:
-    """The legend's entries for curves, as far as they are there."""
+    """The legend's entries for curves, as far as they are drawn."""
     band = [band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
     return [line_key("median over networks"), *band, *zero_key(curves)]
 
 
 def room_for_nothing(axes: Axes, values: pd.Series, axis: str = "y") -> None:
-    """Limits for a panel in which no value is finite: below zero, where what there is would be."""
+    """Limits for a panel without finite values: below zero."""
     if not np.isfinite(values.astype(float)).any():
         axes.set(**{f"{axis}lim": (-1.0, 0.06)})
 
@@ -139,13 +139,13 @@ LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 0.7}
 
 
 def level(axes: Axes, values: pd.Series, colour: str) -> None:
-    """A thin line across the panel at a level that theory gives, the same in all rows, where it does."""
+    """A thin line across the panel at a theoretical level, if it is the same in all rows."""
     if has(values):
         axes.axhline(float(values.dropna().iloc[0]), color=colour, alpha=0.8, zorder=1, **LEVEL)
 
 
 def has(values: pd.Series) -> bool:
-    """Whether theory says anything."""
+    """Whether the theory gives a value."""
     return bool(np.isfinite(values.astype(float)).any())
 
 
@@ -173,7 +173,7 @@ def rate_keys(rows: pd.DataFrame) -> list[Artist]:
 
 
 def limit(grid: np.ndarray, rows: Sequence[Sequence[pd.DataFrame]]) -> None:
-    """Let what was measured set the y axes of each kind (a column of `grid`): theory leaves the panel where it must."""
+    """Measured values set the limits of the y axes of each kind (a column of `grid`); theory may leave the panel."""
     for kind in range(grid.shape[1]):
         values = np.concatenate([part[kind][["median", "low", "high"]].to_numpy(dtype=float).ravel() for part in rows])
         values = values[np.isfinite(values)]

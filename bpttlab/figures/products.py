@@ -21,10 +21,10 @@ NORMS = {
 def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
     """log norm of the products that end at t = T against lag, for the longest sequences of each facet.
 
-    Lines are medians and bands quartiles over networks; dashed the bound lag * log(gamma sigma_max), dotted the
-    asymptote lag * log rho of a linear network, dash-dotted the mean field of a wide one where that holds; all are cut
-    off where they leave the range of the measured curves, and drawn for the extreme values and the one nearest to 1
-    where there are many.
+    Lines are medians and bands quartiles over networks. Dashed: the bound lag * log(gamma sigma_max). Dotted: the
+    asymptote lag * log rho of a linear network. Dash-dotted: the mean field of a wide network, where it holds. Theory
+    is cut off at the range of the measured curves. If there are many values, it is drawn for the extreme ones and the
+    one nearest to 1.
 
     curves: `tables.growth_curves`.
     """
@@ -57,7 +57,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
 
 
 def _kinds(curves: pd.DataFrame) -> list[Artist]:
-    """What the legend says of the lines that are there."""
+    """The legend's entries for the lines that are drawn."""
     kinds = []
     if curves["bound"].notna().any():
         kinds.append(lines.line_key(r"bound $\ell\,\log(\gamma\,\sigma_{\max})$", linestyle="--", linewidth=0.7))

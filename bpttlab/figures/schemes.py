@@ -1,4 +1,4 @@
-"""How schemes look, the same in every figure, and panels for points of a sweep that have several schemes."""
+"""Colours and marks of schemes, the same in every figure, and panels for sweep points that have several schemes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 
 
 def looks(names: Sequence[str]) -> dict[str, Look]:
-    """Of each scheme, in a fixed order; one that is not known here takes what is left."""
+    """The look of each scheme, in a fixed order; an unknown scheme takes an unused look."""
     order = sorted(names, key=lambda name: ([*MARKS].index(name) if name in MARKS else len(MARKS), name))
     unknown = [name for name in order if name not in MARKS]
     spare = {name: Look(style.CATEGORIES[-1 - place % 2], "dH"[place % 2]) for place, name in enumerate(unknown)}
@@ -67,12 +67,12 @@ def keys(shown: dict[str, Look]) -> list[Artist]:
 
 
 def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[Facet]:
-    """A facet for each sweep point: the longest sequences, of many requested values a few, with so many schemes at
-    least.
+    """A facet for each sweep point with at least `schemes` schemes: the longest sequences, and a few of many requested
+    values.
 
-    A label says of a point what it takes to know it from the others, its cell first.
+    A label names the values that distinguish a point from the others, its cell first.
 
-    apart: the columns that tell rows of one point apart.
+    apart: the columns that distinguish rows of one point.
     """
     columns = layout.summary_facet_columns(table, apart)
     table = layout.longest(table, columns)
@@ -89,9 +89,9 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
 
 
 def with_gradient(costs: pd.DataFrame, parameter: str) -> pd.DataFrame:
-    """The rows of a parameter at the points where its gradient is not zero, and with it every bias.
+    """The rows of a parameter at the points where its gradient, and so its bias, is not zero.
 
-    Raises LabError where there are none.
+    Raises LabError if there are none.
     """
     rows = costs[(costs["parameter"] == parameter) & costs["log_relative_error"].notna()].reset_index(drop=True)
     columns = layout.summary_facet_columns(rows, ["scheme", "truncation", "parameter", *fields(rows)])
@@ -118,7 +118,7 @@ FIRST = ("cell", "task", "initializer")
 
 
 def _label(rows: pd.DataFrame, place: int) -> str:
-    """The cell, and as many other columns as it takes until no other point has the same values."""
+    """The cell, and other columns until no other point has the same values."""
     order = [*(name for name in FIRST if name in rows), *(str(name) for name in rows if name not in FIRST)]
     left, said = rows, []
     own = {str(name): value for name, value in rows.iloc[place].items()}
@@ -145,7 +145,7 @@ def _said(name: str, value: object) -> str:
 def panels(count: int, kinds: int, size: Size, height: float = HEIGHT) -> tuple[Figure, np.ndarray]:
     """A figure with a block of panels for each point, kinds one above the other, as many blocks in a line as fit.
 
-    Returns the figure and its axes, (points, kinds); what is left over of the last line is empty.
+    Returns the figure and its axes, (points, kinds); the rest of the last line is empty.
     """
     style.check_size(size)
     across = min(count, ACROSS[size])

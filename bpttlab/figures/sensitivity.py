@@ -1,4 +1,4 @@
-"""Forward sensitivity: how much the state depends on each parameter, against time."""
+"""Forward sensitivity: the dependence of the state on each parameter, against time."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
     """log norm of dh_t/dparameter against t, at a few requested values, for the longest sequences of each facet.
 
     Lines are medians and bands quartiles over networks. Dotted: the product over as many steps. The sensitivity can
-    grow where products do not, since it adds up what a parameter does at every step (Zucchet & Orvieto 2024).
+    grow where products do not, because it sums the effect of a parameter at every step (Zucchet & Orvieto 2024).
 
-    curves: `tables.sensitivity_curves`. Raises LabError where no requested value is known.
+    curves: `tables.sensitivity_curves`. Raises LabError if no requested value is known.
     """
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves, columns)

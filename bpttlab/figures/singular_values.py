@@ -1,4 +1,4 @@
-"""Growth rates of singular values of products against index: how they tend to the Lyapunov spectrum."""
+"""Growth rates of singular values of products against index, which tend to the Lyapunov spectrum."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ LYAPUNOV: dict[str, Any] = {"color": style.CENTRE, "linewidth": 0.9, "linestyle"
 
 
 def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
-    """log sigma_i / lag against index for each lag, at a few requested values, with the exponents where they are there.
+    """log sigma_i / lag against index for each lag, at a few requested values, with the exponents if they were
+    measured.
 
-    Medians over networks, of the longest sequences of each facet. What is below resolution in more than half of the
-    networks is hollow; exact zeros are marked at the foot.
+    Medians over networks, of the longest sequences of each facet. Values below resolution in more than half of the
+    networks are hollow. Exact zeros are marked at the lower edge.
 
-    curves: `tables.singular_value_curves`. Raises LabError where every lag is 0 or no requested value is known.
+    curves: `tables.singular_value_curves`. Raises LabError if every lag is 0 or no requested value is known.
     """
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves[curves["quantity"] == "rate"], columns)

@@ -13,11 +13,11 @@ VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero"
 
 
 def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
-    """Exponents against index, for the longest sequences of each facet: cells stand side by side.
+    """Exponents against index, for the longest sequences of each facet; cells are side by side.
 
     Lines are medians and bands quartiles over networks, dotted where more than half of the networks are below
-    resolution; an exponent of -inf is marked at the foot. Thin dashed: what the mean of all exponents has to be, from
-    the determinants of W and of the slopes.
+    resolution. An exponent of -inf is marked at the lower edge. Thin dashed: the theoretical mean of all exponents,
+    from the determinant of W and the derivatives of the activation.
 
     curves: `tables.spectrum_curves`.
     """

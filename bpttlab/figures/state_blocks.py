@@ -21,12 +21,12 @@ ARROW = "\N{LEFTWARDS ARROW}"
 def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
     """log spectral norm of each block of the products that end at t = T against lag, at a few requested values.
 
-    A part's path to itself is thick, with its quartiles; a path between two parts is thin, in the colour of the part
-    where it arrives and dashed by the part where it starts. A curve ends where a block is too small beside the others
-    to be told. Paths between parts that are zero at every lag are counted and not drawn; neither are all of them where
-    there are more than can be told apart.
+    The path of a part to itself is thick, with its quartiles. A path between two parts is thin: its colour is that of
+    the part where it ends, its dashes those of the part where it starts. A curve ends where a block is too small to be
+    resolved. Paths between parts that are zero at every lag are counted and not drawn. If there are too many paths to
+    distinguish, none between two parts is drawn.
 
-    curves: `tables.block_curves`. Raises LabError where no lag is above 0 or no requested value is known.
+    curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
     """
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
@@ -48,7 +48,7 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
 
 def ends(block: str) -> tuple[str, str]:
-    """Where a path arrives and where it starts: "c<-h" is ("c", "h")."""
+    """The end and the start of a path: "c<-h" is ("c", "h")."""
     to, _, of = block.partition("<-")
     return to, of
 
@@ -60,7 +60,7 @@ def _one(rows: pd.DataFrame, block: str) -> pd.DataFrame:
 
 
 def _looks(curves: pd.DataFrame) -> tuple[dict[str, dict[str, Any]], int]:
-    """How each block is drawn, and how many are left out because they are too many."""
+    """The look of each block, and the number of blocks that are left out because there are too many."""
     blocks = sorted(curves["block"].unique(), key=lambda block: (len(set(ends(block))), block))
     names = sorted({end for block in blocks for end in ends(block)})
     alive = set(curves.loc[~np.isneginf(curves["median"].astype(float)), "block"])

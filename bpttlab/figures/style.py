@@ -1,7 +1,7 @@
-"""How figures look and how they are saved: sizes for a paper, legible letters, colours that do not need colour vision.
+"""The style of figures and their files: sizes for a paper, legible letters, colours for all kinds of colour vision.
 
-Values requested of an initializer stand on a diverging scale centred at 1: blue below, black at 1, orange to red above,
-the darker the further. The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
+Requested values have a diverging scale centred at 1: blue below, black at 1, orange to red above, darker further away.
+The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4
 
 @contextmanager
 def context(size: Size = "page") -> Iterator[None]:
-    """The house style, for drawing and for saving alike; restores what was set before."""
+    """The house style, for drawing and for saving; restores the former style."""
     check_size(size)
     with mpl.rc_context({**sns.axes_style("ticks"), **_settings()}):
         yield
 
 
 def _settings() -> dict[Any, Any]:
-    """Letters of 7 points and more at printed size; nothing in a file that differs between two equal drawings."""
+    """Letters of at least 7 points at printed size; files contain nothing that differs between two equal drawings."""
     sizes = dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize", "legend.title_fontsize"), 7.0)
     return {
         **sizes,
@@ -77,7 +77,7 @@ def _settings() -> dict[Any, Any]:
 
 
 def check_size(size: str) -> None:
-    """Refuse a size that there is not."""
+    """Refuses an unknown size."""
     if size not in get_args(Size):
         known = " or ".join(get_args(Size))
         raise ConfigurationError(f"size={size}: a figure is {known} wide.{nearest(size, get_args(Size))}")

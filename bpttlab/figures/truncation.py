@@ -1,4 +1,4 @@
-"""What truncation does to the gradient: relative bias and cosine against truncation length."""
+"""The effect of truncation on the gradient: relative bias and cosine against truncation length."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ APART = ("origin", "scheme", "truncation", "parameter")
 def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
     """Log relative bias and cosine against truncation length K, for the longest sequences of each facet.
 
-    Lines are what every K does to per-loss truncation, read off the lag terms; marks are the schemes that were run.
-    Both are medians over networks; bands and bars are the 95 % interval of that median by order statistics. A bias
-    below the rounding of a float64 leaves the panel; one that is exactly zero is marked at its foot.
+    Lines are per-loss truncation at every K, from the lag terms. Marks are the schemes that were run. Both are medians
+    over networks; bands and bars are the 95 % interval of that median by order statistics. A bias below the rounding of
+    a float64 is outside the panel; a bias of exactly zero is marked at the lower edge.
 
-    bias: `tables.truncation_bias`. Raises LabError where it has no truncated gradient of `parameter`.
+    bias: `tables.truncation_bias`. Raises LabError if it has no truncated gradient of `parameter`.
     """
     bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_requested"].notna()]
     if bias.empty:
@@ -85,7 +85,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], 
 
 
 def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
-    """One scheme as it was run: a mark at each K with its interval, at the foot where the bias is exactly zero."""
+    """One scheme that was run: a mark at each K with its interval, on the lower edge if the bias is exactly zero."""
     look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", **HOLLOW}
     place, middle = (rows[name].to_numpy(dtype=float) for name in ("truncation", "median"))
     finite = np.isfinite(middle)

@@ -1,4 +1,4 @@
-"""Rows of tables as they are measured: a dictionary of arrays, one a column."""
+"""Rows of tables as a dictionary of arrays, one for each column."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bpttlab.numerics.array import Array
 
 
 def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
-    """Rows as arrays, one a column."""
+    """Rows as arrays, one for each column."""
     rows = sorted(rows, key=lambda row: tuple(row[name] for name in sort))
     return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
 

@@ -1,7 +1,7 @@
-"""Parts of a gradient that add up to it: the sums before and after each of them, beside the whole.
+"""Parts of a gradient and their running sums, compared with the whole gradient.
 
-A part may be smaller than its neighbours by more than a float holds, so each is a mantissa with an exponent, and so is
-each sum: that of a running sum is the largest among its parts.
+A part may be smaller than its neighbours by more than the range of a float. Therefore each part and each sum is a
+mantissa with an exponent. The exponent of a running sum is the largest among its parts.
 
 Index legend: P parts, E entries of one parameter.
 """
@@ -21,10 +21,10 @@ HELD_NUMBERS = 2**21
 
 
 class Beside(NamedTuple):
-    """Some parts, or sums of parts, beside the whole gradient g, each (P,).
+    """Parts, or sums of parts, compared with the whole gradient g, each (P,).
 
-    `log_norm` is natural, -inf where all is zero; `share` is <part, g> / |g|^2, NaN where g is zero, infinite where it
-    is beyond the range of floats; `cosine` NaN where either is zero.
+    `log_norm` is a natural logarithm, -inf where all entries are zero. `share` is <part, g> / |g|^2, NaN where g is
+    zero, infinite where it is beyond the range of floats. `cosine` is NaN where either is zero.
     """
 
     log_norm: Array
@@ -57,14 +57,14 @@ def stack(parts: Sequence[Scaled]) -> Scaled:
 
 
 def parts_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
-    """Each by itself."""
+    """Each part by itself."""
     some = max(1, HELD_NUMBERS // parts[0].mantissa.size)
     chunks = [stack(parts[first : first + some]).normalised() for first in range(0, len(parts), some)]
     return join([whole.beside(chunk) for chunk in chunks])
 
 
 def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
-    """The sum of the first part, of the first two, and so on to that of all."""
+    """The sum of the first part, of the first two, and so on, up to the sum of all."""
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):

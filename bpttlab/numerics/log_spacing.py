@@ -1,4 +1,4 @@
-"""Which lags to report: a few, spread evenly in their logarithm."""
+"""The lags to report: a few, evenly spaced in their logarithm."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def log_spacing(last: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """`count` distinct integers from 0 to `last` (all of them, where there are no more), both ends among them.
+    """`count` distinct integers from 0 to `last`, both ends included; all integers if there are fewer than `count`.
 
-    They are spread evenly in their logarithm, one by one at the start.
+    They are evenly spaced in their logarithm. At the start they are consecutive.
 
     Args:
         last: >= 0.

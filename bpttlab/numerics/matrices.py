@@ -1,8 +1,9 @@
-"""What a recurrent matrix W is, in numbers: seven quantities that are often taken for one another, and its spectrum.
+"""Properties of a recurrent matrix W: seven numbers that are often confused, and its spectrum.
 
-The spectral radius says how powers of W grow in the end, the largest singular value what one step can do at most, the
-gain what it does to a typical vector; the Henrici departure says how far W is from a matrix for which these tell one
-story, and the transient peak how large the powers become on the way. All are of W alone: no activation, no input.
+The spectral radius is the final growth rate of powers of W. The largest singular value is the largest growth in one
+step. The gain is the growth of a typical vector. The Henrici departure is the distance of W from a normal matrix, for
+which these numbers agree. The transient peak is the size that powers reach before they follow the spectral radius. All
+describe W alone: no activation and no input enters.
 
 Every function takes a real array (N, N), N >= 1, and raises ConfigurationError for another shape and NonFiniteError for
 a NaN or an infinity. Entries may be of any size that a float holds.
@@ -33,16 +34,16 @@ HELD_NUMBERS = 2**21
 def spectral_radius(W: Array) -> float:
     """rho(W) = max_i |eigenvalue_i|.
 
-    Where W is far from normal its eigenvalues are ill-conditioned: of a Jordan block of size n that a change of basis
-    hides, only about eps^(1/n) can be known.
+    If W is far from normal, its eigenvalues are ill-conditioned: those of a Jordan block of size n in another basis are
+    known only to about eps^(1/n).
     """
     return float(np.abs(np.linalg.eigvals(square(W))).max())
 
 
 def eigenvalues(W: Array) -> Array:
-    """All N of them, complex, the largest modulus first; of one modulus by angle, from -pi to pi.
+    """All N eigenvalues, complex, the largest modulus first; equal moduli are ordered by angle, from -pi to pi.
 
-    As ill-conditioned as in `spectral_radius`.
+    They are as ill-conditioned as in `spectral_radius`.
     """
     found = np.linalg.eigvals(square(W)).astype(np.complex128)
     return found[np.lexsort((np.angle(found), -np.abs(found)))]
@@ -56,24 +57,24 @@ def largest_singular_value(W: Array) -> float:
 def gain(W: Array) -> float:
     """The gain, root mean square entry x sqrt(N) = ||W||_F / sqrt(N): the r.m.s. growth of a random direction.
 
-    The root mean square, not the standard deviation about the sample mean: the ensembles have mean zero, and a mean
-    that a matrix does have acts on vectors too. So the identity has gain 1, as has every orthogonal matrix.
+    It uses the root mean square and not the standard deviation about the sample mean, because a mean of W acts on
+    vectors too. So the identity and every orthogonal matrix have gain 1.
     """
     whole = Scaled.whole(square(W))  # squares of entries beyond 1e154 would overflow
     return math.ldexp(float(np.linalg.norm(whole.mantissa)), whole.exponent.item()) / math.sqrt(len(whole))
 
 
 def rank(W: Array) -> int:
-    """The number of singular values above sigma_max N eps, those that rounding cannot have made."""
+    """The number of singular values above sigma_max N eps, which rounding cannot have made."""
     return int(np.linalg.matrix_rank(square(W)))
 
 
 def henrici_departure(W: Array) -> float:
     """||strict upper triangle of the complex Schur form||_F / ||W||_F: 0 if W is normal (or zero), 1 if nilpotent.
 
-    Read off the real Schur form, which costs a quarter of the complex one. Its 2x2 blocks [[a, b], [c, a]] with b c < 0
-    stand for the eigenvalues a +- i sqrt(|b c|), and the rotation that makes one triangular leaves ||b| - |c|| above
-    its diagonal. Never as ||W||_F^2 - sum |eigenvalue|^2, which cancels where W is nearly normal.
+    It is computed from the real Schur form, which costs a quarter of the complex one. A 2x2 block [[a, b], [c, a]] with
+    b c < 0 has the eigenvalues a +- i sqrt(|b c|); the rotation that makes it triangular leaves ||b| - |c|| above its
+    diagonal. The formula ||W||_F^2 - sum |eigenvalue|^2 is not used: it cancels where W is nearly normal.
 
     Source: Henrici 1962; Trefethen & Embree 2005, chapter 48.
     """
@@ -97,16 +98,16 @@ def of_normalised(powers: Scaled) -> Array:
 def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalised) -> tuple[float, int]:
     """(max over 0 <= l <= lags of log ||W^l||_2, the first lag l that has it).
 
-    At least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: the peak then lies at or near `lags`.
-    Powers are carried as mantissa x 2^exponent, so none over- or underflows.
+    The peak is at least 0, since W^0 is the identity. With rho(W) > 1 it is no transient: it lies at or near `lags`.
+    Powers are mantissas with exponents, so none over- or underflows.
 
     Args:
         W: (N, N).
-        lags: the longest one.
+        lags: the longest lag.
         spectral: log ||A||_2 of matrices (L, N, N) whose rows are normalised, to 1e-11 or better.
 
-    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later one is a product of it
-    and of earlier ones; and a spectral norm only where ||W^l||_F, which bounds it, does not rule the lag out.
+    Cost: one N x N product a lag, up to the first power with ||W^l||_F <= 1, since every later power is a product of it
+    and earlier ones. A spectral norm is computed only where its bound ||W^l||_F does not exclude the lag.
     """
     if lags < 0:
         raise ConfigurationError(f"lags={lags}: must be an integer >= 0")
@@ -120,7 +121,7 @@ def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalis
 
 
 def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
-    """Powers 1, 2, ... with a bound of the log norm of each, as many at once as are held: (L, N, N) and (L,)."""
+    """Powers 1, 2, ... with a bound of the log norm of each, in portions that fit into memory: (L, N, N) and (L,)."""
     held = max(1, HELD_NUMBERS // matrix.mantissa.size)
     first = first_powers(matrix, max(1, min(lags, TOGETHER, held)))
     factors, powers = first.common(2), first
@@ -158,10 +159,10 @@ def first_powers(matrix: Scaled, count: int) -> Scaled:
 
 
 def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralLogNorms) -> list[tuple[int, float]]:
-    """(place, log ||W^l||_2) of those that may be as large as any other and as `least`, from bounds of each.
+    """(place, log ||W^l||_2) of the powers that may be the largest and at least `least`, chosen by bounds.
 
-    ||A||_F / sqrt(N) <= ||A||_2 <= ||A||_F, and for those that are left, closer, with G = A A^T,
-    ||G||_F / ||A||_F <= ||A||_2 <= ||G||_F^(1/2).
+    ||A||_F / sqrt(N) <= ||A||_2 <= ||A||_F. For the remaining powers a closer bound is used, with G = A A^T: ||G||_F /
+    ||A||_F <= ||A||_2 <= ||G||_F^(1/2).
     """
     width = 0.5 * math.log(powers.shape[-1])
     near = np.flatnonzero(most >= max(least, float(most.max()) - width) - 2 * HIGHER)
@@ -175,7 +176,7 @@ def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralL
 
 
 def log_norms_above(matrices: Scaled) -> Array:
-    """log ||A||_F or a little more, of rows that are normalised: what lies 2^-40 below the rest is counted as that."""
+    """log ||A||_F or slightly more, of normalised rows: entries 2^-40 below the others count as 2^-40."""
     largest = np.maximum.reduce(matrices.exponent, axis=-2)
     factors = np.ldexp(1.0, np.maximum(matrices.exponent - largest[:, None], -40))[..., 0]
     squares = np.einsum("pij,pij,pi->p", matrices.mantissa, matrices.mantissa, factors * factors)
@@ -197,7 +198,7 @@ def describe(W: Array, transient_lags: int, spectral: SpectralLogNorms = of_norm
 
 
 def square(W: Array) -> Array:
-    """W as float64 (N, N), or the error that says what is wrong with it."""
+    """W as float64 (N, N); raises the error that describes what is wrong with it."""
     matrix = np.asarray(W, dtype=np.float64)
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not matrix.size:
         raise ConfigurationError(f"W has shape {matrix.shape}: must be (N, N) with N >= 1")

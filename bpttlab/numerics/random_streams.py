@@ -1,4 +1,4 @@
-"""Random streams by role: which random numbers a run draws."""
+"""Random streams by role: the random numbers that a run draws."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 
 def stream(role: str, *fields: int | str) -> np.random.Generator:
-    """The random numbers that these fields, and nothing else, decide: equal fields give equal streams.
+    """The random numbers that depend on these fields and on nothing else: equal fields give equal streams.
 
     Args:
-        role: what the numbers are for ("weights", "data"): two roles of one seed are independent.
-        fields: the seed and whatever else should change the numbers; never a job's index or a worker.
+        role: the use of the numbers ("weights", "data"). Two roles of one seed are independent.
+        fields: the seed and all other fields that should change the numbers; never a job's index or a worker.
 
-    Each field becomes a word of 128 bits, its hash, so that where one ends and the next begins is never in doubt:
-    ("a", 12) and ("a1", 2) are different streams, as are 1 and "1", and a seed may be of any size and sign.
+    Each field becomes a word of 128 bits, its hash, so that the limits of fields are unambiguous: ("a", 12) and ("a1",
+    2) are different streams, as are 1 and "1". A seed may have any size and sign.
     """
     words = np.frombuffer(b"".join(_word(field) for field in (role, *fields)), dtype="<u4")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words.tolist())))

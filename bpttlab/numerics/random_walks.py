@@ -23,7 +23,7 @@ LEAST_INCREMENTS = 8
 """With fewer increments their correlation cannot be estimated, and there is no error."""
 
 MOST_CORRELATED = 0.9
-"""The largest |phi| that is estimated: with more, fluctuations are as slow as what the slope is to be told from."""
+"""The largest estimated |phi|. With a larger one, fluctuations are as slow as the slope."""
 
 LONGEST_CORRELATION = 400
 """Steps after which phi^k is below the rounding of one."""
@@ -32,16 +32,16 @@ LONGEST_CORRELATION = 400
 def fit_slope(x: Array, y: Array) -> tuple[float, float]:
     """Least-squares slope of y in x, and its standard error as the slope of a random walk.
 
-    The error is the standard deviation of the slope over walks of the same law: constant drift, increments of constant
-    variance that are correlated with their neighbours. It is too large where increments cancel, as those of a
-    stationary series do, and too small where they are correlated over more than about ten steps.
+    The error is the standard deviation of the slope over walks of the same law: constant drift, and increments of
+    constant variance that are correlated with their neighbours. It is too large where increments cancel, as in a
+    stationary series, and too small where they are correlated over more than about ten steps.
 
     Args:
         x: (m,), increasing, m >= 2.
         y: (m,).
 
     Returns:
-        The slope, and its error; NaN with fewer than `LEAST_INCREMENTS` increments.
+        The slope and its error; the error is NaN with fewer than `LEAST_INCREMENTS` increments.
     """
     centred = x - x.mean()
     weights = centred / (centred @ centred)
@@ -55,10 +55,10 @@ def fit_slope(x: Array, y: Array) -> tuple[float, float]:
 
 
 def fit_increments(centred: Array) -> tuple[float, float]:
-    """Correlation phi of neighbours, and variance, of increments with their mean taken out.
+    """Correlation phi of neighbouring increments, and their variance, after subtraction of the mean.
 
-    Taking out the mean makes both too small: phi by (1 + 4 phi) / m to first order in 1/m, the variance by the variance
-    of the mean. Both are put right.
+    Subtracting the mean makes both too small: phi by (1 + 4 phi) / m to first order in 1/m, the variance by the
+    variance of the mean. Both are corrected.
     """
     m, square = len(centred), float(centred @ centred)
     if square == 0.0:
@@ -69,7 +69,7 @@ def fit_increments(centred: Array) -> tuple[float, float]:
 
 
 def sum_of_correlations(coefficients: Array, phi: float) -> float:
-    """sum over i and j of c_i c_j phi^|i-j|: the variance of sum_j c_j d_j, of increments d_j of variance one."""
+    """sum over i and j of c_i c_j phi^|i-j|: the variance of sum_j c_j d_j for increments d_j of variance one."""
     m = len(coefficients)
     powers = phi ** np.arange(1, min(m, LONGEST_CORRELATION))
     before = np.convolve(coefficients, powers)[: m - 1]

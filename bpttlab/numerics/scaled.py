@@ -1,8 +1,8 @@
-"""Arrays carried as mantissa x 2^exponent, so that no product over 10^5 steps over- or underflows.
+"""Arrays as mantissa x 2^exponent, so that no product over 10^5 steps over- or underflows.
 
-A cotangent or a Jacobian product that shrinks by 0.3 a step leaves the range of float64 after 600 steps, and is wrong
-before it does (denormals). Here every row, that is everything along the last axis, has an integer exponent of its own
-and a mantissa whose largest entry lies in [1/2, 1). Rescaling is by powers of two only, so it rounds nothing.
+A cotangent or a Jacobian product that shrinks by 0.3 a step leaves the range of float64 after 600 steps, and loses
+digits before (denormals). Here every row, which is everything along the last axis, has an integer exponent of its own
+and a mantissa whose largest entry lies in [1/2, 1). Rescaling uses powers of two only and rounds nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLOATS = {np.dtype(name).char: np.finfo(name) for name in ("float16", "float32",
 
 @dataclass(frozen=True)
 class Scaled:
-    """mantissa * 2^exponent; the exponents broadcast against the mantissa, those of rows with a last axis of 1."""
+    """mantissa * 2^exponent. The exponents broadcast against the mantissa; exponents of rows have a last axis of 1."""
 
     mantissa: Array
     exponent: Array
@@ -74,13 +74,13 @@ class Scaled:
 
     @property
     def live_exponent(self) -> Array:
-        """The exponents, with that of zero where a row holds nothing but zeros: it must not outweigh a small row."""
+        """The exponents; rows of zeros have the exponent of zero, so that they do not outweigh small rows."""
         return np.where(np.logical_or.reduce(self.mantissa, axis=-1, keepdims=True), self.exponent, ZERO_EXPONENT)
 
     def at(self, exponent: Array | int) -> Array:
-        """The mantissa that goes with this exponent, which may be no smaller than the own one by much: v * 2^-exponent.
+        """The mantissa for another exponent, which may be only a little smaller than the own one: v * 2^-exponent.
 
-        What lies below the range of the dtype beside an entry of order one is zero.
+        Numbers below the range of the dtype beside an entry of order one become zero.
         """
         return self.mantissa * power_of_two(self.live_exponent - exponent, self.mantissa.dtype)
 
@@ -93,7 +93,7 @@ class Scaled:
         return self.mantissa * numbers.dtype.type(math.ldexp(1.0, shift) if shift >= numbers.minexp // 2 else 0.0)
 
     def normalised(self) -> Scaled:
-        """Every row's largest entry in [1/2, 1); rows of zeros get the exponent of zero."""
+        """The same numbers with every row's largest entry in [1/2, 1); rows of zeros have the exponent of zero."""
         largest = np.maximum.reduce(np.abs(self.mantissa), axis=-1, keepdims=True, initial=0.0)
         shift = np.frexp(largest)[1].astype(np.int64)
         mantissa = shift_exponents(self.mantissa, -shift)
@@ -110,7 +110,7 @@ class Scaled:
         return self.normalised().log_norm_of_normalised(axes)
 
     def log_norm_of_normalised(self, axes: int = 1) -> Array:
-        """`log_norm` of rows that are normalised as they are."""
+        """`log_norm` of rows that are normalised already."""
         one = self.common(axes)
         squares = (one.mantissa * one.mantissa).sum(axis=tuple(range(-axes, 0)), dtype=np.float64)
         return log_of_square(squares, one.exponent.reshape(squares.shape))
@@ -168,12 +168,11 @@ def dot(left: Scaled, right: Scaled) -> Scaled:
 def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     """log of the largest singular value of each matrix (..., N, N), through its Gram matrix.
 
-    -inf is exactly zero; NaN is a matrix that is not finite.
-
-    Squaring halves the digits of small singular values, not of the largest one.
+    -inf is exactly zero; NaN is a matrix that is not finite. Squaring halves the digits of small singular values, but
+    not of the largest one.
 
     Args:
-        normalised: whether the rows are so already.
+        normalised: whether the rows are normalised already.
     """
     one = (matrices if normalised else matrices.normalised()).common(2)  # the largest entry lies in [1/2, 1)
     mantissa = one.mantissa.astype(np.float64, copy=False)
@@ -189,7 +188,7 @@ Gradients = dict[str, Scaled]
 
 
 def norm(gradient: Scaled) -> float:
-    """Natural logarithm of the Euclidean norm of all of it."""
+    """Natural logarithm of the Euclidean norm of all entries."""
     if gradient.exponent.size > 1:
         return float(gradient.log_norm(gradient.mantissa.ndim))
     one = Scaled.whole(gradient.mantissa, gradient.exponent.item())

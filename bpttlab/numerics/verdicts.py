@@ -1,7 +1,7 @@
-"""Estimates with intervals, and the verdict that follows from one: holds, undecided or fails.
+"""Estimates with intervals, and the verdict that follows from an interval: holds, undecided or fails.
 
-A value that is missing (NaN) may be any number: it counts as the lowest value for the low end of an interval and as the
-highest value for its high end. So it can leave a claim undecided, and it can never refute or support one.
+A missing value (NaN) may be any number. It counts as the lowest value for the low end of an interval and as the highest
+value for the high end. So it can make a claim undecided, and it can never refute or support one.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from scipy.special import bdtr, bdtrc, betaincinv, ndtr, stdtrit
 HOLDS, UNDECIDED, FAILS = "holds", "undecided", "fails"
 
 CONFIDENCE = 0.95
-"""Smallest probability that an interval contains the number that it is about."""
+"""Smallest probability that an interval contains the true number."""
 
 LEAST_NETWORKS = 6
 """A sample of fewer values has no interval: smallest and largest of 5 contain the median with less than 95 %."""
@@ -27,9 +27,9 @@ class Estimate(NamedTuple):
 
     Attributes:
         value, low, high: the number and the ends of its interval, which may be infinite.
-        chance: the probability, at most, that the interval lies wholly above the true number; the same that it lies
-            wholly below it. 0 for a number that was not estimated, and where there is no interval.
-        sample: the values, one for each independent draw, if it is the median of a sample.
+        chance: an upper limit of the probability that the interval lies wholly above the true number; the same limit
+            holds for wholly below. 0 for a number that was not estimated, and where there is no interval.
+        sample: the values, one for each independent draw, if the number is the median of a sample.
         reason: why the number or its interval is missing.
     """
 
@@ -42,13 +42,13 @@ class Estimate(NamedTuple):
 
 
 def exactly(value: Any) -> Estimate:
-    """A number that was not estimated; a NaN becomes a number that is unknown."""
+    """A number that was not estimated; a NaN gives an unknown number."""
     found = float(value)
     return unknown_estimate("it is not a number (NaN)") if math.isnan(found) else Estimate(found, found, found)
 
 
 def unknown_estimate(reason: str) -> Estimate:
-    """A number of which nothing is known, and why."""
+    """An unknown number, and the reason."""
     return Estimate(math.nan, -math.inf, math.inf, reason=reason)
 
 
@@ -56,11 +56,11 @@ def unknown_estimate(reason: str) -> Estimate:
 
 
 def median_of(values: Any, missing: str = "no value") -> Estimate:
-    """The median over independent draws (one value each), with the interval from their order.
+    """The median over independent draws (one value each), with its interval by order statistics.
 
     Args:
         values: -inf and inf take part; NaN is a missing value.
-        missing: what it means that a value is missing, for the reason.
+        missing: the meaning of a missing value, for the reason.
     """
     found = np.asarray(values, np.float64)
     known = np.sort(found[~np.isnan(found)])
@@ -74,20 +74,20 @@ def median_of(values: Any, missing: str = "no value") -> Estimate:
 
 
 def middle_of(ordered: np.ndarray) -> float:
-    """The median of ordered values; np.median has no answer between two infinite ones."""
+    """The median of ordered values; np.median gives NaN between two infinite values."""
     below, above = ordered[(len(ordered) - 1) // 2], ordered[len(ordered) // 2]
     return float(below) if below == above else float((below + above) / 2.0)
 
 
 def shortage(count: int, gaps: int, missing: str) -> str:
-    """Why a sample says less than one of its size could; empty if it does not."""
+    """Why a sample gives less information than its size allows; empty if it does not."""
     if count < LEAST_NETWORKS:
         return f"an interval needs {LEAST_NETWORKS} independent draws, there are {count}"
     return f"{missing}: {gaps} of {count}" if gaps else ""
 
 
 def median_interval(values: Any) -> tuple[float, float]:
-    """The narrowest [k-th smallest, k-th largest] that holds the median with 95 %, by the binomial distribution."""
+    """The narrowest [k-th smallest, k-th largest] that contains the median with 95 %, by the binomial distribution."""
     ordered = np.sort(np.asarray(values, np.float64))
     count = len(ordered)
     if count < LEAST_NETWORKS:
@@ -110,7 +110,7 @@ def miss_probability(count: int) -> float:
 
 
 def mean_of(values: Any, missing: str = "no value") -> Estimate:
-    """The mean over independent draws with Student's interval, which takes their distribution to be normal."""
+    """The mean over independent draws with Student's interval, which assumes a normal distribution."""
     found = np.asarray(values, np.float64)
     gaps = int(np.isnan(found).sum())
     if gaps or len(found) < LEAST_NETWORKS or not np.isfinite(found).all():
@@ -123,7 +123,7 @@ def mean_of(values: Any, missing: str = "no value") -> Estimate:
 
 
 def with_error(value: Any, error: Any, factor: float = 1.96) -> Estimate:
-    """A number with a standard error: value +- factor x error, taken to be normal."""
+    """A number with a standard error: value +- factor x error, assumed to be normal."""
     middle, half = float(value), factor * float(error)
     if math.isnan(middle) or math.isnan(half):
         return unknown_estimate("the value or its standard error is not a number (NaN)")
@@ -131,11 +131,11 @@ def with_error(value: Any, error: Any, factor: float = 1.96) -> Estimate:
 
 
 def share_of(hits: Any, missing: str = "no value") -> Estimate:
-    """The share of independent draws of which something is true, with the interval of Clopper and Pearson.
+    """The share of independent draws for which a statement is true, with the interval of Clopper and Pearson.
 
     Args:
-        hits: 1 or True for a draw of which it is true, 0 or False for one of which it is not, NaN if it is missing.
-        missing: what it means that it is missing, for the reason.
+        hits: 1 or True for a draw for which it is true, 0 or False for one for which it is false, NaN if missing.
+        missing: the meaning of a missing value, for the reason.
     """
     found = np.asarray(hits, np.float64)
     count, gaps, seen = len(found), int(np.isnan(found).sum()), int(np.nansum(found))
@@ -151,7 +151,7 @@ def share_of(hits: Any, missing: str = "no value") -> Estimate:
 
 
 def largest_of(values: Iterable[Any] | Any, missing: str = "no value") -> Estimate:
-    """The largest of all values that there are, as a fact about them; a missing one may be larger than any."""
+    """The largest of all values, as a fact about them; a missing value may be larger than any."""
     found = np.asarray(values, np.float64)
     known = found[~np.isnan(found)]
     if not len(known):
@@ -161,7 +161,7 @@ def largest_of(values: Iterable[Any] | Any, missing: str = "no value") -> Estima
 
 
 def smallest_of(values: Iterable[Any] | Any, missing: str = "no value") -> Estimate:
-    """The smallest of all values that there are; as `largest_of`."""
+    """The smallest of all values; see `largest_of`."""
     turned = largest_of(-np.asarray(values, np.float64), missing)
     return turned._replace(value=-turned.value, low=-turned.high, high=-turned.low)
 
@@ -170,9 +170,9 @@ def smallest_of(values: Iterable[Any] | Any, missing: str = "no value") -> Estim
 
 
 def verdict(measured: Estimate, least: float, most: float) -> str:
-    """Holds where all of the interval lies in [least, most], fails where none of it does, else undecided.
+    """Holds if the whole interval lies in [least, most], fails if no part of it does, else undecided.
 
-    A number or an end that is NaN decides nothing.
+    A number or an end that is NaN makes the claim undecided.
     """
     if any(math.isnan(end) for end in measured[:3]):
         return UNDECIDED
@@ -182,16 +182,17 @@ def verdict(measured: Estimate, least: float, most: float) -> str:
 
 
 def chance_of_failing(measured: Estimate, least: float, most: float) -> float:
-    """The probability, at most, that a claim that is true is said to fail: of one miss for each end that is finite."""
+    """An upper limit of the probability that a true claim fails: one miss for each finite end."""
     return min(1.0, measured.chance * (math.isfinite(least) + math.isfinite(most)))
 
 
 def p_values(measured: Estimate, least: float, most: float) -> tuple[float, float]:
-    """Of "it lies in [least, most]" and of "it does not": how probable what was seen is, at most, if that were so.
+    """p-values of "it lies in [least, most]" and of "it does not": upper limits of the probability of the sample if
+    that is true.
 
-    Of a median both are exact sign tests; a missing value counts for what is tested. Of another statistic the interval
-    is all there is: the probability that it misses where the verdict rests on it, else 1. NaN of a number that was not
-    estimated.
+    For a median both are exact sign tests, and a missing value counts for the tested statement. For another statistic
+    only the interval is known: the p-value is the probability that it misses if the verdict rests on it, else 1. NaN
+    for a number that was not estimated.
     """
     if not measured.chance:
         return math.nan, math.nan

@@ -1,4 +1,4 @@
-"""The columns of every table: name, type, unit and meaning, as data. `schema` is what is done with them."""
+"""The columns of every table as data: name, type, unit and meaning. `schema` uses them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Table:
     """One table.
 
     Attributes:
-        row: what one row is about.
+        row: the meaning of one row.
         keys: the columns that its rows are sorted by, after run_id.
     """
 
@@ -55,7 +55,7 @@ RUN_ID = Column("run_id", "string", "", "the run: 128-bit hash of its typed conf
 
 
 def _overlay(name: str, theory: str, beside: str) -> tuple[Column, ...]:
-    """What theory says of a run (`overlays`), how far off it is, and where it does not hold."""
+    """Columns of an overlay: its rate, the residual, and the reason where it does not hold."""
     return (
         Column(f"{name}_rate", "float64", "nat/step", f"theory: {theory}"),
         Column(f"{name}_residual", "float64", "nat/step", f"{beside} - {name}_rate; 0: both are -inf"),

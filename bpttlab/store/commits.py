@@ -1,6 +1,6 @@
-"""Commits: which runs the shards of `runs` tell of, which shards were published with them, and which run counts.
+"""Commits: the runs in the shards of `runs`, the shards published with them, and the commit that counts for each run.
 
-A run that is tried again is in several commits; the reader chooses, by rules that do not depend on the layout.
+A run that is repeated is in several commits. The reader chooses one by rules that do not depend on the layout.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def read_commit(data: bytes, path: Path) -> Commit:
     """A commit from the bytes of its shard.
 
     Raises:
-        StoreError: it is of another version, or not a commit; `path` is named.
+        StoreError: it has another version, or is not a commit; the message names `path`.
     """
     rows, about = deserialise(data, path)
     with naming_what_is_no_shard(path):
@@ -69,7 +69,7 @@ def read_commit(data: bytes, path: Path) -> Commit:
 
 
 def _siblings(about: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """The shards that a commit names: only tables that there are, and only names that a shard can have."""
+    """The shards that a commit names; only known tables and valid names of shards are accepted."""
     siblings = {table: tuple(names) for table, names in about["siblings"].items()}
     for table, names in siblings.items():
         if (
@@ -91,9 +91,10 @@ def namers(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:
 
 
 def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
-    """One commit for each run, in order of run_id: a result outranks a failure, a later failure an earlier one.
+    """One commit for each run, in order of run_id: a result comes before a failure, a later failure before an earlier
+    one.
 
-    Equal ranks are told apart by content, so that the same runs published in another layout give the same rows.
+    Equal ranks are ordered by content, so that the same runs published in another layout give the same rows.
 
     Raises:
         CollisionError: two configurations have one run id.
@@ -111,10 +112,10 @@ def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
 
 
 def refuse_collision(run_id: str, one: str, other: str) -> None:
-    """Lets pass equal configurations (canonical JSON) only.
+    """Accepts only equal configurations (canonical JSON).
 
     Raises:
-        CollisionError: naming both, and the fields in which they differ.
+        CollisionError: with both configurations, and the fields in which they differ.
     """
     if one == other:
         return

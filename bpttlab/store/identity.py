@@ -1,15 +1,15 @@
-"""What makes two runs the same run, and which random numbers a run draws.
+"""The identity of a run: equal configurations have equal text and equal id.
 
-A configuration becomes text (`canonical`), the text becomes an id (`run_id`). The text is JSON, with floats as Python's
-repr writes them, because it has to be
+A configuration becomes text (`canonical`), and the text becomes an id (`run_id`). The text is JSON, with floats as
+Python's repr writes them. It must be
 
 - exact: repr is the shortest decimal that reads back as the same float, so no two floats share a text;
-- typed: 1, 1.0, "1" and true are four texts (whether a field is an integer is for the configuration's types to say);
-- readable: when two configurations are compared, a person sees where they differ, decades later and in any language;
-- harmless: reading it back executes nothing, unlike a pickle, whose bytes also change from version to version.
+- typed: 1, 1.0, "1" and true are four texts (the configuration's types decide whether a field is an integer);
+- readable: a person who compares two configurations sees where they differ, decades later and in any language;
+- harmless: reading it executes nothing, unlike a pickle, whose bytes also change from version to version.
 
-What does not make a difference is settled here: the order of keys, the sign of zero, which NaN, tuple or list, and the
-Unicode form of a text (NFC). `parse` is the inverse, so different values cannot have one canonical text.
+Differences without meaning are removed here: the order of keys, the sign of zero, different NaNs, tuple or list, and
+the Unicode form of a string (NFC). `parse` is the inverse, so different values cannot have one canonical text.
 """
 
 from __future__ import annotations
@@ -49,11 +49,12 @@ def canonical(value: object, field: str = "") -> str:
     """The one text of a value: equal values have equal texts, different values different ones.
 
     Args:
-        value: None, bool, int (64 bits), float, str, and lists, tuples and mappings with text keys of such.
-        field: what a message calls the value.
+        value: None, bool, int (64 bits), float, str, and lists, tuples and mappings with string keys of such.
+        field: the name of the value in messages.
 
     Raises:
-        ConfigurationError: anything else, by the name of the field; keys that are one key in NFC; too deep or too long.
+        ConfigurationError: another type, with the name of the field; keys that are one key in NFC; too deep or too
+            long.
     """
     text = json.dumps(_plain(value, field, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > LARGEST_BYTES:
@@ -100,7 +101,7 @@ def id_of(text: str) -> str:
 
 
 def _plain(value: object, field: str, depth: int) -> Plain:
-    """The value with everything settled that makes no difference."""
+    """The value without differences that have no meaning."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):

@@ -1,9 +1,9 @@
-"""What the last sweep of a study requested: results/<study>/last_sweep.json.
+"""The record of the last sweep of a study: results/<study>/last_sweep.json.
 
     {"line": "bpttlab sweep study=first 'seed=range(0,8)'", "runs": ["0a1b…", …], "version": 1}
 
-It is written before the first run is computed, so that what is missing is known whatever ends the sweep; and by a
-sweep that finds everything stored, if it can be. No number depends on it, and a study without it is whole.
+It is written before the first run is computed, so that missing runs are known however the sweep ends. A sweep that
+finds everything stored also writes it, if it can. No number depends on it, and a study without it is complete.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class LastSweep:
 
 
 def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
-    """Says what a sweep is about to compute, in place of what was said before.
+    """Records the runs that a sweep is about to compute; it replaces the former record.
 
     Raises:
         StoreError: the file cannot be written.
@@ -61,10 +61,10 @@ def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
 
 
 def read(store: Store) -> LastSweep | None:
-    """What was requested last; None where nothing says so.
+    """The record of the last sweep; None if there is none.
 
     Raises:
-        StoreError: the file is not what `write` writes.
+        StoreError: the file was not written by `write`.
     """
     path = store.path / FILE
     refuse_what_is_no_folder(store.path)

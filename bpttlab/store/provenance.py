@@ -1,4 +1,4 @@
-"""Where and with what a run was computed: everything that may differ between two equal runs."""
+"""Provenance: everything that may differ between two equal runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from threadpoolctl import threadpool_info
 
 
 def provenance(seconds: float, started: str, scheme_seconds: float | None = None) -> dict[str, Any]:
-    """The row of the table `provenance`, but for the run's id.
+    """The row of the table `provenance`, without the run's id.
 
     Args:
-        seconds: what the run took.
+        seconds: time of the run.
         started: when it began, ISO 8601 in UTC.
-        scheme_seconds: what one gradient by its scheme took, if that was requested.
+        scheme_seconds: time of one gradient by its scheme, if it was measured.
     """
     return {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started, **surroundings(), **blas()}
 
 
 @cache
 def surroundings() -> dict[str, Any]:
-    """What does not change while the process lives."""
+    """The values that do not change in the life of a process."""
     commit, dirty = git_state(Path(__file__).resolve().parent)
     return {
         "bpttlab": package_version(),
@@ -43,7 +43,7 @@ def surroundings() -> dict[str, Any]:
 
 @cache
 def blas() -> dict[str, Any]:
-    """The BLAS that NumPy calls and how many threads it may use (a worker pins one before anything is computed)."""
+    """The BLAS library of NumPy and its number of threads (a worker sets one before anything is computed)."""
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     libraries.sort(key=lambda library: "numpy" not in library["filepath"])  # SciPy may bring one of its own
     for library in libraries[:1]:
@@ -70,7 +70,7 @@ def cpu_model() -> str:
 
 
 def git_state(folder: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout that the code is run from and whether it has changes; None where it is installed."""
+    """Commit of the checkout that the code runs from, and whether it has changes; None if the package is installed."""
     if not (folder.parent / ".git").exists():
         return None, None
     try:

@@ -1,8 +1,8 @@
-"""The tables that are stored: from rows to files and back, held to the columns of `columns`.
+"""The stored tables: from rows to files and back, with exactly the columns of `columns`.
 
-Whatever is written to `results/` has exactly these columns, and `docs/tables.md` shows them; tests hold both to this
-page. A missing value is null in a file. In pandas it is NaN in a column of floats or texts and NA in one of integers or
-truth values. A measured NaN does not exist: a float is missing, or it is a number, -inf included.
+Files in `results/` have exactly these columns, and `docs/tables.md` shows them; tests check both. A missing value is
+null in a file. In pandas it is NaN in a column of floats or strings and NA in one of integers or truth values. A
+measured NaN does not exist: a float is missing, or it is a number, -inf included.
 
 The table `runs` has further columns, one for each configuration value; their types follow from the values.
 """
@@ -45,11 +45,11 @@ Scalar = bool | int | float | str | None
 def flatten(configuration: Mapping[str, Any]) -> dict[str, Scalar]:
     """The configuration columns of one run: {"seed": 0, "cell": "elman", "cell_hidden_size": 32, …}.
 
-    A group's name is in the column of the group, its fields in `<group>_<field>`; a list becomes its JSON text;
-    what may be a number or a word (`truncation`) is always a text.
+    The name of a group is in the column of the group, its fields are in `<group>_<field>`. A list becomes its JSON
+    text. A field that may be a number or a word (`truncation`) is always a string.
 
     Raises:
-        ConfigurationError: two values would go to one column, or to one that measures fill.
+        ConfigurationError: two values for one column, or a value for a column of measures.
     """
     flat: dict[str, Scalar] = {}
     for name, value in _named_scalars(configuration, ""):
@@ -99,8 +99,8 @@ def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str,
 def configuration_columns(rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
     """The configuration columns of runs, each as `flatten` gives it: in the order of CONFIGURATION, the others by name.
 
-    The types depend on the values only, not on how they were grouped into files: a column of integers and others
-    is float64, any other mixture is text.
+    The types depend on the values only, not on their grouping into files: a column of integers and other numbers is
+    float64, any other mixture is a string.
     """
     present = set().union(*rows)
     names = [name for name in _DECLARED if name in present] + sorted(present - _DECLARED.keys())
@@ -151,7 +151,7 @@ def _refuse_fractions(values: Any) -> None:
 
 
 def rows_of_run(table: Table, run_id: str, columns: Mapping[str, Any]) -> pa.Table:
-    """One run's rows of a table, typed as the table is; `run_id` is added, a column that is not given is null.
+    """One run's rows of a table, with the table's types; `run_id` is added, and a column that is not given is null.
 
     Args:
         columns: 1-D arrays or lists of one length, by column name.
@@ -272,7 +272,7 @@ def _refuse_unknown(columns: Iterable[str], known: Iterable[str], what: str) -> 
 
 
 def sort_indices(table: pa.Table, keys: Sequence[str]) -> pa.Array:
-    """Where the rows are in order of the keys: texts by code point, missing values last, equal keys as they came."""
+    """The order of rows by the keys: strings by code point, missing values last, equal keys in their former order."""
     return pc.sort_indices(table, sort_keys=[(key, "ascending") for key in keys])
 
 

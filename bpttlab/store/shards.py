@@ -1,6 +1,6 @@
-"""Rows as shards: finished runs to tables, a table to bytes, bytes to a file, and all the way back.
+"""Rows as shards: finished runs to tables, a table to bytes, bytes to a file, and back.
 
-A shard holds rows of one table. Its file is named by the SHA-256 of its bytes, so that any damage shows, and is there
+A shard has rows of one table. Its file is named by the SHA-256 of its bytes, so that any damage is detected. It exists
 whole or not at all: it is written under a name that begins with a dot, fsynced and renamed, and the folder is fsynced.
 Reading follows no link and executes nothing.
 """
@@ -37,7 +37,7 @@ TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 class Records(Protocol):
-    """What a finished run leaves: its row of `runs`, its provenance, and its rows of the other tables, by column."""
+    """The results of a finished run: its row of `runs`, its provenance, and its rows of the other tables, by column."""
 
     @property
     def run(self) -> Mapping[str, Any]: ...
@@ -51,12 +51,12 @@ class Records(Protocol):
 
 @dataclass(frozen=True)
 class Finished:
-    """Finished runs as rows of all tables, checked: what workers send, and what is published.
+    """Finished runs as checked rows of all tables: workers send them, and the parent publishes them.
 
     Attributes:
         runs: the fixed columns of the table `runs`.
-        configurations: the columns of each run's configuration, whose types follow from all that are published at once.
-        siblings: the rows of the other tables, without tables that have none.
+        configurations: the columns of each run's configuration; their types follow from all runs published together.
+        siblings: the rows of the other tables, without empty tables.
     """
 
     runs: pa.Table
@@ -123,7 +123,7 @@ def _described(run: Mapping[str, Any]) -> schema.Described:
 
 
 def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
-    """The rows of all runs by table, without tables that have none."""
+    """The rows of all runs by table, without empty tables."""
     parts: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in schema.TABLES if name != "runs"}
     for record in records:
         run_id, provenance = record.run["run_id"], {name: [value] for name, value in record.provenance.items()}
@@ -139,7 +139,7 @@ def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
 
 
 def serialise(table: str, rows: pa.Table, **about: Any) -> bytes:
-    """The bytes of a shard: its rows and, as metadata, its table, the version and what else there is to say."""
+    """The bytes of a shard: its rows, and as metadata its table, the version and further facts."""
     described = canonical({"schema_version": schema.SCHEMA_VERSION, "table": table, **about})
     repeating = [column.name for column in rows.schema if column.type != pa.float64()]
     sink = pa.BufferOutputStream()
@@ -150,10 +150,10 @@ def serialise(table: str, rows: pa.Table, **about: Any) -> bytes:
 
 
 def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
-    """The rows of a shard and what its metadata says; the version is looked at before anything else is.
+    """The rows of a shard and its metadata; the version is checked first.
 
     Raises:
-        StoreError: it is of another version, or not a shard of the table in whose folder it is; `path` is named.
+        StoreError: it has another version, or is not a shard of the table of its folder; the message names `path`.
     """
     table = path.parent.name
     with naming_what_is_no_shard(path):
@@ -175,7 +175,7 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
 
 @contextmanager
 def naming_what_is_no_shard(path: Path) -> Iterator[None]:
-    """Its bytes are what its name says, but this program did not write them."""
+    """Handles a file whose SHA-256 is right but which this program did not write."""
     foreign = (pa.ArrowException, ConfigurationError, LookupError, TypeError, AttributeError, ValueError, OSError)
     try:
         yield
@@ -192,14 +192,14 @@ def shard_path(folder: Path, name: str) -> Path:
 
 
 def write_shard(folder: Path, data: bytes) -> str:
-    """Puts a shard into the folder of its table; its name."""
+    """Writes a shard to the folder of its table and returns its name."""
     name = hashlib.sha256(data).hexdigest()
     write_atomically(shard_path(folder, name), data)
     return name
 
 
 def read_shard(path: Path, damage: Damage, commits: Iterable[str]) -> bytes | None:
-    """The bytes of a shard if they are those that were published; else None, and the damage is noted."""
+    """The bytes of a shard if its SHA-256 is right; else None, and the damage is noted."""
     data = None
     with telling(path):
         try:
@@ -217,27 +217,27 @@ def read_shard(path: Path, damage: Damage, commits: Iterable[str]) -> bytes | No
 
 @dataclass
 class Damage:
-    """Shards that are not what was published, collected to be told all at once."""
+    """Damaged shards, collected for one error message."""
 
     store: Path
     shards: dict[str, str] = field(default_factory=dict)
     commits: set[str] = field(default_factory=set)
 
     def add(self, shard: Path, reason: str, commits: Iterable[str]) -> None:
-        """Notes a shard, what is wrong with it, and the commits that name it."""
+        """Notes a shard, its fault, and the commits that name it."""
         self.shards[f"{shard.parent.name}/{shard.name}"] = reason
         self.commits.update(commits)
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """What the user can do."""
         commits = ", ".join(f"runs/{name}.parquet" for name in sorted(self.commits))
         return (
             f"there, delete {commits} and run the same sweep again: it repeats the runs that were committed with them"
         )
 
     def refuse(self) -> None:
-        """Raises DamagedShardError if there is any."""
+        """Raises DamagedShardError if any shard is damaged."""
         if self.shards:
             named = ", ".join(f"{shard} ({reason})" for shard, reason in self.shards.items())
             raise DamagedShardError(f"damaged in {self.store}: {named}; {self.remedy}")
@@ -247,7 +247,7 @@ class Damage:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """The file is there with all its bytes or not at all, whatever dies; after the return it stays."""
+    """The file exists with all its bytes or not at all, whatever is killed; after the return it is durable."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
     try:
         with open(temporary, "xb") as file:
@@ -263,7 +263,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder and those above it; its name is on disk before anything is put into it."""
+    """Makes a folder and its parents; its name is on disk before anything is written to it."""
     if not folder.parent.is_dir():
         make_folder(folder.parent)
     with suppress(FileExistsError):
@@ -280,11 +280,11 @@ def _fsync_folder(folder: Path) -> None:
 
 
 class NotAFileError(Exception):
-    """A link, a folder, a pipe or the like where a file should be."""
+    """A link, a folder, a pipe or the like in place of a file."""
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file; a link is refused, and a pipe too, without waiting for its other end."""
+    """The bytes of a regular file; refuses links and pipes, without waiting for the other end of a pipe."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise NotAFileError(path)
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
@@ -300,12 +300,12 @@ def age(path: Path) -> float:
 
 
 def nearest_existing(folder: Path) -> Path:
-    """The folder, or else the nearest above it that is there."""
+    """The folder, or the nearest existing folder above it."""
     return folder if os.path.lexists(folder) else nearest_existing(folder.parent)
 
 
 def refuse_what_is_no_folder(path: Path) -> None:
-    """Lets pass a folder, and what does not exist yet."""
+    """Accepts a folder, and a path that does not exist yet."""
     if path.is_symlink():
         raise StoreError(f"{path} is a link, and results are neither read nor written through links")
     if os.path.lexists(path) and not path.is_dir():
@@ -314,7 +314,7 @@ def refuse_what_is_no_folder(path: Path) -> None:
 
 @contextmanager
 def telling(path: Path) -> Iterator[None]:
-    """An error of the operating system as one line that names the file."""
+    """Turns an error of the operating system into one line that names the file."""
     try:
         yield
     except OSError as error:

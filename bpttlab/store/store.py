@@ -1,14 +1,14 @@
-"""Results on disk: what is reported done survives, what is damaged is named, what is loaded is the same in any layout.
+"""Results on disk: durable, checked when they are read, and loaded the same from every layout.
 
     results/<study>/store/<table>/<SHA-256 of its bytes>.parquet
 
-A batch of finished runs is published as one shard of each table, and the shard of `runs` comes last: its metadata names
-the others. It is the commit record. Before it stands under its name nothing has happened, and a shard that no commit
-names is nothing to a reader, so there is no state in between, no lock, and nothing to repair after a crash. A shard
-never changes; a run that is tried again is a new commit, and the reader chooses.
+A batch of finished runs is published as one shard of each table. The shard of `runs` is written last. Its metadata
+names the others: it is the commit record. Before it has its name nothing is published, and readers ignore shards that
+no commit names. So there is no state in between, no lock, and nothing to repair after a crash. A shard never changes. A
+run that is repeated is a new commit, and the reader chooses.
 
-What a shard is made of and how it gets on disk is in `shards.py`, which runs of which commits count in `commits.py`,
-and what they are as frames in `study.py`.
+`shards.py` describes shards and how they are written, `commits.py` which runs of which commits count, and `study.py`
+the frames.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Store:
         study: the study's name: letters, digits, `.`, `_` and `-`.
 
     Raises:
-        ConfigurationError: another name.
+        ConfigurationError: an invalid name.
     """
 
     def __init__(self, root: Path | str, study: str) -> None:
@@ -81,27 +81,27 @@ class Store:
     # -------------------------------------------------------------- writing
 
     def writable(self) -> None:
-        """Tells whether runs could be published, before any is computed; leaves nothing behind.
+        """Checks that runs can be published, before any is computed; leaves nothing behind.
 
         Raises:
-            StoreError: the results cannot be written, and why.
+            StoreError: the results cannot be written; with the reason.
         """
         for folder in {nearest_existing(self._folder(table)) for table in schema.TABLES}:
             with telling(folder), tempfile.TemporaryFile(dir=folder):
                 pass
 
     def publish(self, records: Sequence[Records]) -> None:
-        """Stores runs; when it returns, they survive the death of the process and of the machine.
+        """Stores runs. After the return they survive the death of the process and of the machine.
 
         Raises:
-            StoreError: a column, type or value that the schema does not have, or a file that cannot be written. None
-                of these runs is stored then.
+            StoreError: a column, type or value that the schema does not have, or a file that cannot be written. Then
+                none of these runs is stored.
         """
         if records:
             self.publish_rows(Finished.of(records))
 
     def publish_rows(self, finished: Finished) -> None:
-        """`publish`, of runs that are rows already."""
+        """`publish` for runs that are rows already."""
         runs, now = finished.runs_table(), time.time_ns()
         names = {
             table: [self._put(table, serialise(table, rows, published=now))]
@@ -110,13 +110,13 @@ class Store:
         self._put("runs", serialise("runs", runs, published=now, siblings=names))
 
     def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
-        """Deletes what dead writers left: temporary files, and shards that no commit names.
+        """Deletes files of dead writers: temporary files, and shards that no commit names.
 
         Args:
-            older_than: seconds since a file was written, before which a living writer may be about to commit it.
+            older_than: minimum age in seconds; a living writer may still commit younger files.
 
         Returns:
-            the files deleted.
+            the deleted files.
         """
         old = [path for path in self._left_behind() if age(path) > older_than]
         commits = self.commits()  # later than the listing: what was committed in between is seen
@@ -128,21 +128,23 @@ class Store:
         return orphans
 
     def _left_behind(self) -> Iterator[Path]:
-        """Temporary files and the shards of all tables but `runs`: those are commits."""
+        """Temporary files and the shards of all tables except `runs`, whose shards are commits."""
         for table in schema.TABLES:
             for name in self._listing(table):
                 if TEMPORARY.fullmatch(name) or (SHARD.fullmatch(name) and table != "runs"):
                     yield self._folder(table) / name
 
     def _put(self, table: str, data: bytes) -> str:
-        """Publishes one shard; its name."""
+        """Publishes one shard and returns its name."""
         folder = self._folder(table)
         with telling(folder):
             self._make_folders(folder)
             return write_shard(folder, data)
 
     def _make_folders(self, folder: Path) -> None:
-        """Makes the folders down to a table's; one that is there may be another writer's, its name not yet on disk."""
+        """Makes the folders down to a table's. A folder that exists may be another writer's, with its name not yet on
+        disk.
+        """
         if folder not in self._made:
             if not self.root.is_dir():
                 make_folder(self.root)
@@ -157,10 +159,10 @@ class Store:
 
         Raises:
             StoreError: there is none, or it is empty or of another version.
-            DamagedShardError: the shards of `runs` are damaged, or others are missing. (Each other table is checked
-                when it is first requested.)
+            DamagedShardError: shards of `runs` are damaged, or others are missing. (Each other table is checked when it
+                is first read.)
             CollisionError: two configurations have one run id.
-            ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be.
+            ConfigurationError: `where` or `columns` names an unknown column, or `where` has an impossible value.
         """
         self.refuse_if_missing()
         commits = self.commits()
@@ -169,16 +171,16 @@ class Store:
         return Study(self.study, self.path, commits, self.rows, where, columns)
 
     def refuse_if_missing(self) -> None:
-        """Lets pass a study that has a folder.
+        """Accepts a study that has a folder.
 
         Raises:
-            StoreError: there is none, with the nearest name.
+            StoreError: there is none; with the nearest name.
         """
         if not self._folder().exists():
             raise StoreError(_no_study(self.root, self.study))
 
     def statuses(self) -> dict[str, str]:
-        """run_id -> done, failed or diverged, of all stored runs; nothing if there is no such study."""
+        """run_id -> done, failed or diverged, of all stored runs; empty if there is no such study."""
         return {run_id: stored.status for run_id, stored in choose(self.commits()).items()}
 
     def configurations(self) -> dict[str, str]:
@@ -186,7 +188,7 @@ class Store:
         return {run_id: stored.configuration for run_id, stored in choose(self.commits()).items()}
 
     def refuse_collisions(self, planned: Mapping[str, str]) -> None:
-        """Refuses to run what has the id of something else that is stored.
+        """Refuses a planned run whose id belongs to another stored configuration.
 
         Args:
             planned: run_id -> configuration (canonical JSON).
@@ -199,7 +201,7 @@ class Store:
             refuse_collision(run_id, configurations[run_id], planned[run_id])
 
     def verify(self) -> int:
-        """Reads every committed shard of every table; the number of shards.
+        """Reads every committed shard of every table and returns the number of shards.
 
         Raises:
             DamagedShardError: naming all that are damaged or missing.
@@ -211,9 +213,9 @@ class Store:
         return len(commits) + sum(len(namers(table, commits)) for table in schema.TABLES)
 
     def survey(self) -> tuple[list[Commit], Damage]:
-        """The commits that can be read, and everything that is damaged or missing, told and not raised.
+        """The readable commits, and all damaged or missing files, as results and not as errors.
 
-        Every shard is read once by this object; one that was sound then is read again only if its file has changed.
+        This object reads every shard once. A sound shard is read again only if its file has changed.
         """
         damage = Damage(self._folder("store"))
         commits = self._commits(damage)
@@ -249,7 +251,7 @@ class Store:
         """The rows of a table that were published with these commits: shard -> rows, in order of the shards' names.
 
         Args:
-            columns: those to keep; None: all.
+            columns: the columns to keep; None: all.
 
         Raises:
             DamagedShardError: naming all that are damaged or missing.
@@ -313,27 +315,26 @@ def load(
     Args:
         study: its name.
         results: the folder of all studies.
-        where: column of `runs` -> the runs wanted, for all tables alike. A value, None for a missing one; a list or a
-            range of values; or a pair in parentheses (least, most), both included, None for no limit. What no run has
-            is an error that names the nearest stored value, for there is no such run; only what is requested of results
-            (a status, a range of losses, a truth) may hold for none. Of a list with some values that no run has, and
-            of stored values that differ from an requested one by rounding alone, a `LabWarning` tells. Files that hold
-            no run that is wanted are not read.
-        columns: those of the measures' tables, in this order and after run_id; a table leaves out what it does not
-            have. None: all. `runs` and `provenance` always have all of theirs.
+        where: column of `runs` -> the wanted runs, for all tables. A condition is a value (None for a missing one), a
+            list or a range of values, or a pair in parentheses (least, most), both included, None for no limit. A value
+            that no run has is an error that names the nearest stored value. Only conditions on results (a status, a
+            range of losses, a truth value) may select no run. A `LabWarning` names values of a list that no run has,
+            and stored values that differ from a wanted one by rounding alone. Files without wanted runs are not read.
+        columns: the columns of the measures' tables, in this order and after run_id; a table leaves out the ones that
+            it does not have. None: all. `runs` and `provenance` always have all their columns.
 
     Raises:
-        StoreError: no such study, with the nearest name; an empty one; one of another version of the tables.
-        DamagedShardError: files are not what was published; each is named, with what to do.
+        StoreError: no such study, with the nearest name; an empty study; a study of another version of the tables.
+        DamagedShardError: damaged or missing files; each is named, with a remedy.
         CollisionError: two configurations have one run id.
-        ConfigurationError: `where` or `columns` names a column that there is not, or asks what it cannot be, or what no
-            run has.
+        ConfigurationError: `where` or `columns` names an unknown column, or `where` has an impossible value, or a value
+            that no run has.
     """
     return Store(results, study).load(where, columns)
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
-    """When a file was written and how large it is; None if it is not there."""
+    """The time of writing and the size of a file; None if it does not exist."""
     try:
         status = path.lstat()
     except OSError:

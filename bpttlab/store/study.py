@@ -1,4 +1,4 @@
-"""A stored study as pandas frames that do not depend on the files they came from."""
+"""A stored study as pandas frames that do not depend on the layout of its files."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict
 class Study:
     """The tables of a study as pandas frames: `study.runs`, `study.jacobians`, … (`docs/tables.md`).
 
-    Each is read when it is first requested. Beside their own columns the tables of measures have those of their run's
-    configuration, and `network_id` and `status`. Rows are sorted by run_id and the table's keys, so that a frame does
-    not depend on the files that it came from.
+    Each table is read at its first use. The tables of measures also have the configuration columns, `network_id` and
+    `status` of their runs. Rows are sorted by run_id and the table's keys, so that a frame does not depend on the
+    layout of the files.
 
     `Store.load` makes one.
 
@@ -38,8 +38,8 @@ class Study:
 
     Raises:
         CollisionError: two configurations have one run id.
-        ConfigurationError: `where` or `columns` (see `store.load`) names a column that there is not, or asks what it
-            cannot be, or what no run has.
+        ConfigurationError: `where` or `columns` (see `store.load`) names an unknown column, or `where` has an
+            impossible value, or a value that no run has.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Study:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The tables that have rows; any other is empty."""
+        """The tables that have rows."""
         named = {table for commit, _ in self._taken for table in commit.siblings}
         return tuple(table for table in schema.TABLES if table == "runs" or table in named)
 
@@ -100,7 +100,7 @@ class Study:
         return by_commit(self._chosen.values())
 
     def _keep(self, where: Where) -> None:
-        """Leaves only the runs that are wanted; the columns and their types stay what they are for all runs."""
+        """Keeps only the wanted runs; columns and types stay those of all runs."""
         self._runs = self._runs.filter(select(self._runs, where))
         kept = set(self._runs["run_id"].to_pylist())
         self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
@@ -114,7 +114,7 @@ class Study:
         return schema.with_configuration(rows, schema.configuration_columns(flat))
 
     def _measured(self, name: str) -> pa.Table:
-        """The rows of a table from the commits chosen, sorted, and beside them what is known of their runs."""
+        """The sorted rows of a table from the chosen commits, with the columns of their runs."""
         table = schema.TABLES[name]
         own = self._own_columns(table)
         rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(name, own)])
@@ -127,7 +127,7 @@ class Study:
         return self._requested(schema.beside(rows, about.take(position)))
 
     def _own_columns(self, table: schema.Table) -> list[str]:
-        """The columns to read: all, or those that were requested and those that rows are sorted by."""
+        """The columns to read: all, or the requested ones and those that rows are sorted by."""
         names: list[str] = table.schema.names
         if self._columns is None or table.name == "provenance":
             return names
@@ -158,7 +158,7 @@ class Study:
 
 
 def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
-    """The runs that are taken from each commit, in order of the commits' names; no commit without one."""
+    """The runs that are read from each commit, in order of the commits' names; only commits with runs."""
     taken: dict[str, list[Stored]] = {}
     for stored in runs:
         taken.setdefault(stored.commit.name, []).append(stored)
@@ -169,7 +169,7 @@ def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
 
 
 def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> None:
-    """Lets pass what a table of measures has, of its own or of its run's.
+    """Accepts the columns of tables of measures and of their runs.
 
     Raises:
         ConfigurationError: another name, with the nearest.

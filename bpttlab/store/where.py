@@ -1,9 +1,9 @@
-"""Which runs are requested: `load("first", where={"task": "noise", "spectral_radius": (0.9, 1.1)})`.
+"""Selection of runs: `load("first", where={"task": "noise", "spectral_radius": (0.9, 1.1)})`.
 
-Runs are requested by their configuration, and what no stored run has there is refused, with the nearest value that is
-stored: 0.3 is not 0.30000000000000004, and an empty frame would not tell. What is requested of results (a status, a
-range of losses) may hold for no run, and is an empty frame then. A value close to one that is requested is another
-value; a warning says where runs are left out for that.
+Runs are selected by their configuration. A value that no stored run has is refused, with the nearest stored value: 0.3
+is not 0.30000000000000004, and an empty frame would hide this. Conditions on results (a status, a range of losses) may
+select no run, and give an empty frame. A value close to a wanted one is another value; a warning names runs that are
+left out for this reason.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ MOST_NAMED = 8
 
 
 def select(runs: pa.Table, where: Where) -> pa.Array:
-    """Which runs have what is requested of every column.
+    """Which runs fulfil the conditions on all columns.
 
     Raises:
-        ConfigurationError: an unknown column, a value that it cannot have, or one that no run has.
+        ConfigurationError: an unknown column, an impossible value, or a value that no run has.
     """
     mask = [True] * runs.num_rows
     for name, requested in where.items():
@@ -52,7 +52,7 @@ def select(runs: pa.Table, where: Where) -> pa.Array:
 
 
 def plain(requested: Any) -> Any:
-    """What is requested as values of Python; an array is a list of values."""
+    """A condition as values of Python; an array is a list of values."""
     requested = python_value(requested)
     if getattr(requested, "ndim", 0) and hasattr(requested, "tolist"):
         return requested.tolist()
@@ -61,7 +61,7 @@ def plain(requested: Any) -> Any:
 
 
 def of_column(name: str, requested: Any, runs: pa.Table) -> list[bool]:
-    """Which runs have what is requested of one column."""
+    """Which runs fulfil the condition on one column."""
     kind, values = runs.schema.field(name).type, runs[name].to_pylist()
     accepts = acceptance(name, requested, kind)
     found = [accepts(value) for value in values]
@@ -78,10 +78,10 @@ def of_column(name: str, requested: Any, runs: pa.Table) -> list[bool]:
 
 
 def acceptance(name: str, requested: Any, kind: pa.DataType) -> Callable[[Any], bool]:
-    """What is requested of a column as a question to each of its values.
+    """A condition on a column as a predicate of its values.
 
     Raises:
-        ConfigurationError: what is requested cannot be a value of that column.
+        ConfigurationError: the condition is impossible for that column.
     """
     if isinstance(requested, tuple):
         return between(name, requested, kind)
@@ -93,7 +93,7 @@ def acceptance(name: str, requested: Any, kind: pa.DataType) -> Callable[[Any], 
 
 
 def elements(requested: Any) -> list[Any]:
-    """The values that are requested, one or many; the ends of a pair or a range."""
+    """The values of a condition, one or many; the ends of a pair or a range."""
     if isinstance(requested, range):
         return [requested[0], requested[-1]] if requested else []
     one = isinstance(requested, str | bytes | Mapping) or not isinstance(requested, Iterable)
@@ -112,7 +112,8 @@ def between(name: str, requested: tuple[Any, ...], kind: pa.DataType) -> Callabl
 
 
 def to_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
-    """A value as the column may hold it: a number in a column of texts (truncation) is its text, 20.0 also that of 20.
+    """A value with the type of the column: in a column of strings (truncation) a number is its text, and 20.0 that of
+    20.
 
     Raises:
         ConfigurationError: it cannot be a value of that column.
@@ -133,12 +134,14 @@ def to_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
 
 
 def distinct(values: Iterable[Any]) -> list[Any]:
-    """The values that are stored, in order; those that are missing left out."""
+    """The stored values, in order, without missing ones."""
     return sorted({value for value in values if value is not None and value == value})
 
 
 def refuse_what_no_run_has(name: str, requested: Any, stored: Sequence[Any]) -> None:
-    """Raises the error for a value that is not stored; of results a range, a missing value or a truth may be absent."""
+    """Raises the error for a value that is not stored. Ranges, missing values and truth values of results may select no
+    run.
+    """
     if name == "status":
         stored = schema.STATUSES
         if all(status in stored for status in elements(requested)):
@@ -165,7 +168,7 @@ def warn_near(stored: Sequence[Any], requested: Sequence[Any]) -> str:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value, or a text in a column of texts, is a number."""
+    """Whether a value, or a string in a column of strings, is a number."""
     try:
         return not isinstance(value, bool) and value is not None and math.isfinite(float(value))
     except ValueError:
@@ -179,7 +182,7 @@ def neighbours(value: float, numbers: Sequence[Any]) -> list[Any]:
 
 
 def warn_of_missing(name: str, requested: Any, kind: pa.DataType, stored: Sequence[Any]) -> None:
-    """Says which values of a list no run has, where others are there."""
+    """Warns of values of a list that no run has, if some run has another one."""
     if isinstance(requested, tuple | range):
         return
     there = {None, *stored}
@@ -190,7 +193,7 @@ def warn_of_missing(name: str, requested: Any, kind: pa.DataType, stored: Sequen
 
 
 def warn_of_close(name: str, requested: Any, stored: Sequence[Any], accepts: Callable[[Any], bool]) -> None:
-    """Says which values are left out though they differ from an requested one by rounding alone."""
+    """Warns of stored values that are left out although they differ from a wanted one by rounding alone."""
     numbers = [value for value in stored if isinstance(value, float)]
     if isinstance(requested, range) or not numbers:
         return
@@ -202,7 +205,7 @@ def warn_of_close(name: str, requested: Any, stored: Sequence[Any], accepts: Cal
 
 
 def near_to(value: float, numbers: Sequence[float]) -> Iterator[float]:
-    """Those of some sorted numbers that differ from a value, but by no more than `CLOSE` of it."""
+    """The sorted numbers that differ from a value, but by no more than `CLOSE` of it."""
     width = CLOSE * abs(value)
     for one in numbers[bisect.bisect_left(numbers, value - width) : bisect.bisect_right(numbers, value + width)]:
         if one != value:

@@ -1,4 +1,4 @@
-"""Summaries of a study: frame in, frame out, nothing read or written but where `write` says so."""
+"""Summaries of a study: frame in, frame out. Only `write` writes files."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ __all__ = [
 
 
 class StudyTables(Protocol):
-    """What a loaded study offers here: its tables with the configuration joined."""
+    """The tables of a loaded study, with the configuration of each run joined."""
 
     @property
     def runs(self) -> pd.DataFrame: ...
@@ -96,7 +96,7 @@ class StudyTables(Protocol):
 
 
 def most_requested(name: str, table: pd.DataFrame) -> pd.DataFrame:
-    """The rows to show where all would be too many: of what has parameters those of W, at schemes that were run."""
+    """The rows to show if all would be too many: the schemes that were run, and W if there are parameters."""
     if name == "theory":
         return table[table["rate"].notna()].reset_index(drop=True)
     if name in ("costs", "equal_cost", "bias_bounds"):
@@ -109,15 +109,15 @@ def most_requested(name: str, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def main_parameter(table: pd.DataFrame) -> str:
-    """The parameter to show where one has to do: W, or that of the first layer, or the first by name."""
+    """The parameter to show if only one can be shown: W, or that of the first layer, or the first by name."""
     names = sorted(set(table["parameter"])) if "parameter" in table else []
     recurrent = [name for name in names if name.startswith("W")]
     return next(iter(["W"] * ("W" in names) + recurrent + names), "W")
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The summary tables of a study by name: growth and, where there are, critical_spectral_radius, truncation_bias,
-    costs, equal_cost, along_directions, bias_bounds, exponents and theory.
+    """The summary tables of a study by name: growth and, if the study has them, critical_spectral_radius,
+    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory.
 
     Raises LabError for a study without runs.
     """
@@ -137,7 +137,7 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
 
 
 def _of_costs(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """What schemes cost, as far as it was measured."""
+    """The costs of schemes, as far as they were measured."""
     tables = {}
     if has_costs(study.truncations, study.provenance):
         tables["costs"] = costs(study.truncations, study.runs, study.provenance)

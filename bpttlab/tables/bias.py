@@ -1,4 +1,4 @@
-"""What a truncation does to the gradient, over networks."""
+"""The effect of a truncation on the gradient, over networks."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ VALUES = ("log_relative_bias", "cosine", "log_norm")
 def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per sweep point, origin, scheme, truncation and parameter: bias, cosine and norm over networks.
 
-    Each value is its median over networks with `_low` and `_high`, the 95 % interval of that median by order statistics
+    Each value is a median over networks. `_low` and `_high` are the 95 % interval of that median by order statistics
     (NA below six values). `exact` counts networks whose bias is exactly zero (log -inf: the truncation reaches the
-    whole sequence); they take part in median and interval. `truncation` NA is the full gradient. Rows that repeat a
-    network are counted once.
+    whole sequence); they are included in median and interval. `truncation` NA is the full gradient. Each network counts
+    once.
 
-    truncations: the stored table with its configuration joined, or `runs` beside it.
+    truncations: the stored table with its configuration joined, or with `runs` given separately.
     """
     fields = scheme_columns(describe(truncations, runs))
     rows = join_names(truncations, runs, [*KEYS, *_length(truncations), *VALUES, "steps_computed"], fields)
-    for field in fields:  # read off the lag terms, a wavefront row is the same whatever the run's own scheme
+    for field in fields:  # a row from the lag terms is the same for every scheme of the run
         rows[field] = rows[field].where(rows["origin"] != "wavefront")
     point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *VALUES, "steps_computed"}]
     by = sorted(point, key=lambda name: (name in (*KEYS, *fields),))  # the point first, then the scheme
@@ -38,7 +38,7 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
 
 
 def _length(truncations: pd.DataFrame) -> list[str]:
-    """The column of the prefix measured, where it is not simply the sequence's length."""
+    """The column of the measured prefix length, if it is not the sequence length itself."""
     lengths = truncations.get("length"), truncations.get("sequence_length")
     if lengths[0] is None or (lengths[1] is not None and bool((lengths[0] == lengths[1]).all())):
         return []

@@ -1,4 +1,4 @@
-"""What each column of a summary is called in print, in what unit, what it is, of what, and with which interval."""
+"""The columns of summaries: printed name, unit, meaning, statistic and interval."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FEW = f"n < {LEAST_NETWORKS}"
 
 
 class Interval(NamedTuple):
-    """An interval beside a value: `shown` stands in the header, `missing` in a cell without one."""
+    """An interval of a value: `shown` stands in the header, `missing` in a cell without an interval."""
 
     shown: str
     meaning: str
@@ -26,9 +26,9 @@ KEY, COUNT, MEDIAN = "names the row", "count of networks", "median over networks
 
 
 class Column(NamedTuple):
-    """A summary column as people read it: its name and unit in print, what it is, of what, and the interval it has.
+    """A summary column for readers: its printed name and unit, its meaning, its statistic and its interval.
 
-    The interval is that of the summaries in which the column has `_low` and `_high` beside it.
+    The interval belongs to the summaries in which the column has `_low` and `_high`.
     """
 
     header: str
@@ -253,6 +253,6 @@ def header_with_interval(name: str) -> str:
 
 
 def without_interval(name: str) -> str:
-    """What stands in a cell whose interval is missing: "[n < 6]", or nothing."""
+    """The text for a missing interval: "[n < 6]", or nothing."""
     missing = COLUMNS[name].interval.missing if name in COLUMNS else ""
     return f"[{missing}]" if missing else ""

@@ -1,11 +1,11 @@
-"""What each way to cut the gradient, or to estimate it, costs: bias, variance, error, steps and seconds, over networks.
+"""The cost of each truncation and estimator: bias, variance, error, steps and seconds, over networks.
 
     error^2 = bias^2 + variance          relative to |g|^2, of one gradient by the scheme
 
-Of a scheme that draws, the bias is that of the mean of so many draws, and has their noise: `log_bias_noise` is the
-logarithm of its standard deviation, sqrt(variance / draws), below which a measured bias says nothing. In an error the
-noise is taken out: bias^2 is measured^2 - variance / draws, or zero where that is negative. What more than one gradient
-costs is in `equal_cost`.
+For a scheme that draws, the bias is that of the mean of all draws and contains their noise. `log_bias_noise` is the
+logarithm of the noise's standard deviation, sqrt(variance / draws). A measured bias below it is not significant. Errors
+exclude the noise: bias^2 is measured^2 - variance / draws, or zero if that is negative. `equal_cost` compares means of
+several gradients.
 """
 
 from __future__ import annotations
@@ -34,13 +34,14 @@ def costs(
 ) -> pd.DataFrame:
     """One row per sweep point, scheme (with its fields, as far as they vary), K and parameter or direction.
 
-    Medians over `networks` of: reach (K as it was used, which of `adaptive` differs from network to network, whose
-    `truncation` is the longest that it tries; NA: no truncation), the bias, the variance over draws or offsets (NA: one
-    plan), the noise that draws leave in the bias (NA: nothing is drawn), the error of one gradient, the variance of the
-    full gradient over batches of as many sequences, the steps computed, and the seconds of one gradient (NA without
-    `provenance`, or where it was not timed). `exact` counts networks with no bias at all.
+    Medians over `networks` of: reach (the K that was used; for `adaptive` it differs between networks, and `truncation`
+    is the longest K that it tries; NA: no truncation), the bias, the variance over draws or offsets (NA: one plan), the
+    noise of the draws in the bias (NA: no draws), the error of one gradient, the variance of the full gradient over
+    batches of as many sequences, the steps computed, and the seconds of one gradient (NA without `provenance`, or if it
+    was not timed). `exact` counts networks with zero bias.
 
-    truncations: the stored table with its configuration joined, or `runs` beside it; the runs' own schemes alone count.
+    truncations: the stored table with its configuration joined, or with `runs` given separately. Only the runs' own
+    schemes count.
     """
     rows, by = network_costs(truncations, runs, provenance)
     keys, group = group_rows(rows, by)
@@ -53,13 +54,15 @@ def costs(
 def network_costs(
     truncations: pd.DataFrame, runs: pd.DataFrame | None, provenance: pd.DataFrame | None
 ) -> tuple[pd.DataFrame, list[str]]:
-    """What `costs` has medians of, a row for each network; and the columns that tell points and schemes apart."""
+    """One row for each network with the values that `costs` takes medians of; and the columns that distinguish points
+    and schemes.
+    """
     rows, by = of_schemes(truncations, runs, MEASURED)
     return rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance)), by
 
 
 def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None) -> bool:
-    """Whether there is more to compare than a bias: a variance, or the seconds of a gradient."""
+    """Whether the table has more than a bias: a variance, or the seconds of a gradient."""
     timed = (
         provenance is not None and "scheme_seconds" in provenance and bool(provenance["scheme_seconds"].notna().any())
     )
@@ -70,7 +73,7 @@ def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None)
 def of_schemes(
     truncations: pd.DataFrame, runs: pd.DataFrame | None, values: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The rows of the runs' own schemes, one a network, and the columns that tell their points and schemes apart."""
+    """The rows of the runs' own schemes, one for each network, and the columns that distinguish points and schemes."""
     need(truncations, "run_id", *OWN, *values)
     runs = describe(truncations, runs)
     requested = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
@@ -88,7 +91,9 @@ def of_schemes(
 
 
 def _telling(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
-    """The fields that tell runs of one scheme and K apart: the step between windows, half of K, does not."""
+    """The fields that distinguish runs of one scheme and K. The step between windows, if it is half of K, does not
+    count.
+    """
     groups = rows.groupby([*point, "scheme", "truncation"], dropna=False)
     return [name for name in fields if (groups[name].nunique(dropna=False) > 1).any()]
 
@@ -106,16 +111,16 @@ ERRORS = ("log_bias_noise", "log_relative_error")
 
 
 def log_error(bias: Array, variance: Array, draws: Array, reach: Array, averaged: Array) -> Array:
-    """log of the relative error sqrt(bias^2 + variance of the mean) of the mean of so many gradients.
+    """log of the relative error sqrt(bias^2 + variance of the mean) of the mean of `averaged` gradients.
 
-    The variance of the mean of independent draws is variance / averaged. Where there is a variance but nothing is
-    drawn, different ones of K offsets are averaged, and the variance of the mean is (K - averaged) / (K - 1) of that.
+    The variance of the mean of independent draws is variance / averaged. If there is a variance but no draws, different
+    offsets of K are averaged, and the variance of the mean is (K - averaged) / (K - 1) of that.
 
     Args:
         bias, variance: logarithms, as stored; no variance (NaN): there is one plan.
-        draws: that the bias is measured with, which leave variance / draws in its square; NaN: nothing is drawn.
+        draws: the draws of the measured bias, which leave variance / draws in its square; NaN: no draws.
         reach: K.
-        averaged: how many gradients, from 1.
+        averaged: number of gradients, from 1.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = variance - np.log(draws)
@@ -137,14 +142,14 @@ def seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series
 
 
 def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The exact bias of per-loss truncations beside its bound and its estimate: one row per sweep point, parameter, K.
+    """The exact bias of per-loss truncations with its bound and its estimate: one row per sweep point, parameter, K.
 
-    Medians over `networks` of the exact `log_relative_bias` (read off the lag terms of the same run; NA without them),
-    of `log_bias_bound` over the `bounded` networks where it says something, and of `log_bias_estimate` over the
-    `estimated` ones; -inf: nothing is left out. `above` counts networks whose bound is below the exact bias, which
-    cannot be; `below` those whose estimate is, which can. Rounding, 1e-9 in the logarithm, counts as neither.
+    Medians over `networks` of the exact `log_relative_bias` (from the lag terms of the same run; NA without them), of
+    `log_bias_bound` over the `bounded` networks where it is finite, and of `log_bias_estimate` over the `estimated`
+    ones; -inf: nothing is left out. `above` counts networks whose bound is below the exact bias, which is impossible.
+    `below` counts those whose estimate is below, which is possible. Rounding, 1e-9 in the logarithm, counts as neither.
 
-    bounds: the stored table `bias_bounds` with its configuration joined, or `runs` beside it.
+    bounds: the stored table `bias_bounds` with its configuration joined, or with `runs` given separately.
     """
     values = ["log_bias_bound", "log_bias_estimate"]
     need(bounds, "run_id", "parameter", "truncation", *values)
@@ -192,12 +197,14 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
     """The derivative along each direction relative to the full one: 1 is right, below 0 the sign is wrong.
 
     One row per sweep point, scheme, K and direction (`parameter`): the mean over `networks`, each weighted by the size
-    of its full derivative, with `_low` and `_high`, the 95 % interval that the draws leave (NA: nothing is drawn),
-    `one_draw`, the standard deviation of a single one, median over networks, and `wrong`, the networks whose sign is
-    wrong. Networks of which no gradient comes within 1e-6 of the full one have no scale, and no row.
+    of its full derivative; `_low` and `_high`, its 95 % interval from the draws (NA: no draws); `one_draw`, the
+    standard deviation of a single draw, median over networks; and `wrong`, the number of networks with the wrong sign.
+    A network without a gradient within 1e-6 of the full one has no scale, and no row.
     """
     rows, by = of_schemes(truncations, runs, (*MEASURED, "log_norm", "cosine"))
-    rows = rows[rows["parameter"].str.contains(" ", regex=False)]  # directions are named in words, parameters are not
+    rows = rows[
+        rows["parameter"].str.contains(" ", regex=False)
+    ]  # names of directions have a space, names of parameters do not
     log_full = _log_full(rows, by)
     relative = numbers(rows["cosine"]) * np.exp(numbers(rows["log_norm"]) - log_full)
     spread = np.exp(0.5 * numbers(rows["log_variance"]))
@@ -220,8 +227,9 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
 
 
 def _log_full(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
-    """log of the full derivative of each row's network: that of the gradient with the least bias, if it has next to
-    none."""
+    """log of the full derivative of each row's network: that of the gradient with the smallest bias, if this is nearly
+    zero.
+    """
     point = list(by[: by.index("scheme")])
     known = rows.assign(bias=numbers(rows["log_relative_bias"]))
     known = known[known["bias"] <= np.log(NEARLY_FULL)].sort_values("bias", kind="stable")

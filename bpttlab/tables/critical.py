@@ -12,20 +12,20 @@ from bpttlab.tables.statistics import count, group_rows, median, numbers, with_i
 
 
 def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per task, length and whatever else varies but the requested value: where growth turns into decay.
+    """One row per task, length and all else that varies except the requested value: where growth changes into decay.
 
-    A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Between two
-    neighbouring radii whose growth rates differ in sign lies its critical one: this bracket is all that the sweep says.
-    `one`, `none` and `several` count networks by their number of sign changes: only those with one take part.
+    A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Its critical radius
+    lies between two neighbouring radii whose growth rates differ in sign. The sweep gives only this bracket. `one`,
+    `none` and `several` count networks by their number of sign changes; only those with one take part.
 
     `bracket_low` and `bracket_high` are the medians of the brackets' ends. `critical_low` is the lower end of the 95 %
     interval of the median lower end, `critical_high` the upper end of that of the median upper end, each by order
-    statistics (NA below six networks). They hold the median critical radius wherever in the brackets it lies, so that a
-    coarse sweep has a wide interval. `critical` is interpolated: the median of the radii at which the straight line
-    between the two rates is zero. It is NA where a network has no such line, its rate being -inf at one end.
+    statistics (NA below six networks). They contain the median critical radius for any place within the brackets, so
+    that a coarse sweep has a wide interval. `critical` is interpolated: the median of the radii at which the straight
+    line between the two rates is zero. It is NA if a network has a rate of -inf at one end.
 
-    `lowest` and `highest` are the range that was swept. Where an initializer states a gain the measured radius of each
-    matrix is used. Networks of which nothing was requested belong to no sweep, and are left out.
+    `lowest` and `highest` are the range of the sweep. If an initializer states a gain, the measured radius of each
+    matrix is used. Networks without a requested value belong to no sweep and are left out.
     """
     need(runs, "seed", "rho")
     rows, by = networks(runs)
@@ -64,7 +64,9 @@ CROSSING = ("crossings", "critical", "bracket_low", "bracket_high", "lowest", "h
 
 
 def _radius(rows: pd.DataFrame) -> pd.Series:
-    """The requested spectral radius where it was requested (a scale of a unit matrix is one), else the measured one."""
+    """The requested spectral radius if there is one (the scale of a matrix of radius one counts), else the measured
+    one.
+    """
     return numbers(rows["initializer_requested"]).where(rows["initializer_target"] != "gain", numbers(rows["rho"]))
 
 
@@ -75,7 +77,7 @@ def _crossing(part: pd.DataFrame) -> dict[str, float]:
     brackets = sign_changes(radius, rate)
     low, high, estimate = brackets[0] if len(brackets) == 1 else (np.nan, np.nan, np.nan)
     ends = {"lowest": radius.min(), "highest": radius.max()} if len(radius) else {"lowest": np.nan, "highest": np.nan}
-    crossings = len(brackets) if len(radius) else -1  # -1: no rate at all, nothing can be said
+    crossings = len(brackets) if len(radius) else -1  # -1: no rate, the number is unknown
     return {"crossings": crossings, "critical": estimate, "bracket_low": low, "bracket_high": high, **ends}
 
 

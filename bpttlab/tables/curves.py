@@ -1,4 +1,4 @@
-"""Curves over lag with their bands over networks, and the triangle of one run: what the figures draw."""
+"""Curves over lag with their bands over networks, and the triangle of one run: the data of figures."""
 
 from __future__ import annotations
 
@@ -21,12 +21,11 @@ THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "m
 def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """log norm of Jacobian products against lag: one row per sweep point, norm ("spectral", "frobenius") and lag.
 
-    A network's value at a lag is the median over sequences of the products that end at its last t; `median`, `low` and
-    `high` are the median and the quartiles of those over networks, `zero` counts networks whose value is -inf (a
-    product that is exactly zero). `asymptote` = lag * median log rho and `bound` = lag * median log(gamma sigma_max)
-    are the theory beside them, and `mean_field` what it says of a wide network: lag * its rate of the Frobenius norm
-    (which is per root N), and of a linear network the edge of the spectrum of W^lag, of the spectral norm. NA where
-    `runs` does not say.
+    The value of a network at a lag is the median over sequences of the products that end at its last t. `median`, `low`
+    and `high` are the median and the quartiles of these over networks. `zero` counts networks with the value -inf (a
+    product that is exactly zero). `asymptote` = lag * median log rho, `bound` = lag * median log(gamma sigma_max).
+    `mean_field` is lag * the rate of a wide network for the Frobenius norm (per root N); for the spectral norm of a
+    linear network it is the edge of the spectrum of W^lag. NA if `runs` lacks it.
     """
     present = {kind: name for kind, name in NORMS.items() if name in jacobians}
     runs = describe(jacobians, runs)
@@ -40,12 +39,12 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
 
 
 def _line(lag: pd.Series, rate: pd.Series) -> pd.Series:
-    """lag * rate, and 0 at lag 0 whatever the rate: W^0 = I even for W = 0."""
+    """lag * rate, and 0 at lag 0 for every rate: W^0 = I even for W = 0."""
     return (numbers(lag) * numbers(rate)).mask((lag == 0) & rate.notna(), 0.0)
 
 
 def _edge(lag: pd.Series) -> pd.Series:
-    """By how much the largest singular value of a wide Gaussian W^lag exceeds the gain's power, in log."""
+    """log of the largest singular value of a wide Gaussian W^lag relative to gain^lag."""
     return numbers(lag).map(lambda steps: log_sigma_max_of_power(1.0, int(steps)))
 
 
@@ -79,7 +78,8 @@ def of_networks(
 ) -> tuple[pd.DataFrame, list[str]]:
     """One row per network, point and keys, with the medians of `values` over everything else inside it; the point.
 
-    Of each point only those keys that every network has: a median must not change its networks along a curve.
+    Only keys that every network of a point has are kept, so that all values of a curve are medians of the same
+    networks.
     """
     rows = join_names(rows, runs, [*keys, *values], more)
     by = [name for name in map(str, rows) if name not in {"run_id", "network_id", *keys, *values, *more}]
@@ -108,7 +108,7 @@ def band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
 
 
 def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
-    """Of a table of products P_{t,k} those of each run's last t."""
+    """Of a table of products P_{t,k}, those of each run's last t."""
     need(products, "run_id", "t")
     return products[products["t"] == products.groupby("run_id")["t"].transform("max")]
 
@@ -116,9 +116,8 @@ def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
 def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None) -> pd.DataFrame:
     """log ||P_{t,k}||_2 for every pair of one run, median over sequences: columns run_id, the point's, seed, t, k, lag.
 
-    Without `run_id`, among the runs with products ending at more than one t, the one nearest to criticality as
-    requested (requested value closest to 1), then the longest, then the first run_id. Raises LabError where there is
-    none.
+    Without `run_id` it takes, among the runs with products ending at more than one t, the one with the requested value
+    closest to 1, then the longest, then the first run_id. Raises LabError if there is none.
     """
     need(jacobians, "run_id", "t", "lag", "log_spectral_norm")
     rows = join_names(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])

@@ -1,4 +1,4 @@
-"""The summaries as docs/tables.md shows them: every column, what it is, of what, with which interval."""
+"""The section "Summaries" of docs/tables.md: every column with its meaning, statistic and interval."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ class Summary(NamedTuple):
     """A summary table.
 
     Attributes:
-        row: what one row of it is.
-        names: its columns in order, without those of the sweep point, which come first; separated by spaces.
-        with_interval: the columns that have `_low` and `_high` beside them.
+        row: the meaning of one row.
+        names: its columns in order, separated by spaces, without those of the sweep point, which come first.
+        with_interval: the columns that have `_low` and `_high`.
     """
 
     row: str

@@ -1,8 +1,8 @@
-"""The best gradient of each scheme at equal cost, and which scheme is best, over networks.
+"""The best gradient of each scheme at equal cost, and the best scheme, over networks.
 
-A budget buys one gradient of a scheme that has one plan. Of a scheme that draws (`random`, `uoro`, the offsets of
-`chunked_mean`) it buys as many gradients as fit in, and their mean has less variance. Schemes are compared network by
-network: what one network has more of than another does not blur the difference.
+A budget pays for one gradient of a scheme that has one plan. For a scheme that draws (`random`, `uoro`, the offsets of
+`chunked_mean`) it pays for as many gradients as fit, and their mean has less variance. Schemes are compared network by
+network, so that differences between networks do not hide differences between schemes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bpttlab.tables.statistics import group_rows, numbers, stated
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
 EXACT = 1e-9
-"""Relative errors up to this are equal: what is left is rounding."""
+"""Relative errors up to this are equal: they are rounding."""
 SLACK = 1.0 + 1e-9
 """A cost may be above a budget by this factor, which is rounding of a multiple of it."""
 
 
 class Candidates(NamedTuple):
-    """The gradients that schemes can give of one point and parameter.
+    """The gradients that schemes can give at one point, of one parameter.
 
     Attributes:
         keys: a row for each: scheme, its fields and K.
-        measured: by column (candidates, networks), NaN where a network lacks it.
+        measured: by column (candidates, networks), NaN if a network lacks it.
     """
 
     keys: pd.DataFrame
@@ -48,12 +48,12 @@ class Candidates(NamedTuple):
         return cls(keys.reset_index(drop=True), measured)
 
     def spent(self, cost: str) -> Array:
-        """What one gradient of each takes, median over networks; NaN where that is unknown or zero."""
+        """The cost of one gradient of each, median over networks; NaN if it is unknown or zero."""
         found = np.array([median_of(known(row)).value for row in self.measured[cost]])
         return np.where(found > 0, found, np.nan)
 
     def errors(self, averaged: Array) -> Array:
-        """log of the error of the mean of so many gradients of each.  (candidates,) -> (candidates, networks)"""
+        """log of the error of the mean of `averaged` gradients of each.  (candidates,) -> (candidates, networks)"""
         own = self.measured
         return log_error(own["log_relative_bias"], own["log_variance"], own["draws"], own["reach"], averaged[:, None])
 
@@ -61,20 +61,20 @@ class Candidates(NamedTuple):
 def equal_cost(
     truncations: pd.DataFrame, runs: pd.DataFrame | None = None, provenance: pd.DataFrame | None = None
 ) -> pd.DataFrame:
-    """What the best gradient is that each scheme gives for so many steps, or seconds: one row per point, parameter,
-    cost ("steps_computed", "scheme_seconds"), budget and scheme.
+    """The best gradient of each scheme for a budget of steps or seconds: one row per point, parameter, cost
+    ("steps_computed", "scheme_seconds"), budget and scheme.
 
-    Budgets are 1, 2, 5, 10, 20, ... of what the cheapest gradient of the point takes, up to the dearest. A row has the
-    scheme's `truncation` and `reach` with the smallest median error among those of which one gradient takes at most so
-    much, and `averaged`, how many gradients the budget buys: their mean has sqrt(bias^2 + variance / averaged). Of
-    `chunked_mean` different offsets are averaged, K of which have no variance. A scheme of one plan buys one. A scheme
-    of which one gradient takes more has no row.
+    Budgets are 1, 2, 5, 10, 20, ... times the cost of the cheapest gradient of the point, up to that of the dearest. A
+    row has the scheme's `truncation` and `reach` with the smallest median error among those whose single gradient fits
+    into the budget. `averaged` is the number of gradients that the budget pays for: their mean has sqrt(bias^2 +
+    variance / averaged). For `chunked_mean` different offsets are averaged, K of which have no variance. A scheme of
+    one plan gives one gradient. A scheme whose single gradient costs more has no row.
 
-    `log_relative_error` is its median over networks with `_low` and `_high`, its 95 % interval by order statistics (NA
+    `log_relative_error` is a median over networks; `_low` and `_high` are its 95 % interval by order statistics (NA
     below six networks). `log_error_behind` is the median, over networks, of the log error minus that of the scheme with
     the smallest median, with its interval. `standing` compares each two schemes by that interval: "best" lies below
     every other scheme, "worse" above some other one, everything else is "not told apart"; "only one" has no rival.
-    Errors up to 1e-9 are equal. The intervals hold for each pair, not for all of them at once.
+    Errors up to 1e-9 are equal. Each interval holds for its pair, not for all pairs at once.
 
     truncations, runs, provenance: as in `costs`.
     """
@@ -105,7 +105,7 @@ def _at(point: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _bought(candidates: Candidates, cost: str) -> pd.DataFrame:
-    """What each scheme gives within each budget."""
+    """The best gradient of each scheme within each budget."""
     spent = candidates.spent(cost)
     usable = np.isfinite(spent) & ~np.isnan(candidates.errors(np.ones(len(spent)))).all(axis=1)
     rows: list[int] = []
@@ -125,7 +125,9 @@ def _bought(candidates: Candidates, cost: str) -> pd.DataFrame:
 
 
 def gradients_within(candidates: Candidates, spent: Array, budget: float) -> Array:
-    """How many gradients of each candidate a budget buys: of a scheme that draws as many as fit in, of others one."""
+    """The number of gradients of each candidate within a budget: for a scheme that draws as many as fit, for others
+    one.
+    """
     fit = np.floor(budget * SLACK / np.where(np.isnan(spent), np.inf, spent))
     varies = ~np.isnan(candidates.measured["log_variance"]).all(axis=1)
     places = candidates.measured["reach"].max(axis=1, initial=0.0, where=~np.isnan(candidates.measured["reach"]))
@@ -144,7 +146,7 @@ def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: A
 
 
 def _compared(errors: Array) -> dict[str, list[Any]]:
-    """Of the gradient of each scheme: its error, how far it is behind, and how it stands.  (schemes, networks)"""
+    """The gradient of each scheme: its error, its difference from the best, its standing.  (schemes, networks)"""
     medians, floored = [stated(known(row))[:3] for row in errors], np.maximum(errors, np.log(EXACT))
     leader = floored[int(np.argmin([median for median, _, _ in medians]))]
     found: dict[str, list[Any]] = {"networks": (~np.isnan(errors)).sum(axis=1).tolist(), "standing": standings(floored)}

@@ -13,20 +13,20 @@ from bpttlab.tables.statistics import count, group_rows, median, numbers, with_i
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point: growth over the sequence and its regime, the asymptotic rate, horizons, theory.
 
-    `log_growth` = log(||P_{T,0}||_F / sqrt N) is what is left over the whole sequence; `regime` is the word for its
-    interval (`regimes.regime`). `growth_rate` is another thing: the slope in lag past the transient, the rate at which
-    products grow or decay in the end.
+    `log_growth` = log(||P_{T,0}||_F / sqrt N) is the growth over the whole sequence. `regime` names its interval
+    (`regimes.regime`). `growth_rate` is different: it is the slope in lag after the transient, the final rate at which
+    products grow or decay.
 
     Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below six
-    networks, and the regime is undecided). `networks` counts those measured, `fitted` those with a finite growth rate,
-    `vanished` those whose product over the sequence is zero, `underflowed` those of which some derivatives of
-    activations are below the range of numbers (a zero of theirs may be a number too small to be told from it),
-    `growing_none` those that never rose above e, `vanishing_censored` those still at or above 1/e at the end.
-    Diverged and failed networks are counted and take no part in any median.
+    networks, and the regime is undecided). `networks` counts the measured networks, `fitted` those with a finite growth
+    rate, `vanished` those whose product over the sequence is zero, `underflowed` those with derivatives of activations
+    below the range of floats (a zero of theirs may be a very small number), `growing_none` those that never rose above
+    e, `vanishing_censored` those still at or above 1/e at the end. Diverged and failed networks are counted and take no
+    part in any median.
 
-    Columns: the point's (task, initializer, initializer_target, initializer_requested, sequence_length and whatever
-    else varies besides seed, scheme and truncation), then those above. Logs natural, rates per step (docs/tables.md,
-    Summaries).
+    Columns: those of the point (task, initializer, initializer_target, initializer_requested, sequence_length and all
+    else that varies except seed, scheme and truncation), then those above. Logarithms are natural, rates are per step
+    (docs/tables.md, Summaries).
     """
     need(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
     rows, by = networks(runs)
@@ -56,7 +56,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _underflows(rows: pd.DataFrame) -> pd.Series:
-    """Derivatives below the range of numbers; none where the frame does not say."""
+    """Derivatives below the range of floats; none if the frame lacks the column."""
     return numbers(rows["underflows"]).fillna(0) if "underflows" in rows else pd.Series(0.0, index=rows.index)
 
 
@@ -72,7 +72,9 @@ def _only(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:
 
 
 def _growing_horizon(measured: pd.DataFrame, done: pd.Series, group: pd.Series) -> pd.Series:
-    """The median first lag above e, where "never" comes after every lag; NA where the median network never does."""
+    """The median first lag above e, where "never" counts as later than every lag; NA if the median network never
+    exceeds e.
+    """
     never = done & measured["growing_horizon"].isna()
     found = median(-measured["growing_horizon"].mask(never, np.inf), group)
     return (-found).replace(np.inf, np.nan)

@@ -1,7 +1,7 @@
-"""Sweep points: which configuration columns vary, and which rows are evidence of the same network.
+"""Sweep points: which configuration columns vary, and which rows belong to the same network.
 
-A network that is measured again for another truncation or scheme is no new evidence about its growth: every statistic
-over networks first keeps one row per network and point.
+A network that is measured again for another truncation or scheme is no new evidence about its growth. Therefore every
+statistic over networks first keeps one row per network and point.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ MEASURED = {column.name for table in TABLES.values() for column in table.columns
 }
 POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
-MEASURED_RADIUS = "measured_radius"  # stands in place of that where nothing was requested
+MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 UNDRAWN = "none"  # the initializer of such networks
-DIGITS = 4  # significant ones, by which points at a measured radius are told apart
+DIGITS = 4  # significant digits of a measured radius that distinguish points
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
 _ORDER = {"done": 0, "diverged": 1, "failed": 2}
 
 
 def need(frame: pd.DataFrame, *columns: str) -> None:
-    """Refuse a frame that lacks a column, naming it."""
+    """Refuses a frame that lacks a column, and names the column."""
     for column in columns:
         if column not in frame:
             raise LabError(f"the table has no column '{column}'.{nearest(column, frame.columns)}")
@@ -41,9 +41,9 @@ def varying(runs: pd.DataFrame) -> list[str]:
 
 
 def with_requested(runs: pd.DataFrame) -> pd.DataFrame:
-    """`runs` with initializer_target and initializer_requested filled from the configuration where a run never began.
+    """`runs` with initializer_target and initializer_requested filled from the configuration for runs that never began.
 
-    Where there is no initializer, and nothing was requested, the spectral radius that W has stands in its place.
+    Without an initializer, the measured spectral radius of W is used.
     """
     target = runs.get("initializer_target", pd.Series(pd.NA, index=runs.index)).astype(object)
     requested = runs.get("initializer_requested", pd.Series(np.nan, index=runs.index)).astype("Float64")
@@ -59,7 +59,7 @@ def with_requested(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _measured_radius(runs: pd.DataFrame) -> pd.Series:
-    """rho of each run's W: the median over networks that differ in their draw only, whatever is requested of them.
+    """rho of each run's W, the median over networks that differ only in their draw.
 
     It names a point, and is rounded as names are.
     """
@@ -72,10 +72,10 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
 
 
 def point_columns(runs: pd.DataFrame) -> list[str]:
-    """The columns that tell sweep points apart: POINT, and whatever else varies besides seed, scheme and truncation.
+    """The columns that distinguish sweep points: POINT, and all else that varies except seed, scheme and truncation.
 
-    What is measured of a network makes no other point of it, except where the fit of its growth rate begins. A field
-    that its group's name decides (`task_input_size` where each task has its own) says nothing more.
+    The settings of measures do not distinguish points, except the first lag of the fit of the growth rate. A field that
+    follows from the name of its group (`task_input_size` if each task has its own) is left out.
     """
     need(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
     skipped = {"seed", "spectral_radius", "truncation", "scheme", *POINT, *(f"initializer_{name}" for name in STATED)}
@@ -95,12 +95,12 @@ def _decided_by(runs: pd.DataFrame, other: str, name: str) -> bool:
 
 
 def scheme_columns(runs: pd.DataFrame) -> list[str]:
-    """The fields of the schemes that vary (k1 of windowed): they belong to a scheme's name, not to the point."""
+    """The fields of schemes that vary (k1 of windowed): they belong to the scheme and not to the point."""
     return [name for name in varying(runs) if name.startswith("scheme_")]
 
 
 def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """One row per network and sweep point, a measured one where there is one; and the point's columns."""
+    """One row per network and sweep point, a measured one if there is one; and the point's columns."""
     by, runs = point_columns(runs), with_requested(runs)
     need(runs, "status", "growth_rate")
     order = runs.assign(_order=runs["status"].map(_ORDER), _unfitted=runs["growth_rate"].isna())
@@ -115,7 +115,7 @@ def join_names(
 ) -> pd.DataFrame:
     """`rows` (run_id and their `own` columns) with the network, the point and `more` columns of their runs.
 
-    Without `runs` the configuration and network_id that `rows` carry are read.
+    Without `runs`, the configuration and network_id of `rows` themselves are used.
     """
     need(rows, "run_id", *own)
     runs = describe(rows, runs)
@@ -126,9 +126,9 @@ def join_names(
 
 
 def _of_first_seed(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Of each network and point the runs of its smallest seed.
+    """Of each network and point, the runs of its smallest seed.
 
-    A network of a file is the same for all seeds, which draw its data: what is compared of it has to have the same.
+    A network from a file is the same for all seeds, which only draw its data. Comparisons need the same data.
     """
     if "seed" not in runs:
         return runs
@@ -137,9 +137,10 @@ def _of_first_seed(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
 
 
 def describe(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
-    """The runs that have rows in a table: those of `runs`, else as the table's joined columns describe them.
+    """The runs that have rows in a table: those of `runs`, or as the table's joined columns describe them.
 
-    Where a table has a column of a configuration's name (`scheme`), the configuration's is joined as `run_scheme`.
+    If a table has a column with the name of a configuration column (`scheme`), the configuration's is joined as
+    `run_scheme`.
     """
     if runs is None:
         need(rows, "network_id")

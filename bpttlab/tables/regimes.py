@@ -1,7 +1,7 @@
-"""What is left of a gradient over a whole sequence, in a word.
+"""The regime of a network: growth over a whole sequence in one word.
 
-The word is about log_growth = log(||P_{T,0}||_F / sqrt N), and about nothing else: the rate at which products grow or
-decay in the end says little of what the lags before it, or a finite T, make of them.
+The word depends on log_growth = log(||P_{T,0}||_F / sqrt N) only. The asymptotic rate of products is another number:
+transients and a finite T can differ from it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Lyapunov exponents over networks, and curves of spectra, singular values, blocks and sensitivity.
 
-Rates are in nats per step. An exponent of -inf means that the Jacobians leave no direction of that rank at all. What is
-below resolution is a number too, an indication only: `unresolved` counts networks of which that is all there is.
+Rates are in nats per step. An exponent of -inf means that the Jacobians keep no direction of that rank. A value below
+resolution is an indication only: `unresolved` counts networks with such values.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ def has_exponents(runs: pd.DataFrame) -> bool:
 
 
 def exponents(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per sweep point: the largest Lyapunov exponent with its interval, and what stands beside it.
+    """One row per sweep point: the largest Lyapunov exponent with its interval, and the numbers to compare it with.
 
     Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below
-    six). It is no convergence interval: those of the table `spectra` are over time, of the mean along one trajectory.
-    `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those whose exponent
-    is -inf. The growth rate, from the products that end at T, has its interval too; the theory beside them, the radii,
-    the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs that were not
-    requested for exponents take no part, and leave no row.
+    six). They are no convergence intervals: those of the table `spectra` are over time, of the mean along one
+    trajectory. `networks` counts those with an exponent, `autonomous` those of them without any input, `zero` those
+    with exponent -inf. The growth rate, from the products that end at T, has its interval too. The theory, the radii,
+    the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs without exponents take
+    no part and have no row.
     """
     need(runs, "lyapunov_exponent", "growth_rate")
     rows, by = networks(_requested(runs))
@@ -58,13 +58,13 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _requested(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs that were requested exponents, or have some."""
+    """The runs whose settings request exponents, or that have some."""
     requested = runs.get("measure_exponents", pd.Series("all", index=runs.index)).fillna("none") != "none"
     return runs[(requested & (runs["status"] != "done")) | runs["lyapunov_exponent"].notna()].reset_index(drop=True)
 
 
 def _measured(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
-    """Measured columns as floats; NaN where there is no such column or no exponent, so that all are of one sample."""
+    """Measured columns as floats; NaN without the column or an exponent, so that all columns have one sample."""
     found = pd.DataFrame({name: numbers(rows[name]) for name in names if name in rows}, index=rows.index)
     there = numbers(rows["lyapunov_exponent"]).notna() & (rows["status"] == "done")
     return found.reindex(columns=list(names)).where(there)
@@ -76,10 +76,10 @@ def _measured(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Lyapunov exponents against index: one row per sweep point and index.
 
-    A network's exponent is the median over sequences; `median`, `low` and `high` are median and quartiles of those
-    over networks, `zero` counts -inf, `unresolved` networks whose convergence interval has no lower end.
+    The exponent of a network is the median over sequences. `median`, `low` and `high` are median and quartiles of these
+    over networks, `zero` counts -inf, `unresolved` counts networks whose convergence interval has no lower end.
     `index_per_unit` is index / N, N the hidden units: with two numbers of state a unit (LSTM) it ends at 2.
-    `mean_by_determinant` is what theory says of the mean of all exponents, the same in all rows of a point.
+    `mean_by_determinant` is the theory of the mean of all exponents, the same in all rows of a point.
     """
     need(spectra, "run_id", "index", "lyapunov_exponent", "low")
     runs = describe(spectra, runs)
@@ -103,7 +103,7 @@ def _hidden_units(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
 def finite_time_distribution(
     finite_time: pd.DataFrame, runs: pd.DataFrame | None = None, index: int = 1
 ) -> pd.DataFrame:
-    """How the exponent of one index differs between windows of time: one row per sweep point and bin.
+    """The distribution of the exponent of one index over windows of time: one row per sweep point and bin.
 
     All windows of all sequences and networks of a point together, in bins of equal width over their range: `bin_low`,
     `bin_high`, `windows` and `density` (per nat/step; its integral is the share of windows that are finite). The same
@@ -142,7 +142,7 @@ def _mean_of_windows(rows: pd.DataFrame, by: Sequence[str]) -> pd.Series:
 
 
 def _bins(values: pd.Series) -> pd.DataFrame:
-    """The histogram of what is finite: about as many bins as the root of how many there are."""
+    """The histogram of the finite values; the number of bins is about the root of their number."""
     finite = values[np.isfinite(values)].to_numpy(dtype=float)
     if not finite.size:
         return pd.DataFrame({"bin_low": [np.nan], "bin_high": [np.nan], "windows": [0], "density": [np.nan]})
@@ -164,10 +164,10 @@ def singular_value_curves(
 ) -> pd.DataFrame:
     """Singular values of the products that end at a run's last t: one row per sweep point, quantity, lag and index.
 
-    The quantities are `log_singular_value` and `rate`, which is that over the lag (none at lag 0) and tends to the
-    Lyapunov exponent of that index. Median and quartiles over networks as in `spectrum_curves`; `unresolved` counts
-    networks with a value below resolution in any sequence. `lyapunov_exponent` is the median over the same networks,
-    NA without `spectra`.
+    The quantities are `log_singular_value` and `rate`, the same divided by the lag (none at lag 0), which tends to the
+    Lyapunov exponent of that index. Median and quartiles over networks are as in `spectrum_curves`. `unresolved` counts
+    networks with a value below resolution in any sequence. `lyapunov_exponent` is the median over the same networks, NA
+    without `spectra`.
     """
     need(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
     runs = describe(singular_values, runs)
@@ -202,9 +202,9 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     """log norm of the blocks of products against lag: one row per sweep point, norm, block and lag.
 
     For the products that end at a run's last t; norms ("spectral", "frobenius"), median and quartiles as in
-    `growth_curves`. A block that is too small beside the others to be told counts as smaller than all that can be:
-    it takes its place in medians and quartiles, which are NA where they fall on it, and is counted in `unresolved`.
-    `cell_path` = lag * log f is the theory of c<-c, where the forget gate of an LSTM does not move.
+    `growth_curves`. A block that is too small to be resolved beside the others counts as smaller than all resolved
+    ones. It takes its place in medians and quartiles, which are NA if they fall on it, and is counted in `unresolved`.
+    `cell_path` = lag * log f is the theory of c<-c for an LSTM with a constant forget gate.
     """
     need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
     runs, last = describe(blocks, runs), products_to_the_end(blocks)
@@ -234,9 +234,9 @@ def sensitivity_curves(
 ) -> pd.DataFrame:
     """log norm of dh_t/dparameter against t: one row per sweep point, quantity, parameter and t.
 
-    Median and quartiles over networks as in `growth_curves`. With `jacobians` there is beside it, as quantity
-    "product" with no parameter, the spectral norm of the product over as many steps, at the end of the sequence: what
-    a state does to one t steps later, where "sensitivity" is what a parameter does in all of them.
+    Median and quartiles over networks are as in `growth_curves`. With `jacobians` there is also the quantity "product"
+    with no parameter: the spectral norm of the product over as many steps, at the end of the sequence. It is the effect
+    of a state t steps later, and "sensitivity" is the effect of a parameter in all these steps.
     """
     need(sensitivity, "run_id", "t", "parameter", "log_norm")
     runs, rows = describe(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
@@ -251,7 +251,7 @@ OF_SENSITIVITY = ("run_id", "t", "parameter", "log_norm", "quantity")
 
 
 def _products_of(rows: pd.DataFrame, jacobians: pd.DataFrame) -> pd.DataFrame:
-    """Products of the runs in `rows` as rows of the same form, with the lag for t."""
+    """Products of the runs in `rows` as rows of the same form, with the lag as t."""
     last = products_to_the_end(jacobians[jacobians["run_id"].isin(rows["run_id"])])
     nameless = pd.Series([None] * len(last), index=last.index, dtype=rows["parameter"].dtype)
     form = {"run_id": last["run_id"], "t": last["lag"], "parameter": nameless, "log_norm": last["log_spectral_norm"]}

@@ -1,7 +1,7 @@
 """Statistics over networks, computed for all groups of a frame at once.
 
-The centre is the median, and its interval is the one of `verdicts.median_of`: two order statistics that hold the median
-of all networks with 95 %. Both are about order only, so that -inf, the logarithm of zero, takes part in them.
+The centre is the median. Its interval is that of `verdicts.median_of`: two order statistics that contain the median of
+all networks with 95 %. Both depend on order only, so that -inf, the logarithm of zero, takes part in them.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ import pandas as pd
 
 from bpttlab.numerics.verdicts import LEAST_NETWORKS, Estimate, median_of
 
-_FAR_BELOW = -1e300  # stands for -inf while quantiles interpolate: inf - inf has no answer
+_FAR_BELOW = -1e300  # replaces -inf while quantiles interpolate: inf - inf is NaN
 
 
 def numbers(column: pd.Series) -> pd.Series:
-    """A measured column as float64 with NaN for NA, whatever nullable type it was stored with."""
+    """A measured column as float64 with NaN for NA, for every nullable type."""
     values = column.astype("Float64").to_numpy(dtype=np.float64, na_value=np.nan)
     return pd.Series(values, index=column.index)
 
 
 def group_rows(rows: pd.DataFrame, by: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
-    """The distinct combinations of `by` (NA is a value), in order, and the number of the one each row belongs to."""
+    """The distinct combinations of `by` (NA is a value), in order, and the number of each row's combination."""
     group = rows.groupby(list(by), dropna=False, sort=True).ngroup()
     keys = rows[list(by)].assign(group=group).drop_duplicates("group").set_index("group").sort_index()
     return keys, group
 
 
 def quantile(column: pd.Series, group: pd.Series, q: float) -> pd.Series:
-    """The q-quantile of each group, linear between order statistics; -inf where it falls on or next to a -inf."""
+    """The q-quantile of each group, linear between order statistics; -inf if it falls on or next to a -inf."""
     values = numbers(column).replace(-np.inf, _FAR_BELOW)
     found = values.groupby(group).quantile(q)
     return found.mask(found < _FAR_BELOW / 1e100, -np.inf)
@@ -42,20 +42,20 @@ def median(column: pd.Series, group: pd.Series) -> pd.Series:
 
 
 def count(condition: pd.Series, group: pd.Series) -> pd.Series:
-    """How many rows of each group meet a condition."""
+    """The number of rows of each group that meet a condition."""
     return condition.astype(bool).groupby(group).sum().astype("Int64")
 
 
 def networks_in(rows: pd.DataFrame, group: pd.Series) -> pd.Series:
-    """How many different networks each group has."""
+    """The number of different networks of each group."""
     return rows.groupby(group)["network_id"].nunique().astype("Int64")
 
 
 def with_interval(rows: pd.DataFrame, group: pd.Series, column: str) -> dict[str, pd.Series]:
     """`column` as its median over the rows (one a network), `column_low` and `column_high` as the median's interval.
 
-    Missing values take no part. The interval is missing where fewer than `LEAST_NETWORKS` values are left: the smallest
-    and the largest of five hold the median with 94 % only.
+    Missing values take no part. The interval is missing if fewer than `LEAST_NETWORKS` values are left: the smallest
+    and the largest of five contain the median with 94 % only.
     """
     found = estimates(rows[column], group)
     return {column: found["value"], f"{column}_low": found["low"], f"{column}_high": found["high"]}
@@ -70,6 +70,6 @@ def estimates(column: pd.Series, group: pd.Series) -> pd.DataFrame:
 
 
 def stated(values: np.ndarray) -> Estimate:
-    """`median_of`, its interval missing (NaN) rather than infinite where there are too few values for one."""
+    """`median_of`; with too few values its interval is missing (NaN) and not infinite."""
     found = median_of(values)
     return found if len(values) >= LEAST_NETWORKS else found._replace(low=np.nan, high=np.nan)

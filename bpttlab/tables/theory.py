@@ -1,4 +1,4 @@
-"""What theory says of each sweep point, and how far off it is: the overlays of `runs` over networks."""
+"""Theory at each sweep point and its residual: the overlays of `runs` over networks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def theory(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point and overlay: the rate, and the residual (measured minus theory) with its interval.
 
     Medians are over networks, `_low` and `_high` the 95 % interval of the median by order statistics (NA below six).
-    `networks` counts those that are done, `within` those of them for which the theory holds; `outside` says of the
-    others why it does not (the commonest reason). A rate that is given outside its range is that of another network,
-    as a linear one's.
+    `networks` counts those that are done, `within` those of them for which the theory holds. `outside` is the most
+    common reason why it does not hold for the others. A rate outside its range belongs to another network, for example
+    a linear one.
     """
     rows, by = networks(runs)
     rows = rows[rows["status"] == "done"].reset_index(drop=True)
@@ -47,6 +47,6 @@ def _of(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
 
 
 def _commonest(reasons: pd.Series) -> str | None:
-    """The reason that most networks have; of equally many the first."""
+    """The reason of most networks; the first of equally many."""
     found = reasons.mode()
     return None if found.empty else str(found.iloc[0])

@@ -1,8 +1,8 @@
-"""Summaries for people and for programs: the terminal, CSV, Markdown and LaTeX.
+"""Summaries for readers and for programs: the terminal, CSV, Markdown and LaTeX.
 
-A CSV file holds the columns by their names and every digit; print rounds to four significant digits, joins a value with
-its interval and names the unit in the header. Keys that rounding would make alike have every digit. The same frame
-gives the same bytes.
+A CSV file has all columns by name and every digit. Print rounds to four significant digits, joins a value with its
+interval and puts the unit in the header. Keys that rounding would make equal have every digit. The same frame gives the
+same bytes.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
 
 
 def csv(frame: pd.DataFrame) -> str:
-    """Comma-separated, columns by name, floats with every digit, -inf as it is, NA as nothing."""
+    """Comma-separated, columns by name, floats with every digit, -inf as it is, NA empty."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
 def markdown(frame: pd.DataFrame) -> str:
-    """A Markdown table, numbers to the right."""
+    """A Markdown table, numbers aligned right."""
     shown = present(frame)
     rule = ["---:" if right else ":---" for right in _numeric(frame)]
     rows = [[_escape_markdown(cell) for cell in row] for row in _rows(shown)]

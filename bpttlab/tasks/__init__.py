@@ -1,4 +1,4 @@
-"""Sequences to learn from, each naming its loss and the steps where it counts."""
+"""Tasks: sequences to learn from. Each names its loss and the steps where the loss counts."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ __all__ = [
 
 
 def by_name(name: str) -> type[Task]:
-    """The task of that name, or a ConfigurationError that lists those there are."""
+    """The task of that name; raises a ConfigurationError that lists all names."""
     return find(__name__, Task, name)

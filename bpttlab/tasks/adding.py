@@ -1,4 +1,4 @@
-"""The adding problem: remember two marked numbers, tell their sum at the end."""
+"""The adding problem: remember two marked numbers and return their sum at the end."""
 
 from __future__ import annotations
 

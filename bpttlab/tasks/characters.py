@@ -1,4 +1,4 @@
-"""Predict the next character of a text, a person's own or the one that is shipped."""
+"""Predict the next character of a text: the shipped text or a user's file."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from bpttlab.tasks.text_files import Text, read
 
 @dataclass(frozen=True)
 class Characters(Task):
-    """x_t is a character, one-hot, and the target the one after it: windows of T + 1 characters of a text.
+    """x_t is a character, one-hot, and the target is the next one: windows of T + 1 characters of a text.
 
-    The alphabet is that of the text: its different characters by code point, 256 at most (`tasks/texts.py`). Windows
-    begin anywhere in the text; a batch holds none twice, though they may overlap. What is wrong with a file is refused
-    when the task is built, before anything is computed.
+    The alphabet is the set of different characters of the text by code point, at most 256 (`tasks/text_files.py`).
+    Windows begin anywhere in the text. A batch contains no window twice, but windows may overlap. Faults of a file are
+    refused when the task is built, before anything is computed.
 
-    The run's identity holds the content of the file (`content`), not its name: the same bytes elsewhere are the same
-    run, other bytes under the same name are another. A file that changes while a sweep is going on is refused.
+    The run's identity contains the content of the file (`content`) and not its name: the same content elsewhere gives
+    the same run, other content under the same name gives another run. A file that changes during a sweep is refused.
 
-    Loss: softmax cross-entropy at every step. Baseline: guessing by the frequencies that characters have at each step
-    of all windows, nearly the entropy of one character of the text (3.03 nats in the one that is shipped, of 61
-    different characters). Not prefix stable: where windows may begin depends on T. No relevant step.
+    Loss: softmax cross-entropy at every step. Baseline: guessing by the frequencies of characters at each step of all
+    windows, nearly the entropy of one character of the text (3.03 nats in the shipped text, of 61 different
+    characters). Not prefix stable: the possible places of windows depend on T. No relevant step.
 
     Source: Elman 1990, Finding Structure in Time, section 4 (letters); with windows at random places as in Karpathy,
     Johnson & Fei-Fei 2015.
 
     Attributes:
-        path: of the file, from the current folder; ~ is the home folder; empty: the shipped text.
-        content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, in full or so far, a file with
-            other bytes is refused.
+        path: the file, relative to the current folder; ~ is the home folder; empty: the shipped text.
+        content: the first 32 digits of the SHA-256 of the file. If it is given, in full or in part, a file with another
+            SHA-256 is refused.
     """
 
     name: ClassVar[str] = "characters"
@@ -63,10 +63,10 @@ class Characters(Task):
 
     @property
     def text(self) -> Text:
-        """What the file holds.
+        """The text of the file.
 
         Raises:
-            LabError: it is not what it was when the task was built.
+            LabError: the file has changed since the task was built.
         """
         found = read(self.path)
         if found.content != self.content:
@@ -75,7 +75,7 @@ class Characters(Task):
 
     @property
     def windows(self) -> int:
-        """How many places there are where one may begin."""
+        """The number of places where a window may begin."""
         return len(self.text.characters) - self.sequence_length
 
     @property

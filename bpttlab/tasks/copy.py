@@ -13,7 +13,7 @@ from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
 
 @dataclass(frozen=True)
 class Copy(Task):
-    """x_t is one symbol: ten of eight letters, then blanks and a delimiter, upon which the ten are requested again.
+    """x_t is one symbol: ten of eight letters, then blanks and a delimiter, after which the ten are the target again.
 
     With S = `symbols`, A = `alphabet` and the delay D = T - 2 S, where T is the whole length (S and A are 10 and 8, and
     T is D + 20, in the source):
@@ -23,11 +23,11 @@ class Copy(Task):
         target      blank        blank          blank        the S letters, in their order
 
     Letters are drawn uniformly and independently, with repetition. Input and prediction have the same A + 2 symbols,
-    one-hot: the letters 0 to A - 1, the blank A, the delimiter A + 1 (which is never requested). A letter has to be
-    kept for D + S steps.
+    one-hot: the letters 0 to A - 1, the blank A, the delimiter A + 1 (which is never a target). A letter must be kept
+    for D + S steps.
 
-    Loss: softmax cross-entropy at every step. Baseline: the blank where it is due and then every letter with the same
-    probability cost S ln A / T. Not prefix stable: the delimiter and the target move with T.
+    Loss: softmax cross-entropy at every step. Baseline: the blank at its steps, and every letter with the same
+    probability at the others, costs S ln A / T. Not prefix stable: the delimiter and the target move with T.
 
     Source: Hochreiter & Schmidhuber 1997; in this form Arjovsky, Shah & Bengio 2016, section 5.1.
     """

@@ -1,4 +1,4 @@
-"""Delayed recall: remember the one number that is marked, tell it at the end. One path, of a known length."""
+"""Delayed recall: remember the one marked number and return it at the end. There is one path of known length."""
 
 from __future__ import annotations
 
@@ -17,11 +17,10 @@ class DelayedRecall(Task):
     """x_t = (value, marker); the target is the value at the one step tau that is marked.
 
     Values are drawn from U(0, 1). tau is T - `delay` in every sequence, or uniform over the first half (tau <=
-    floor(T/2)) where no delay is given. Loss: squared error at the last step only. Baseline: predicting the mean, 1/2,
+    floor(T/2)) if no delay is given. Loss: squared error at the last step only. Baseline: predicting the mean, 1/2,
     gives the variance, 1/12. Not prefix stable: marker and loss move with T. Relevant step: tau.
 
-    Source: the adding problem of Hochreiter & Schmidhuber 1997, section 5.4, with one of its two markers: the least
-    that has to be remembered for one number to be told.
+    Source: the adding problem of Hochreiter & Schmidhuber 1997, section 5.4, with one of its two markers.
 
     Attributes:
         delay: T - tau, steps from the marked number to the end; None: drawn for each sequence.

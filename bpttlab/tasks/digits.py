@@ -1,4 +1,4 @@
-"""Handwritten digits read as sequences: pixel by pixel or row by row, named at the end."""
+"""Handwritten digits read as sequences, pixel by pixel or row by row; the class is the target at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bpttlab.tasks.task import Batch, Task, last_step, whole
 
 CLASSES = 10
 WHITEST = 16
-"""Pixels are integers from 0 (paper) to 16 (ink all over)."""
+"""Pixels are integers from 0 (paper) to 16 (full ink)."""
 
 
 @cache
@@ -35,9 +35,9 @@ def images_and_labels() -> tuple[Array, Array]:
 class Digits(Task):
     """8x8 images with values in [0, 1], read from the top left: x_t is a pixel (64 steps, I = 1) or a row (8, I = 8).
 
-    Longer sequences end in blanks (zeros), so that the image has to be remembered; shorter ones are refused. A batch
-    holds no image twice. Loss: softmax cross-entropy over the ten classes at the last step only. Baseline: giving every
-    class the same probability costs ln 10. Not prefix stable: the loss moves with T.
+    Longer sequences end in blanks (zeros), so that the network must remember the image; shorter sequences are refused.
+    A batch contains no image twice. Loss: softmax cross-entropy over the ten classes at the last step only. Baseline:
+    equal probability for every class costs ln 10. Not prefix stable: the loss moves with T.
     """
 
     name: ClassVar[str] = "digits"
@@ -54,7 +54,7 @@ class Digits(Task):
 
     @property
     def image_steps(self) -> int:
-        """How many steps an image takes."""
+        """The number of steps of one image."""
         return 64 if self.by == "pixel" else 8
 
     @property

@@ -1,4 +1,4 @@
-"""Sequences of a person's own, from a file."""
+"""Sequences from a user's file."""
 
 from __future__ import annotations
 
@@ -21,26 +21,25 @@ LossAt = Literal["every", "last", "mask"]
 
 @dataclass(frozen=True)
 class File(Task):
-    """Sequences from a `.npz`, `.csv` or `.parquet` file, whose layout is told in `tasks/sequences.py`.
+    """Sequences from a `.npz`, `.csv` or `.parquet` file; `tasks/sequence_files.py` describes the layout.
 
-    A batch is a random choice of the file's sequences, none twice, of which it has the first T steps. Whatever is wrong
-    with the file is refused when the task is built, before anything is computed.
+    A batch is a random choice of the file's sequences, none twice. It has the first T steps of each. Faults of the file
+    are refused when the task is built, before anything is computed.
 
-    The run's identity holds the content of the file (`content`), not its name: the same bytes elsewhere are the same
-    run, other bytes under the same name are another. A file that changes while a sweep is going on is refused.
+    The run's identity contains the content of the file (`content`) and not its name: the same content elsewhere gives
+    the same run, other content under the same name gives another run. A file that changes during a sweep is refused.
 
-    Baseline: at every step the best guess for all sequences of the file at once, their mean (squared error), the
-    frequencies of the classes, or the mean of each output (cross-entropies). Prefix stable, since the choice does not
-    depend on T, unless the loss is at the last step, which moves with it.
+    Baseline: at every step the best common guess for all sequences of the file: their mean (squared error), the
+    frequencies of the classes, or the mean of each output (cross-entropies). Prefix stable, because the choice does not
+    depend on T, unless the loss is at the last step, which moves with T.
 
     Attributes:
-        path: of the file, from the current folder; ~ is the home folder.
-        loss_name: what is requested at a step. squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy
-            (numbers from 0 to 1).
-        loss_at: where it is requested: at every step, the last one, or those of the file's mask; None: mask if the file
-            has one, else every.
-        content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, in full or so far, a file with
-            other bytes is refused.
+        path: the file, relative to the current folder; ~ is the home folder.
+        loss_name: squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy (numbers from 0 to 1).
+        loss_at: the steps with a loss: every, last, or mask (those of the file's mask); None: mask if the file has one,
+            else every.
+        content: the first 32 digits of the SHA-256 of the file. If it is given, in full or in part, a file with another
+            SHA-256 is refused.
     """
 
     name: ClassVar[str] = "file"
@@ -68,10 +67,10 @@ class File(Task):
 
     @property
     def sequences(self) -> Sequences:
-        """What the file holds.
+        """The sequences of the file.
 
         Raises:
-            LabError: it is not what it was when the task was built.
+            LabError: the file has changed since the task was built.
         """
         found = read(self.path, self.loss_name)
         user_files.refuse_change(self.path, self.content, found.content)
@@ -110,7 +109,7 @@ class File(Task):
         return {name: value for name, value in super().identity_fields().items() if name != "path"}
 
     def mask(self, found: Sequences) -> Array:
-        """Where the loss counts."""
+        """The steps where the loss counts."""
         if self.loss_at == "every":
             return every_step(self.sequence_length)
         if self.loss_at == "last":

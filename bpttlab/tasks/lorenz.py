@@ -30,21 +30,21 @@ DEVIATION = np.array([7.925, 9.011, 8.619])
 
 @dataclass(frozen=True)
 class Lorenz(Task):
-    """x_t is the state (x, y, z) at time 0.02 t, the target that at 0.02 (t + horizon). I = O = 3.
+    """x_t is the state (x, y, z) at time 0.02 t; the target is the state at 0.02 (t + horizon). I = O = 3.
 
-    Integrated by the classical Runge-Kutta method of order 4 with steps of 0.01. Every sequence begins at a point of
-    its own, drawn from a normal distribution with mean and s.d. of the attractor, of which 10 time units are dropped.
-    x and target are standardised by those: means 0, 0 and 23.55, s.d. 7.92, 9.01 and 8.62.
+    The integrator is the classical Runge-Kutta method of order 4 with steps of 0.01. Every sequence begins at a point
+    of its own, drawn from a normal distribution with mean and s.d. of the attractor; its first 10 time units are
+    dropped. x and target are standardised by these: means 0, 0 and 23.55, s.d. 7.92, 9.01 and 8.62.
 
-    Loss: squared error at every step, summed over the three. Baseline: predicting the means gives 3. (To predict that
-    nothing changes costs 0.066 for horizon 1 and 4.0 for 10.) The largest Lyapunov exponent is 0.906 a time unit, hence
-    errors grow by a factor e in 55 samples. Prefix stable: a sequence begins where its generator says, whatever T is.
+    Loss: squared error at every step, summed over the three. Baseline: predicting the means gives 3. (The guess
+    "nothing changes" costs 0.066 for horizon 1 and 4.0 for 10.) The largest Lyapunov exponent is 0.906 a time unit, so
+    errors grow by a factor e in 55 samples. Prefix stable: the beginning of a sequence depends on its generator only.
     No relevant step.
 
     Source: Lorenz 1963, eqs 25 to 27, with its values.
 
     Attributes:
-        horizon: samples from what is read to what is requested.
+        horizon: samples from the input to its target.
     """
 
     name: ClassVar[str] = "lorenz"

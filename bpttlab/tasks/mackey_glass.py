@@ -1,4 +1,4 @@
-"""Mackey-Glass: predict a chaotic series that its own past, 17 time units ago, drives.
+"""Mackey-Glass: predict a chaotic series that depends on its own past, 17 time units ago.
 
     dx/dt = 0.2 g(x(t - 17)) - 0.1 x(t),    g(x) = x / (1 + x^10)
 
@@ -30,19 +30,19 @@ MEAN, DEVIATION = 0.93018, 0.22615
 class MackeyGlass(Task):
     """x_t is the series at time t, one sample a time unit; the target is x_{t+horizon}. I = O = 1.
 
-    Integrated by the classical Runge-Kutta method of order 4 with steps of 0.1; the delayed value in the middle of a
-    step is that of the cubic Hermite polynomial through its two ends, of order 4 too. Every sequence has a history of
-    its own, a constant from U(0.5, 1.5) for t <= 0, of which 1020 time units and a random number more, up to 1000, are
-    dropped. x and target are standardised by mean and s.d. on the attractor, 0.9302 and 0.2261.
+    The integrator is the classical Runge-Kutta method of order 4 with steps of 0.1. The delayed value in the middle of
+    a step is that of the cubic Hermite polynomial through its two ends, of order 4 too. Every sequence has a history of
+    its own, a constant from U(0.5, 1.5) for t <= 0. 1020 time units and a random number more, up to 1000, are dropped.
+    x and target are standardised by mean and s.d. on the attractor, 0.9302 and 0.2261.
 
-    Loss: squared error at every step. Baseline: predicting the mean gives the variance, 1. (To predict that nothing
-    changes costs 0.021 for horizon 1, 0.67 for 6 and 2.7 for 84; the series nearly repeats itself after about 50.)
-    Prefix stable: a sequence begins where its generator says, whatever T is. No relevant step.
+    Loss: squared error at every step. Baseline: predicting the mean gives the variance, 1. (The guess "nothing changes"
+    costs 0.021 for horizon 1, 0.67 for 6 and 2.7 for 84; the series nearly repeats itself after about 50.) Prefix
+    stable: the beginning of a sequence depends on its generator only. No relevant step.
 
     Source: Mackey & Glass 1977, eq. 4b, with the values of Farmer 1982 that became usual.
 
     Attributes:
-        horizon: time units from what is read to what is requested.
+        horizon: time units from the input to its target.
     """
 
     name: ClassVar[str] = "mackey_glass"
@@ -95,12 +95,12 @@ def constant(history: Array) -> Piece:
 
 
 def following(past: Piece) -> Piece:
-    """The next delay's solution.
+    """The solution over the next delay.
 
-    All that drives it is known, F(t) = 0.2 g(x(t - 17)), and dx/dt = F - 0.1 x is linear: a step of Runge-Kutta is
-    x <- c x + w_0 F_0 + w_m F_m + w_1 F_1, with F at its two ends and in its middle, and a filter takes all of them.
+    The driving term F(t) = 0.2 g(x(t - 17)) is known, and dx/dt = F - 0.1 x is linear. So a step of Runge-Kutta is x <-
+    c x + w_0 F_0 + w_m F_m + w_1 F_1, with F at its two ends and in its middle, and one filter computes all steps.
     """
-    from scipy.signal import lfilter  # whose import takes longer than that of all else here
+    from scipy.signal import lfilter  # its import takes longer than all others here
 
     ends, middles = driven(past.ends), driven(past.middles)
     h, z = 1.0 / UNIT, DECAY / UNIT

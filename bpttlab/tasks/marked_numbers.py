@@ -1,4 +1,4 @@
-"""Numbers of which some are marked: the input of the adding problem and its relatives.
+"""Numbers with markers: the input of the adding problem and similar tasks.
 
 Index legend: T time, B sequence, M marked steps.
 """

@@ -1,4 +1,4 @@
-"""Noiseless memorization: read a pattern, keep it while nothing happens, repeat it upon a cue."""
+"""Noiseless memorization: read a pattern, keep it over blanks, repeat it after a cue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bpttlab.tasks.task import Batch, Task, one_hot, whole
 
 @dataclass(frozen=True)
 class Memorization(Task):
-    """A pattern of S = `symbols` symbols out of A = `alphabet`, requested again after a delay without noise.
+    """A pattern of S = `symbols` symbols out of A = `alphabet`, which is the target after a delay without noise.
 
     With the delay D = T - 2 S, where T is the whole length:
 
@@ -22,19 +22,19 @@ class Memorization(Task):
         input       S symbols    blank          cue          blank
         target                                               the S symbols, in their order
 
-    S = 5 and A = 2 are five bits; S = 10 and A = 5, called 20 bits in the source (log2 of 5^10 is 23.2), are harder.
+    S = 5 and A = 2 are five bits. S = 10 and A = 5, called 20 bits in the source (log2 of 5^10 is 23.2), are harder.
     Symbols are drawn uniformly and independently. Input: A + 2 symbols one-hot, the blank is A, the cue A + 1.
 
-    Loss: softmax cross-entropy over the A symbols at the last S steps only. (The copy memory problem has the same input
-    and asks for blanks at all other steps too.) Baseline: giving every symbol the same probability costs ln A. Not
+    Loss: softmax cross-entropy over the A symbols at the last S steps only. (The copy memory problem has the same
+    input, and its targets at all other steps are blanks.) Baseline: equal probability for every symbol costs ln A. Not
     prefix stable: cue and loss move with T. No relevant step: there are S.
 
     Source: Martens & Sutskever 2011, section 4.1, after Hochreiter & Schmidhuber 1997; coded as in Jaeger 2012, Long
-    Short-Term Memory in Echo State Networks, whose outputs are requested at all steps.
+    Short-Term Memory in Echo State Networks, which has targets at all steps.
 
     Attributes:
-        symbols: S, how long the pattern is.
-        alphabet: A, how many different symbols there are.
+        symbols: S, the length of the pattern.
+        alphabet: A, the number of different symbols.
     """
 
     name: ClassVar[str] = "memorization"

@@ -1,4 +1,4 @@
-"""The multiplication problem: remember two marked numbers, tell their product at the end."""
+"""The multiplication problem: remember two marked numbers and return their product at the end."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
 
 @dataclass(frozen=True)
 class Multiplication(Task):
-    """The input of the adding problem; the target is the product of the two values that are marked.
+    """The input of the adding problem; the target is the product of the two marked values.
 
-    Values are drawn from U(0, 1); one marked step is uniform over the first half (t <= floor(T/2)), the other over the
+    Values are drawn from U(0, 1). One marked step is uniform over the first half (t <= floor(T/2)), the other over the
     second. Loss: squared error at the last step only. Baseline: predicting the mean, 1/4, gives the variance of the
     product, 1/9 - 1/16 = 7/144. Not prefix stable: markers and loss move with T. Relevant step: the first marked one.
 
-    Source: Hochreiter & Schmidhuber 1997, section 5.5, and Martens & Sutskever 2011, section 4.1; markers as in our
-    adding problem.
+    Source: Hochreiter & Schmidhuber 1997, section 5.5, and Martens & Sutskever 2011, section 4.1; markers as in
+    `Adding`.
     """
 
     name: ClassVar[str] = "multiplication"

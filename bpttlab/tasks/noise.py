@@ -1,4 +1,4 @@
-"""White noise in, white noise requested: nothing to learn, and so nothing but the network in its gradients."""
+"""White noise as input and as target: nothing can be learnt, so the gradients depend on the network alone."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bpttlab.tasks.task import Batch, Task, every_step, whole
 class Noise(Task):
     """x_t ~ N(0, 1) in each component; the target is white noise N(0, 1) too, independent of the input.
 
-    Loss: squared error at every step. Baseline: predicting 0 gives output_size, and no network does better on data that
-    it has not seen. Prefix stable: input and target come from generators of their own, step after step.
+    Loss: squared error at every step. Baseline: predicting 0 gives output_size, and no network does better on new data.
+    Prefix stable: input and target come from two generators, step after step.
     """
 
     name: ClassVar[str] = "noise"

@@ -16,7 +16,7 @@ class Parity(Task):
     """x_t is 1 or -1, each with probability 1/2; the target is 1 where the number of ones is odd, else 0.
 
     Loss: sigmoid cross-entropy at the last step only. Baseline: probability 1/2 costs ln 2. Not prefix stable: the loss
-    moves with T. No relevant step: to change any one of them changes the answer.
+    moves with T. No relevant step: every step changes the answer.
 
     Source: Bengio, Simard & Frasconi 1994, section V (the parity problem, the final parity, not a running one), with
     one length instead of several, and with a cross-entropy.

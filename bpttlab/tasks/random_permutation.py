@@ -1,4 +1,4 @@
-"""The random permutation problem: predict symbols of which only the last can be known, for it is the first again."""
+"""The random permutation problem: predict symbols, of which only the last is known: it is the first again."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ FIRST = 2
 class RandomPermutation(Task):
     """Of T + 1 symbols s_1 … s_{T+1}, one-hot, x_t is s_t and the target is the next one, s_{t+1}.
 
-    s_1 is 0 or 1, each with probability 1/2, and s_{T+1} = s_1; all between are drawn uniformly and independently from
-    the other A - 2 symbols, A = `alphabet` (100 in the source), and cannot be predicted.
+    s_1 is 0 or 1, each with probability 1/2, and s_{T+1} = s_1. All symbols between are drawn uniformly and
+    independently from the other A - 2 symbols, A = `alphabet` (100 in the source), and cannot be predicted.
 
-    Loss: softmax cross-entropy at every step. Baseline: the same probability for each of the symbols that may come
-    costs ((T - 1) ln(A - 2) + ln 2) / T. Only the ln 2 can be gained, by remembering s_1 for T steps. Not prefix
-    stable: the last symbol moves with T. Relevant step: the first, on which the last loss depends.
+    Loss: softmax cross-entropy at every step. Baseline: equal probability for all possible symbols costs ((T - 1) ln(A
+    - 2) + ln 2) / T. Only the ln 2 can be gained, by remembering s_1 for T steps. Not prefix stable: the last symbol
+    moves with T. Relevant step: the first, on which the last loss depends.
 
     Source: Hochreiter & Schmidhuber 1997, experiment 2b (no local regularities); Martens & Sutskever 2011, section 4.1.
     """

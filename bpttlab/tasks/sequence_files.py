@@ -1,4 +1,4 @@
-"""Sequences in a file of a person's own: what each format holds, and what is checked of it.
+"""Sequences in a user's file: the layout of each format, and its checks.
 
 A `.npz` archive of NumPy arrays:
 
@@ -7,19 +7,19 @@ A `.npz` archive of NumPy arrays:
             (sequences, steps)              classes 0, 1, 2, …, for softmax_cross_entropy
     mask    (steps,)                        optional: the weight of the loss at each step
 
-A target that is the same at all steps of a sequence may have one step, and classes then none.
+A target that is the same at all steps may have one step; classes may then leave the axis of steps out.
 
 A `.csv` (with a header) or `.parquet` table, one row for each step of each sequence, in any order:
 
-    sequence    which one: integers or texts
-    step        integers, consecutive, the same ones in every sequence
-    x_…         an input each, in the order of the columns; `x` if there is one only
-    y_…         an output each, likewise; the target of squared_error and sigmoid_cross_entropy
+    sequence    the sequence: integers or strings
+    step        integers, consecutive, the same in every sequence
+    x_…         one column for each input, in the order of the columns; `x` if there is only one
+    y_…         one column for each output, likewise; the target of squared_error and sigmoid_cross_entropy
     class       the target of softmax_cross_entropy
     mask        optional; the same in every sequence
 
-Nothing in a file is executed: archives are read without pickle. Whatever is wrong with one is refused in one line that
-names the array, or the column and the row.
+Nothing in a file is executed: archives are read without pickle. A fault is refused in one line that names the array, or
+the column and the row.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What a file holds for a loss; the arrays are read-only.
+    """The sequences of a file, for one loss; the arrays are read-only.
 
     Attributes:
-        content: the first 128 bits of the SHA-256 of the file's bytes, 32 hexadecimal digits.
+        content: the first 128 bits of the SHA-256 of the file, 32 hexadecimal digits.
         x: (sequences, steps, inputs) float64.
         target: (sequences, steps, outputs) float64 or (sequences, steps) int64 classes.
         mask: (steps,) float64, if the file has one.
@@ -67,10 +67,10 @@ class Sequences:
 
 
 def read(path: str, loss_name: str) -> Sequences:
-    """The sequences of a file, with the target that a loss asks for.
+    """The sequences of a file, with the target for a loss.
 
     Raises:
-        ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
+        ConfigurationError: there is no such file, or it has a fault; the message begins with task.path.
     """
     found: Sequences = user_files.read("task.path", path, READERS, interpret, loss_name)
     return found
@@ -91,7 +91,7 @@ def arrays_of_archive(data: bytes, loss_name: str) -> Arrays:
 
 
 def refuse_names(names: Collection[str]) -> None:
-    """Refuses an archive with an array that means nothing here, or without one that is needed."""
+    """Refuses an archive with an unknown array, or without a required one."""
     for name in names:
         if name not in ARRAYS:
             raise ConfigurationError(f"array {name!r}: there may be {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
@@ -102,12 +102,14 @@ def refuse_names(names: Collection[str]) -> None:
 
 
 def arrays_of_csv(data: bytes, loss_name: str) -> Arrays:
-    """The arrays of a table as text. In one block, so that the type of a column is that of all its values."""
+    """The arrays of a table in a .csv file, read in one block, so that the type of a column follows from all its
+    values.
+    """
     import pyarrow as pa
     from pyarrow import csv
 
     reading = csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
-    converting = csv.ConvertOptions(strings_can_be_null=True)  # a sequence without a name is none
+    converting = csv.ConvertOptions(strings_can_be_null=True)  # an empty name is a missing sequence
     table = csv.read_csv(pa.BufferReader(data), read_options=reading, convert_options=converting)
     return arrays_of_table(table, loss_name)
 
@@ -149,12 +151,12 @@ def arrays_of_table(table: pa.Table, loss_name: str) -> Arrays:
 
 
 def role(name: str) -> str:
-    """What a column is: x_speed is an x."""
+    """The role of a column: x_speed is an x."""
     return name[0] if name.startswith(("x_", "y_")) else name
 
 
 def refuse_columns(names: list[str]) -> None:
-    """Refuses a column that is unknown, or there twice."""
+    """Refuses a column that is unknown or occurs twice."""
     for name in names:
         if role(name) not in COLUMNS:
             if not name or name.startswith("__index_level"):
@@ -174,7 +176,7 @@ def refuse_missing(kind: str, needed: Iterable[str], present: Iterable[str]) -> 
 
 
 def labels(table: pa.Table) -> Array:
-    """Which sequence a row belongs to: integers, or else texts."""
+    """The sequence of each row: integers, or else strings."""
     import pyarrow as pa
 
     column = table["sequence"]
@@ -183,7 +185,7 @@ def labels(table: pa.Table) -> Array:
 
 
 def numbers(table: pa.Table, name: str) -> Array:
-    """A column as float64, or the error that names the row which has no finite number."""
+    """A column as float64; raises the error that names the row without a finite number."""
     import pyarrow as pa
 
     column, kinds = table[name], pa.types
@@ -200,7 +202,9 @@ def numbers(table: pa.Table, name: str) -> Array:
 
 
 def first_other(column: pa.ChunkedArray) -> tuple[int, Any]:
-    """The first row (from 1), and its value, that is no number, nor a text that looks like one; else the first."""
+    """The first row (from 1), and its value, that is neither a number nor a string that looks like one; else the first
+    row.
+    """
     values = column.to_pylist()
     for row, value in enumerate(values, 1):
         try:
@@ -225,10 +229,10 @@ def whole_numbers(table: pa.Table, name: str) -> Array:
 
 
 def sorted_steps(sequence: Array, step: Array) -> tuple[Array, tuple[int, int]]:
-    """The rows in the order of sequences and steps, and how many there are of both.
+    """The rows in the order of sequences and steps, and the number of both.
 
     Raises:
-        ConfigurationError: unequal lengths, or a step that is missing or there twice.
+        ConfigurationError: unequal lengths, or a step that is missing or occurs twice.
     """
     names, which = np.unique(sequence, return_inverse=True)
     lengths, order = np.bincount(which), np.lexsort((step, which))
@@ -275,7 +279,7 @@ def check_arrays(arrays: Arrays, loss_name: str, content: str) -> Sequences:
 
 
 def refuse(name: str, values: Array, bad: Array, allowed: str) -> None:
-    """Names the first value that is bad, and where it is."""
+    """Names the first wrong value and its place."""
     if bad.any():
         place = [int(index) for index in np.unravel_index(np.argmax(bad), bad.shape)]
         raise ConfigurationError(f"array {name!r} holds {values[*place]} at {place} (from 0): must be {allowed}")
@@ -297,7 +301,7 @@ def outputs(target: Array, sequences: int, steps: int) -> Array:
 
 
 def classes(target: Array, sequences: int, steps: int) -> Array:
-    """Classes to name, at every step. All from 0 on have to occur: labels that begin with 1 would be one class more."""
+    """Classes at every step. All from 0 on must occur: labels that begin with 1 would make one class too many."""
     if target.shape not in ((sequences, steps), (sequences, 1), (sequences,)):
         allowed = f"({sequences}, {steps}) or ({sequences},)"
         raise ConfigurationError(f"array 'target' has shape {target.shape}: must be {allowed} for classes")

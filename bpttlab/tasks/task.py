@@ -1,4 +1,4 @@
-"""A task: sequences to learn from, with the loss that is requested of a network and the steps at which it is requested.
+"""A task: sequences to learn from, with the loss of a network and the steps where it counts.
 
 Index legend: T time, B sequence, I input, O output.
 
@@ -26,10 +26,10 @@ class Batch:
     Attributes:
         x: inputs (T, B, I), float64.
         target: (T, B, O) float64 for a squared error, the same in [0, 1] for a sigmoid cross-entropy, (T, B) classes,
-            int64, for a softmax cross-entropy. Where the mask is 0 it means nothing.
+            int64, for a softmax cross-entropy. Where the mask is 0 it has no meaning.
         mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
-        relevant_step: (B,) int64, counted from 1: of each sequence the earliest of the one, two or three steps whose
-            input the answer depends on. None where there are no such steps, or many.
+        relevant_step: (B,) int64, counted from 1. If the answer depends on the input at one, two or three steps, the
+            earliest of them in each sequence. None if there are no such steps, or many.
     """
 
     x: Array
@@ -38,9 +38,9 @@ class Batch:
     relevant_step: Array | None = None
 
     def prefix(self, length: int) -> Batch:
-        """The first steps alone; of a task that is `prefix_stable`, the batch of that length.
+        """The first steps alone; for a task that is `prefix_stable`, the batch of that length.
 
-        Where they end before the relevant step of some sequence, the prefix has none.
+        If it ends before the relevant step of some sequence, the prefix has none.
         """
         steps = self.relevant_step
         within = steps is not None and bool((steps <= length).all())
@@ -49,15 +49,15 @@ class Batch:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """Where batches come from.
+    """The source of batches.
 
     Attributes:
-        name: what configurations call it.
-        loss_name: which of `losses` is requested.
-        prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T that an
-            equal generator gives, so that one forward pass serves both.
-        largest_batch_size: how many different sequences there are; None: no limit.
-        white_variance: mean x^2 of a component, where inputs are Gaussian and white in time; else None.
+        name: its name in configurations.
+        loss_name: one of `losses`.
+        prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T from an
+            equal generator, so that one forward pass serves both.
+        largest_batch_size: the number of different sequences; None: no limit.
+        white_variance: mean x^2 of a component, if inputs are Gaussian and white in time; else None.
         sequence_length: T.
     """
 
@@ -69,7 +69,7 @@ class Task(ABC):
     def __post_init__(self) -> None:
         settle_fields(self, "task.{}", bare=("sequence_length",))
 
-    # the next ones are the same for all objects of many classes, and class attributes there
+    # in many classes the following are class attributes, equal for all objects
 
     @property
     @abstractmethod
@@ -96,7 +96,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def baseline_loss(self) -> float:
-        """The expected loss (`reduction="mean"`) of the best guess that does not look at the input."""
+        """The expected loss (`reduction="mean"`) of the best guess that does not use the input."""
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
@@ -112,7 +112,7 @@ class Task(ABC):
         return self.draw(rng, whole("batch_size", batch_size, least=1))
 
     def check_batch_size(self, batch_size: int) -> None:
-        """Refuses a batch size that `sample` could not serve, before anything is computed."""
+        """Refuses a batch size that `sample` could not give, before anything is computed."""
         size = whole("batch_size", batch_size, least=1)
         if self.largest_batch_size is not None and size > self.largest_batch_size:
             raise ConfigurationError(
@@ -121,9 +121,10 @@ class Task(ABC):
             )
 
     def identity_fields(self) -> dict[str, Any]:
-        """What decides its batches beside the length: the task's part of a stored configuration, and of its hash.
+        """The fields that decide its batches beside the length: the task's part of a stored configuration and of its
+        hash.
 
-        Its fields as a rule; of a file the content, whatever its name is.
+        These are its fields as a rule; for a file they are its content, and not its name.
         """
         return {name: value for name, value in asdict(self).items() if name != "sequence_length"}
 

@@ -1,4 +1,4 @@
-"""The temporal order problem: two or three symbols among many that mean nothing; in which order did they come?"""
+"""The temporal order problem: two or three relevant symbols among distractors; the class is their order."""
 
 from __future__ import annotations
 
@@ -20,22 +20,23 @@ EARLIEST = {2: (10, 50), 3: (10, 33, 66)}
 
 @dataclass(frozen=True)
 class TemporalOrder(Task):
-    """x_t is one of six symbols, one-hot: X (0) or Y (1) at two or three steps, a distractor a, b, c, d (2 to 5) else.
+    """x_t is one of six symbols, one-hot: X (0) or Y (1) at two or three steps, a distractor a, b, c, d (2 to 5)
+    elsewhere.
 
-    With two symbols the first stands at a step t (from 1) with T/10 <= t <= 2T/10, the second at one with 5T/10 <= t <=
-    6T/10; with three, at 10T/100 <= t <= 20T/100, 33T/100 <= t <= 43T/100 and 66T/100 <= t <= 76T/100; all are uniform.
-    Each is X or Y with probability 1/2; every other symbol is drawn uniformly from the distractors. The classes are XX
-    (0), XY (1), YX (2) and YY (3), or XXX (0) to YYY (7).
+    With two symbols the first is at a step t (from 1) with T/10 <= t <= 2T/10, the second at one with 5T/10 <= t <=
+    6T/10. With three they are at 10T/100 <= t <= 20T/100, 33T/100 <= t <= 43T/100 and 66T/100 <= t <= 76T/100. All
+    steps are uniform. Each is X or Y with probability 1/2; every other symbol is drawn uniformly from the distractors.
+    The classes are XX (0), XY (1), YX (2) and YY (3), or XXX (0) to YYY (7).
 
-    Loss: softmax cross-entropy over the 2^symbols classes at the last step only. Baseline: giving every class the same
-    probability costs ln 4, or ln 8. Not prefix stable: the steps of the symbols, and the loss, move with T. Relevant
-    step: that of the first symbol.
+    Loss: softmax cross-entropy over the 2^symbols classes at the last step only. Baseline: equal probability for every
+    class costs ln 4, or ln 8. Not prefix stable: the steps of the symbols, and the loss, move with T. Relevant step:
+    that of the first symbol.
 
     Source: Hochreiter & Schmidhuber 1997, experiments 6a and 6b, with one length instead of lengths of 100 to 110 and
     hence without its symbols for start and end.
 
     Attributes:
-        symbols: how many tell the class, 2 or 3.
+        symbols: the number of relevant symbols, 2 or 3.
     """
 
     name: ClassVar[str] = "temporal_order"
@@ -62,7 +63,9 @@ class TemporalOrder(Task):
         return math.log(self.output_size)
 
     def identity_fields(self) -> dict[str, Any]:
-        """Its fields. Two symbols go without saying: such a run is the one it was before there was a choice."""
+        """Its fields. `symbols` is left out if it is two, so that such a run keeps the identity it had before the field
+        existed.
+        """
         return {} if self.symbols == 2 else super().identity_fields()
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:

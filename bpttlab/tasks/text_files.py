@@ -1,7 +1,7 @@
-"""Text in a file of a person's own, or the one that is shipped: read, checked, remembered until the file changes.
+"""Text in a user's file, or the shipped text: read, checked, remembered until the file changes.
 
-A file is UTF-8, of any name. Its characters, line ends and all, are what there is to predict; a byte order mark at its
-beginning is none of them.
+A file is UTF-8, with any name. All its characters are predicted, line ends included. A byte order mark at its beginning
+is left out.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SHIPPED = "declaration.txt"
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """What a file holds; the array is read-only.
+    """The text of a file; the array is read-only.
 
     Attributes:
-        content: the first 128 bits of the SHA-256 of the file's bytes, 32 hexadecimal digits.
+        content: the first 128 bits of the SHA-256 of the file, 32 hexadecimal digits.
         alphabet: its different characters, by code point.
         characters: (n,) uint8, the index of each in the alphabet.
     """
@@ -41,10 +41,10 @@ class Text:
 
 
 def read(path: str) -> Text:
-    """The text of a file, of the shipped one where the path is empty.
+    """The text of a file, or the shipped text if the path is empty.
 
     Raises:
-        ConfigurationError: there is no such file, or something is wrong in it; the message begins with task.path.
+        ConfigurationError: there is no such file, or it has a fault; the message begins with task.path.
     """
     if not path:
         return read_shipped()
@@ -64,7 +64,7 @@ def read_shipped() -> Text:
 
 
 def text_of(data: bytes) -> Text:
-    """The characters of some bytes, each once checked."""
+    """The characters of some bytes, each checked once."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

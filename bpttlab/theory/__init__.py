@@ -1,7 +1,7 @@
-"""What theory says of gradients through time, beside what is measured: each function with its range of validity.
+"""Theory of gradients through time, for comparison with measurements. Each function states its range of validity.
 
-`rates` bound and extrapolate products, `mean_field` is for wide tanh networks, `random_matrices` for Gaussian products
-and powers, `origin` for a network at rest, `few_units` for recurrences small enough to be solved.
+`rates` has bounds and asymptotes of products, `mean_field` wide tanh networks, `random_matrices` Gaussian products and
+powers, `origin` networks at rest, `few_units` recurrences that can be solved.
 """
 
 from bpttlab.theory.few_units import (

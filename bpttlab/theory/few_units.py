@@ -1,4 +1,4 @@
-"""Recurrences small enough to be solved: one unit that latches or folds, one that remembers, gates on their own."""
+"""Recurrences that can be solved: one unit that latches or folds, one that remembers, gates alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ class Latch(NamedTuple):
 
 
 class Wall(NamedTuple):
-    """Where a unit h_t = sigma(w h_{t-1} + b) starts at a fixed point, and what h_t then owes to b.
+    """The wall of a unit h_t = sigma(w h_{t-1} + b), where it starts at a fixed point, and the sensitivity of h_t to b
+    there.
 
     Attributes:
         bias: b of the wall.
-        slope: of the map there; above 1 the fixed point repels, and on the two sides of the wall the unit goes apart.
+        slope: slope of the map there. Above 1 the fixed point repels, and the unit goes to different states on the two
+            sides.
         local: sigma' there.
     """
 
@@ -32,7 +34,7 @@ class Wall(NamedTuple):
     local: float
 
     def sensitivity(self, steps: int) -> float:
-        """dh_T/db = sigma' (s^T - 1)/(s - 1), s the slope; dh_T/dw is h_0 times that."""
+        """dh_T/db = sigma' (s^T - 1)/(s - 1), s the slope; dh_T/dw is h_0 times this."""
         return self.local * sum(self.slope**k for k in range(steps))
 
 
@@ -50,9 +52,9 @@ class Moments(NamedTuple):
 
 @checked_arguments
 def latch(w: float) -> Latch:
-    """Where x_t = tanh(w x_{t-1}) rests, and how fast it forgets there: w > 1 holds a bit, at the price of a slope < 1.
+    """The fixed point of x_t = tanh(w x_{t-1}), and the slope of the map there: w > 1 holds a bit, with a slope < 1.
 
-    Exact. (0, w) for |w| <= 1, where nothing is held. Source: Bengio, Simard & Frasconi 1994, section 3.
+    Exact. (0, w) for |w| <= 1, where no bit is held. Source: Bengio, Simard & Frasconi 1994, section 3.
     """
     if abs(w) <= 1.0:
         return Latch(0.0, w)
@@ -65,10 +67,10 @@ def latch(w: float) -> Latch:
 
 @checked_arguments
 def folds(w: float) -> tuple[float, float]:
-    """The biases b at which x = w sigma(x) + b has a double root: between them there are three.  -> (lower, upper)
+    """The biases b at which x = w sigma(x) + b has a double root; between them there are three roots. -> (lower, upper)
 
-    There the slope w sigma' of the map is 1: sigma = (1 +- sqrt(1 - 4/w)) / 2. Crossing a fold makes the state, and
-    the loss, jump (Doya 1992; the cliff of Pascanu, Mikolov & Bengio 2013). Exact, for w > 4; the two meet at 4.
+    There the slope w sigma' of the map is 1: sigma = (1 +- sqrt(1 - 4/w)) / 2. At a fold the state and the loss jump
+    (Doya 1992; the cliff of Pascanu, Mikolov & Bengio 2013). Exact, for w > 4; at w = 4 the folds meet.
     """
     if not w >= 4.0:
         raise ConfigurationError(f"w={w}: must be at least 4; a smaller one has one fixed point at every bias")
@@ -81,9 +83,9 @@ def folds(w: float) -> tuple[float, float]:
 def wall(w: float, x_0: float) -> Wall:
     """The bias b = x_0 - w sigma(x_0) at which x_0 is a fixed point of x = w sigma(x) + b: the wall of the error.
 
-    It stands where w sigma'(x_0) > 1, between the folds, and begins on one of them, at w sigma'(x_0) = 1. It is as high
-    as sensitivity and loss make it, exponentially in T, and as thin. Exact. Source: the fixed point of the one-unit
-    network of Pascanu, Mikolov & Bengio 2013, section 2.3 and figure 6.
+    The wall exists where w sigma'(x_0) > 1, between the folds, and begins on a fold, at w sigma'(x_0) = 1. Its height
+    depends on sensitivity and loss and grows exponentially in T; its width shrinks in the same proportion. Exact.
+    Source: the fixed point of the one-unit network of Pascanu, Mikolov & Bengio 2013, section 2.3 and figure 6.
     """
     state = 1.0 / (1.0 + math.exp(-x_0))
     local = state * (1.0 - state)
@@ -94,8 +96,8 @@ def wall(w: float, x_0: float) -> Wall:
 def memory_moments(decay: float) -> tuple[float, float]:
     """E h^2 = 1/(1 - l^2) and E (dh/dl)^2 = (1 + l^2)/(1 - l^2)^3 of h_t = l h_{t-1} + white noise of variance 1.
 
-    As l -> 1 the sensitivity grows as the cube of what the state does, without any exploding product: the curse of
-    memory. Exact in the stationary state, |l| < 1. Source: Zucchet & Orvieto 2024, section 2.
+    As l -> 1 the mean square of the sensitivity grows as the cube of that of the state, without any exploding product:
+    the curse of memory. Exact in the stationary state, |l| < 1. Source: Zucchet & Orvieto 2024, section 2.
     """
     if not abs(decay) < 1.0:
         raise ConfigurationError(f"decay={decay}: must lie between -1 and 1; no other has a stationary state")
@@ -104,7 +106,7 @@ def memory_moments(decay: float) -> tuple[float, float]:
 
 
 class RingMoments(NamedTuple):
-    """Mean squares over white noise: of a unit's state, and of what moves it with nu and with the angle of lambda."""
+    """Mean squares over white noise of a unit's state and of its derivatives by nu and by the angle of lambda."""
 
     state: float
     nu: float
@@ -115,10 +117,11 @@ class RingMoments(NamedTuple):
 def ring_moments(modulus: float, normalise: bool = True) -> RingMoments:
     """E|h|^2, E|dh/dnu|^2 and E|dh/dphi|^2 of h_t = l h_{t-1} + gamma u_t, l = exp(-exp(nu) + i phi), E|u|^2 = 1.
 
-    With m = |l|, L = -log m and r = 1 - m^2: without gamma 1/r, L^2 m^2 (1 + m^2) / r^3 and m^2 (1 + m^2) / r^3. With
-    gamma = sqrt(r), which nu moves too, 1, L^2 m^2 / r^2 and m^2 (1 + m^2) / r^2: as m -> 1 the second tends to 1/4,
-    for dm/dnu = -L m shrinks as fast as memory grows, and the third grows as the square. Exact in the stationary
-    state, 0 < m < 1. Source: moments as in `memory_moments`; nu and gamma are those of Orvieto et al. 2023, section 3.
+    With m = |l|, L = -log m and r = 1 - m^2. Without gamma: 1/r, L^2 m^2 (1 + m^2) / r^3 and m^2 (1 + m^2) / r^3. With
+    gamma = sqrt(r), which depends on nu too: 1, L^2 m^2 / r^2 and m^2 (1 + m^2) / r^2. As m -> 1 the second tends to
+    1/4, because dm/dnu = -L m shrinks as fast as memory grows, and the third grows as the square. Exact in the
+    stationary state, 0 < m < 1. Source: moments as in `memory_moments`; nu and gamma are those of Orvieto et al. 2023,
+    section 3.
     """
     if not 0.0 < modulus < 1.0:
         raise ConfigurationError(f"modulus={modulus}: must lie between 0 and 1; no other has a stationary state")
@@ -132,11 +135,11 @@ def ring_moments(modulus: float, normalise: bool = True) -> RingMoments:
 
 @checked_arguments
 def random_truncation_moments(b: float, c: float, p: float) -> Moments:
-    """z = b + xi c z', a gradient that survives each step back with probability p and is then divided by it.
+    """z = b + xi c z': a gradient that survives each step back with probability p and is then divided by p.
 
-    xi = 1/p with probability p, else 0. Mean b/(1 - c), right at every p; second moment (b^2 + 2 b c mean)/(1 - c^2/p),
-    finite only if p > c^2: unbiased is no promise of a variance. Exact for an endless past, |c| < 1.
-    Source: Tallec & Ollivier 2017, with one number for a gradient.
+    xi = 1/p with probability p, else 0. The mean b/(1 - c) is right at every p. The second moment (b^2 + 2 b c mean)/(1
+    - c^2/p) is finite only if p > c^2: an unbiased estimate may have infinite variance. Exact for an endless past, |c|
+    < 1. Source: Tallec & Ollivier 2017, with one number for a gradient.
     """
     if not (abs(c) < 1.0 and 0.0 < p <= 1.0):
         raise ConfigurationError(f"c={c}, p={p}: must have |c| < 1 and 0 < p <= 1")
@@ -149,7 +152,7 @@ def random_truncation_moments(b: float, c: float, p: float) -> Moments:
 def cell_path(forget: float, steps: int) -> float:
     """log of dc_T/dc_0 = sigma(b_f)^T of an LSTM whose recurrent weights are zero, with the bias b_f = `forget`.
 
-    With inputs too small to matter at the gate; else it is prod_t f_t. Exact. Source: Gers, Schmidhuber & Cummins 2000.
+    Valid if inputs do not change the gate; otherwise it is prod_t f_t. Exact. Source: Gers, Schmidhuber & Cummins 2000.
     """
     return -steps * (math.log1p(math.exp(-forget)) if forget > -700.0 else -forget)
 

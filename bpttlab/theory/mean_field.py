@@ -1,13 +1,13 @@
-"""Mean field of wide tanh networks: pre-activations are Gaussian of a variance q that reproduces itself.
+"""Mean field of wide tanh networks: pre-activations are Gaussian with a variance q that solves a fixed-point equation.
 
     q = g^2 E tanh^2(sqrt(q) z) + s,    chi = g^2 E tanh'^2(sqrt(q) z),    z standard normal
 
-with g the gain of a Gaussian W (entries of variance g^2/N) and s the variance of all else in a_t: biases, and inputs
-that are Gaussian and white in time (sigma_v^2 R where V has entries of variance sigma_v^2/I and R = mean x^2 per
+g is the gain of a Gaussian W (entries of variance g^2/N). s is the variance of all other terms of a_t: biases, and
+inputs that are Gaussian and white in time (sigma_v^2 R if V has entries of variance sigma_v^2/I and R = mean x^2 per
 component). For N -> infinity 1/2 log chi is the largest Lyapunov exponent, and the growth of a typical product a step.
 
 Sources: without input Molgedey, Schuchhardt & Schuster 1992, Engelken, Wolf & Abbott 2023 (Sompolinsky, Crisanti &
-Sommers 1988 is continuous time); with it Chen, Pennington & Schoenholz 2018.
+Sommers 1988 is continuous time); with input Chen, Pennington & Schoenholz 2018.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ class MeanField(NamedTuple):
 
 @checked_arguments
 def mean_field(gain: float, variance: float = 0.0) -> MeanField:
-    """The state that a wide tanh network settles in.
+    """The stationary state of a wide tanh network.
 
     Args:
         gain: g, of W.
-        variance: s, of biases and inputs together; 0 for a network that runs on its own, whose state is at rest
-            (q = 0, chi = g^2) for g <= 1.
+        variance: s, of biases and inputs together; 0 for a network without input, whose state is at rest (q = 0, chi =
+            g^2) for g <= 1.
 
-    Valid for large N (at N = 200 single networks lie some hundredths off) and white inputs; of the autonomous network
-    lambda_1 near g = 1 needs N >= 512.
+    Valid for large N (at N = 200 single networks differ by some hundredths) and white inputs. For the network without
+    input, lambda_1 near g = 1 needs N >= 512.
     """
     check_not_negative(gain=gain, variance=variance)
     q = settled(gain, variance)
@@ -64,7 +64,7 @@ def mean_field(gain: float, variance: float = 0.0) -> MeanField:
 
 
 def settled(gain: float, variance: float) -> float:
-    """The root q > 0, between a q that tanh^2 a >= a^2 - 2/3 a^4 puts below it, and g^2 + s."""
+    """The root q > 0, between the lower bound from tanh^2 a >= a^2 - 2/3 a^4 and the upper bound g^2 + s."""
     if variance == 0.0 and gain <= 1.0:
         return 0.0
     low = variance if variance > 0.0 else 0.25 * (1.0 - 1.0 / gain**2)
@@ -76,9 +76,9 @@ def settled(gain: float, variance: float) -> float:
 
 @checked_arguments
 def critical_gain(variance: float = 0.0) -> tuple[float, float]:
-    """g and q at which chi = 1: where lambda_1 of a network so driven changes sign.  -> (g, q)
+    """g and q at which chi = 1, where lambda_1 of a driven network changes its sign. -> (g, q)
 
-    g^2 = 1 / E tanh'^2 and q = E tanh^2 / E tanh'^2 + s. 1 without any drive; inputs move it up: 1.3270, 1.5497 and
+    g^2 = 1 / E tanh'^2 and q = E tanh^2 / E tanh'^2 + s. Without a drive g = 1; inputs increase it: 1.3270, 1.5497 and
     1.8556 at s = 0.05, 0.25 and 1. With s = sigma_b^2 it is the critical line of Poole et al. 2016.
     """
     check_not_negative(variance=variance)
@@ -106,10 +106,10 @@ def slope_square(q: float) -> float:
 
 
 def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
-    """E function(sqrt(variance) z), to about 1e-12 of a function of arrays that is even and of order one.
+    """E function(sqrt(variance) z), to about 1e-12, for a function of arrays that is even and of order one.
 
-    By Gauss-Legendre quadrature over two intervals: up to where tanh is 1, and sech^4 zero, to rounding, and from there
-    to where the Gaussian ends. tanh has its nearest pole at i pi/2, so that 128 points leave an error below 1e-16.
+    Gauss-Legendre quadrature over two intervals: from 0 to where tanh is 1 and sech^4 is zero to rounding, and from
+    there to the end of the Gaussian. The nearest pole of tanh is i pi/2, so 128 points have an error below 1e-16.
     """
     scale = math.sqrt(variance)
     near = min(TAIL, 20.0 / scale) if scale > 0.0 else TAIL
@@ -124,11 +124,11 @@ def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
 def tanh_log_determinant(log_abs_det: float, a: Array) -> float:
     """(1/N) log |det W| + <log tanh'(a)>, the mean exponent (1/N) sum_i lambda_i along a trajectory of h = tanh(a).
 
-    An identity for every N, exact along the same steps; -inf where W is singular.
+    An identity for every N, exact along the same steps; -inf if W is singular.
 
     Args:
         log_abs_det: log |det W|, `numpy.linalg.slogdet(W)[1]`.
-        a: (..., N) pre-activations arctanh(h_t): log tanh' = -2 log cosh a keeps its digits where 1 - h^2 has none.
+        a: (..., N) pre-activations arctanh(h_t): log tanh' = -2 log cosh a is accurate where 1 - h^2 is not.
     """
     a = np.abs(np.asarray(a, np.float64))
     log_cosh = a + np.log1p(np.exp(-2.0 * a)) - math.log(2.0)

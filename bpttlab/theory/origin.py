@@ -1,10 +1,11 @@
-"""Eigenvalues of the Jacobian of a network at rest: h = 0, x = 0, biases zero but for those of gates that are given.
+"""Eigenvalues of the Jacobian of a network at rest: h = 0, x = 0, all biases zero except given biases of gates.
 
-They place cells at a distance from the edge of stability before anything is measured, and are exact. Every function
-takes the one block of W that counts, (N, N), and returns eigenvalues ordered as `matrices.eigenvalues` orders them.
-Biases of gates are one number for all units.
+They place cells at a distance from the edge of stability before anything is measured. They are exact. Every function
+takes the block of W that matters, (N, N), and returns eigenvalues in the order of `matrices.eigenvalues`. Biases of
+gates are one number for all units.
 
-Source: derivatives of the cells' equations (`cells/`) at zero; for gates see also Chen, Pennington & Schoenholz 2018.
+Source: derivatives of the cells' equations (`networks/cells/`) at zero; for gates see also Chen, Pennington &
+Schoenholz 2018.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bpttlab.numerics.matrices import eigenvalues, square
 
 @checked_arguments
 def lstm_at_origin(W_g: Array, forget: float = 0.0, input_gate: float = 0.0, output_gate: float = 0.0) -> Array:
-    """sigma(b_f) + sigma(b_i) sigma(b_o) eig(W_g), and N zeros, for h is a function of c.  (N,N) -> (2N,)"""
+    """sigma(b_f) + sigma(b_i) sigma(b_o) eig(W_g), and N zeros, because h is a function of c.  (N,N) -> (2N,)"""
     inner = expit(forget) + expit(input_gate) * expit(output_gate) * eigenvalues(W_g)
     return ordered(np.concatenate([inner, np.zeros_like(inner)]))
 
@@ -33,7 +34,7 @@ def gru_at_origin(W_n: Array, reset: float = 0.0, update: float = 0.0) -> Array:
 
 @checked_arguments
 def minimal_rnn_at_origin(W: Array, update: float = 0.0) -> Array:
-    """sigma(b_u), N times: at rest the gate multiplies zero, and W does not count.  (N,N) -> (N,)"""
+    """sigma(b_u), N times: at rest the gate multiplies zero, and W has no effect.  (N,N) -> (N,)"""
     return np.full(len(square(W)), expit(update), np.complex128)
 
 
@@ -51,5 +52,5 @@ def antisymmetric_at_origin(W: Array, epsilon: float, gamma: float) -> Array:
 
 
 def ordered(values: Array) -> Array:
-    """The largest modulus first; of one modulus by angle."""
+    """The largest modulus first; equal moduli by angle."""
     return np.asarray(values[np.lexsort((np.angle(values), -np.abs(values)))])

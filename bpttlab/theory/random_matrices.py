@@ -1,7 +1,7 @@
-"""Products of Gaussian matrices: powers of one W, and products of W drawn afresh at every step.
+"""Products of Gaussian matrices: powers of one W, and products of a fresh W at every step.
 
-They are different things. Powers of one W end on its spectral radius; fresh ones have exponents of their own, and are
-a test of the QR, never to be drawn beside a network.
+The two are different. Powers of one W finally grow as its spectral radius. Products of fresh matrices have exponents of
+their own. These test the QR and are never drawn beside a network.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from bpttlab.theory.rates import log
 
 @checked_arguments
 def log_sigma_max_of_power(gain: float, lag: int) -> float:
-    """log of g^l sqrt((l+1)^(l+1) / l^l), which sigma_max(W^l) tends to with N.
+    """log of g^l sqrt((l+1)^(l+1) / l^l), the limit of sigma_max(W^l) for large N.
 
     Valid for a Gaussian W (entries of variance g^2/N), linear, large N and small l: at l = 4 and N = 600 the largest
-    singular value still scatters by a few per cent. 0 at l = 0. Source: the edge of the Fuss-Catalan distribution, to
-    which powers and products of independent matrices tend alike (Alexeev, Gotze & Tikhomirov 2010).
+    singular value still scatters by a few per cent. 0 at l = 0. Source: the edge of the Fuss-Catalan distribution, the
+    limit of both powers and products of independent matrices (Alexeev, Gotze & Tikhomirov 2010).
     """
     check_lag(lag)
     grown = 0.5 * ((lag + 1) * math.log(lag + 1) - lag * math.log(lag)) if lag else 0.0
@@ -32,9 +32,9 @@ def log_sigma_max_of_power(gain: float, lag: int) -> float:
 
 @checked_arguments
 def fourth_moment_of_power(lag: int) -> float:
-    """mean s^4 / (mean s^2)^2 -> l + 1 over the singular values s of W^l: how unlike one another directions become.
+    """mean s^4 / (mean s^2)^2 -> l + 1 over the singular values s of W^l: how different the directions become.
 
-    Valid as in `log_sigma_max_of_power`. 1 where all are equal, as of an orthogonal W.
+    Valid as in `log_sigma_max_of_power`. 1 if all are equal, as for an orthogonal W.
     """
     check_lag(lag)
     return lag + 1.0
@@ -61,9 +61,9 @@ def log_growth_variance(size: int, steps: int = 1) -> float:
 def typical_critical_gain(size: int) -> float:
     """g = exp(1/2 [log(N/2) - psi(N/2)]): below it a typical product of fresh Gaussian matrices decays.
 
-    E ||P u||^2 = g^(2T) grows as soon as g > 1, so that between 1 and this the mean grows on a few draws while the
-    median decays: 1.33 at N = 2, 1.05 at N = 10, 1 + 1/(2N) for large N. It is where the largest of Newman's exponents
-    is zero; exact.
+    E ||P u||^2 = g^(2T) grows if g > 1. Between 1 and this gain the mean grows because of a few draws while the median
+    decays: 1.33 at N = 2, 1.05 at N = 10, 1 + 1/(2N) for large N. There the largest of Newman's exponents is zero;
+    exact.
     """
     return math.exp(-float(newman_exponents(size)[0]))
 

@@ -1,7 +1,7 @@
-"""Everything that is known of gradients through time without training a network, held against this installation.
+"""Known results of gradients through time, compared with measurements by this installation. No network is trained.
 
-A module for each topic; a check is a number that is known beside one that is measured (`check`). `bpttlab verify`
-prints them all, and writes what it found.
+There is one module for each topic. A check is a known number beside a measured one (`check`). `bpttlab verify` prints
+all checks and writes their results.
 """
 
 from bpttlab.verification import (

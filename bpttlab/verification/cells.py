@@ -48,7 +48,7 @@ def carries(rng: np.random.Generator) -> Array:
 
 
 def plan_weight(plan: Plan, length: int = T, batch: int = B) -> Array:
-    """How much of each term (t,k) a plan keeps, from what its segments and carries mean.  (T,T,B)"""
+    """The weight of each term (t,k) under a plan, from the definition of its segments and carries.  (T,T,B)"""
     carry = np.broadcast_to(plan.carry.reshape(length, -1), (length, batch))
     weight = np.zeros((length, length, batch))
     for start, stop, loss_from in plan.segments:
@@ -69,7 +69,7 @@ def jacobians(one: Example) -> float:
 
 
 def vjp_of_rows(one: Example) -> float:
-    """Rows of the identity, pulled back to the state before, to the input, and to every parameter row by row."""
+    """Rows of the identity through the vjp: to the state before, to the input, and to every parameter row by row."""
     trace, paths = one.trace, one.paths
     size = trace.h.shape[-1]
     rows = np.broadcast_to(np.eye(size, dtype=trace.h.dtype)[:, None, None], (size, T, B, size))
@@ -101,7 +101,7 @@ def any_plan(one: Example) -> float:
 
 
 def forward_influence(one: Example) -> float:
-    """M_t at every t, and the gradient made of it."""
+    """M_t at every t, and the gradient from it."""
     found = [worst(rtrl(one.trace, one.loss), {name: one.full[name] for name in one.trace.cell.recurrent_parameters})]
     for t, matrices in influence(one.trace):
         expected = {name: one.paths.term(name)[t - 1].sum(axis=0) for name in matrices}
@@ -110,7 +110,7 @@ def forward_influence(one: Example) -> float:
 
 
 def input_gradient(one: Example) -> float:
-    """|dL/dx| at a step of its own in each sequence."""
+    """|dL/dx| at one step in each sequence, another step for each."""
     steps = np.array([2, T - 1, 4])
     dx = [np.einsum("tn,tni->i", one.error[:, b], one.paths.term("x")[:, step - 1, b]) for b, step in enumerate(steps)]
     return disagreement(np.exp(input_gradient_norms(one.trace, one.loss, steps)), np.linalg.norm(dx, axis=1))
@@ -131,7 +131,7 @@ QUANTITIES: dict[str, Measure] = {
 def check_cell(
     kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES
 ) -> Iterator[Check]:
-    """A check for each quantity: the worst of all variants of a cell."""
+    """One check for each quantity: the worst of all variants of a cell."""
     some = [one for one in examples(kinds()[kind], dtype, engine) if one.trace.compiled or engine == "numpy"]
     tolerance = COMPLEX_STEP_AGREEMENT if dtype == "float64" else agreement(dtype)
     for name, measure in quantities.items():
@@ -154,7 +154,7 @@ for found in kinds():
 
 
 def compiled_kinds() -> list[str]:
-    """Cells with compiled loops; none where Numba is missing."""
+    """Cells with compiled loops; none without Numba."""
     if find_spec("numba") is None:
         return []
     return [name for name, kind in kinds().items() if any(dispatch.has_kernel(c, "float64") for c in variants(kind))]
@@ -169,7 +169,7 @@ def states(one: Example) -> float:
 
 @checks("gradients")
 def compiled_loops(quick: bool) -> Iterator[Check]:
-    """The same quantities where the loops are compiled, and the states themselves against NumPy's."""
+    """The same quantities with compiled loops, and the states compared with NumPy's."""
     chosen = {"states and predictions against NumPy's": states, **QUANTITIES}
     for kind in compiled_kinds():
         for dtype in ("float64", "float32"):
@@ -178,7 +178,7 @@ def compiled_loops(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def loss_and_gradient_in_one_call(quick: bool) -> Iterator[Check]:
-    """By either engine, with masks of gaps and fractions."""
+    """By each engine, with masks of gaps and fractions."""
     for engine in ("numpy", "numba") if compiled_kinds() else ("numpy",):
         errors = [one_call(cell, engine) for kind in kinds().values() for cell in variants(kind)]
         what = f"loss and gradient in one call, {engine}, worst of {len(errors)} cells"
@@ -233,7 +233,9 @@ def loss_slope(one: Example, output: int) -> Array:
 
 @checks("gradients")
 def constraints(quick: bool) -> Iterator[Check]:
-    """What training moves: constrain . free is the identity, and dL/dfree the complex step through `constrain`."""
+    """The matrices that training changes: constrain . unconstrain is the identity, and the gradient is the complex step
+    through `constrain`.
+    """
     for kind in kinds():
         cells = variants(kinds()[kind])
         errors = np.array([constraint_errors(cell) for cell in cells])

@@ -1,4 +1,4 @@
-"""One check: a number that is known, a number that was measured, and how far apart the two may lie."""
+"""One check: a known number, a measured number, and the largest difference allowed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from bpttlab.numerics.verdicts import FAILS, HOLDS, UNDECIDED, Estimate, median_
 
 @dataclass(frozen=True)
 class Check:
-    """What was measured, beside what is known.
+    """A measured number beside a known one.
 
     Attributes:
         what: the quantity, with the sizes at which it was measured.
-        source: where the expected value is from.
+        source: the source of the expected value.
         expected, measured: in the same unit.
         tolerance: the largest |measured - expected| allowed.
-        low, high: where the measured value lies, of one that was estimated from draws; else `measured` itself.
-        seconds: that it took.
-        stated: the verdict of an experiment's claim, whose `expected` is a text (<= 0); else it is found here.
+        low, high: the interval of the measured value if it was estimated from draws; else `measured` itself.
+        seconds: time of the check.
+        stated: the verdict of an experiment's claim, whose `expected` is a text (<= 0); otherwise the verdict follows
+            from the numbers.
         claim: the row of the experiment's claim (`bpttlab.claims.claims`), if it is one.
     """
 
@@ -41,9 +42,9 @@ class Check:
 
     @property
     def verdict(self) -> str:
-        """Holds where all of [low, high] is within the tolerance, fails where none of it is, else undecided.
+        """Holds if all of [low, high] is within the tolerance, fails if no part of it is, else undecided.
 
-        A measured NaN is undecided: nothing is known of the number.
+        A measured NaN is undecided, because the number is unknown.
         """
         if isinstance(self.expected, str):
             return self.stated
@@ -64,18 +65,18 @@ class Check:
 def equal(
     what: str, source: str, expected: float, measured: Any, relative: float = 0.0, absolute: float = 0.0
 ) -> Check:
-    """A number that has to be the expected one, within relative x |expected| or an absolute tolerance."""
+    """A number that must be the expected one, within relative x |expected| or an absolute tolerance."""
     tolerance = max(absolute, relative * abs(expected)) if math.isfinite(expected) else absolute
     return Check(what, source, float(expected), float(measured), tolerance)
 
 
 def agree(what: str, source: str, error: Any, tolerance: float) -> Check:
-    """Arrays that have to be equal, by their largest disagreement."""
+    """Arrays that must be equal, by their largest difference."""
     return Check(what, source, 0.0, float(error), tolerance)
 
 
 def median(what: str, source: str, expected: float, values: Any, tolerance: float) -> Check:
-    """The median over networks, with an interval from their order."""
+    """The median over networks, with its interval by order statistics."""
     found = median_of(values)
     return Check(f"{what}, median of {len(values)}", source, expected, found.value, tolerance, found.low, found.high)
 
@@ -83,7 +84,7 @@ def median(what: str, source: str, expected: float, values: Any, tolerance: floa
 def estimate(
     what: str, source: str, expected: float, measured: Any, error: Any, tolerance: float, factor: float = 2.0
 ) -> Check:
-    """A mean over draws, within so many standard errors of itself."""
+    """A mean over draws, to a number of its standard errors."""
     measured, half = float(measured), factor * float(error)
     return Check(what, source, expected, measured, tolerance, measured - half, measured + half)
 
@@ -110,8 +111,8 @@ def run_checks(topic: str, quick: bool, begins: Callable[[str], None] = lambda n
 
     Args:
         topic: one of `TOPICS`.
-        quick: smaller sizes and fewer networks, with tolerances as much wider as that makes necessary.
-        begins: is told what comes next.
+        quick: smaller sizes and fewer networks, with the wider tolerances that they need.
+        begins: a function that receives the name of the next check.
     """
     for source in TOPICS[topic]:
         name = source.__name__.replace("_", " ")
@@ -124,7 +125,7 @@ def run_checks(topic: str, quick: bool, begins: Callable[[str], None] = lambda n
 
 
 def without_end(source: Source, name: str, quick: bool) -> Iterator[Check]:
-    """The checks of one function. An error in the middle is a check that fails, and no end of the others."""
+    """The checks of one function. An error in the middle becomes a failed check and does not end the others."""
     try:
         yield from source(quick)
     except Exception as error:  # what is checked may be broken in any way

@@ -1,7 +1,7 @@
-"""Networks and losses of every cell for the checks: small, every parameter at work, no two sizes alike.
+"""Networks and losses of every cell for the checks: small, with every parameter in use and all sizes different.
 
-Cells are found, not listed: a new one is checked without a change here. Each is taken in all its variants: one for
-every choice of a field that has few, such as an activation, a flag, a literal, or the cell of a stack.
+Cells are found by name, so a new cell is checked without a change here. Each is used in all its variants: one for every
+choice of a field with few choices, such as an activation, a flag, a literal, or the cell of a stack.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ MASK = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
 
 
 def kinds() -> dict[str, Any]:
-    """Every cell that comes with the package, by name."""
+    """Every cell of the package, by name."""
     return classes("bpttlab.networks.cells", Cell)
 
 
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
-    """A cell of that kind as it comes, and one for each other choice of a field that has few."""
+    """A cell of that kind with default fields, and one for each other choice of a field with few choices."""
     plain = kind(*sizes, output_activation="tanh")
     found = [plain]
     for field, choices in few_choices(kind).items():
@@ -50,7 +50,7 @@ def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
 
 
 def few_choices(kind: Any) -> dict[str, tuple[Any, ...]]:
-    """Fields of a cell that may have one of a few values, and these values."""
+    """Fields of a cell with few possible values, and these values."""
     hints, found = get_type_hints(kind), dict[str, tuple[Any, ...]]()
     for field in fields(kind):
         if field.name == "activation":
@@ -111,7 +111,7 @@ def example(
     seed: int = 4,
     gain: float = 0.6,
 ) -> Example:
-    """Every parameter drawn, biases too; the loss at the steps of the mask."""
+    """Every parameter drawn, biases included; the loss at the steps of the mask."""
     rng, length = np.random.default_rng(seed), len(mask)
     params = {name: gain * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
     x, h_0 = rng.standard_normal((length, batch, cell.input_size)), rng.standard_normal((batch, cell.state_size))

@@ -1,4 +1,4 @@
-"""The experiments that come with the package: each is swept as it is shipped, and held against its claims."""
+"""The experiments of the package: each is swept as shipped and checked against its claims."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def swept(name: str, folder: str, *changes: str) -> Study:
     lines = [f"experiment={name}", f"study={name}", f"results={folder}", *changes]
     options, configurations = separate(hydra_composition.composer().expand(lines))
     if carry_out(plan(configurations, options), options, progress=False).tally.interrupted:
-        raise KeyboardInterrupt  # what is claimed of half a study says nothing
+        raise KeyboardInterrupt  # claims about half a study mean nothing
     return store.load(name, Path(folder))
 
 

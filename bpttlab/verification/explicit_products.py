@@ -1,7 +1,7 @@
-"""Norms, exponents and singular values against explicit products of matrices that do not commute.
+"""Norms, exponents and singular values compared with explicit products of matrices that do not commute.
 
-The Jacobians are those of the forward pass (`path_derivatives`) or drawn; they are multiplied and taken apart here by
-NumPy, at sizes and lengths at which that is exact to rounding.
+The Jacobians are those of the forward pass (`path_derivatives`) or drawn. NumPy multiplies and decomposes them here, at
+sizes and lengths at which this is exact to rounding.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def draw_products(steps: int, seed: int = 14) -> Array:
 
 @checks("spectra")
 def exponents_of_explicit_products(quick: bool) -> Iterator[Check]:
-    """|diag R| of the product of a few matrices is the product of those of every step."""
+    """|diag R| of the product of a few matrices is the product of the |diag R| of every step."""
     steps, first = 8, 3
     given = draw_products(steps)
     whole = np.linalg.multi_dot([J[0] for J in given[::-1]])

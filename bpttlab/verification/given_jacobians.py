@@ -1,8 +1,8 @@
-"""A linear cell whose Jacobians are given as its inputs: products of any matrices, by the engine's own product code.
+"""A linear cell whose Jacobians are its inputs: products of any matrices, by the engine's own product code.
 
     h_t = A_t h_{t-1}          x_t = the entries of A_t, row by row
 
-It comes with the checks and is no choice of a sweep.
+It belongs to the checks; a sweep cannot choose it.
 """
 
 from __future__ import annotations

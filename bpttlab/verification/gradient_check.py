@@ -1,8 +1,9 @@
-"""Are the gradients right? The checker that ships, with its tolerances named once.
+"""The gradient checker of the package, with its tolerances.
 
 Two ways to a gradient agree when max|difference| <= tolerance * max|gradient|, parameter by parameter, on the same
-stored trajectory. An absolute tolerance is never used: it would pass a vanished gradient that is five times wrong.
-Element by element relative to the result cannot be met by correct code where terms cancel.
+stored trajectory. An absolute tolerance is never used: it would accept a vanished gradient that is five times too
+large. An element-by-element tolerance relative to the result is not used either: correct code cannot meet it where
+terms cancel.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def agreement(dtype: Any) -> float:
 
 
 def disagreement(one: Array, other: Array) -> float:
-    """max|one - other| / max|other|; zero where both are zero, infinite where only the other is."""
+    """max|one - other| / max|other|; zero if both are zero, infinite if only the other is."""
     one, other = np.asarray(one), np.asarray(other)
     difference, size = float(np.abs(one - other).max(initial=0.0)), float(np.abs(other).max(initial=0.0))
     if difference == 0.0:
@@ -54,7 +55,7 @@ def disagreement(one: Array, other: Array) -> float:
 
 
 def assert_agree(one: Mapping[str, Array], other: Mapping[str, Array], tolerance: float | None = None) -> None:
-    """Raise an AssertionError that shows the first parameter on which two gradients disagree.
+    """Raises an AssertionError that shows the first parameter on which two gradients disagree.
 
     Args:
         one, other: keyed by parameter; every key of `other` is compared.
@@ -76,7 +77,7 @@ def numerical_gradient(
 
     Args:
         cell, params, x, h_0: as in `forward`, in float64.
-        loss: y_hat (T, B, O) -> L; has to accept complex predictions if `analytic`.
+        loss: y_hat (T, B, O) -> L; must accept complex predictions if `analytic`.
         analytic: complex step (Squire & Trapp 1998), exact to rounding; otherwise central differences.
     """
     h_0 = np.zeros((x.shape[1], cell.state_size)) if h_0 is None else h_0
@@ -152,19 +153,19 @@ def row(common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: flo
 
 
 def worst(one: Mapping[str, Array], other: Mapping[str, Array]) -> float:
-    """The largest disagreement over all keys of `other`; NaN where one of them is NaN."""
+    """The largest disagreement over all keys of `other`; NaN if one of them is NaN."""
     return largest([disagreement(one[name], expected) for name, expected in other.items()])
 
 
 def largest(errors: Iterable[float]) -> float:
-    """The largest error; NaN where one is NaN, which Python's max may pass over."""
+    """The largest error; NaN if one is NaN, which Python's max may ignore."""
     return float(np.max(np.array(list(errors), np.float64)))
 
 
 def example(
     activation: str, loss_name: str, reduction: losses.Reduction, dtype: str
 ) -> tuple[Trace, losses.Loss, Callable[[Array], Any]]:
-    """A small network with every parameter at work: a trace, its loss, and the loss as a function of y_hat."""
+    """A small network with every parameter in use: a trace, its loss, and the loss as a function of y_hat."""
     rng = np.random.default_rng(20)
     cell = Elman(input_size=2, hidden_size=4, output_size=3, activation=activation, output_activation="tanh")
     params = {name: rng.standard_normal(shape) * 0.6 for name, shape in cell.shapes().items()}
@@ -177,15 +178,14 @@ def example(
 
 
 def random_target(rng: np.random.Generator, loss_name: str, shape: tuple[int, int, int]) -> Array:
-    """What a loss can be requested of predictions of that shape (T, B, O): classes, numbers from 0 to 1, or any
-    numbers."""
+    """A target for predictions of that shape (T, B, O): classes, numbers from 0 to 1, or any numbers."""
     if loss_name == "softmax_cross_entropy":
         return rng.integers(0, shape[-1], shape[:-1])
     return rng.random(shape) if loss_name == "sigmoid_cross_entropy" else rng.standard_normal(shape)
 
 
 def kept_terms(scheme: Scheme) -> Callable[[int, int], bool]:
-    """Which terms (loss t, step k) of the double sum a scheme keeps, from its definition and not from its plan."""
+    """The terms (loss t, step k) of the double sum that a scheme keeps, by its definition and not by its plan."""
     K = scheme.truncation
     if K is None:
         return lambda t, k: True

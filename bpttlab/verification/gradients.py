@@ -1,4 +1,4 @@
-"""Ways to one gradient, which have to agree; and gradients that are known."""
+"""Different ways to one gradient, which must agree; and known gradients."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def back_propagation(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def other_ways(quick: bool) -> Iterator[Check]:
-    """Forwards, and split by lag."""
+    """Forward in time, and split by lag."""
     for cell in CELLS:
         trace, loss = example(cell)
         full = backward(trace, loss)
@@ -130,13 +130,13 @@ def one_unit_cliff(quick: bool) -> Iterator[Check]:
 def cliff(w: float | Array, b: Array, x_0: float = 0.5, target: float = 0.7, steps: int = 50) -> Surface:
     """The error of x_t = w sigma(x_{t-1}) + b and its gradient at many (w, b), by back-propagation through time.
 
-    The units stand side by side in one network, none of them hearing another.
+    The units are side by side in one network and independent of each other.
 
     Args:
         w: recurrent weights, one for all or one for each bias.
         b: (N,) biases.
-        x_0: where the units start; h_0 = sigma(x_0).
-        target: what sigma(x_T) should be.
+        x_0: the start of the units; h_0 = sigma(x_0).
+        target: the target of sigma(x_T).
         steps: T.
     """
     N = len(b)

@@ -37,7 +37,7 @@ def engines(cell: Cell) -> tuple[str, ...]:
 
 
 def in_growth(cell: Cell, engine: str) -> Example:
-    """Every engine; growth makes the exponents of the terms differ."""
+    """Every engine; growth gives the terms different exponents."""
     return example(cell, engine=engine, gain=1.3)
 
 
@@ -48,7 +48,7 @@ def terms_of(one: Example) -> list[Params]:
 
 @checks("gradients")
 def terms_by_lag(quick: bool) -> Iterator[Check]:
-    """Every column of the table of lag terms but the signal to noise, which has a check of its own."""
+    """Every column of the table of lag terms except the signal to noise, which has its own check."""
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
             one = in_growth(cell, engine)
@@ -76,7 +76,7 @@ def term_errors(frame: pd.DataFrame, one: Example) -> float:
 
 @checks("gradients")
 def truncations_read_off_lags(quick: bool) -> Iterator[Check]:
-    """The per-loss truncations of one wavefront, followed to the end and not, and those of the truncation curve."""
+    """The per-loss truncations of one wavefront, complete and shortened, and those of the truncation curve."""
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
             one = in_growth(cell, engine)
@@ -112,7 +112,7 @@ def share_error(curve: pd.DataFrame, one: Example) -> float:
 
 @checks("gradients")
 def signal_to_noise(quick: bool) -> Iterator[Check]:
-    """Of a made-up case: the gradient by V of one sequence is its input, mean +- deviation, as many of each sign.
+    """A constructed case: the gradient by V of one sequence is its input, mean +- deviation, as many of each sign.
 
     The unbiased estimate is mean^2 / s^2 - 1 / B, with s^2 the variance of the B gradients about their mean.
     """
@@ -185,7 +185,7 @@ def whole_by_complex_step(trace: Trace, slope: Array) -> Params:
 
 @checks("gradients")
 def blocks_of_steps(quick: bool) -> Iterator[Check]:
-    """More steps than one product takes: plain, scaled, checkpointed, by both engines."""
+    """More steps than one product takes: plain, scaled, checkpointed, by each engine."""
     cell, length = Elman(1, 2, 1), SUMMED_STEPS + 9
     expected: Params = {}
     for engine in engines(cell):
@@ -236,7 +236,7 @@ def beyond_the_range_of_floats(quick: bool) -> Iterator[Check]:
 
 
 def far_inputs(trace: Trace, slope: Array, engine: str) -> Iterator[Check]:
-    """The same with an input in the first step and half of one in step 2: only they count for V."""
+    """The same with an input in the first step and half of one in step 2: only these matter for V."""
     x = trace.x.copy()
     x[0], x[1] = 1e-9, 0.5e-9
     other = Trace(trace.cell, trace.params, x, trace.h, trace.y_hat, trace.engine)

@@ -1,4 +1,4 @@
-"""Networks that the checks run: linear, of one unit, autonomous, driven by noise."""
+"""Networks of the checks: linear, of one unit, without input, driven by noise."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bpttlab.numerics.array import Array
 
 
 def silent(cell: Elman, W: Any) -> Params:
-    """Weights with this W; all others are zero but for a readout of ones."""
+    """Weights with this W; all others are zero except a readout of ones."""
     params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
     return params | {"W": np.asarray(W, float), "U": np.ones(cell.shapes()["U"])}
 

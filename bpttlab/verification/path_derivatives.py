@@ -1,14 +1,14 @@
-"""Derivatives of the forward pass, path by path, by the complex step: no derivative rule of the package takes part.
+"""Derivatives of the forward pass, path by path, by the complex step. They use no derivative rule of the package.
 
-    D[t,k] = dh_t/dtheta_k          theta_k: the parameters as they stand in step k alone
+    D[t,k] = dh_t/dtheta_k          theta_k: the parameters in step k alone
 
-A step is done with one number moved by i STEP, and the state that it leaves goes on through the unmoved steps after it.
-So D[t,k] is what the notes write as a product of Jacobians and an immediate derivative; every scheme keeps some of
-these terms, and dL/dtheta is the sum of all of them. Only `Cell.project`, `Cell.step` and `Cell.read` are called.
+A step is computed with one number changed by i STEP, and its state is carried on through the unchanged steps after it.
+So D[t,k] is the product of Jacobians and an immediate derivative in the notes. Every scheme keeps some of these terms,
+and dL/dtheta is the sum of all of them. Only `Cell.project`, `Cell.step` and `Cell.read` are called.
 
-A relu has a kink at zero, where no complex step can be had; pre-activations of random networks are never there.
+A relu has a kink at zero, where the complex step is undefined; pre-activations of random networks are never there.
 
-Index legend: T time, B sequence, I input, N hidden state, E everything that is moved, one number after another.
+Index legend: T time, B sequence, I input, N hidden state, E all changed numbers, one after another.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Paths:
 
     @cached_property
     def parts(self) -> dict[str, slice]:
-        """Where each parameter is among everything that is moved; "x" the input of the step, "h" the state before."""
+        """The place of each parameter among all changed numbers; "x" is the input of the step, "h" the state before."""
         sizes = {name: self.params[name].size for name in self.cell.recurrent_parameters}
         sizes |= {"x": self.x.shape[-1], "h": self.h.shape[-1]}
         stops = np.cumsum(list(sizes.values())).tolist()
@@ -67,7 +67,7 @@ class Paths:
         return np.stack(columns, axis=-1)
 
     def indices(self, name: str) -> list[tuple[int, ...]]:
-        """Of all numbers of a parameter, of an input or of a state."""
+        """The places of all numbers of a parameter, of an input or of a state."""
         return list(np.ndindex(self.params[name].shape if name in self.params else (self.part_size(name),)))
 
     def part_size(self, name: str) -> int:
@@ -114,11 +114,11 @@ class Paths:
         return self.term("h")[t - 1, k]
 
     def of_sequences(self, error: Array, weight: Array, name: str) -> Array:
-        """What each sequence adds to the gradient of one parameter.
+        """The part of each sequence in the gradient of one parameter.
 
         Args:
             error: (T,B,N), dL_t/dh_t.
-            weight: (T,T) or (T,T,B), how much of the term of loss t and step k counts.
+            weight: (T,T) or (T,T,B), the weight of the term of loss t and step k.
 
         Returns:
             (B,entries)
@@ -170,7 +170,7 @@ def flat(array: Array) -> Array:
 
 
 def defined_loss(name: str, target: Array, mask: Array, reduction: str) -> LossTerms:
-    """A loss as its definition says, term by term, in plain numbers: m_t L_t / B, over sum m_t for "mean"."""
+    """A loss by its definition, term by term, in plain numbers: m_t L_t / B, over sum m_t for "mean"."""
     weights = np.asarray(mask, float) / (sum(mask) if reduction == "mean" else 1.0)
 
     def terms(y_hat: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Jacobian products that are known: exactly of some matrices, on average of large Gaussian ones."""
+"""Known Jacobian products: exact for some matrices, on average for large Gaussian ones."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def properties_of_gaussian_matrices(quick: bool) -> Iterator[Check]:
 
 @checks("products")
 def powers_of_gaussian_matrices(quick: bool) -> Iterator[Check]:
-    """Finite N lies below the edge by about N^(-2/3): quick sizes have wider tolerances."""
+    """Finite N lies below the edge by about N^(-2/3), so quick sizes have wider tolerances."""
     (N, draws), factor = ((200, 12), 2.0) if quick else ((600, 24), 1.0)
     Ws = [Gaussian(1.2).sample(np.random.default_rng([2, seed]), N) for seed in range(draws)]
     norms, powers = [np.exp(curves(W, 4)[0]) for W in Ws], [powers_of(W, 4) for W in Ws]

@@ -1,9 +1,9 @@
 """Quantities of a stored run, computed again by definition: central differences of the forward pass, multiplied out.
 
-Nothing of the engine's derivatives is used, neither `linearize`, `vjp` and `jacobian` nor the walks back: a claim of an
-experiment that compares a stored number with one of these fails if they are wrong. Needed are `project`, `step` and
-`read` of the cell, the loss as a number, and the weights and data of the run, which its configuration determines. It is
-slow, and meant for a few small runs.
+It uses no derivative of the engine, neither `linearize`, `vjp` and `jacobian` nor the walks back. So a claim that
+compares a stored number with one of these fails if the engine is wrong. It needs `project`, `step` and `read` of the
+cell, the loss as a number, and the weights and data of the run, which follow from its configuration. It is slow, and
+made for a few small runs.
 
     J_t[:, m] = (step(h_{t-1} + eps e_m) - step(h_{t-1} - eps e_m)) / (2 eps)
 

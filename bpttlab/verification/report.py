@@ -1,4 +1,4 @@
-"""What `verify` found, for people and for programs: the terminal, CSV, Markdown and one page of HTML."""
+"""The results of `verify`, for readers and for programs: the terminal, CSV, Markdown and one page of HTML."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ tr.fails { background: #fbd5d5 } tr.undecided { background: #fdf0c8 }
 
 
 def format_found(frame: pd.DataFrame) -> pd.DataFrame:
-    """The checks as text: of a number that was estimated from draws, its interval beside it."""
+    """The checks as text; a number that was estimated from draws has its interval beside it."""
     bounds = zip(frame["measured"], frame["low"], frame["high"], strict=True)
     measured = [number(value) + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]") for value, low, high in bounds]
     return pd.DataFrame(
@@ -64,13 +64,13 @@ def summary(frame: pd.DataFrame) -> str:
 
 
 def about_the_family(frame: pd.DataFrame) -> str:
-    """How many claims of experiments fail by chance, if there are claims with intervals; else empty."""
+    """The number of claims of experiments that fail by chance, if there are claims with intervals; else empty."""
     family = family_of(frame)
     return describe(family) if family.claims else ""
 
 
 def surroundings_line() -> str:
-    """With what they were made."""
+    """The versions and the machine of the checks."""
     found = surroundings()
     parts = [f"{name} {found[name]}" for name in ("bpttlab", "numpy", "scipy", "python", "cpu")]
     return ", ".join([*parts, f"commit {found['git_commit']}" + (" with changes" if found["git_dirty"] else "")])
@@ -86,7 +86,7 @@ def write(frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool,
     """The same checks as .csv (every digit), .md and .html; returns the paths.
 
     Args:
-        whole: whether nothing interrupted them.
+        whole: whether the checks were not interrupted.
 
     Raises StoreError naming the file that cannot be written.
     """
@@ -108,7 +108,7 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
 
 
 def page(frame: pd.DataFrame, title: str) -> str:
-    """A page that needs nothing beside it."""
+    """One page of HTML without other files."""
     tables = "\n".join(
         f"<h2>{html.escape(topic)}</h2>\n{html_table(format_found(part))}" for topic, part in by_topic(frame)
     )

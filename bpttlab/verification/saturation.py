@@ -1,4 +1,4 @@
-"""Saturated units: derivatives that the rounded state has lost, against what they are."""
+"""Saturated units: derivatives that cannot be computed from the rounded state, compared with their exact values."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def saturated_units(quick: bool) -> Iterator[Check]:
 
 @checks("theory")
 def saturated_exponents(quick: bool) -> Iterator[Check]:
-    """The mean of all exponents is the log-determinant, however far the units are saturated."""
+    """The mean of all exponents is the log-determinant, for strongly saturated units too."""
     for strength in (1.0, 10.0, 30.0):
         measured = run(
             {

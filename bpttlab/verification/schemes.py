@@ -1,7 +1,7 @@
-"""Every truncation scheme and estimator against the terms that its definition keeps; expectations by enumeration.
+"""Every truncation scheme and estimator, compared with the terms of its definition; expectations by enumeration.
 
-A term (t,k) is what the loss of step t sends back to the parameters as they stand in step k (`path_derivatives`). The
-random schemes have finitely many outcomes on a short sequence: their mean is a sum over all of them, with no scatter.
+A term (t,k) is the derivative of the loss of step t by the parameters in step k (`path_derivatives`). The random
+schemes have finitely many outcomes on a short sequence. Their mean is a sum over all of them, without scatter.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ SEGMENTED: dict[str, list[Segmented]] = {
 
 
 def growing(cell: Cell) -> Example:
-    """A network in which early steps count most: the norm of the whole gradient is far from that of a truncated one."""
+    """A network in which early steps count most: the norm of the full gradient differs much from that of a truncated
+    one.
+    """
     return example(cell, gain=1.3)
 
 
@@ -67,11 +69,11 @@ def norm(gradient: Array) -> float:
 def table_error(
     frame: pd.DataFrame, mean: Params, full: Params, members: Sequence[Params] = (), scale: Any = None
 ) -> float:
-    """How far the columns of `truncation_bias` are from their definitions, over all parameters.
+    """The differences between the columns of `truncation_bias` and their definitions, over all parameters.
 
     Args:
-        mean, full: the gradient of the scheme and the whole one.
-        members: the gradients of which the first is the mean; the scale is what their summed squares are divided by.
+        mean, full: the gradient of the scheme and the full one.
+        members: the gradients whose mean is the first; the scale divides their summed squares.
     """
     errors = []
     for row in rows_of(frame):
@@ -88,7 +90,7 @@ def table_error(
 
 @checks("gradients")
 def segmented_schemes(quick: bool) -> Iterator[Check]:
-    """Gradients, and what `truncation_bias` says of them beside the whole one."""
+    """Gradients, and the columns of `truncation_bias`, compared with the full gradient."""
     for cell in CELLS:
         one = growing(cell)
         for name, schemes in SEGMENTED.items():
@@ -102,7 +104,7 @@ def segmented_schemes(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def norms_apart(quick: bool) -> Iterator[Check]:
-    """That the networks above tell a bias relative to |g| from one relative to |g_K|."""
+    """In these networks a bias relative to |g| differs from one relative to |g_K|."""
     one = growing(CELLS[0])
     kept = one.kept(weight_of(kept_terms(PerLoss(3))))
     quotient = norm(one.full["W"]) / norm(kept["W"])
@@ -111,7 +113,7 @@ def norms_apart(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def every_scheme_has_a_definition(quick: bool) -> Iterator[Check]:
-    """A scheme that is added to the package has to be added here."""
+    """A scheme that is added to the package must be added here."""
     known = {*SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
     missing = sorted(set(named_schemes()) - known)
     yield equal(f"schemes without a check here: {', '.join(missing) or 'none'}", "definition", 0, len(missing))
@@ -126,7 +128,7 @@ def steps_of_a_plan(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def averaged_chunks(quick: bool) -> Iterator[Check]:
-    """The mean keeps 1 - l/K of the lag l; its scatter is that over the K places where the first chunk may begin."""
+    """The mean keeps 1 - l/K of the lag l; its scatter is that over the K possible offsets."""
     for cell in CELLS:
         one = growing(cell)
         for K in (2, 3, T + 3):
@@ -138,7 +140,7 @@ def averaged_chunks(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def variance_over_sequences(quick: bool) -> Iterator[Check]:
-    """B / (B - 1) sum_b |g_b - g/B|^2 / |g|^2, g_b what each sequence adds."""
+    """B / (B - 1) sum_b |g_b - g/B|^2 / |g|^2, g_b the part of each sequence."""
     for cell in CELLS:
         one, errors = growing(cell), []
         for row in rows_of(truncation_bias(one.trace, one.loss, Full())):
@@ -154,7 +156,7 @@ SHORT = np.array([0.5, 1.0, 0.0, 1.0, 1.0])
 
 
 class Script:
-    """In place of a random generator: outcomes that are given, one call after the other."""
+    """A replacement for a random generator: given outcomes, one call after the other."""
 
     def __init__(self, outcomes: Sequence[Any]) -> None:
         self.outcomes = iter(outcomes)
@@ -168,7 +170,7 @@ class Script:
 
 
 def scripted(outcomes: Sequence[Any]) -> Any:
-    """A `Script`, for functions that ask for a generator."""
+    """A `Script`, for functions that take a generator."""
     return Script(outcomes)
 
 
@@ -186,7 +188,7 @@ def outcome(scheme: Random, cuts: Sequence[bool]) -> tuple[float, Array]:
 
 @checks("gradients")
 def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
-    """All ways to cut a sequence of five steps: each gradient, and their mean, which is the whole one."""
+    """All ways to cut a sequence of five steps: each gradient, and their mean, which is the full one."""
     one, length = example(CELLS[0], mask=SHORT, gain=0.9), len(SHORT)
     for scheme in (Random(3), Random(3, "published", alpha=3.5), Random(2, "published")):
         errors, mean, total = [], {name: np.zeros_like(value) for name, value in one.full.items()}, 0.0
@@ -204,7 +206,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
 
 @checks("gradients")
 def drawn_cuts(quick: bool) -> Iterator[Check]:
-    """The table of an ensemble of draws: mean, what it lacks, and the scatter with one degree of freedom less."""
+    """The table of an ensemble of draws: mean, bias, and the scatter with one degree of freedom less."""
     for scheme in (Random(3, draws=6), Random(3, "published", per="batch", draws=5)):
         one = growing(CELLS[0])
         carries = scheme.ensemble(T, B, np.random.default_rng(8)).carry
@@ -274,7 +276,7 @@ def bias_by_definition(one: Example, longest: int | None) -> dict[str, Array]:
 
 @checks("gradients")
 def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
-    """The mean over all signs is the whole gradient, exactly; and the variance of some draws is their scatter."""
+    """The mean over all signs is the full gradient, exactly; and the variance of some draws is their scatter."""
     for cell in (Elman(2, 2, 3), GRU(1, 2, 3)):
         one = example(cell, mask=np.array([0.5, 0.0, 1.0]), batch=1)
         names, signs = cell.recurrent_parameters, product((0, 1), repeat=2)

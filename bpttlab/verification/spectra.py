@@ -1,4 +1,4 @@
-"""Lyapunov exponents that are known: of maps, of random products, of networks."""
+"""Known Lyapunov exponents: of maps, of random products, of networks."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ HENON = (0.41924, np.log(0.3) - 0.41924)
 
 @checks("spectra")
 def henon_map(quick: bool) -> Iterator[Check]:
-    """The tolerances are 3.5 and 4 standard errors of so many orbits."""
+    """The tolerances are 3.5 and 4 standard errors of the mean over the orbits."""
     orbits, steps, tolerance = (1000, 1500, 0.0012) if quick else (4000, 1500, 0.0008)
     exponents = accumulate(henon(steps, orbits), [300, steps]).exponents
     for measured, expected in zip(exponents.mean(axis=0), HENON, strict=True):

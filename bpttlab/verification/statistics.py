@@ -1,4 +1,4 @@
-"""Statistics over networks, against what is known of them exactly."""
+"""Statistics over networks, compared with exact results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def coverage(count: int, k: int) -> float:
 
 @checks("statistics")
 def interval_of_a_median(quick: bool) -> Iterator[Check]:
-    """It holds the median of any distribution with 95 % or more, and the next narrower one with less."""
+    """It contains the median of any distribution with 95 % or more; the next narrower interval does so with less."""
     wide, narrow, centred = [], [], []
     for count in range(6, 60):
         low, high = median_interval(np.arange(count)[::-1])
@@ -57,7 +57,7 @@ def medians_of_skewed_draws(quick: bool) -> Iterator[Check]:
 
 @checks("statistics")
 def regimes_of_intervals(quick: bool) -> Iterator[Check]:
-    """The word for an interval of what is left over a sequence."""
+    """The regime of an interval of the growth over a sequence."""
     cases = {
         "vanishing": (-9.0, -1.01),
         "exploding": (1.01, 9.0),
@@ -81,7 +81,7 @@ def errors_of_growth_rates(quick: bool) -> Iterator[Check]:
 
 @checks("statistics")
 def critical_radii(quick: bool) -> Iterator[Check]:
-    """Rates that are curved in the radius, with zeros that are known, seen at two radii only."""
+    """Rates that are curved in the radius, with known zeros, given at two radii only."""
     zeros = 1.5 + 0.05 * np.arange(1, 12)
     rows = [
         {

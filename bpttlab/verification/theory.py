@@ -1,4 +1,4 @@
-"""Formulas against known numbers, and against networks for which they are exact."""
+"""Formulas compared with known numbers, and with networks for which they are exact."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def log_determinant(quick: bool) -> Iterator[Check]:
 
 
 def at_rest(cell: Cell, **gates: tuple[int, float]) -> Params:
-    """Weights drawn; biases zero but for those of whole gates, by their place."""
+    """Weights drawn; all biases zero except those of whole gates, given by their place."""
     params = cell.init(np.random.default_rng(3), spectral_radius=0.9)
     params = {name: value * (not name.startswith("b")) for name, value in params.items()}
     for place, bias in gates.values():
@@ -127,7 +127,7 @@ def log_cell_path(trace: Trace) -> float:
 
 @checks("theory")
 def curse_of_memory(quick: bool) -> Iterator[Check]:
-    """h_t = l h_{t-1} + noise: bounded states, a sensitivity to l that is not."""
+    """h_t = l h_{t-1} + noise: the states are bounded, the sensitivity to l is not."""
     decay, T, draws = 0.9, 150, 40_000
     cell = Elman(1, 1, 1, "identity")
     params = silent(cell, [[decay]]) | {"V": np.ones((1, 1))}
@@ -148,7 +148,7 @@ def curse_of_memory(quick: bool) -> Iterator[Check]:
 
 @checks("theory")
 def guessing(quick: bool) -> Iterator[Check]:
-    """What a network gets that has learned nothing: the mean in adding; blanks, then any letter, in copy."""
+    """The loss of a network that has learnt nothing: the mean in adding; blanks, then any letter, in copy."""
     adding = Adding(sequence_length=20)
     yield equal(
         "adding, predicting the mean: squared error", "variance of two U(0, 1)", 1 / 6, adding.baseline_loss, 1e-15

@@ -1,4 +1,4 @@
-"""What truncations do that is known: signs that turn, means that stay, variances that do not."""
+"""Known effects of truncation: signs that change, means that stay, variances that do not."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def influence_balancing(T: int = 400) -> tuple[Trace, Array]:
 
 @checks("truncation")
 def balance(quick: bool) -> Iterator[Check]:
-    """dL/dtheta = -6 times the loss's slope; cut, it has the other sign."""
+    """dL/dtheta = -6 times the loss's slope; truncated, it has the other sign."""
     trace, errors = influence_balancing()
     signs = trace.params["b_h"]
     full = signs @ backward(trace, errors)["b_h"]
