@@ -3,6 +3,7 @@
 # make verify everything that is known of gradients through time, and every experiment, against this installation
 # make mutants  plants seeded faults in copies of the package and counts those that verify finds; with EXPERIMENTS=1 wrong
 #             engines of the experiments, and whether a claim refutes each; some with ONLY='gates/*' (mutants/README.md)
+# make conf   writes the files of conf/ that the classes state; make docs the pages docs/configuration.md and docs/tables.md
 # make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
 #
 # All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
@@ -19,7 +20,7 @@ BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench verify mutants reference lint format build clean help
+.PHONY: demo test bench verify mutants reference conf docs lint format build clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -55,6 +56,13 @@ mutants: $(VENV)/test.stamp
 # what the READMEs of the experiments show: their claims and figures, in results/reference/experiments
 reference: $(VENV)/base.stamp
 	$(BIN)/python experiments/reference.py
+
+# a field is stated at its class: run both after a change of one
+conf: $(VENV)/base.stamp
+	$(BIN)/python -m bpttlab.sweeps.conf_files
+
+docs: $(VENV)/base.stamp
+	$(BIN)/python -m bpttlab.sweeps.pages
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

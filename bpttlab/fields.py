@@ -11,13 +11,12 @@ from __future__ import annotations
 import inspect
 import math
 import os
-import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache, wraps
 from numbers import Integral, Real
 from types import NoneType, UnionType
-from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bpttlab.errors import ConfigurationError, nearest
 
@@ -26,7 +25,7 @@ EXACT = 2.0**53
 
 PRIMITIVES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "None": NoneType}
 
-NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
 
 
 def python_value(value: Any) -> Any:
@@ -159,81 +158,217 @@ def converted(value: Any, kinds: frozenset[type]) -> Any:
 # ------------------------------------------------------------------ fields of dataclasses
 
 
-class Allowed(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Field:
+    """The meaning and the bounds of one field: `hidden_size: Annotated[int, Field(ge=1, description="N, units")]`.
+
+    The field is stated nowhere else: values are checked against it, and conf/, `--help` and docs/configuration.md are
+    written from it. A bound belongs to the numbers of an annotation: `Annotated[int | None, Field(ge=1)]` allows null.
+
+    Attributes:
+        description: the meaning, with its letter in the notes and its unit.
+        because: the reason for a bound, which stands behind it in messages.
+        ge, gt, le, lt: bounds of a number.
+        choices: returns the strings that are allowed, where they are known only later; None: any string.
+        configured: the value in conf/; `...`: the default of the class.
+        given_by: the part of a configuration that gives the value; "" if it is a field of its own group.
+    """
+
+    description: str = ""
+    because: str = ""
+    ge: float | None = None
+    gt: float | None = None
+    le: float | None = None
+    lt: float | None = None
+    choices: Callable[[], Iterable[str]] | None = None
+    configured: Any = ...
+    given_by: str = ""
+
+    @property
+    def bounds(self) -> dict[str, Any]:
+        """The bounds that there are, by name."""
+        stated = {name: getattr(self, name) for name in BOUNDS}
+        return {name: bound for name, bound in stated.items() if bound is not None}
+
+    def admits(self, number: float) -> bool:
+        """Whether a number is finite and within the bounds."""
+        return (
+            (self.ge is None or number >= self.ge)
+            and (self.gt is None or number > self.gt)
+            and (self.le is None or number <= self.le)
+            and (self.lt is None or number < self.lt)
+            and (type(number) is int or math.isfinite(number))
+        )
+
+    def describe_number(self, kind: type) -> str:
+        """What is allowed of an int or a float, in words: "an integer >= 1"."""
+        limits = self.bounds
+        noun = "an integer" if kind is int else "a number" if len(limits) == 2 else "a finite number"
+        stated = " and ".join(f"{BOUNDS[name]} {bound:g}" for name, bound in limits.items())
+        return f"{noun} {stated}" if stated else noun
+
+
+BOUNDS = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+UNSTATED = Field()
+
+
+@dataclass(frozen=True)
+class Allowed:
     """What the annotation of a field allows.
 
     Attributes:
-        kinds: types of which every value is allowed.
-        choices: single values, those of a Literal.
+        kinds: types of which every value within the bounds is allowed.
+        literals: single values, those of a Literal.
+        field: the bounds and the meaning.
+        complete: whether kinds, literals and field say everything; else pydantic has to be asked.
     """
 
-    kinds: frozenset[type]
-    choices: tuple[Any, ...]
+    kinds: tuple[type, ...]
+    literals: tuple[Any, ...]
+    field: Field
+    complete: bool
 
     def holds(self, value: Any) -> bool:
-        """Whether this value, of exactly this type, is allowed."""
-        return type(value) in self.kinds or any(type(value) is type(one) and value == one for one in self.choices)
+        """Whether this value, of exactly this type, is certainly allowed."""
+        kind = type(value)
+        if kind not in self.kinds:
+            return self.complete and (self.is_literal(value) or self.is_instance(value))
+        return self.complete and (self.field.admits(value) if kind in (int, float) else self.is_choice(value))
+
+    def is_literal(self, value: Any) -> bool:
+        return any(type(value) is type(one) and value == one for one in self.literals)
+
+    def is_instance(self, value: Any) -> bool:
+        """Whether it is an object of a class that is no primitive type: a Cell, say."""
+        return any(kind not in NAMES and isinstance(value, kind) for kind in self.kinds)
+
+    def is_choice(self, value: Any) -> bool:
+        """False for a string that is none of the choices."""
+        return type(value) is not str or self.field.choices is None or value in self.names
+
+    @property
+    def names(self) -> list[str]:
+        """The strings to choose from: literals and choices."""
+        literals = [one for one in self.literals if isinstance(one, str)]
+        return [*literals, *(self.field.choices() if self.field.choices else ())]
 
     @property
     def types(self) -> frozenset[type]:
         """The types of all values that are allowed."""
-        return self.kinds | {type(one) for one in self.choices}
+        return frozenset(self.kinds) | {type(one) for one in self.literals}
+
+    @property
+    def in_words(self) -> str:
+        """For a message or a table: "an integer >= 1, 'full' or null"."""
+        numbers = [self.field.describe_number(kind) for kind in (int, float) if kind in self.kinds]
+        listed = [repr(one) for one in dict.fromkeys([*self.names, *self.literals])]
+        others = [kind for kind in self.kinds if kind not in (int, float) and not (kind is str and self.field.choices)]
+        named = [NAMES.get(kind, f"a {kind.__name__}") for kind in others if kind is not NoneType]
+        return join_alternatives([*numbers, *named, *listed, *(["null"] if NoneType in self.kinds else [])])
+
+    @property
+    def limits(self) -> str:
+        """The bounds and the choices in short: ">= 1, full"; "" where every value of the type is allowed."""
+        stated = [f"{BOUNDS[name]} {bound:g}" for name, bound in self.field.bounds.items()]
+        return ", ".join([*stated, *map(str, dict.fromkeys([*self.names, *self.literals]))])
+
+
+def join_alternatives(words: Sequence[str]) -> str:
+    """ "a, b or c" """
+    return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 @cache
 def allowed_values(kind: Any) -> dict[str, Allowed]:
     """What each field of a dataclass allows, by its annotation."""
-    hints = get_type_hints(kind)
-    return {field.name: allowed_by(hints[field.name]) for field in fields(kind)}
+    hints = annotations_of(kind)
+    return {one.name: allowed_by(hints[one.name], field_of(kind, one.name)) for one in fields(kind)}
 
 
-def allowed_by(hint: Any) -> Allowed:
+@cache
+def annotations_of(kind: Any) -> dict[str, Any]:
+    """The annotations of a class and its bases, resolved."""
+    return get_type_hints(kind, include_extras=True)
+
+
+def field_of(kind: Any, name: str) -> Field:
+    """The `Field` of a field: that of the class, or of the nearest base that states one for the same name.
+
+    So a cell of your own that declares `hidden_size: int` has the bound, the meaning and the default of `Cell`.
+    """
+    for base in kind.__mro__:
+        if name in vars(base).get("__annotations__", {}):
+            for stated in metadata_of(annotations_of(base)[name]):
+                if isinstance(stated, Field):
+                    return stated
+                if getattr(stated, "description", None):  # pydantic's own Field
+                    return Field(description=stated.description)
+    return UNSTATED
+
+
+def metadata_of(hint: Any) -> tuple[Any, ...]:
+    return tuple(hint.__metadata__) if get_origin(hint) is Annotated else ()
+
+
+def allowed_by(hint: Any, field: Field) -> Allowed:
+    """What an annotation allows, within the bounds of a field."""
+    if get_origin(hint) is Annotated:
+        ours = all(isinstance(stated, Field) for stated in hint.__metadata__)
+        allowed = allowed_by(hint.__origin__, field)
+        return allowed if ours else replace(allowed, complete=False)
     if get_origin(hint) is Literal:
-        return Allowed(frozenset(), get_args(hint))
-    if get_origin(hint) not in (Union, UnionType):
-        return Allowed(frozenset({hint}) if isinstance(hint, type) else frozenset(), ())
-    parts = [allowed_by(part) for part in get_args(hint)]
-    return Allowed(frozenset().union(*(part.kinds for part in parts)), sum((part.choices for part in parts), ()))
+        return Allowed((), get_args(hint), field, True)
+    if get_origin(hint) in (Union, UnionType):
+        parts = [allowed_by(part, field) for part in get_args(hint)]
+        kinds, literals = (sum((getattr(part, name) for part in parts), ()) for name in ("kinds", "literals"))
+        return Allowed(kinds, literals, field, all(part.complete for part in parts))
+    return Allowed((hint,), (), field, True) if isinstance(hint, type) else Allowed((), (), field, False)
 
 
 def settle_fields(chosen: Any, path: str = "{}", bare: Iterable[str] = ()) -> None:
-    """Normalises the fields of a frozen dataclass in place, from its `__post_init__`.
+    """Checks and normalises the fields of a frozen dataclass in place, from its `__post_init__`.
 
     Args:
         path: how a message calls a field.
         bare: fields that it calls by their name alone.
 
     Raises:
-        ConfigurationError: a value is not of the type that its annotation says.
+        ConfigurationError: a value is not what its annotation allows.
     """
     kind: Any = type(chosen)
     for name, allowed in allowed_values(kind).items():
         value = getattr(chosen, name)
         if not allowed.holds(value):
-            told = name if name in bare else path.format(name)
-            object.__setattr__(chosen, name, typed_value(kind, name, value, told))
+            called = name if name in bare else path.format(name)
+            object.__setattr__(chosen, name, typed_value(kind, name, value, called))
 
 
 def typed_value(kind: type, name: str, value: Any, path: str) -> Any:
     """A value of a field, normalised and checked by the annotation.
 
     Raises:
-        ConfigurationError: it is of another type; `path` is how the message calls the field.
+        ConfigurationError: it is not allowed; `path` is how the message calls the field.
     """
-    allowed_here = allowed_values(kind)[name]
-    if allowed_here.holds(value):
+    allowed = allowed_values(kind)[name]
+    if allowed.holds(value):
         return value
     from pydantic import ValidationError  # takes a tenth of a second to import, and most values need it not
 
     try:
-        return adapter(kind, name).validate_python(converted(value, allowed_here.types), strict=True)
+        typed = adapter(kind, name).validate_python(converted(value, allowed.types), strict=True)
     except ValidationError as error:
-        allowed = [complaint(one) for one in error.errors()]
-        choices = re.findall(r"'([^']*)'", " ".join(allowed))
-        hint = nearest(value, choices)
-        raise ConfigurationError(
-            f"{path}={shown(value)}: must be {' or '.join(dict.fromkeys(allowed))}.{hint}"
-        ) from None
+        raise refusal(path, value, allowed, list_complaints(error)) from None
+    if not allowed.is_choice(typed):
+        raise refusal(path, value, allowed)
+    return typed
+
+
+def refusal(path: str, value: Any, allowed: Allowed, complaints: str = "") -> ConfigurationError:
+    """The error that names the field, the value, what is allowed and the nearest choice."""
+    wanted = allowed.in_words if allowed.complete else complaints
+    reason = f" {allowed.field.because}" if allowed.field.because else ""
+    hint = nearest(value, allowed.names)
+    return ConfigurationError(f"{path}={shown(value)}: must be {wanted}{reason}{f'.{hint}' if hint else ''}")
 
 
 @cache
@@ -241,20 +376,84 @@ def adapter(kind: type, name: str) -> Any:
     """What checks one field of a dataclass: its annotation."""
     from pydantic import ConfigDict, TypeAdapter
 
-    return TypeAdapter(get_type_hints(kind)[name], config=ConfigDict(arbitrary_types_allowed=True))
+    hint = checkable(annotations_of(kind)[name], field_of(kind, name))
+    return TypeAdapter(hint, config=ConfigDict(arbitrary_types_allowed=True))
 
 
-KINDS = {
-    "int_type": "an integer",
-    "float_type": "a number",
-    "string_type": "a string",
-    "bool_type": "true or false",
-    "none_required": "null",
-}
+def checkable(hint: Any, field: Field) -> Any:
+    """The annotation as pydantic takes it: the bounds are at the numbers, and numbers are finite."""
+    from pydantic import Field as Bounds
+
+    if get_origin(hint) is Annotated:
+        inner = checkable(hint.__origin__, field)
+        for stated in hint.__metadata__:
+            inner = inner if isinstance(stated, Field) else Annotated[inner, stated]
+        return inner
+    if get_origin(hint) in (Union, UnionType):
+        return Union[tuple(checkable(part, field) for part in get_args(hint))]  # noqa: UP007
+    if hint is float:
+        return Annotated[float, Bounds(allow_inf_nan=False, **field.bounds)]
+    return Annotated[int, Bounds(**field.bounds)] if hint is int else hint
 
 
-def complaint(error: Any) -> str:
+def list_complaints(error: Any) -> str:
     """What pydantic would have accepted."""
-    if error["type"] == "literal_error":
-        return str(error["ctx"]["expected"])
-    return KINDS.get(error["type"], error["msg"].removeprefix("Input should be "))
+    return " or ".join(dict.fromkeys(one["msg"].removeprefix("Input should be ") for one in error.errors()))
+
+
+# ------------------------------------------------------------------ what is written from fields
+
+
+class FieldDescription(NamedTuple):
+    """A field as documentation shows it.
+
+    Attributes:
+        name: of the field.
+        allowed: what it may be, in words: "an integer >= 1".
+        limits: the same in short: ">= 1"; "" where every value of the type is allowed.
+        default: the value that conf/ has; null for a field that must be given.
+        description: the meaning.
+    """
+
+    name: str
+    allowed: str
+    limits: str
+    default: Any
+    description: str
+
+
+def describe_fields(kind: Any) -> list[FieldDescription]:
+    """The fields of a configured class that its group has, in their order."""
+    return [
+        describe_field(name, allowed_values(kind)[name], default) for name, default in configured_values(kind).items()
+    ]
+
+
+def describe_field(name: str, allowed: Allowed, default: Any) -> FieldDescription:
+    if default is None and NoneType not in allowed.kinds:
+        allowed = replace(allowed, kinds=(*allowed.kinds, NoneType))  # a configuration may leave it out
+    return FieldDescription(name, allowed.in_words, allowed.limits, default, allowed.field.description)
+
+
+def defaults(kind: Any) -> dict[str, Any]:
+    """The mapping of a class in conf/: its `name`, if it has one, and its fields with their defaults.
+
+    A field without a default is null. Fields that another part of the configuration gives are left out.
+    """
+    named = {"name": kind.name} if hasattr(kind, "name") else {}
+    return named | configured_values(kind)
+
+
+def configured_values(kind: Any) -> dict[str, Any]:
+    """The value that conf/ has of each field."""
+    own = [one for one in fields(kind) if one.init and not field_of(kind, one.name).given_by]
+    return {one.name: configured_value(kind, one) for one in own}
+
+
+def configured_value(kind: Any, one: Any) -> Any:
+    stated = field_of(kind, one.name).configured
+    if stated is not ...:
+        return stated
+    if one.default_factory is not MISSING:
+        return one.default_factory()
+    return None if one.default is MISSING else one.default

@@ -15,12 +15,13 @@ import zipfile
 from collections.abc import Callable, Collection, Hashable
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from bpttlab.errors import ConfigurationError, LabError, NonFiniteError, nearest
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 
 LARGEST_BYTES = 1 << 30
@@ -30,6 +31,12 @@ FILES_REMEMBERED = 16
 
 DIGITS = 32
 """How many of the 64 digits that sha256sum shows of a file are kept, as many as a run's id has."""
+
+Content = Annotated[
+    str | None,
+    Field(description="SHA-256 of the file, 32 digits or all 64: a file with other bytes is refused; null: any file"),
+]
+"""The field by which a configuration names the bytes of a file."""
 
 
 def read(

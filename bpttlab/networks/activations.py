@@ -13,10 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 
 
@@ -155,6 +157,14 @@ ACTIVATIONS = {
         Activation("identity", identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False),
     )
 }
+
+
+def names() -> list[str]:
+    """The activations that there are."""
+    return list(ACTIVATIONS)
+
+
+ActivationName = Annotated[str, Field(choices=names, description="f_h")]
 
 
 def by_name(name: str) -> Activation:

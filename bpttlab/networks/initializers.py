@@ -16,14 +16,23 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, LabError, nearest
-from bpttlab.fields import check_integer, real_number, settle_fields
+from bpttlab.fields import Field, check_integer, real_number, settle_fields
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
+
+SpectralRadius = Annotated[
+    float,
+    Field(ge=0, configured=None, description="largest |eigenvalue| of W; null: the value spectral_radius, or else 1"),
+]
+Scale = Annotated[
+    float,
+    Field(ge=0, configured=None, description="every singular value of W; null: the value spectral_radius, or else 1"),
+]
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,7 @@ class Initializer(ABC):
     independent_entries: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        self.settle_non_negative(self.target)
-
-    def settle_non_negative(self, field: str) -> None:
-        """Normalises a field that is a finite number >= 0."""
-        object.__setattr__(self, field, non_negative(f"initializer.{field}", getattr(self, field)))
+        settle_fields(self, "initializer.{}")
 
     @property
     def requested(self) -> float:
@@ -84,7 +89,7 @@ class Initializer(ABC):
 
 @dataclass(frozen=True)
 class Gaussian(Initializer):
-    """Independent entries from N(0, gain^2 / N).
+    """Independent entries from N(0, gain^2 / N). The spectral radius differs from draw to draw.
 
     Exact: the distribution. Scatters: everything of a draw. The measured gain ||W||_F / sqrt(N) has a relative standard
     deviation of 1 / (sqrt(2) N); the spectral radius tends to the gain (circular law, Ginibre 1965), but slowly: at
@@ -98,7 +103,7 @@ class Gaussian(Initializer):
     target: ClassVar[str] = "gain"
     has_spectral_radius: ClassVar[bool] = False
     independent_entries: ClassVar[bool] = True
-    gain: float = 1.0
+    gain: Annotated[float, Field(ge=0, description="standard deviation of an entry of W, times sqrt(N)")] = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return rng.standard_normal((size, size)) / math.sqrt(size)
@@ -126,7 +131,9 @@ class Uniform(Initializer):
     target: ClassVar[str] = "gain"
     has_spectral_radius: ClassVar[bool] = False
     independent_entries: ClassVar[bool] = True
-    gain: float = 1.0
+    gain: Annotated[
+        float, Field(ge=0, description="standard deviation of an entry of W, times sqrt(N); b = gain sqrt(3/N)")
+    ] = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         bound = math.sqrt(3.0 / size)
@@ -152,7 +159,7 @@ class GaussianRadius(Initializer):
     target: ClassVar[str] = "spectral_radius"
     has_spectral_radius: ClassVar[bool] = True
     independent_entries: ClassVar[bool] = True
-    spectral_radius: float = 1.0
+    spectral_radius: SpectralRadius = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return with_unit_radius(rng.standard_normal((size, size)))
@@ -163,7 +170,7 @@ class GaussianRadius(Initializer):
 
 @dataclass(frozen=True)
 class Sparse(Initializer):
-    """Every unit hears `density` x N of all units: Gaussian entries, all others zero, rescaled as `gaussian_radius` is.
+    """Few connections: each unit receives `density` x N of all units; Gaussian entries, an exact spectral radius.
 
     Exact: the spectral radius of every draw, to the rounding of the eigenvalues, and the number of entries in each row
     that are not zero, density x N rounded to an integer (a half upwards), of which there must be one. Scatters:
@@ -178,14 +185,11 @@ class Sparse(Initializer):
     name: ClassVar[str] = "sparse"
     target: ClassVar[str] = "spectral_radius"
     has_spectral_radius: ClassVar[bool] = True
-    spectral_radius: float = 1.0
-    density: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        allowed = "a number above 0 and at most 1"
-        density = real_number("initializer.density", self.density, allowed, lambda number: 0 < number <= 1)
-        object.__setattr__(self, "density", density)
+    spectral_radius: SpectralRadius = 1.0
+    density: Annotated[
+        float,
+        Field(gt=0, le=1, description="share of the N units that each one receives, rounded to a number of units"),
+    ] = 0.1
 
     def connections(self, size: int) -> int:
         """How many entries of each row are not zero."""
@@ -222,7 +226,7 @@ class Orthogonal(Initializer):
     name: ClassVar[str] = "orthogonal"
     target: ClassVar[str] = "scale"
     has_spectral_radius: ClassVar[bool] = True
-    scale: float = 1.0
+    scale: Scale = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return orthogonal(rng, size)
@@ -241,7 +245,7 @@ class Identity(Initializer):
     name: ClassVar[str] = "identity"
     target: ClassVar[str] = "scale"
     has_spectral_radius: ClassVar[bool] = True
-    scale: float = 1.0
+    scale: Scale = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size)
@@ -284,14 +288,13 @@ class NonNormal(Initializer):
     name: ClassVar[str] = "non_normal"
     target: ClassVar[str] = "spectral_radius"
     has_spectral_radius: ClassVar[bool] = True
-    spectral_radius: float = 1.0
-    feed_forward: float = 1.0
-    rotated: bool = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.settle_non_negative("feed_forward")
-        settle_fields(self, "initializer.{}")
+    spectral_radius: SpectralRadius = 1.0
+    feed_forward: Annotated[
+        float, Field(ge=0, description="||F||_F / ||R||_F, strength of the feed-forward part; 0: W is orthogonal")
+    ] = 1.0
+    rotated: Annotated[
+        bool, Field(description="false: triangular in the units themselves; needed where feed_forward is above about 2")
+    ] = True
 
     def check_units(self, size: int) -> None:
         if size == 1 and self.feed_forward > 0:
@@ -340,9 +343,6 @@ class NoInitializer(Initializer):
     has_spectral_radius: ClassVar[bool] = False
     draws: ClassVar[bool] = False
 
-    def __post_init__(self) -> None:
-        """There is no target to be checked."""
-
     def check_units(self, size: int) -> None:
         raise ConfigurationError(f"initializer='none': this cell's W has to be drawn; must be one of {drawing()}")
 
@@ -364,7 +364,7 @@ LARGEST_DRIFT = 1e-6
 
 @dataclass(frozen=True)
 class Bidiagonal(Initializer):
-    """rho on the diagonal and `coupling` rho beside it: each unit hears itself and the next. Nothing is drawn.
+    """rho on the diagonal and `coupling` rho beside it: each unit receives itself and the next. Nothing is drawn.
 
     A Jordan block but for a factor (coupling = 1/rho): all eigenvalues are equal and there is one eigenvector, so that
     powers grow as binomial coefficients before they follow the spectral radius. With rho = 1/2 and coupling = 1 it is
@@ -376,12 +376,8 @@ class Bidiagonal(Initializer):
     name: ClassVar[str] = "bidiagonal"
     target: ClassVar[str] = "spectral_radius"
     has_spectral_radius: ClassVar[bool] = True
-    spectral_radius: float = 1.0
-    coupling: float = 1.0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.settle_non_negative("coupling")
+    spectral_radius: SpectralRadius = 1.0
+    coupling: Annotated[float, Field(ge=0, description="the entries above the diagonal, over those on it")] = 1.0
 
     def unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size) + self.coupling * np.eye(size, k=1)

@@ -1,16 +1,29 @@
-"""A person's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package."""
+"""A person's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package.
+
+In PyTorch:
+
+    from safetensors.torch import save_file
+    save_file(model.state_dict(), "model.safetensors")
+
+The file, .safetensors or .npz, has the names of PyTorch:
+
+    <recurrent prefix>  weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, …_l1, … of the recurrent module
+    <readout prefix>    weight, bias of the linear layer on h_t of the last layer, if there is one
+
+Inputs, hidden units, layers and outputs are those of the file. The task must have as many inputs and outputs.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import check_integer, settle_fields
+from bpttlab.fields import Field, check_integer, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.cell import Params
@@ -68,38 +81,54 @@ def from_file(
 
 @dataclass(frozen=True)
 class FromFile:
-    """What a configuration says of a network in a file; the file itself is read again by whoever needs its numbers.
+    """A trained nn.RNN, nn.GRU or nn.LSTM of your own: cell=from_file cell.path=model.safetensors (or .npz).
+
+    It holds what a configuration says of the file, not its numbers, which are read again where they are needed.
 
     Whatever is wrong with the file is refused when this is built. The run's identity holds the content of the file and
     the prefixes, given or found, not the file's name. A file that changes while a sweep is going on is refused.
 
     Attributes:
-        path: of the file, from the current folder; ~ is the home folder.
-        activation: f_h of an nn.RNN, tanh or relu; None for nn.GRU and nn.LSTM.
-        recurrent_prefix, readout_prefix: see `from_file`; afterwards those that were found.
-        output_activation: f_y.
-        content: the first 32 digits of the SHA-256 of the file's bytes; if it is given, other bytes are refused.
-        of, layers, hidden_size: what the file holds; if they are given, a file that holds another network is refused.
+        recurrent_prefix, readout_prefix: afterwards those that were found.
+        content: afterwards the first 32 digits of the SHA-256 of the file's bytes.
+        of, layers, hidden_size: if they are given, a file that holds another network is refused.
     """
 
     name: ClassVar[str] = "from_file"
     takes_initializer: ClassVar[bool] = False
 
-    path: str = field(default="", compare=False)
-    activation: Literal["tanh", "relu"] | None = None
-    recurrent_prefix: str | int | None = None  # 0 is a prefix in an nn.ModuleList
-    readout_prefix: str | int | None = None
-    output_activation: str = "identity"
-    content: str | None = None
-    of: str | None = None
-    layers: int | None = None
-    hidden_size: int | None = None
+    path: Annotated[
+        str,
+        Field(
+            configured=None,
+            description="required: a .safetensors or .npz file, from the current folder; ~ is the home folder",
+        ),
+    ] = field(default="", compare=False)
+    activation: Annotated[
+        Literal["tanh", "relu"] | None,
+        Field(description="of an nn.RNN, whose weights do not say it: required; null for an nn.GRU or nn.LSTM"),
+    ] = None
+    recurrent_prefix: Annotated[
+        str | int | None,  # 0 is a prefix in an nn.ModuleList
+        Field(description="the name before weight_ih_l0; null: the only one that there is"),
+    ] = None
+    readout_prefix: Annotated[
+        str | int | None,
+        Field(
+            description="the name before the readout's weight; null: that of the one linear layer that is left; "
+            "none: a readout is drawn"
+        ),
+    ] = None
+    output_activation: Annotated[str, Field(choices=activations.names, description="f_y, of the readout")] = "identity"
+    content: user_files.Content = None
+    of: Annotated[str | None, Field(given_by="path", description="cell of the file")] = None
+    layers: Annotated[int | None, Field(ge=1, given_by="path", description="L, layers of the file")] = None
+    hidden_size: Annotated[int | None, Field(ge=1, given_by="path", description="N, hidden units of the file")] = None
 
     def __post_init__(self) -> None:
         settle_fields(self, "cell.{}")
         if not self.path:
             raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
-        activations.by_name(self.output_activation)
         found = read(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
         user_files.refuse_other_content("cell.content", self.content, self.path, found.content)
         self.check_activation(found)

@@ -8,25 +8,25 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from bpttlab import resources, tasks
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import python_value, settle_fields, shown, typed_value
+from bpttlab.fields import Field, defaults, python_value, settle_fields, shown, typed_value
 from bpttlab.gradients.forward import check_engine
 from bpttlab.measures.settings import Measure, check_measure
 from bpttlab.networks import cells, initializers
-from bpttlab.networks.cells import Cell, Scales, Stacked
+from bpttlab.networks.cells import Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.stacked import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.store import identity, schema
 from bpttlab.tasks import Task
 from bpttlab.truncation import named_schemes
-from bpttlab.truncation.scheme import Forward, Scheme, check_truncation
+from bpttlab.truncation.scheme import Forward, Scheme
 from bpttlab.truncation.segmented import Full, Windowed
 
 Plain = dict[str, Any]
@@ -36,23 +36,36 @@ Plain = dict[str, Any]
 class Values:
     """The values that belong to no group."""
 
-    seed: int = 0
-    spectral_radius: float | None = None
-    sequence_length: int = 50
-    truncation: int | Literal["full"] = "full"
-    batch_size: int = 8
-    dtype: Literal["float64", "float32"] = "float64"
-    reduction: Literal["mean", "sum"] = "mean"
-    readout: Literal["drawn", "units"] = "drawn"
-    engine: Literal["numpy", "numba"] = "numpy"
+    seed: Annotated[int, Field(ge=0, description="draws the network and the data")] = 0
+    spectral_radius: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="largest |eigenvalue| of W, for initializers that can state it; null: as the initializer says",
+        ),
+    ] = None
+    sequence_length: Annotated[int, Field(ge=1, description="T, steps")] = 50
+    truncation: Annotated[
+        int | Literal["full"],
+        Field(ge=1, description="K, steps: how far back a loss is sent; full: to the start"),
+    ] = "full"
+    batch_size: Annotated[int, Field(ge=1, description="B, sequences of a run")] = 8
+    dtype: Annotated[Literal["float64", "float32"], Field(description="of states and gradients")] = "float64"
+    reduction: Annotated[
+        Literal["mean", "sum"],
+        Field(description="mean: the loss is divided by the number of steps that count; sum: it is not"),
+    ] = "mean"
+    readout: Annotated[
+        Literal["drawn", "units"],
+        Field(description="U and b_y; units: the prediction is the first units themselves, U = [I 0] and b_y = 0"),
+    ] = "drawn"
+    engine: Annotated[
+        Literal["numpy", "numba"],
+        Field(description="computes the two loops over time; numba: compiled, faster where networks are small"),
+    ] = "numpy"
 
     def __post_init__(self) -> None:
         settle_fields(self)
-        for name, least in (("seed", 0), ("sequence_length", 1), ("batch_size", 1)):
-            if getattr(self, name) < least:
-                raise ConfigurationError(f"{name}={getattr(self, name)}: must be an integer >= {least}")
-        if self.truncation != "full":
-            check_truncation(self.truncation)
         if not (self.engine == "numba" and has_numba()):  # whose import takes longer than all runs of a small sweep
             check_engine(self.engine)
 
@@ -80,7 +93,7 @@ class Configuration:
     """Where the weights of `cell` are, if they are in a file of a person's own."""
 
     DEFAULTS: ClassVar[Plain] = {
-        "cell": {"name": "elman", "hidden_size": 32},
+        "cell": defaults(Elman),
         "task": {"name": "noise"},
         "scheme": {"name": "per_loss"},
         "initializer": {"name": "gaussian_radius"},
@@ -415,7 +428,7 @@ def build_typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     return kind(**{name: typed_value(kind, name, value, path.format(name)) for name, value in given.items()})
 
 
-def has_default(field: Field[Any]) -> bool:
+def has_default(field: Any) -> bool:
     return field.default is not MISSING and field.default is not None
 
 

@@ -6,13 +6,12 @@ import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import check_integer, python_value
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field, settle_fields
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps.configuration import Configuration
@@ -28,47 +27,37 @@ OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
 
 @dataclass(frozen=True)
 class Options:
-    """What belongs to a sweep as a whole.
+    """What belongs to a sweep as a whole."""
 
-    Attributes:
-        study: its name, required.
-        results: the folder of all studies.
-        workers: processes; None: one for each processor; 0: this process.
-        retry: "failed" tries failed runs again; None does not.
-        time_limit: seconds that a run may take; None: any.
-        memory_limit: GiB (2^30 bytes) that a worker may have resident; None: any.
-    """
-
-    study: str
-    results: str = "results"
-    workers: int | None = None
-    retry: str | None = None
-    time_limit: float | None = None
-    memory_limit: float | None = None
+    study: Annotated[str, Field(configured=None, description="required: the name of the folder results/<study>")]
+    results: Annotated[str, Field(description="folder of all studies, from the current folder")] = "results"
+    workers: Annotated[
+        int | None,
+        Field(ge=0, description="processes that compute; null: one for each processor; 0: this process"),
+    ] = None
+    retry: Annotated[Literal["failed"] | None, Field(description="failed: repeat the runs that failed before")] = None
+    time_limit: Annotated[
+        float | None, Field(gt=0, description="seconds that one run may take; one that takes longer has failed")
+    ] = None
+    memory_limit: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            description="GiB (2^30 bytes) that one worker may have in memory; a run that needs more has failed. With "
+            "measure=gradient few states are kept where all would not fit, with the same numbers",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            object.__setattr__(self, field.name, python_value(getattr(self, field.name)))
         if self.study is None:
             raise ConfigurationError("study is missing: name it, for example study=first (kept in results/first)")
-        if not isinstance(self.results, str | Path) or not str(self.results):
+        settle_fields(self)
+        if not self.results:
             raise ConfigurationError(f"results={self.results!r}: must be the path of a folder")
-        if self.workers is not None:
-            because = ", or null: one a processor"
-            object.__setattr__(self, "workers", check_integer("workers", self.workers, 0, because=because))
-        if self.retry not in (None, "failed"):
-            raise ConfigurationError(f"retry={self.retry!r}: must be failed or null.{nearest(self.retry, ['failed'])}")
-        for name, unit in (("time_limit", "seconds"), ("memory_limit", "GiB")):
-            self.check_limit(name, unit)
-
-    def check_limit(self, name: str, unit: str) -> None:
-        value = getattr(self, name)
-        if value is None:
-            return
-        if type(value) not in (int, float) or not 0 < value < math.inf:
-            raise ConfigurationError(f"{name}={value!r}: must be a number of {unit} > 0, or null: no limit")
-        if self.workers == 0:
-            raise ConfigurationError(f"{name}={value!r}: needs a worker process to hold to it, and workers=0 has none")
+        for name in ("time_limit", "memory_limit"):
+            if self.workers == 0 and getattr(self, name) is not None:
+                value = f"{name}={getattr(self, name):g}"
+                raise ConfigurationError(f"{value}: needs a worker process to hold to it, and workers=0 has none")
 
     @property
     def store(self) -> Store:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from scipy.special import entr
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, LabError
-from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
+from bpttlab.fields import Field
+from bpttlab.tasks.task import Batch, Task, every_step, one_hot
 from bpttlab.tasks.text_files import Text, read
 
 
 @dataclass(frozen=True)
 class Characters(Task):
-    """x_t is a character, one-hot, and the target is the next one: windows of T + 1 characters of a text.
+    """x_t is a character, one-hot, and the target the one after it: windows of a text. Of your own: task.path=book.txt
 
     The alphabet is the set of different characters of the text by code point, at most 256 (`tasks/text_files.py`).
     Windows begin anywhere in the text. A batch contains no window twice, but windows may overlap. Faults of a file are
@@ -33,21 +34,26 @@ class Characters(Task):
     Johnson & Fei-Fei 2015.
 
     Attributes:
-        path: the file, relative to the current folder; ~ is the home folder; empty: the shipped text.
-        content: the first 32 digits of the SHA-256 of the file. If it is given, in full or in part, a file with another
-            SHA-256 is refused.
+        content: afterwards the first 32 digits of the SHA-256 of the file's bytes.
     """
 
     name: ClassVar[str] = "characters"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
-    path: str = field(default="", compare=False)
-    content: str | None = None
+    path: Annotated[
+        str,
+        Field(
+            configured=None,
+            description="file in UTF-8, from the current folder; ~ is the home folder; null: the Declaration of "
+            "Independence (Thomas Jefferson and others, 1776), 8150 characters",
+        ),
+    ] = field(default="", compare=False)
+    content: user_files.Content = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        length = whole("sequence_length", self.sequence_length, least=1)
+        length = self.sequence_length
         found = read(self.path)
         what = self.path or "the shipped text, which is read without task.path,"
         user_files.refuse_other_content("task.content", self.content, what, found.content)

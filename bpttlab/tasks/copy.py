@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
 
 
 @dataclass(frozen=True)
 class Copy(Task):
-    """x_t is one symbol: ten of eight letters, then blanks and a delimiter, after which the ten are the target again.
+    """x_t is one symbol: letters, then blanks and a delimiter, after which the letters are to be repeated.
 
     With S = `symbols`, A = `alphabet` and the delay D = T - 2 S, where T is the whole length (S and A are 10 and 8, and
     T is D + 20, in the source):
@@ -36,13 +37,18 @@ class Copy(Task):
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
-    symbols: int = 10
-    alphabet: int = 8
+    symbols: Annotated[int, Field(ge=1, description="S, symbols to be repeated; sequence_length >= 2 S + 1")] = 10
+    alphabet: Annotated[
+        int,
+        Field(
+            ge=2,
+            because="(with one letter there is nothing to remember)",
+            description="A, different letters; a blank and a delimiter come on top",
+        ),
+    ] = 8
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("task.symbols", self.symbols, least=1)
-        whole("task.alphabet", self.alphabet, least=2, because=" (with one letter there is nothing to remember)")
         reason = f" for task 'copy' ({self.symbols} symbols to read, a delimiter, {self.symbols} to repeat)"
         whole("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.marked_numbers import mark_steps
 from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
@@ -21,9 +22,6 @@ class DelayedRecall(Task):
     gives the variance, 1/12. Not prefix stable: marker and loss move with T. Relevant step: tau.
 
     Source: the adding problem of Hochreiter & Schmidhuber 1997, section 5.4, with one of its two markers.
-
-    Attributes:
-        delay: T - tau, steps from the marked number to the end; None: drawn for each sequence.
     """
 
     name: ClassVar[str] = "delayed_recall"
@@ -33,14 +31,20 @@ class DelayedRecall(Task):
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = 1.0 / 12.0
 
-    delay: int | None = None
+    delay: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="T - tau, steps from the marked number to the end; null: drawn for each sequence, at least T/2",
+        ),
+    ] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.delay is None:
             least, reason = 2, " for task 'delayed_recall' (a marker in the first half)"
         else:
-            least = whole("task.delay", self.delay, least=0) + 1
+            least = self.delay + 1
             reason = f" for task 'delayed_recall' (a marker {self.delay} steps before the end)"
         whole("sequence_length", self.sequence_length, least=least, because=reason)
 

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task, last_step, whole
 
@@ -45,7 +46,10 @@ class Digits(Task):
     prefix_stable: ClassVar[bool] = False
     largest_batch_size: ClassVar[int | None] = 1797
 
-    by: Literal["pixel", "row"] = "row"
+    by: Annotated[
+        Literal["pixel", "row"],
+        Field(description="what one step reads: a pixel (64 steps) or a row of 8 pixels (8 steps)"),
+    ] = "row"
 
     def __post_init__(self) -> None:
         super().__post_init__()

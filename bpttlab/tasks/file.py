@@ -1,19 +1,39 @@
-"""Sequences from a user's file."""
+"""Sequences from a user's file.
+
+A `.npz` archive of NumPy arrays:
+
+    x       (sequences, steps, inputs)      numbers
+    target  (sequences, steps, outputs)     numbers, for squared_error; from 0 to 1 for sigmoid_cross_entropy
+            (sequences, steps)              classes 0, 1, 2, …, for softmax_cross_entropy
+    mask    (steps,)                        optional: the weight of the loss at each step
+
+A target that is the same at all steps may have one step; classes may then leave the axis of steps out.
+
+A `.csv` (with a header) or `.parquet` table, one row for each step of each sequence, in any order:
+
+    sequence    the sequence: integers or strings
+    step        integers, consecutive, the same in every sequence
+    x_…         one column for each input, in the order of the columns; `x` if there is only one
+    y_…         one column for each output, likewise; the target of squared_error and sigmoid_cross_entropy
+    class       the target of softmax_cross_entropy
+    mask        optional; the same in every sequence
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from scipy.special import entr
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.sequence_files import Sequences, read
-from bpttlab.tasks.task import Batch, Task, every_step, last_step, whole
+from bpttlab.tasks.task import Batch, Task, every_step, last_step
 
 LossName = Literal["squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"]
 LossAt = Literal["every", "last", "mask"]
@@ -21,7 +41,7 @@ LossAt = Literal["every", "last", "mask"]
 
 @dataclass(frozen=True)
 class File(Task):
-    """Sequences from a `.npz`, `.csv` or `.parquet` file; `tasks/sequence_files.py` describes the layout.
+    """Sequences of your own, the first T steps of each: task=file task.path=walks.npz (or .csv, .parquet).
 
     A batch is a random choice of the file's sequences, none twice. It has the first T steps of each. Faults of the file
     are refused when the task is built, before anything is computed.
@@ -34,24 +54,33 @@ class File(Task):
     depend on T, unless the loss is at the last step, which moves with T.
 
     Attributes:
-        path: the file, relative to the current folder; ~ is the home folder.
-        loss_name: squared_error, softmax_cross_entropy (classes) or sigmoid_cross_entropy (numbers from 0 to 1).
-        loss_at: the steps with a loss: every, last, or mask (those of the file's mask); None: mask if the file has one,
-            else every.
-        content: the first 32 digits of the SHA-256 of the file. If it is given, in full or in part, a file with another
-            SHA-256 is refused.
+        content: afterwards the first 32 digits of the SHA-256 of the file's bytes.
     """
 
     name: ClassVar[str] = "file"
 
-    path: str = field(default="", compare=False)
-    loss_name: LossName = "squared_error"
-    loss_at: LossAt | None = None
-    content: str | None = None
+    path: Annotated[
+        str,
+        Field(
+            configured=None,
+            description="required: a .npz, .csv or .parquet file, from the current folder; ~ is the home folder",
+        ),
+    ] = field(default="", compare=False)
+    loss_name: Annotated[
+        LossName,
+        Field(
+            description="loss of a step; softmax_cross_entropy: of classes; sigmoid_cross_entropy: of numbers in [0, 1]"
+        ),
+    ] = "squared_error"
+    loss_at: Annotated[
+        LossAt | None,
+        Field(description="the steps that have a loss; null: those of the file's mask if it has one, else every step"),
+    ] = None
+    content: user_files.Content = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        length = whole("sequence_length", self.sequence_length, least=1)
+        length = self.sequence_length
         if not self.path:
             raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
         found = read(self.path, self.loss_name)

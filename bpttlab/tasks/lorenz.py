@@ -8,12 +8,13 @@ Index legend: T time, B sequence.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, every_step, whole
+from bpttlab.tasks.task import Batch, Task, every_step
 
 SIGMA, RHO, BETA = 10.0, 28.0, 8.0 / 3.0
 STEP = 0.01
@@ -42,9 +43,6 @@ class Lorenz(Task):
     No relevant step.
 
     Source: Lorenz 1963, eqs 25 to 27, with its values.
-
-    Attributes:
-        horizon: samples from the input to its target.
     """
 
     name: ClassVar[str] = "lorenz"
@@ -54,12 +52,7 @@ class Lorenz(Task):
     output_size: ClassVar[int] = 3
     baseline_loss: ClassVar[float] = 3.0
 
-    horizon: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("sequence_length", self.sequence_length, least=1)
-        whole("task.horizon", self.horizon, least=1)
+    horizon: Annotated[int, Field(ge=1, description="samples ahead, 0.02 time units each")] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         state = MEAN + DEVIATION * rng.standard_normal((batch_size, 3))

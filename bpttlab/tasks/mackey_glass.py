@@ -8,12 +8,13 @@ Index legend: T time, B sequence, G steps of the integrator within one delay.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, every_step, whole
+from bpttlab.tasks.task import Batch, Task, every_step
 
 PRODUCTION, DECAY, DELAY = 0.2, 0.1, 17
 UNIT = 10
@@ -40,9 +41,6 @@ class MackeyGlass(Task):
     stable: the beginning of a sequence depends on its generator only. No relevant step.
 
     Source: Mackey & Glass 1977, eq. 4b, with the values of Farmer 1982 that became usual.
-
-    Attributes:
-        horizon: time units from the input to its target.
     """
 
     name: ClassVar[str] = "mackey_glass"
@@ -52,12 +50,7 @@ class MackeyGlass(Task):
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = 1.0
 
-    horizon: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("sequence_length", self.sequence_length, least=1)
-        whole("task.horizon", self.horizon, least=1)
+    horizon: Annotated[int, Field(ge=1, description="time units ahead; 6 and 84 are usual too")] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         history = rng.uniform(0.5, 1.5, batch_size)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task, one_hot, whole
 
@@ -31,23 +32,24 @@ class Memorization(Task):
 
     Source: Martens & Sutskever 2011, section 4.1, after Hochreiter & Schmidhuber 1997; coded as in Jaeger 2012, Long
     Short-Term Memory in Echo State Networks, which has targets at all steps.
-
-    Attributes:
-        symbols: S, the length of the pattern.
-        alphabet: A, the number of different symbols.
     """
 
     name: ClassVar[str] = "memorization"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
-    symbols: int = 5
-    alphabet: int = 2
+    symbols: Annotated[int, Field(ge=1, description="S, symbols to be repeated; sequence_length >= 2 S + 1")] = 5
+    alphabet: Annotated[
+        int,
+        Field(
+            ge=2,
+            because="(with one symbol there is nothing to remember)",
+            description="A, different symbols; a blank and a cue come on top",
+        ),
+    ] = 2
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        whole("task.symbols", self.symbols, least=1)
-        whole("task.alphabet", self.alphabet, least=2, because=" (with one symbol there is nothing to remember)")
         reason = f" for task 'memorization' ({self.symbols} symbols to read, a cue, {self.symbols} to repeat)"
         whole("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from bpttlab.tasks.marked_numbers import mark_two_steps
-from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.task import Batch, Task, last_step, minimum_length, number_at_the_end
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,7 @@ class Multiplication(Task):
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = 7.0 / 144.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reason = " for task 'multiplication' (a marker in each half)"
-        whole("sequence_length", self.sequence_length, least=2, because=reason)
+    sequence_length: Annotated[int, minimum_length(2, "for task 'multiplication' (a marker in each half)")]
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         x, numbers, first = mark_two_steps(rng, self.sequence_length, batch_size)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.task import Batch, Task, every_step, whole
+from bpttlab.fields import Field
+from bpttlab.tasks.task import Batch, Task, every_step
 
 
 @dataclass(frozen=True)
@@ -23,14 +24,8 @@ class Noise(Task):
     prefix_stable: ClassVar[bool] = True
     white_variance: ClassVar[float | None] = 1.0
 
-    input_size: int = 4
-    output_size: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("sequence_length", self.sequence_length, least=1)
-        whole("task.input_size", self.input_size, least=1)
-        whole("task.output_size", self.output_size, least=1)
+    input_size: Annotated[int, Field(ge=1, description="I, components of the input")] = 4
+    output_size: Annotated[int, Field(ge=1, description="O, components of the target")] = 1
 
     @property
     def baseline_loss(self) -> float:

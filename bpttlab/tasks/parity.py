@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,6 @@ class Parity(Task):
     input_size: ClassVar[int] = 1
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = math.log(2.0)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        whole("sequence_length", self.sequence_length, least=1)
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         bits = rng.integers(0, 2, (self.sequence_length, batch_size))

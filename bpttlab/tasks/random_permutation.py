@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
+from bpttlab.tasks.task import Batch, Task, every_step, minimum_length, one_hot
 
 FIRST = 2
 
@@ -32,14 +33,17 @@ class RandomPermutation(Task):
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
-    alphabet: int = 100
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reason = f" ({FIRST} to be remembered and another one between)"
-        whole("task.alphabet", self.alphabet, least=FIRST + 1, because=reason)
-        reason = " for task 'random_permutation' (the symbol to be remembered, and one between)"
-        whole("sequence_length", self.sequence_length, least=2, because=reason)
+    sequence_length: Annotated[
+        int, minimum_length(2, "for task 'random_permutation' (the symbol to be remembered, and one between)")
+    ]
+    alphabet: Annotated[
+        int,
+        Field(
+            ge=FIRST + 1,
+            because=f"({FIRST} to be remembered and another one between)",
+            description="A, different symbols; the first of a sequence is one of two",
+        ),
+    ] = 100
 
     @property
     def input_size(self) -> int:

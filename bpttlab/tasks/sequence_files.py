@@ -1,22 +1,6 @@
-"""Sequences in a user's file: the layout of each format, and its checks.
+"""Reading sequences from a user's file, and the checks of each format.
 
-A `.npz` archive of NumPy arrays:
-
-    x       (sequences, steps, inputs)      numbers
-    target  (sequences, steps, outputs)     numbers, for squared_error; from 0 to 1 for sigmoid_cross_entropy
-            (sequences, steps)              classes 0, 1, 2, …, for softmax_cross_entropy
-    mask    (steps,)                        optional: the weight of the loss at each step
-
-A target that is the same at all steps may have one step; classes may then leave the axis of steps out.
-
-A `.csv` (with a header) or `.parquet` table, one row for each step of each sequence, in any order:
-
-    sequence    the sequence: integers or strings
-    step        integers, consecutive, the same in every sequence
-    x_…         one column for each input, in the order of the columns; `x` if there is only one
-    y_…         one column for each output, likewise; the target of squared_error and sigmoid_cross_entropy
-    class       the target of softmax_cross_entropy
-    mask        optional; the same in every sequence
+`tasks/file.py` states the layout of each format.
 
 Nothing in a file is executed: archives are read without pickle. A fault is refused in one line that names the array, or
 the column and the row.
@@ -139,7 +123,7 @@ def arrays_of_table(table: pa.Table, loss_name: str) -> Arrays:
         raise ConfigurationError("has no rows")
     wanted = "class" if loss_name == "softmax_cross_entropy" else "y"
     refuse_missing("column", ("sequence", "step", "x", wanted), map(role, names))
-    order, shape = sorted_steps(labels(table), whole_numbers(table, "step"))
+    order, shape = sorted_steps(labels(table), check_integers(table, "step"))
 
     def values(wanted: str) -> Array:
         found = [numbers(table, name)[order].reshape(shape) for name in names if role(name) == wanted]
@@ -220,7 +204,7 @@ def refuse_empty(column: pa.ChunkedArray, name: str) -> None:
         raise ConfigurationError(f"column {name!r} holds nothing (or NaN) in row {row}: no value may be missing")
 
 
-def whole_numbers(table: pa.Table, name: str) -> Array:
+def check_integers(table: pa.Table, name: str) -> Array:
     values = numbers(table, name)
     bad = np.flatnonzero(values != np.floor(values))
     if bad.size:

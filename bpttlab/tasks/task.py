@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import check_integer, settle_fields
+from bpttlab.fields import Field, check_integer, settle_fields
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
 
@@ -58,13 +58,12 @@ class Task(ABC):
             equal generator, so that one forward pass serves both.
         largest_batch_size: the number of different sequences; None: no limit.
         white_variance: mean x^2 of a component, if inputs are Gaussian and white in time; else None.
-        sequence_length: T.
     """
 
     name: ClassVar[str]
     white_variance: ClassVar[float | None] = None
 
-    sequence_length: int
+    sequence_length: Annotated[int, Field(ge=1, given_by="sequence_length", description="T, steps")]
 
     def __post_init__(self) -> None:
         settle_fields(self, "task.{}", bare=("sequence_length",))
@@ -131,6 +130,11 @@ class Task(ABC):
     def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
         """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
         return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction)
+
+
+def minimum_length(steps: int, because: str) -> Field:
+    """The field `sequence_length` of a task that needs so many steps."""
+    return Field(ge=steps, because=because, given_by="sequence_length", description="T, steps")
 
 
 def whole(field: str, value: object, least: int, because: str = "") -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, last_step, one_hot, whole
+from bpttlab.tasks.task import Batch, Task, last_step, minimum_length, one_hot
 
 RELEVANT = 2
 DISTRACTORS = 4
@@ -34,21 +35,18 @@ class TemporalOrder(Task):
 
     Source: Hochreiter & Schmidhuber 1997, experiments 6a and 6b, with one length instead of lengths of 100 to 110 and
     hence without its symbols for start and end.
-
-    Attributes:
-        symbols: the number of relevant symbols, 2 or 3.
     """
 
     name: ClassVar[str] = "temporal_order"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
 
-    symbols: Literal[2, 3] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        reason = " for task 'temporal_order' (each of its symbols stands within a tenth of the sequence)"
-        whole("sequence_length", self.sequence_length, least=10, because=reason)
+    sequence_length: Annotated[
+        int, minimum_length(10, "for task 'temporal_order' (each of its symbols stands within a tenth of the sequence)")
+    ]
+    symbols: Annotated[
+        Literal[2, 3], Field(description="symbols whose order is to be named: 2 (four classes) or 3 (eight)")
+    ] = 2
 
     @property
     def input_size(self) -> int:

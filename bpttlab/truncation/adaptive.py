@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-import numpy as np
-
-from bpttlab.errors import ConfigurationError
-from bpttlab.truncation.scheme import Scheme, check_truncation
+from bpttlab.fields import Field
+from bpttlab.truncation.scheme import Scheme
 
 
 @dataclass(frozen=True)
@@ -17,15 +15,8 @@ class Adaptive(Scheme):
 
     Attributes:
         truncation: the longest that is tried; the estimate looks at the lags below it.
-        delta: the relative bias that is tolerated.
     """
 
     name: ClassVar[str] = "adaptive"
     truncation: int
-    delta: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_truncation(self.truncation)
-        if not 0.0 < self.delta < np.inf:
-            raise ConfigurationError(f"scheme.delta={self.delta}: must be a number above 0")
+    delta: Annotated[float, Field(gt=0, description="relative bias that is tolerated, of every parameter")] = 0.1

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.truncation.scheme import Ensemble, ManyPlans, Plan, check_draws, check_truncation, full_plan
+from bpttlab.truncation.scheme import Draws, Ensemble, ManyPlans, Plan, full_plan
 
 
 @dataclass(frozen=True)
@@ -22,10 +23,6 @@ class ChunkedMean(ManyPlans):
 
     name: ClassVar[str] = "chunked_mean"
     truncation: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_truncation(self.truncation)
 
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
         """Nothing is drawn. Places beyond the end of the sequence cut nothing and are one plan."""
@@ -42,29 +39,30 @@ class Random(ManyPlans):
     """Cut between t and t+1 with probability c_t, or else carry 1/(1 - c_t): unbiased (ARTBP, Tallec & Ollivier 2017).
 
     Attributes:
-        truncation: K, the mean number of steps between two cuts (of the published probability, about).
-        cuts: "constant" probability 1/K, or the "published" one, (alpha - 1) / ((alpha - 2) K + n) at n steps since the
-            last cut (their section on the choice of c_t): the lengths between cuts then have tails of power alpha.
-        alpha: of the published one, above 2; 4 in the paper.
-        per: whether every "sequence" of a "batch" is cut at steps of its own.
-        draws: how many plans are drawn, >= 2.
+        truncation: K, the mean number of steps between two cuts (of the published probability, about); >= 2.
+        cuts: with "published" (their section on the choice of c_t) the lengths between cuts have tails of power alpha.
     """
 
     name: ClassVar[str] = "random"
     truncation: int
-    cuts: Literal["constant", "published"] = "constant"
-    alpha: float = 4.0
-    per: Literal["sequence", "batch"] = "sequence"
-    draws: int = 32
+    cuts: Annotated[
+        Literal["constant", "published"],
+        Field(
+            description="probability of a cut at a step; constant: 1/K; "
+            "published: (alpha - 1) / ((alpha - 2) K + n), n steps after the last cut"
+        ),
+    ] = "constant"
+    alpha: Annotated[float, Field(gt=2, description="of the published probability; 4 in the paper")] = 4.0
+    per: Annotated[
+        Literal["sequence", "batch"],
+        Field(description="sequence: every sequence is cut at steps of its own; batch: all at the same steps"),
+    ] = "sequence"
+    draws: Draws = 32
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_truncation(self.truncation)
         if self.truncation < 2:
-            raise ConfigurationError(f"truncation={self.truncation}: random cuts need a mean of 2 steps or more")
-        if not 2.0 < self.alpha < np.inf:
-            raise ConfigurationError(f"scheme.alpha={self.alpha}: must be a number above 2")
-        check_draws(self.draws)
+            raise ConfigurationError(f"truncation={self.truncation}: must be an integer >= 2 for scheme 'random'")
 
     def probability(self, since: Array) -> Array:
         """c_t at so many steps since the last cut, from 1."""

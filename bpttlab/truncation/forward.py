@@ -3,55 +3,42 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.truncation.scheme import Forward, check_draws
+from bpttlab.fields import Field
+from bpttlab.truncation.scheme import Draws, Forward
 
 
 @dataclass(frozen=True)
 class RTRL(Forward):
-    """Real-time recurrent learning: exact (Williams & Zipser 1989)."""
+    """Real-time recurrent learning: exact, whatever the truncation; N^4 a step (Williams & Zipser 1989)."""
 
     name: ClassVar[str] = "rtrl"
 
 
 @dataclass(frozen=True)
 class UORO(Forward):
-    """The influence as a random matrix of rank one: unbiased (Tallec & Ollivier 2018a).
-
-    Attributes:
-        draws: how many gradients are drawn, >= 2.
-    """
+    """dh_t/dparameter as a random matrix of rank one: unbiased; no truncation (Tallec & Ollivier 2018a)."""
 
     name: ClassVar[str] = "uoro"
-    draws: int = 32
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_draws(self.draws)
+    draws: Draws = 32
 
 
 @dataclass(frozen=True)
 class SnAp(Forward):
-    """What a parameter reaches within n steps (Menick et al. 2021).
-
-    Attributes:
-        steps: n.
-    """
+    """Of dh_t/dparameter what a parameter reaches within n steps; no truncation (Menick et al. 2021, SnAp-n)."""
 
     name: ClassVar[str] = "snap"
-    steps: int = 1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.steps < 1:
-            raise ConfigurationError(f"scheme.steps={self.steps}: must be an integer >= 1")
+    steps: Annotated[int, Field(ge=1, description="n; 2 with a dense W is everything, as rtrl")] = 1
 
 
 @dataclass(frozen=True)
 class RFLO(Forward):
-    """The leak alone is carried (Murray 2019), with the readout's own weights for feedback."""
+    """Of dh_t/dparameter what the leak carries; needs cell=leaky; no truncation (Murray 2019).
+
+    The feedback has the readout's own weights.
+    """
 
     name: ClassVar[str] = "rflo"
 

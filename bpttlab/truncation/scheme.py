@@ -16,12 +16,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
-from bpttlab.fields import settle_fields
+from bpttlab.fields import Field, settle_fields
 from bpttlab.numerics.array import Array
 
 
@@ -67,7 +66,10 @@ class Scheme(ABC):
     """How the gradient is cut, or estimated; subclasses are frozen dataclasses, the named ones final."""
 
     name: ClassVar[str]
-    truncation: int | None
+    truncation: Annotated[
+        int | None,
+        Field(ge=1, given_by="truncation", description="K, steps: how far back a loss is sent (lags l < K)"),
+    ]
     """K, the longest path in steps (lags l < K) or what the scheme says that it is; None for the full gradient."""
 
     def __post_init__(self) -> None:
@@ -106,11 +108,4 @@ class Forward(Scheme):
         """Refuses a cell for which the method is not defined."""
 
 
-def check_draws(draws: int) -> None:
-    if draws < 2:
-        raise ConfigurationError(f"scheme.draws={draws}: must be an integer >= 2")
-
-
-def check_truncation(truncation: int) -> None:
-    if truncation < 1:
-        raise ConfigurationError(f"truncation={truncation}: must be an integer >= 1, or full")
+Draws = Annotated[int, Field(ge=2, description="gradients that are drawn; mean and variance are those of so many")]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.truncation.scheme import Segmented, check_truncation
+from bpttlab.fields import Field
+from bpttlab.truncation.scheme import Segmented
 
 
 @dataclass(frozen=True)
 class Full(Segmented):
-    """Every path (the notes)."""
+    """Every path: the gradient of the notes, whatever the truncation."""
 
     name: ClassVar[str] = "full"
     truncation: ClassVar[int | None] = None  # type: ignore[misc]  # a constant of this scheme, a field of the others
@@ -26,10 +27,6 @@ class PerLoss(Segmented):
 
     name: ClassVar[str] = "per_loss"
     truncation: int
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        check_truncation(self.truncation)
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:
         return [(max(0, t - self.truncation), t, t - 1) for t in range(1, length + 1)]
@@ -48,18 +45,23 @@ class Windowed(Segmented):
     would have ended later, without what is not there, so that k1 = k2 is `Chunked` at every length.
 
     Attributes:
-        k1: steps between two backward passes.
-        truncation: k2, the steps of each.
+        truncation: k2, the steps of each backward pass.
     """
 
     name: ClassVar[str] = "windowed"
-    k1: int
+    k1: Annotated[
+        int,
+        Field(
+            ge=1,
+            configured=None,
+            description="steps between two backward passes, at most the truncation; null: half the truncation",
+        ),
+    ]
     truncation: int
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_truncation(self.truncation)
-        if not 1 <= self.k1 <= self.truncation:
+        if self.k1 > self.truncation:
             raise ConfigurationError(
                 f"scheme.k1={self.k1}: must be an integer from 1 to k2 = truncation = {self.truncation}, "
                 "or some losses would reach back less than to their own step"
@@ -77,20 +79,18 @@ class Chunked(Segmented):
 
     With one loss at the end it keeps ((T - 1 - offset) mod K) + 1 lags: what it leaves out depends on where windows
     begin.
-
-    Attributes:
-        truncation: K.
-        offset: steps before the second window, where it is not K; 0 <= offset < K.
     """
 
     name: ClassVar[str] = "chunked"
     truncation: int
-    offset: int = 0
+    offset: Annotated[
+        int,
+        Field(ge=0, description="steps of the first window, below the truncation; 0: it has as many as the others"),
+    ] = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_truncation(self.truncation)
-        if not 0 <= self.offset < self.truncation:
+        if self.offset >= self.truncation:
             raise ConfigurationError(
                 f"scheme.offset={self.offset}: must be an integer from 0 to {self.truncation - 1}, below truncation"
             )

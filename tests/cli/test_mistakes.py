@@ -134,7 +134,7 @@ MISTAKES = [
     ("sweep 'study=my study'", "study = 'my study'"),
     ("sweep study=étude", "study=étude"),
     ("sweep study=x\udcff", "cannot read 'study=x\\udcff'"),
-    ("sweep study=3", "study = 3"),
+    ("sweep study=3", "study=3: must be a string"),
     ("sweep study=null", "study is missing"),
     ("sweep study=x results=file", "file"),
     ("sweep study=x results=file/deeper", "file"),

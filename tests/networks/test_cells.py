@@ -223,7 +223,7 @@ def test_a_cell_and_its_file_in_conf_say_the_same(path):
 
 
 BAD_FIELDS = [
-    (Leaky, {"alpha": 0.0}, r"alpha=0\.0: must be a number above 0 and at most 1"),
+    (Leaky, {"alpha": 0.0}, r"alpha=0\.0: must be a number > 0 and <= 1"),
     (Leaky, {"alpha": 1.5}, r"alpha=1\.5"),
     (Leaky, {"alpha": float("nan")}, r"alpha=nan"),
     (Leaky, {"activation": "tan"}, r"activation='tan'.*Did you mean 'tanh'"),
@@ -232,11 +232,11 @@ BAD_FIELDS = [
     (GRU, {"hidden_size": 0}, r"hidden_size=0: must be an integer >= 1"),
     (LSTM, {"gate_scale": float("inf")}, r"gate_scale=inf"),
     (LSTM, {"forget_bias": float("nan")}, r"forget_bias=nan: must be a finite number"),
-    (LSTM, {"chrono": 1}, r"chrono=1: must be an integer of steps >= 2, or null"),
+    (LSTM, {"chrono": 1}, r"chrono=1: must be an integer >= 2 or null"),
     (LSTM, {"chrono": 100, "forget_bias": 2.0}, r"forget_bias=2\.0: chrono=100 draws .* give one of the two"),
     (LSTM, {"output_activation": "sine"}, r"activation='sine'"),
     (MinimalRNN, {"output_size": 0}, r"output_size=0"),
-    (Antisymmetric, {"epsilon": 0.0}, r"epsilon=0\.0: must be a number above 0"),
+    (Antisymmetric, {"epsilon": 0.0}, r"epsilon=0\.0: must be a finite number > 0"),
     (Antisymmetric, {"epsilon": float("inf")}, r"epsilon=inf"),
     (Antisymmetric, {"gamma": -0.1}, r"gamma=-0\.1: must be a finite number >= 0"),
     (OrthogonalElman, {"input_size": 0}, r"input_size=0"),

@@ -208,10 +208,10 @@ def test_a_layer_may_be_given_as_a_cell_of_any_size():
 
 
 BAD = [
-    (Diagonal, {"r_max": 1.0}, r"r_max=1\.0: must be a number above 0 and below 1"),
+    (Diagonal, {"r_max": 1.0}, r"r_max=1\.0: must be a number > 0 and < 1"),
     (Diagonal, {"r_max": float("nan")}, r"r_max=nan"),
     (Diagonal, {"r_max": 0.0, "r_min": 0.0}, r"r_max=0\.0"),
-    (Diagonal, {"r_min": 0.5, "r_max": 0.4}, r"r_min=0\.5: must be a number from 0 to r_max=0\.4"),
+    (Diagonal, {"r_min": 0.5, "r_max": 0.4}, r"r_min=0\.5: must be at most r_max=0\.4"),
     (Diagonal, {"r_min": -0.1}, r"r_min=-0\.1"),
     (Diagonal, {"hidden_size": 0}, r"hidden_size=0"),
     (Stacked, {"layers": 0}, r"layers=0: must be an integer >= 1"),

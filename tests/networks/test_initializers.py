@@ -155,7 +155,7 @@ def test_a_full_sparse_matrix_is_a_gaussian_one():
 def test_densities_that_cannot_be_are_refused(density):
     with pytest.raises(ConfigurationError) as caught:
         Sparse(1.0, density)
-    assert str(caught.value) == f"initializer.density={density!r}: must be a number above 0 and at most 1"
+    assert str(caught.value) == f"initializer.density={density!r}: must be a number > 0 and <= 1"
 
 
 # non-normal -----------------------------------------------------------------------------------------------------------

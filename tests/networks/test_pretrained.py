@@ -449,7 +449,7 @@ def test_what_is_too_large_is_not_opened(monkeypatch):
         ({"scales": {"U": 0.5}}, "scales.U=0.5: would have no effect"),
         ({"scales": {"b": 0.5}}, "scales.b=0.5: would have no effect"),
         ({"cell": {"hiden_size": 3}}, r"cell.hiden_size of 'from_file': .* Did you mean 'hidden_size'\?"),
-        ({"cell": {"activation": "logistic"}}, "cell.activation='logistic': must be 'tanh' or 'relu'"),
+        ({"cell": {"activation": "logistic"}}, "cell.activation='logistic': must be 'tanh', 'relu' or null"),
     ],
 )
 def test_the_rest_of_a_configuration_has_to_go_with_the_file(values, message):

@@ -327,7 +327,7 @@ def test_values_that_fields_cannot_have():
     refused(f"sequence_length=8: must be at most {STEPS}, as long as own.npz", sequence_length=8)
     refused("sequence_length=0: must be an integer >= 1", sequence_length=0)
     refused(r"task.loss_name='squared': must be .* Did you mean 'squared_error'\?", loss_name="squared")
-    refused("task.loss_at='end': must be 'every', 'last' or 'mask'", loss_at="end")
+    refused("task.loss_at='end': must be 'every', 'last', 'mask' or null", loss_at="end")
     refused("task.loss_at=mask: own.npz has no mask; must be every or last", loss_at="mask")
     refused("task.content='0': own.npz has other bytes", content="0")
     with pytest.raises(ConfigurationError, match=f"batch_size={SEQUENCES + 1}: task 'file' has {SEQUENCES} sequences"):

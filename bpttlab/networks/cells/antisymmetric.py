@@ -10,44 +10,30 @@ Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field
 from bpttlab.networks.activations import tanh_slope
 from bpttlab.networks.cells.cell import Local, Params, in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, check_fields, check_number, scaled_rows, sent_back
+from bpttlab.networks.cells.gating import affine_gradient, scaled_rows, sent_back
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
 class Antisymmetric(OneMatrix):
-    """AntisymmetricRNN without gate (Chang et al. 2019, eq. 9).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        epsilon: length of the Euler step, above 0.
-        gamma: diffusion, >= 0.
-        output_activation: f_y.
-    """
+    """AntisymmetricRNN without gate (Chang et al. 2019, eq. 9)."""
 
     name: ClassVar[str] = "antisymmetric"
 
     input_size: int
     hidden_size: int
     output_size: int
-    epsilon: float = 0.01
-    gamma: float = 0.01
+    epsilon: Annotated[float, Field(gt=0, description="length of the Euler step")] = 0.01
+    gamma: Annotated[float, Field(ge=0, description="diffusion")] = 0.01
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        check_number("gamma", self.gamma, least=0.0)
-        check_number("epsilon", self.epsilon)
-        if self.epsilon <= 0.0:
-            raise ConfigurationError(f"epsilon={self.epsilon}: must be a number above 0")
 
     def effective(self, params: Params) -> Array:
         """M = W - W^T - gamma I.  (N,N)"""

@@ -11,11 +11,12 @@ Index legend: T time, B sequence, I input, N hidden state, O output; `...` any l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.input_scales import Scales, gaussian
@@ -43,6 +44,9 @@ class Local(NamedTuple):
         return Local(self.x[index], self.h_prev[index], self.linearization[index])
 
 
+HIDDEN_SIZE = Field(ge=1, configured=32, description="N, hidden units")
+
+
 class Cell(ABC):
     """A recurrent unit; subclasses are frozen dataclasses and final.
 
@@ -52,11 +56,14 @@ class Cell(ABC):
 
     name: ClassVar[str]
 
-    # declared as fields by each cell
-    input_size: int
-    hidden_size: int
-    output_size: int
-    output_activation: str
+    # fields of every cell, which declares them again as `input_size: int`, …: bounds and meaning are those stated here
+    input_size: Annotated[int, Field(ge=1, given_by="task", description="I, inputs of a step")]
+    hidden_size: Annotated[int, HIDDEN_SIZE]
+    output_size: Annotated[int, Field(ge=1, given_by="task", description="O, outputs of a step")]
+    output_activation: Annotated[str, Field(choices=activations.names, description="f_y, of the readout")]
+
+    def __post_init__(self) -> None:
+        settle_fields(self)
 
     # ------------------------------------------------------------------ the recurrence: one set per cell
 

@@ -15,14 +15,15 @@ Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
-from bpttlab.networks.cells.gating import apart, check_fields, diagonal, sent_back, side_by_side
+from bpttlab.fields import Field
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks, rows
+from bpttlab.networks.cells.gating import apart, diagonal, sent_back, side_by_side
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.numerics.array import Array
@@ -33,31 +34,35 @@ class Diagonal(Cell):
     """Linear recurrent unit, without the layers around it (Orvieto et al. 2023; the ring is their lemma 3.2).
 
     Attributes:
-        input_size, hidden_size, output_size: I, N complex units and O.
-        r_min, r_max: lambda is drawn uniformly from the ring r_min <= |lambda| <= r_max; 0 <= r_min <= r_max < 1. With
-            both equal, the spectral radius is that number.
-        normalise: gamma = sqrt(1 - |lambda|^2), so that white input gives every unit the same variance; false: 1.
-            A function of nu, where the paper starts from it and trains gamma as a parameter of its own.
-        output_activation: f_y.
+        r_min, r_max: with both equal, the spectral radius is that number.
+        normalise: gamma is a function of nu, where the paper starts from it and trains gamma as a parameter of its own.
     """
 
     name: ClassVar[str] = "diagonal"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("nu", "theta", "V", "b_h")
 
     input_size: int
-    hidden_size: int
+    hidden_size: Annotated[
+        int,
+        replace(HIDDEN_SIZE, description="N, complex units; the state has 2N numbers, the readout sees Re h"),
+    ]
     output_size: int
-    r_min: float = 0.9
-    r_max: float = 0.999
-    normalise: bool = True
+    r_min: Annotated[
+        float, Field(ge=0, lt=1, description="lambda is drawn uniformly from the ring r_min <= |lambda| <= r_max")
+    ] = 0.9
+    r_max: Annotated[float, Field(gt=0, lt=1, description="outer radius of the ring, at least r_min")] = 0.999
+    normalise: Annotated[
+        bool,
+        Field(
+            description="gamma = sqrt(1 - |lambda|^2), equal variances of all units with white input; false: gamma = 1"
+        ),
+    ] = True
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if not 0.0 < self.r_max < 1.0:
-            raise ConfigurationError(f"r_max={self.r_max}: must be a number above 0 and below 1")
-        if not 0.0 <= self.r_min <= self.r_max:
-            raise ConfigurationError(f"r_min={self.r_min}: must be a number from 0 to r_max={self.r_max}")
+        super().__post_init__()
+        if self.r_min > self.r_max:
+            raise ConfigurationError(f"r_min={self.r_min}: must be at most r_max={self.r_max}")
 
     # ------------------------------------------------------------------ lambda and gamma from nu and theta
 

@@ -11,32 +11,24 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpttlab.networks import activations
+from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, in_blocks, rows
-from bpttlab.networks.cells.gating import affine_immediate, check_fields
+from bpttlab.networks.cells.gating import affine_immediate
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
 class Elman(OneMatrix):
-    """The simple recurrent network (Elman 1990; notes eq. 1 and 2).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        activation: f_h, one of tanh, relu, logistic, softplus, identity.
-        output_activation: f_y, one of the same.
-    """
+    """The simple recurrent network (Elman 1990; notes eq. 1 and 2)."""
 
     name: ClassVar[str] = "elman"
 
     input_size: int
     hidden_size: int
     output_size: int
-    activation: str = "tanh"
+    activation: ActivationName = "tanh"
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""

@@ -7,15 +7,10 @@ Index legend: T time, B sequence, I input, N hidden unit, A all pre-activations 
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
-from bpttlab.fields import settle_fields
 from bpttlab.networks import activations
-from bpttlab.networks.cells.cell import Cell, Params, rows
+from bpttlab.networks.cells.cell import Params, rows
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
@@ -66,24 +61,3 @@ def sample_blocks(
     """A recurrent block for each factor, each drawn by the initializer from a stream of its own."""
     streams = rng.spawn(len(factors))
     return [factor * initializer.sample(stream, size) for factor, stream in zip(factors, streams, strict=True)]
-
-
-# ---------------------------------------------------------------------------------------------------- fields
-
-
-def check_fields(cell: Cell) -> None:
-    """Normalises all fields, and checks sizes and activations, which every cell has."""
-    settle_fields(cell)
-    for field in ("input_size", "hidden_size", "output_size"):
-        if getattr(cell, field) < 1:
-            raise ConfigurationError(f"{field}={getattr(cell, field)}: must be an integer >= 1")
-    for field in ("activation", "output_activation"):
-        if hasattr(cell, field):
-            activations.by_name(getattr(cell, field))
-
-
-def check_number(field: str, value: Any, least: float = -math.inf) -> None:
-    if not (math.isfinite(value) and value >= least):
-        raise ConfigurationError(
-            f"{field}={value}: must be a finite number" + (f" >= {least:g}" if math.isfinite(least) else "")
-        )

@@ -15,10 +15,11 @@ Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
+from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
 from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
 from bpttlab.networks.cells.gating import (
@@ -27,8 +28,6 @@ from bpttlab.networks.cells.gating import (
     affine_gradient,
     affine_immediate,
     apart,
-    check_fields,
-    check_number,
     diagonal,
     sample_blocks,
     scaled_rows,
@@ -42,31 +41,23 @@ from bpttlab.numerics.array import Array
 
 @dataclass(frozen=True)
 class GRU(Cell):
-    """Gated recurrent unit (Cho et al. 2014, eq. 5 to 8; PyTorch's `nn.GRU`).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        reset: "after" the product with W_n, as PyTorch and cuDNN do, or "before" it, as Cho et al. do.
-        gate_scale: W_r and W_u are drawn as W_n is, times this,
-        reset_scale, update_scale: and W_r, or W_u, times this too.
-        output_activation: f_y.
-    """
+    """Gated recurrent unit (Cho et al. 2014, eq. 5 to 8; PyTorch's `nn.GRU`)."""
 
     name: ClassVar[str] = "gru"
 
     input_size: int
     hidden_size: int
     output_size: int
-    reset: Literal["after", "before"] = "after"
-    gate_scale: float = 1.0
-    reset_scale: float = 1.0
-    update_scale: float = 1.0
+    reset: Annotated[
+        Literal["after", "before"],
+        Field(description="the reset gate comes after the product with W_n (PyTorch) or before it (Cho et al. 2014)"),
+    ] = "after"
+    gate_scale: Annotated[
+        float, Field(ge=0, description="the initializer draws W_n; W_r and W_u are drawn the same way, times this")
+    ] = 1.0
+    reset_scale: Annotated[float, Field(ge=0, description="W_r alone, times this too")] = 1.0
+    update_scale: Annotated[float, Field(ge=0, description="W_u alone, times this too")] = 1.0
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        for name in ("gate_scale", "reset_scale", "update_scale"):
-            check_number(name, getattr(self, name), least=0.0)
 
     @property
     def recurrent_parameters(self) -> tuple[str, ...]:

@@ -10,41 +10,33 @@ Index legend: T time, B sequence, I input, N hidden unit (n of h_t, m of h_{t-1}
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field
 from bpttlab.networks import activations
+from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, check_fields, scaled_rows, sent_back
+from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, scaled_rows, sent_back
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
 class Leaky(OneMatrix):
-    """Leaky integrator units (Jaeger et al. 2007, eq. 2 with leaking rate alpha).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        alpha: above 0 and at most 1; h forgets over 1/alpha steps.
-        activation, output_activation: f_h and f_y.
-    """
+    """Leaky integrator units (Jaeger et al. 2007, eq. 2 with leaking rate alpha)."""
 
     name: ClassVar[str] = "leaky"
 
     input_size: int
     hidden_size: int
     output_size: int
-    alpha: float = 0.1
-    activation: str = "tanh"
+    alpha: Annotated[
+        float, Field(gt=0, le=1, description="leaking rate: h forgets over 1/alpha steps; at 1 the cell is elman")
+    ] = 0.1
+    activation: ActivationName = "tanh"
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-        if not 0.0 < self.alpha <= 1.0:
-            raise ConfigurationError(f"alpha={self.alpha}: must be a number above 0 and at most 1")
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""

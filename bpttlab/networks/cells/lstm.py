@@ -13,22 +13,21 @@ Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
     affine_gradient,
     affine_immediate,
     apart,
-    check_fields,
-    check_number,
     diagonal,
     sample_blocks,
     scaled_rows,
@@ -44,38 +43,34 @@ from bpttlab.numerics.array import Array
 class LSTM(Cell):
     """LSTM with a forget gate (Hochreiter & Schmidhuber 1997; Gers, Schmidhuber & Cummins 2000; PyTorch's `nn.LSTM`).
 
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        forget_bias: added to the drawn b_f; 1 as in Gers, Schmidhuber & Cummins 2000 and Jozefowicz, Zaremba &
-            Sutskever 2015, 0 as in PyTorch.
-        chrono: T_max of the chrono initialization (Tallec & Ollivier 2018b, eq. 16): b_f = log U(1, T_max - 1) and
-            b_i = -b_f, so that units remember for 1 to T_max steps. null: not used.
-        gate_scale: W_i, W_f and W_o are drawn as W_g is, times this,
-        input_scale, forget_scale, output_scale: and W_i, W_f, or W_o, times this too.
-        output_activation: f_y.
+    A forget bias of 1 is that of Gers, Schmidhuber & Cummins 2000 and of Jozefowicz, Zaremba & Sutskever 2015. The
+    chrono initialization (Tallec & Ollivier 2018b, eq. 16) draws b_f = log U(1, T_max - 1) and has b_i = -b_f.
     """
 
     name: ClassVar[str] = "lstm"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
-    hidden_size: int
+    hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units; the state [h, c] has 2N numbers")]
     output_size: int
-    forget_bias: float = 1.0
-    chrono: int | None = None
-    gate_scale: float = 1.0
-    input_scale: float = 1.0
-    forget_scale: float = 1.0
-    output_scale: float = 1.0
+    forget_bias: Annotated[float, Field(description="added to the forget gates' biases; PyTorch has 0")] = 1.0
+    chrono: Annotated[
+        int | None,
+        Field(
+            ge=2,
+            description="T_max, steps: biases for memories of 1 to T_max steps, in place of forget_bias; null: none",
+        ),
+    ] = None
+    gate_scale: Annotated[
+        float, Field(ge=0, description="the initializer draws W_g; W_i, W_f and W_o are drawn the same way, times this")
+    ] = 1.0
+    input_scale: Annotated[float, Field(ge=0, description="W_i alone, times this too")] = 1.0
+    forget_scale: Annotated[float, Field(ge=0, description="W_f alone, times this too")] = 1.0
+    output_scale: Annotated[float, Field(ge=0, description="W_o alone, times this too")] = 1.0
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        check_number("forget_bias", self.forget_bias)
-        for name in ("gate_scale", "input_scale", "forget_scale", "output_scale"):
-            check_number(name, getattr(self, name), least=0.0)
-        if self.chrono is not None and self.chrono < 2:
-            raise ConfigurationError(f"chrono={self.chrono}: must be an integer of steps >= 2, or null")
+        super().__post_init__()
         if self.chrono is not None and self.forget_bias != 1.0:
             raise ConfigurationError(
                 f"forget_bias={self.forget_bias}: chrono={self.chrono} draws the forget biases; give one of the two"

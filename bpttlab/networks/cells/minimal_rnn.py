@@ -23,7 +23,6 @@ from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
     apart,
-    check_fields,
     diagonal,
     scaled_rows,
     sent_back,
@@ -36,12 +35,7 @@ from bpttlab.numerics.array import Array
 
 @dataclass(frozen=True)
 class MinimalRNN(Cell):
-    """minimalRNN (Chen 2017; Chen, Pennington & Schoenholz 2018, eq. 12 to 14).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        output_activation: f_y.
-    """
+    """minimalRNN (Chen 2017; Chen, Pennington & Schoenholz 2018, eq. 12 to 14)."""
 
     name: ClassVar[str] = "minimal_rnn"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h", "W_z", "b_z")
@@ -50,9 +44,6 @@ class MinimalRNN(Cell):
     hidden_size: int
     output_size: int
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     def project(self, params: Params, x: Array) -> Array:
         """[z_t, W_z z_t + b_h] for every t at once.  (T,B,I) -> (T,B,2N)"""

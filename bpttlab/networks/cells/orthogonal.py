@@ -17,10 +17,9 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
-from bpttlab.networks.activations import Activation
+from bpttlab.networks.activations import Activation, ActivationName
 from bpttlab.networks.cells.cell import Cell, Local, Params
 from bpttlab.networks.cells.elman import Elman
-from bpttlab.networks.cells.gating import check_fields
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -28,12 +27,7 @@ from bpttlab.numerics.array import Array
 
 @dataclass(frozen=True)
 class OrthogonalElman(Cell):
-    """Elman cell with W on the special orthogonal group (expRNN, Lezcano-Casado & Martinez-Rubio 2019).
-
-    Attributes:
-        input_size, hidden_size, output_size: I, N and O.
-        activation, output_activation: f_h and f_y.
-    """
+    """Elman cell with W on the special orthogonal group (expRNN, Lezcano-Casado & Martinez-Rubio 2019)."""
 
     name: ClassVar[str] = "orthogonal"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
@@ -41,11 +35,8 @@ class OrthogonalElman(Cell):
     input_size: int
     hidden_size: int
     output_size: int
-    activation: str = "tanh"
+    activation: ActivationName = "tanh"
     output_activation: str = "identity"
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
     @property
     def elman(self) -> Elman:

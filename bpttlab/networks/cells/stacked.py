@@ -15,14 +15,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation
-from bpttlab.networks.cells.cell import Cell, Local, Params
-from bpttlab.networks.cells.gating import check_fields, side_by_side
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params
+from bpttlab.networks.cells.gating import side_by_side
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -34,26 +35,23 @@ class Stacked(Cell):
     """Layers as in PyTorch's `num_layers` (Graves 2013, without his skips).
 
     Attributes:
-        input_size, hidden_size, output_size: I, N of every layer and O.
-        layers: L.
-        of: the cell of every layer, by its name or as a cell; of a cell the sizes and the readout are replaced by the
-            stack's, and only its own fields count.
-        output_activation: f_y.
+        of: the sizes and the readout of a cell are replaced by the stack's, and only its own fields count.
     """
 
     name: ClassVar[str] = "stacked"
 
     input_size: int
-    hidden_size: int
+    hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units of every layer")]
     output_size: int
-    layers: int = 2
-    of: Cell | str = "elman"
+    layers: Annotated[int, Field(ge=1, description="L, layers")] = 2
+    of: Annotated[
+        Cell | str,
+        Field(description="cell of every layer, by its name; with fields of its own '{name: leaky, alpha: 0.3}'"),
+    ] = "elman"
     output_activation: str = "identity"
 
     def __post_init__(self) -> None:
-        check_fields(self)
-        if self.layers < 1:
-            raise ConfigurationError(f"layers={self.layers}: must be an integer >= 1")
+        super().__post_init__()
         sizes = (self.input_size, self.hidden_size, self.output_size)
         layer: Any = self.of
         kind = layer_kind(layer if isinstance(layer, str) else layer.name)

@@ -1,0 +1,118 @@
+"""The pages of `docs/` that the code states: `python -m bpttlab.sweeps.pages` writes them (`make docs`).
+
+docs/configuration.md is written as a whole; of docs/tables.md the tables of columns.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+
+from bpttlab import resources
+from bpttlab.errors import LabError
+from bpttlab.fields import FieldDescription, describe_fields
+from bpttlab.networks.cells import Scales
+from bpttlab.store import schema
+from bpttlab.sweeps.choices import Choice, choices
+from bpttlab.sweeps.conf_files import WIDTH, scalar, write
+from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.plan import Options
+from bpttlab.tables import documented
+
+CONFIGURATION = """\
+# Configuration
+
+Every value of a run and of a sweep, with its default, what it may be and its meaning. Each can be set on the command
+line, `bpttlab sweep study=first cell=gru cell.hidden_size=16,32`, and in Python,
+`lab.sweep(lab.grid({{"cell.hidden_size": [16, 32]}}, cell="gru"), study="first")`. The values of `measure` are
+listed in `conf/measure/`.
+
+This page is written from the classes by `make docs`, as the files of `conf/` are by `make conf`. An integer may be
+written as a float that is one: `sequence_length=1e3`. `null` is Python's `None`.
+
+## A run
+
+{values}
+
+## A sweep
+
+None of these changes a number.
+
+{options}
+
+## scales
+
+How large everything but W is.
+
+{scales}
+"""
+
+
+def configuration_page() -> str:
+    """docs/configuration.md."""
+    parts = {
+        "values": entries(describe_fields(Values)),
+        "options": entries(describe_fields(Options)),
+        "scales": entries(describe_fields(Scales), "scales."),
+    }
+    opening = CONFIGURATION.format(**{name: "\n".join(lines) for name, lines in parts.items()})
+    groups = (group_section(group, of_group) for group, of_group in groupby(choices(), lambda choice: choice.group))
+    return "\n".join([opening, *groups])
+
+
+def group_section(group: str, of_group: Iterable[Choice]) -> str:
+    """The section of a group: its choices, one after another."""
+    return "\n".join([f"## {group}\n", *map(choice_section, of_group)])
+
+
+def choice_section(choice: Choice) -> str:
+    """A choice: what it is, and its fields."""
+    fields = [field._replace(default=choice.values[field.name]) for field in describe_fields(choice.kind)]
+    parts = [f"### {choice.group}={choice.name}", *map(paragraph, choice.description)]
+    listed = "\n".join(entries(fields, f"{choice.group}."))
+    return "\n\n".join([*parts, listed] if listed else parts) + "\n"
+
+
+def paragraph(text: str) -> str:
+    return text if text.startswith("    ") else textwrap.fill(text.replace("*", r"\*"), WIDTH)
+
+
+def entries(fields: Iterable[FieldDescription], prefix: str = "") -> Iterator[str]:
+    """A list entry for each field: as it is written on the command line, what it may be, and its meaning."""
+    for field in fields:
+        stated = f"- `{prefix}{field.name}={scalar(field.default)}` ({field.allowed}): {field.description}."
+        yield textwrap.fill(stated.replace("*", r"\*"), WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def tables_page(current: str) -> str:
+    """docs/tables.md, with the columns that the code states in place of those that it has."""
+    opening, rest = current.split("\n## runs\n", 1)
+    _, summaries = rest.split("\n## Summaries\n", 1)
+    prose, _ = summaries.split("\n### Every summary\n", 1)
+    return f"{opening}\n{schema.markdown()}\n## Summaries\n{prose}\n{documented.markdown()}"
+
+
+def pages(folder: Path) -> dict[str, str]:
+    """The text of each page, by its name in docs/."""
+    tables = (folder / "tables.md").read_text(encoding="utf-8")
+    return {"configuration.md": configuration_page(), "tables.md": tables_page(tables)}
+
+
+def docs() -> Path:
+    """The folder of the pages, which an installed package does not have."""
+    folder = resources.PACKAGE.parent / "docs"
+    if not folder.is_dir():
+        raise LabError(f"{folder}: there is no such folder; the pages are written in a checkout")
+    return folder
+
+
+def main() -> None:
+    """Writes the pages that are not current, and prints their names."""
+    for name in write(docs(), pages(docs())):
+        print(name)
+
+
+if __name__ == "__main__":
+    main()
