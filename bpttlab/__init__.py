@@ -106,7 +106,7 @@ HOMES = {
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("window_norms",),
 }
-MODULES = ("figures", "tables", "tasks", "theory")
+MODULES = ("figures", "plugins", "tables", "tasks", "theory")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
 __all__ = [*HOME_OF, *MODULES]  # names of the table above

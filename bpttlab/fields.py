@@ -11,7 +11,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache, wraps
 from numbers import Integral, Real
@@ -180,7 +180,7 @@ class Field:
     gt: float | None = None
     le: float | None = None
     lt: float | None = None
-    choices: Callable[[], Iterable[str]] | None = None
+    choices: Callable[[], Collection[str]] | None = None
     configured: Any = ...
     given_by: str = ""
 
@@ -244,7 +244,9 @@ class Allowed:
 
     def is_choice(self, value: Any) -> bool:
         """False for a string that is none of the choices."""
-        return type(value) is not str or self.field.choices is None or value in self.names
+        if type(value) is not str or self.field.choices is None:
+            return True
+        return value in self.field.choices() or self.is_literal(value)
 
     @property
     def names(self) -> list[str]:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 ROOMS = [
     {"errors"},
-    {"fields", "plugins", "resources"},
+    {"fields", "plugin_sources", "plugins", "resources"},
     {"numerics"},
     {"theory", "user_files"},
     {"networks"},
@@ -30,7 +30,7 @@ ROOMS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 RESULTS = {"store", "tables", "figures"}
-GROUND = {"errors", "fields", "plugins", "resources", "user_files", "numerics", "theory"}
+GROUND = {"errors", "fields", "plugin_sources", "plugins", "resources", "user_files", "numerics", "theory"}
 
 
 def room_of(path):

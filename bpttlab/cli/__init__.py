@@ -44,7 +44,7 @@ bpttlab COMMAND --help says more. The ready-made study: bpttlab sweep study=demo
 
 Command = Callable[[list[str]], int]
 
-COMMANDS: dict[str, tuple[Command, str | Callable[[], str]]] = {
+COMMANDS: dict[str, tuple[Command, str | Callable[[list[str]], str]]] = {
     "sweep": (sweep.command, sweep.help_text),
     "status": (status.command, status.HELP),
     "tables": (results.tables_command, results.TABLES_HELP),
@@ -108,18 +108,18 @@ def dispatch(arguments: list[str]) -> int:
     if name == completion.ASKED:
         return completion.answer(rest)
     if {"--help", "-h"} & set(rest):
-        return show_help(["help", name])
+        return show_help(["help", name, *rest])
     return command_of(name)[0](rest)
 
 
 def show_help(arguments: list[str]) -> int:
     """`bpttlab`, `bpttlab --help`, and `bpttlab help sweep`."""
     text = command_of(arguments[1])[1] if len(arguments) > 1 else HELP
-    print(text() if callable(text) else text, end="")
+    print(text(arguments[2:]) if callable(text) else text, end="")
     return 0 if arguments else WRONG
 
 
-def command_of(name: str) -> tuple[Command, str | Callable[[], str]]:
+def command_of(name: str) -> tuple[Command, str | Callable[[list[str]], str]]:
     """A command and its help."""
     if name not in COMMANDS:
         raise ConfigurationError(f"there is no command {name!r}: {', '.join(COMMANDS)}.{nearest(name, COMMANDS)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,24 @@ def key_values(arguments: Iterable[str], defaults: Mapping[str, str]) -> dict[st
         if value == REQUIRED and key not in chosen:
             raise ConfigurationError(f"{key} is missing: say {key}=NAME")
     return {**defaults, **chosen}
+
+
+def without_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of plugins=, if it is given, and the other words.
+
+    Raises:
+        ConfigurationError: it is given twice, or without a value.
+    """
+    given = [word for word in words if word.startswith(PLUGINS)]
+    if len(given) > 1:
+        raise ConfigurationError(f"plugins is given twice ({', '.join(given)}): give it once, with commas")
+    if given == [PLUGINS]:
+        raise ConfigurationError(f"{PLUGINS}: must be {PLUGINS}FILE.py, or files or modules with commas between")
+    value = given[0].removeprefix(PLUGINS) if given else None
+    return value, [word for word in words if word not in given]
+
+
+PLUGINS = "plugins="
 
 
 def flags_and_words(arguments: Iterable[str], flags: Iterable[str]) -> tuple[set[str], list[str]]:

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from bpttlab import resources
 from bpttlab.cli import checks, results, status, sweep
+from bpttlab.cli.arguments import PLUGINS, without_plugins
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.sweeps import plugin_choices
 
 if TYPE_CHECKING:
     from bpttlab.sweeps.hydra_composition import Composer
@@ -220,6 +222,13 @@ def folders(beginning: str) -> list[str]:
     return [f"{os.path.join(parent, entry)}/" for entry in shown if name[:1] == "." or not entry.startswith(".")]
 
 
+def python_files(beginning: str) -> list[str]:
+    """The .py files, and the folders, whose paths begin so."""
+    parent = os.path.dirname(beginning)
+    files = sorted(Path(os.path.expanduser(parent) or ".").glob("*.py"))
+    return [*(os.path.join(parent, file.name) for file in files), *folders(beginning)]
+
+
 # ------------------------------------------------------------------ a sweep
 
 
@@ -232,10 +241,14 @@ def of_sweep(before: list[str], word: str) -> Iterable[str]:
     if word.startswith("-"):
         return sweep.FLAGS
     key, equals, value = word.partition("=")
+    if equals and key == "plugins":
+        *earlier, last = value.rpartition(",")
+        return [f"plugins={''.join(earlier)}{file}" for file in python_files(last)]
     if equals and (key in CHOICES or key in ("study", "results")):
         *earlier, _ = value.rpartition(",") if key in CHOICES else ("", "", "")
         return [f"{key}={''.join(earlier)}{choice}" for choice in values(key, value, before)]
-    return by_hydra(before, word)
+    own = [] if equals or any(given.startswith(PLUGINS) for given in before) else [PLUGINS]
+    return [*own, *by_hydra(before, word)]
 
 
 def by_hydra(before: list[str], word: str) -> list[str]:
@@ -243,7 +256,13 @@ def by_hydra(before: list[str], word: str) -> list[str]:
     from bpttlab.sweeps import hydra_composition
 
     folder, lines = config_dir(before), [word for word in before if "=" in word and not word.startswith("-")]
-    composer = hydra_composition.composer(folder if folder and os.path.isdir(folder) else None)
+    named, lines = without_plugins(lines)
+    with plugin_choices.using(named):
+        return composed(hydra_composition.composer(folder if folder and os.path.isdir(folder) else None), lines, word)
+
+
+def composed(composer: Composer, lines: list[str], word: str) -> list[str]:
+    """`by_hydra`, with the composer of a line."""
     key, _, value = word.partition("=")
     start, comma, _ = value.rpartition(",")
     if comma and composer.is_group(key):

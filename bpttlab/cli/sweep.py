@@ -11,8 +11,10 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bpttlab import resources
+from bpttlab import plugins, resources
+from bpttlab.cli.arguments import without_plugins
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.sweeps import plugin_choices
 
 HELP = """\
 bpttlab sweep study=NAME [KEY=VALUE ...] [--dry-run] [--cfg job] [--config-dir FOLDER]
@@ -35,6 +37,9 @@ does only what is missing: an interrupted sweep is finished by repeating it, and
   bpttlab sweep study=mine cell=from_file cell.path=model.safetensors task=adding truncation=full,5,20
       a trained nn.RNN, nn.GRU or nn.LSTM of your own (docs/own-network.md)
 
+  bpttlab sweep study=mine plugins=mine.py cell=peephole cell.hidden_size=16,32
+      a cell, task, scheme or initializer of your own, in mine.py or an installed module (docs/extending.md)
+
   bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
       a ready-made sweep, with fewer networks; without study=, the study is called as the experiment
 
@@ -56,17 +61,20 @@ Exit code: 0, or 1 if a run failed, 2 if something in the line is wrong (then no
 FLAGS = ("--dry-run", "--cfg", "--config-dir", "--package", "--resolve", "--help")
 
 
-def help_text() -> str:
-    """The help, with the groups and the names that there are in conf/."""
+def help_text(words: Sequence[str] = ()) -> str:
+    """The help, with the groups and their names: in conf/, of installed packages, and in files that words name."""
     folders = sorted(
         path for path in resources.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", "."))
     )
-    return HELP.format(groups="\n".join(in_lines(folder.name, choices(folder)) for folder in folders))
+    named, _ = without_plugins(words)
+    with plugins.using(named):
+        return HELP.format(groups="\n".join(in_lines(folder.name, choices(folder)) for folder in folders))
 
 
 def choices(group: Path) -> list[str]:
     """The names of a group; of experiments those that are whole, for parts of them are seldom chosen."""
-    names = sorted(file.stem for file in group.glob("*.yaml"))
+    own = [choice.name for choice in plugins.added() if choice.kind == group.name]
+    names = sorted([*(file.stem for file in group.glob("*.yaml")), *own])
     whole = [name for name in names if name in resources.analyses()]
     return [*whole, "parts of them"] if group.name == "experiment" else names
 
@@ -80,13 +88,14 @@ def command(arguments: list[str]) -> int:
     """Hands the override lines to Hydra, whose sweeper and launcher (`hydra_plugins`) hand back plain dictionaries."""
     flags = parsed(arguments)
     if flags.cfg:
-        return show_configuration(flags)
+        with plugin_choices.using(flags.plugins):
+            return show_configuration(flags)
     codes: list[int] = []  # hydra.main returns nothing and knows one exit code: the sweep's own is left here
 
     def measure(runs: Sequence[Mapping[str, Any]]) -> None:
         codes.append(run(runs, flags.dry_run, line_of(arguments)))
 
-    with beginning_workers(flags):
+    with beginning_workers(flags), plugin_choices.using(flags.plugins):
         from bpttlab.sweeps import hydra_composition
 
         hydra_composition.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
@@ -115,6 +124,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         known = [option for action in parser._actions for option in action.option_strings]
         raise ConfigurationError(f"there is no option {unknown[0]}: {', '.join(known)}.{nearest(unknown[0], known)}")
     check_config_dir(flags.config_dir)
+    flags.plugins, flags.overrides = without_plugins(flags.overrides)
     check_words(flags.overrides)
     flags.overrides += study_of_experiment(flags.overrides)
     return flags

@@ -11,13 +11,13 @@ The functions accept complex arguments, which is what the complex step of `check
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab import plugins
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 
@@ -147,21 +147,19 @@ def identity_log_slope(a: Array) -> Array:
     return np.zeros_like(a)
 
 
-ACTIVATIONS = {
-    activation.name: activation
-    for activation in (
-        Activation("tanh", tanh, tanh_slope, tanh_log_slope, lipschitz=1.0),
-        Activation("relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False),
-        Activation("logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25),
-        Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0),
-        Activation("identity", identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False),
-    )
-}
+TANH = Activation("tanh", tanh, tanh_slope, tanh_log_slope, lipschitz=1.0)
+RELU = Activation("relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False)
+LOGISTIC = Activation("logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25)
+SOFTPLUS = Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0)
+IDENTITY = Activation("identity", identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False)
+
+ACTIVATIONS = {activation.name: activation for activation in (TANH, RELU, LOGISTIC, SOFTPLUS, IDENTITY)}
+"""Those that come with bpttlab, by name."""
 
 
-def names() -> list[str]:
-    """The activations that there are."""
-    return list(ACTIVATIONS)
+def names() -> Collection[str]:
+    """The activations that there are: the shipped ones in their order, then a user's own."""
+    return plugins.Names("activation")
 
 
 ActivationName = Annotated[str, Field(choices=names, description="f_h")]
@@ -173,8 +171,5 @@ def by_name(name: str) -> Activation:
     Raises:
         ConfigurationError: there is none; the message lists those there are.
     """
-    if name not in ACTIVATIONS:
-        raise ConfigurationError(
-            f"activation={name!r}: must be one of {', '.join(ACTIVATIONS)}.{nearest(name, ACTIVATIONS)}"
-        )
-    return ACTIVATIONS[name]
+    found: Activation = ACTIVATIONS.get(name) or plugins.find("activation", name)
+    return found

@@ -20,6 +20,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Field, check_integer, real_number, settle_fields
 from bpttlab.numerics import matrices
@@ -355,7 +356,7 @@ class NoInitializer(Initializer):
 
 def drawing() -> str:
     """The names of the initializers that draw something."""
-    return ", ".join(kind.name for kind in Initializer.__subclasses__() if kind.draws)
+    return ", ".join(name for name, kind in plugins.available("initializer").items() if kind.draws)
 
 
 LARGEST_DRIFT = 1e-6
@@ -405,14 +406,6 @@ def with_unit_radius(drawn: Array) -> Array:
     return drawn / radius
 
 
-def by_name(name: str) -> type[Initializer]:
-    """The initializer of that name, or a ConfigurationError that lists those there are."""
-    known = {kind.name: kind for kind in Initializer.__subclasses__()}
-    if name not in known:
-        raise ConfigurationError(f"initializer={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
-    return known[name]
-
-
 def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | None = None) -> Initializer:
     """The initializer that a configuration describes.
 
@@ -426,7 +419,7 @@ def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | N
         ConfigurationError: an unknown name or field, a value out of range, a shortcut for an initializer whose spectral
             radius scatters, or a shortcut that contradicts the field.
     """
-    kind = by_name(name)
+    kind: type[Initializer] = plugins.find("initializer", name)
     given = {field: value for field, value in values.items() if value is not None}
     refuse_unknown_fields(kind, given)
     stated = kind(**given)
@@ -449,7 +442,7 @@ def from_fields(name: str, values: Mapping[str, Any], spectral_radius: float | N
 
 def with_spectral_radius() -> list[str]:
     """The names of the initializers that `spectral_radius=` may set."""
-    return [kind.name for kind in Initializer.__subclasses__() if kind.has_spectral_radius]
+    return [name for name, kind in plugins.available("initializer").items() if kind.has_spectral_radius]
 
 
 def refuse_unknown_fields(kind: type[Initializer], given: Mapping[str, Any]) -> None:

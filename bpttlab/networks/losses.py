@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, DivergedError, nearest
 from bpttlab.networks.activations import logistic, softplus
 from bpttlab.numerics.array import Array
@@ -79,21 +80,18 @@ def sigmoid_cross_entropy_slope(y_hat: Array, target: Array) -> Array:
     return (1.0 - target) * logistic(y_hat) - target * logistic(-y_hat)
 
 
-LOSSES = {
-    loss.name: loss
-    for loss in (
-        StepLoss("squared_error", squared_error, squared_error_slope),
-        StepLoss("softmax_cross_entropy", softmax_cross_entropy, softmax_cross_entropy_slope),
-        StepLoss("sigmoid_cross_entropy", sigmoid_cross_entropy, sigmoid_cross_entropy_slope),
-    )
-}
+SQUARED_ERROR = StepLoss("squared_error", squared_error, squared_error_slope)
+SOFTMAX = StepLoss("softmax_cross_entropy", softmax_cross_entropy, softmax_cross_entropy_slope)
+SIGMOID = StepLoss("sigmoid_cross_entropy", sigmoid_cross_entropy, sigmoid_cross_entropy_slope)
+
+LOSSES = {loss.name: loss for loss in (SQUARED_ERROR, SOFTMAX, SIGMOID)}
+"""Those that come with bpttlab, by name."""
 
 
 def by_name(name: str) -> StepLoss:
     """The loss of that name, or a ConfigurationError that lists those there are."""
-    if name not in LOSSES:
-        raise ConfigurationError(f"loss={name!r}: must be one of {', '.join(LOSSES)}.{nearest(name, LOSSES)}")
-    return LOSSES[name]
+    found: StepLoss = LOSSES.get(name) or plugins.find("loss", name)
+    return found
 
 
 def step_weights(mask: Array, reduction: Reduction) -> Array:

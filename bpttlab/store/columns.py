@@ -182,6 +182,7 @@ PROVENANCE = Table(
         Column("git_commit", "string", "", "commit of the checkout; missing where there is none"),
         Column("git_dirty", "bool", "", "whether the checkout had changes that were not committed"),
         Column("host_kind", "string", "", "operating system and architecture; never the host's name"),
+        Column("plugin_files", "string", "", "files of the user's own that it used, as they were named; missing: none"),
     ),
 )
 
@@ -445,6 +446,7 @@ CONFIGURATION = (
     Column("reduction", "string", "", "mean or sum of the losses over the steps"),
     Column("readout", "string", "", "drawn, or units: the prediction is the first units themselves"),
     Column("engine", "string", "", "what computes the two loops over t"),
+    Column("plugins", "string", "", "SHA-256 of the user's own files that it used, 32 digits of each, + between them"),
     Column("cell", "string", "", "name of the cell"),
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
     Column("cell_output_activation", "string", "", "f_y"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,15 +15,20 @@ import scipy
 from threadpoolctl import threadpool_info
 
 
-def provenance(seconds: float, started: str, scheme_seconds: float | None = None) -> dict[str, Any]:
+def provenance(
+    seconds: float, started: str, scheme_seconds: float | None = None, plugins: Sequence[str] = ()
+) -> dict[str, Any]:
     """The row of the table `provenance`, without the run's id.
 
     Args:
         seconds: time of the run.
         started: when it began, ISO 8601 in UTC.
         scheme_seconds: time of one gradient by its scheme, if it was measured.
+        plugins: the user's own files whose classes it used, as they were named.
     """
-    return {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started, **surroundings(), **blas()}
+    own = {"plugin_files": ", ".join(plugins) or None}
+    measured = {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started}
+    return {**measured, **surroundings(), **blas(), **own}
 
 
 @cache

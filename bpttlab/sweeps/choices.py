@@ -10,11 +10,7 @@ from typing import Any, NamedTuple
 
 from bpttlab import plugins
 from bpttlab.fields import defaults
-from bpttlab.networks.cells import Cell
-from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
-from bpttlab.tasks import Task
-from bpttlab.truncation import named_schemes
 
 
 class Preset(NamedTuple):
@@ -86,12 +82,8 @@ class Choice(NamedTuple):
 
 def classes_of_groups() -> dict[str, dict[str, Any]]:
     """The shipped classes of each group, by name."""
-    return {
-        "cell": {**plugins.classes("bpttlab.networks.cells", Cell), FromFile.name: FromFile},
-        "task": plugins.classes("bpttlab.tasks", Task),
-        "scheme": named_schemes(),
-        "initializer": {kind.name: kind for kind in Initializer.__subclasses__()},
-    }
+    kinds = {group: dict(plugins.shipped(group)) for group in ("cell", "task", "scheme", "initializer")}
+    return {**kinds, "cell": {**kinds["cell"], FromFile.name: FromFile}}
 
 
 def choices() -> Iterator[Choice]:

@@ -7,25 +7,25 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
-from bpttlab import resources, tasks
+from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import Field, defaults, python_value, settle_fields, shown, typed_value
 from bpttlab.gradients.forward import check_engine
 from bpttlab.measures.settings import Measure, check_measure
-from bpttlab.networks import cells, initializers
+from bpttlab.networks import initializers
 from bpttlab.networks.cells import Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.stacked import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
 from bpttlab.networks.pretrained import FromFile
+from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
 from bpttlab.tasks import Task
-from bpttlab.truncation import named_schemes
 from bpttlab.truncation.scheme import Forward, Scheme
 from bpttlab.truncation.segmented import Full, Windowed
 
@@ -91,6 +91,8 @@ class Configuration:
     measure: Measure
     own: FromFile | None = None
     """Where the weights of `cell` are, if they are in a file of a person's own."""
+    sources: tuple[tuple[str, Source], ...] = ()
+    """(group, file) of the classes that do not come with bpttlab, and of the activations and losses that they name."""
 
     DEFAULTS: ClassVar[Plain] = {
         "cell": defaults(Elman),
@@ -112,9 +114,9 @@ class Configuration:
         if not isinstance(plain, Mapping):
             raise ConfigurationError(f"configuration={shown(plain)}: must be a mapping of fields")
         plain = python_value(plain)
-        check_known(plain, [*fields_of(Values), *GROUPS])
+        check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS])
         groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
-        values: Values = build_typed(Values, {key: value for key, value in plain.items() if key not in GROUPS}, "")
+        values: Values = build_typed(Values, without(plain, (*GROUPS, PLUGINS)), "")
         length = values.sequence_length
         task = once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
@@ -125,16 +127,12 @@ class Configuration:
         check_readout(values.readout, cell, own)
         measure = once("measure", groups["measure"], lambda group: build_typed(Measure, group, "measure"))
         checked_measure(measure, cell, length)
-        return cls(
-            values,
-            cell,
-            task,
-            once("scheme", groups["scheme"], scheme_of, values.truncation, cell),
-            once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell),
-            scales,
-            measure,
-            own,
-        )
+        scheme = once("scheme", groups["scheme"], scheme_of, values.truncation, cell)
+        initializer = once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell)
+        chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
+        sources = sources_of_groups(chosen)
+        check_digests(plain.get(PLUGINS), sources)
+        return cls(values, cell, task, scheme, initializer, scales, measure, own, sources)
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -153,6 +151,7 @@ class Configuration:
             "initializer": group_of_run("initializer", self.initializer),
             "scales": group_of_run("scales", self.scales),
             "measure": group_of_run("measure", self.measure),
+            **part_of_sources(self.sources),
         }
 
     @cached_property
@@ -189,6 +188,7 @@ class Configuration:
         network = {name: self.parts[name] for name in kept}
         network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
         network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
+        network |= part_of_sources([one for one in self.sources if one[0] in ("cell", "initializer")])
         return identity.id_of(join_parts(network))
 
     @cached_property
@@ -219,7 +219,8 @@ def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside
     """
     if "path" in group:
         return build(group, *beside)
-    key = (name, repr(group), *((type(value), value) for value in beside))  # which tell 1 from 1.0 and from true
+    typed_values = ((type(value), value) for value in beside)  # which tell 1 from 1.0 and from true
+    key = (plugins.in_use(), name, repr(group), *typed_values)
     if key not in _BUILT:
         if len(_BUILT) >= MOST_BUILT:
             _BUILT.clear()
@@ -232,11 +233,11 @@ _BUILT: dict[Any, Any] = {}
 
 
 def task_of(group: Mapping[str, Any], length: int) -> Any:
-    return build_named(tasks.by_name, "task", group, sequence_length=length)
+    return build_named("task", group, sequence_length=length)
 
 
 def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
-    return build_named(cells.by_name, "cell", with_layers(group), input_size=input_size, output_size=output_size)
+    return build_named("cell", with_layers(group), input_size=input_size, output_size=output_size)
 
 
 @lru_cache(maxsize=MOST_BUILT)
@@ -282,25 +283,52 @@ def join_parts(parts: Mapping[str, Part]) -> str:
     return identity.join_canonical({name: part.text for name, part in parts.items()})
 
 
+PLUGINS = "plugins"
+"""The value of a run that identifies the user's own files that it uses, if it uses any."""
+
+
+def sources_of_groups(chosen: Mapping[str, Any]) -> tuple[tuple[str, Source], ...]:
+    """(group, file) of what does not come with bpttlab in the objects of groups."""
+    if not plugins.added():  # as in most sweeps
+        return ()
+    return tuple((group, source) for group, value in chosen.items() for source in plugins.sources_of(value))
+
+
+def digest_of(sources: Iterable[tuple[str, Source]]) -> str | None:
+    """What of these files is part of a run's identity: each one's hash, once; None where there is none."""
+    return "+".join(sorted({source.digest for _, source in sources})) or None
+
+
+def part_of_sources(sources: Iterable[tuple[str, Source]]) -> dict[str, Part]:
+    """The part of a configuration that says which files it uses; none where it uses none."""
+    digest = digest_of(sources)
+    return {} if digest is None else {PLUGINS: value_of_run(PLUGINS, digest)}
+
+
+def check_digests(stated: str | None, sources: Iterable[tuple[str, Source]]) -> None:
+    """Refuses files that are not those of the run that a stored configuration describes."""
+    found = digest_of(sources)
+    if stated is not None and stated != found:
+        raise ConfigurationError(f"plugins: SHA-256 mismatch: expected {stated}, the files in use have {found}")
+
+
 def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
     """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given.
 
     What goes forward has no truncation, whatever is given.
     """
     name, chosen = split_name("scheme", group)
-    known = named_schemes()
-    if name not in known:
-        raise ConfigurationError(f"scheme={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
-    check_known(chosen, own_fields(known[name], leave=("truncation",)), f"scheme.{{}} of '{name}'")
-    if issubclass(known[name], Forward):
-        forward: Forward = build_typed(known[name], chosen, "scheme")
+    kind: type[Scheme] = plugins.find("scheme", name)
+    check_known(chosen, own_fields(kind, leave=("truncation",)), f"scheme.{{}} of '{name}'")
+    if issubclass(kind, Forward):
+        forward: Forward = build_typed(kind, chosen, "scheme")
         forward.check_cell(cell.name)
         return forward
     if name == Full.name or K == "full":
         return Full()
     if name == Windowed.name and chosen.get("k1") is None:
         chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
-    scheme: Scheme = build_typed(known[name], {**chosen, "truncation": K}, "scheme")
+    scheme: Scheme = build_typed(kind, {**chosen, "truncation": K}, "scheme")
     return scheme
 
 
@@ -308,7 +336,7 @@ def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Va
     """The network in a file of a person's own, if the cell is one, and if it goes with the rest."""
     if group.get("name") != FromFile.name:
         return None
-    own: FromFile = build_named(lambda name: FromFile, "cell", group)
+    own: FromFile = build_named("cell", group, find=lambda kind, name, field: FromFile)
     own.check_task(task)
     own.check_scales(scales)
     own.check_dtype(values.dtype)
@@ -332,17 +360,17 @@ def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
     if group.get("name") != Stacked.name or group.get("of") is None:
         return group
     of = as_mapping("cell.of", group["of"])
-    return {**group, "of": build_named(layer_kind, "cell.of", of, **OF_THE_STACK)}
+    return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **OF_THE_STACK)}
 
 
 OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
 """Fields that a layer has from its stack, which puts its own in their place."""
 
 
-def build_named(find: Any, group: str, mapping: Mapping[str, Any], **given: Any) -> Any:
+def build_named(group: str, mapping: Mapping[str, Any], find: Callable[..., Any] = plugins.find, **given: Any) -> Any:
     """The object of a group: its class found by `name`, its other fields typed, `given` added by the configuration."""
     name, chosen = split_name(group, mapping)
-    kind = find(name)
+    kind = find(group, name, group)
     check_known(chosen, own_fields(kind, leave=tuple(given)), f"{group}.{{}} of '{name}'")
     return build_typed(kind, {**chosen, **given}, group)
 
@@ -367,6 +395,9 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
     known = choices(group)
     if value in known:
         return fields_of_choice(group, value)
+    own = plugins.available(group).get(value) if group in plugins.KINDS else None
+    if own is not None and not plugins.is_shipped(own):
+        return default_fields(own)
     if group in ("scales", "measure"):  # which have no classes to choose from
         allowed = f", or one of {', '.join(known)}" if known else ""
         raise ConfigurationError(f"{group}={value!r}: must be a mapping of fields{allowed}.{nearest(value, known)}")
@@ -388,6 +419,11 @@ def fields_of_choice(group: str, name: str) -> Plain:
     return fields_of_file
 
 
+def default_fields(kind: Any) -> Plain:
+    """The file of a choice in conf/ that a class would have; the target that spectral_radius= may set is null."""
+    return {**defaults(kind), **({kind.target: None} if getattr(kind, "has_spectral_radius", False) else {})}
+
+
 def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     """An object of a group as a plain mapping."""
     mapping = {"name": chosen.name, **asdict(chosen)}
@@ -396,7 +432,7 @@ def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     return without(mapping, leave)
 
 
-def without(mapping: Plain, names: tuple[str, ...]) -> Plain:
+def without(mapping: Mapping[str, Any], names: tuple[str, ...]) -> Plain:
     return {name: value for name, value in mapping.items() if name not in names}
 
 

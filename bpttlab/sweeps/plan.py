@@ -14,6 +14,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
+from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.progress import count, report
 from bpttlab.sweeps.worker_pool import Limits
@@ -100,12 +101,14 @@ class Plan:
         runs: run_id -> configuration.
         stored: run_id -> status, of those that are stored.
         to_do: those to compute.
+        other_versions: what there is to say of stored runs that used other versions of the user's own files.
     """
 
     requested: int
     runs: dict[str, Configuration]
     stored: dict[str, str]
     to_do: tuple[Configuration, ...]
+    other_versions: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan in words."""
@@ -119,7 +122,7 @@ class Plan:
 
     def remarks(self) -> list[str]:
         """What holds for many runs and is said once."""
-        return [*self.full_gradients(), *self.close_values()]
+        return [*self.full_gradients(), *self.close_values(), *self.other_versions]
 
     def close_values(self) -> list[str]:
         """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
@@ -160,10 +163,11 @@ def plan(configurations: Iterable[Plain], options: Options) -> Plan:
     runs = {configuration.run_id: configuration for configuration in parsed}
     store = options.store
     store.refuse_collisions({run_id: configuration.canonical for run_id, configuration in runs.items()})
+    versions = tuple(plugin_versions.other_versions(runs, store.configurations))
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
-    return Plan(len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept))
+    return Plan(len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept), versions)
 
 
 def bundles(configurations: Iterable[Configuration], workers: int = 0) -> list[Bundle]:

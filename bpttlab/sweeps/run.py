@@ -42,6 +42,7 @@ from bpttlab.numerics.columnar import concatenate
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_streams import stream
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
+from bpttlab.plugins import using
 from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration
@@ -77,17 +78,21 @@ class Records:
         return pd.DataFrame(tables[table])
 
 
-def run(configuration: Configuration | Mapping[str, Any], memory_limit: float | None = None) -> Records:
+def run(
+    configuration: Configuration | Mapping[str, Any], memory_limit: float | None = None, plugins: Any = None
+) -> Records:
     """Measure one point in this process, for notebooks and debuggers: what goes wrong is raised.
 
     Args:
         configuration: a `Configuration`, or a plain mapping for `Configuration.parse`.
         memory_limit: GiB that it should take (`measure`).
+        plugins: files, modules or classes of your own whose names may be used (`plugins.using`).
     """
-    if not isinstance(configuration, Configuration):
-        configuration = Configuration.parse(configuration)
     memory_limit = None if memory_limit is None else gibibytes(memory_limit)
-    return measure([configuration], memory_limit)[0]
+    with using(plugins):
+        if not isinstance(configuration, Configuration):
+            configuration = Configuration.parse(configuration)
+        return measure([configuration], memory_limit)[0]
 
 
 def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
@@ -106,8 +111,9 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
             return [found[configuration.run_id] for configuration in configurations]
         records = [record_of_error(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
+    labels = [source.label for source in dict(configurations[0].sources).values()]
     for record in records:
-        record.provenance = provenance(seconds, started, record.scheme_seconds)
+        record.provenance = provenance(seconds, started, record.scheme_seconds, labels)
     return records
 
 

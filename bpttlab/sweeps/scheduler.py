@@ -26,6 +26,7 @@ from typing import Any
 from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
+from bpttlab.plugins import for_workers, restore, using
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
@@ -128,6 +129,7 @@ def sweep(
     progress: bool | None = None,
     time_limit: float | None = None,
     memory_limit: float | None = None,
+    plugins: Any = None,
     **axes: Any,
 ) -> Summary:
     """Measures every configuration that is not stored yet and stores it in `<results>/<study>`.
@@ -141,6 +143,7 @@ def sweep(
             (`expansion.grid`).
         study, results, workers, retry, time_limit, memory_limit: see `Options`.
         progress: a bar (True), silence (False), or what suits stderr (None).
+        plugins: files, modules or classes of your own whose names may be used (`plugins.using`).
 
     Returns:
         what became of the runs; a run that fails is counted there and is a row with its reason, never an exception.
@@ -152,16 +155,18 @@ def sweep(
         raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
     if isinstance(configurations, Mapping):
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
-    runs = grid(axes) if configurations is None else configurations
     options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
-    planned = plan(runs, options)
-    for remark in planned.close_values():
-        warnings.warn(remark, LabWarning, stacklevel=2)
-    return carry_out(planned, options, progress)
+    with using(plugins):
+        planned = plan(grid(axes) if configurations is None else configurations, options)
+        for remark in [*planned.close_values(), *planned.other_versions]:
+            warnings.warn(remark, LabWarning, stacklevel=2)
+        return carry_out(planned, options, progress)
 
 
 def carry_out(planned: Plan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:
     """Does what there is to do of a plan; `line` is the command that requested it, told by `status`."""
+    if options.processes:
+        refuse_notebook(planned.to_do)
     if planned.to_do:
         options.store.writable()
         last_sweep.write(options.store, line, planned.runs)
@@ -262,9 +267,20 @@ def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str
     return {one.cell.name for one in configurations}, {one.values.dtype for one in configurations}
 
 
+def refuse_notebook(configurations: Iterable[Configuration]) -> None:
+    """Refuses classes that no worker process can have."""
+    for configuration in configurations:
+        for _, source in configuration.sources:
+            if not source.reaches_workers:
+                raise ConfigurationError(
+                    f"plugins={source.label}: worker processes cannot have a class that is defined in a notebook or a "
+                    "script: put it into a .py file and name that, or compute in this process with workers=0"
+                )
+
+
 def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
     """Whether a worker finds all loops on disk; this process need not import Numba then."""
-    with Workers(1, preload.are_read, preload_of(["numba"])) as one:
+    with Workers(1, preload.are_read, preload_of(["numba"]), prepare=restored()) as one:
         one.give(kinds)
         while not (answers := one.answers(JOB_SECONDS)):
             pass
@@ -276,7 +292,12 @@ WorkerPool = Workers[Job, Computed] | ThisProcess[Job, Computed]
 
 def open_pool(workers: int, work: Callable[[Job], Computed], limits: Limits, preload: tuple[str, ...]) -> WorkerPool:
     """Who computes."""
-    return Workers(workers, work, preload, limits.memory) if workers else ThisProcess(work)
+    return Workers(workers, work, preload, limits.memory, restored()) if workers else ThisProcess(work)
+
+
+def restored() -> Callable[[], None]:
+    """What makes a worker know the files that this process uses."""
+    return partial(restore, for_workers())
 
 
 def modules_to_preload(configurations: Iterable[Configuration]) -> tuple[str, ...]:

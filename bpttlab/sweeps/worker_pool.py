@@ -95,16 +95,22 @@ class Workers(Generic[Task, Result]):
         work: task -> result, importable by name; tasks and results go through pickle.
         preload: modules that are imported once, before the processes part, where the system can do that.
         memory: what one may have resident, in GiB; None: no limit.
+        prepare: what each process calls first, importable by name; a LabError that it raises is that of the start.
 
     Raises:
         StartError: the processes cannot be started.
     """
 
     def __init__(
-        self, count: int, work: Callable[[Task], Result], preload: tuple[str, ...] = (), memory: float | None = None
+        self,
+        count: int,
+        work: Callable[[Task], Result],
+        preload: tuple[str, ...] = (),
+        memory: float | None = None,
+        prepare: Callable[[], object] | None = None,
     ) -> None:
         self.count = count
-        self.life = partial(serve, work=work, preload=preload, memory=memory)
+        self.life = partial(serve, work=work, preload=preload, memory=memory, prepare=prepare)
         self.context = context(preload)
         self.workers: list[Worker[Task]] = []
 
@@ -226,17 +232,32 @@ class ThisProcess(Generic[Task, Result]):
 
 
 def serve(
-    pipe: Connection[Any, Any], work: Callable[[Any], Any], preload: tuple[str, ...], memory: float | None
+    pipe: Connection[Any, Any],
+    work: Callable[[Any], Any],
+    preload: tuple[str, ...],
+    memory: float | None,
+    prepare: Callable[[], object] | None = None,
 ) -> None:
     """The life of a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     for name in preload:  # now, for the limit on threads holds for libraries that are loaded
         importlib.import_module(name)
+    said = readiness(prepare)
     with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the parent is gone
-        pipe.send(READY if memory is None else limit_memory(memory))
+        pipe.send(limit_memory(memory) if said == READY and memory is not None else said)
         while True:
             pipe.send(work(pipe.recv()))
+
+
+def readiness(prepare: Callable[[], object] | None) -> str:
+    """READY after what a process calls first, or what is wrong with it."""
+    try:
+        if prepare is not None:
+            prepare()
+    except LabError as error:
+        return str(error)
+    return READY
 
 
 def end_with_parent() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bpttlab.plugins import find
 from bpttlab.tasks.adding import Adding
 from bpttlab.tasks.characters import Characters
 from bpttlab.tasks.copy import Copy
@@ -36,10 +35,4 @@ __all__ = [
     "RandomPermutation",
     "Task",
     "TemporalOrder",
-    "by_name",
 ]
-
-
-def by_name(name: str) -> type[Task]:
-    """The task of that name; raises a ConfigurationError that lists all names."""
-    return find(__name__, Task, name)

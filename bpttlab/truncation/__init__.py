@@ -1,4 +1,4 @@
-"""Truncation schemes. A new scheme is one class in this folder; it is found by its `name`."""
+"""Truncation schemes. A new scheme is one class in this folder; it is found by its `name` (`bpttlab.plugins`)."""
 
 from __future__ import annotations
 
@@ -24,17 +24,4 @@ __all__ = [
     "SnAp",
     "Windowed",
     "full_plan",
-    "named_schemes",
 ]
-
-
-def named_schemes() -> dict[str, type[Scheme]]:
-    """The schemes that a configuration may name."""
-    known: dict[str, type[Scheme]] = {}
-    kinds = [Scheme]
-    while kinds:
-        kind = kinds.pop(0)
-        kinds += kind.__subclasses__()
-        if "name" in vars(kind):
-            known[kind.name] = kind
-    return known

@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import numpy as np
 import pandas as pd
 
+from bpttlab import plugins
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
@@ -22,7 +23,6 @@ from bpttlab.networks.activations import ACTIVATIONS
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.stacked import Stacked
 from bpttlab.numerics.array import Array
-from bpttlab.plugins import classes
 from bpttlab.verification import gradient_check
 from bpttlab.verification.path_derivatives import LossTerms, Paths, defined_loss
 
@@ -33,7 +33,7 @@ MASK = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
 
 def kinds() -> dict[str, Any]:
     """Every cell of the package, by name."""
-    return classes("bpttlab.networks.cells", Cell)
+    return dict(plugins.shipped("cell"))
 
 
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:

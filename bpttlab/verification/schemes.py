@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bpttlab import plugins
 from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bias_bounds
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward_mode.rflo import rflo
@@ -22,7 +23,6 @@ from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
-from bpttlab.truncation import named_schemes
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RTRL
@@ -115,7 +115,7 @@ def norms_apart(quick: bool) -> Iterator[Check]:
 def every_scheme_has_a_definition(quick: bool) -> Iterator[Check]:
     """A scheme that is added to the package must be added here."""
     known = {*SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
-    missing = sorted(set(named_schemes()) - known)
+    missing = sorted(set(plugins.shipped("scheme")) - known)
     yield equal(f"schemes without a check here: {', '.join(missing) or 'none'}", "definition", 0, len(missing))
 
 

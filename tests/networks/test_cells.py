@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.measures.lag_terms import measure_lags
-from bpttlab.networks import cells, losses
+from bpttlab.networks import losses
 from bpttlab.networks.activations import logistic_slope, tanh_slope
 from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Cell, Elman, Leaky, MinimalRNN, OrthogonalElman, Scales
 from bpttlab.networks.initializers import Gaussian, GaussianRadius, Identity, NonNormal, Orthogonal
@@ -218,7 +219,7 @@ def test_a_cell_and_its_file_in_conf_say_the_same(path):
     assert {name: given[name] for name in given if name not in ("input_size", "output_size")} == {
         name: value for name, value in written.items() if name != "name"
     }
-    kind = cells.by_name(path.stem)
+    kind = plugins.find("cell", path.stem)
     assert configuration.cell == kind(given["input_size"], written["hidden_size"], given["output_size"])
 
 
@@ -597,7 +598,7 @@ def test_the_page_names_every_cell():
 
 
 def test_cells_are_final():
-    kinds = [cells.by_name(path.stem) for path in FILES]
+    kinds = [plugins.find("cell", path.stem) for path in FILES]
     below = [derived for kind in kinds for derived in kind.__subclasses__()]
     assert all(issubclass(kind, Cell) for kind in kinds)
     assert not [derived for derived in below if derived.__module__.startswith("bpttlab")]  # tests may make their own

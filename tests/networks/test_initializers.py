@@ -7,8 +7,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, LabError
-from bpttlab.networks import initializers
 from bpttlab.networks.initializers import (
     Bidiagonal,
     Gaussian,
@@ -46,8 +46,8 @@ def draw(initializer, size=20, seed=0):
 
 def test_all_are_found_by_name():
     assert {kind.name: kind for kind in KINDS} == NAMES
-    assert initializers.by_name("none") is NoInitializer
-    assert all(initializers.by_name(name) is kind for name, kind in NAMES.items())
+    assert plugins.find("initializer", "none") is NoInitializer
+    assert all(plugins.find("initializer", name) is kind for name, kind in NAMES.items())
 
 
 @pytest.mark.parametrize("kind", KINDS)

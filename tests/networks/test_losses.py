@@ -132,7 +132,7 @@ def test_large_logits_do_not_overflow_but_a_large_error_diverges_at_its_step():
 def test_bad_names_are_told():
     with pytest.raises(ConfigurationError, match="Did you mean 'tanh'"):
         by_name("tan")
-    with pytest.raises(ConfigurationError, match="squared_error, softmax_cross_entropy"):
+    with pytest.raises(ConfigurationError, match="softmax_cross_entropy, squared_error"):
         losses.by_name("mse")
     with pytest.raises(ConfigurationError, match="reduction='avg'"):
         losses.step_weights(np.ones(3), "avg")

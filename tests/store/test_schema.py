@@ -13,14 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
-from bpttlab.plugins import classes
 from bpttlab.store import schema
 from bpttlab.store.columns import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.tasks import Task
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
 
@@ -139,7 +138,7 @@ def test_two_values_never_share_a_column(configuration, message):
 @pytest.mark.parametrize("truncation", ["full", 5])
 @pytest.mark.parametrize("initializer", sorted(kind.name for kind in Initializer.__subclasses__()))
 @pytest.mark.parametrize("scheme", ["full", "per_loss", "windowed", "chunked"])
-@pytest.mark.parametrize("task", sorted(classes("bpttlab.tasks", Task)))
+@pytest.mark.parametrize("task", sorted(plugins.shipped("task")))
 def test_every_configuration_value_is_documented_with_its_type(task, scheme, initializer, truncation, tmp_path):
     path = {}
     if task == "file":

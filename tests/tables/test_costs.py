@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bpttlab import figures, tables
+from bpttlab import figures, plugins, tables
 from bpttlab.errors import LabError
 from bpttlab.figures import schemes, style
 from bpttlab.figures.bias_bounds import plot_bias_bounds
 from bpttlab.figures.bias_variance import plot_bias_variance
 from bpttlab.figures.directions import plot_directions
 from bpttlab.figures.error_cost import plot_error_cost
-from bpttlab.truncation import named_schemes
 from tests.support import synthetic
 from tests.support.analysed import analysis_of, swept, tables_of
 
@@ -358,7 +357,7 @@ def test_extreme_costs_are_drawn_or_refused_in_words(study, changed, size):
 
 
 def test_a_scheme_keeps_its_look_and_no_two_are_alike():
-    known = list(named_schemes())
+    known = list(plugins.shipped("scheme"))
     looks = schemes.looks(known)
     assert set(looks) == set(known) and len(set(looks.values())) == len(known)
     assert schemes.looks(["uoro", "random"])["random"] == looks["random"]
@@ -394,8 +393,8 @@ def test_the_page_names_exactly_the_schemes_there_are():
     page = (ROOT / "docs" / "truncation.md").read_text(encoding="utf-8")
     table = page[: page.index("## Comparing")]
     named = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
-    assert sorted(named) == sorted(2 * list(named_schemes()))  # one row in each of the two tables
-    assert {path.stem for path in (ROOT / "conf" / "scheme").glob("*.yaml")} == set(named_schemes())
+    assert sorted(named) == sorted(2 * list(plugins.shipped("scheme")))  # one row in each of the two tables
+    assert {path.stem for path in (ROOT / "conf" / "scheme").glob("*.yaml")} == set(plugins.shipped("scheme"))
 
 
 @pytest.mark.parametrize("page", ["docs/truncation.md", "experiments/what_truncation_costs/README.md"])

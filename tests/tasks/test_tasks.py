@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 import yaml
 
-from bpttlab import tasks
+from bpttlab import plugins, tasks
 from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError
-from bpttlab.plugins import classes
 from bpttlab.store import store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.tasks import (
@@ -475,7 +474,7 @@ def test_a_task_and_its_file_in_conf_say_the_same(path):
 
 def test_every_task_has_a_file_in_conf():
     written = {yaml.safe_load(path.read_text(encoding="utf-8"))["name"] for path in FILES}
-    assert written == set(classes("bpttlab.tasks", Task))
+    assert written == set(plugins.shipped("task"))
 
 
 def test_every_task_is_swept_from_the_command_line(folder):
@@ -501,7 +500,7 @@ def test_the_page_of_tasks_names_exactly_those_that_there_are():
     assert set(inputs) == set(losses) == {path.stem for path in FILES}
     for path in FILES:
         name = yaml.safe_load(path.read_text(encoding="utf-8"))["name"]
-        assert inputs[path.stem][1] == f"`{tasks.by_name(name).__name__}`"
+        assert inputs[path.stem][1] == f"`{plugins.find('task', name).__name__}`"
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.stem != "file"], ids=lambda path: path.stem)
@@ -592,8 +591,8 @@ def test_more_digits_than_there_are_is_refused_before_anything_is_drawn():
 
 
 def test_tasks_are_found_by_name():
-    assert {type(task) for task in ALL} | {tasks.File} == set(classes("bpttlab.tasks", Task).values())
-    for name, kind in classes("bpttlab.tasks", Task).items():
-        assert tasks.by_name(name) is kind is getattr(tasks, kind.__name__)
+    assert {type(task) for task in ALL} | {tasks.File} == set(plugins.shipped("task").values())
+    for name, kind in plugins.shipped("task").items():
+        assert plugins.find("task", name) is kind is getattr(tasks, kind.__name__)
     with pytest.raises(ConfigurationError, match="task='nois': must be one of adding, .* Did you mean 'noise'?"):
-        tasks.by_name("nois")
+        plugins.find("task", "nois")

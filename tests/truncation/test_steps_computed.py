@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from bpttlab import plugins
 from bpttlab.gradients.adaptive_truncation import adaptive_truncation
 from bpttlab.gradients.estimators import gradient_seconds, one_gradient
 from bpttlab.gradients.forward import forward
@@ -12,7 +13,6 @@ from bpttlab.gradients.forward_mode import rtrl, snap
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.networks.cells import Elman
-from bpttlab.truncation import named_schemes
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
@@ -89,7 +89,7 @@ def test_steps_computed_are_those_of_one_gradient(monkeypatch, scheme, losses):
 
 
 def test_every_scheme_is_counted():
-    assert {type(scheme) for scheme in SCHEMES} == set(named_schemes().values())
+    assert {type(scheme) for scheme in SCHEMES} == set(plugins.shipped("scheme").values())
 
 
 def test_the_choice_of_a_truncation_is_part_of_its_cost():

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bpttlab import resources, theory, verification
+from bpttlab import plugins, resources, theory, verification
 from bpttlab.claims import analyses, claims
 from bpttlab.cli import checks, main
 from bpttlab.networks.cells import GRU, Elman
@@ -156,7 +156,7 @@ def test_products_of_given_matrices_are_in_their_order():
 def test_a_scheme_without_a_definition_is_found(monkeypatch):
     from bpttlab.verification import schemes
 
-    monkeypatch.setattr(schemes, "named_schemes", lambda: {"per_loss": None, "hebbian": None})
+    monkeypatch.setattr(plugins, "shipped", lambda kind: {"per_loss": None, "hebbian": None})
     assert [one.verdict for one in schemes.every_scheme_has_a_definition(True)] == ["fails"]
 
 

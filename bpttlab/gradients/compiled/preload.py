@@ -60,14 +60,14 @@ def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
 
 def read(requested: str) -> bool:
     """`are_read` of what the variable names; cells that need to be told more than sizes are left out."""
+    from bpttlab import plugins
     from bpttlab.errors import LabError
-    from bpttlab.networks import cells
 
     names, _, dtypes = requested.partition(" ")
     smallest = []
     for name in names.split(","):
         with suppress(LabError, TypeError):
-            kind: Any = cells.by_name(name)
+            kind: Any = plugins.find("cell", name)
             smallest.append(kind(input_size=1, hidden_size=1, output_size=1))
     return are_read((smallest, dtypes.split(",")))
 

@@ -13,7 +13,6 @@ from bpttlab.networks.cells.lstm import LSTM
 from bpttlab.networks.cells.minimal_rnn import MinimalRNN
 from bpttlab.networks.cells.orthogonal import OrthogonalElman
 from bpttlab.networks.cells.stacked import Stacked
-from bpttlab.plugins import find
 
 __all__ = [
     "GRU",
@@ -27,10 +26,4 @@ __all__ = [
     "OrthogonalElman",
     "Scales",
     "Stacked",
-    "by_name",
 ]
-
-
-def by_name(name: str) -> type[Cell]:
-    """The cell of that name, or a ConfigurationError that lists those there are."""
-    return find(__name__, Cell, name)

@@ -19,7 +19,8 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab import plugins
+from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params
@@ -27,7 +28,6 @@ from bpttlab.networks.cells.gating import side_by_side
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
-from bpttlab.plugins import classes
 
 
 @dataclass(frozen=True)
@@ -279,12 +279,10 @@ def layer_kind(name: str) -> type[Cell]:
     Raises:
         ConfigurationError: there is none, or it has layers itself; the message lists those there are.
     """
-    known = {own: kind for own, kind in classes("bpttlab.networks.cells", Cell).items() if kind is not Stacked}
     if name == Stacked.name:
         raise ConfigurationError(f"cell.of={name!r}: a layer cannot be a stack itself; ask for more cell.layers")
-    if name not in known:
-        raise ConfigurationError(f"cell.of={name!r}: must be one of {', '.join(sorted(known))}.{nearest(name, known)}")
-    return known[name]
+    kind: type[Cell] = plugins.find("cell", name, "cell.of")
+    return kind
 
 
 def numbered(named: dict[str, Any], layer: int) -> dict[str, Any]:

@@ -1,0 +1,464 @@
+"""Choices of a user's own: found by name everywhere, identified by their source, refused in one line."""
+
+import json
+import pickle
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import bpttlab as lab
+from bpttlab import plugins
+from bpttlab.cli import main
+from bpttlab.cli.completion import candidates
+from bpttlab.errors import ConfigurationError, LabWarning
+from bpttlab.networks.activations import TANH, Activation
+from bpttlab.networks.cells import Elman
+from bpttlab.sweeps import worker_pool
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.verification.gradient_check import assert_agree
+from tests.support import own_parts
+from tests.support.commandline import REPOSITORY, SMALL, visible
+from tests.support.own_parts import CELL, PARTS, write
+
+SIZES = {"sequence_length": 6, "batch_size": 2}
+OWN = {"cell": {"name": "doubled", "hidden_size": 4}, **SIZES}
+
+
+@pytest.fixture
+def mine(folder):
+    """A folder with the file of an own cell."""
+    write(folder, "mine.py", CELL)
+    return folder
+
+
+def error_of(capsys, *words):
+    """The one line that a wrong command prints."""
+    assert main(list(words)) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+# ------------------------------------------------------------------ finding
+
+
+@pytest.mark.parametrize("kind", plugins.KINDS)
+def test_shipped_choices_are_found_by_name(kind):
+    assert plugins.names(kind) == sorted(plugins.shipped(kind))
+    for name, value in plugins.shipped(kind).items():
+        assert plugins.find(kind, name) is value and value.name == name
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_file_adds_its_choice_within_the_with_statement(folder, kind):
+    write(folder, "mine.py", PARTS[kind])
+    name = own_parts.NAMES[kind]
+    with plugins.using("mine.py") as (choice,):
+        assert (choice.kind, choice.name) == (kind, name)
+        assert plugins.find(kind, name) is choice.value
+        assert name in plugins.names(kind)
+    with pytest.raises(ConfigurationError, match=f"{kind}='{name}': must be one of "):
+        plugins.find(kind, name)
+
+
+def test_files_modules_classes_and_lists_of_them(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "own_task.py", PARTS["task"])
+    write(folder, "own_scheme.py", PARTS["scheme"])
+    write(folder, "mine.py", CELL)
+    import own_scheme  # type: ignore[import-not-found]  # the file written above
+
+    with plugins.using(["mine.py,own_task", own_scheme.LastOnly]) as chosen:
+        assert [choice.name for choice in chosen] == ["doubled", "echo", "last_only"]
+    with plugins.using(folder / "mine.py") as chosen, plugins.using(own_scheme):
+        assert plugins.find("cell", "doubled") is chosen[0].value
+
+
+def test_an_activation_object_is_a_choice_of_its_own_file(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "own_activation.py", PARTS["activation"])
+    import own_activation  # type: ignore[import-not-found]  # the file written above
+
+    with plugins.using(own_activation.STEEP):
+        assert plugins.find("activation", "steep") is own_activation.STEEP
+        assert plugins.for_workers()[0].path == str(folder / "own_activation.py")
+
+
+def test_what_a_file_imports_from_bpttlab_is_no_choice_of_it(folder):
+    write(folder, "mine.py", "from bpttlab.networks.cells import Elman\n" + PARTS["activation"])
+    with plugins.using("mine.py") as chosen:
+        assert [choice.name for choice in chosen] == ["steep"]
+
+
+def test_an_unchanged_file_is_executed_once(mine):
+    write(mine, "mine.py", CELL + "print('executed')\n")
+    with plugins.using("mine.py") as one:
+        pass
+    with plugins.using("mine.py") as other:
+        assert other == one
+
+
+def test_an_installed_package_names_its_modules(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "lab_echo.py", PARTS["task"])
+    information = folder / "lab_echo-1.0.dist-info"
+    information.mkdir()
+    write(information, "METADATA", "Metadata-Version: 2.1\nName: lab-echo\nVersion: 1.0\n")
+    write(information, "entry_points.txt", "[bpttlab.plugins]\necho = lab_echo\n")
+    plugins.installed.cache_clear()
+    try:
+        assert plugins.find("task", "echo").__module__ == "lab_echo"
+        run = Configuration.parse({"task": "echo", **SIZES})
+        assert [group for group, _ in run.sources] == ["task"]
+        assert main(["sweep", "study=x", "task=echo", "task.gain=1,2", *SMALL]) == 0
+    finally:
+        monkeypatch.undo()
+        plugins.installed.cache_clear()
+
+
+def test_importing_the_package_imports_no_plugin(folder):
+    write(folder, "mine.py", "raise RuntimeError")
+    code = "import bpttlab, sys; bpttlab.plugins; print([n for n in ('numpy', 'hydra', 'pandas') if n in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+# ------------------------------------------------------------------ everywhere
+
+
+def test_a_run_in_python(mine):
+    records = lab.run(OWN, plugins="mine.py")
+    assert records.run["status"] == "done" and records.run["cell"] == "doubled"
+
+
+def test_fields_of_an_own_choice_have_its_defaults(mine):
+    with plugins.using("mine.py"):
+        run = Configuration.parse({"cell": "doubled", **SIZES})
+        assert (run.cell.hidden_size, run.cell.factor) == (32, 2.0)
+        with pytest.raises(ConfigurationError, match=r"cell\.facto of 'doubled': .* Did you mean 'factor'"):
+            Configuration.parse({"cell": {"name": "doubled", "facto": 1.0}})
+
+
+def test_an_own_initializer_takes_the_spectral_radius(folder):
+    write(folder, "mine.py", PARTS["initializer"])
+    records = lab.run({"initializer": "shift", "spectral_radius": 0.5, **SIZES}, plugins="mine.py")
+    assert records.run["initializer_realized"] == pytest.approx(0.5)
+
+
+def test_an_own_activation_is_that_of_a_shipped_cell(folder):
+    write(folder, "mine.py", PARTS["activation"])
+    cell = {"name": "elman", "hidden_size": 4, "activation": "steep"}
+    records = lab.run({"cell": cell, **SIZES}, plugins="mine.py")
+    assert records.run["status"] == "done" and records.run["plugins"]
+
+
+def test_an_own_scheme_cuts_the_gradient(folder):
+    write(folder, "mine.py", PARTS["scheme"])
+    records = lab.run({"scheme": "last_only", "truncation": 3, **SIZES}, plugins="mine.py")
+    assert set(records.truncations["truncation"]) >= {3}
+
+
+def test_an_own_cell_is_a_layer_of_a_stack(mine):
+    records = lab.run({"cell": {"name": "stacked", "hidden_size": 4, "of": "doubled"}, **SIZES}, plugins="mine.py")
+    assert records.run["cell_of"] == "doubled" and records.run["plugins"]
+
+
+@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
+def test_workers_have_an_own_cell_however_they_start(mine, monkeypatch, method):
+    monkeypatch.setattr(worker_pool, "context", lambda preload: worker_pool.multiprocessing.get_context(method))
+    summary = lab.sweep(study="x", plugins="mine.py", cell="doubled", seed=range(2), workers=1, **SIZES)
+    assert summary.exit_code == 0, summary.lines()
+
+
+def test_workers_execute_the_bytes_that_were_read(mine):
+    with plugins.using("mine.py"):
+        origins = plugins.for_workers()
+        run = Configuration.parse(OWN)
+    write(mine, "mine.py", "raise RuntimeError")
+    code = textwrap.dedent("""
+        import pickle, sys
+        from bpttlab import plugins
+        plugins.restore(pickle.load(sys.stdin.buffer))
+        print(pickle.load(sys.stdin.buffer).cell.name, *plugins.names("cell"))
+    """)
+    sent = pickle.dumps(origins) + pickle.dumps(run)
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, timeout=60, env=environment)
+    assert done.stdout.split()[0] == b"doubled" and b"doubled" in done.stdout.split()[1:], done.stderr
+
+
+def test_a_sweep_on_the_command_line(mine, capsys):
+    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", *SMALL[:2]]
+    assert main([*line, "workers=1"]) == 0
+    assert "4 done" in capsys.readouterr().out
+    assert set(lab.load("x").runs["cell"]) == {"doubled", "elman"}
+
+
+def test_an_own_field_is_swept(mine):
+    assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", "cell.factor=1,0.5", *SMALL]) == 0
+    assert sorted(lab.load("x").runs["cell_factor"]) == [0.5, 1.0]
+
+
+def test_the_configuration_of_an_own_cell_is_shown(mine, capsys):
+    assert main(["sweep", "plugins=mine.py", "cell=doubled", "--cfg", "job"]) == 0
+    assert "  name: doubled\n  hidden_size: 32\n  factor: 2.0\n" in capsys.readouterr().out
+
+
+def test_help_lists_the_names_of_a_file(mine, capsys):
+    assert main(["sweep", "--help"]) == 0
+    assert "doubled" not in capsys.readouterr().out
+    assert main(["sweep", "--help", "plugins=mine.py"]) == 0
+    assert "doubled" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        ("bpttlab sweep plug", ["plugins="]),
+        ("bpttlab sweep plugins=mi", ["plugins=mine.py"]),
+        ("bpttlab sweep plugins=mine.py cell=dou", ["cell=doubled"]),
+        ("bpttlab sweep plugins=mine.py cell=doubled cell.f", ["cell.factor="]),
+        ("bpttlab sweep cell=dou", []),
+    ],
+)
+def test_names_and_fields_are_completed(mine, line, found):
+    assert candidates(line) == found
+
+
+def test_a_name_is_forgotten_after_the_command(mine, capsys):
+    assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL, "--dry-run"]) == 0
+    capsys.readouterr()
+    assert "cell=doubled: must be one of" in error_of(capsys, "sweep", "study=x", "cell=doubled", *SMALL)
+
+
+# ------------------------------------------------------------------ notebooks
+
+NOTEBOOK = """
+import sys
+import bpttlab as lab
+{cell}
+try:
+    summary = lab.sweep(study="x", plugins=Doubled, cell="doubled", workers={workers}, sequence_length=6)
+    print(summary.exit_code, list(lab.load("x").runs["plugins"].str.len()))
+except lab.errors.ConfigurationError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(("workers", "said"), [(0, "0 [32]\n"), (1, "workers=0\n")])
+def test_a_class_of_a_script_is_computed_in_its_process(folder, workers, said):
+    text = (
+        NOTEBOOK.format(cell=CELL, workers=workers)
+        .replace("lab.errors.", "")
+        .replace("import sys\n", "from bpttlab.errors import ConfigurationError\n")
+    )
+    write(folder, "notebook.py", text)
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "notebook.py"], capture_output=True, text=True, timeout=120, env=environment, check=False
+    )
+    assert done.stdout.endswith(said), done
+    assert ("results" in visible(folder)) is (workers == 0)
+
+
+# ------------------------------------------------------------------ identity
+
+
+def test_a_run_that_uses_no_own_choice_keeps_its_id(mine):
+    before = Configuration.parse(SIZES)
+    with plugins.using("mine.py"):
+        after = Configuration.parse(SIZES)
+    assert (before.run_id, before.network_id) == (after.run_id, after.network_id) and before.sources == after.sources
+
+
+def test_the_bytes_of_a_file_are_part_of_the_ids_of_its_runs(mine):
+    def ids(text, name="mine.py", **values):
+        with plugins.using(write(mine, name, text)):
+            run = Configuration.parse({**OWN, **values})
+        return run.run_id, run.network_id, run.bundle_key
+
+    one, other = ids(CELL), ids(CELL + "# another version\n")
+    assert ids(CELL, "renamed.py") == one
+    assert not set(one) & set(other)
+
+
+def test_only_the_files_that_a_run_uses_identify_it(mine):
+    write(mine, "task.py", PARTS["task"])
+    with plugins.using("mine.py"):
+        alone = Configuration.parse(OWN)
+    with plugins.using("mine.py,task.py"):
+        assert Configuration.parse(OWN).run_id == alone.run_id
+        both = Configuration.parse({**OWN, "task": "echo"})
+    assert [group for group, _ in both.sources] == ["cell", "task"]
+    assert both.network_id != alone.network_id  # other sizes
+    assert len(both.plain["plugins"].split("+")) == 2
+
+
+def test_a_task_of_ones_own_makes_no_other_network(folder):
+    def network(version):
+        with plugins.using(write(folder, "mine.py", PARTS["task"] + f"# version {version}")):
+            return Configuration.parse({"task": "echo", **SIZES}).network_id
+
+    assert network(1) == network(2)
+
+
+def test_a_stored_configuration_is_parsed_with_the_same_file_only(mine):
+    with plugins.using("mine.py"):
+        run = Configuration.parse(OWN)
+        assert Configuration.parse(json.loads(run.canonical)).run_id == run.run_id
+    write(mine, "mine.py", CELL + "# another version\n")
+    with plugins.using("mine.py"), pytest.raises(ConfigurationError, match="SHA-256 mismatch: expected "):
+        Configuration.parse(json.loads(run.canonical))
+
+
+def test_runs_of_another_version_are_said_and_kept_apart(mine, capsys):
+    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled", "seed=0,1", *SMALL]
+    assert main(line) == 0
+    assert "another version" not in capsys.readouterr().out
+    write(mine, "mine.py", CELL.replace("factor: float = 2.0", "factor: float = 2.5"))
+    assert main(line) == 0
+    assert "2 stored runs of cell=doubled used another version of mine.py (" in capsys.readouterr().out
+    assert lab.load("x").runs["plugins"].nunique() == 2
+    assert len(lab.tables.summaries(lab.load("x"))["growth"]) == 2
+    with pytest.warns(LabWarning, match="another version of mine.py"):
+        lab.sweep(study="x", plugins="mine.py", cell=OWN["cell"], workers=0, **SIZES)
+
+
+def test_provenance_names_the_files(mine):
+    lab.sweep(study="x", plugins="mine.py", cell=["doubled", "elman"], workers=0, **SIZES)
+    study = lab.load("x")
+    files = study.provenance.merge(study.runs[["run_id", "plugins"]], on="run_id")
+    assert dict(zip(files["plugin_files"].fillna("none"), files["plugins"].isna(), strict=True)) == {
+        "mine.py": False,
+        "none": True,
+    }
+
+
+def test_results_are_read_with_the_file_gone(mine, capsys):
+    assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
+    (mine / "mine.py").unlink()
+    for command in ("status", "tables", "figures"):
+        assert main([command, "study=x"]) == 0, capsys.readouterr().err
+
+
+# ------------------------------------------------------------------ mistakes
+
+NO_METHOD = CELL.replace("    def vjp(", "    def no_vjp(")
+SHADOW = CELL.replace('name: ClassVar[str] = "doubled"', 'name: ClassVar[str] = "gru"')
+TWICE = CELL + CELL[CELL.index("@dataclass") :].replace("class Doubled", "class Other")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("x = = 1\n", "plugins=mine.py: line 1: cannot be parsed: invalid syntax"),
+        ("\n\n1 / 0\n", "plugins=mine.py: line 3: ZeroDivisionError: division by zero"),
+        ("import sys\nsys.exit(3)\n", "plugins=mine.py: line 2: SystemExit: 3"),
+        ("import nowhere\n", "plugins=mine.py: line 1: ModuleNotFoundError: No module named 'nowhere'"),
+        ("\0", "plugins=mine.py: cannot be parsed: source code string cannot contain null bytes"),
+        ("x = 1\n", "plugins=mine.py: defines no cell, task, "),
+        (NO_METHOD, "plugins=mine.py: Doubled lacks vjp of the contract Cell"),
+        (SHADOW, "plugins=mine.py: Doubled: the cell 'gru' comes with bpttlab; give it another name"),
+        (TWICE, "plugins=mine.py: the cell 'doubled' is defined twice: Doubled (mine.py) and Other (mine.py)"),
+        (CELL.replace("(frozen=True)", ""), "plugins=mine.py: Doubled must be a frozen dataclass: @dataclass(frozen="),
+        (CELL.replace("@dataclass(frozen=True)", ""), "plugins=mine.py: Doubled must be a frozen dataclass"),
+        (CELL.replace("factor: float", "factor: complex"), "Doubled.factor has the type complex: must be int, float, "),
+        (CELL.replace("factor: float", "factor: 'floot'"), "Doubled: cannot read its annotations: NameError"),
+        (CELL.replace('"doubled"', '"two words"'), "Doubled.name='two words': must be letters, digits and _"),
+        (
+            "from dataclasses import dataclass\nfrom typing import ClassVar\nfrom bpttlab.networks.cells import LSTM\n"
+            "@dataclass(frozen=True)\nclass Mine(LSTM):\n    name: ClassVar[str] = 'mine'\n",
+            "Mine subclasses LSTM, which is final: subclass Cell",
+        ),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_one_line(folder, capsys, text, said):
+    write(folder, "mine.py", text)
+    assert said in error_of(capsys, "sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL)
+    assert visible(folder) == ["mine.py"]
+
+
+@pytest.mark.parametrize(
+    ("word", "said"),
+    [
+        ("plugins=mien.py", "plugins=mien.py: there is no such file. Did you mean 'mine.py'?"),
+        ("plugins=mine", "plugins=mine: there is no such file and no such module. Did you mean 'mine.py'?"),
+        ("plugins=no.where", "plugins=no.where: there is no such file and no such module."),
+        ("plugins=there", "plugins=there: is a folder: must be a .py file, or the name of a module"),
+        ("plugins=mine.txt", "plugins=mine.txt: must be a file that ends in .py, or the name of a module"),
+        ("plugins=", "plugins=: must be plugins=FILE.py"),
+        ("plugins=mine.py,", "plugins=mine.py,: a name is missing"),
+        (
+            "plugins=mine.py,copy.py",
+            "plugins: the cell 'doubled' is defined twice: Doubled (mine.py) and ",
+        ),
+        ("plugins=json", "plugins=json: defines no cell"),
+        ("cell=duobled", "cell=duobled: must be one of "),
+    ],
+)
+def test_what_is_wrong_in_the_line_is_one_line(mine, capsys, word, said):
+    write(mine, "mine.txt", CELL)
+    write(mine, "copy.py", CELL)
+    (mine / "there").mkdir()
+    before = visible(mine)
+    assert said in error_of(capsys, "sweep", "study=x", word, *SMALL)
+    assert visible(mine) == before
+
+
+def test_plugins_given_twice_are_refused(mine, capsys):
+    assert "plugins is given twice (plugins=mine.py, plugins=mine.py): give it once" in error_of(
+        capsys, "sweep", "study=x", "plugins=mine.py", "plugins=mine.py"
+    )
+
+
+def test_the_nearest_name_may_be_an_own_one(mine, capsys):
+    line = error_of(capsys, "sweep", "study=x", "plugins=mine.py", "cell=duobled", *SMALL)
+    assert line.endswith("Did you mean 'doubled'?")
+
+
+@pytest.mark.parametrize(("own", "said"), [(3, "=3: is a int"), (Elman, "comes with bpttlab"), (TANH, "no func")])
+def test_what_is_no_choice_is_refused_in_python(own, said):
+    with pytest.raises(ConfigurationError, match=said), plugins.using(own):
+        pass
+
+
+def test_a_module_that_changed_after_its_import_is_refused(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "changing.py", PARTS["task"])
+    with plugins.using("changing"):
+        pass
+    write(folder, "changing.py", PARTS["task"] + "# another version\n")
+    with pytest.raises(ConfigurationError, match="has changed since it was imported"), plugins.using("changing"):
+        pass
+
+
+def test_a_module_that_raises_is_said_with_its_line(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "raising.py", "\nraise KeyError('x')\n")
+    with pytest.raises(ConfigurationError, match="plugins=raising: raising.py, line 2: KeyError: 'x'"):
+        plugins.load("raising")
+
+
+def test_an_installed_package_that_is_broken_is_named(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    information = folder / "lab_gone-1.0.dist-info"
+    information.mkdir()
+    write(information, "METADATA", "Metadata-Version: 2.1\nName: lab-gone\nVersion: 1.0\n")
+    write(information, "entry_points.txt", "[bpttlab.plugins]\ngone = lab_gone\n")
+    plugins.installed.cache_clear()
+    try:
+        with pytest.raises(ConfigurationError, match="installed plugin gone: there is no such file and no such module"):
+            plugins.find("cell", "nothing")
+    finally:
+        monkeypatch.undo()
+        plugins.installed.cache_clear()
+
+
+def test_an_own_activation_has_the_derivative_that_it_states(folder):
+    write(folder, "mine.py", PARTS["activation"])
+    with plugins.using("mine.py"):
+        steep: Activation = plugins.find("activation", "steep")
+    a = np.linspace(-2.0, 2.0, 9)
+    assert_agree({"slope": steep.slope(a)}, {"slope": steep.function(a + 1e-30j).imag / 1e-30})
