@@ -27,6 +27,7 @@ from importlib import metadata
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from bpttlab import resources
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.plugin_sources import (
     ORIGINS,
@@ -48,7 +49,7 @@ class Kind(NamedTuple):
     """A kind of choices.
 
     Attributes:
-        home: the package or module that holds those that are shipped.
+        home: the package or module that holds those that are shipped; with a slash at its end, a folder of files.
         contract: module:class of what a choice is a subclass of, or an object.
     """
 
@@ -69,6 +70,9 @@ KINDS = {
     "initializer": Kind("bpttlab.networks.initializers", "bpttlab.networks.initializers:Initializer"),
     "activation": Kind("bpttlab.networks.activations", "bpttlab.networks.activations:Activation"),
     "loss": Kind("bpttlab.networks.losses", "bpttlab.networks.losses:StepLoss"),
+    "table": Kind("bpttlab.tables.shipped", "bpttlab.tables.table:SummaryTable"),
+    "experiment": Kind("experiment/", "bpttlab.claims.experiment:Experiment"),
+    "figure": Kind("bpttlab.figures.shipped", "bpttlab.figures.figure:StudyFigure"),
 }
 
 
@@ -148,7 +152,12 @@ def added() -> list[Choice]:
 
 @cache
 def shipped(kind: str) -> Mapping[str, Any]:
-    """Those that come with bpttlab, by name, in the order of their modules; not to be changed."""
+    """Those that come with bpttlab, by name, in the order of their modules; not to be changed.
+
+    Of experiments, which are files, their paths.
+    """
+    if KINDS[kind].home.endswith("/"):
+        return {path.stem: path for path in sorted((resources.conf() / KINDS[kind].home).glob("*.yaml"))}
     home = importlib.import_module(KINDS[kind].home)
     inside = pkgutil.iter_modules(home.__path__, f"{home.__name__}.") if hasattr(home, "__path__") else []
     modules = [importlib.import_module(module.name) for module in inside] or [home]

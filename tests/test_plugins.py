@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bpttlab as lab
-from bpttlab import plugins
+from bpttlab import figures, plugins
 from bpttlab.cli import main
 from bpttlab.cli.completion import candidates
 from bpttlab.errors import ConfigurationError, LabWarning
@@ -44,7 +44,7 @@ def error_of(capsys, *words):
 # ------------------------------------------------------------------ finding
 
 
-@pytest.mark.parametrize("kind", plugins.KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in plugins.KINDS if kind != "experiment"])
 def test_shipped_choices_are_found_by_name(kind):
     assert plugins.names(kind) == sorted(plugins.shipped(kind))
     for name, value in plugins.shipped(kind).items():
@@ -231,6 +231,68 @@ def test_a_name_is_forgotten_after_the_command(mine, capsys):
     assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL, "--dry-run"]) == 0
     capsys.readouterr()
     assert "cell=doubled: must be one of" in error_of(capsys, "sweep", "study=x", "cell=doubled", *SMALL)
+
+
+# ------------------------------------------------------------------ tables, figures, experiments
+
+
+def test_shipped_experiments_are_the_files_of_conf():
+    assert plugins.find("experiment", "cliffs").name == "cliffs.yaml"
+
+
+def test_shipped_figures_and_tables_are_in_their_order():
+    assert tuple(plugins.shipped("figure")) == figures.NAMES
+    assert list(plugins.shipped("table"))[:3] == ["growth", "critical_spectral_radius", "truncation_bias"]
+
+
+def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, capsys):
+    write(folder, "mine.py", PARTS["table"] + PARTS["figure"].replace("LOSSES =", "DRAWN ="))
+    assert main(["sweep", "study=x", "spectral_radius=0.5,1.0", *SMALL]) == 0
+    assert main(["tables", "study=x", "plugins=mine.py"]) == 0
+    assert main(["figures", "study=x", "plugins=mine.py"]) == 0
+    out = capsys.readouterr().out
+    assert "losses  (results/x/tables/losses.{csv,md,tex})" in out and "figures/losses_by_radius.png" in out
+    assert (folder / "results" / "x" / "tables" / "losses.csv").read_text().startswith("spectral_radius,loss\n0.5,")
+
+
+def test_an_own_figure_says_why_it_is_not_drawn(folder):
+    write(folder, "mine.py", PARTS["figure"])
+    lab.sweep(study="x", workers=0, **SIZES)
+    with plugins.using("mine.py"):
+        assert figures.draw(lab.load("x")).skipped["losses_by_radius"] == "the study has one spectral radius"
+    assert "losses_by_radius" not in figures.draw(lab.load("x")).skipped
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [('study.runs["nothing"]', "'losses' cannot be made: KeyError: 'nothing'"), ("3", "'losses' is a int: must be")],
+)
+def test_an_own_table_that_cannot_be_made_is_one_line(folder, capsys, made, said):
+    write(folder, "mine.py", PARTS["table"].replace('study.runs.groupby("spectral_radius", as_index=False)', made))
+    text = (folder / "mine.py").read_text().replace('["loss"].median()', "")
+    write(folder, "mine.py", text)
+    lab.sweep(study="x", workers=0, **SIZES)
+    assert said in error_of(capsys, "tables", "study=x", "plugins=mine.py")
+
+
+def test_a_study_that_was_swept_with_a_file_says_that_it_is_not_read(folder, capsys):
+    write(folder, "mine.py", CELL)
+    assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
+    assert "bpttlab tables study=x plugins=mine.py" in capsys.readouterr().out
+    assert main(["tables", "study=x"]) == 0
+    assert capsys.readouterr().out.endswith("tables, figures and claims of its own\n")
+    assert main(["tables", "study=x", "plugins=mine.py"]) == 0
+    assert "is not read" not in capsys.readouterr().out
+
+
+def test_an_own_experiment_is_swept_by_its_name(folder, capsys):
+    write(folder, "mine.py", PARTS["experiment"])
+    assert main(["sweep", "plugins=mine.py", "experiment=short", *SMALL]) == 0
+    study = lab.load("short")
+    assert len(study.runs) == 4 and set(study.runs["task"]) == {"adding"}
+    assert main(["tables", "study=short", "plugins=mine.py"]) == 0
+    capsys.readouterr()
+    assert "experiment=short makes no claims" in error_of(capsys, "claims", "study=short", "plugins=mine.py")
 
 
 # ------------------------------------------------------------------ notebooks

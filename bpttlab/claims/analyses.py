@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
-from bpttlab import resources
+from bpttlab import plugins, resources
+from bpttlab.claims.experiment import Experiment, no_figures, no_tables
 from bpttlab.errors import ConfigurationError, LabError, StoreError, nearest
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Store, Study
@@ -35,34 +36,46 @@ class Analysis(NamedTuple):
     figure: str
 
 
-def no_tables(study: Study) -> dict[str, pd.DataFrame]:
-    """For an experiment without tables of its own."""
-    return {}
-
-
-def no_figures(study: Study, size: str) -> dict[str, Figure]:
-    """For an experiment without figures of its own."""
-    return {}
-
-
 def find_analysis(name: str) -> Analysis:
     """The analysis of an experiment.
 
     Raises:
         ConfigurationError: there is none of this name; the message lists all names.
     """
-    paths = resources.analyses()
+    added, paths = own_experiments(), resources.analyses()
+    if name in added:
+        return analysis_of(added[name])
     if name not in paths:
-        raise ConfigurationError(f"experiment={name}: must be one of {', '.join(paths)}.{nearest(name, paths)}")
+        known = [*paths, *added]
+        raise ConfigurationError(f"experiment={name}: must be one of {', '.join(known)}.{nearest(name, known)}")
     members = runpy.run_path(str(paths[name]))
     own = members.get("summaries", no_tables), members.get("draw", no_figures)
     return Analysis(name, members["claims"], *own, members.get("FIGURE", "growth"))
 
 
+def own_experiments() -> dict[str, Experiment]:
+    """The experiments that do not come with bpttlab, by name."""
+    return {choice.name: choice.value for choice in plugins.added() if choice.kind == "experiment"}
+
+
+def analysis_of(experiment: Experiment) -> Analysis:
+    """The analysis of an experiment that does not come with bpttlab.
+
+    Raises:
+        ConfigurationError: from its claims, if it makes none.
+    """
+
+    def no_claims(study: Study) -> pd.DataFrame:
+        raise ConfigurationError(f"experiment={experiment.name} makes no claims")
+
+    claims = experiment.claims or no_claims
+    return Analysis(experiment.name, claims, experiment.summaries, experiment.draw, experiment.figure)
+
+
 def of(study: Study) -> str | None:
     """The experiment of the study's last sweep, from its command; otherwise the one with the study's name."""
     name = resources.experiment_in(words(study)) or study.path.name
-    return name if name in resources.analyses() else None
+    return name if name in resources.analyses() or name in own_experiments() else None
 
 
 def words(study: Study) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bpttlab import resources
+from bpttlab import plugins, resources
 from bpttlab.cli.arguments import flags_and_words, key_values
 from bpttlab.cli.results import TABLES, analysed
 from bpttlab.errors import ConfigurationError, nearest
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bpttlab.verification import Check
 
 CLAIMS_HELP = """\
-bpttlab claims study=NAME [experiment=NAME] [results=FOLDER]
+bpttlab claims study=NAME [experiment=NAME] [plugins=FILE.py] [results=FOLDER]
 
 Checks a study against what the literature says of its experiment, claim by claim. A number that differs from network to
 network has an interval (95 %, of a median by the order of its values): a claim is undecided if the interval contains
@@ -73,6 +73,12 @@ CLAIMS = TABLES
 def claims_command(arguments: list[str]) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: nothing of the results is run."""
     chosen = key_values(arguments, CLAIMS)
+    with plugins.using(chosen["plugins"] or None):
+        return print_claims(chosen)
+
+
+def print_claims(chosen: Mapping[str, str]) -> int:
+    """`claims_command`, with the user's own experiments known."""
     from bpttlab.claims import analyses, multiplicity
     from bpttlab.claims.claims import CLAIM, IDENTITY
     from bpttlab.numerics.verdicts import UNDECIDED

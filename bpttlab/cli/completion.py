@@ -203,6 +203,8 @@ def values(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
         return folders(value)
     if key == "experiment":
         return resources.analyses()
+    if key == "plugins":
+        return plugin_files(value)
     return CHOICES.get(key, ())
 
 
@@ -220,6 +222,12 @@ def folders(beginning: str) -> list[str]:
             entry.name for entry in entries if entry.is_dir() and entry.name.startswith("." if name[:1] == "." else "")
         ]
     return [f"{os.path.join(parent, entry)}/" for entry in shown if name[:1] == "." or not entry.startswith(".")]
+
+
+def plugin_files(value: str) -> list[str]:
+    """What a list of files with commas may become."""
+    *earlier, last = value.rpartition(",")
+    return [f"{''.join(earlier)}{file}" for file in python_files(last)]
 
 
 def python_files(beginning: str) -> list[str]:
@@ -242,8 +250,7 @@ def of_sweep(before: list[str], word: str) -> Iterable[str]:
         return sweep.FLAGS
     key, equals, value = word.partition("=")
     if equals and key == "plugins":
-        *earlier, last = value.rpartition(",")
-        return [f"plugins={''.join(earlier)}{file}" for file in python_files(last)]
+        return [f"plugins={choice}" for choice in plugin_files(value)]
     if equals and (key in CHOICES or key in ("study", "results")):
         *earlier, _ = value.rpartition(",") if key in CHOICES else ("", "", "")
         return [f"{key}={''.join(earlier)}{choice}" for choice in values(key, value, before)]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bpttlab import plugins, resources
-from bpttlab.cli.arguments import without_plugins
+from bpttlab.cli.arguments import PLUGINS, without_plugins
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.sweeps import plugin_choices
 
@@ -207,6 +207,7 @@ def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     summary = carry_out(planned, options, line=line)
     print("\n".join(summary.lines()))
     where = [f"study={options.study}", *([f"results={options.results}"] if options.results != "results" else [])]
+    where += [word for word in shlex.split(line) if word.startswith(PLUGINS)]
     if summary.tally.interrupted is not None:
         print(f"go on with: {line}")
     else:

@@ -8,8 +8,8 @@ from typing import Any
 
 from bpttlab import plugins
 
-GROUPS = ("cell", "task", "scheme", "initializer")
-"""The groups of a configuration that are the fields of one class."""
+GROUPS = ("cell", "task", "scheme", "initializer", "experiment")
+"""The kinds of choices that are groups on the command line."""
 
 
 @contextmanager
@@ -29,14 +29,28 @@ def stored(choices: list[plugins.Choice]) -> Iterator[None]:
     """Puts choices into Hydra's ConfigStore within a `with` statement."""
     from hydra.core.config_store import ConfigStore
 
-    from bpttlab.sweeps.configuration import default_fields
-
     store = ConfigStore.instance()
     for choice in choices:
-        node = default_fields(choice.value)
-        store.store(group=choice.kind, name=choice.name, node=node, provider="bpttlab")
+        package = "_global_" if choice.kind == "experiment" else None
+        store.store(choice.name, node_of(choice), choice.kind, package, provider="bpttlab")
     try:
         yield
     finally:
         for choice in choices:  # the store itself has no such method
             store.repo[choice.kind].pop(f"{choice.name}.yaml", None)
+
+
+def node_of(choice: plugins.Choice) -> dict[str, Any]:
+    """What a file in conf/ of this choice would hold."""
+    from bpttlab.sweeps.configuration import default_fields
+
+    if choice.kind != "experiment":
+        return default_fields(choice.value)
+    return {"hydra": {"sweeper": {"params": {key: axis(value) for key, value in choice.value.sweep.items()}}}}
+
+
+def axis(value: Any) -> str:
+    """The values of a key as they are written on the command line."""
+    from bpttlab.sweeps.sweep_values import as_written
+
+    return ",".join(map(as_written, value)) if isinstance(value, list | tuple | range) else as_written(value)

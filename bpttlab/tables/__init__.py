@@ -6,6 +6,7 @@ from typing import Protocol
 
 import pandas as pd
 
+from bpttlab import plugins
 from bpttlab.errors import LabError
 from bpttlab.tables.bias import truncation_bias
 from bpttlab.tables.columns import COLUMNS
@@ -26,6 +27,7 @@ from bpttlab.tables.spectra import (
     singular_value_curves,
     spectrum_curves,
 )
+from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
 from bpttlab.tables.writing import csv, latex, markdown, present, print_table, write
 
@@ -33,6 +35,7 @@ __all__ = [
     "COLUMNS",
     "REGIMES",
     "StudyTables",
+    "SummaryTable",
     "along_directions",
     "bias_bounds",
     "block_curves",
@@ -117,32 +120,26 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
     """The summary tables of a study by name: growth and, if the study has them, critical_spectral_radius,
-    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory.
+    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory; then a user's own.
 
     Raises LabError for a study without runs.
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    tables = {"growth": growth(study.runs)}
-    critical = critical_spectral_radius(study.runs)
-    if not critical.empty:
-        tables["critical_spectral_radius"] = critical
-    if not study.truncations.empty:
-        tables["truncation_bias"] = truncation_bias(study.truncations, study.runs)
-        tables |= _of_costs(study)
-    if has_exponents(study.runs):
-        tables["exponents"] = exponents(study.runs)
-    beside = theory(study.runs)
-    return tables | ({} if beside.empty else {"theory": beside})
+    made = {name: make(table, study) for name, table in plugins.available("table").items()}
+    return {name: frame for name, frame in made.items() if name == "growth" or not frame.empty}
 
 
-def _of_costs(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The costs of schemes, as far as they were measured."""
-    tables = {}
-    if has_costs(study.truncations, study.provenance):
-        tables["costs"] = costs(study.truncations, study.runs, study.provenance)
-        tables["equal_cost"] = equal_cost(study.truncations, study.runs, study.provenance)
-        tables["along_directions"] = along_directions(study.truncations, study.runs)
-    if not study.bias_bounds.empty:
-        tables["bias_bounds"] = bias_bounds(study.bias_bounds, study.truncations, study.runs)
-    return {name: table for name, table in tables.items() if not table.empty}
+def make(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
+    """A summary; what goes wrong in one of a user's own is said with its name."""
+    if table in plugins.shipped("table").values():
+        return table.summarise(study)
+    try:
+        frame = table.summarise(study)
+    except LabError:
+        raise
+    except Exception as error:
+        raise LabError(f"the table '{table.name}' cannot be made: {type(error).__name__}: {error}") from error
+    if not isinstance(frame, pd.DataFrame):
+        raise LabError(f"the table '{table.name}' is a {type(frame).__name__}: must be a pandas DataFrame")
+    return frame

@@ -139,8 +139,55 @@ def double_log_slope(a):
 STEEP = Activation("steep", double, double_slope, double_log_slope, 2.0)
 """
 
-PARTS = {"cell": CELL, "task": TASK, "initializer": INITIALIZER, "scheme": SCHEME, "activation": ACTIVATION}
-NAMES = {"cell": "doubled", "task": "echo", "initializer": "shift", "scheme": "last_only", "activation": "steep"}
+TABLE = """
+from bpttlab.tables.table import SummaryTable
+
+
+def losses(study):
+    return study.runs.groupby("spectral_radius", as_index=False)["loss"].median()
+
+
+LOSSES = SummaryTable("losses", losses)
+"""
+
+FIGURE = """
+from matplotlib.figure import Figure
+
+from bpttlab.errors import LabError
+from bpttlab.figures.figure import StudyFigure
+
+
+def draw_losses(request):
+    if request.study.runs["spectral_radius"].nunique() < 2:
+        raise LabError("the study has one spectral radius")
+    figure = Figure(figsize=(3.4, 2.0))
+    figure.subplots().plot(request.study.runs["spectral_radius"], request.study.runs["loss"], "o")
+    return figure
+
+
+LOSSES = StudyFigure("losses_by_radius", draw_losses)
+"""
+
+EXPERIMENT = """
+from bpttlab.claims.experiment import Experiment
+
+SHORT = Experiment("short", {"task": "adding", "spectral_radius": [0.5, 1.0], "seed": range(2)})
+"""
+
+CHOICES = {
+    "cell": ("doubled", CELL),
+    "task": ("echo", TASK),
+    "initializer": ("shift", INITIALIZER),
+    "scheme": ("last_only", SCHEME),
+    "activation": ("steep", ACTIVATION),
+    "table": ("losses", TABLE),
+    "figure": ("losses_by_radius", FIGURE),
+    "experiment": ("short", EXPERIMENT),
+}
+"""Of each kind a name, and the file that defines it."""
+
+PARTS = {kind: text for kind, (_, text) in CHOICES.items()}
+NAMES = {kind: name for kind, (name, _) in CHOICES.items()}
 
 
 def write(folder: Path | str, name: str, text: str) -> str:

@@ -1,0 +1,150 @@
+"""The figures that come with bpttlab, in the order in which they are drawn: of which tables each is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bpttlab import tables
+from bpttlab.errors import LabError
+from bpttlab.figures.bias_bounds import plot_bias_bounds
+from bpttlab.figures.bias_variance import plot_bias_variance
+from bpttlab.figures.directions import plot_directions
+from bpttlab.figures.eigenvalues import plot_eigenvalues
+from bpttlab.figures.error_cost import plot_error_cost
+from bpttlab.figures.exponents import plot_exponents
+from bpttlab.figures.figure import FigureRequest, StudyFigure
+from bpttlab.figures.finite_time import plot_finite_time
+from bpttlab.figures.growth import plot_growth
+from bpttlab.figures.lag_terms import plot_lag_terms
+from bpttlab.figures.products import plot_products
+from bpttlab.figures.sensitivity import plot_sensitivity
+from bpttlab.figures.singular_values import plot_singular_values
+from bpttlab.figures.spectrum import plot_spectrum
+from bpttlab.figures.state_blocks import plot_paths
+from bpttlab.figures.triangle import plot_triangle
+from bpttlab.figures.truncation import plot_truncation
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+# ------------------------------------------------------------------ growth of products, lag terms, truncations
+
+
+def products(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.jacobians, "Jacobian products")
+    return plot_products(tables.growth_curves(rows, request.study.runs), request.size)
+
+
+def lag_terms(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.lag_terms, "lag terms")
+    return plot_lag_terms(tables.lag_curves(rows, request.study.runs), request.size, request.parameter)
+
+
+def growth(request: FigureRequest) -> Figure:
+    return plot_growth(tables.growth(request.study.runs), request.size)
+
+
+def triangle(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.jacobians, "Jacobian products")
+    return plot_triangle(tables.triangle(rows, request.study.runs, request.run_id), request.size)
+
+
+def truncation(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.truncations, "truncated gradients")
+    return plot_truncation(tables.truncation_bias(rows, request.study.runs), request.size, request.parameter)
+
+
+# ------------------------------------------------------------------ what schemes cost, bounds, signs along directions
+
+
+def costs(request: FigureRequest) -> pd.DataFrame:
+    """The table of what schemes cost."""
+    rows, provenance = request.study.truncations, request.study.provenance
+    measured = rows if tables.has_costs(rows, provenance) else rows[:0]
+    return tables.costs(refuse_empty(measured, "variance or seconds of a scheme"), request.study.runs, provenance)
+
+
+def bias_variance(request: FigureRequest) -> Figure:
+    return plot_bias_variance(costs(request), request.size, request.parameter)
+
+
+def error_cost(request: FigureRequest) -> Figure:
+    return plot_error_cost(costs(request), request.size, request.parameter)
+
+
+def bias_bounds(request: FigureRequest) -> Figure:
+    bounds = refuse_empty(request.study.bias_bounds, "bounds on the bias (scheme=adaptive)")
+    frame = tables.bias_bounds(bounds, request.study.truncations, request.study.runs)
+    return plot_bias_bounds(frame, request.size, request.parameter)
+
+
+def directions(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.truncations, "truncated gradients")
+    return plot_directions(tables.along_directions(rows, request.study.runs), request.size)
+
+
+# ------------------------------------------------------------------ spectra, eigenvalues, paths, forward sensitivity
+
+
+def exponents(request: FigureRequest) -> Figure:
+    runs = request.study.runs
+    refuse_empty(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
+    return plot_exponents(tables.exponents(runs), request.size)
+
+
+def spectrum(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.spectra, "Lyapunov spectra")
+    return plot_spectrum(tables.spectrum_curves(rows, request.study.runs), request.size)
+
+
+def finite_time(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.finite_time, "finite-time exponents")
+    return plot_finite_time(tables.finite_time_distribution(rows, request.study.runs), request.size)
+
+
+def singular_values(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.singular_values, "singular values of products")
+    frame = tables.singular_value_curves(rows, request.study.runs, request.study.spectra)
+    return plot_singular_values(frame, request.size)
+
+
+def eigenvalues(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.eigenvalues, "eigenvalues")
+    return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size)
+
+
+def paths(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
+    return plot_paths(tables.block_curves(rows, request.study.runs), request.size)
+
+
+def sensitivity(request: FigureRequest) -> Figure:
+    rows = refuse_empty(request.study.sensitivity, "forward sensitivities")
+    return plot_sensitivity(tables.sensitivity_curves(rows, request.study.runs, request.study.jacobians), request.size)
+
+
+def refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """The table, refused where it has no rows."""
+    if table.empty:
+        raise LabError(f"the study has no {what}: none of its runs was requested to measure them, or none is done")
+    return table
+
+
+PRODUCTS = StudyFigure("products", products)
+LAG_TERMS = StudyFigure("lag_terms", lag_terms)
+GROWTH = StudyFigure("growth", growth)
+TRIANGLE = StudyFigure("triangle", triangle)
+TRUNCATION = StudyFigure("truncation", truncation)
+BIAS_VARIANCE = StudyFigure("bias_variance", bias_variance)
+ERROR_COST = StudyFigure("error_cost", error_cost)
+BIAS_BOUNDS = StudyFigure("bias_bounds", bias_bounds)
+DIRECTIONS = StudyFigure("directions", directions)
+EXPONENTS = StudyFigure("exponents", exponents)
+SPECTRUM = StudyFigure("spectrum", spectrum)
+FINITE_TIME = StudyFigure("finite_time", finite_time)
+SINGULAR_VALUES = StudyFigure("singular_values", singular_values)
+EIGENVALUES = StudyFigure("eigenvalues", eigenvalues)
+PATHS = StudyFigure("paths", paths)
+SENSITIVITY = StudyFigure("sensitivity", sensitivity)

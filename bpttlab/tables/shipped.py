@@ -1,0 +1,54 @@
+"""The summaries that come with bpttlab, in the order in which they are printed: of which tables each is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from bpttlab import tables
+from bpttlab.tables.table import SummaryTable
+
+NOTHING = pd.DataFrame()
+
+
+def truncation_bias(study: Any) -> pd.DataFrame:
+    return NOTHING if study.truncations.empty else tables.truncation_bias(study.truncations, study.runs)
+
+
+def costs(study: Any) -> pd.DataFrame:
+    return tables.costs(study.truncations, study.runs, study.provenance) if has_costs(study) else NOTHING
+
+
+def equal_costs(study: Any) -> pd.DataFrame:
+    return tables.equal_cost(study.truncations, study.runs, study.provenance) if has_costs(study) else NOTHING
+
+
+def along_directions(study: Any) -> pd.DataFrame:
+    return tables.along_directions(study.truncations, study.runs) if has_costs(study) else NOTHING
+
+
+def has_costs(study: Any) -> bool:
+    """Whether the variance or the seconds of some scheme were measured."""
+    return not study.truncations.empty and tables.has_costs(study.truncations, study.provenance)
+
+
+def bias_bounds(study: Any) -> pd.DataFrame:
+    if study.truncations.empty or study.bias_bounds.empty:
+        return NOTHING
+    return tables.bias_bounds(study.bias_bounds, study.truncations, study.runs)
+
+
+def exponents(study: Any) -> pd.DataFrame:
+    return tables.exponents(study.runs) if tables.has_exponents(study.runs) else NOTHING
+
+
+GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
+CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
+TRUNCATION_BIAS = SummaryTable("truncation_bias", truncation_bias)
+COSTS = SummaryTable("costs", costs)
+EQUAL_COST = SummaryTable("equal_cost", equal_costs)
+ALONG_DIRECTIONS = SummaryTable("along_directions", along_directions)
+BIAS_BOUNDS = SummaryTable("bias_bounds", bias_bounds)
+EXPONENTS = SummaryTable("exponents", exponents)
+THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs))

@@ -1,0 +1,29 @@
+"""The contract of a summary: a name, and a function that makes it of a study's tables.
+
+def summarise_half_life(study):
+    return study.half_life.groupby("spectral_radius", as_index=False)["steps"].median()
+
+HALF_LIFE = SummaryTable("half_life", summarise_half_life)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class SummaryTable:
+    """A table that is made of every study that has what it summarises.
+
+    Attributes:
+        name: what it and its files are called.
+        summarise: a frame, empty if the study has nothing to summarise. Columns before one called `networks` name the
+            row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
+    """
+
+    name: str
+    summarise: Callable[[Any], pd.DataFrame]
