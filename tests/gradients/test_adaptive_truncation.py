@@ -110,5 +110,5 @@ def test_the_scheme_is_the_per_loss_truncation_that_it_chose():
 
 
 def test_what_cannot_be_asked():
-    with pytest.raises(ConfigurationError, match=r"scheme\.delta=0\.0: must be a number above 0"):
+    with pytest.raises(ConfigurationError, match=r"scheme\.delta=0\.0: must be a finite number > 0"):
         Adaptive(5, delta=0.0)

@@ -189,8 +189,8 @@ def test_one_sequence_has_no_minibatch_and_equal_plans_no_variance():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Random(1), "truncation=1: random cuts need a mean of 2 steps"),
-        (lambda: Random(5, alpha=2.0), r"scheme\.alpha=2\.0: must be a number above 2"),
+        (lambda: Random(1), "truncation=1: must be an integer >= 2 for scheme 'random'"),
+        (lambda: Random(5, alpha=2.0), r"scheme\.alpha=2\.0: must be a finite number > 2"),
         (lambda: Random(5, draws=1), r"scheme\.draws=1: must be an integer >= 2"),
         (lambda: Chunked(5, 5), r"scheme\.offset=5: must be an integer from 0 to 4"),
         (lambda: ChunkedMean(0), "truncation=0"),
