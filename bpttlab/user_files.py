@@ -88,7 +88,7 @@ def content(data: bytes) -> str:
 def refuse_other_content(field: str, wanted: str | None, path: str, found: str) -> None:
     """Refuses a file that is not the one that was requested, in all digits of sha256sum or the first ones kept."""
     if wanted is not None and wanted[:DIGITS] != found:
-        raise ConfigurationError(f"{field}={wanted!r}: {path} has other bytes, {found}")
+        raise ConfigurationError(f"{field}: SHA-256 mismatch: expected {wanted}, {path} has {found}")
 
 
 def refuse_change(path: str, before: str | None, found: str) -> None:

@@ -93,7 +93,7 @@ def check_claims(analysis: Analysis, study: Study) -> pd.DataFrame:
     Raises:
         LabError: the study lacks the rows that the claims need.
     """
-    return _made(analysis, study, analysis.claims, "held against the claims")
+    return _made(analysis, study, analysis.claims, "checked against the claims")
 
 
 def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: str) -> Any:
@@ -101,7 +101,7 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
         return make(study)
     except (LookupError, ValueError, TypeError) as error:  # tables without the rows that the analysis needs
         raise LabError(
-            f"{study.path} cannot be {what} of {analysis.name}: was it swept with "
+            f"{study.path} cannot be {what} of {analysis.name}. Was it swept with "
             f"experiment={analysis.name}? ({type(error).__name__}: {error})"
         ) from error
 

@@ -37,7 +37,7 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
     columns = layout.facet_columns(points, VALUES)
     points, values = layout.of_few(points, columns)
     if points.empty:
-        raise LabError("no run with eigenvalues states what was requested of its initializer")
+        raise LabError("no run with eigenvalues has a value requested of its initializer")
     parts = layout.facets(points, columns)
     figure, grid = layout.board(parts, values, size, square=True)
     for axes, rows in layout.on_board(grid, parts, values):

@@ -80,7 +80,9 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
     if schemes > 1:
         parts = [part for part in parts if part["scheme"].nunique() >= schemes]
     if not parts:
-        raise LabError(f"no point of the sweep has {schemes} schemes to compare" if schemes > 1 else "there is nothing")
+        raise LabError(
+            f"no point of the sweep has {schemes} schemes to compare" if schemes > 1 else "the sweep has no points"
+        )
     if len(parts) > layout.MOST_FACETS:
         raise LabError(f"{len(parts)} points are too many for one figure (at most {layout.MOST_FACETS})")
     first = pd.DataFrame([part.iloc[0][[*columns, "initializer_requested"]] for part in parts]).reset_index(drop=True)

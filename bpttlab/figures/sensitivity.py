@@ -27,7 +27,7 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
     columns = layout.facet_columns(curves, VALUES)
     curves, values = layout.of_few(curves, columns)
     if curves.empty:
-        raise LabError("no run with forward sensitivity states what was requested of its initializer")
+        raise LabError("no run with forward sensitivity has a value requested of its initializer")
     parts = layout.facets(curves, columns)
     looks = _looks(curves)
     figure, grid = layout.board(parts, values, size)

@@ -128,7 +128,7 @@ def sensitivity(request: FigureRequest) -> Figure:
 def refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table, refused where it has no rows."""
     if table.empty:
-        raise LabError(f"the study has no {what}: none of its runs was requested to measure them, or none is done")
+        raise LabError(f"the study has no {what}: no finished run measured them")
     return table
 
 

@@ -80,7 +80,7 @@ def check_size(size: str) -> None:
     """Refuses an unknown size."""
     if size not in get_args(Size):
         known = " or ".join(get_args(Size))
-        raise ConfigurationError(f"size={size}: a figure is {known} wide.{nearest(size, get_args(Size))}")
+        raise ConfigurationError(f"size={size}: must be {known}.{nearest(size, get_args(Size))}")
 
 
 def colours(values: Sequence[float]) -> dict[float, str]:
@@ -114,7 +114,7 @@ def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> P
         StoreError: the file cannot be written.
     """
     if format not in FORMATS:
-        raise ConfigurationError(f"format={format}: a figure is saved as png, svg or pdf.{nearest(format, FORMATS)}")
+        raise ConfigurationError(f"format={format}: must be png, svg or pdf.{nearest(format, FORMATS)}")
     path = Path(f"{os.fspath(stem)}.{format}")
     hidden = path.with_name(f".{path.name}.part")
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}

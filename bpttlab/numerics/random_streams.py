@@ -29,5 +29,5 @@ def _word(field: object) -> bytes:
     elif isinstance(field, Integral) and not isinstance(field, bool):
         kind, text = b"integer", str(int(field))
     else:
-        raise TypeError(f"a random stream is named by integers and texts, not by {field!r}")
+        raise TypeError(f"a field of a random stream must be an integer or a string, not {field!r}")
     return hashlib.blake2b(text.encode(), digest_size=16, person=kind).digest()

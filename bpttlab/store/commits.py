@@ -77,7 +77,7 @@ def _siblings(about: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
             or table == "runs"
             or not all(SHARD.fullmatch(f"{name}.parquet") for name in names)
         ):
-            raise LookupError(f"it names what cannot be a shard, {table}: {names}")
+            raise LookupError(f"it names an invalid shard, {table}: {names}")
     return siblings
 
 

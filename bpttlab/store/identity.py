@@ -147,18 +147,18 @@ def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, P
     deeper = _deeper(depth) if value else depth
     for key, item in value.items():
         if not isinstance(key, str):
-            raise ConfigurationError(f"{field or 'configuration'} has the key {key!r:.80}: keys must be texts")
+            raise ConfigurationError(f"{field or 'configuration'} has the key {key!r:.80}: keys must be strings")
         inner = f"{field}.{key}" if field else key
         name = _text(key, inner)
         if name in plain:
-            raise ConfigurationError(f"{inner} is there twice, in two Unicode forms")
+            raise ConfigurationError(f"{inner} occurs twice, in two Unicode forms")
         plain[name] = _plain(item, inner, deeper)
     return plain
 
 
 def _deeper(depth: int) -> int:
     if depth >= DEEPEST:
-        raise ConfigurationError(f"a configuration may be nested {DEEPEST} deep, not deeper (or without end)")
+        raise ConfigurationError(f"a configuration may be nested {DEEPEST} deep at most")
     return depth + 1
 
 
@@ -174,5 +174,5 @@ def _depth(text: str) -> int:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key is there twice")
+        raise ValueError("a key occurs twice")
     return found

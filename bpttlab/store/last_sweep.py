@@ -93,7 +93,7 @@ def interpret(data: bytes, path: Path) -> LastSweep:
         if not (line is None or isinstance(line, str)):
             raise ValueError("its line is not a string")
         if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
-            raise ValueError("it names what is no run id")
+            raise ValueError("it has an invalid run id")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from None
     return LastSweep(line, tuple(dict.fromkeys(runs)))

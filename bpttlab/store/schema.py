@@ -256,7 +256,7 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
         else:
             array = values if isinstance(values, pa.Array) else to_typed(values, column.dtype, name)
         if column.required and array.null_count:
-            raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values, and may have none")
+            raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values: no value may be missing")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=table.schema)
 

@@ -103,7 +103,7 @@ class Finished:
         known: set[str] = set()
         for run_id in self.column("run_id"):
             if run_id in known:
-                raise SchemaError(f"run {run_id} is there twice in what was to be published")
+                raise SchemaError(f"run {run_id} occurs twice among the runs to publish")
             known.add(run_id)
         return schema.with_configuration(self.runs, schema.configuration_columns(self.configurations))
 
@@ -166,7 +166,7 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
             )
         rows = file.read(columns=schema.TABLES[table].schema.names, use_threads=False)
         if about["table"] != table:
-            raise LookupError(f"it says that it belongs to {about['table']}")
+            raise LookupError(f"its metadata names the table {about['table']}")
     rows = rows.replace_schema_metadata(None)
     if not rows.schema.equals(schema.TABLES[table].schema):
         raise StoreError(f"{path} does not have the columns of table '{table}'")

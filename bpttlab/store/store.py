@@ -167,7 +167,7 @@ class Store:
         self.refuse_if_missing()
         commits = self.commits()
         if not commits:
-            raise StoreError(f"study '{self.study}' in {self.root} holds no runs yet")
+            raise StoreError(f"study '{self.study}' in {self.root} has no runs yet")
         return Study(self.study, self.path, commits, self.rows, where, columns)
 
     def refuse_if_missing(self) -> None:

@@ -77,7 +77,9 @@ class Study:
             DamagedShardError: naming all its shards that are damaged or missing.
         """
         if name not in schema.TABLES:
-            raise StoreError(f"there is no table '{name}': {', '.join(schema.TABLES)}.{nearest(name, schema.TABLES)}")
+            raise StoreError(
+                f"there is no table '{name}': must be one of {', '.join(schema.TABLES)}.{nearest(name, schema.TABLES)}"
+            )
         if name not in self._frames:
             self._frames[name] = schema.frame(self._runs if name == "runs" else self._measured(name))
         return self._frames[name]

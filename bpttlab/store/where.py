@@ -47,7 +47,7 @@ def select(runs: pa.Table, where: Where) -> pa.Array:
         mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
     if where and not any(mask) and not RESULTS & set(where):
         asked_for = ", ".join(f"{name}={requested!r}" for name, requested in where.items())
-        raise ConfigurationError(f"where: no run has all of {asked_for}, though each of them some run has")
+        raise ConfigurationError(f"where: no run fulfils all of {asked_for}, although some run fulfils each of them")
     return pa.array(mask, pa.bool_())
 
 
@@ -104,7 +104,8 @@ def between(name: str, requested: tuple[Any, ...], kind: pa.DataType) -> Callabl
     """A pair (least, most), both included."""
     if len(requested) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
         raise ConfigurationError(
-            f"where: {name}={requested!r} must be (least, most) of a column of numbers; a list is [{name} values]"
+            f"where: {name}={requested!r}: must be a pair (least, most) for a column of numbers; "
+            f"write a list as [{name} values]"
         )
     least, most = (to_stored(name, value, kind)[0] for value in requested)
     low, high = -math.inf if least is None else least, math.inf if most is None else most
@@ -127,7 +128,7 @@ def to_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
     if number if not pa.types.is_boolean(kind) else isinstance(value, bool):
         return (value,)
     what = "true or false" if pa.types.is_boolean(kind) else "a number"
-    raise ConfigurationError(f"where: {name}={value!r} must be {what}, None, or a list of such")
+    raise ConfigurationError(f"where: {name}={value!r}: must be {what}, None, or a list of these")
 
 
 # ------------------------------------------------------------------ what no run has, and what is close to it

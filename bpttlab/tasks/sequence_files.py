@@ -78,7 +78,7 @@ def refuse_names(names: Collection[str]) -> None:
     """Refuses an archive with an unknown array, or without a required one."""
     for name in names:
         if name not in ARRAYS:
-            raise ConfigurationError(f"array {name!r}: there may be {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
+            raise ConfigurationError(f"array {name!r}: must be one of {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
     refuse_missing("array", ARRAYS[:2], names)
 
 
@@ -148,7 +148,7 @@ def refuse_columns(names: list[str]) -> None:
             known = "sequence, step, class or mask, or begin with x_ (an input) or y_ (an output)"
             raise ConfigurationError(f"column {name!r}: must be {known}.{nearest(name, COLUMNS)}")
         if names.count(name) > 1:
-            raise ConfigurationError(f"column {name!r} is there {names.count(name)} times")
+            raise ConfigurationError(f"column {name!r} occurs {names.count(name)} times")
 
 
 def refuse_missing(kind: str, needed: Iterable[str], present: Iterable[str]) -> None:
@@ -201,7 +201,7 @@ def first_other(column: pa.ChunkedArray) -> tuple[int, Any]:
 def refuse_empty(column: pa.ChunkedArray, name: str) -> None:
     if column.null_count:
         row = int(np.argmax(np.asarray(column.is_null()))) + 1
-        raise ConfigurationError(f"column {name!r} holds nothing (or NaN) in row {row}: no value may be missing")
+        raise ConfigurationError(f"column {name!r} is empty (or NaN) in row {row}: no value may be missing")
 
 
 def check_integers(table: pa.Table, name: str) -> Array:

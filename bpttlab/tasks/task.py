@@ -116,7 +116,7 @@ class Task(ABC):
         if self.largest_batch_size is not None and size > self.largest_batch_size:
             raise ConfigurationError(
                 f"batch_size={size}: task '{self.name}' has {self.largest_batch_size} sequences, "
-                f"and a batch holds none twice: must be at most {self.largest_batch_size}"
+                f"and a batch contains none twice: must be at most {self.largest_batch_size}"
             )
 
     def identity_fields(self) -> dict[str, Any]:

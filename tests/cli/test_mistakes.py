@@ -100,7 +100,7 @@ MISTAKES = [
     ("sweep study=x task=characters task.content=0", "task.content=0: must be a string"),
     (
         "sweep study=x task=characters task.content=abc",
-        "task.content='abc': the shipped text, which is read without",
+        "task.content: SHA-256 mismatch: expected abc, the shipped text",
     ),
     ("sweep study=x task=characters task.path=file sequence_length=12", "must be at most 11, the characters of file"),
     ("sweep study=x task=characters sequence_length=8149", "batch_size=8: task 'characters' has 1 sequence"),
@@ -158,15 +158,15 @@ MISTAKES = [
     ("figures study=x size=huge", "column or page"),
     ("figures study=x sise=page", "Did you mean 'size'?"),
     ("figures study=x results=there", "there is no study 'x' in there"),
-    ("figures study=empty results=there", "holds no runs yet"),
-    ("tables study=empty results=there", "holds no runs yet"),
-    ("status study=empty results=there", "holds no runs yet"),
+    ("figures study=empty results=there", "has no runs yet"),
+    ("tables study=empty results=there", "has no runs yet"),
+    ("status study=empty results=there", "has no runs yet"),
     ("status study=empti results=there --watch", "no study 'empti'"),
     ("status study=.x", "study = '.x'"),
     ("status study=x", "run a sweep first"),
     ("claims study=x experiment=vanishing", "Did you mean 'vanishing_exploding'?"),
     ("claims study=empty results=there experiment=x", "experiment=x: must be one of "),
-    ("claims study=empty results=there experiment=what_truncation_costs", "holds no runs yet"),
+    ("claims study=empty results=there experiment=what_truncation_costs", "has no runs yet"),
 ]
 
 

@@ -155,7 +155,7 @@ def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, t
         last_sweep.read(store)
     (store.path / last_sweep.FILE).unlink()
     (store.path / last_sweep.FILE).write_text('{"version":1,"line":null,"runs":["../../x"]}')
-    with pytest.raises(StoreError, match="no run id"):
+    with pytest.raises(StoreError, match="invalid run id"):
         last_sweep.read(store)
 
 

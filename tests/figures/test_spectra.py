@@ -375,7 +375,7 @@ def test_windows_at_minus_infinity_are_marked_at_the_edge(study):
 
 def test_eigenvalues_without_an_asked_value_are_refused(study):
     points = tables.eigenvalue_points(study.eigenvalues, study.runs).assign(initializer_requested=np.nan)
-    with pytest.raises(LabError, match="states what was requested"):
+    with pytest.raises(LabError, match="has a value requested"):
         plot_eigenvalues(points)
 
 

@@ -207,7 +207,7 @@ def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_agai
         with pytest.raises(ConfigurationError, match=rf"cell.{name}={wrong!r}: moved.safetensors has"):
             Configuration.parse({**again, "cell": {**again["cell"], name: wrong}})
     save("moved.safetensors", state_dict(layers=2, seed=1) | {"other": np.ones(3)})
-    with pytest.raises(ConfigurationError, match="cell.content=.*: moved.safetensors has other bytes"):
+    with pytest.raises(ConfigurationError, match="cell.content: SHA-256 mismatch: expected .*, moved.safetensors has"):
         Configuration.parse(again)
 
 
@@ -343,7 +343,7 @@ ONES = np.ones
         (changed("elman"), {}, "cell.activation: must be given, tanh .* or relu: .* holds an nn.RNN"),
         (changed("elman"), {"activation": "rely"}, r"cell.activation='rely': .* Did you mean 'relu'"),
         (changed(), {"output_activation": "tan"}, "tan"),
-        (changed(), {"content": "0"}, "cell.content='0': .* has other bytes"),
+        (changed(), {"content": "0"}, "cell.content: SHA-256 mismatch: expected 0, .* has "),
     ],
 )  # fmt: skip
 def test_files_that_cannot_be(held, fields, message, suffix):

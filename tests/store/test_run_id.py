@@ -116,8 +116,8 @@ class Kind(StrEnum):
         ({"radii": [1.0, {2.0}]}, r"^radii\[1\] = .* is a set"),
         ({"x": b"bytes"}, "^x = .* is a bytes"),
         ({"x": 1j}, "^x = 1j is a complex"),
-        ({1: "x"}, "^configuration has the key 1: keys must be texts"),
-        ({"a": {"\u00e9": 1, "e\u0301": 2}}, "is there twice, in two Unicode forms"),
+        ({1: "x"}, "^configuration has the key 1: keys must be strings"),
+        ({"a": {"\u00e9": 1, "e\u0301": 2}}, "occurs twice, in two Unicode forms"),
         ({"a": "\ud800"}, "^a = .* is not valid Unicode"),
         ({"seed": 2**63}, "^seed is an integer beyond 64 bits"),
         ({"a": "x" * (identity.LARGEST_BYTES + 1)}, "bytes as JSON"),
@@ -157,7 +157,7 @@ def test_what_is_as_deep_as_allowed_reads_back():
         ('"' + '\\"' * 400_000, "not valid JSON"),
         ('"' + "[" * 100_000, "not valid JSON"),
         (" " * (identity.LARGEST_BYTES + 1), "may have 1048576 bytes"),
-        ('{"a": 1, "a": 2}', "a key is there twice"),
+        ('{"a": 1, "a": 2}', "a key occurs twice"),
         ("{'a': 1}", "not valid JSON"),
         ("1" * 5000, "not valid JSON"),
         ("", "not valid JSON"),
@@ -232,7 +232,7 @@ def test_integers_of_numpy_are_integers():
 
 @pytest.mark.parametrize("field", [1.0, True, None, b"a", ("a",)])
 def test_only_integers_and_texts_name_a_stream(field):
-    with pytest.raises(TypeError, match="integers and texts"):
+    with pytest.raises(TypeError, match="an integer or a string"):
         stream("role", field)
 
 

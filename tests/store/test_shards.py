@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(here, change, m
 
 
 def test_a_run_is_there_once_in_a_batch(here):
-    with pytest.raises(StoreError, match="is there twice"):
+    with pytest.raises(StoreError, match="occurs twice"):
         here.publish([finished(0), finished(0)])
 
 
@@ -106,7 +106,7 @@ def test_rows_that_come_in_parts_are_stored_as_if_they_had_come_at_once(here, si
 
 def test_a_run_is_there_once_in_all_parts(here):
     part = shards.Finished.of([finished(0)])
-    with pytest.raises(StoreError, match="is there twice"):
+    with pytest.raises(StoreError, match="occurs twice"):
         here.publish_rows(shards.Finished.together([part, shards.Finished.of([finished(1)]), part]))
 
 

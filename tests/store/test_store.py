@@ -283,7 +283,7 @@ def test_a_missing_study_is_told_with_the_nearest_name(here):
 def test_an_empty_study_is_told(here):
     here.path.mkdir(parents=True)
     for _ in range(2):
-        with pytest.raises(StoreError, match=f"^study 'first' in {here.root} holds no runs yet$"):
+        with pytest.raises(StoreError, match=f"^study 'first' in {here.root} has no runs yet$"):
             load("first", here.root)
         (here.path / "store" / "runs").mkdir(parents=True, exist_ok=True)
 

@@ -114,11 +114,14 @@ def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_agai
     again = {**stored, "task": {**stored["task"], "path": "moved.txt"}}
     assert Configuration.parse(again).plain == stored
     with pytest.raises(
-        ConfigurationError, match="task.content=.*: the shipped text, which is read without task.path, has other bytes"
+        ConfigurationError,
+        match="task.content: SHA-256 mismatch: expected .*, the shipped text, which is read without task.path, has ",
     ):
         Configuration.parse(stored)
     written("else", "moved.txt")
-    with pytest.raises(ConfigurationError, match="task.content=.*: moved.txt has other bytes, [0-9a-f]{32}$"):
+    with pytest.raises(
+        ConfigurationError, match="task.content: SHA-256 mismatch: expected .*, moved.txt has [0-9a-f]{32}$"
+    ):
         Configuration.parse(again)
 
 
@@ -197,9 +200,9 @@ def test_values_that_fields_cannot_have():
         "sequence_length=8: must be at most 7, the characters of own.txt but the last", "abcdefgh", sequence_length=8
     )
     refused("sequence_length=0: must be an integer >= 1", sequence_length=0)
-    refused("task.content='0': own.txt has other bytes", content="0")
+    refused("task.content: SHA-256 mismatch: expected 0, own.txt has ", content="0")
     with pytest.raises(
-        ConfigurationError, match="batch_size=6: task 'characters' has 5 sequences, and a batch holds none"
+        ConfigurationError, match="batch_size=6: task 'characters' has 5 sequences, and a batch contains none"
     ):
         sample(Characters(3, "own.txt"), 6)
     assert sample(Characters(7, "own.txt"), 1).x.shape == (7, 1, 8)

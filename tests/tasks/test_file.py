@@ -232,7 +232,7 @@ def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_agai
     with pytest.raises(ConfigurationError, match="task.path: must name a file"):
         Configuration.parse(stored)
     archive("moved.npz", x=arrays()["x"] + 1.0)
-    with pytest.raises(ConfigurationError, match="task.content=.*: moved.npz has other bytes"):
+    with pytest.raises(ConfigurationError, match="task.content: SHA-256 mismatch: expected .*, moved.npz has"):
         Configuration.parse(again)
 
 
@@ -329,7 +329,7 @@ def test_values_that_fields_cannot_have():
     refused(r"task.loss_name='squared': must be .* Did you mean 'squared_error'\?", loss_name="squared")
     refused("task.loss_at='end': must be 'every', 'last', 'mask' or null", loss_at="end")
     refused("task.loss_at=mask: own.npz has no mask; must be every or last", loss_at="mask")
-    refused("task.content='0': own.npz has other bytes", content="0")
+    refused("task.content: SHA-256 mismatch: expected 0, own.npz has ", content="0")
     with pytest.raises(ConfigurationError, match=f"batch_size={SEQUENCES + 1}: task 'file' has {SEQUENCES} sequences"):
         Configuration.parse({"task": {"name": "file", "path": "own.npz"}, "sequence_length": 3, "batch_size": 10})
 
@@ -345,7 +345,7 @@ def with_value(name, place, value):
     [
         ({"x": None}, {}, "has no array 'x'"),
         ({"target": None}, {}, "has no array 'target'"),
-        ({"targets": np.ones(3)}, {}, r"array 'targets': there may be x, target, mask. Did you mean 'target'\?"),
+        ({"targets": np.ones(3)}, {}, r"array 'targets': must be one of x, target, mask. Did you mean 'target'\?"),
         ({"x": np.zeros((9, 7))}, {}, r"array 'x' has shape \(9, 7\): must be \(sequences, steps, inputs\)"),
         ({"x": np.zeros((9, 0, 4))}, {}, r"array 'x' has shape \(9, 0, 4\): must be"),
         ({"x": np.full((9, 7, 1), "a")}, {}, "array 'x' has the type <U1: must be numbers"),
@@ -436,7 +436,7 @@ def test_unknown_and_missing_columns_are_named():
     refused("column '__index_level_0__': the index of a data frame", path="own.parquet")
     with open("own.csv", "w") as file:
         file.write("sequence,step,x,x,y\na,0,1,1,1\n")
-    refused("column 'x' is there 2 times", path="own.csv")
+    refused("column 'x' occurs 2 times", path="own.csv")
 
 
 def changed(row, column, value):
@@ -449,9 +449,9 @@ def changed(row, column, value):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: changed(4, "x_2", np.nan), r"column 'x_2' holds nothing \(or NaN\) in row 5: no value may be missing"),
+        (lambda: changed(4, "x_2", np.nan), r"column 'x_2' is empty \(or NaN\) in row 5: no value may be missing"),
         (lambda: changed(6, "y_1", np.inf), "column 'y_1' holds inf in row 7: must be finite"),
-        (lambda: changed(0, "sequence", None), r"column 'sequence' holds nothing \(or NaN\) in row 1"),
+        (lambda: changed(0, "sequence", None), r"column 'sequence' is empty \(or NaN\) in row 1"),
         (lambda: table().assign(x_0="fast"), "column 'x_0' holds 'fast' in row 1: must be numbers"),
         (lambda: changed(3, "x_0", "fast").astype({"x_0": str}), "column 'x_0' holds 'fast' in row 4: must be numbers"),
         (lambda: table().assign(step=lambda frame: frame["step"] + 0.5), r"column 'step' holds \d.5 in row 1: must"),
