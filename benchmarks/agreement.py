@@ -1,4 +1,4 @@
-"""Contenders have to give the same answer before they are timed."""
+"""Contenders must give the same answer before they are timed."""
 
 from __future__ import annotations
 

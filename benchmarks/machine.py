@@ -1,4 +1,4 @@
-"""On what machine and with what versions: enough to compare two results, and nothing that names a place or a person."""
+"""The machine and the versions: enough to compare two results, and nothing that identifies a place or a person."""
 
 from __future__ import annotations
 

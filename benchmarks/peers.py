@@ -1,4 +1,4 @@
-"""Which peers are installed. None of them is needed: what is missing is left out, and said."""
+"""The installed peers. None is needed; the output names missing ones."""
 
 from __future__ import annotations
 

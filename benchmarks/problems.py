@@ -1,4 +1,4 @@
-"""What is differentiated: a network, random inputs and targets, a squared error at every step.
+"""The problem: a network, random inputs and targets, a squared error at every step.
 
 Index legend: T time, B sequence, I input (8), N hidden unit, O output (8).
 """
@@ -59,7 +59,7 @@ class Problem:
 
 
 def drawn(kind: str, shape: Shape, dtype: str = "float64") -> Problem:
-    """The same problem whenever it is requested: spectral radius 0.9, standard normal inputs and targets."""
+    """A problem that is the same in every call: spectral radius 0.9, standard normal inputs and targets."""
     weights, data = np.random.default_rng(0).spawn(2)
     cell = CELLS[kind](INPUTS, shape.N, INPUTS)
     params = cell.init(weights, spectral_radius=0.9, dtype=dtype)
@@ -74,7 +74,7 @@ def traced(problem: Problem, engine: str = "numpy", memory_limit: float | None =
 
 
 def gradient(problem: Problem, engine: str = "numpy", memory_limit: float | None = None) -> dict[str, Array]:
-    """The gradient by every parameter, as this package computes it where nothing else is wanted."""
+    """The gradient by every parameter, by the function of this package that computes nothing else."""
     if memory_limit is None:
         _, gradients = by(engine, loss_and_gradient)(problem.cell, problem.params, problem.x, problem.target)
     else:

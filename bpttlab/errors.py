@@ -1,7 +1,7 @@
-"""Errors that a user can cause or meet, each told in one line.
+"""Errors that a user can cause or meet, one line each.
 
-Every one derives from `LabError`, so that the command line can catch them all and say them without a traceback;
-anything else that escapes is a bug in bpttlab.
+All derive from `LabError`, so that the command line catches them and prints them without a traceback. Any other
+exception is a bug in bpttlab.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ class LabError(Exception):
 
 
 class ConfigurationError(LabError, ValueError):
-    """A field has a value that it cannot have; the message names the field, the value and what is allowed."""
+    """A field has an invalid value; the message names the field, the value and what is allowed."""
 
 
 class DivergedError(LabError, ArithmeticError):
@@ -27,7 +27,7 @@ class DivergedError(LabError, ArithmeticError):
 
 
 class NonFiniteError(LabError, ArithmeticError):
-    """A NaN or infinity where a number belongs; `step` (1-based) is the first step that holds one, if known."""
+    """A NaN or infinity in place of a finite number; `step` (1-based) is the first step that has one, if known."""
 
     def __init__(self, message: str, step: int | None = None) -> None:
         super().__init__(message)
@@ -39,7 +39,7 @@ class GradientRangeError(LabError, ArithmeticError):
 
 
 class StoreError(LabError):
-    """Something about the results on disk; the message names the file or the study."""
+    """A fault of the results on disk; the message names the file or the study."""
 
 
 class SchemaError(StoreError):
@@ -55,7 +55,7 @@ class CollisionError(StoreError):
 
 
 class LabWarning(UserWarning):
-    """Something that a user should know, though what was requested can be done."""
+    """A fact that a user should know, although the request can be fulfilled."""
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:

@@ -1,6 +1,6 @@
-"""Where the files are that come with the package: configuration and experiments.
+"""The files that come with the package: configuration and experiments.
 
-A wheel holds them inside the package; a checkout, or an editable installation of one, beside it.
+A wheel has them inside the package; a checkout, or an editable installation of one, has them beside it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ def analyses() -> dict[str, Path]:
 
 
 def experiment_in(words: Iterable[str]) -> str | None:
-    """The experiment that a command names, where it names one and no list of them."""
+    """The experiment that a command names, if it names exactly one."""
     named = [word.partition("=")[2] for word in words if word.startswith("experiment=")]
     return named[0] if len(named) == 1 and named[0].isidentifier() else None
 
 
 def shipped(folder: str, witness: str) -> Path:
-    """The folder, wherever it is that `witness` is in it."""
+    """The folder that contains `witness`, in the package or beside it."""
     for parent in (PACKAGE, PACKAGE.parent):
         if (parent / folder / witness).exists():
             return parent / folder
@@ -43,5 +43,5 @@ def shipped(folder: str, witness: str) -> Path:
 
 
 def in_checkout() -> bool:
-    """Whether the package stands in its repository, which need not be installed."""
+    """Whether the package is in its repository, installed or not."""
     return not (PACKAGE / "conf").exists()

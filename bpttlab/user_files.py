@@ -1,7 +1,7 @@
-"""A person's own files: read within limits, known by their content, and remembered until they change.
+"""A user's files: read within limits, identified by their content, and remembered until they change.
 
-Nothing in a file is executed: archives are read without pickle. Whatever is wrong with one is refused in one line that
-begins with the field that named it.
+Nothing in a file is executed: archives are read without pickle. A fault is refused in one line that begins with the
+field that names the file.
 """
 
 from __future__ import annotations
@@ -86,19 +86,19 @@ def content(data: bytes) -> str:
 
 
 def refuse_other_content(field: str, wanted: str | None, path: str, found: str) -> None:
-    """Refuses a file that is not the one that was requested, in all digits of sha256sum or the first ones kept."""
+    """Refuses a file whose SHA-256 differs from the requested one, given in full or by its first digits."""
     if wanted is not None and wanted[:DIGITS] != found:
         raise ConfigurationError(f"{field}: SHA-256 mismatch: expected {wanted}, {path} has {found}")
 
 
 def refuse_change(path: str, before: str | None, found: str) -> None:
-    """Refuses a file that is not what it was when the run was configured."""
+    """Refuses a file that has changed since the run was configured."""
     if found != before:
         raise LabError(f"{path} has changed since the run was configured: start the sweep again")
 
 
 def refuse_kind(path: str, status: os.stat_result, endings: Collection[str] | None) -> None:
-    """Refuses what is not a file of a known format and of a bearable size, before it is opened."""
+    """Refuses a file of an unknown format or of too large a size, before it is opened."""
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError("is not a file")
     if endings is not None and Path(path).suffix.lower() not in endings:
@@ -113,7 +113,7 @@ def refuse_size(size: int, largest: int | None = None) -> None:
 
 
 def nearest_file(path: str, endings: Collection[str] | None) -> str:
-    """The file that was perhaps meant."""
+    """A suggestion: the existing file with the nearest name."""
     try:
         names = os.listdir(Path(absolute(path)).parent)
     except OSError:

@@ -1,1 +1,1 @@
-"""Seeded faults: wrong derivatives, orders, offsets and statistics, which `bpttlab verify` or a claim has to find."""
+"""Seeded faults: wrong derivatives, orders, offsets and statistics, which `bpttlab verify` or a claim must find."""

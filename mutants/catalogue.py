@@ -1,7 +1,7 @@
 """The catalogue: mutants as data, one TOML file for each subject, and how a mutant is applied to the source.
 
-The subjects in SUBJECTS are parts of the package, and `bpttlab verify` has to find their mutants. Those in
-EXPERIMENTS are experiments: a file also has `sweeps`, and a claim of the experiment has to fail for each mutant.
+The subjects in SUBJECTS are parts of the package, and `bpttlab verify` must find their mutants. Those in EXPERIMENTS
+are experiments: a file also has `sweeps`, and a claim of the experiment must fail for each mutant.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a choice of a user's costs: seconds of one run, with one thing changed, over those of the run unchanged."""
+"""The cost of a user's choice: seconds of one run with one setting changed, over those of the unchanged run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What limits where: how much of a gradient its matrix products and its tanh would take by themselves."""
+"""What limits the speed: the fractions of a gradient that its matrix products and its tanh take alone."""
 
 from __future__ import annotations
 

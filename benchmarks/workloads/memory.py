@@ -61,7 +61,7 @@ def time_of_checkpoints(problem: Problem, engine: str, settings: Settings) -> It
 
 
 def peak(compute: Callable[[], object]) -> float:
-    """Bytes that are requested at once."""
+    """The largest number of bytes allocated at one time."""
     tracemalloc.start()
     try:
         compute()

@@ -48,7 +48,7 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def plain_calls(trace: Trace, jax: bool) -> dict[str, Call]:
-    """What is beaten: NumPy's products, and where requested JAX's."""
+    """The competitors: NumPy's products, and JAX's if requested."""
     jacobians = np.concatenate([trace.jacobian(t) for t in range(1, trace.length + 1)])
     calls: dict[str, Call] = {PLAIN: partial(product_and_svd, jacobians)}
     if jax and "JAX" in peers():

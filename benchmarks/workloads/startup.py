@@ -1,4 +1,4 @@
-"""How long a person waits before anything happens."""
+"""The time until a command answers."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where is the cliff in an error surface, how high is it, and what does clipping change there? See README.md beside
-this file.
+"""Where is the cliff in an error surface, how high is it, and what does clipping change there? See README.md in this
+folder.
 
-`claims` checks the surface, which it computes, against the same surface in plain numbers, and a study's tables against
-what follows from fixed points.
+`claims` computes the surface and checks it against the same surface in plain numbers. It checks a study's tables
+against results that follow from fixed points.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PASCANU = "Pascanu, Mikolov & Bengio 2013"
 W, B = np.linspace(4.0, 7.0, 301), np.linspace(-3.2, -2.0, 241)
 """The part of the surface that is looked at."""
 X_0, TARGET, STEPS = 0.5, 0.7, 50
-"""The unit of that paper's figure 6: where it starts, what is requested of it, how long it runs."""
+"""The unit of that paper's figure 6: its start, its target, its number of steps."""
 FINER = 4
 """How much finer the grid is that shows what the largest norm of a grid is worth."""
 PLAIN = "forward differentiation in plain numbers"
@@ -89,7 +89,7 @@ def on_finer_grid() -> float:
 
 
 def of_the_surface() -> list[Row]:
-    """The largest norm is a property of the grid: of how near to the wall the nearest of its points happens to lie."""
+    """The largest norm depends on the grid: on the distance of the nearest grid point from the wall."""
     found, known = surface(), plain(W[:, None], B)
     norm = found.norm
     off = np.hypot(found.dw - known.dw, found.db - known.db) / (known.norm + 1e-6)
@@ -109,7 +109,7 @@ def of_the_surface() -> list[Row]:
 
 
 def of_the_wall() -> list[Row]:
-    """It is the line on which the unit starts at a fixed point that repels."""
+    """The wall is the line on which the unit starts at a repelling fixed point."""
     source = "fixed point that repels"
     steep = [w for w in W if theory.wall(w, X_0).slope > 1.05 and theory.wall(w, X_0).bias > B[0]]
     norm = surface().norm[np.searchsorted(W, steep)]
@@ -130,7 +130,7 @@ def height(w: float) -> float:
 
 
 def of_the_folds() -> list[Row]:
-    """From below and from above a unit comes to rest in two places between the folds, in one beside them."""
+    """Between the folds the unit has two resting states, outside one."""
     folds, margin = theory.folds(5.0), 0.01
     b = np.array([folds[0] - margin, folds[0] + margin, folds[1] - margin, folds[1] + margin])
     ends = [np.sqrt(cliff(5.0, b, x_0, 0.0, 2000).error) for x_0 in (-5.0, 5.0)]
@@ -255,7 +255,7 @@ def beside_it(wall: pd.DataFrame) -> Row:
 
 
 def truncated(wall: pd.DataFrame) -> list[Row]:
-    """On the wall the longest lags are the gradient, (w^T - w^K) / (w^T - 1) of it; away from it they are nothing."""
+    """On the wall the longest lags are the gradient, (w^T - w^K) / (w^T - 1) of it; away from the wall they vanish."""
     kept = int(wall["half"].iloc[0])
     on_it, far = wall[wall["distance"] == 0.0], wall[wall["distance"] == wall["distance"].max()]
     source = "geometric sum of the slope"

@@ -1,8 +1,8 @@
-"""How far does a small change of lambda move a state that remembers, while no Jacobian product exceeds one? See
-README.md beside this file.
+"""How much does a small change of lambda change the state of a unit with a long memory, if no Jacobian product exceeds
+one? See README.md in this folder.
 
-`claims` checks a study's tables against the second moments of units that are driven by white noise, and the
-sensitivities of some of its networks against the same in plain numbers.
+`claims` checks a study's tables against the second moments of units driven by white noise, and the sensitivities of
+some networks against the same in plain numbers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LONG = 0.9
 
 
 def claims(study: Any) -> pd.DataFrame:
-    """What follows for white noise, and what was measured: means over networks of their means over sequences and units.
+    """Results for white noise and measurements: means over networks of their means over sequences and units.
 
     Returns:
         The columns of `bpttlab.claims.claims.Row`.

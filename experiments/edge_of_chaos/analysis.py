@@ -1,7 +1,7 @@
-"""At which gain does chaos begin, what does input do to it, and what does it do to gradients? See README.md beside this
-file.
+"""At which gain does chaos begin, what does input change, and what does chaos do to gradients? See README.md in this
+folder.
 
-`claims` holds a study's tables against the mean field of wide tanh networks, and what follows from an exponent above
+`claims` compares a study's tables with the mean field of wide tanh networks and with consequences of an exponent above
 zero.
 """
 
@@ -32,7 +32,7 @@ MOLGEDEY = "Molgedey, Schuchhardt & Schuster 1992"
 
 
 def claims(study: Any) -> pd.DataFrame:
-    """What the mean field and the literature say of chaos and gradients, and what was measured.
+    """Statements of the mean field and of the literature about chaos and gradients, and measurements.
 
     Returns:
         The columns of `bpttlab.claims.claims.Row`.
@@ -54,7 +54,7 @@ def claims(study: Any) -> pd.DataFrame:
 
 
 def autonomous(runs: pd.DataFrame) -> pd.DataFrame:
-    """Networks that run on their own and of which the largest exponent alone was requested."""
+    """Networks without input of which only the largest exponent was measured."""
     return runs[(runs["scales_V"] == 0) & (runs["measure_exponents"] == "1")]
 
 
@@ -300,7 +300,7 @@ GROWN = 5.0
 
 
 def summaries(study: Any) -> dict[str, pd.DataFrame]:
-    """`chaos`: lambda_1 over networks beside the mean field, on their own and driven; how many are chaotic."""
+    """`chaos`: lambda_1 over networks beside the mean field, with and without input; the number of chaotic networks."""
     runs = study.runs[study.runs["status"] == "done"]
     rows = runs[runs["measure_exponents"] == "1"]
     rows = rows.assign(

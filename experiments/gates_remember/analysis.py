@@ -1,7 +1,7 @@
-"""How long do gradients live in gated cells, and what do forget biases do for them? See README.md beside this file.
+"""How far back do gradients reach in gated cells, and how do forget biases change this? See README.md in this folder.
 
-`claims` holds a study's tables against what is exact at the origin and on the cell path, and against what is said of
-forget biases, of the chrono initialization and of gates. Nothing is trained.
+`claims` compares a study's tables with exact results at the origin and on the cell path, and with statements about
+forget biases, the chrono initialization and gates. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CONTROL = "lstm_0"
 
 
 def claims(study: Any) -> pd.DataFrame:
-    """What is exact first, then constant biases, chrono, and cells of one size.
+    """Exact results first, then constant biases, chrono, and cells of one size.
 
     Returns:
         The columns of `bpttlab.claims.claims.Row`.
@@ -160,8 +160,9 @@ def at_the_origin(study: Any) -> list[dict[str, Any]]:
 
 
 def by_differences(study: Any) -> list[Row]:
-    """Of one seed and radius of each cell: what the marked step hears of the loss, and the products, beside Jacobians
-    by central differences of the forward pass."""
+    """For one seed and radius of each cell: the gradient of the loss at the marked step, and the products, beside
+    Jacobians by central differences of the forward pass.
+    """
     runs = cells(study)
     radii = sorted(runs["spectral_radius"].unique())
     runs = runs[(runs["seed"] == runs["seed"].min()) & (runs["spectral_radius"] == radii[len(radii) // 2])]
@@ -324,7 +325,9 @@ def of_the_bias(gradients: pd.DataFrame, radii: Sequence[float]) -> list[Row]:
 
 
 def draw(study: Any, size: Size) -> dict[str, Figure]:
-    """What the marked step hears of the loss: against the forget bias, against T_max, and for each cell against rho."""
+    """The gradient of the loss at the marked step: against the forget bias, against T_max, and for each cell against
+    rho.
+    """
     tables = summaries(study)
     shape = (1, 3) if size == "page" else (3, 1)
     figure = Figure(figsize=(style.WIDTHS[size], 2.6 if size == "page" else 6.6), layout="constrained")

@@ -1,7 +1,7 @@
-"""What does the mean norm of Jacobian products say, and of whom? See README.md beside this file.
+"""What does the mean norm of Jacobian products say, and of which networks? See README.md in this folder.
 
 `claims` checks products of fresh Gaussian matrices, which it draws itself, and the networks of a study, which have one
-W each, against what is known of their moments; and products of some networks against the same in plain numbers.
+W each, against known moments. It checks products of some networks against the same in plain numbers.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DRAWS, STEPS, EARLY = 4000, 200, 4
 BLOCK = 100
 """Draws of one mean that is compared with its expectation: as many as the study has networks."""
 FEW = 0.05
-"""The part of the networks, the largest, that is requested how much of the mean is theirs."""
+"""The share of the networks, the largest ones, whose part of the mean is measured."""
 SHOWN = ((10, "identity", 0.9), (10, "tanh", 1.0))
 """N, activation and g of the networks in the figure."""
 
@@ -50,7 +50,7 @@ def claims(study: Any) -> pd.DataFrame:
 
 
 def summaries(study: Any) -> dict[str, pd.DataFrame]:
-    """Typical and mean growth of every group of networks, and how few of them the mean is made of."""
+    """Typical and mean growth of every group of networks, and the share of the mean that comes from a few of them."""
     return {"mean_and_median": groups(last_products(study))}
 
 

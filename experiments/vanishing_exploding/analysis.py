@@ -1,6 +1,6 @@
-"""Do gradients vanish or explode, what decides it, and what does a truncation cost? See README.md beside this file.
+"""Do gradients vanish or explode, what decides it, and what does a truncation cost? See README.md in this folder.
 
-`claims` holds a study's tables against what the literature says of them.
+`claims` compares a study's tables with statements of the literature.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DIFFERENCES = 1e-6
 
 
 def claims(study: Any) -> pd.DataFrame:
-    """What the theory says of this sweep, and what was measured.
+    """Statements of theory about this sweep, and measurements.
 
     Returns:
         The columns of `bpttlab.claims.claims.Row`.

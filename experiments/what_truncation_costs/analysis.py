@@ -1,8 +1,8 @@
-"""What does each way to cut the gradient, or to estimate it, cost in bias, variance and time? See README.md beside this
-file.
+"""What does each way to truncate or estimate the gradient cost in bias, variance and time? See README.md in this
+folder.
 
-`claims` checks a study's tables against what is published of the schemes, against closed forms, and against the same
-gradients computed again in plain numbers from the definitions of the schemes.
+`claims` checks a study's tables against published statements about the schemes, against closed forms, and against the
+same gradients computed again in plain numbers from the definitions of the schemes.
 
 Index legend: T time, B sequence, N hidden unit; l lag.
 """
@@ -39,7 +39,7 @@ PLAIN = "definition, in plain numbers"
 
 
 def claims(study: Any) -> pd.DataFrame:
-    """What is known of the schemes, and what was measured.
+    """Known results about the schemes, and measurements.
 
     Returns:
         The columns of `bpttlab.claims.claims.Row`.
