@@ -70,6 +70,7 @@ KINDS = {
     "initializer": Kind("bpttlab.networks.initializers", "bpttlab.networks.initializers:Initializer"),
     "activation": Kind("bpttlab.networks.activations", "bpttlab.networks.activations:Activation"),
     "loss": Kind("bpttlab.networks.losses", "bpttlab.networks.losses:StepLoss"),
+    "measure": Kind("bpttlab.measures", "bpttlab.measures.measure:Measure"),
     "table": Kind("bpttlab.tables.shipped", "bpttlab.tables.table:SummaryTable"),
     "experiment": Kind("experiment/", "bpttlab.claims.experiment:Experiment"),
     "figure": Kind("bpttlab.figures.shipped", "bpttlab.figures.figure:StudyFigure"),
@@ -246,8 +247,10 @@ def values_of(value: Any) -> Iterator[Any]:
         one = getattr(value, name, None)
         if isinstance(one, str) and (kind := kind_named_by(name)) is not None:
             yield from filter(None, [available(kind).get(one)])
-        elif is_dataclass(one):
-            yield from values_of(one)
+        else:
+            for part in one if isinstance(one, tuple) else (one,):
+                if is_dataclass(part):
+                    yield from values_of(part)
 
 
 NAMED = {"activation": "activation", "output_activation": "activation", "loss_name": "loss"}

@@ -175,7 +175,8 @@ def test_a_choice_of_conf_named_in_python_is_that_of_the_command_line(group):
 def test_a_named_choice_takes_fields_beside_it():
     (run,) = lab.grid({"measure": "spectra", "measure.windows": 4, "cell": "gru", "cell.reset": "before"})
     parsed = Configuration.parse(run)
-    assert (parsed.measure.windows, parsed.measure.exponents, parsed.cell.reset) == (4, "all", "before")
+    measure = parsed.plain["measure"]
+    assert (measure["windows"], measure["exponents"], parsed.cell.reset) == (4, "all", "before")
     assert parsed.cell.hidden_size == 32
 
 

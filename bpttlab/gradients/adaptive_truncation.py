@@ -13,10 +13,9 @@ Index legend: T time, B sequence, S losses.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward_mode.rtrl import immediate_derivatives
@@ -25,7 +24,11 @@ from bpttlab.gradients.scaled_gradients import add_to, recurrent_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.scaled import Scaled, norm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class Decay(NamedTuple):
@@ -141,7 +144,7 @@ def bias_bounds(trace: Trace, loss: Loss | Array, longest: int | None = None) ->
         (from every phi_l), log_bias_estimate (from those up to R, for K <= R + 1). Natural logarithms; -inf: nothing is
         left out; NaN where they say nothing, the error being as large as g_K or phi not decaying.
     """
-    return pd.DataFrame(measure_bounds(trace, loss, longest, np.arange(1, trace.length + 1)))
+    return as_frame(measure_bounds(trace, loss, longest, np.arange(1, trace.length + 1)))
 
 
 def measure_bounds(trace: Trace, loss: Loss | Array, longest: int | None, truncations: Array) -> dict[str, Array]:

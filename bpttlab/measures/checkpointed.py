@@ -12,11 +12,20 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bpttlab.gradients.backward import errors_like
 from bpttlab.gradients.checkpointing import Block, CheckpointedTrace, blocks
-from bpttlab.gradients.directional import Directions
+from bpttlab.gradients.directional import Directions, with_directions
 from bpttlab.gradients.scaled_gradients import add_to, scaled_parts, sum_gradient
-from bpttlab.measures.gradient_bias import log_variance_of_sequences
-from bpttlab.measures.settings import Measure
+from bpttlab.measures.gradient_bias import (
+    GradientBias,
+    full_columns,
+    log_gradient_norm,
+    log_variance_of_sequences,
+)
+from bpttlab.measures.measure import Result
+from bpttlab.measures.relevant_gradient import median_of_one
+from bpttlab.measures.selection import Measures
+from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Gradients, Scaled
 from bpttlab.truncation.scheme import Scheme
@@ -39,18 +48,19 @@ class Found(NamedTuple):
     underflows: int
 
 
-def suffice(measure: Measure, scheme: Scheme) -> bool:
+def suffices(measures: Measures, scheme: Scheme) -> bool:
     """Whether nothing is requested that needs every state."""
-    needs_states = (
-        measure.jacobians != "none",
-        measure.lag_terms != "none",
-        measure.exponents != "none",
-        measure.singular_lags,
-        measure.eigenvalue_steps,
-        measure.sensitivity_steps,
-        measure.scheme_seconds,
-    )
-    return isinstance(scheme, Full) and not any(needs_states)
+    return isinstance(scheme, Full) and not measures.need_states(scheme)
+
+
+def measure_blocks(measures: Measures, trace: CheckpointedTrace, loss: Loss, relevant_step: Array | None) -> Result:
+    """What the measures return that need no states, in one walk back block by block."""
+    directions = measures.get(GradientBias).directions(trace.cell, trace.params)
+    found = walk_blocks(trace, errors_like(trace.y_hat, loss), directions, relevant_step)
+    rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
+    relevant = None if found.input_norms is None else median_of_one(found.input_norms)
+    summary = {"loss": loss.value, "log_relevant_gradient": relevant, "underflows": found.underflows}
+    return Result({"truncations": rows}, summary | {"log_gradient_norm": log_gradient_norm(rows, found.full)})
 
 
 def walk_blocks(
@@ -60,7 +70,7 @@ def walk_blocks(
 
     Args:
         dL_dy_hat: (T, B, O).
-        directions: as in `truncations.minibatch_log_variance`.
+        directions: as in `gradient_bias.minibatch_log_variance`.
         relevant_step: (B,) tau, from 1.
     """
     batch = trace.x.shape[1]
@@ -97,7 +107,7 @@ def within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
 
 
 def input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Scaled]]) -> Array:
-    """`jacobians.input_norms` from what was found in each block: all sequences in one product."""
+    """`relevant_gradient.input_norms` from what was found in each block: all sequences in one product."""
     order = np.argsort(np.concatenate([inside for inside, _, _ in found]))
     slopes = np.concatenate([slopes for _, slopes, _ in found])[order]
     da = Scaled(

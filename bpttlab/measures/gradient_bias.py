@@ -9,22 +9,36 @@ Index legend: T time, B sequence, N hidden state.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
-import pandas as pd
 
+from bpttlab.fields import Field
 from bpttlab.gradients.backward import check_errors, walk
-from bpttlab.gradients.directional import Directions, with_directions
+from bpttlab.gradients.directional import (
+    LOG_SCALE,
+    SIGNED_BIAS,
+    Directions,
+    log_scale,
+    signed_bias,
+    with_directions,
+)
 from bpttlab.gradients.estimators import Estimate, estimate, log_scatter
 from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling, zero_parameters
+from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import columns
+from bpttlab.numerics.columnar import as_frame, columns
 from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
+from bpttlab.store.measure_columns import GRADIENT_BIAS
 from bpttlab.truncation.scheme import Scheme, full_plan
 from bpttlab.truncation.segmented import Full
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def truncation_bias(
@@ -51,7 +65,7 @@ def truncation_bias(
         choice of K where the scheme makes one).
         Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
     """
-    frame = pd.DataFrame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
+    frame = as_frame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
     return frame.astype({"truncation": "Int64", "draws": "Int64"})
 
 
@@ -145,3 +159,65 @@ def log_variance_of_sequences(
         scatter = log_scatter([part[name] for part in parts], mean, np.ones(batch), batch / (batch - 1))
         found[name] = log_relative(scatter, 2 * norm(full[name]))
     return found
+
+
+# ------------------------------------------------------------------------------------------ the measure
+
+
+@dataclass(frozen=True)
+class GradientBias(Measure):
+    """The gradient of the run's own scheme beside the full one."""
+
+    name: ClassVar[str] = "gradient_bias"
+    tables = GRADIENT_BIAS.tables
+    summary = GRADIENT_BIAS.summary
+    depends_on_scheme: ClassVar[bool] = True
+    needs_states: ClassVar[bool] = False  # of the full gradient: `checkpointed`
+
+    log_scale: Annotated[
+        bool,
+        Field(description="whether the gradient along the scale of W, dL/dlog rho, is recorded, too"),
+    ] = False
+    signed_bias: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="units that a shared bias is added to, which is subtracted from the others: the gradient along "
+            "it is recorded, too; 0: not",
+        ),
+    ] = 0
+
+    def directions(self, cell: Cell, params: Params) -> Directions:
+        """The directions that are requested, in the parameters of a cell.
+
+        Raises:
+            ConfigurationError: the cell does not have one of them.
+        """
+        found = {LOG_SCALE: log_scale(cell, params)} if self.log_scale else {}
+        return found | ({SIGNED_BIAS: signed_bias(cell, self.signed_bias)} if self.signed_bias else {})
+
+    def check(self, cell: Cell, length: int) -> None:
+        if self.log_scale or self.signed_bias:
+            self.directions(cell, zero_parameters(cell))
+
+    def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
+        """A row for every recurrent parameter and direction."""
+        return {"truncations": len(cell.recurrent_parameters) + self.log_scale + (self.signed_bias > 0)}
+
+    def __call__(self, context: Context) -> Result:
+        trace, full = context.trace, context.gradient
+        directions = self.directions(trace.cell, trace.params)
+        minibatch = context.once(
+            (self, "minibatch"), lambda: minibatch_log_variance(trace, context.cotangents.da, full, directions)
+        )
+        rng = None if context.stream is None else context.stream()
+        columns = measure_truncation(trace, context.loss, context.scheme, full, minibatch, rng, directions)
+        return Result({"truncations": columns}, {"log_gradient_norm": log_gradient_norm(columns, full)})
+
+
+def log_gradient_norm(rows: Columns, full: Gradients) -> float:
+    """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
+    path through time."""
+    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
+    log_norms = np.array([*recurrent, *(norm(full[name]) for name in ("U", "b_y"))])
+    return 0.5 * float(np.logaddexp.reduce(2.0 * log_norms))

@@ -11,27 +11,29 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer
-from bpttlab.gradients.backward import check_errors, walk
-from bpttlab.gradients.forward import forward
+from bpttlab.errors import NonFiniteError
+from bpttlab.fields import Field, check_integer
+from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.spectral_norm import SpectralNorms
 from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
-from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import concatenate
+from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_walks import fit_slope
-from bpttlab.numerics.scaled import Scaled, log_of_square, spectral_log_norm
-from bpttlab.truncation.scheme import full_plan
+from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_log_norm
+from bpttlab.store.measure_columns import JACOBIAN_PRODUCTS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Which = Literal["log", "all", "triangle"]
 
@@ -97,7 +99,7 @@ def jacobian_products(
     """
     sequences, lags = check_integer("sequences", sequences, 1), check_integer("lags", lags, 3)
     bound_lags = check_integer("bound_lags", bound_lags, 0)
-    return pd.DataFrame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
+    return as_frame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
 
 
 def measure_products(
@@ -270,62 +272,6 @@ def check_finite_products(step: Lag) -> None:
     raise NonFiniteError(f"the Jacobian product is not finite at step t - lag = {first} (lag {step.lag})", first)
 
 
-# ------------------------------------------------------------------------------------------ the gradient at an input
-
-
-def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Array:
-    """log ||dL/dx_tau|| at one step tau of each sequence: what a task's relevant step hears of the loss.
-
-    One full walk back in scaled numbers, whose cotangents of a_tau go on to x_tau (`Cell.input_vjp`).
-
-    Args:
-        trace: a forward pass; its x is what the network was given, after any scale.
-        loss: as in `backward`. All of it counts: for L_T alone give dL/dy_hat with zeros at the other steps. Its
-            mean over the batch is not undone: each sequence has 1/B of it.
-        steps: (B,) integers tau from 1 to T, as `Batch.relevant_step`.
-
-    Returns:
-        (B,) natural logarithms; -inf is exactly zero.
-
-    Raises:
-        ConfigurationError: steps of another shape, or beyond the sequence.
-    """
-    walked = walk(trace, trace.scaled_error(check_errors(trace, loss)), full_plan(trace.length))
-    return input_norms(trace, walked.da, steps)
-
-
-def input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
-    """`input_gradient_norms` from the cotangents that a full walk has left.  (T,B,A), (B,) -> (B,)"""
-    at = check_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
-    da = da[at].normalised()
-    dx = trace.cell.input_vjp(trace.params, trace.linearization[at], da.mantissa)
-    return Scaled(dx, da.exponent).log_norm()
-
-
-def check_steps(trace: Trace, steps: Array) -> Array:
-    """One step for each sequence, or the error that says what is wrong."""
-    steps, batch = np.asarray(steps), trace.x.shape[1]
-    if steps.shape != (batch,) or steps.dtype.kind not in "iu":
-        found = f"shape {steps.shape} and dtype {steps.dtype}"
-        raise ConfigurationError(f"steps: has {found}; must be (B,) = ({batch},), integers")
-    bad = (steps < 1) | (steps > trace.length)
-    if bad.any():
-        raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.length}")
-    return steps
-
-
-def origin_jacobian(cell: Cell, params: Params) -> Array:
-    """J_1 of a step from h_0 = 0 with x_1 = 0: the network before any input, with the biases that it has.  (N, N)
-
-    float64, N of the whole state. Its eigenvalues (`matrices.eigenvalues`) place cells at a distance from the edge of
-    stability; they hold for as long as the state stays near the origin, where the biases let it. In a stack the layers
-    above the first stand where the h_1 of the layer below puts them: their blocks are those of their own origin only
-    if that is zero.
-    """
-    wide = {name: np.asarray(value, np.float64) for name, value in params.items()}
-    return forward(cell, wide, np.zeros((1, 1, cell.input_size))).jacobian(1)[0]
-
-
 # ------------------------------------------------------------------------------------------ summaries of one run
 
 
@@ -365,15 +311,6 @@ def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
     if np.isneginf(median).any():
         return Growth(-np.inf, np.nan, first, last)
     return Growth(*fit_slope(lags.astype(float), median), first, last)
-
-
-def median_log(values: Array) -> Array:
-    """Median over the last axis of logarithms that may be -inf, without -inf minus -inf in the middle."""
-    ordered = np.sort(values, axis=-1)
-    count = values.shape[-1]
-    low, high = ordered[..., (count - 1) // 2], ordered[..., count // 2]
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isneginf(low), np.where(np.isneginf(high), -np.inf, low), 0.5 * (low + high))
 
 
 def horizons(log_spectral_norm: Array) -> Horizons:
@@ -433,3 +370,52 @@ def product_summary(measures: ProductMeasures, fit_from: float) -> dict[str, Any
         "vanishing_horizon": reach.vanishing,
         "horizon_censored": reach.censored,
     }
+
+
+# ------------------------------------------------------------------------------------------ the measure
+
+
+@dataclass(frozen=True)
+class JacobianProducts(Measure):
+    """Norms of Jacobian products and of their blocks, and what they amount to: growth rate and horizons."""
+
+    name: ClassVar[str] = "jacobian_products"
+    tables = JACOBIAN_PRODUCTS.tables
+    summary = JACOBIAN_PRODUCTS.summary
+    row_settings: ClassVar = dict.fromkeys(("jacobians", "blocks"), ("measure.jacobians=log", "measure.sequences"))
+
+    jacobians: Annotated[
+        Literal["log", "all", "triangle", "none"],
+        Field(
+            description="lags of dh_T/dh_{T-lag}: log, spaced evenly in their logarithm; all; triangle, all of every t"
+        ),
+    ] = "log"
+    bound_lags: Annotated[int, Field(ge=0, description="longest lag of log_bound, a product of norms")] = 100
+    fit_from: Annotated[
+        float, Field(ge=0, lt=1, description="the growth rate is fitted over the lags from this fraction of T to T")
+    ] = 0.2
+
+    @property
+    def active(self) -> bool:
+        return self.jacobians != "none"
+
+    def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
+        """The products of every sequence, and where the state has parts their blocks at the lags of t = T."""
+        products = {
+            "log": min(sampling.lags, length + 1),
+            "all": length + 1,
+            "triangle": length * (length + 3) // 2,
+            "none": 0,
+        }[self.jacobians]
+        parts = len(cell.parts)
+        blocks = min(products, length + 1) * parts**2 if parts > 1 else 0
+        return {"jacobians": products * sampling.sequences, "blocks": blocks * sampling.sequences}
+
+    def __call__(self, context: Context) -> Result:
+        assert self.jacobians != "none"
+        sampling = context.sampling
+        norms = measure_products(
+            context.trace, context.loss, self.jacobians, sampling.sequences, sampling.lags, self.bound_lags
+        )
+        tables = {"jacobians": norms.columns} | ({"blocks": norms.blocks} if norms.blocks else {})
+        return Result(tables, product_summary(norms, self.fit_from))

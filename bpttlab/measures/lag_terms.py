@@ -13,24 +13,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 
-from bpttlab.fields import check_integer
+from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.propagation import Between, Lag, wavefront
 from bpttlab.gradients.scaled_gradients import backward_scaled, recurrent_gradient
 from bpttlab.gradients.trace import Trace
-from bpttlab.networks.cells.cell import Local
+from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import concatenate
+from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sums_beside
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
+from bpttlab.store.measure_columns import GRADIENT_LAG_TERMS
 from bpttlab.truncation.scheme import full_plan
 from bpttlab.truncation.segmented import PerLoss
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,7 @@ def lag_terms(
     """
     lags = check_integer("lags", lags, 3)
     max_lag = None if max_lag is None else check_integer("max_lag", max_lag, 0)
-    return pd.DataFrame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
+    return as_frame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
 
 
 def measure_lags(
@@ -228,3 +233,40 @@ def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
     mean = values.mean(axis=0)
     scatter = float(((values - mean) ** 2).sum() / (count - 1))
     return float((mean * mean).sum() / scatter) - 1.0 / count if scatter > 0 else np.inf
+
+
+# ------------------------------------------------------------------------------------------ the measure
+
+
+@dataclass(frozen=True)
+class LagTerms(Measure):
+    """The gradient split by lag, and every per-loss truncation that can be read off its terms."""
+
+    name: ClassVar[str] = "lag_terms"
+    tables = GRADIENT_LAG_TERMS.tables
+    summary = GRADIENT_LAG_TERMS.summary
+    row_settings: ClassVar = {"lag_terms": ("measure.lag_terms=log", "measure.max_lag")}
+
+    lag_terms: Annotated[Literal["log", "all", "none"], Field(description="lags of the terms of the gradient")] = "log"
+    max_lag: Annotated[int | None, Field(ge=0, description="longest lag of the terms, steps; null: T - 1")] = None
+    truncations: Annotated[
+        Literal["log", "none"], Field(description="log: the truncations at the lags of the terms are recorded")
+    ] = "log"
+
+    @property
+    def active(self) -> bool:
+        return self.lag_terms != "none"
+
+    def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
+        """The terms of every recurrent parameter, and a truncation at each of their lags but 0."""
+        last = length if self.max_lag is None else min(length, self.max_lag + 1)
+        terms = {"log": min(sampling.lags, last), "all": last, "none": 0}[self.lag_terms]
+        parameters = len(cell.recurrent_parameters)
+        truncations = max(0, terms - 1) if self.truncations == "log" else 0
+        return {"lag_terms": parameters * terms, "truncations": parameters * truncations}
+
+    def __call__(self, context: Context) -> Result:
+        lags = context.sampling.lags
+        found = measure_lags(context.trace, context.loss, self.lag_terms, lags, self.max_lag, context.gradient)
+        read_off = self.truncations == "log" and bool(found.truncations)
+        return Result({"lag_terms": found.lag_terms} | ({"truncations": found.truncations} if read_off else {}))

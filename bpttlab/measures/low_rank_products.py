@@ -17,10 +17,9 @@ Index legend: B sequence, N state, R rows of R, K random combinations, L lags.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
@@ -31,7 +30,11 @@ from bpttlab.measures.jacobian_products import Reach, product_norms
 from bpttlab.measures.spectral_norm import SpectralNorms, largest_log
 from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""
@@ -101,7 +104,7 @@ def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.Data
     check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
-    return pd.DataFrame(
+    return as_frame(
         {
             "sequence": np.repeat(np.arange(batch), lags),
             "t": np.full(batch * lags, t),

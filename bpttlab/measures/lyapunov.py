@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from scipy.special import stdtrit
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
@@ -27,6 +26,10 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import BLOCK_STEPS, Cell, Params
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LARGEST_CONDITION = 1e7
 """Of the product between two orthonormalisations, unless a single step has a larger one: R keeps about nine digits."""
@@ -103,9 +106,7 @@ def from_trace(
     Of a float32 trace, the Jacobians at its states, computed in float64.
     """
     transient = check_integer("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
-    return pd.DataFrame(
-        spectrum_columns(measure_growth(trace, equal_windows(transient, trace.length), interval, count))
-    )
+    return as_frame(spectrum_columns(measure_growth(trace, equal_windows(transient, trace.length), interval, count)))
 
 
 def finite_time_exponents(
@@ -128,7 +129,7 @@ def finite_time_exponents(
     transient = check_integer("transient", trace.length // 10 if transient is None else transient, 0, trace.length - 1)
     window = check_integer("window", window, 1, trace.length - transient)
     growth = measure_growth(trace, np.arange(transient, trace.length + 1, window), interval, count)
-    return pd.DataFrame(finite_time_columns(growth))
+    return as_frame(finite_time_columns(growth))
 
 
 def equal_windows(first: int, last: int, windows: int = BATCHES) -> Array:

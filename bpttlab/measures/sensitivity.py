@@ -13,18 +13,26 @@ Index legend: T time, S chosen t, B sequence, N hidden state, A pre-activations,
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
-import pandas as pd
 
-from bpttlab.fields import check_integer
+from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.forward_mode.rtrl import influence
 from bpttlab.gradients.propagation import propagate
 from bpttlab.gradients.scaled_gradients import recurrent_gradient
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Scaled
+from bpttlab.store.measure_columns import STATE_SENSITIVITY
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 HELD_BYTES = 2**27
 """Cotangents that a walk back may hold at once; more rows go in several walks."""
@@ -51,7 +59,7 @@ def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd
         ConfigurationError: steps < 2 or sequences < 1; or so many steps of so large a network that `influence`, though
             cheaper, would take too much memory.
     """
-    return pd.DataFrame(measure_sensitivity(trace, steps, sequences))
+    return as_frame(measure_sensitivity(trace, steps, sequences))
 
 
 def measure_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> dict[str, Array]:
@@ -125,3 +133,36 @@ def cotangents(trace: Trace, t: int, rows: Iterable[int]) -> Scaled:
         if lag.da is not None:
             da[t - lag.lag - 1] = lag.da[:, 0]
     return da
+
+
+# ------------------------------------------------------------------------------------------ the measure
+
+
+@dataclass(frozen=True)
+class Sensitivity(Measure):
+    """How much a small change of each parameter moves the state."""
+
+    name: ClassVar[str] = "sensitivity"
+    tables = STATE_SENSITIVITY.tables
+    row_settings: ClassVar = {"sensitivity": ("measure.sensitivity_steps", "measure.sequences")}
+
+    sensitivity_steps: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="steps t at which the norm of dh_t/dparameter is recorded, which costs N forward passes or "
+            "more; 0: none",
+        ),
+    ] = 0
+
+    @property
+    def active(self) -> bool:
+        return self.sensitivity_steps > 0
+
+    def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
+        steps = min(self.sensitivity_steps, length)
+        return {"sensitivity": len(cell.recurrent_parameters) * steps * sampling.sequences}
+
+    def __call__(self, context: Context) -> Result:
+        columns = measure_sensitivity(context.trace, self.sensitivity_steps, context.sampling.sequences)
+        return Result({"sensitivity": columns})

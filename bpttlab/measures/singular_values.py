@@ -19,20 +19,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
-import pandas as pd
 import scipy.linalg
 from scipy.linalg.lapack import dtrtri
 from scipy.sparse.csgraph import connected_components
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer
+from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import jacobians
+from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2
+from bpttlab.store.measure_columns import PRODUCT_SINGULAR_VALUES
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESOLUTION = 1e-4
 """A logarithm is resolved if the bound of what rounding may have done to it is no larger ..."""
@@ -86,7 +93,7 @@ def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: in
         ConfigurationError: a lag or t is not as above, or the numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
-    return pd.DataFrame(measure_singular_values(trace, lags, sequences, t))
+    return as_frame(measure_singular_values(trace, lags, sequences, t))
 
 
 def measure_singular_values(
@@ -477,3 +484,32 @@ def pairs(size: int) -> tuple[tuple[Array, Array], ...]:
         rounds.append((first[there], second[there]))
         players = np.concatenate([players[:1], np.roll(players[1:], 1)])
     return tuple(pair for pair in rounds if len(pair[0]))
+
+
+# ------------------------------------------------------------------------------------------ the measure
+
+
+@dataclass(frozen=True)
+class SingularValues(Measure):
+    """All singular values of the products P_{T,T-l} at some lags."""
+
+    name: ClassVar[str] = "singular_values"
+    tables = PRODUCT_SINGULAR_VALUES.tables
+    row_settings: ClassVar = {"singular_values": ("measure.singular_lags", "measure.sequences")}
+
+    singular_lags: Annotated[
+        int, Field(ge=0, description="lags of t = T whose products have all singular values recorded; 0: none")
+    ] = 0
+
+    @property
+    def active(self) -> bool:
+        return self.singular_lags > 0
+
+    def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
+        lags = min(self.singular_lags, length + 1)
+        return {"singular_values": cell.state_size * lags * sampling.sequences}
+
+    def __call__(self, context: Context) -> Result:
+        lags = log_spacing(context.trace.length, self.singular_lags)
+        columns = measure_singular_values(context.trace, lags, context.sampling.sequences)
+        return Result({"singular_values": columns})

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import product
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import check_integer
@@ -20,8 +19,12 @@ from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS = ("sequence", "t", "lag", "block", "log_spectral_norm", "log_frobenius_norm")
 
@@ -53,7 +56,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         t = np.array([trace.length])
         for step in propagate(trace, t, unit_rows(trace, t)):
             blocks.see(step, product_matrices(step, trace.h.shape[-1]))
-    return pd.DataFrame(blocks.columns()) if blocks is not None else pd.DataFrame(columns=list(COLUMNS))
+    return as_frame(blocks.columns() if blocks is not None else {name: [] for name in COLUMNS})
 
 
 def reported_lags(trace: Trace, lags: str | Iterable[int]) -> set[int]:

@@ -16,10 +16,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bpttlab.fields import check_integer
 from bpttlab.gradients.backward import check_errors, walk
@@ -31,10 +30,14 @@ from bpttlab.networks.cells import LSTM, Elman, Leaky
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled
 from bpttlab.numerics.scaled import norm as log_norm
 from bpttlab.truncation.scheme import full_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTHING = 1e-15
 """Of the gradient: cotangents that can add no more of it in one lag, and as a rule add 1e-17, are left ..."""
@@ -90,7 +93,7 @@ def truncation_curve(
         "truncation": np.tile(np.arange(1, T + 1), len(names)),
     }
     values = {column: np.concatenate([found[name][column] for name in names]) for column in COLUMNS}
-    return pd.DataFrame(frame | values | {"fell_back": np.full(T * len(names), fell_back)})
+    return as_frame(frame | values | {"fell_back": np.full(T * len(names), fell_back)})
 
 
 COLUMNS = ("share", "log_norm", "cosine", "log_relative_bias")

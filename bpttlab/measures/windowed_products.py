@@ -17,9 +17,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import check_integer
@@ -28,7 +28,11 @@ from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.spectral_norm import largest_log, random_direction
 from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT, Scaled, shift_exponents, spectral_log_norm
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""
@@ -74,7 +78,7 @@ def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral
     sequences = check_integer("sequences", sequences, 1)
     check_real(trace)
     batch = min(sequences, trace.h.shape[1])
-    return pd.concat([pd.DataFrame(columns_of(trace, b, chosen, spectral)) for b in range(batch)], ignore_index=True)
+    return as_frame(concatenate([columns_of(trace, b, chosen, spectral) for b in range(batch)]))
 
 
 def columns_of(trace: Trace, sequence: int, lags: list[int], spectral: bool) -> dict[str, Array]:

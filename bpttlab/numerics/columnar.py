@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpttlab.numerics.array import Array
+
+if TYPE_CHECKING:  # a worker that only stores rows need not wait for its import
+    import pandas as pd
 
 
 def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
@@ -20,3 +23,10 @@ def concatenate(parts: Sequence[dict[str, Array]]) -> dict[str, Array]:
     """Columns of some rows and of others, one after another; parts without columns have no rows."""
     parts = [part for part in parts if part]
     return {name: np.concatenate([part[name] for part in parts]) for name in (parts[0] if parts else ())}
+
+
+def as_frame(columns: Mapping[str, Any]) -> pd.DataFrame:
+    """Columns as a frame."""
+    import pandas
+
+    return pandas.DataFrame(columns)

@@ -212,3 +212,12 @@ def cosine(left: Scaled, right: Scaled) -> float:
 def log_relative(log_part: float, log_whole: float) -> float:
     """log(part / whole): -inf where the part is exactly zero, inf where only the whole is."""
     return -np.inf if log_part == -np.inf else log_part - log_whole
+
+
+def median_log(values: Array) -> Array:
+    """Median over the last axis of logarithms that may be -inf, without -inf minus -inf in the middle."""
+    ordered = np.sort(values, axis=-1)
+    count = values.shape[-1]
+    low, high = ordered[..., (count - 1) // 2], ordered[..., count // 2]
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isneginf(low), np.where(np.isneginf(high), -np.inf, low), 0.5 * (low + high))

@@ -14,7 +14,9 @@ import pyarrow as pa
 
 from bpttlab.errors import CollisionError
 from bpttlab.store import schema
+from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.identity import canonical, parse
+from bpttlab.store.own_columns import from_plain
 from bpttlab.store.shards import SHARD, deserialise, naming_what_is_no_shard
 
 
@@ -27,12 +29,14 @@ class Commit:
         published: nanoseconds since 1970 on the clock of the writer.
         rows: the fixed columns of `runs`.
         siblings: table -> SHA-256 of the shards published with it.
+        own: the tables and columns of a user's own measures.
     """
 
     name: str
     published: int
     rows: pa.Table
     siblings: Mapping[str, Sequence[str]]
+    own: MeasureColumns = NO_COLUMNS
 
     def named(self, table: str) -> Sequence[str]:
         """The shards of a table that were published with it."""
@@ -65,20 +69,23 @@ def read_commit(data: bytes, path: Path) -> Commit:
     """
     rows, about = deserialise(data, path)
     with naming_what_is_no_shard(path):
-        return Commit(path.stem, int(about["published"]), rows, _siblings(about))
+        own = from_plain(about["own"]) if "own" in about else NO_COLUMNS
+        return Commit(path.stem, int(about["published"]), rows, _siblings(about, own), own)
 
 
-def _siblings(about: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def _siblings(about: Mapping[str, Any], own: MeasureColumns) -> dict[str, tuple[str, ...]]:
     """The shards that a commit names; only known tables and valid names of shards are accepted."""
+    known = {*schema.TABLES, *(table.name for table in own.tables)}
     siblings = {table: tuple(names) for table, names in about["siblings"].items()}
     for table, names in siblings.items():
-        if (
-            table not in schema.TABLES
-            or table == "runs"
-            or not all(SHARD.fullmatch(f"{name}.parquet") for name in names)
-        ):
+        if table not in known or table == "runs" or not all(SHARD.fullmatch(f"{name}.parquet") for name in names):
             raise LookupError(f"it names an invalid shard, {table}: {names}")
     return siblings
+
+
+def tables_of(commits: Sequence[Commit]) -> list[str]:
+    """The names of all tables: those of this version, then those that commits describe."""
+    return list(dict.fromkeys([*schema.TABLES, *sorted(table.name for one in commits for table in one.own.tables)]))
 
 
 def namers(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:

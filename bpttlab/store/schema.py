@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
-from bpttlab.store.columns import ARROW, CONFIGURATION, RUNS, TABLES, Column, Table
+from bpttlab.store.column import Column, Table, arrow_type
+from bpttlab.store.columns import CONFIGURATION, RUNS, TABLES
 from bpttlab.store.identity import canonical
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
@@ -136,7 +137,7 @@ def to_typed(values: Any, dtype: str, what: str) -> pa.Array:
     try:
         if dtype == "int64":
             _refuse_fractions(values)
-        return pa.array(values, type=ARROW[dtype], from_pandas=True)
+        return pa.array(values, type=arrow_type(dtype), from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"{what} must be {dtype}: {error}") from None
 
@@ -186,7 +187,7 @@ def rows_of_runs(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) ->
 def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The columns that there are, and what their values are; refused where they are not as they should be."""
     kinds: list[tuple[str, Any]] = []
-    known = _KNOWN[table.name]
+    known = table.names
     for name, values in columns.items():
         if name not in known:
             raise ValueError(name)
@@ -199,9 +200,6 @@ def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], .
     return tuple(kinds)
 
 
-_KNOWN = {name: frozenset(table.schema.names) for name, table in TABLES.items()}
-
-
 def _rows_of_alike(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) -> pa.Table:
     """Rows of runs with the same columns, of the same kinds."""
     lengths = [{len(values) for values in columns.values()} or {0} for _, columns in runs]
@@ -209,7 +207,7 @@ def _rows_of_alike(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) 
         raise ValueError("columns of unequal length")
     counts = [found.pop() for found in lengths]
     given = {name: _one_after_another([columns[name] for _, columns in runs]) for name in runs[0][1]}
-    run_ids = pa.array([run_id for run_id, _ in runs], ARROW["string"])
+    run_ids = pa.array([run_id for run_id, _ in runs], arrow_type("string"))
     of_rows = run_ids.take(pa.array(np.repeat(np.arange(len(runs)), counts)))
     return _assemble(table, {**given, "run_id": of_rows}, sum(counts), f"table '{table.name}'")
 
@@ -220,18 +218,43 @@ def _one_after_another(parts: Sequence[Any]) -> Any:
     return [value for part in parts for value in part]
 
 
-def rows_of_runs_table(rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Scalar]]) -> pa.Table:
-    """The fixed columns of rows of `runs`, which may have those of their configurations, `flat`, and no others."""
+def runs_with(summary: Sequence[Column]) -> Table:
+    """The table `runs` with columns of a user's own measures."""
+    return Table("runs", RUNS.row, RUNS.keys, (*RUNS.columns, *summary)) if summary else RUNS
+
+
+def rows_of_runs_table(
+    rows: Sequence[Mapping[str, Any]], flat: Sequence[Mapping[str, Scalar]], summary: Sequence[Column] = ()
+) -> pa.Table:
+    """The fixed columns of rows of `runs` and those of own measures, `summary`. Rows may have those of their
+    configurations, `flat`, beside them, and no others."""
+    runs = runs_with(summary)
+    fixed = _FIXED | {column.name for column in summary}
     for row, columns in zip(rows, flat, strict=True):
-        if not row.keys() <= columns.keys() | _FIXED:
-            _refuse_unknown(row, {*_FIXED, *columns}, f"table 'runs' of run {row.get('run_id')}")
-    given = {column.name: [row.get(column.name) for row in rows] for column in RUNS.columns}
-    return _assemble(RUNS, given, len(rows), "table 'runs'")
+        if not row.keys() <= columns.keys() | fixed:
+            _refuse_unknown(row, {*fixed, *columns}, f"table 'runs' of run {row.get('run_id')}")
+    given = {column.name: [row.get(column.name) for row in rows] for column in runs.columns}
+    return _assemble(runs, given, len(rows), "table 'runs'")
+
+
+def conform(rows: pa.Table, table: Table, columns: Sequence[str] | None = None) -> pa.Table:
+    """Rows with the columns of a table, by default all: what they lack is missing, integers may become floats."""
+    target = table.schema if columns is None else pa.schema([table.schema.field(name) for name in columns])
+    if rows.schema.equals(target):
+        return rows
+    there = set(rows.column_names)
+    arrays = [
+        rows[field.name].cast(field.type) if field.name in there else pa.nulls(len(rows), field.type)
+        for field in target
+    ]
+    return pa.Table.from_arrays(arrays, schema=target)
 
 
 def with_configuration(runs: pa.Table, configuration: pa.Table) -> pa.Table:
     """The fixed columns of `runs` with the configuration's between the run's identity and what was measured."""
     rest = [name for name in runs.column_names if name not in _FIRST_IN_RUNS]
+    for name in sorted({*rest, *_FIRST_IN_RUNS} & set(configuration.column_names)):
+        raise SchemaError(f"column '{name}' of runs is a value of the configuration, and a measure fills it, too")
     return beside(beside(runs.select(_FIRST_IN_RUNS), configuration), runs.select(rest))
 
 
@@ -252,7 +275,7 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
         name = f"{what}: column '{column.name}'"
         values = given.get(column.name)
         if values is None:
-            array = pa.nulls(length, ARROW[column.dtype])
+            array = pa.nulls(length, arrow_type(column.dtype))
         else:
             array = values if isinstance(values, pa.Array) else to_typed(values, column.dtype, name)
         if column.required and array.null_count:

@@ -24,7 +24,9 @@ import pyarrow.parquet as pq
 
 from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
 from bpttlab.store import schema
+from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
 from bpttlab.store.identity import canonical, parse
+from bpttlab.store.own_columns import from_plain, unite
 
 METADATA = b"bpttlab"
 """The key under which the file's own metadata says what it is."""
@@ -48,6 +50,9 @@ class Records(Protocol):
     @property
     def tables(self) -> Mapping[str, Mapping[str, Any]]: ...
 
+    @property
+    def own(self) -> MeasureColumns: ...
+
 
 @dataclass(frozen=True)
 class Finished:
@@ -57,11 +62,13 @@ class Finished:
         runs: the fixed columns of the table `runs`.
         configurations: the columns of each run's configuration; their types follow from all runs published together.
         siblings: the rows of the other tables, without empty tables.
+        own: the tables and columns of a user's own measures.
     """
 
     runs: pa.Table
     configurations: Sequence[Mapping[str, Any]]
     siblings: Mapping[str, pa.Table]
+    own: MeasureColumns = NO_COLUMNS
 
     @classmethod
     def of(cls, records: Sequence[Records]) -> Finished:
@@ -77,17 +84,25 @@ class Finished:
             if row.get("status") not in schema.STATUSES:
                 what = f"run {row.get('run_id')} has status = {row.get('status')!r}"
                 raise SchemaError(f"{what}: must be one of {', '.join(schema.STATUSES)}")
-        return cls(schema.rows_of_runs_table(rows, flat), flat, sibling_tables(records))
+        own = unite(record.own for record in records)
+        runs = schema.rows_of_runs_table(rows, flat, own.summary)
+        return cls(runs, flat, sibling_tables(records, own), own)
 
     @classmethod
     def together(cls, parts: Sequence[Finished]) -> Finished:
         """The rows of several, one after another."""
         names = {name: None for part in parts for name in part.siblings}
+        own = unite(part.own for part in parts)
+        known = {**schema.TABLES, **{table.name: table for table in own.tables}}
         siblings = {
-            name: pa.concat_tables([part.siblings[name] for part in parts if name in part.siblings]) for name in names
+            name: pa.concat_tables(
+                [schema.conform(part.siblings[name], known[name]) for part in parts if name in part.siblings]
+            )
+            for name in names
         }
         flat = [columns for part in parts for columns in part.configurations]
-        return cls(pa.concat_tables([part.runs for part in parts]), flat, siblings)
+        runs = schema.runs_with(own.summary)
+        return cls(pa.concat_tables([schema.conform(part.runs, runs) for part in parts]), flat, siblings, own)
 
     def column(self, name: str) -> list[Any]:
         """A fixed column of `runs`."""
@@ -122,16 +137,17 @@ def _described(run: Mapping[str, Any]) -> schema.Described:
     return schema.Described(text, schema.flatten(plain if text == value else parse(text)))
 
 
-def sibling_tables(records: Sequence[Records]) -> dict[str, pa.Table]:
+def sibling_tables(records: Sequence[Records], own: MeasureColumns = NO_COLUMNS) -> dict[str, pa.Table]:
     """The rows of all runs by table, without empty tables."""
-    parts: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in schema.TABLES if name != "runs"}
+    known = {**schema.TABLES, **{table.name: table for table in own.tables}}
+    parts: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in known if name != "runs"}
     for record in records:
         run_id, provenance = record.run["run_id"], {name: [value] for name, value in record.provenance.items()}
         for name, columns in {**record.tables, "provenance": provenance}.items():
             if name not in parts:
                 raise SchemaError(f"run {run_id} has rows of an unknown table '{name}'.{nearest(name, parts)}")
             parts[name].append((run_id, columns))
-    tables = {name: schema.rows_of_runs(schema.TABLES[name], runs) for name, runs in parts.items() if runs}
+    tables = {name: schema.rows_of_runs(known[name], runs) for name, runs in parts.items() if runs}
     return {name: table for name, table in tables.items() if table.num_rows}
 
 
@@ -155,7 +171,7 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
     Raises:
         StoreError: it has another version, or is not a shard of the table of its folder; the message names `path`.
     """
-    table = path.parent.name
+    name = path.parent.name
     with naming_what_is_no_shard(path):
         file = pq.ParquetFile(pa.BufferReader(data))
         about = parse(file.schema_arrow.metadata[METADATA].decode())
@@ -164,13 +180,22 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
                 f"{path} was written with version {about['schema_version']} of the tables; "
                 f"this bpttlab reads version {schema.SCHEMA_VERSION}"
             )
-        rows = file.read(columns=schema.TABLES[table].schema.names, use_threads=False)
-        if about["table"] != table:
+        table = table_of_shard(name, about)
+        rows = file.read(columns=table.names, use_threads=False)
+        if about["table"] != name:
             raise LookupError(f"its metadata names the table {about['table']}")
     rows = rows.replace_schema_metadata(None)
-    if not rows.schema.equals(schema.TABLES[table].schema):
-        raise StoreError(f"{path} does not have the columns of table '{table}'")
+    if not rows.schema.equals(table.schema):
+        raise StoreError(f"{path} does not have the columns of table '{name}'")
     return rows, about
+
+
+def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:
+    """The columns of a shard: those of this version, and those that it describes itself."""
+    declared = from_plain(about["own"]) if "own" in about else NO_COLUMNS
+    if name == "runs":
+        return schema.runs_with(declared.summary)
+    return {**schema.TABLES, **{table.name: table for table in declared.tables}}[name]
 
 
 @contextmanager

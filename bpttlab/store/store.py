@@ -24,7 +24,9 @@ import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
-from bpttlab.store.commits import Commit, choose, namers, read_commit, refuse_collision
+from bpttlab.store.column import NO_COLUMNS
+from bpttlab.store.commits import Commit, choose, namers, read_commit, refuse_collision, tables_of
+from bpttlab.store.own_columns import NAME, to_plain
 from bpttlab.store.shards import (
     SHARD,
     TEMPORARY,
@@ -103,11 +105,12 @@ class Store:
     def publish_rows(self, finished: Finished) -> None:
         """`publish` for runs that are rows already."""
         runs, now = finished.runs_table(), time.time_ns()
+        own = {"own": to_plain(finished.own)} if finished.own != NO_COLUMNS else {}
         names = {
-            table: [self._put(table, serialise(table, rows, published=now))]
+            table: [self._put(table, serialise(table, rows, published=now, **({} if table in schema.TABLES else own)))]
             for table, rows in finished.siblings.items()
         }
-        self._put("runs", serialise("runs", runs, published=now, siblings=names))
+        self._put("runs", serialise("runs", runs, published=now, siblings=names, **own))
 
     def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
         """Deletes files of dead writers: temporary files, and shards that no commit names.
@@ -120,7 +123,7 @@ class Store:
         """
         old = [path for path in self._left_behind() if age(path) > older_than]
         commits = self.commits()  # later than the listing: what was committed in between is seen
-        named = {table: namers(table, commits) for table in schema.TABLES}
+        named = {table: namers(table, commits) for table in {*tables_of(commits), *self._table_folders()}}
         orphans = [path for path in old if path.stem not in named[path.parent.name]]
         for path in orphans:
             with telling(path):
@@ -129,7 +132,7 @@ class Store:
 
     def _left_behind(self) -> Iterator[Path]:
         """Temporary files and the shards of all tables except `runs`, whose shards are commits."""
-        for table in schema.TABLES:
+        for table in self._table_folders():
             for name in self._listing(table):
                 if TEMPORARY.fullmatch(name) or (SHARD.fullmatch(name) and table != "runs"):
                     yield self._folder(table) / name
@@ -210,7 +213,7 @@ class Store:
         self._sound.clear()
         commits, damage = self.survey()
         damage.refuse()
-        return len(commits) + sum(len(namers(table, commits)) for table in schema.TABLES)
+        return len(commits) + sum(len(namers(table, commits)) for table in tables_of(commits))
 
     def survey(self) -> tuple[list[Commit], Damage]:
         """The readable commits, and all damaged or missing files, as results and not as errors.
@@ -219,7 +222,7 @@ class Store:
         """
         damage = Damage(self._folder("store"))
         commits = self._commits(damage)
-        for table in schema.TABLES:
+        for table in tables_of(commits):
             for name, its_commits in namers(table, commits).items():
                 self._check(self._shard(table, name), damage, its_commits)
         return commits, damage
@@ -239,7 +242,7 @@ class Store:
         """
         damage = Damage(self._folder("store"))
         commits = self._commits(damage)
-        for table in schema.TABLES:
+        for table in tables_of(commits):
             there = self._listing(table)
             for name, its_commits in namers(table, commits).items():
                 if f"{name}.parquet" not in there:
@@ -293,6 +296,11 @@ class Store:
 
     def _shard(self, table: str, name: str) -> Path:
         return shard_path(self._folder(table), name)
+
+    def _table_folders(self) -> list[str]:
+        """The tables that have a folder, or could have one."""
+        own = sorted(name for name in self._listing("store") if NAME.fullmatch(name) and name not in schema.TABLES)
+        return [*schema.TABLES, *own]
 
     def _listing(self, table: str) -> set[str]:
         folder = self._folder(table)

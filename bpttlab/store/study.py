@@ -12,8 +12,10 @@ import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
+from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.identity import parse
+from bpttlab.store.own_columns import unite
 from bpttlab.store.where import Where, select
 
 if TYPE_CHECKING:
@@ -55,19 +57,21 @@ class Study:
         self.path = path
         self._read = rows
         self._chosen = choose(commits)
+        self._own = unite(stored.commit.own for stored in self._chosen.values())
+        self._known = {**schema.TABLES, **{table.name: table for table in self._own.tables}}
         self._runs = self._all_runs()
         self._frames: dict[str, pd.DataFrame] = {}
         if where:
             self._keep(where)
         if columns is not None:
-            refuse_unknown_columns(columns, self._runs.column_names)
+            refuse_unknown_columns(columns, self._runs.column_names, self._own)
         self._columns = columns
 
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables that have rows."""
         named = {table for commit, _ in self._taken for table in commit.siblings}
-        return tuple(table for table in schema.TABLES if table == "runs" or table in named)
+        return tuple(table for table in self._known if table == "runs" or table in named)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name.
@@ -76,21 +80,21 @@ class Study:
             StoreError: there is no such table.
             DamagedShardError: naming all its shards that are damaged or missing.
         """
-        if name not in schema.TABLES:
+        if name not in self._known:
             raise StoreError(
-                f"there is no table '{name}': must be one of {', '.join(schema.TABLES)}.{nearest(name, schema.TABLES)}"
+                f"there is no table '{name}': must be one of {', '.join(self._known)}.{nearest(name, self._known)}"
             )
         if name not in self._frames:
             self._frames[name] = schema.frame(self._runs if name == "runs" else self._measured(name))
         return self._frames[name]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
-        if name.startswith("_") or name not in schema.TABLES:
-            raise AttributeError(f"a study has no '{name}'.{nearest(name, [*schema.TABLES, 'name', 'path', 'tables'])}")
+        if name.startswith("_") or name not in self._known:
+            raise AttributeError(f"a study has no '{name}'.{nearest(name, [*self._known, 'name', 'path', 'tables'])}")
         return self.table(name)
 
     def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *schema.TABLES]
+        return [*super().__dir__(), *self._known]
 
     def __repr__(self) -> str:
         statuses = [stored.status for stored in self._chosen.values()]
@@ -109,7 +113,10 @@ class Study:
 
     def _all_runs(self) -> pa.Table:
         taken = by_commit(self._chosen.values())
-        parts = [commit.rows.take(pa.array([stored.row for stored in runs])) for commit, runs in taken]
+        table = schema.runs_with(self._own.summary)
+        parts = [
+            schema.conform(commit.rows.take(pa.array([stored.row for stored in runs])), table) for commit, runs in taken
+        ]
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
         flat = [schema.flatten(parse(text)) for text in rows["configuration"].to_pylist()]
@@ -117,9 +124,9 @@ class Study:
 
     def _measured(self, name: str) -> pa.Table:
         """The sorted rows of a table from the chosen commits, with the columns of their runs."""
-        table = schema.TABLES[name]
+        table = self._known[name]
         own = self._own_columns(table)
-        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(name, own)])
+        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(table, own)])
         position = pc.index_in(rows["run_id"], value_set=self._runs["run_id"].combine_chunks())
         order = schema.sort_indices(rows.append_column("position", position), ["position", *table.keys])
         rows, position = rows.take(order), position.take(order)
@@ -128,7 +135,7 @@ class Study:
         about = self._about_runs(table)
         return self._requested(schema.beside(rows, about.take(position)))
 
-    def _own_columns(self, table: schema.Table) -> list[str]:
+    def _own_columns(self, table: Table) -> list[str]:
         """The columns to read: all, or the requested ones and those that rows are sorted by."""
         names: list[str] = table.schema.names
         if self._columns is None or table.name == "provenance":
@@ -142,16 +149,18 @@ class Study:
         there = dict.fromkeys(["run_id", *(name for name in self._columns if name in rows.column_names)])
         return rows.select(list(there))
 
-    def _taken_rows(self, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
-        shards = self._read(name, [commit for commit, _ in self._taken], columns)
+    def _taken_rows(self, table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+        name, some = table.name, columns if table.name in schema.TABLES else None
+        shards = self._read(name, [commit for commit, _ in self._taken], some)
         for commit, runs in self._taken:
             taken = pa.array([stored.run_id for stored in runs], pa.string())
             for shard in commit.named(name):
-                yield shards[shard].filter(pc.is_in(shards[shard]["run_id"], value_set=taken))
+                rows = shards[shard].filter(pc.is_in(shards[shard]["run_id"], value_set=taken))
+                yield schema.conform(rows, table, columns)
 
-    def _about_runs(self, table: schema.Table) -> pa.Table:
+    def _about_runs(self, table: Table) -> pa.Table:
         """network_id, status and the configuration; `run_<name>` where the table itself has a column <name>."""
-        fixed = schema.RUNS.schema.names
+        fixed = schema.runs_with(self._own.summary).names
         names = ["network_id", "status", *(name for name in self._runs.column_names if name not in fixed)]
         own = table.schema.names
         if self._columns is not None:
@@ -170,7 +179,7 @@ def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:
 # ------------------------------------------------------------------ which columns
 
 
-def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> None:
+def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str], own_measures: MeasureColumns) -> None:
     """Accepts the columns of tables of measures and of their runs.
 
     Raises:
@@ -178,9 +187,11 @@ def refuse_unknown_columns(columns: Sequence[str], of_runs: Sequence[str]) -> No
     """
     if isinstance(columns, str):
         raise ConfigurationError(f"columns={columns!r}: must be a list of names")
-    fixed = [name for name in schema.RUNS.schema.names if name not in ("run_id", "network_id", "status")]
+    runs = schema.runs_with(own_measures.summary).names
+    fixed = [name for name in runs if name not in ("run_id", "network_id", "status")]
     joined = [name for name in of_runs if name not in fixed]
-    own = [name for table in schema.TABLES.values() if table.keys for name in table.schema.names]
+    tables = [*schema.TABLES.values(), *own_measures.tables]
+    own = [name for table in tables if table.keys for name in table.names]
     known = dict.fromkeys([*own, *joined, *(f"run_{name}" for name in joined if name in own and name != "run_id")])
     for name in columns:
         if name not in known:

@@ -1,7 +1,7 @@
 """The YAML files of `conf/` that the classes state: `python -m bpttlab.sweeps.conf_files` writes them (`make conf`).
 
-Written are conf/config.yaml and every file of the groups cell, task, scheme and initializer. The files of the groups
-measure and experiment are chosen by hand.
+Written are conf/config.yaml and every file of the groups cell, task, scheme, initializer and measure. The files of the
+group experiment are chosen by hand.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Any
 
 from bpttlab import resources
 from bpttlab.fields import defaults, describe_fields
+from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
 from bpttlab.sweeps.choices import Choice, choices
 from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.measure_presets import PRESETS as MEASURES
+from bpttlab.sweeps.measure_presets import Preset
 from bpttlab.sweeps.plan import Options
 
 WIDTH = 120
@@ -69,7 +72,12 @@ hydra:
 
 def conf_files() -> dict[str, str]:
     """The text of each file, by its path in conf/."""
-    return {"config.yaml": config(), **{f"{one.group}/{one.name}.yaml": choice_file(one) for one in choices()}}
+    measures = {f"measure/{name}.yaml": measure_file(preset) for name, preset in MEASURES.items()}
+    return {
+        "config.yaml": config(),
+        **{f"{one.group}/{one.name}.yaml": choice_file(one) for one in choices()},
+        **measures,
+    }
 
 
 def config() -> str:
@@ -87,6 +95,13 @@ def choice_file(choice: Choice) -> str:
     values = {name: value for name, value in choice.values.items() if name != "name"}
     lines = [*comment(choice.description), f"name: {choice.values['name']}", *field_lines(choice.kind, values)]
     return "\n".join(lines) + "\n"
+
+
+def measure_file(preset: Preset) -> str:
+    """The file of a choice of the group measure: what it is for, and the settings of all measures."""
+    values = preset.measures.plain
+    lines = [line for kind in declaring_classes() for line in field_lines(kind, values)]
+    return "\n".join([*comment([preset.purpose]), *lines]) + "\n"
 
 
 def comment(paragraphs: list[str]) -> Iterator[str]:

@@ -17,7 +17,8 @@ from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import Field, defaults, python_value, settle_fields, shown, typed_value
 from bpttlab.gradients.forward import check_engine
-from bpttlab.measures.settings import Measure, check_measure
+from bpttlab.measures.measure import Measure
+from bpttlab.measures.selection import Measures, settings
 from bpttlab.networks import initializers
 from bpttlab.networks.cells import Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.stacked import layer_kind
@@ -25,6 +26,8 @@ from bpttlab.networks.initializers import Initializer, NoInitializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
+from bpttlab.store.column import MeasureColumns
+from bpttlab.store.own_columns import check_declared
 from bpttlab.tasks import Task
 from bpttlab.truncation.scheme import Forward, Scheme
 from bpttlab.truncation.segmented import Full, Windowed
@@ -88,7 +91,7 @@ class Configuration:
     scheme: Scheme
     initializer: Initializer
     scales: Scales
-    measure: Measure
+    measure: Measures
     own: FromFile | None = None
     """Where the weights of `cell` are, if they are in a file of a person's own."""
     sources: tuple[tuple[str, Source], ...] = ()
@@ -125,7 +128,7 @@ class Configuration:
         sizes = task.input_size, task.output_size
         cell = own.cell(task.output_size) if own else once("cell", groups["cell"], cell_of, *sizes)
         check_readout(values.readout, cell, own)
-        measure = once("measure", groups["measure"], lambda group: build_typed(Measure, group, "measure"))
+        measure = once("measure", groups["measure"], measures_of)
         checked_measure(measure, cell, length)
         scheme = once("scheme", groups["scheme"], scheme_of, values.truncation, cell)
         initializer = once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell)
@@ -241,9 +244,36 @@ def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
 
 
 @lru_cache(maxsize=MOST_BUILT)
-def checked_measure(measure: Measure, cell: Cell, length: int) -> None:
-    """`check_measure`, once."""
-    check_measure(measure, cell, length)
+def checked_measure(measure: Measures, cell: Cell, length: int) -> None:
+    """`Measures.check`, once."""
+    measure.check(cell, length)
+
+
+def measures_of(group: Mapping[str, Any]) -> Measures:
+    """The measures of a run: fields of the group are settings of the shipped ones, each mapping is a measure of a
+    person's own, by name."""
+    declared = settings()
+    own = {name: value for name, value in group.items() if isinstance(value, Mapping) and name not in declared}
+    flat = {name: value for name, value in group.items() if name not in own}
+    check_known(flat, tuple(declared), "measure.{}")
+    chosen: dict[type, Plain] = {kind: {} for kind in declared.values()}
+    for name, value in flat.items():
+        chosen[declared[name]][name] = value
+    parts = [build_typed(kind, values, "measure") for kind, values in chosen.items()]
+    return Measures.of(*parts, *(own_measure(name, value) for name, value in own.items()))
+
+
+def own_measure(name: str, values: Mapping[str, Any]) -> Any:
+    """A measure that does not come with bpttlab."""
+    known = {choice.name: choice.value for choice in plugins.added() if choice.kind == "measure"}
+    if name not in known:
+        named = [*settings(), *known]
+        raise ConfigurationError(
+            f"measure.{name}: there is no such field; there are {', '.join(named)}.{nearest(name, named)}"
+        )
+    kind = known[name]
+    check_declared(name, MeasureColumns(kind.tables, kind.summary))
+    return build_typed(kind, values, f"measure.{name}")
 
 
 class Part(NamedTuple):
@@ -275,6 +305,8 @@ def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
         return Part.of(name, chosen.identity_fields())
     if isinstance(chosen, Task):
         return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
+    if isinstance(chosen, Measures):
+        return Part.of(name, chosen.plain)
     return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
 
 
@@ -420,7 +452,12 @@ def fields_of_choice(group: str, name: str) -> Plain:
 
 
 def default_fields(kind: Any) -> Plain:
-    """The file of a choice in conf/ that a class would have; the target that spectral_radius= may set is null."""
+    """The file of a choice in conf/ that a class would have; the target that spectral_radius= may set is null.
+
+    Of a measure that is the choice standard, and the measure beside it.
+    """
+    if issubclass(kind, Measure):
+        return {**fields_of_choice("measure", "standard"), kind.name: without(defaults(kind), ("name",))}
     return {**defaults(kind), **({kind.target: None} if getattr(kind, "has_spectral_radius", False) else {})}
 
 

@@ -17,11 +17,11 @@ from math import prod
 from typing import Any, NamedTuple
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.measures.jacobian_products import JacobianProducts
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle, Options, Plan, bundles
 from bpttlab.sweeps.progress import count
-from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean
 from bpttlab.truncation.scheme import Forward, Scheme
 from bpttlab.truncation.segmented import Full
@@ -69,12 +69,9 @@ def rows_of(configurations: Iterable[Configuration]) -> Counter[str]:
     """Rows of each table that these runs have at most."""
     total: Counter[str] = Counter(dict.fromkeys(ROW_BYTES, 0))
     for configuration in configurations:
-        wanted, parameters = configuration.measure, len(configuration.cell.recurrent_parameters)
-        own = wanted.rows(configuration.values.sequence_length, configuration.cell)
-        read_off = own["lag_terms"] if wanted.truncations == "log" else 0
-        directions = wanted.log_scale + (wanted.signed_bias > 0)
-        own["bias_bounds"] = parameters * (wanted.lags + 1) if isinstance(configuration.scheme, Adaptive) else 0
-        total.update({"runs": 1, "provenance": 1, **own, "truncations": parameters + directions + read_off})
+        length = configuration.values.sequence_length
+        rows = configuration.measure.rows(configuration.cell, length, configuration.scheme)
+        total.update({"runs": 1, "provenance": 1, **rows})
     return total
 
 
@@ -191,7 +188,7 @@ class Clock:
 
 def cost_of(bundle: Bundle, size: int, clock: Clock) -> Cost:
     """Measures what runs like these share, at two short lengths, beside a full gradient."""
-    length, power = max(map(length_of, bundle)), 2 if bundle[0].measure.jacobians == "triangle" else 1
+    length, power = max(map(length_of, bundle)), 1 + (bundle[0].measure.get(JacobianProducts).jacobians == "triangle")
     lone = uncut(longest(bundle)[:1])
     short = changed(lone, PROBE_LENGTHS[0], size)
     first, T = clock.seconds(short), length_of(short[0])

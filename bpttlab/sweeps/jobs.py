@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from bpttlab.errors import LabError, SchemaError
+from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle
@@ -105,7 +106,7 @@ def compute(measure: Measure | None, limits: Limits, job: Job) -> Computed:
 
         measure = partial(measure_bundle, memory_limit=left_of(limits))
     records = [record for bundle in job.bundles for record in compute_bundle(measure, bundle)]
-    told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables) for record in records]
+    told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables, record.own) for record in records]
     return as_rows(told), time.perf_counter() - begun
 
 
@@ -161,6 +162,7 @@ class Rows:
     run: Mapping[str, Any]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    own: MeasureColumns = NO_COLUMNS
 
 
 def failed_records(configuration: Configuration, why: str) -> Rows:

@@ -13,11 +13,13 @@ from pathlib import Path
 from bpttlab import resources
 from bpttlab.errors import LabError
 from bpttlab.fields import FieldDescription, describe_fields
+from bpttlab.measures.selection import Measures, declaring_classes
 from bpttlab.networks.cells import Scales
 from bpttlab.store import schema
 from bpttlab.sweeps.choices import Choice, choices
 from bpttlab.sweeps.conf_files import WIDTH, scalar, write
 from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.measure_presets import PRESETS
 from bpttlab.sweeps.plan import Options
 from bpttlab.tables import documented
 
@@ -26,8 +28,7 @@ CONFIGURATION = """\
 
 Every value of a run and of a sweep, with its default, what it may be and its meaning. Each can be set on the command
 line, `bpttlab sweep study=first cell=gru cell.hidden_size=16,32`, and in Python,
-`lab.sweep(lab.grid({{"cell.hidden_size": [16, 32]}}, cell="gru"), study="first")`. The values of `measure` are
-listed in `conf/measure/`.
+`lab.sweep(lab.grid({{"cell.hidden_size": [16, 32]}}, cell="gru"), study="first")`.
 
 This page is written from the classes by `make docs`, as the files of `conf/` are by `make conf`. An integer may be
 written as a float that is one: `sequence_length=1e3`. `null` is Python's `None`.
@@ -50,6 +51,12 @@ How large everything but W is.
 """
 
 
+OF_MEASURES = """\
+What is measured of a run. Each setting belongs to one measure, a class in `bpttlab/measures/`. A choice is a list of
+measures with their settings. A measure of your own is an entry under its name: `measure.NAME.SETTING=2`.
+"""
+
+
 def configuration_page() -> str:
     """docs/configuration.md."""
     parts = {
@@ -59,7 +66,23 @@ def configuration_page() -> str:
     }
     opening = CONFIGURATION.format(**{name: "\n".join(lines) for name, lines in parts.items()})
     groups = (group_section(group, of_group) for group, of_group in groupby(choices(), lambda choice: choice.group))
-    return "\n".join([opening, *groups])
+    return "\n".join([opening, *groups, measure_section()])
+
+
+def measure_section() -> str:
+    """The section of the group measure: all settings, then what each choice sets."""
+    listed = [line for kind in declaring_classes() for line in entries(describe_fields(kind), "measure.")]
+    parts = ["## measure", textwrap.fill(OF_MEASURES, WIDTH), "\n".join(listed), *map(preset_section, PRESETS)]
+    return "\n\n".join(parts) + "\n"
+
+
+def preset_section(name: str) -> str:
+    """A choice of the group measure: what it is for, and the settings that differ from those above."""
+    plain, standard = PRESETS[name].measures.plain, Measures.of().plain
+    changed = [f"`measure.{field}={scalar(value)}`" for field, value in plain.items() if value != standard[field]]
+    purpose = paragraph(PRESETS[name].purpose)
+    own = textwrap.fill(f"Sets {', '.join(changed)}.", WIDTH, break_on_hyphens=False)
+    return "\n\n".join([f"### measure={name}", purpose, *([own] if changed else [])])
 
 
 def group_section(group: str, of_group: Iterable[Choice]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bpttlab import plugins
 
-GROUPS = ("cell", "task", "scheme", "initializer", "experiment")
+GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
 """The kinds of choices that are groups on the command line."""
 
 

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from bpttlab.plugin_sources import Source
+from bpttlab.plugins import sources_of
 from bpttlab.store import identity
 from bpttlab.sweeps.configuration import PLUGINS, Configuration, digest_of
 from bpttlab.sweeps.progress import count
@@ -44,12 +46,20 @@ def other_versions(runs: Mapping[str, Configuration], stored: Callable[[], Mappi
 
 def own(run: Configuration) -> list[tuple[Choice, Any]]:
     """The choices of a run that use files of the user's own."""
-    return [((group, getattr(run, group).name), source) for group, source in run.sources]
+    return [((group, name), source) for group, source in run.sources for name in names_using(run, group, source)]
+
+
+def names_using(run: Configuration, group: str, source: Source) -> list[str]:
+    """What is chosen of a group that uses a file: of measures there may be several."""
+    if group != "measure":
+        return [getattr(run, group).name]
+    return [measure.name for measure in run.measure.own if source in sources_of(measure)]
 
 
 def chosen(plain: Mapping[str, Any]) -> set[Choice]:
     """The choices of a stored configuration."""
-    return {(group, value["name"]) for group, value in plain.items() if isinstance(value, dict) and "name" in value}
+    named = {(group, value["name"]) for group, value in plain.items() if isinstance(value, dict) and "name" in value}
+    return named | {("measure", name) for name, value in plain["measure"].items() if isinstance(value, dict)}
 
 
 def line(choice: Choice, label: str, digests: Counter[str]) -> str:

@@ -11,45 +11,36 @@ import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import cache, lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from bpttlab import theory
 from bpttlab.errors import ConfigurationError, DivergedError, LabError
-from bpttlab.gradients.adaptive_truncation import measure_bounds
-from bpttlab.gradients.backward import check_errors, errors_like, walk
 from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, fits, gibibytes
-from bpttlab.gradients.directional import with_directions
-from bpttlab.gradients.estimators import gradient_seconds
 from bpttlab.gradients.forward import forward
-from bpttlab.gradients.scaled_gradients import scaled_gradients
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import checkpointed
-from bpttlab.measures.gradient_bias import full_columns, measure_truncation, minibatch_log_variance
-from bpttlab.measures.jacobian_products import input_norms, median_log, origin_jacobian
-from bpttlab.measures.record import measure_trace
-from bpttlab.measures.spectral_norm import SpectralNorms
+from bpttlab.measures.measure import Context, Result
+from bpttlab.measures.recurrent_matrix import RecurrentMatrix, described_matrix
+from bpttlab.measures.selection import join_results
 from bpttlab.networks.cells import Cell, Scales
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
-from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import concatenate
-from bpttlab.numerics.log_spacing import log_spacing
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.random_streams import stream
-from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.plugins import using
+from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.tasks import Batch
-from bpttlab.truncation.adaptive import Adaptive
-from bpttlab.truncation.forward import UORO
-from bpttlab.truncation.scheme import ManyPlans, full_plan
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Columns = dict[str, Array]
 
@@ -62,20 +53,20 @@ class Records:
         run: its row of the table `runs`.
         provenance: its row of the table `provenance`.
         tables: the other tables' rows, as columns without the run's id.
-        scheme_seconds: of one gradient by its scheme, if that was requested.
+        own: the tables and columns of a user's own measures.
     """
 
     run: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Columns] = field(default_factory=dict)
-    scheme_seconds: float | None = None
+    own: MeasureColumns = NO_COLUMNS
 
     def __getattr__(self, table: str) -> pd.DataFrame:
         """A table as a frame: `records.jacobians`."""
         tables = self.__dict__.get("tables", {})  # an object that is being unpickled has none yet
         if table not in tables:
             raise AttributeError(f"no table {table!r}; there are {', '.join(tables)}")
-        return pd.DataFrame(tables[table])
+        return as_frame(tables[table])
 
 
 def run(
@@ -113,7 +104,7 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
     seconds = (time.perf_counter() - begun) / len(records)
     labels = [source.label for source in dict(configurations[0].sources).values()]
     for record in records:
-        record.provenance = provenance(seconds, started, record.scheme_seconds, labels)
+        record.provenance = provenance(seconds, started, plugins=labels) | record.provenance
     return records
 
 
@@ -180,7 +171,7 @@ def run_network(configuration: Configuration, checkpoints: bool = False) -> tupl
 
 def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: float | None) -> bool:
     """Whether the states of the longest run would not fit into so many GiB, and nothing that is requested needs all."""
-    if memory_limit is None or not all(checkpointed.suffice(one.measure, one.scheme) for one in configurations):
+    if memory_limit is None or not all(checkpointed.suffices(one.measure, one.scheme) for one in configurations):
         return False
     longest = max(configurations, key=length_of)
     length, values = longest.values.sequence_length, longest.values
@@ -217,7 +208,7 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     for length, runs in by_length(configurations).items():
         part, data = trace.prefix(length), batch.prefix(length)
         if isinstance(part, CheckpointedTrace):
-            records |= measure_gradient(runs, part, data)
+            records |= measure_checkpointed(runs, part, data)
         else:
             records |= measure_length(runs, part, data)
     return [records[configuration.run_id] for configuration in configurations]
@@ -238,57 +229,33 @@ def by_length(configurations: Sequence[Configuration]) -> dict[int, list[Configu
 def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, Records]:
     """Measure runs that differ in the truncation only, by run id."""
     first = configurations[0]
-    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
-    dL_dy_hat = check_errors(trace, loss)
-    walked = walk(trace, trace.scaled_error(dL_dy_hat), full_plan(trace.length))
-    full = scaled_gradients(trace, dL_dy_hat, walked)
-    measured = measure_trace(first.measure, trace, loss, full)
-    directions = first.measure.directions(trace.cell, trace.params)
-    minibatch = minibatch_log_variance(trace, walked.da, full, directions)
-    found = {**measured.summary, "underflows": trace.underflows}
-    shared = {**found, "loss": loss.value, **beside_theory(first, found)}
-    shared["log_relevant_gradient"] = relevant_gradient(trace, walked.da, batch)
-    bounds = cache(lambda longest: measure_bounds(trace, loss, longest, reported_truncations(trace, first)))
+    measures = first.measure
+    context = Context(trace, first.task.loss(trace.y_hat, batch, first.values.reduction), batch, measures.sampling)
+    of_pass = measures.of_pass(context)
+    beside = compare_theory(first, join_results(of_pass).summary)
     records = {}
     for configuration in configurations:
-        scheme = configuration.scheme
-        rng = scheme_stream(configuration) if isinstance(scheme, ManyPlans | UORO) else None
-        own = measure_truncation(trace, loss, scheme, full, minibatch, rng, directions)
-        summary = {**shared, "log_gradient_norm": log_gradient_norm(own, full)}
-        rows = {**measured.tables, "truncations": concatenate([own, measured.truncations])}
-        if isinstance(scheme, Adaptive):
-            rows["bias_bounds"] = bounds(scheme.truncation - 1)
-        timed = configuration.measure.scheme_seconds
-        seconds = gradient_seconds(trace, loss, scheme, scheme_stream(configuration)) if timed else None
-        records[configuration.run_id] = Records(
-            describe_run(configuration, "done") | summary, tables=rows, scheme_seconds=seconds
-        )
+        own = context.with_scheme(configuration.scheme, partial(scheme_stream, configuration))
+        found = join_results([*measures.of_scheme(own), *of_pass])
+        records[configuration.run_id] = finish(configuration, found, beside)
     return records
 
 
-def measure_gradient(
+def measure_checkpointed(
     configurations: Sequence[Configuration], trace: CheckpointedTrace, batch: Batch
 ) -> dict[str, Records]:
-    """`measure_length` of runs that ask for the full gradient and nothing else, in one walk back block by block."""
+    """`measure_length` of runs that request nothing that needs every state."""
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
-    directions = first.measure.directions(trace.cell, trace.params)
-    found = checkpointed.walk_blocks(trace, errors_like(trace.y_hat, loss), directions, batch.relevant_step)
-    rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
-    relevant = None if found.input_norms is None else median_of_one(found.input_norms)
-    summary = {"loss": loss.value, "log_relevant_gradient": relevant, "underflows": found.underflows}
-    summary |= beside_theory(first, {})
-    summary["log_gradient_norm"] = log_gradient_norm(rows, found.full)
-    return {
-        one.run_id: Records(describe_run(one, "done") | summary, tables={"truncations": rows}) for one in configurations
-    }
+    found = checkpointed.measure_blocks(first.measure, trace, loss, batch.relevant_step)
+    beside = compare_theory(first, {})
+    return {one.run_id: finish(one, found, beside) for one in configurations}
 
 
-def log_gradient_norm(rows: Columns, full: Gradients) -> float:
-    """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
-    path through time."""
-    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
-    return joint_log_norm([*recurrent, *(norm(full[name]) for name in ("U", "b_y"))])
+def finish(configuration: Configuration, found: Result, theory: Mapping[str, Any]) -> Records:
+    """The records of a run that is done."""
+    run = describe_run(configuration, "done") | dict(found.summary) | dict(theory)
+    return Records(run, dict(found.provenance), dict(found.tables), configuration.measure.own_columns)
 
 
 def scheme_stream(configuration: Configuration) -> np.random.Generator:
@@ -296,24 +263,7 @@ def scheme_stream(configuration: Configuration) -> np.random.Generator:
     return stream("scheme", configuration.values.seed, configuration.scheme.name)
 
 
-def reported_truncations(trace: Trace, configuration: Configuration) -> Array:
-    """Those that the wavefront reports, and the whole length."""
-    return np.unique(np.append(log_spacing(trace.length - 1, configuration.measure.lags), trace.length))[1:]
-
-
-def relevant_gradient(trace: Trace, da: Scaled, batch: Batch) -> float | None:
-    """What the step that the answer depends on hears of the loss: log ||dL/dx_tau||, as of one sequence alone."""
-    if batch.relevant_step is None:
-        return None
-    return median_of_one(input_norms(trace, da, batch.relevant_step))
-
-
-def median_of_one(input_norms: Array) -> float:
-    """The median over B sequences, each as if it were alone in its batch."""
-    return float(median_log(input_norms + np.log(len(input_norms))))
-
-
-def beside_theory(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
+def compare_theory(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
     """What theory says of a run, and how far off that is of what was measured."""
     network = describe_network(configuration)
     radius = {"log_origin_radius": theory.asymptote_rate(network.columns["origin_radius"])}
@@ -353,7 +303,7 @@ def describe_network(configuration: Configuration) -> Described:
         of_weights(configuration.scales),
         configuration.values.seed,
         configuration.values.dtype,
-        configuration.measure.transient_lags,
+        configuration.measure.matrix,
         configuration.own,
         configuration.values.engine,
     )
@@ -366,32 +316,19 @@ def describe_weights(
     scales: Scales,
     seed: int,
     dtype: str,
-    transient_lags: int,
+    matrix: RecurrentMatrix,
     own: FromFile | None,
     engine: str,
 ) -> Described:
     """`describe_network`, once for each network: its runs come one after another."""
     params = network_weights(cell, initializer, scales, seed, dtype, own)
-    W = next(iter(cell.recurrent_blocks(params).values())).astype(np.float64)
-    columns = {
-        **matrices.describe(W, transient_lags, SpectralNorms(len(W), engine == "numba").logs),
-        "initializer_target": initializer.target if initializer.draws else None,
-        "initializer_requested": initializer.requested if initializer.draws else None,
-        "initializer_realized": initializer.realized(W) if initializer.draws else None,
-        "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
-    }
-    return Described(W, columns)
+    return Described(described_matrix(cell, params), matrix.describe(cell, params, initializer, engine == "numba"))
 
 
 def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
     """The row of a run that did not finish."""
     try:
-        row = describe_run(configuration, status) | beside_theory(configuration, {})
+        row = describe_run(configuration, status) | compare_theory(configuration, {})
     except Exception:  # what failed may be the drawing of W itself; its reason is what is told
         row = identify(configuration, status)
     return Records({**row, "error": error, "first_bad_step": step})
-
-
-def joint_log_norm(log_norms: Sequence[float]) -> float:
-    """log of the norm of several parameters taken together."""
-    return 0.5 * float(np.logaddexp.reduce(2.0 * np.array(log_norms)))

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpttlab import theory
+from bpttlab.measures.lyapunov_exponents import LyapunovExponents
 from bpttlab.networks import activations
 from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Cell, Elman, Leaky, MinimalRNN
 from bpttlab.numerics.array import Array
@@ -169,7 +170,8 @@ def determinant(network: Network) -> float:
     if not (isinstance(cell, Elman) and cell.activation == "tanh"):
         raise Outside(f"cell={name_theory(cell)}: the mean exponent is known of elman with tanh")
     if "mean_exponent" not in measured:
-        raise Outside(f"measure.exponents={network.configuration.measure.exponents}: it is the mean of all exponents")
+        exponents = network.configuration.measure.get(LyapunovExponents).exponents
+        raise Outside(f"measure.exponents={exponents}: it is the mean of all exponents")
     if measured["mean_exponent"] == -math.inf and measured["underflows"]:
         raise Outside(f"underflows={measured['underflows']}: derivatives of tanh below the range of numbers")
     if measured["determinant_rate"] == -math.inf:

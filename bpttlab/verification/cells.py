@@ -15,7 +15,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import influence, rtrl
 from bpttlab.gradients.loss_and_gradient import loss_and_gradient
 from bpttlab.gradients.scaled_gradients import backward_scaled
-from bpttlab.measures.jacobian_products import input_gradient_norms
+from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.cells.cell import Cell, Params

@@ -10,7 +10,7 @@ from bpttlab import theory
 from bpttlab.gradients.backward import walk
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.jacobian_products import origin_jacobian
+from bpttlab.measures.recurrent_matrix import origin_jacobian
 from bpttlab.networks import losses
 from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN
 from bpttlab.networks.cells.cell import Cell, Params

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.gradients.forward import forward
-from bpttlab.measures.jacobian_products import input_gradient_norms
+from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.verification.gradient_check import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement

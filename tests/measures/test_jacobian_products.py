@@ -13,10 +13,9 @@ from bpttlab.measures.jacobian_products import (
     horizons,
     jacobian_products,
     measure_products,
-    median_log,
     norm_and_alignment,
 )
-from bpttlab.numerics.scaled import Scaled
+from bpttlab.numerics.scaled import Scaled, median_log
 from bpttlab.verification.gradient_check import agreement
 from tests.support.networks import case, cases, linear
 

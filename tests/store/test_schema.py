@@ -17,7 +17,9 @@ from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
-from bpttlab.store.columns import CONFIGURATION, JACOBIANS, RUNS, TABLES, TRUNCATIONS
+from bpttlab.store.column import DTYPES
+from bpttlab.store.columns import CONFIGURATION, RUNS, TABLES
+from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.sweeps.configuration import Configuration
 
@@ -77,7 +79,7 @@ def test_tables_are_sound(table):
     assert names[0] == "run_id"
     assert set(table.keys) <= set(names)
     for column in table.columns:
-        assert column.dtype in schema.ARROW
+        assert column.dtype in DTYPES
         assert len(column.meaning) > 0
         assert "\n" not in column.meaning
         assert column.required or column.name not in table.keys or (table.name, column.name) in OPTIONAL_KEYS

@@ -16,6 +16,7 @@ import pytest
 
 from bpttlab.errors import DamagedShardError, LabError, StoreError
 from bpttlab.store import identity, schema, shards
+from bpttlab.store.column import arrow_type
 from bpttlab.store.store import Store
 from bpttlab.sweeps.configuration import Configuration
 from tests.support.stored import RUNS, configured, contents, damage_by_flipping, finished, shard_files
@@ -37,7 +38,7 @@ def test_files_have_the_documented_types_and_the_name_of_their_bytes(here):
             documented |= {column.name: column for column in schema.CONFIGURATION}
         for column in stored.schema:
             if column.name != "task_level":
-                assert column.type == schema.ARROW[documented[column.name].dtype]
+                assert column.type == arrow_type(documented[column.name].dtype)
         assert set(table.schema.names) <= set(stored.column_names)
         about = identity.parse(stored.schema.metadata[b"bpttlab"].decode())
         assert (about["schema_version"], about["table"]) == (schema.SCHEMA_VERSION, name)

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from bpttlab.store import identity, schema
+from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Store
 
 MEASURES = tuple(table for table in schema.TABLES if table not in ("runs", "provenance"))
@@ -24,6 +25,7 @@ class Run:
     run: dict[str, Any]
     provenance: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, dict[str, Any]] = field(default_factory=dict)
+    own: MeasureColumns = NO_COLUMNS
 
     @property
     def run_id(self) -> str:

@@ -116,9 +116,9 @@ def test_a_cell_can_have_a_scheme_or_says_why_not(cell, capsys, tmp_path, monkey
         ("measure.signed_bias=2 cell=lstm", "measure.signed_bias=2: the cell 'lstm' has no b_h with one number a unit"),
         ("measure.log_scale=true cell=diagonal", "measure.log_scale=true: the cell 'diagonal' has no recurrent matrix"),
         ("measure.exponents=9", "measure.exponents=9: must be at most 4, the size of the state, or all"),
-        ("measure.exponents=0", "measure.exponents=0: must be an integer >= 1, all or none"),
+        ("measure.exponents=0", "measure.exponents=0: must be an integer >= 1, 'all' or 'none'"),
         ("measure.windows=4", "measure.windows=4: needs exponents, and measure.exponents is none"),
-        ("measure.transient=1", "measure.transient=1.0: must be a number from 0 to below 1"),
+        ("measure.transient=1", "measure.transient=1: must be a number >= 0 and < 1"),
         ("readout=units task=copy sequence_length=30", "readout=units: 10 outputs of 4 hidden units; must be drawn"),
     ],
 )

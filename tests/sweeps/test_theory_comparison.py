@@ -9,7 +9,7 @@ from bpttlab import tables, theory
 from bpttlab.store import schema
 from bpttlab.store.shards import Finished
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.run import beside_theory, run
+from bpttlab.sweeps.run import compare_theory, run
 from bpttlab.sweeps.theory_comparison import OVERLAYS
 
 NOTHING = {"jacobians": "none", "lag_terms": "none", "truncations": "none"}
@@ -20,7 +20,7 @@ WIDE = {"cell": {"name": "elman", "hidden_size": 128}, "initializer": {"name": "
 
 def said(**plain):
     """What is known of a run before it is measured."""
-    return beside_theory(Configuration.parse(plain), {})
+    return compare_theory(Configuration.parse(plain), {})
 
 
 def changed(plain, **more):

@@ -47,7 +47,7 @@ def test_a_page_of_docs_is_current(name):
 
 
 def test_every_file_of_a_group_is_written():
-    for group in ("cell", "task", "scheme", "initializer"):
+    for group in ("cell", "task", "scheme", "initializer", "measure"):
         there = {f"{group}/{path.name}" for path in (resources.conf() / group).glob("*.yaml")}
         assert there == {name for name in FILES if name.startswith(f"{group}/")}
 

@@ -9,7 +9,7 @@ from scipy.stats import unitary_group
 
 from bpttlab import theory
 from bpttlab.errors import ConfigurationError
-from bpttlab.measures.jacobian_products import origin_jacobian
+from bpttlab.measures.recurrent_matrix import origin_jacobian
 from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Leaky, MinimalRNN
 from bpttlab.theory.mean_field import slope_square, state_square
 from bpttlab.verification.gradients import cliff
