@@ -25,7 +25,7 @@ EXACT = 2.0**53
 
 PRIMITIVES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "None": NoneType}
 
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
+NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
 
 
 def python_value(value: Any) -> Any:

@@ -147,7 +147,7 @@ def unpack(data: bytes, refuse: Callable[[Collection[str]], None] = lambda names
 
 
 def array_of(name: str, data: bytes, kinds: str = "biuf") -> Array:
-    """The array of a .npy file, of a type of these kinds. Its header is held against its size before it is believed."""
+    """The array of a .npy file, with a dtype of these kinds. Its header is compared with its size first."""
     stream = io.BytesIO(data)
     version = npy.read_magic(stream)
     header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0

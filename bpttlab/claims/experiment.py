@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def no_tables(study: Any) -> dict[str, pd.DataFrame]:
-    """Of an experiment that has none of its own."""
+    """For an experiment without tables of its own."""
     return {}
 
 
 def no_figures(study: Any, size: str) -> dict[str, Figure]:
-    """Of an experiment that has none of its own."""
+    """For an experiment without figures of its own."""
     return {}
 
 
@@ -37,9 +37,9 @@ class Experiment:
     """A sweep with a name.
 
     Attributes:
-        name: what experiment= calls it.
-        sweep: key -> value, or several: a list, a tuple or a range; the command line may give others.
-        claims: study -> what the literature says of it, held against it (`bpttlab.claims.claims`); None: nothing.
+        name: the value of experiment=.
+        sweep: key -> value, or several values: a list, a tuple or a range; the command line may give others.
+        claims: study -> claims of the literature, checked against the study (`bpttlab.claims.claims`); None: no claims.
         summaries: study -> tables of its own, by name.
         draw: (study, size) -> figures of its own, by name.
         figure: the name of the figure that answers its question.

@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FigureRequest:
-    """What a figure is drawn of.
+    """The request for a figure.
 
     Attributes:
         study: a loaded study.
         size: "column" (3.4 inches wide) or "page" (7 inches).
-        run_id: the run of a figure that shows one; None: it chooses one.
+        run_id: the run of a figure that shows one; None: the figure chooses.
         chosen_parameter: the parameter of figures that show one; None: `tables.main_parameter`.
     """
 
@@ -42,17 +42,17 @@ class FigureRequest:
 
     @property
     def parameter(self) -> str:
-        """The parameter to show where one has to do."""
+        """The parameter to show if only one can be shown."""
         return self.chosen_parameter or tables.main_parameter(self.study.truncations)
 
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A figure that is drawn of every study that has the tables for it.
+    """A figure of every study that has the tables for it.
 
     Attributes:
-        name: what its file is called.
-        draw: raises LabError, with the reason, if the study has not what the figure shows.
+        name: the name of its file.
+        draw: raises LabError, with the reason, if the study lacks the data of the figure.
     """
 
     name: str

@@ -24,7 +24,7 @@ from bpttlab.verification import recomputation
 
 FIGURE = "chaos_and_gradients"
 SIZE, SMALL = 256, 64
-"""Units of the networks that are held against the mean field, and of those that are too small for it."""
+"""Units of the networks that are compared with the mean field, and of those that are too small for it."""
 ENGELKEN = "Engelken, Wolf & Abbott 2023"
 CHEN = "Chen, Pennington & Schoenholz 2018"
 MIKHAEIL = "Mikhaeil, Monfared & Durstewitz 2022"
