@@ -1,10 +1,13 @@
 """Pages are plain technical English: short lines, and no words that only this project would know."""
 
+import functools
+import importlib
 import re
 from pathlib import Path
 
 import pytest
 
+import bpttlab
 from benchmarks import page
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,3 +88,43 @@ def test_a_private_word_is_found_across_lines():
 def test_tables_of_a_benchmark_are_left_out():
     text = f"{page.BEGIN}\n| {'a' * 121} |\n{'b' * 121}\n{page.END}\n| {'c' * 121} |\n"
     assert long_lines(text) == [3, 5]
+
+
+DOTTED = re.compile(r"`(bpttlab(?:\.\w+)+)")
+PUBLIC = re.compile(r"\blab\.(\w+)")
+PATH = re.compile(r"`((?:bpttlab|conf|docs|tests|benchmarks)/[\w./*-]+)`")
+TO_WRITE = re.compile(r"ugrnn\.(py|yaml)$")
+"""Files that a page shows to its reader."""
+
+
+def resolve(dotted):
+    """The object of a dotted name: a module, or what is within one."""
+    for parts in range(dotted.count(".") + 1, 0, -1):
+        words = dotted.split(".")
+        try:
+            found = importlib.import_module(".".join(words[:parts]))
+        except ModuleNotFoundError:
+            continue
+        return functools.reduce(getattr, words[parts:], found)
+    raise ModuleNotFoundError(dotted)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_code_that_a_page_names_exists(path):
+    text = path.read_text(encoding="utf-8")
+    for dotted in DOTTED.findall(text):
+        resolve(dotted)
+    for public in PUBLIC.findall(text):
+        assert hasattr(bpttlab, public), f"lab.{public}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=name)
+def test_files_that_a_page_names_exist(path):
+    for file in PATH.findall(path.read_text(encoding="utf-8")):
+        assert TO_WRITE.search(file) or any(ROOT.glob(file.rstrip("/"))), file
+
+
+def test_a_name_that_is_gone_is_found():
+    assert resolve("bpttlab.numerics.matrices.gain") is not None
+    with pytest.raises(AttributeError):
+        resolve("bpttlab.numerics.matrices.gone")
