@@ -25,7 +25,7 @@ PRIVATE = {
     r"meddles?|do not meddle": "are independent",
     r"hangs? on": "depends on",
     r"whole numbers?": "integer",
-    r"(?:is|are) told": "receives",
+    r"(?:is|are|be) told": "receives",
     r"held against": "compared with",
     r"held to": "checked by",
     r"whoever": "name the person",

@@ -1,4 +1,4 @@
-"""The columns of every table: name, type, unit and meaning, as data. `schema` is what is done with them."""
+"""The columns of every table: name, type, unit and meaning, as data. `schema` uses them."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ RUNS = Table(
         *_overlay("mean_field", "a wide network of this gain", "lyapunov_exponent, else growth_rate,"),
         *_overlay("determinant", "(log |det W|)/N + mean log slope", "mean_exponent"),
         *_overlay("origin", "log radius of J at the origin, from W and the biases of gates", "log origin_radius"),
-        *_overlay("cell_path", "log f of an LSTM that hears nothing", "growth_rate"),
+        *_overlay("cell_path", "log f of an LSTM without input", "growth_rate"),
     ),
 )
 
 PROVENANCE = Table(
     "provenance",
-    "run: what may differ between two equal runs, and is no part of any hash or comparison",
+    "run: facts that may differ between two equal runs; no hash or comparison includes them",
     (),
     (
         RUN_ID,
@@ -72,7 +72,7 @@ TABLES = {"runs": RUNS, "provenance": PROVENANCE, **measured.MEASURED}
 
 OWN_FIELDS_OF_CELLS = (
     Column("cell_activation", "string", "", "f_h"),
-    Column("cell_alpha", "float64", "", "leaky: the part of the way that h goes in a step"),
+    Column("cell_alpha", "float64", "", "leaky: alpha, the share of a step's new value in h"),
     Column("cell_reset", "string", "", "gru: the reset gate acts after (PyTorch) or before (Cho) the product with W"),
     Column("cell_gate_scale", "float64", "", "gru, lstm: factor on the gates' recurrent blocks beside the candidate's"),
     Column("cell_reset_scale", "float64", "", "gru: factor on W_r, beside that on all gates"),
@@ -98,7 +98,7 @@ CONFIGURATION = (
     Column("dtype", "string", "", "float64 or float32"),
     Column("reduction", "string", "", "mean or sum of the losses over the steps"),
     Column("readout", "string", "", "drawn, or units: the prediction is the first units themselves"),
-    Column("engine", "string", "", "what computes the two loops over t"),
+    Column("engine", "string", "", "engine of the two loops over t"),
     Column("plugins", "string", "", "SHA-256 of the user's own files that it used, 32 digits of each, + between them"),
     Column("cell", "string", "", "name of the cell"),
     Column("cell_hidden_size", "int64", "", "hidden units, N"),
@@ -111,19 +111,17 @@ CONFIGURATION = (
         for own in OWN_FIELDS_OF_CELLS
     ),
     Column("cell_content", "string", "", "from_file: the first 32 digits that sha256sum shows of it, wherever it was"),
-    Column("cell_recurrent_prefix", "string", "", "from_file: what stands before weight_ih_l0 in it"),
-    Column(
-        "cell_readout_prefix", "string", "", "from_file: what stands before the readout's weight; none: it was drawn"
-    ),
+    Column("cell_recurrent_prefix", "string", "", "from_file: text before weight_ih_l0 in the file"),
+    Column("cell_readout_prefix", "string", "", "from_file: text before the readout's weight; none: it was drawn"),
     Column("task", "string", "", "name of the task"),
-    Column("task_input_size", "int64", "", "inputs, I, where the task leaves the choice"),
-    Column("task_output_size", "int64", "", "outputs, O, where the task leaves the choice"),
+    Column("task_input_size", "int64", "", "inputs, I, if the task leaves the choice"),
+    Column("task_output_size", "int64", "", "outputs, O, if the task leaves the choice"),
     Column("task_by", "string", "", "of digits: pixel or row"),
     Column(
         "task_symbols",
         "int64",
         "",
-        "of copy, memorization: symbols to be repeated; of temporal_order: symbols that tell the class; missing: 2",
+        "of copy, memorization: symbols to be repeated; of temporal_order: relevant symbols; missing: 2",
     ),
     Column("task_alphabet", "int64", "", "of copy, memorization, random_permutation: how many different ones"),
     Column("task_delay", "int64", "step", "of delayed_recall: from the marked number to the end; missing: drawn"),
@@ -144,7 +142,7 @@ CONFIGURATION = (
     Column("initializer_spectral_radius", "float64", "", "spectral radius requested, where the initializer states one"),
     Column("initializer_gain", "float64", "", "gain requested, where the initializer states one"),
     Column("initializer_scale", "float64", "", "scale requested, where the initializer states one"),
-    Column("initializer_density", "float64", "", "of sparse: share of the units that each one hears"),
+    Column("initializer_density", "float64", "", "of sparse: share of the units that each unit receives"),
     Column("initializer_coupling", "float64", "", "of bidiagonal: entries above the diagonal over those on it"),
     Column("initializer_feed_forward", "float64", "", "of non_normal: strict upper Schur part / the rest, in norm"),
     Column("initializer_rotated", "bool", "", "of non_normal: in rotated modes, not triangular in the units"),

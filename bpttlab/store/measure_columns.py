@@ -17,7 +17,7 @@ FORWARD_PASS = MeasureColumns(
             "int64",
             "",
             "derivatives of activations below the smallest normal number, which count as zero; where it is 0, -inf is "
-            "exactly zero, else it may be the log of a number too small to be told from zero",
+            "exactly zero, else it may be the log of a number that is too small",
         ),
     ),
 )
@@ -143,7 +143,10 @@ BLOCKS = Table(
         Column("lag", "int64", "step", "t - k", True),
         Column("block", "string", "", "c<-h: how the part c at t depends on the part h at t - lag", True),
         Column(
-            "log_spectral_norm", "float64", "nat", "log of the spectral norm of the block; missing: too small to tell"
+            "log_spectral_norm",
+            "float64",
+            "nat",
+            "log of the spectral norm of the block; missing: too small to resolve",
         ),
         Column(
             "log_frobenius_norm",
@@ -177,7 +180,7 @@ JACOBIAN_PRODUCTS = MeasureColumns(
             "log_growth",
             "float64",
             "nat",
-            "what is left over the sequence: log(norm of P_{T,0} (Frobenius) / sqrt(N)), median over sequences",
+            "growth over the sequence: log(norm of P_{T,0} (Frobenius) / sqrt(N)), median over sequences",
         ),
         Column("growing_horizon", "int64", "step", "first lag with a spectral norm above e; missing: none up to T"),
         Column("vanishing_horizon", "int64", "step", "last lag with a spectral norm of at least 1/e; T if censored"),
@@ -313,7 +316,7 @@ STATE_SENSITIVITY = MeasureColumns(
 
 LAG_TERMS = Table(
     "lag_terms",
-    "run, parameter and lag: G_lag, what paths of that many steps contribute to the gradient g",
+    "run, parameter and lag: G_lag, the part of the gradient g from paths of that many steps",
     ("parameter", "lag"),
     (
         RUN_ID,
@@ -341,7 +344,7 @@ GRADIENT_LAG_TERMS = MeasureColumns(
 
 BIAS_BOUNDS = Table(
     "bias_bounds",
-    "run of scheme adaptive, parameter and truncation: what is known of the relative bias of per-loss truncations",
+    "run of scheme adaptive, parameter and truncation: bound and estimate of the relative bias of per-loss truncations",
     ("parameter", "truncation"),
     (
         RUN_ID,

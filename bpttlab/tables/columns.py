@@ -56,7 +56,7 @@ POINT = {
 
 NETWORKS = {
     "networks": Column(
-        "networks", "", "different networks measured: a median is over those of them that have the value", COUNT
+        "networks", "", "different networks measured; a median is over those that have the value", COUNT
     ),
     "fitted": Column("fitted", "networks", "networks with a finite asymptotic rate", COUNT),
     "diverged": Column(
@@ -70,12 +70,12 @@ GROWTH = {
     "underflowed": Column(
         "underflowed",
         "networks",
-        "networks with derivatives of activations below the range of numbers: a zero of theirs may be a number that is "
+        "networks with derivatives of activations below the range of floats; a zero of theirs may be a number that is "
         "too small",
         COUNT,
     ),
     "log_growth": Column(
-        "growth over T", "nat", "what is left over the sequence: log(||P_{T,0}||_F / sqrt N); -inf: nothing at all"
+        "growth over T", "nat", "growth over the sequence: log(||P_{T,0}||_F / sqrt N); -inf: the product is zero"
     ),
     "regime": Column(
         "regime",
@@ -87,11 +87,13 @@ GROWTH = {
     "growth_rate": Column(
         "asymptotic rate",
         "nat/step",
-        "least-squares slope in lag of log(||P||_F / sqrt N), over the lags from measure.fit_from T to T (0.2 T unless "
-        "it is changed)",
+        "least-squares slope in lag of log(||P||_F / sqrt N), over the lags from measure.fit_from T to T (default "
+        "0.2 T)",
     ),
     "growing_horizon": Column(
-        "grows past e", "lag", "first lag with ||P||_2 above e; never is later than all lags, and NA as a median"
+        "grows past e",
+        "lag",
+        "first lag with ||P||_2 above e; never counts as later than all lags, and is NA as a median",
     ),
     "growing_none": Column("never grows", "networks", "networks whose ||P||_2 stays at or below e up to T", COUNT),
     "vanishing_horizon": Column("keeps 1/e", "lag", "last lag with ||P||_2 at or above 1/e; at most T"),
@@ -107,13 +109,13 @@ GROWTH = {
 
 CRITICAL = {
     "one": Column("one", "networks", "networks whose asymptotic rate changes its sign once in the range swept", COUNT),
-    "none": Column("none", "networks", "networks whose rate has one sign in all of the range swept", COUNT),
+    "none": Column("none", "networks", "networks whose rate has one sign in the whole range", COUNT),
     "several": Column("several", "networks", "networks with several sign changes", COUNT),
     "critical": Column(
         "critical radius",
         "",
-        "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA where the rate of "
-        "one network or more is -inf at an end of its bracket",
+        "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA if the rate of "
+        "a network is -inf at an end of its bracket",
         "median over networks with one sign change",
         BY_BRACKETS,
     ),
@@ -128,11 +130,11 @@ CRITICAL = {
 }
 
 SCHEMES = {
-    "origin": Column("origin", "", "scheme: the run's own; wavefront: read off the lag terms of the same run", KEY),
+    "origin": Column("origin", "", "scheme: the run's own; wavefront: from the lag terms of the same run", KEY),
     "scheme": Column("scheme", "", "truncation scheme", KEY),
     "truncation": Column("K", "step", "truncation length; NA is the full gradient", KEY),
-    "length": Column("length", "step", "length of the prefix, where it is not T", KEY),
-    "parameter": Column("parameter", "", "parameter that the gradient is taken of, or direction in words", KEY),
+    "length": Column("length", "step", "length of the prefix, if it is not T", KEY),
+    "parameter": Column("parameter", "", "parameter of the gradient, or direction in words", KEY),
     "exact": Column("exact", "networks", "networks whose bias is exactly zero (log -inf)", COUNT),
     "log_relative_bias": Column("log bias", "nat", "log(||g_K - g|| / ||g||)"),
     "cosine": Column("cosine", "", "cosine of g_K with g; networks in which one of them is zero have none"),
@@ -140,12 +142,12 @@ SCHEMES = {
     "steps_computed": Column(
         "cost",
         "step",
-        "products of a Jacobian with a vector, of one gradient; of adaptive with those that the choice of K takes",
+        "products of a Jacobian with a vector for one gradient; for adaptive with those of the choice of K",
     ),
 }
 
 COSTS = {
-    "reach": Column("K used", "step", "K as it was used: of adaptive it is another for each network"),
+    "reach": Column("K used", "step", "K as it was used; for adaptive it differs between networks"),
     "log_variance": Column("log variance", "nat", "log(trace of the covariance over draws or offsets / ||g||^2)"),
     "log_bias_noise": Column("log noise", "nat", "log sqrt(variance / draws): the noise of the measured bias"),
     "log_relative_error": Column(
@@ -154,17 +156,17 @@ COSTS = {
         "log sqrt(bias^2 + variance), relative to ||g||; in equal_cost of the mean of averaged gradients",
     ),
     "log_minibatch_variance": Column("log batch var", "nat", "log variance of g over batches of as many sequences"),
-    "draws": Column("draws", "", "gradients drawn; NA: nothing is drawn"),
+    "draws": Column("draws", "", "gradients drawn; NA: the scheme does not draw"),
     "scheme_seconds": Column("time", "s", "one gradient by the scheme"),
     "cost": Column("cost in", "", "what the budget counts: steps_computed or scheme_seconds", KEY),
     "budget": Column(
         "budget",
         "",
-        "the most that gradients may take together, in steps or seconds: 1, 2, 5, 10, ... times the cheapest gradient",
+        "largest cost of all gradients together, in steps or seconds: 1, 2, 5, 10, ... times the cheapest gradient",
         KEY,
     ),
     "averaged": Column(
-        "mean of", "gradients", "draws or offsets that the budget buys; of a scheme of one plan one", "every network"
+        "mean of", "gradients", "draws or offsets within the budget; one for a scheme of one plan", "every network"
     ),
     "log_error_behind": Column(
         "behind",
@@ -182,11 +184,11 @@ COSTS = {
     "log_bias_bound": Column(
         "log bound", "nat", "bound on the bias (Aicher, Foti & Fox)", "median over the networks counted in bounded"
     ),
-    "bounded": Column("bounded", "networks", "networks whose bound says something", COUNT),
+    "bounded": Column("bounded", "networks", "networks with a finite bound", COUNT),
     "log_bias_estimate": Column(
         "log estimate", "nat", "their estimate of the bias", "median over the networks counted in estimated"
     ),
-    "estimated": Column("estimated", "networks", "networks whose estimate says something", COUNT),
+    "estimated": Column("estimated", "networks", "networks with an estimate", COUNT),
     "above": Column(
         "above bound", "networks", "networks whose exact bias is above the bound by more than 1e-9 in the log", COUNT
     ),
@@ -208,12 +210,12 @@ COSTS = {
 
 SPECTRA = {
     "autonomous": Column("autonomous", "networks", "networks without any input", COUNT),
-    "zero": Column("zero", "networks", "networks with an exponent of -inf: no direction is left", COUNT),
+    "zero": Column("zero", "networks", "networks with an exponent of -inf", COUNT),
     "lyapunov_exponent": Column(
-        "exponent", "nat/step", "largest Lyapunov exponent (conditional where there is input), a mean over time"
+        "exponent", "nat/step", "largest Lyapunov exponent (conditional with input), a mean over time"
     ),
     "determinant_rate": Column(
-        "log det", "nat/step", "theory: the mean of all exponents, from the determinants of W and slopes"
+        "log det", "nat/step", "theory: the mean of all exponents, from the determinant of W and the activation"
     ),
     "mean_exponent": Column("mean exponent", "nat/step", "mean of all exponents of a network"),
     "origin_radius": Column("radius at 0", "", "spectral radius of J at the origin"),
@@ -234,7 +236,7 @@ THEORY = {
     "within": Column("within", "networks", "networks for which it holds", COUNT),
     "rate": Column("rate", "nat/step", "the rate by that theory"),
     "residual": Column("residual", "nat/step", "measured minus theory; 0: both are -inf"),
-    "outside": Column("outside", "", "why it does not hold", "commonest reason among the other networks"),
+    "outside": Column("outside", "", "why it does not hold", "most common reason among the other networks"),
 }
 
 COLUMNS = {**POINT, **NETWORKS, **GROWTH, **CRITICAL, **SCHEMES, **COSTS, **SPECTRA, **THEORY}
