@@ -1,4 +1,4 @@
-"""`bpttlab sweep`: what is on the line goes to Hydra, and comes back as runs."""
+"""`bpttlab sweep`: override lines are composed to runs, which the scheduler computes and stores."""
 
 from __future__ import annotations
 
@@ -85,21 +85,16 @@ def in_lines(group: str, names: Sequence[str]) -> str:
 
 
 def command(arguments: list[str]) -> int:
-    """Hands the override lines to Hydra, whose sweeper and launcher (`hydra_plugins`) hand back plain dictionaries."""
+    """Composes the runs of a line and computes them."""
     flags = parsed(arguments)
     if flags.cfg:
         with plugin_choices.using(flags.plugins):
             return show_configuration(flags)
-    codes: list[int] = []  # hydra.main returns nothing and knows one exit code: the sweep's own is left here
-
-    def measure(runs: Sequence[Mapping[str, Any]]) -> None:
-        codes.append(run(runs, flags.dry_run, line_of(arguments)))
-
     with beginning_workers(flags), plugin_choices.using(flags.plugins):
         from bpttlab.sweeps import hydra_composition
 
-        hydra_composition.through_hydra(["--multirun", *hydra_flags(flags)], flags.overrides, measure, flags.config_dir)
-    return codes[0]
+        runs = hydra_composition.expand(flags.overrides, flags.config_dir)
+        return run(runs, flags.dry_run, line_of(arguments))
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -162,15 +157,11 @@ def check_words(words: Iterable[str]) -> None:
         raise ConfigurationError(f"{' '.join(studies)}: one of them can hold")
 
 
-def hydra_flags(flags: argparse.Namespace) -> list[str]:
-    """The options that Hydra knows, as it wants them."""
-    chosen = {"--cfg": flags.cfg, "--package": flags.package, "--config-dir": flags.config_dir}
-    pairs = [[option, value] for option, value in chosen.items() if value is not None]
-    return [word for pair in pairs for word in pair] + ["--resolve"] * flags.resolve
-
-
 def show_configuration(flags: argparse.Namespace) -> int:
-    """The configuration of one run; of what is swept, with the first value."""
+    """Prints the configuration of one run, or the part of it that `--package` names, as YAML.
+
+    Of what is swept it has the first value.
+    """
     from bpttlab.sweeps import hydra_composition
 
     composer = hydra_composition.composer(flags.config_dir, flags.overrides)
@@ -178,9 +169,13 @@ def show_configuration(flags: argparse.Namespace) -> int:
     swept = [axis.parsed.input_line for axis in axes if axis.is_swept]
     if swept:
         print(f"# swept, shown with the first value: {' '.join(map(str, swept))}")
-    own = [line for line in flags.overrides if hydra_composition.is_of_hydra(line)]
-    lines = own + [axis.lines[0] for axis in axes]
-    hydra_composition.through_hydra(hydra_flags(flags), lines, lambda runs: None, flags.config_dir)
+    lines = [axis.lines[0] for axis in axes]
+    try:
+        text = composer.as_yaml(lines, flags.cfg, flags.package, flags.resolve)
+    except ConfigurationError:
+        composer.expand(lines)  # names an unknown field, and the nearest one
+        raise
+    print(text, end="")
     return 0
 
 

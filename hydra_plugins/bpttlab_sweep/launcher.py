@@ -1,4 +1,4 @@
-"""The launcher: all runs of a sweep, handed at once to the function that the command gave to Hydra."""
+"""The launcher: gives all runs of a sweep at once to the function that `hydra.main` decorates."""
 
 from __future__ import annotations
 
@@ -11,27 +11,23 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from bpttlab.errors import ConfigurationError
-
-SWEEPER = "hydra_plugins.bpttlab_sweep.sweeper.BpttlabSweeper"
+from bpttlab.sweeps.hydra_composition import refuse_other_machinery
 
 
 class BpttlabLauncher(Launcher):
-    """Runs them on this machine, in worker processes of `bpttlab.sweeps.scheduler`."""
+    """Calls the function once, in this process."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Hydra's own sweepers are refused here, for this is before they write a file into the current folder."""
-        target = config.hydra.sweeper.get("_target_")
-        if target != SWEEPER:
-            raise ConfigurationError(f"hydra/sweeper: {target} cannot run a study; leave hydra/sweeper as it is")
+        """Refuses Hydra's own sweepers here, before they write a file into the current folder."""
+        refuse_other_machinery(config.hydra)
         self.task_function = task_function
 
     def launch_runs(self, runs: Sequence[Mapping[str, Any]]) -> Any:
-        """One call for the whole sweep: resuming, bundles, workers and the store are its business."""
+        """What the function returns for the whole sweep."""
         return self.task_function(runs)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """What Hydra's own sweepers call; refused by `setup` already."""
+        """Hydra's own sweepers call this; `setup` refused them already."""
         raise NotImplementedError
 
 

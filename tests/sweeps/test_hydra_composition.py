@@ -1,14 +1,15 @@
 """Override lines: expanded as Hydra would, at a fraction of its time, and refused in one line."""
 
 import json
-import os
 import sys
 from dataclasses import fields
 from pathlib import Path
 
+import hydra
 import numpy as np
 import pytest
 import yaml
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from hypothesis import HealthCheck, given, settings
@@ -17,9 +18,11 @@ from omegaconf import OmegaConf
 
 from bpttlab import resources
 from bpttlab.errors import ConfigurationError
+from bpttlab.store.store import load
 from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration import GROUPS, Configuration, Measure, Values
 from bpttlab.sweeps.scheduler import OPTIONS, separate
+from tests.support.commandline import SMALL, run
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +119,7 @@ def loads_of(composer, monkeypatch):
     return loads
 
 
-def test_groups_that_do_not_meddle_are_composed_one_by_one(composer, monkeypatch):
+def test_independent_groups_are_composed_one_by_one(composer, monkeypatch):
     fresh = hydra_composition.composer()
     loads = loads_of(fresh, monkeypatch)
     runs = fresh.expand([*GROUPS_SWEPT, "seed=1,2", "~cell.output_activation"])
@@ -126,7 +129,7 @@ def test_groups_that_do_not_meddle_are_composed_one_by_one(composer, monkeypatch
     assert as_set(runs) == as_set(expected)
 
 
-MEDDLING = {
+DEPENDENT = {
     "a file that writes into another group": {"scheme/loud.yaml": "# @package _global_\nscale: 3\nmeasure: {lags: 5}"},
     "a file that brings one of another group": {
         "scheme/loud.yaml": "defaults:\n  - full\n  - /extra@_global_.cell: more\n",
@@ -142,8 +145,8 @@ MEDDLING = {
 }
 
 
-@pytest.mark.parametrize("files", MEDDLING.values(), ids=MEDDLING)
-def test_groups_that_meddle_equal_hydras_own_composition_too(files, tmp_path):
+@pytest.mark.parametrize("files", DEPENDENT.values(), ids=DEPENDENT)
+def test_groups_that_are_not_independent_equal_hydras_own_composition_too(files, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -163,10 +166,14 @@ def loader_with(folder):
 
 
 def test_nothing_is_taken_apart_where_files_come_from_elsewhere(tmp_path, monkeypatch):
-    own = hydra_composition.composer(str(tmp_path))  # by way of hydra.searchpath
-    loads = loads_of(own, monkeypatch)
-    own.expand(["cell=gru,elman", "task=noise,adding"])
-    assert len(loads) == 1 + 4
+    lines = ["cell=gru,elman", "task=noise,adding"]
+    for own, compositions in (
+        (hydra_composition.composer(lines=[f"hydra.searchpath=['file://{tmp_path}']"]), 1 + 4),
+        (hydra_composition.composer(str(tmp_path)), 1 + 3),  # --config-dir, whose files are looked into
+    ):
+        loads = loads_of(own, monkeypatch)
+        own.expand(lines)
+        assert len(loads) == compositions
 
 
 def test_runs_share_no_dictionary(composer):
@@ -305,14 +312,15 @@ def test_the_values_of_a_sweep_in_a_file_are_read_as_hydra_writes_them():
     ]
 
 
-# ------------------------------------------------------------------ through Hydra itself
+# ------------------------------------------------------------------ Hydra's own settings
 
 
-def test_hydra_finds_sweeper_and_launcher_and_leaves_no_file(tmp_path, monkeypatch):
+def test_composing_leaves_no_file_and_hydras_global_instance_as_it_was(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    taken = []
-    hydra_composition.through_hydra(["--multirun"], ["study=x", "seed=1,2", "task=noise,adding"], taken.append)
-    (runs,) = taken
+    with hydra.initialize_config_dir(str(resources.conf()), version_base="1.3"):
+        before = GlobalHydra.instance().hydra
+        runs = hydra_composition.expand(["study=x", "seed=1,2", "task=noise,adding", "hydra.verbose=true"])
+        assert GlobalHydra.instance().hydra is before
     assert [(run["task"]["name"], run["seed"]) for run in runs] == [
         ("noise", 1),
         ("noise", 2),
@@ -322,22 +330,79 @@ def test_hydra_finds_sweeper_and_launcher_and_leaves_no_file(tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-OF_HYDRA = ["hydra/sweeper=basic", "hydra/launcher=basic", "hydra/launcher=slurm", "hydra.mode=RUN", "hydra.nothing=1"]
+OF_HYDRA = {
+    "hydra/sweeper=basic": "hydra/sweeper: .*BasicSweeper cannot run a study",
+    "hydra/launcher=basic": "hydra/launcher: .*BasicLauncher cannot run a study",
+    "hydra/launcher=slurm": "slurm.* Available options .* basic bpttlab",
+    "hydra.mode=RUN": "every command line of bpttlab is a sweep",
+    "hydra.nothing=1": "hydra.nothing",
+    "hydra.searchpath=[file://x]": "give one of them",
+}
 
 
-@pytest.mark.parametrize("line", [*OF_HYDRA, "tas=noise"])
-def test_what_hydra_itself_would_refuse_is_one_line_and_no_file(tmp_path, monkeypatch, line):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError) as caught:
-        hydra_composition.through_hydra(["--multirun"], ["study=x", line, "seed=1,2"], lambda runs: None)
+@pytest.mark.parametrize("line", OF_HYDRA)
+def test_settings_of_hydra_that_cannot_hold_are_refused(tmp_path, line):
+    with pytest.raises(ConfigurationError, match=OF_HYDRA[line]) as caught:
+        hydra_composition.expand(["study=x", line, "seed=1,2"], str(tmp_path))
     assert "\n" not in str(caught.value)
-    assert list(tmp_path.iterdir()) == []
 
 
-def test_the_process_is_left_as_it_was():
-    before = (list(sys.argv), os.environ.get("HYDRA_FULL_ERROR"))
-    hydra_composition.through_hydra(["--multirun"], ["study=x"], lambda runs: None)
-    assert (sys.argv, os.environ.get("HYDRA_FULL_ERROR")) == before
+@pytest.mark.parametrize(
+    ("part", "package", "shown"),
+    [
+        ("job", None, lambda config: {"cell", "seed"} <= set(config) and "hydra" not in config),
+        ("hydra", None, lambda config: set(config) == {"hydra"}),
+        ("all", None, lambda config: {"hydra", "cell"} <= set(config)),
+        ("job", "cell", lambda config: config["hidden_size"] == 7),
+        ("job", "scales.V", lambda config: config == 1.0),
+        ("job", "_global_", lambda config: config["batch_size"] == "${seed}"),
+    ],
+)
+def test_a_configuration_or_a_part_of_it_is_shown_as_yaml(composer, part, package, shown):
+    lines = ["cell.hidden_size=7", "batch_size=${seed}", "seed=3"]
+    assert shown(yaml.safe_load(composer.as_yaml(lines, part, package)))
+    assert yaml.safe_load(composer.as_yaml(lines, "job", resolve=True))["batch_size"] == 3
+    with pytest.raises(ConfigurationError, match="--package nowhere: the configuration has no such key"):
+        composer.as_yaml(lines, part, "nowhere")
+
+
+# ------------------------------------------------------------------ the plugins, from a hydra.main of one's own
+
+SCRIPT = """
+import hydra
+from bpttlab import resources
+from bpttlab.sweeps.plan import plan, separate
+from bpttlab.sweeps.scheduler import carry_out
+
+@hydra.main(version_base="1.3", config_path=str(resources.conf()), config_name="config")
+def main(runs):
+    options, configurations = separate(runs)
+    print(len(carry_out(plan(configurations, options), options, progress=False).plan.to_do))
+
+main()
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Runs a script that hydra.main calls with the runs of a sweep."""
+    (tmp_path / "mine.py").write_text(SCRIPT, encoding="utf-8")
+    return lambda *lines: run(sys.executable, "mine.py", "study=x", *lines, *SMALL, cwd=tmp_path)
+
+
+def test_a_hydra_script_receives_all_runs_at_once(script, tmp_path):
+    done = script("seed=1,2", "task=noise,adding")
+    assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr
+    assert len(load("x", tmp_path / "results").runs) == 4
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.py", "results"}
+
+
+@pytest.mark.parametrize("line", ["hydra/sweeper=basic", "hydra/launcher=basic"])
+def test_a_hydra_script_refuses_another_sweeper_or_launcher(script, tmp_path, line):
+    done = script(line, "seed=1,2")
+    assert done.returncode != 0
+    assert "cannot run a study" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"mine.py"}
 
 
 # ------------------------------------------------------------------ the files in conf/
