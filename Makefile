@@ -29,13 +29,13 @@ demo: $(VENV)/base.stamp
 	$(BIN)/bpttlab sweep $(WHERE) experiment=vanishing_exploding $(SWEEP)
 	@echo "one run more, with every pair of steps, for the figure of the (t, k) triangle:"
 	$(BIN)/bpttlab sweep $(WHERE) measure=triangle task=digits_rows spectral_radius=1.1 scales.V=0.3
-	$(BIN)/bpttlab tables $(WHERE)
-	$(BIN)/bpttlab figures $(WHERE)
-	$(BIN)/bpttlab claims $(WHERE) experiment=vanishing_exploding
 	@echo
-	@echo "Tables and figures are in $(RESULTS)/$(STUDY). A sweep of your own, for example:"
-	@echo "  $(BIN)/bpttlab sweep study=first spectral_radius=0.5,1.0,1.5,2.5 task=adding 'seed=range(0,8)'"
-	@echo "  $(BIN)/bpttlab figures study=first"
+	@$(BIN)/bpttlab tables $(WHERE) table=headline
+	@$(BIN)/bpttlab figures $(WHERE)
+	@$(BIN)/bpttlab claims $(WHERE) experiment=vanishing_exploding --brief; code=$$?; \
+	echo "next: $(BIN)/bpttlab tables $(WHERE)"; \
+	echo "      $(BIN)/bpttlab sweep study=first spectral_radius=0.5,1.0,1.5,2.5 task=adding 'seed=range(0,8)'"; \
+	exit $$code
 
 test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2

@@ -50,7 +50,7 @@ GRADIENTS = Detector("verify gradients", (*VERIFY, "gradients"))
 
 def quick_detector() -> Detector:
     """`verify --quick` without the topic gradients, which is the same with and without --quick and has run before."""
-    from bpttlab.cli.checks import TOPICS
+    from bpttlab.cli.verify import TOPICS
 
     topics = [topic for topic in TOPICS if topic not in ("gradients", "experiments")]
     return Detector("verify --quick", (*VERIFY, "--quick", *topics))

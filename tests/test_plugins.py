@@ -12,7 +12,6 @@ import pytest
 import bpttlab as lab
 from bpttlab import figures, plugins
 from bpttlab.cli import main
-from bpttlab.cli.completion import candidates
 from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.networks.activations import TANH, Activation
 from bpttlab.networks.cells import Elman
@@ -20,7 +19,7 @@ from bpttlab.sweeps import worker_pool
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.verification.gradient_check import assert_agree
 from tests.support import own_parts
-from tests.support.commandline import REPOSITORY, SMALL, visible
+from tests.support.commandline import REPOSITORY, SMALL, complete, visible
 from tests.support.own_parts import CELL, PARTS, write
 
 SIZES = {"sequence_length": 6, "batch_size": 2}
@@ -224,7 +223,7 @@ def test_help_lists_the_names_of_a_file(mine, capsys):
     ],
 )
 def test_names_and_fields_are_completed(mine, line, found):
-    assert candidates(line) == found
+    assert complete(line) == found
 
 
 def test_a_name_is_forgotten_after_the_command(mine, capsys):
@@ -242,7 +241,7 @@ def test_shipped_experiments_are_the_files_of_conf():
 
 def test_shipped_figures_and_tables_are_in_their_order():
     assert tuple(plugins.shipped("figure")) == figures.NAMES
-    assert list(plugins.shipped("table"))[:3] == ["growth", "critical_spectral_radius", "truncation_bias"]
+    assert list(plugins.shipped("table"))[:3] == ["headline", "growth", "critical_spectral_radius"]
 
 
 def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, capsys):
@@ -251,7 +250,7 @@ def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, caps
     assert main(["tables", "study=x", "plugins=mine.py"]) == 0
     assert main(["figures", "study=x", "plugins=mine.py"]) == 0
     out = capsys.readouterr().out
-    assert "losses  (results/x/tables/losses.{csv,md,tex})" in out and "figures/losses_by_radius.png" in out
+    assert "\nlosses\n" in out and ", losses_by_radius)" in out
     assert (folder / "results" / "x" / "tables" / "losses.csv").read_text().startswith("spectral_radius,loss\n0.5,")
 
 
@@ -470,7 +469,7 @@ def test_what_is_wrong_in_the_line_is_one_line(mine, capsys, word, said):
 
 
 def test_plugins_given_twice_are_refused(mine, capsys):
-    assert "plugins is given twice (plugins=mine.py, plugins=mine.py): give it once" in error_of(
+    assert "plugins is given twice (mine.py, mine.py): give it once" in error_of(
         capsys, "sweep", "study=x", "plugins=mine.py", "plugins=mine.py"
     )
 

@@ -1,20 +1,21 @@
 """The command `bpttlab`: sweep, status, tables, figures, claims, verify, completion.
 
-Whatever a user can do wrong is one line on stderr and exit code 2. A run that fails makes a sweep's exit code 1, a
-check that does not hold that of `verify`; Ctrl-C makes it 130. Everything is imported when it is needed: `--help` is
-there at once, and the number of BLAS threads is set before NumPy is loaded.
+A user's mistake is one line on stderr and exit code 2. A failed run makes the exit code of a sweep 1, and a check that
+fails that of `verify` and `claims`; Ctrl-C makes it 130. Modules are imported when they are needed: `--help` is shown
+at once, and the number of BLAS threads is set before NumPy is loaded.
 
-Each module holds some commands, and beside each the help that teaches it.
+One parser holds all commands; each module adds one.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from bpttlab.cli import checks, completion, results, status, sweep
-from bpttlab.cli.arguments import escaped
+from bpttlab.cli import claims, completion, figures, status, sweep, tables, verify
+from bpttlab.cli.arguments import Parser, escape, parse
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.sweeps import blas_threads
 
@@ -22,16 +23,10 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 WRONG = 2
 
-HELP = """\
-bpttlab: gradients of recurrent networks, measured.
+TEXT = """\
+commands:
 
-  bpttlab sweep       compute a study: every combination of the values given
-  bpttlab status      what is stored of it, what failed and why, what is missing
-  bpttlab tables      its summaries, printed and written as CSV, Markdown and LaTeX
-  bpttlab figures     its figures, as PNG, SVG or PDF
-  bpttlab claims      what the literature says of an experiment, held against a study of it
-  bpttlab verify      hold this installation against everything that is known: gradients, products, spectra
-  bpttlab completion  let the Tab key finish all of these, in bash, zsh or fish
+{commands}
 
 A first study, from nothing to figures:
 
@@ -39,51 +34,101 @@ A first study, from nothing to figures:
   bpttlab tables study=first
   bpttlab figures study=first
 
-bpttlab COMMAND --help says more. The ready-made study: bpttlab sweep study=demo experiment=vanishing_exploding
+A ready-made study:
+
+  bpttlab sweep study=demo experiment=vanishing_exploding
+
+bpttlab COMMAND --help shows examples of each command.
+Exit code: 0; 1: a run failed or a check does not hold; 2: a mistake on the line; 130: Ctrl-C.
 """
 
-Command = Callable[[list[str]], int]
 
-COMMANDS: dict[str, tuple[Command, str | Callable[[list[str]], str]]] = {
-    "sweep": (sweep.command, sweep.help_text),
-    "status": (status.command, status.HELP),
-    "tables": (results.tables_command, results.TABLES_HELP),
-    "figures": (results.figures_command, results.FIGURES_HELP),
-    "claims": (checks.claims_command, checks.CLAIMS_HELP),
-    "verify": (checks.verify_command, checks.VERIFY_HELP),
-    "completion": (completion.command, completion.HELP),
-}
+def build_parser() -> Parser:
+    """The parser of all commands."""
+    parser = Parser(
+        "bpttlab",
+        usage="bpttlab COMMAND [KEY=VALUE ...] [OPTIONS]",
+        description="bpttlab measures the gradients of recurrent networks.",
+    )
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS, required=True, parser_class=Parser)
+    for module in (sweep, status, tables, figures, claims, verify, completion):
+        module.add_to(commands)
+    lines = [f"  bpttlab {name:<12} {added.summary}" for name, added in commands.choices.items()]
+    parser.text = TEXT.format(commands="\n".join(lines))
+    return parser
+
+
+def commands_of(parser: Parser) -> dict[str, Parser]:
+    """The parsers of the commands by name."""
+    (found,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+    return dict(found.choices)
+
+
+class ShowVersion(argparse.Action):
+    """Prints the version, which takes an import that no other option needs."""
+
+    def __call__(self, *_: object) -> None:
+        from bpttlab.store.provenance import package_version
+
+        print(f"bpttlab {package_version()}")
+        raise SystemExit(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
     blas_threads.pin()
-    say_everything()
+    escape_unprintable()
+    parser = build_parser()
+    if completion.is_asked():
+        return completion.answer(commands_of(parser))
     try:
-        code = dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        code = run(parser, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
     except LabError as error:
-        return wrong(str(error))
+        return fail(str(error))
     except KeyboardInterrupt:
         print("bpttlab: interrupted", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read has seen enough, as `head` has
+    except BrokenPipeError:  # the reader has seen enough, as `head` has
         silence()
         return BROKEN_PIPE
-    except OSError as error:  # a disk that is full, a folder that went away
+    except OSError as error:  # a full disk, a folder that no longer exists
         silence()
-        what = f"{error.filename}: " if error.filename else ""
-        return wrong(f"{what}{error.strerror or error}")
+        file = f"{error.filename}: " if error.filename else ""
+        return fail(f"{file}{error.strerror or error}")
 
 
-def wrong(message: str) -> int:
-    """One line, whatever is in the message."""
-    print(f"bpttlab: {escaped(message)}", file=sys.stderr)
+def run(parser: Parser, arguments: list[str]) -> int:
+    """Runs the command of that name, or shows help."""
+    if not arguments:
+        parser.print_help()
+        return WRONG
+    name, *rest = arguments
+    if name == "help":  # `bpttlab help sweep` is `bpttlab sweep --help`
+        return run(parser, [*rest, "--help"])
+    if name in commands_of(parser):
+        commands_of(parser)[name].words = rest  # of which help takes plugins=
+    is_option = name.startswith("-")
+    known = ["-h", *parser.options] if is_option else list(commands_of(parser))
+    if name not in known:
+        what = "option" if is_option else "command"
+        raise ConfigurationError(f"there is no {what} {name!r}: {', '.join(known)}.{nearest(name, known)}")
+    try:
+        parsed = parse(parser, arguments)
+    except SystemExit:  # after --help and --version
+        return 0
+    return parsed.run(parsed)
+
+
+def fail(message: str) -> int:
+    """Prints the message as one line; the exit code."""
+    print(f"bpttlab: {escape(message)}", file=sys.stderr)
     return WRONG
 
 
-def say_everything() -> None:
+def escape_unprintable() -> None:
     """A character that the terminal's encoding does not have is written as its escape."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
@@ -91,36 +136,5 @@ def say_everything() -> None:
 
 
 def silence() -> None:
-    """What is still to be written to stdout cannot be; the interpreter would try again, and complain, at its end."""
+    """Discards the rest of stdout, which cannot be written: the interpreter would try again at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def dispatch(arguments: list[str]) -> int:
-    """Finds the command of that name, or its help."""
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
-        return show_help(arguments)
-    name, *rest = arguments
-    if name == "--version":
-        from bpttlab.store.provenance import package_version
-
-        print(f"bpttlab {package_version()}")
-        return 0
-    if name == completion.ASKED:
-        return completion.answer(rest)
-    if {"--help", "-h"} & set(rest):
-        return show_help(["help", name, *rest])
-    return command_of(name)[0](rest)
-
-
-def show_help(arguments: list[str]) -> int:
-    """`bpttlab`, `bpttlab --help`, and `bpttlab help sweep`."""
-    text = command_of(arguments[1])[1] if len(arguments) > 1 else HELP
-    print(text(arguments[2:]) if callable(text) else text, end="")
-    return 0 if arguments else WRONG
-
-
-def command_of(name: str) -> tuple[Command, str | Callable[[list[str]], str]]:
-    """A command and its help."""
-    if name not in COMMANDS:
-        raise ConfigurationError(f"there is no command {name!r}: {', '.join(COMMANDS)}.{nearest(name, COMMANDS)}")
-    return COMMANDS[name]

@@ -1,81 +1,183 @@
-"""The words of a command line that are not a sweep's, and how things are said to a terminal."""
+"""What all commands have in common: the parser, their key=value words, and text for a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import argparse
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
     from bpttlab.store.store import Study
 
-REQUIRED = "?"
-NONE = ""
-STUDY = {"study": REQUIRED, "results": "results"}
+WIDTH = 118
+"""Characters of a line of help."""
 
 
-def opened(chosen: Mapping[str, str]) -> Study:
-    """The study that was named."""
-    from bpttlab.store import store
+class Key(NamedTuple):
+    """A word KEY=VALUE of a command.
 
-    return store.load(chosen["study"], Path(chosen["results"]))
+    Attributes:
+        name: the key.
+        meaning: one line of help.
+        default: the value where the word is missing; None: it must be given.
+        choices: the values there are, where they are few; they complete.
+        value: what stands for the value in help, where there are no choices.
+    """
+
+    name: str
+    meaning: str
+    default: str | None = ""
+    choices: tuple[str, ...] = ()
+    value: str = "NAME"
+
+    @property
+    def shape(self) -> str:
+        """How the word is written: format=png|svg|pdf."""
+        return f"{self.name}={'|'.join(self.choices) or self.value}"
 
 
-def key_values(arguments: Iterable[str], defaults: Mapping[str, str]) -> dict[str, str]:
+STUDY = Key("study", "the name of the study (required)", None)
+RESULTS = Key("results", "the folder of all studies (results)", "results", value="FOLDER")
+EXPERIMENT = Key("experiment", "the experiment whose analysis is used (the one that the study was swept with)")
+
+PLUGINS = Key("plugins", "your own files or modules, with commas between (docs/extending.md)", value="FILE.py")
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of the command, or of one of its subcommands.
+
+    An error is a `ConfigurationError`: one line, with the nearest name of an unknown option. The text below the options
+    may be a function of the other words on the line.
+    """
+
+    def __init__(self, prog: str, *, text: str | Callable[[Sequence[str]], str] = "", **options: Any) -> None:
+        super().__init__(prog, allow_abbrev=False, **options)
+        self.formatter_class = formatter
+        self.text = text
+        self.summary = ""
+        self.words: Sequence[str] = ()
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigurationError(f"{message} ({self.prog} --help)")
+
+    def format_help(self) -> str:
+        self.epilog = self.text(self.words) if callable(self.text) else self.text
+        return super().format_help()
+
+    def print_help(self, file: Any = None) -> None:
+        """Writes the help. argparse's own method hides that a disk is full."""
+        (file or sys.stdout).write(self.format_help())
+
+    @property
+    def options(self) -> list[str]:
+        """The options there are, short forms left out."""
+        return [option for action in self._actions for option in action.option_strings if option.startswith("--")]
+
+
+def formatter(prog: str) -> argparse.HelpFormatter:
+    """Leaves texts as they are written."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=30, width=WIDTH)
+
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    run: Run,
+    keys: Sequence[Key] = (),
+    *,
+    summary: str,
+    usage: str,
+    description: str,
+    text: str | Callable[[Sequence[str]], str],
+) -> Parser:
+    """Adds a subcommand; its words are collected in `words`, and `run` receives the parsed arguments.
+
+    Args:
+        commands: what `add_subparsers` returned.
+        summary: the line of `bpttlab --help`.
+        usage: the command line after the command's name.
+        description, text: what its own help says above and below the options.
+    """
+
+    def below(words: Sequence[str]) -> str:
+        shown = text(words) if callable(text) else text
+        lines = [f"  {key.shape:<26}  {key.meaning}\n" for key in keys]
+        return ("words:\n" + "".join(lines) + "\n" if lines else "") + shown
+
+    parser: Parser = commands.add_parser(name, usage=f"bpttlab {name} {usage}", description=description, text=below)
+    parser.summary = summary
+    parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
+    parser.set_defaults(run=run, parser=parser, keys=tuple(keys))
+    return parser
+
+
+def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The parsed arguments; words may stand before, between and after options.
+
+    Raises:
+        ConfigurationError: an unknown option, or one without its value.
+    """
+    parsed, rest = parser.parse_known_args(arguments)
+    for word in rest:
+        if word.startswith("-"):
+            option, known = word.partition("=")[0], parsed.parser.options
+            raise ConfigurationError(f"there is no option {word}: {', '.join(known)}.{nearest(option, known)}")
+    parsed.words += rest
+    return parsed
+
+
+def key_values(words: Iterable[str], keys: Iterable[Key]) -> dict[str, str]:
     """key=value words as a dictionary.
 
     Raises:
-        ConfigurationError: an unknown key, one that is given twice, or one without a value.
+        ConfigurationError: an unknown key, one given twice, without a value, or with one that is no choice; or a
+            missing one.
     """
+    known = {key.name: key for key in keys}
     chosen: dict[str, str] = {}
-    for argument in arguments:
-        key, equals, value = argument.partition("=")
-        if key not in defaults:
-            raise ConfigurationError(f"{argument}: there are {', '.join(defaults)}.{nearest(key, defaults)}")
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in known:
+            raise ConfigurationError(f"{word}: must be one of {', '.join(known)}.{nearest(name, known)}")
         if not equals or not value:
-            raise ConfigurationError(f"{argument}: must be {key}=VALUE, with no spaces around =")
-        if key in chosen:
-            raise ConfigurationError(f"{argument}: {key}={chosen[key]} was said before; one of them can hold")
-        chosen[key] = value
-    for key, value in defaults.items():
-        if value == REQUIRED and key not in chosen:
-            raise ConfigurationError(f"{key} is missing: say {key}=NAME")
-    return {**defaults, **chosen}
+            raise ConfigurationError(f"{word}: must be {known[name].shape}, with no spaces around =")
+        if name in chosen:
+            raise ConfigurationError(f"{name} is given twice ({chosen[name]}, {value}): give it once")
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise ConfigurationError(f"{word}: must be {' or '.join(choices)}.{nearest(value, choices)}")
+        chosen[name] = value
+    for key in known.values():
+        if key.default is None and key.name not in chosen:
+            raise ConfigurationError(f"{key.name} is missing: say {key.shape}")
+    return {**{key.name: key.default or "" for key in known.values()}, **chosen}
 
 
-def without_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:
+def split_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:
     """The value of plugins=, if it is given, and the other words.
 
     Raises:
         ConfigurationError: it is given twice, or without a value.
     """
-    given = [word for word in words if word.startswith(PLUGINS)]
-    if len(given) > 1:
-        raise ConfigurationError(f"plugins is given twice ({', '.join(given)}): give it once, with commas")
-    if given == [PLUGINS]:
-        raise ConfigurationError(f"{PLUGINS}: must be {PLUGINS}FILE.py, or files or modules with commas between")
-    value = given[0].removeprefix(PLUGINS) if given else None
-    return value, [word for word in words if word not in given]
+    own = [word for word in words if word.startswith("plugins=")]
+    value = key_values(own, [PLUGINS])["plugins"]
+    return value or None, [word for word in words if word not in own]
 
 
-PLUGINS = "plugins="
+def load_study(chosen: dict[str, str]) -> Study:
+    """The study that the words name."""
+    from bpttlab.store import store
+
+    return store.load(chosen["study"], Path(chosen["results"]))
 
 
-def flags_and_words(arguments: Iterable[str], flags: Iterable[str]) -> tuple[set[str], list[str]]:
-    """The options among the words, and the other words."""
-    known, given, words = list(flags), set(), []
-    for argument in arguments:
-        if not argument.startswith("-"):
-            words.append(argument)
-        elif argument in known:
-            given.add(argument)
-        else:
-            raise ConfigurationError(f"there is no option {argument}: {', '.join(known)}.{nearest(argument, known)}")
-    return given, words
-
-
-def escaped(text: str) -> str:
-    """One line of a text that may come from anywhere: what a terminal would obey or break is shown as its escape."""
+def escape(text: str) -> str:
+    """Text of any origin as one line: characters that a terminal would obey or break are shown as escapes."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)

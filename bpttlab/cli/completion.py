@@ -1,33 +1,34 @@
 """`bpttlab completion`: the Tab key, in bash, zsh and fish.
 
-A shell asks as Hydra has its shells ask: `bpttlab -sc query=bash`, with the line in COMP_LINE and the cursor in
-COMP_POINT. The answer is one whole word a line. Groups, values and fields of a sweep are found by Hydra's own
-completion; the commands, their options and the names of studies by this module.
+argcomplete has the scripts of the shells, takes the line apart and quotes the answers. What a word may become is found
+here: commands, options and keys from the parsers; groups, values and fields of a sweep by Hydra's own completion.
+argcomplete's reading of a parser does not reach that: it completes no word that follows an option which follows a word.
 """
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
-import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import resources
-from bpttlab.cli import checks, results, status, sweep
-from bpttlab.cli.arguments import PLUGINS, without_plugins
+from bpttlab.cli.arguments import Key, Parser, add_command, split_plugins
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.sweeps import plugin_choices
 
 if TYPE_CHECKING:
     from bpttlab.sweeps.hydra_composition import Composer
 
-HELP = """\
-bpttlab completion bash|zsh|fish
+DESCRIPTION = """\
+Prints a script with which the Tab key completes commands, options, names of studies, and groups, values and fields of a
+sweep."""
 
-Prints what makes the Tab key finish commands, options, names of studies, and the groups, values and fields of a sweep.
+TEXT = """\
+examples:
 
   bpttlab completion bash >> ~/.bashrc
   bpttlab completion zsh >> ~/.zshrc                                   after the line with compinit
@@ -36,176 +37,106 @@ Prints what makes the Tab key finish commands, options, names of studies, and th
   eval "$(bpttlab completion bash)"        for this shell only (zsh: the same; fish: bpttlab completion fish | source)
 
 Then, for example:  bpttlab sweep study=first task=<Tab>
+Exit code: 0; 2: a mistake on the line.
 """
 
-ASKED = "-sc"
-"""The first word of what a shell asks, as Hydra's shells ask it."""
+SHELLS = ("bash", "zsh", "fish")
 
-# ------------------------------------------------------------------ what a shell needs
-
-BASH = """\
-# Tab completion of bpttlab in bash
-_bpttlab() {
-    local line=${COMP_LINE:0:COMP_POINT} program=${COMP_WORDS[0]/#\\~\\//$HOME/}
-    local word=${line##*[[:space:]]} given=
-    case $word in
-        [\\'\\"]*) ;;  # readline leaves a word in quotes whole, and breaks any other
-        *=*) [[ $COMP_WORDBREAKS == *=* ]] && given=${word%=*}= ;;
-    esac
-    local IFS=$'\\n' found
-    COMPREPLY=()
-    for found in $(COMP_LINE=$line COMP_POINT=${#line} "$program" -sc query=bash 2>/dev/null); do
-        COMPREPLY+=("${found#"$given"}")
-    done
-    if [[ ${#COMPREPLY[@]} -eq 1 && ${COMPREPLY[0]} == *[=./,] ]]; then
-        compopt -o nospace 2>/dev/null
-    fi
-}
-complete -F _bpttlab bpttlab
-"""
-
-ZSH = """\
-# Tab completion of bpttlab in zsh
-_bpttlab() {
-    local line=${BUFFER[1,CURSOR]} program=${~words[1]} found
-    local -a open whole
-    for found in ${(f)"$(COMP_LINE=$line COMP_POINT=${#line} $program -sc query=zsh 2>/dev/null)"}; do
-        if [[ $found == *[=./,] ]]; then open+=($found); else whole+=($found); fi
-    done
-    (( $#open )) && compadd -S '' -a open
-    (( $#whole )) && compadd -a whole
-    return $(( ! ($#open + $#whole) ))
-}
-(( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
-compdef _bpttlab bpttlab
-"""
-
-FISH = """\
-# Tab completion of bpttlab in fish
-function __bpttlab
-    set -l line (commandline -cp)
-    set -l program (commandline -cpo)[1]
-    set program (string replace -r '^~/' "$HOME/" -- $program)
-    COMP_LINE="$line" COMP_POINT=(string length -- "$line") $program -sc query=fish 2>/dev/null
-end
-complete -c bpttlab -f -a '(__bpttlab)'
-"""
-
-SHELLS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+ASKED = "_ARGCOMPLETE"
+"""The variable with which the script of a shell asks."""
 
 
-def command(arguments: list[str]) -> int:
+def add_to(commands: Any) -> None:
+    """Adds `bpttlab completion`."""
+    parser = add_command(
+        commands,
+        "completion",
+        command,
+        summary="make the Tab key complete all of these, in bash, zsh or fish",
+        usage="bash|zsh|fish",
+        description=DESCRIPTION,
+        text=TEXT,
+    )
+    parser.set_defaults(topics=SHELLS)
+
+
+def command(parsed: argparse.Namespace) -> int:
     """Prints the script for a shell."""
-    if len(arguments) != 1:
+    import argcomplete
+
+    if len(parsed.words) != 1:
         raise ConfigurationError(f"which shell? bpttlab completion {' | '.join(SHELLS)}")
-    print(script(arguments[0]), end="")
-    return 0
-
-
-def script(shell: str) -> str:
-    """What a shell has to read once."""
+    (shell,) = parsed.words
     if shell not in SHELLS:
-        raise ConfigurationError(f"completion {shell}: there are {', '.join(SHELLS)}.{nearest(shell, SHELLS)}")
-    return SHELLS[shell]
-
-
-# ------------------------------------------------------------------ what a shell asks
-
-
-def answer(arguments: list[str]) -> int:
-    """`-sc query=SHELL` and, for those who know Hydra, `-sc install=SHELL`."""
-    action, _, shell = "".join(arguments[:1]).partition("=")
-    if action == "install":
-        return command([shell])
-    if action != "query":
-        raise ConfigurationError(f"{ASKED} {' '.join(arguments)}: there are query=SHELL and install=SHELL")
-    line = os.environ.get("COMP_LINE", "")
-    try:
-        found = candidates(line[: int(os.environ.get("COMP_POINT") or len(line))])
-    except Exception as error:  # whatever is on the line: pressing Tab is never answered by a complaint
-        print(f"bpttlab: {type(error).__name__}", file=sys.stderr)  # which the scripts throw away
-        return 1
-    print("".join(f"{word}\n" for word in found), end="")
+        raise ConfigurationError(f"completion {shell}: must be one of {', '.join(SHELLS)}.{nearest(shell, SHELLS)}")
+    print(argcomplete.shellcode(["bpttlab"], shell=shell))
     return 0
 
 
-def candidates(line: str) -> list[str]:
-    """What the last word of a line may become; sorted whole words. A line that ends in a space begins a new word."""
-    words = split(line)
-    if len(words) < 2:
-        return []
-    *before, word = words[1:]
-    found = set(COMPLETERS[before[0]](before[1:], word) if before and before[0] in COMPLETERS else named(before))
-    return sorted(candidate for candidate in found if candidate.startswith(word))
+# ------------------------------------------------------------------ a shell asks
 
 
-def split(line: str) -> list[str]:
-    """The words up to the cursor, without their quotes; the last is the one to complete, and may be empty."""
-    words, word, quote, inside = [], "", "", False
-    for letter in line:
-        if letter in "'\"" and quote in ("", letter):
-            quote, inside = ("" if quote else letter), True
-        elif letter.isspace() and not quote:
-            words += [word] if inside else []
-            word, inside = "", False
-        else:
-            word, inside = word + letter, True
-    return [*words, word]
+def is_asked() -> bool:
+    """Whether a shell asks for completions, in place of running a command."""
+    return ASKED in os.environ
 
 
-def named(before: list[str]) -> list[str]:
-    """The commands, if no other word was first."""
-    return [] if before and before != ["help"] else [*COMPLETERS, *(() if before else ("help", "--help", "--version"))]
+def answer(commands: Mapping[str, Parser]) -> int:
+    """Writes what the last word may become to the file that the shell reads; an error is silence and exit code 1."""
+    import argcomplete
+
+    class Finder(argcomplete.CompletionFinder):
+        """Takes candidates from this module in place of argcomplete's own."""
+
+        def collect_completions(self, active_parsers: Any, parsed_args: Any, cword_prefix: str) -> list[str]:
+            words = argcomplete.split_line(os.environ["COMP_LINE"], int(os.environ["COMP_POINT"]))[3]
+            found = candidates(commands, words[1:], cword_prefix)
+            self._display_completions = dict.fromkeys(found, "")
+            return found
+
+    codes: list[int] = []
+    try:
+        Finder()(Parser("bpttlab", add_help=False), exit_method=codes.append)
+    except Exception:  # pressing Tab must never print a traceback into the line
+        return 1
+    return codes[-1]
 
 
-def of_keys(keys: Iterable[str], flags: Iterable[str] = ()) -> Callable[[list[str], str], Iterable[str]]:
-    """Completes key=value words, each key once, and options."""
-
-    def complete(before: list[str], word: str) -> Iterator[str]:
-        given = {earlier.partition("=")[0] for earlier in before}
-        key, equals, value = word.partition("=")
-        if equals:
-            yield from (f"{key}={choice}" for choice in values(key, value, before))
-        else:
-            yield from (f"{key}=" for key in keys if key not in given)
-            yield from (flag for flag in (*flags, "--help") if flag not in given)
-
-    return complete
-
-
-def of_words(choices: Iterable[str]) -> Callable[[list[str], str], Iterable[str]]:
-    """Completes one of some words."""
-    return lambda before, word: [*choices, "--help"]
+def candidates(commands: Mapping[str, Parser], before: list[str], word: str) -> list[str]:
+    """What a word may become, sorted, after the words before it (without the program)."""
+    name, *earlier = before or [""]
+    if not before or name == "help":
+        found = [] if earlier else [*commands, *(() if before else ("help", "--help", "--version"))]
+    elif name not in commands:
+        found = []
+    elif name == "sweep":
+        found = [*of_sweep(commands[name], earlier, word)]
+    else:
+        found = [*of_parser(commands[name], earlier, word)]
+    return sorted({candidate for candidate in found if candidate.startswith(word)})
 
 
-def of_topics(before: list[str], word: str) -> Iterable[str]:
-    """Completes the topics of `verify`, each once, its options and its folder."""
-    keys = of_keys(checks.VERIFY, [checks.QUICK, checks.FAIL_FAST])(before, word)
-    return keys if "=" in word else {*keys, *checks.TOPICS} - set(before)
+def of_parser(parser: Parser, before: list[str], word: str) -> Iterable[str]:
+    """Words, keys and options of a command, each once; the values of a key."""
+    keys: tuple[Key, ...] = parser.get_default("keys")
+    name, equals, value = word.partition("=")
+    if equals:
+        (choices,) = [key.choices for key in keys if key.name == name] or [()]
+        return [f"{name}={choice}" for choice in choices or stored(name, value, before)]
+    given = {earlier.partition("=")[0] for earlier in before}
+    rest = [*(parser.get_default("topics") or ()), *parser.options]
+    return [*(f"{key.name}=" for key in keys if key.name not in given), *(one for one in rest if one not in given)]
 
 
-CHOICES = {
-    "format": ("png", "svg", "pdf"),
-    "size": ("page", "column"),
-    "retry": ("failed",),
-    "truncation": ("full",),
-    "dtype": ("float64", "float32"),
-    "reduction": ("mean", "sum"),
-}
-"""Values that are known by heart, so that nothing has to be imported; a test compares them with their types."""
-
-
-def values(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
-    """The values of a key that do not depend on what Hydra composes."""
+def stored(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
+    """The values of a key that are names of stored or shipped things."""
     if key == "study":
         return studies(before)
     if key == "results":
         return folders(value)
-    if key == "experiment":
-        return resources.analyses()
     if key == "plugins":
         return plugin_files(value)
-    return CHOICES.get(key, ())
+    return resources.analyses() if key == "experiment" else ()
 
 
 def studies(before: Iterable[str]) -> list[str]:
@@ -215,13 +146,11 @@ def studies(before: Iterable[str]) -> list[str]:
 
 
 def folders(beginning: str) -> list[str]:
-    """The folders whose paths begin so, each with the slash after which one can go on."""
+    """The folders whose paths begin so, each with a slash at its end; hidden ones after a dot."""
     parent, name = os.path.split(beginning)
     with os.scandir(os.path.expanduser(parent) or ".") as entries:
-        shown = [
-            entry.name for entry in entries if entry.is_dir() and entry.name.startswith("." if name[:1] == "." else "")
-        ]
-    return [f"{os.path.join(parent, entry)}/" for entry in shown if name[:1] == "." or not entry.startswith(".")]
+        names = [entry.name for entry in entries if entry.is_dir()]
+    return [f"{os.path.join(parent, one)}/" for one in names if one.startswith(".") == name.startswith(".")]
 
 
 def plugin_files(value: str) -> list[str]:
@@ -239,23 +168,33 @@ def python_files(beginning: str) -> list[str]:
 
 # ------------------------------------------------------------------ a sweep
 
+CHOICES = {
+    "retry": ("failed",),
+    "truncation": ("full",),
+    "dtype": ("float64", "float32"),
+    "reduction": ("mean", "sum"),
+}
+"""Values of a sweep that complete without an import; a test compares them with the types."""
 
-def of_sweep(before: list[str], word: str) -> Iterable[str]:
-    """Completes what Hydra composes."""
+
+def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
+    """Options, and what Hydra composes."""
     if before and before[-1] in ("--config-dir", "-cd"):
         return folders(word)
     if before and before[-1] in ("--cfg", "-c"):
         return ("job", "hydra", "all")
     if word.startswith("-"):
-        return sweep.FLAGS
+        return parser.options
     key, equals, value = word.partition("=")
-    if equals and key == "plugins":
-        return [f"plugins={choice}" for choice in plugin_files(value)]
-    if equals and (key in CHOICES or key in ("study", "results")):
-        *earlier, _ = value.rpartition(",") if key in CHOICES else ("", "", "")
-        return [f"{key}={''.join(earlier)}{choice}" for choice in values(key, value, before)]
-    own = [] if equals or any(given.startswith(PLUGINS) for given in before) else [PLUGINS]
-    return [*own, *by_hydra(before, word)]
+    if equals and key in CHOICES:
+        *earlier, _ = value.rpartition(",")
+        return [f"{key}={''.join(earlier)}{choice}" for choice in CHOICES[key]]
+    if equals and key in ("study", "results", "plugins"):
+        return [f"{key}={choice}" for choice in stored(key, value, before)]
+    found = [match for match in by_hydra(before, word) if match.startswith(word)]
+    if len(found) == 1 and found[0].endswith("."):
+        return by_hydra(before, found[0])
+    return found if equals or any(one.startswith("plugins=") for one in before) else ["plugins=", *found]
 
 
 def by_hydra(before: list[str], word: str) -> list[str]:
@@ -263,20 +202,21 @@ def by_hydra(before: list[str], word: str) -> list[str]:
     from bpttlab.sweeps import hydra_composition
 
     folder, lines = config_dir(before), [word for word in before if "=" in word and not word.startswith("-")]
-    named, lines = without_plugins(lines)
+    named, lines = split_plugins(lines)
     with plugin_choices.using(named):
-        return composed(hydra_composition.composer(folder if folder and os.path.isdir(folder) else None), lines, word)
+        composer = hydra_composition.composer(folder if folder and os.path.isdir(folder) else None)
+        return complete_line(composer, lines, word)
 
 
-def composed(composer: Composer, lines: list[str], word: str) -> list[str]:
+def complete_line(composer: Composer, lines: list[str], word: str) -> list[str]:
     """`by_hydra`, with the composer of a line."""
     key, _, value = word.partition("=")
     start, comma, _ = value.rpartition(",")
     if comma and composer.is_group(key):
         given = {f"{key}={element}" for element in start.split(",")}
-        found = [match for match in complete_by_hydra(composer, lines, f"{key}=") if match not in given]
+        found = [match for match in query_hydra(composer, lines, f"{key}=") if match not in given]
         return [f"{key}={start},{match.removeprefix(f'{key}=')}" for match in found]
-    found = complete_by_hydra(composer, lines, word)
+    found = query_hydra(composer, lines, word)
     return [match for match in found if "hydra/" in word or not match.lstrip("+~").startswith("hydra")]
 
 
@@ -290,10 +230,10 @@ def config_dir(words: list[str]) -> str | None:
     return None
 
 
-def complete_by_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[str]:
-    """What Hydra's own completion finds; its other methods are those of its shells, and take words apart at spaces.
+def query_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[str]:
+    """What Hydra's own completion finds; its other methods are those of its shells, and split words at spaces.
 
-    A sweep is composed with the first value of each list, for Hydra's completion falls silent at a list.
+    A sweep is composed with the first value of each list, for Hydra's completion finds nothing after a list.
     """
     from hydra.plugins.completion_plugin import DefaultCompletionPlugin as Completion
 
@@ -309,20 +249,9 @@ def complete_by_hydra(composer: Composer, lines: Iterable[str], word: str) -> li
 
 
 def first_values(composer: Composer, lines: Iterable[str]) -> list[str]:
-    """The lines with one value each; one that cannot be read has no say in what may follow it."""
+    """The lines with one value each; one that cannot be read is left out."""
     chosen = []
     for line in lines:
         with suppress(ConfigurationError):
             chosen.append(composer.axis(line).lines[0])
     return chosen
-
-
-COMPLETERS: dict[str, Callable[[list[str], str], Iterable[str]]] = {
-    "sweep": of_sweep,
-    "status": of_keys(status.STUDY, status.FLAGS),
-    "tables": of_keys(results.TABLES),
-    "figures": of_keys(results.FIGURES),
-    "claims": of_keys(checks.CLAIMS),
-    "verify": of_topics,
-    "completion": of_words(SHELLS),
-}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
@@ -11,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpttlab.cli.arguments import STUDY, escaped, flags_and_words, key_values
+from bpttlab.cli.arguments import RESULTS, STUDY, add_command, escape, key_values
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,50 +21,64 @@ if TYPE_CHECKING:
     from bpttlab.store.last_sweep import LastSweep
     from bpttlab.store.store import Store
 
-HELP = """\
-bpttlab status study=NAME [--watch] [--json] [results=FOLDER]
+DESCRIPTION = """\
+Counts what is stored: runs done, diverged (the forward pass overflowed: a result) and failed, with reasons; runs that
+the last sweep of the study requested and that are missing; runs computed with different versions; damaged files."""
 
-Counts what is stored: runs done, diverged (the forward pass overflowed: a result) and failed, with reasons; what the
-last sweep of the study requested and is missing; runs computed with different versions; files that are damaged.
+TEXT = """\
+examples:
 
   bpttlab status study=first
   bpttlab status study=first --watch        again and again, until nothing is missing or Ctrl-C
   bpttlab status study=first --json         for programs, on one line
 
-The keys of the JSON, which stay what they are:
+The keys of the JSON are stable:
 
   version 1, study, path
   runs, networks               how many are stored
   done, diverged, failed       how many runs of each status
   reasons                      {"failed": {reason: runs}, "diverged": {reason: runs}}
   line                         the last sweep, as it was typed; null: not known
-  requested, missing               how many runs it requested, and how many of them are not stored; null: not known
+  requested, missing           how many runs it requested, and how many of them are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: what differs between runs and can change last digits
-  damaged, remedy              [{"file": ..., "reason": ...}]: files that are not what was published; what to do
+  damaged, remedy              [{"file": ..., "reason": ...}]: files whose contents changed; what to do
 
-With --watch and --json there is a line whenever something has changed.
-Exit code: 0, or 1 if a file is damaged.
+--watch with --json prints a line whenever something has changed.
+Exit code: 0; 1: a file is damaged; 2: a mistake on the line.
 """
 
 SHOWN_REASONS = 10
 WATCH_SECONDS = 1.0
 MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "blas")
-FLAGS = ("--watch", "--json")
 
 
-def command(arguments: list[str]) -> int:
-    """Tells once, or until nothing is missing."""
-    flags, words = flags_and_words(arguments, FLAGS)
-    chosen = key_values(words, STUDY)
+def add_to(commands: Any) -> None:
+    """Adds `bpttlab status`."""
+    parser = add_command(
+        commands,
+        "status",
+        command,
+        (STUDY, RESULTS),
+        summary="show what is stored, what failed and why, what is missing",
+        usage="study=NAME [results=FOLDER] [--watch] [--json]",
+        description=DESCRIPTION,
+        text=TEXT,
+    )
+    parser.add_argument("--watch", action="store_true", help="show it again and again, until nothing is missing")
+    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON")
+
+
+def command(parsed: argparse.Namespace) -> int:
+    """Shows the status once, or until nothing is missing."""
+    chosen = key_values(parsed.words, parsed.keys)
     from bpttlab.store.store import Store
 
     look = Look(Store(chosen["results"], chosen["study"]))
-    as_json = "--json" in flags
-    if "--watch" in flags:
-        return watch(look, as_json)
+    if parsed.watch:
+        return watch(look, parsed.json)
     status = look.now()
-    print(status.as_json() if as_json else "\n".join(status.lines()))
+    print(status.as_json() if parsed.json else "\n".join(status.lines()))
     return status.exit_code
 
 
@@ -105,7 +120,7 @@ class Status:
 
     def lines(self) -> list[str]:
         """The same in words."""
-        return [escaped(line) for line in [self.first_line(), *self.problems()]]
+        return [escape(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
         from bpttlab.sweeps.progress import count, report
@@ -116,7 +131,7 @@ class Status:
 
     def problems(self) -> list[str]:
         """What is not as a person would like it."""
-        lines = [line for status in ("failed", "diverged") for line in told_reasons(status, self.reasons[status])]
+        lines = [line for status in ("failed", "diverged") for line in describe_reasons(status, self.reasons[status])]
         if self.missing:
             again = f": repeat {self.line}" if self.line else ""
             lines.append(f"missing: {self.missing} of the {self.requested} runs that the last sweep requested{again}")
@@ -126,7 +141,7 @@ class Status:
         return lines + ([f"to mend it: {self.remedy}"] if self.remedy else [])
 
 
-def told_reasons(status: str, reasons: Mapping[str, int]) -> list[str]:
+def describe_reasons(status: str, reasons: Mapping[str, int]) -> list[str]:
     """Why runs failed or diverged, the most frequent reasons first."""
     from bpttlab.sweeps.progress import count
 

@@ -15,7 +15,9 @@ from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.equal_cost import equal_cost
 from bpttlab.tables.growth import growth
+from bpttlab.tables.headline import format_headline, headline
 from bpttlab.tables.points import varying
+from bpttlab.tables.printing import format_table
 from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.spectra import (
     block_curves,
@@ -29,7 +31,7 @@ from bpttlab.tables.spectra import (
 )
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
-from bpttlab.tables.writing import csv, latex, markdown, present, print_table, write
+from bpttlab.tables.writing import csv, latex, markdown, present, write
 
 __all__ = [
     "COLUMNS",
@@ -39,6 +41,7 @@ __all__ = [
     "along_directions",
     "bias_bounds",
     "block_curves",
+    "choose_rows",
     "costs",
     "critical_spectral_radius",
     "csv",
@@ -46,17 +49,18 @@ __all__ = [
     "equal_cost",
     "exponents",
     "finite_time_distribution",
+    "format_headline",
+    "format_table",
     "growth",
     "growth_curves",
     "has_costs",
     "has_exponents",
+    "headline",
     "lag_curves",
     "latex",
     "main_parameter",
     "markdown",
-    "most_requested",
     "present",
-    "print_table",
     "sensitivity_curves",
     "singular_value_curves",
     "spectrum_curves",
@@ -98,7 +102,7 @@ class StudyTables(Protocol):
     def provenance(self) -> pd.DataFrame: ...
 
 
-def most_requested(name: str, table: pd.DataFrame) -> pd.DataFrame:
+def choose_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows to show if all would be too many: the schemes that were run, and W if there are parameters."""
     if name == "theory":
         return table[table["rate"].notna()].reset_index(drop=True)
@@ -119,8 +123,10 @@ def main_parameter(table: pd.DataFrame) -> str:
 
 
 def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
-    """The summary tables of a study by name: growth and, if the study has them, critical_spectral_radius,
-    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory; then a user's own.
+    """The summary tables of a study by name.
+
+    headline, growth and, if the study has them, critical_spectral_radius, truncation_bias, costs, equal_cost,
+    along_directions, bias_bounds, exponents and theory; then a user's own.
 
     Raises LabError for a study without runs.
     """

@@ -100,6 +100,7 @@ GROWTH = {
     "vanishing_censored": Column(
         "kept to T", "networks", "networks with ||P||_2 at or above 1/e at lag T: their horizon is censored", COUNT
     ),
+    "horizon": Column("horizon", "lag", "growing_horizon where log_growth > 0, else vanishing_horizon if below T"),
     "asymptote_rate": Column("log rho", "nat/step", "theory: rate of a linear network with this W"),
     "bound_rate": Column("log gamma sigma", "nat/step", "theory: log(gamma sigma_max), which no rate exceeds"),
     "mean_field_rate": Column(

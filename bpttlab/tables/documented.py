@@ -31,6 +31,11 @@ class Summary(NamedTuple):
 
 
 SUMMARIES = {
+    "headline": Summary(
+        "sweep point of the longest sequence: the columns of growth that answer the question",
+        "networks growth_rate regime horizon",
+        "growth_rate",
+    ),
     "growth": Summary(
         "sweep point: what is left over the sequence, and how fast products grow or decay in the end",
         "networks fitted diverged failed vanished underflowed log_growth regime growth_rate growing_horizon "

@@ -43,6 +43,12 @@ def exponents(study: Any) -> pd.DataFrame:
     return tables.exponents(study.runs) if tables.has_exponents(study.runs) else NOTHING
 
 
+def headline(study: Any) -> pd.DataFrame:
+    growth = tables.growth(study.runs)
+    return tables.headline(growth) if growth["growth_rate"].notna().any() else NOTHING
+
+
+HEADLINE = SummaryTable("headline", headline)
 GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
 CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
 TRUNCATION_BIAS = SummaryTable("truncation_bias", truncation_bias)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bpttlab import cli, resources
-from bpttlab.cli import arguments, main
+from bpttlab.cli import arguments, main, status
 from bpttlab.errors import ConfigurationError, LabError
 from tests.support.commandline import bpttlab, run
 
@@ -18,7 +18,7 @@ def test_interruptions_and_errors_have_their_exit_codes(monkeypatch, capsys):
         def command(_):
             raise error
 
-        monkeypatch.setitem(cli.COMMANDS, "status", (command, ""))
+        monkeypatch.setattr(status, "command", command)
         return main(["status"])
 
     assert raising(LabError("too little of everything")) == 2
@@ -30,19 +30,29 @@ def test_interruptions_and_errors_have_their_exit_codes(monkeypatch, capsys):
 
 
 def test_key_values():
-    defaults = {"study": arguments.REQUIRED, "format": "png"}
-    assert arguments.key_values(["study=a=b"], defaults) == {"study": "a=b", "format": "png"}
-    assert arguments.key_values(["study=?"], defaults)["study"] == "?"
-    with pytest.raises(ConfigurationError, match="Did you mean 'format'"):
-        arguments.key_values(["study=a", "fromat=svg"], defaults)
-    with pytest.raises(ConfigurationError, match="study=a was said before"):
-        arguments.key_values(["study=a", "study=b"], defaults)
+    keys = [arguments.STUDY, arguments.Key("format", "of files", "png", ("png", "svg"))]
+    assert arguments.key_values(["study=a=b"], keys) == {"study": "a=b", "format": "png"}
+    assert arguments.key_values(["study=?"], keys)["study"] == "?"
+    for words, message in {
+        ("study=a", "fromat=svg"): "fromat=svg: must be one of study, format. Did you mean 'format'",
+        ("study=a", "study=b"): r"study is given twice \(a, b\): give it once",
+        ("study=a", "format=pgn"): "format=pgn: must be png or svg. Did you mean 'png'",
+    }.items():
+        with pytest.raises(ConfigurationError, match=message):
+            arguments.key_values(words, keys)
 
 
-def test_options_are_told_from_words():
-    assert arguments.flags_and_words(["study=a", "--json"], ("--watch", "--json")) == ({"--json"}, ["study=a"])
-    with pytest.raises(ConfigurationError, match=r"no option --jsn: --watch, --json\. Did you mean '--json'"):
-        arguments.flags_and_words(["--jsn"], ("--watch", "--json"))
+@pytest.mark.parametrize(
+    "line", ["--json study=a --watch results=b", "study=a results=b --json --watch", "study=a --json results=b --watch"]
+)
+def test_words_and_options_stand_in_any_order(line):
+    parsed = arguments.parse(cli.build_parser(), ["status", *line.split()])
+    assert (parsed.words, parsed.json, parsed.watch) == (["study=a", "results=b"], True, True)
+
+
+def test_an_unknown_option_is_refused_with_the_nearest_one():
+    with pytest.raises(ConfigurationError, match=r"no option --jsn: --help, --watch, --json\. Did you mean '--json'"):
+        arguments.parse(cli.build_parser(), ["status", "study=a", "--jsn"])
 
 
 def test_a_full_disk_is_one_line():
@@ -59,12 +69,16 @@ def test_an_encoding_without_the_character_is_no_error(tmp_path):
 # ------------------------------------------------------------------ help
 
 
-@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+COMMANDS = sorted(cli.commands_of(cli.build_parser()))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_teaches_by_example(command, capsys):
     assert main([command, "--help"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith(f"bpttlab {command} ")
+    assert shown.startswith(f"usage: bpttlab {command} ")
     assert shown.count(f"\n  bpttlab {command} ") >= 1
+    assert "\nExit code: 0" in shown
     assert main(["help", command]) == 0
     assert capsys.readouterr().out == shown
     assert max(map(len, shown.splitlines())) <= 120
@@ -73,7 +87,7 @@ def test_every_command_teaches_by_example(command, capsys):
 def test_the_help_names_every_command_and_every_group(capsys):
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"bpttlab {command} " in shown for command in cli.COMMANDS)
+    assert all(f"\n  bpttlab {command} " in shown for command in COMMANDS)
     taught = cli.sweep.help_text()
     for group in ("cell", "task", "scheme", "initializer", "measure"):
         for file in Path(resources.conf(), group).glob("*.yaml"):

@@ -9,15 +9,14 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Literal, get_args, get_origin, get_type_hints
 
+import argcomplete
 import pytest
 
-from bpttlab import cli
 from bpttlab.cli import completion, main
-from bpttlab.cli.completion import candidates
+from bpttlab.cli.figures import FORMAT, SIZE
 from bpttlab.figures import style
-from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration import Values
-from tests.support.commandline import REPOSITORY, run
+from tests.support.commandline import REPOSITORY, bpttlab, complete, run
 
 
 @pytest.fixture(autouse=True)
@@ -30,17 +29,25 @@ def home(studied, monkeypatch):
 @pytest.mark.parametrize(
     ("line", "found"),
     [
-        ("bpttlab", []),
         ("bpttlab s", ["status", "sweep"]),
         ("bpttlab help fi", ["figures"]),
         ("bpttlab nothing s", []),
-        ("bpttlab figures ", ["--help", "experiment=", "format=", "plugins=", "results=", "size=", "study="]),
-        ("bpttlab figures study=first ", ["--help", "experiment=", "format=", "plugins=", "results=", "size="]),
+        (
+            "bpttlab figures ",
+            ["--help", "--verbose", "experiment=", "format=", "plugins=", "results=", "size=", "study="],
+        ),
+        (
+            "bpttlab figures study=first ",
+            ["--help", "--verbose", "experiment=", "format=", "plugins=", "results=", "size="],
+        ),
         ("bpttlab figures study=", ["study=first"]),
         ("bpttlab figures study=x", []),
         ("bpttlab figures study=first format=", ["format=pdf", "format=png", "format=svg"]),
         ("bpttlab tables study=f", ["study=first"]),
         ("bpttlab tables results=elsewhere study=", []),
+        ("bpttlab tables all=", ["all=false", "all=true"]),
+        ("bpttlab tables nothing=", []),
+        ("bpttlab figures --verbose study=first fo", ["format="]),
         ("bpttlab tables results=", ["results=results/"]),
         ("bpttlab tables results=results/f", ["results=results/first/"]),
         ("bpttlab tables results=nowhere/f", None),
@@ -65,6 +72,8 @@ def home(studied, monkeypatch):
         ("bpttlab sweep experiment=van", ["experiment=vanishing_exploding"]),
         ("bpttlab sweep 'seed=range(0,8)' seed=", ["seed=0"]),
         ("bpttlab sweep --dry-run task=nois", ["task=noise"]),
+        ("bpttlab sweep study=x --dry-run seed=1 task=nois", ["task=noise"]),
+        ("bpttlab sweep scal", ["scales.U=", "scales.V=", "scales.b=", "scales.h_0=", "scales.x="]),
         ("bpttlab sweep tsk=1 task=nois", ["task=noise"]),
         ("bpttlab sweep 'task=nois", ["task=noise"]),
     ],
@@ -72,13 +81,13 @@ def home(studied, monkeypatch):
 def test_what_a_line_may_become(line, found):
     if found is None:
         with pytest.raises(OSError, match="nowhere"):
-            candidates(line)
+            complete(line)
     else:
-        assert candidates(line) == found
+        assert complete(line) == found
 
 
 def test_all_that_a_sweep_can_be_told():
-    found = candidates("bpttlab sweep ")
+    found = complete("bpttlab sweep ")
     assert {"task=", "task.", "seed=", "spectral_radius=", "study=", "scales.", "experiment="} <= set(found)
     assert not [word for word in found if word.startswith("hydra")]
 
@@ -88,14 +97,8 @@ def test_experiments_of_ones_own(tmp_path):
     tmp_path.mkdir()
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "short.yaml").write_text("# @package _global_\nseed: 1\n", encoding="utf-8")
-    assert candidates(f"bpttlab sweep --config-dir '{tmp_path}' experiment=sho") == ["experiment=short"]
-    assert candidates(f"bpttlab sweep '--config-dir={tmp_path}' experiment=sho") == ["experiment=short"]
-
-
-def test_words_are_split_as_a_shell_does():
-    assert completion.split("a 'b c' \"d'e\" f'g h") == ["a", "b c", "d'e", "fg h"]
-    assert completion.split("a ") == ["a", ""]
-    assert completion.split("a '' b") == ["a", "", "b"]
+    assert complete(f"bpttlab sweep --config-dir '{tmp_path}' experiment=sho") == ["experiment=short"]
+    assert complete(f"bpttlab sweep '--config-dir={tmp_path}' experiment=sho") == ["experiment=short"]
 
 
 def test_values_that_are_known_by_heart_are_all_there_are():
@@ -103,45 +106,42 @@ def test_values_that_are_known_by_heart_are_all_there_are():
     for field in fields(Values):
         if field.name in completion.CHOICES and get_origin(hints[field.name]) is Literal:
             assert completion.CHOICES[field.name] == get_args(hints[field.name])
-    assert set(completion.CHOICES["size"]) == set(get_args(style.Size))
-    assert completion.CHOICES["format"] == style.FORMATS
-
-
-def test_every_command_completes():
-    assert set(completion.COMPLETERS) == set(cli.COMMANDS)
+    assert set(SIZE.choices) == set(get_args(style.Size))
+    assert FORMAT.choices == style.FORMATS
 
 
 # ------------------------------------------------------------------ as a shell asks
 
 
-def requested(monkeypatch, capsys, line, point=None, shell="bash"):
-    monkeypatch.setenv("COMP_LINE", line)
-    monkeypatch.setenv("COMP_POINT", str(len(line) if point is None else point))
-    code = main(["-sc", f"query={shell}"])
-    return code, capsys.readouterr().out.split()
+def ask(line, cwd, point=None, shell="bash", **more):
+    """The exit code and the words that a shell receives."""
+    answer = Path(cwd, "answer")
+    variables = {"COMP_LINE": line, "COMP_POINT": str(len(line) if point is None else point), "_ARGCOMPLETE": "1"}
+    variables |= {"_ARGCOMPLETE_SHELL": shell, "_ARGCOMPLETE_STDOUT_FILENAME": str(answer), **more}
+    done = bpttlab(cwd=cwd, _ARGCOMPLETE_SUPPRESS_SPACE="1", **variables)
+    assert done.stdout == ""
+    words = answer.read_text(encoding="utf-8").split("\013")
+    answer.unlink()
+    return done.returncode, [word for word in words if word]
 
 
-def test_a_shell_asks_with_its_variables(monkeypatch, capsys):
-    assert requested(monkeypatch, capsys, "bpttlab swe") == (0, ["sweep"])
-    assert requested(monkeypatch, capsys, "bpttlab swe study=x", point=11) == (0, ["sweep"])
-    assert requested(monkeypatch, capsys, "path/to/bpttlab sweep task=ad", shell="fish") == (0, ["task=adding"])
+def test_a_shell_asks_with_its_variables(studied):
+    assert ask("bpttlab swe", studied) == (0, ["sweep"])
+    assert ask("bpttlab swe study=x", studied, point=11) == (0, ["sweep"])
+    assert ask("path/to/bpttlab sweep task=ad", studied, shell="fish") == (0, ["task=adding"])
+    assert ask("bpttlab tables study=fi", studied, shell="zsh") == (0, ["study=first:"])
 
 
-def test_a_tab_is_never_answered_by_a_complaint(monkeypatch, capsys):
-    def broken(*_):
-        raise RuntimeError("two\nlines")
-
-    monkeypatch.setattr(hydra_composition, "composer", broken)
-    assert requested(monkeypatch, capsys, "bpttlab sweep task=ad") == (1, [])
-    assert requested(monkeypatch, capsys, "bpttlab tables results=nowhere/x") == (1, [])
+def test_a_tab_never_prints_an_error(studied):
+    assert ask("bpttlab tables results=nowhere/x", studied) == (1, [])
+    assert ask("bpttlab sweep --config-dir first task=ad", studied, HYDRA_FULL_ERROR="1")[1] == ["task=adding"]
 
 
 @pytest.mark.parametrize("shell", completion.SHELLS)
 def test_the_script_for_a_shell_is_printed(shell, capsys):
     assert main(["completion", shell]) == 0
     script = capsys.readouterr().out
-    assert main(["-sc", f"install={shell}"]) == 0
-    assert capsys.readouterr().out == script
+    assert "bpttlab" in script
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not here")
     assert subprocess.run([shell, "-n"], input=script, text=True, timeout=30, check=False).returncode == 0
@@ -157,18 +157,17 @@ def path(tmp_path_factory):
     command = folder / "bpttlab"
     command.write_text(f'#!/bin/sh\nPYTHONPATH={REPOSITORY} exec {sys.executable} -m bpttlab "$@"\n', encoding="utf-8")
     command.chmod(0o755)
-    for shell, script in completion.SHELLS.items():
-        (folder / f"script.{shell}").write_text(script, encoding="utf-8")
+    for shell in completion.SHELLS:
+        (folder / f"script.{shell}").write_text(argcomplete.shellcode(["bpttlab"], shell=shell), encoding="utf-8")
     return folder
 
 
 PRESS_TAB = """\
 source {script}
-complete -p bpttlab
 line={line}
 COMP_LINE=$line COMP_POINT=${{#line}} COMP_WORDS=({words}) COMP_CWORD={index}
 COMP_WORDBREAKS={breaks}
-_bpttlab
+_python_argcomplete bpttlab
 printf '%s\\n' "${{COMPREPLY[@]}}"
 """
 
@@ -197,7 +196,7 @@ def test_bash(path, studied, line, words, breaks, found):
     )
     done = run("bash", "-c", code, cwd=studied, PATH=f"{path}{os.pathsep}{os.environ['PATH']}")
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["complete -F _bpttlab bpttlab", *found]
+    assert [answer.rstrip() for answer in done.stdout.splitlines()] == found
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not here")

@@ -5,10 +5,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bpttlab import resources
+from bpttlab import resources, tables
 from bpttlab.cli import main
-from bpttlab.cli.sweep import parsed
+from bpttlab.cli.sweep import override_lines
+from bpttlab.cli.tables import screenful
 from bpttlab.store import last_sweep
+from tests.support import synthetic
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -16,14 +18,40 @@ pytestmark = pytest.mark.usefixtures("folder")
 def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     monkeypatch.chdir(studied)
     assert main(["tables", "study=first"]) == 0
-    printed = capsys.readouterr().out
-    assert "growth  (results/first/tables/growth.{csv,md,tex})" in printed
-    assert "undecided" in printed
-    assert "[n < 6]" in printed
+    shown = capsys.readouterr().out
+    assert shown.startswith("headline\n")
+    assert shown.endswith("\ntables: results/first/tables (5 as .csv, .md and .tex)\n")
+    assert "undecided" in shown
+    assert "no interval (n < 6)" in shown
+    assert len(shown.splitlines()) <= 40
     written = sorted(path.name for path in Path("results/first/tables").iterdir())
-    names = ("critical_spectral_radius", "growth", "theory", "truncation_bias")
+    names = ("critical_spectral_radius", "growth", "headline", "theory", "truncation_bias")
     assert written == sorted(f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex"))
     assert len(pd.read_csv("results/first/tables/growth.csv")) == 2
+
+
+def test_one_table_is_printed_whole_and_all_of_them_on_request(studied, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
+    assert main(["tables", "study=first", "table=truncation_bias"]) == 0
+    one = capsys.readouterr().out
+    assert one.startswith("truncation_bias  (")
+    assert "headline" not in one
+    assert main(["tables", "study=first", "all=true"]) == 0
+    every = capsys.readouterr().out
+    assert [line for line in every.splitlines() if line in ("headline", "growth", "theory", "truncation_bias")] == [
+        *("headline", "growth", "truncation_bias", "theory")
+    ]
+    assert main(["tables", "study=first", "table=grwth"]) == 2
+    assert "Did you mean 'growth'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_the_tables_of_a_large_study_fit_a_screen(columns, monkeypatch, capsys):
+    study = synthetic.study(seeds=8, lengths=(10, 50, 200), radii=(0.5, 0.9, 1.0, 1.1, 1.5, 2.5))
+    shown = screenful(tables.summaries(study), columns)
+    assert len(shown.splitlines()) < 40
+    assert max(map(len, shown.splitlines())) <= columns
+    assert "not shown: growth (18 rows)" in shown
 
 
 def test_figures_are_drawn_again_with_the_same_bytes(studied, monkeypatch, capsys):
@@ -34,13 +62,19 @@ def test_figures_are_drawn_again_with_the_same_bytes(studied, monkeypatch, capsy
         drawn.append({path.name: path.read_bytes() for path in Path("results/first/figures").iterdir()})
     assert drawn[0] == drawn[1]
     assert {"growth.svg", "products.svg"} <= set(drawn[0])
-    assert "not drawn: triangle: " in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert shown.startswith("figures: results/first/figures (")
+    assert "not drawn" not in shown
+    assert main(["figures", "study=first", "--verbose"]) == 0
+    shown = capsys.readouterr().out
+    assert "results/first/figures/growth.png\n" in shown
+    assert "not drawn: triangle: " in shown
 
 
 def test_a_format_that_there_is_not_is_refused(studied, monkeypatch, capsys):
     monkeypatch.chdir(studied)
     assert main(["figures", "study=first", "format=gif"]) == 2
-    assert "png, svg or pdf" in capsys.readouterr().err
+    assert "format=gif: must be png or svg or pdf" in capsys.readouterr().err
 
 
 ANALYSIS = """
@@ -78,9 +112,11 @@ def test_claims_are_held_against_a_study(odd, capsys):
         shown = capsys.readouterr().out.splitlines()
         assert shown[0] == f"{'FAILS' if code else 'holds'}     runs: 12, expected {number} +- 0 (counted)"
         assert shown[-1] == f"{1 - code} of 1 claims of odd hold in results/first"
+        assert main(["claims", "study=first", "experiment=odd", "--brief"]) == code
+        assert capsys.readouterr().out.splitlines() == shown[-1:]
     odd.write_text(BROKEN, encoding="utf-8")
     assert main(["claims", "study=first", "experiment=odd"]) == 2
-    assert "was it swept with experiment=odd?" in capsys.readouterr().err
+    assert "Was it swept with experiment=odd?" in capsys.readouterr().err
     assert main(["claims", "study=first", "experiment=od"]) == 2
     assert "Did you mean 'odd'?" in capsys.readouterr().err
     assert main(["claims", "study=first"]) == 2
@@ -92,7 +128,7 @@ def test_a_study_has_the_tables_and_figures_of_its_experiment(odd, monkeypatch, 
     monkeypatch.setattr(last_sweep, "read", lambda store: last_sweep.LastSweep(line, ()))
     assert main(["claims", "study=first"]) == (0 if line else 2)
     assert main(["tables", "study=first"]) == main(["figures", "study=first"]) == 0
-    assert ("figures/blank.png" in capsys.readouterr().out) == (line is not None)
+    assert (", blank)" in capsys.readouterr().out) == (line is not None)
     for name in ("tables/counted.csv", "figures/blank.png"):
         written = Path("results", "first", name)
         assert written.exists() == (line is not None)
@@ -100,6 +136,6 @@ def test_a_study_has_the_tables_and_figures_of_its_experiment(odd, monkeypatch, 
 
 
 def test_a_sweep_of_an_experiment_need_not_name_the_study():
-    assert parsed(["experiment=odd", "seed=1"]).overrides == ["experiment=odd", "seed=1", "study=odd"]
+    assert override_lines(["experiment=odd", "seed=1"]) == ["experiment=odd", "seed=1", "study=odd"]
     for words in (["experiment=odd", "study=mine"], ["experiment=odd,even"], ["seed=1"]):
-        assert parsed(words).overrides == words
+        assert override_lines(words) == words

@@ -87,7 +87,7 @@ def test_the_json_has_the_keys_that_the_help_names(store, capsys):
     assert (found["runs"], found["done"], found["failed"], found["diverged"]) == (2, 1, 1, 0)
     assert (found["requested"], found["missing"], found["missing_runs"], found["line"]) == (None, None, [], None)
     assert found["reasons"] == {"failed": {"x": 1}, "diverged": {}}
-    assert all(key in status.HELP for key in KEYS)
+    assert all(key in status.TEXT for key in KEYS)
 
 
 def test_versions_that_were_mixed_are_named(store, capsys):

@@ -4,7 +4,7 @@ import pytest
 
 import bpttlab
 from bpttlab.cli import main
-from bpttlab.cli.sweep import beginning_workers, parsed
+from bpttlab.cli.sweep import start_workers
 from bpttlab.errors import StoreError
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Store, load
@@ -111,8 +111,8 @@ def test_workers_begin_with_what_the_line_says(monkeypatch):
     begun = []
     monkeypatch.setattr(worker_pool, "beginning", lambda preload, loops: begun.append((preload, *loops.values())))
     for words in (["study=x"], ["engine=numpy,numba", "cell=gru,elman", "dtype=float32"], ["workers=0"]):
-        beginning_workers(parsed(words))
-    beginning_workers(parsed(["study=x", "--dry-run"]))
+        start_workers(words, dry_run=False)
+    start_workers(["study=x"], dry_run=True)
     (few, loops), (more, told) = begun
     assert (loops, told) == ("elman float64", "gru,elman float32")
     assert set(more) - set(few) == {"bpttlab.gradients.compiled.preload", "bpttlab.gradients.compiled.dispatch"}

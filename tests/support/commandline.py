@@ -7,10 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import argcomplete
 import pytest
 
 from bpttlab import resources
-from bpttlab.cli import main
+from bpttlab.cli import build_parser, commands_of, completion, main
 
 REPOSITORY = resources.PACKAGE.parent
 SMALL = ["workers=0", "sequence_length=8", "cell.hidden_size=4", "batch_size=2"]
@@ -41,6 +42,12 @@ def studied(tmp_path_factory) -> Path:
 def visible(folder) -> list[str]:
     """Everything in a folder, by its path from there."""
     return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*"))
+
+
+def complete(line) -> list[str]:
+    """What the last word of a line may become; a line that ends in a space begins a new word."""
+    _, word, _, words, _ = argcomplete.split_line(line)
+    return completion.candidates(commands_of(build_parser()), words[1:], word)
 
 
 def run(*words, cwd=None, **environment) -> subprocess.CompletedProcess[str]:

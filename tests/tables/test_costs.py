@@ -284,7 +284,7 @@ def test_summaries_have_them_where_they_were_measured(study):
     for name in ("costs", "equal_cost", "along_directions", "bias_bounds"):
         own = [column for column in found[name] if not column.endswith(("_low", "_high"))]
         assert set(own[own.index("networks") :]) <= set(tables.COLUMNS)
-        assert tables.print_table(tables.most_requested(name, found[name]))
+        assert tables.format_table(tables.choose_rows(name, found[name]))
     assert "costs" not in tables.summaries(synthetic.study(seeds=2, lengths=(10,)))
 
 

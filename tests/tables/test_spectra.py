@@ -103,7 +103,9 @@ def test_diverged_networks_are_counted_and_exponents_of_minus_infinity_too(study
 
 
 def test_the_summaries_have_exponents_where_there_are_some(study):
-    assert list(tables.summaries(study)) == ["growth", "critical_spectral_radius", "truncation_bias", "exponents"]
+    assert list(tables.summaries(study)) == [
+        *("headline", "growth", "critical_spectral_radius", "truncation_bias", "exponents")
+    ]
     assert "exponents" not in tables.summaries(synthetic.study(radii=(0.9,), lengths=(10,)))
     none = study.runs.assign(lyapunov_exponent=np.nan)
     assert not tables.has_exponents(none)

@@ -358,23 +358,6 @@ def test_what_cannot_be_written_is_named_in_one_line(tmp_path, study):
     assert "\n" not in str(raised.value)
 
 
-def test_printed_fits_the_terminal_and_says_once_what_is_the_same(study):
-    table = tables.growth(study.runs)
-    text = tables.print_table(table, width=100)
-    assert max(map(len, text.splitlines())) <= 100
-    assert text.count("gaussian_radius") == 1
-    assert text.count("everywhere:") == 1
-    assert len([line for line in text.splitlines() if "vanishing" in line]) == (table["regime"] == "vanishing").sum()
-    cut = tables.print_table(table, rows=4)
-    assert f"{len(table) - 4} more rows" in cut
-
-
-def test_printed_of_nothing_and_of_one_row(study):
-    table = tables.growth(study.runs)
-    assert tables.print_table(table.iloc[:0]) == "(no rows)\n"
-    assert "gaussian_radius" in tables.print_table(table.head(1))
-
-
 def test_print_says_why_there_is_no_interval():
     frame = pd.DataFrame({"log_growth": [-1.5], "log_growth_low": [np.nan], "log_growth_high": [np.nan]})
     assert tables.present(frame).iloc[0, 0] == "-1.5 [n < 6]"
@@ -396,10 +379,10 @@ def test_an_interval_may_end_at_minus_infinity():
 
 
 def test_summaries_leave_out_what_was_not_measured(study):
-    assert list(tables.summaries(study)) == ["growth", "critical_spectral_radius", "truncation_bias"]
+    assert list(tables.summaries(study)) == ["headline", "growth", "critical_spectral_radius", "truncation_bias"]
     study = synthetic.study(lengths=(10,), radii=(0.9,))
     study.truncations = study.truncations.iloc[:0]
-    assert list(tables.summaries(study)) == ["growth", "critical_spectral_radius"]
+    assert list(tables.summaries(study)) == ["headline", "growth", "critical_spectral_radius"]
     study.runs = study.runs.iloc[:0]
     with pytest.raises(LabError, match="no runs"):
         tables.summaries(study)

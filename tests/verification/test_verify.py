@@ -9,7 +9,7 @@ import pytest
 
 from bpttlab import plugins, resources, theory, verification
 from bpttlab.claims import analyses, claims
-from bpttlab.cli import checks, main
+from bpttlab.cli import main, verify
 from bpttlab.networks.cells import GRU, Elman
 from bpttlab.numerics.verdicts import median_interval, median_of
 from bpttlab.sweeps import scheduler
@@ -263,8 +263,8 @@ def test_what_verify_refuses(capsys):
 
 
 def test_the_command_knows_the_topics_by_heart():
-    assert tuple(verification.TOPICS) == checks.TOPICS
-    assert all(f"\n  {topic} " in checks.VERIFY_HELP for topic in TOPICS)
+    assert tuple(verification.TOPICS) == verify.TOPICS
+    assert all(f"\n  {topic} " in verify.TEXT for topic in TOPICS)
 
 
 def test_text_of_a_page_is_escaped():

@@ -1,0 +1,108 @@
+"""`bpttlab claims`: a study against what the literature says of its experiment."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from bpttlab import plugins, resources
+from bpttlab.cli.arguments import EXPERIMENT, PLUGINS, RESULTS, STUDY, add_command, key_values
+from bpttlab.cli.tables import load_with_analysis
+from bpttlab.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DESCRIPTION = """\
+Checks a study against the claims of its experiment, which are from the literature. A number that differs between
+networks has a 95 % interval (of a median, by order statistics). A claim is undecided if its interval contains numbers
+that are as expected and numbers that are not, or if the number is missing."""
+
+TEXT = """\
+examples:
+
+  bpttlab sweep study=demo experiment=vanishing_exploding
+  bpttlab claims study=demo
+  bpttlab claims study=demo --brief         the verdicts in one line
+
+Identities are listed apart: they can fail only if the engine contradicts itself. The line about the family of claims
+says how many fail by chance if all of them are true, and which verdicts remain at a family-wise level of 5 % (Holm).
+Exit code: 0; 1: a claim or an identity does not hold (undecided counts as such); 2: a mistake on the line.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Adds `bpttlab claims`."""
+    parser = add_command(
+        commands,
+        "claims",
+        command,
+        (STUDY, EXPERIMENT, PLUGINS, RESULTS),
+        summary="check a study against the published claims of its experiment",
+        usage="study=NAME [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--brief]",
+        description=DESCRIPTION,
+        text=TEXT,
+    )
+    parser.add_argument("--brief", action="store_true", help="the verdicts in one line")
+
+
+def command(parsed: argparse.Namespace) -> int:
+    """Calls `claims` of the experiment's analysis.py, which comes with the package: no stored file is executed."""
+    chosen = key_values(parsed.words, parsed.keys)
+    with plugins.using(chosen["plugins"] or None):
+        return check(chosen, parsed.brief)
+
+
+def check(chosen: dict[str, str], brief: bool) -> int:
+    """`command`, with the user's own experiments known."""
+    from bpttlab.claims import analyses, multiplicity
+    from bpttlab.claims.claims import CLAIM, IDENTITY
+
+    analysis, study = load_with_analysis(chosen)
+    if analysis is None:
+        raise ConfigurationError(f"experiment is missing: must be one of {', '.join(resources.analyses())}")
+    claims = analyses.check_claims(analysis, study)
+    if not brief:
+        print_claims(*(claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY)))
+        print(f"\n{multiplicity.describe(multiplicity.family_of(claims))}")
+    print(summary(claims, f"{analysis.name} hold in {study.path}"))
+    return int(not claims["held"].all())
+
+
+def print_claims(own: pd.DataFrame, identities: pd.DataFrame) -> None:
+    """One line a claim, then one line an identity."""
+    print("\n".join(describe_all(own)))
+    if len(identities):
+        print("\nidentities (they can fail only if the engine contradicts itself)")
+        print("\n".join(describe_all(identities)))
+
+
+def summary(claims: pd.DataFrame, of: str) -> str:
+    """The verdicts in one line."""
+    from bpttlab.claims.claims import CLAIM
+    from bpttlab.numerics.verdicts import UNDECIDED
+
+    is_claim = claims["kind"] == CLAIM
+    own, identities = claims[is_claim], claims[~is_claim]
+    undecided = int((own["verdict"] == UNDECIDED).sum())
+    rest = f", {undecided} undecided" if undecided else ""
+    rest += f"; {identities['held'].sum()} of {len(identities)} identities hold" if len(identities) else ""
+    return f"{own['held'].sum()} of {len(own)} claims of {of}{rest}"
+
+
+def describe_all(claims: pd.DataFrame) -> Iterable[str]:
+    """One line a claim."""
+    return map(describe, claims.to_dict("records"))
+
+
+def describe(row: Mapping[Any, Any]) -> str:
+    """A claim in a line: its verdict, what was measured (with its interval, if it has one), what was expected, and why
+    a number or its interval is missing.
+    """
+    word = str(row["verdict"]).replace("fails", "FAILS")
+    known = row["low"] != row["high"] and not (row["low"] == -math.inf and row["high"] == math.inf)
+    within = f" [{row['low']:.4g}, {row['high']:.4g}]" if known else ""
+    why = f"; {row['reason']}" if row["reason"] else ""
+    return f"{word:<9} {row['claim']}: {row['measured']:.4g}{within}, expected {row['expected']} ({row['source']}){why}"

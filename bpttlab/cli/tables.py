@@ -1,0 +1,140 @@
+"""`bpttlab tables`: summaries of a stored study, as files and on a terminal."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from typing import TYPE_CHECKING, Any
+
+from bpttlab import plugins
+from bpttlab.cli.arguments import (
+    EXPERIMENT,
+    PLUGINS,
+    RESULTS,
+    STUDY,
+    Key,
+    add_command,
+    key_values,
+    load_study,
+    split_plugins,
+)
+from bpttlab.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bpttlab.claims.analyses import Analysis
+    from bpttlab.store.store import Study
+
+DESCRIPTION = """\
+Summarises a study over its networks: growth over the sequence and its regime, asymptotic rates, horizons, the critical
+spectral radius, the cost of truncation, and the largest Lyapunov exponent where it was measured (measure=spectra).
+Writes every summary to results/NAME/tables as .csv (every digit), .md and .tex, and prints what fits a screen."""
+
+TEXT = """\
+examples:
+
+  bpttlab tables study=first                    the headline, and other summaries as far as they fit
+  bpttlab tables study=first table=growth       one summary with all its columns
+  bpttlab tables study=first all=true           all summaries, all rows
+
+Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
+every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
+Exit code: 0; 2: a mistake on the line.
+"""
+
+TABLE = Key("table", "the summary that is printed (those that fit a screen)")
+ALL = Key("all", "whether everything is printed (false)", "false", ("true", "false"))
+
+SCREEN = 40
+"""Lines that are printed where nothing else is asked for."""
+
+
+def add_to(commands: Any) -> None:
+    """Adds `bpttlab tables`."""
+    add_command(
+        commands,
+        "tables",
+        command,
+        (STUDY, TABLE, ALL, EXPERIMENT, PLUGINS, RESULTS),
+        summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
+        usage="study=NAME [table=NAME] [all=true] [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
+        description=DESCRIPTION,
+        text=TEXT,
+    )
+
+
+def command(parsed: argparse.Namespace) -> int:
+    """Writes all summaries and prints some."""
+    chosen = key_values(parsed.words, parsed.keys)
+    with plugins.using(chosen["plugins"] or None):
+        return write_and_print(chosen)
+
+
+def write_and_print(chosen: dict[str, str]) -> int:
+    """`command`, with the user's own tables known."""
+    from bpttlab import tables
+    from bpttlab.claims import analyses
+
+    analysis, study = load_with_analysis(chosen)
+    summaries = tables.summaries(study) | (analyses.summaries(analysis, study) if analysis else {})
+    wanted, whole = chosen["table"], chosen["all"] == "true"
+    if wanted and wanted not in summaries:
+        raise ConfigurationError(
+            f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}"
+        )
+    for name, frame in summaries.items():
+        tables.write(frame, study.path / "tables" / name)
+    width = shutil.get_terminal_size((120, 24)).columns
+    shown = {wanted: summaries[wanted]} if wanted else summaries
+    text = "\n".join(show(name, frame, width, None if whole else SCREEN) for name, frame in shown.items())
+    print(text if wanted or whole else screenful(summaries, width), end="")
+    print(f"tables: {study.path / 'tables'} ({len(summaries)} as .csv, .md and .tex)")
+    name_unread_plugins(chosen, study)
+    return 0
+
+
+def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, whole: bool = True) -> str:
+    """One summary under its name."""
+    from bpttlab import tables
+
+    if name == "headline" and rows is not None:
+        return f"{name}\n{tables.format_headline(frame, width)}"
+    chosen = frame if rows is None else tables.choose_rows(name, frame)
+    rest = "" if len(chosen) == len(frame) else f"  ({len(chosen)} of {len(frame)} rows; all: all=true or the files)"
+    return f"{name}{rest}\n{tables.format_table(chosen, width, rows, whole)}"
+
+
+def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
+    """The first summary, the user's own, as many others as fit a screen, and the names of the rest."""
+    own = {choice.name for choice in plugins.added() if choice.kind == "table"}
+    parts: list[str] = []
+    left: list[str] = []
+    for name, frame in sorted(summaries.items(), key=lambda pair: (pair[0] != "headline", pair[0] not in own)):
+        part = show(name, frame, width, rows=12, whole=False)
+        if parts and (name == "growth" or len("\n".join([*parts, part]).splitlines()) > SCREEN - 4):
+            left.append(f"{name} ({len(frame)} rows)")
+        else:
+            parts.append(part)
+    more = f"not shown: {', '.join(left)}; one of them: table=NAME\n" if left else ""
+    return "\n".join([*parts, more])
+
+
+def name_unread_plugins(chosen: dict[str, str], study: Study) -> None:
+    """Prints a line if the study was swept with files of the user's own and this command received none."""
+    from bpttlab.claims import analyses
+
+    named, _ = split_plugins(analyses.words(study))
+    if named is not None and not chosen["plugins"]:
+        print(f"plugins={named} is not read: give it here too for tables, figures and claims of its own")
+
+
+def load_with_analysis(chosen: dict[str, str]) -> tuple[Analysis | None, Study]:
+    """The study, and the analysis of the experiment that was named, else of the one that it was swept with."""
+    from bpttlab.claims import analyses
+
+    if chosen["experiment"]:
+        return analyses.find_analysis(chosen["experiment"]), load_study(chosen)
+    study = load_study(chosen)
+    name = analyses.of(study)
+    return (analyses.find_analysis(name) if name else None), study

@@ -1,0 +1,136 @@
+"""`bpttlab verify`: this installation against closed-form results, definitions and published claims."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from bpttlab.cli.arguments import RESULTS, add_command, key_values
+from bpttlab.errors import ConfigurationError, nearest
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from bpttlab.verification import Check
+
+DESCRIPTION = """\
+Checks this installation without training a network. Each check compares a number that is measured here with a number
+from the literature, a formula or a definition. All checks take minutes; with --quick (smaller and fewer networks, wider
+tolerances, no experiments) they take less than a minute."""
+
+TEXT = """\
+examples:
+
+  bpttlab verify --quick
+  bpttlab verify gradients
+  bpttlab verify spectra products
+
+topics (all, where none is named):
+
+  gradients    every cell, stack, engine, dtype, loss, scheme and estimator, constraints and gradients at inputs,
+               against the complex step of the forward pass; lag terms, many steps, the one-unit cliff.
+               The same with and without --quick, in less than 20 seconds
+  products     norms of Jacobian products against explicit products, matrices with known answers, large Gaussian ones
+  spectra      Lyapunov exponents and singular values against explicit products; maps, random products, networks
+  theory       the formulas: mean field, networks at rest, few units
+  truncation   influence balancing, random cuts
+  statistics   the interval of a median
+  experiments  every shipped experiment, swept whole and checked against its claims; --quick leaves it out
+
+The first use of the engine numba compiles its loops: then gradients takes two minutes more, once. Without Numba the
+compiled engine is not checked.
+
+A check that is estimated from draws has a 95 % interval (of a median over networks, by order statistics). It holds if
+the whole interval is within the tolerance, fails if none of it is, and is undecided otherwise or if the number is
+missing. For the claims of experiments a line says how many fail by chance if all are true. The checks are written to
+results/verify as .csv, .md and .html. After an interruption, or an end by --fail-fast, the finished checks are written
+to files of their own, checks-interrupted.
+Exit code: 0; 1: a check does not hold (undecided counts as such); 2: a mistake on the line; 130: Ctrl-C.
+"""
+
+TOPICS = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
+"""Those of `verification.TOPICS`, which completion does not import."""
+
+
+def add_to(commands: Any) -> None:
+    """Adds `bpttlab verify`."""
+    parser = add_command(
+        commands,
+        "verify",
+        command,
+        (RESULTS._replace(meaning="the folder of the folder verify, which is written (results)"),),
+        summary="check this installation against closed-form results and published claims",
+        usage="[TOPIC ...] [results=FOLDER] [--quick] [--fail-fast]",
+        description=DESCRIPTION,
+        text=TEXT,
+    )
+    parser.add_argument("--quick", action="store_true", help="smaller networks, wider tolerances, no experiments")
+    parser.add_argument("--fail-fast", action="store_true", help="stop at the first check that fails")
+    parser.set_defaults(topics=TOPICS)
+
+
+def command(parsed: argparse.Namespace) -> int:
+    """Performs the checks of the topics, prints and writes them."""
+    topics = [word for word in parsed.words if "=" not in word]
+    chosen = key_values([word for word in parsed.words if "=" in word], parsed.keys)
+    for topic in topics:
+        if topic not in TOPICS:
+            raise ConfigurationError(f"verify {topic}: must be one of {', '.join(TOPICS)}.{nearest(topic, TOPICS)}")
+    if topics == ["experiments"] and parsed.quick:
+        raise ConfigurationError("verify --quick experiments: experiments are swept whole; leave out --quick")
+    ordered = [topic for topic in TOPICS if topic in topics or not topics]
+    return verify(ordered, parsed.quick, chosen["results"], parsed.fail_fast)
+
+
+def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False) -> int:
+    """Prints a table of each topic and writes one file of each kind, also after an interruption; the exit code."""
+    found: list[tuple[str, Check]] = []
+    try:
+        whole = perform(topics, quick, fail_fast, found)
+    except KeyboardInterrupt:
+        print("interrupted: ", end="")
+        publish(found, topics, quick, results, whole=False)
+        raise
+    return publish(found, topics, quick, results, whole)
+
+
+def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[str, Check]]) -> bool:
+    """Performs all checks, adds them to `found` and prints each topic; whether none was left out by `fail_fast`."""
+    from tqdm import tqdm
+
+    from bpttlab import verification
+    from bpttlab.numerics.verdicts import FAILS
+    from bpttlab.verification import report
+
+    with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
+        for topic in topics:
+            first, failed = len(found), False
+            for check in verification.run_checks(topic, quick, lambda name: announce(bar, name)):
+                found.append((topic, check))
+                failed = check.verdict == FAILS
+                if failed and fail_fast:
+                    break
+            bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
+            if failed and fail_fast:
+                return False
+    return True
+
+
+def publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, results: str, whole: bool) -> int:
+    """Writes the checks and says where; the exit code."""
+    from bpttlab import verification
+    from bpttlab.verification import report
+
+    frame = verification.table(found)
+    paths = report.write(frame, Path(results, "verify"), topics, quick, whole)
+    about = report.about_the_family(frame)
+    print(f"{about}\n" if about else "", end="")
+    print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
+    return int(not frame["held"].all())
+
+
+def announce(bar: tqdm[NoReturn], name: str) -> None:
+    """Shows the name of the next check, and counts it."""
+    bar.set_description(name, refresh=False)
+    bar.update()

@@ -1,0 +1,86 @@
+"""The headline of a study: do products of Jacobians vanish or explode, how fast, and after how many steps?
+
+One row per sweep point of the longest sequence: the asymptotic rate with its interval, the regime, and the horizon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bpttlab.tables.printing import VALUE as RADIUS
+from bpttlab.tables.printing import Sheet, fill, format_table, grid
+from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
+
+LINES = 10
+"""The most points that have a line each; more are shown one line per radius, side by side."""
+
+BESIDE = 4
+"""The most points side by side."""
+
+LEGENDS = {
+    "words": "cells: asymptotic rate (nat/step) [95 %], regime, horizon (lag)",
+    "marks": "cells: asymptotic rate (nat/step) [95 %], regime (v: vanishing, e: exploding, ...), horizon (lag)",
+    "bare": "cells: asymptotic rate (nat/step), regime, horizon (lag); intervals: table=growth",
+}
+"""What a cell holds; the first style that fits the terminal is taken."""
+
+
+def headline(growth: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the longest sequence, with the columns of the question.
+
+    `horizon` is `growing_horizon` where products grow over the sequence, else `vanishing_horizon`; NA where it is not
+    within the sequence.
+
+    Args:
+        growth: the summary `tables.growth`.
+    """
+    longest = growth[growth["sequence_length"] == growth["sequence_length"].max()].reset_index(drop=True)
+    vanishing = longest["vanishing_horizon"].mask(longest["vanishing_horizon"] >= longest["sequence_length"])
+    horizon = longest["growing_horizon"].where(longest["log_growth"] > 0, vanishing)
+    names = [*key_names(growth), "networks", "growth_rate", "growth_rate_low", "growth_rate_high", "regime"]
+    return longest[names].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
+
+
+def format_headline(table: pd.DataFrame, width: int = 100) -> str:
+    """The headline for a terminal of `width` columns."""
+    beside = [name for name in key_names(table) if table[name].nunique(dropna=False) > 1 and name != RADIUS]
+    points = table[beside].drop_duplicates() if beside else table.iloc[:0]
+    fits = 0 < len(points) <= BESIDE and not table.duplicated([RADIUS, *beside]).any()
+    if len(table) <= LINES or not fits:
+        return format_table(table, width, rows=2 * LINES, whole=False)
+    return side_by_side(table, beside, width)
+
+
+def side_by_side(table: pd.DataFrame, beside: list[str], width: int) -> str:
+    """One line per radius, with as much in a cell as there is room for."""
+    sheet = Sheet.of(table)
+    radii, points = sheet.cells[RADIUS], list(zip(*(sheet.cells[name] for name in beside), strict=True))
+    caption = sheet.fold_constants()
+    texts = {
+        style: pivot(
+            sheet.titles[RADIUS], radii, points, [describe_cell(row, style) for row in table.to_dict("records")]
+        )
+        for style in LEGENDS
+    }
+    fitting = [style for style in LEGENDS if max(map(len, texts[style].splitlines())) <= width]
+    style = [*fitting, "bare"][0]
+    return "\n".join([*fill([*caption, LEGENDS[style]], width), texts[style], ""])
+
+
+def pivot(title: str, radii: Sequence[str], points: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
+    """Texts with a row for each radius and a column for each point."""
+    cells = dict(zip(zip(radii, points, strict=True), texts, strict=True))
+    columns = list(dict.fromkeys(points))
+    rows = [[radius, *(cells.get((radius, point), NA) for point in columns)] for radius in dict.fromkeys(radii)]
+    return grid([[title, *map(" ".join, columns)], *rows], [True, *[False] * len(columns)])
+
+
+def describe_cell(row: Mapping[Any, Any], style: str) -> str:
+    """What is known of one point: -0.693 [-0.702, -0.684] vanishing 2."""
+    interval = describe_interval(row["growth_rate"], row["growth_rate_low"], row["growth_rate_high"])
+    rate = describe_value(row["growth_rate"]) if style == "bare" else interval
+    regime = str(row["regime"])
+    return f"{rate} {regime[0] if style == 'marks' else regime} {describe_value(row['horizon'])}"

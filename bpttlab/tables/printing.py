@@ -1,0 +1,171 @@
+"""Summaries for a terminal. A constant column, a long text and a column without values are each named once.
+
+`tabulate` lays the cells out. Cells may hold any stored text: `writing.present` replaces control characters.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+from tabulate import tabulate
+
+from bpttlab.tables.columns import COLUMNS, COUNT, FEW, header
+from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names
+
+LONG = 28
+"""A cell with more characters becomes a note below the table."""
+
+NARROW = 12
+"""A header is broken into lines of at most the width of the cells, or of this."""
+
+GAP = 2
+"""Spaces between two columns."""
+
+TARGET, VALUE = "initializer_target", "initializer_requested"
+"""What is requested of an initializer, and its value."""
+
+
+def format_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None, whole: bool = True) -> str:
+    """A table for a terminal of `width` columns, with a caption above and notes below.
+
+    Args:
+        frame: a summary, in the columns of `tables.columns`.
+        rows: the most rows that are shown; None: all. The others are counted below.
+        whole: whether columns that do not fit continue in a block below, beside the keys again; else they are named.
+    """
+    if frame.empty:
+        return "(no rows)\n"
+    sheet = Sheet.of(frame)
+    caption = [*sheet.fold_constants(), *sheet.fold_missing_intervals()]
+    notes = sheet.fold_long_texts()
+    first, *others = sheet.groups(width)
+    blocks = [sheet.lay_out(group, rows) for group in [first, *(others if whole else [])]]
+    left = [] if whole else [sheet.titles[name] for group in others for name in group if name not in first]
+    hidden = len(frame) - min(len(frame), len(frame) if rows is None else rows)
+    notes += [f"more columns: {', '.join(left)}"] if left else []
+    notes += [f"... and {hidden} more rows"] if hidden and first else []
+    parts = ["\n".join(fill(caption, width)), "\n\n".join(blocks), "\n".join(fill(notes, width))]
+    return "\n".join([*filter(None, parts), ""])
+
+
+@dataclass
+class Sheet:
+    """The cells of a table as texts, by column, with a title for each column."""
+
+    frame: pd.DataFrame
+    cells: dict[str, list[str]]
+    titles: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Sheet:
+        """All columns of a summary, as they are printed."""
+        texts, names = present(frame), shown_names(frame)
+        cells = {name: texts.iloc[:, at].tolist() for at, name in enumerate(names)}
+        return cls(frame, cells, {name: header(name) for name in names})
+
+    @property
+    def keys(self) -> list[str]:
+        """The columns that name the row, as far as they are not folded."""
+        return [name for name in key_names(self.frame) if name in self.cells]
+
+    def fold_constants(self) -> list[str]:
+        """Removes columns with one text in all rows; the sentences that say so. A lone row keeps what is measured."""
+        same = {name: column[0] for name, column in self.cells.items() if len(set(column)) == 1 and self.can_fold(name)}
+        for name in same:
+            del self.cells[name]
+        target = same.get(TARGET, NA)
+        if target != NA and VALUE in self.titles:
+            self.titles[VALUE] = same.pop(TARGET)
+        zero = [short(name) for name in same if same[name] == "0" and is_count(name)]
+        empty = [short(name) for name in same if same[name] == NA]
+        rest = {name: text for name, text in same.items() if short(name) not in (*zero, *empty)}
+        texts = [f"{short(name) if is_count(name) else self.titles[name]} {text}" for name, text in rest.items()]
+        lines = {"": texts, "0 networks: ": zero, "no value: ": empty}
+        return [f"{what}{', '.join(texts)}" for what, texts in lines.items() if texts]
+
+    def can_fold(self, name: str) -> bool:
+        """Whether a constant column may be said once: of a lone row what names it, what counts, and what is missing."""
+        is_missing = bool(self.frame[name].isna().all())
+        return len(self.frame) > 1 or name in key_names(self.frame) or is_count(name) or is_missing
+
+    def fold_missing_intervals(self) -> list[str]:
+        """What the intervals in the cells are; a column in which no cell has one is named once."""
+        mark, kinds, none = f" [{FEW}]", dict[str, list[str]](), list[str]()
+        for name in [name for name in self.cells if has_interval(self.frame, name)]:
+            bare = [text.removesuffix(mark) for text in self.cells[name]]
+            if any("[" in text for text in bare):
+                kinds.setdefault(interval_of(name), []).append(short(name))
+            elif bare != self.cells[name]:
+                none.append(short(name))
+                self.cells[name] = bare
+        said = [f"{', '.join(columns)}: {kind}" for kind, columns in kinds.items()]
+        return said + ([f"{', '.join(none)}: median, no interval ({FEW})"] if none else [])
+
+    def fold_long_texts(self) -> list[str]:
+        """Replaces long texts by (a), (b), ...; the notes that hold them, each once."""
+        marks: dict[str, str] = {}
+        for name in [name for name in self.cells if name not in self.keys and not has_interval(self.frame, name)]:
+            if max(map(len, self.cells[name])) > LONG:
+                for text in filter(NA.__ne__, self.cells[name]):
+                    marks.setdefault(text, f"({letters(len(marks))})")
+                self.cells[name] = [marks.get(text, text) for text in self.cells[name]]
+        return [f"{mark} {text}" for text, mark in marks.items()]
+
+    # ------------------------------------------------------------------ layout
+
+    def groups(self, width: int) -> list[list[str]]:
+        """The columns in groups that fit side by side, each with the keys first; none where only keys are left."""
+        room = {name: max(map(len, [*self.title_lines(name), *self.cells[name]])) + GAP for name in self.cells}
+        groups = [self.keys]
+        for name in [name for name in self.cells if name not in self.keys]:
+            if sum(room[one] for one in [*groups[-1], name]) - GAP > width and len(groups[-1]) > len(self.keys):
+                groups.append(self.keys)
+            groups[-1].append(name)
+        return groups if set(self.cells) - set(self.keys) else [[]]
+
+    def lay_out(self, names: Sequence[str], rows: int | None = None) -> str:
+        """One group of columns: titles of several lines, numbers to the right."""
+        numeric = dict(zip(shown_names(self.frame), is_numeric(self.frame), strict=True))
+        titles = ["\n".join(self.title_lines(name)) for name in names]
+        cells = zip(*(self.cells[name][:rows] for name in names), strict=True)
+        return grid([titles, *cells], [numeric[name] for name in names])
+
+    def title_lines(self, name: str) -> list[str]:
+        """A title as lines no longer than the cells, or than NARROW."""
+        width = max(NARROW, *map(len, self.cells[name]))
+        return textwrap.wrap(self.titles[name], width, break_long_words=False)
+
+
+def grid(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+    """Rows of texts as columns side by side; `right` says which columns are aligned to the right."""
+    sides = ["right" if side else "left" for side in right]
+    text = tabulate(list(rows), tablefmt="plain", disable_numparse=True, colalign=sides) if sides else ""
+    return "\n".join(line.rstrip() for line in text.splitlines())
+
+
+def short(name: str) -> str:
+    """The title of a column without its unit."""
+    return COLUMNS[name].header if name in COLUMNS else name
+
+
+def is_count(name: str) -> bool:
+    """Whether a column counts networks."""
+    return name in COLUMNS and COLUMNS[name].of == COUNT
+
+
+def interval_of(name: str) -> str:
+    """What the interval of a column is."""
+    return COLUMNS[name].interval.shown if name in COLUMNS else "[low, high]"
+
+
+def letters(number: int) -> str:
+    """0: a, 25: z, 26: aa."""
+    return (letters(number // 26 - 1) if number >= 26 else "") + chr(ord("a") + number % 26)
+
+
+def fill(sentences: Iterable[str], width: int) -> list[str]:
+    """Each sentence as lines of at most `width`."""
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, width, break_long_words=False)]

@@ -1,0 +1,100 @@
+"""Summaries on a terminal: what is the same, missing or long is said once; everything fits."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bpttlab import tables
+from tests.support import synthetic
+
+
+@pytest.fixture(scope="module")
+def growth():
+    return tables.growth(synthetic.study(seeds=8).runs)
+
+
+@pytest.mark.parametrize("width", [60, 100, 200])
+def test_a_table_fits_the_terminal(growth, width):
+    lines = tables.format_table(growth, width).splitlines()
+    assert max(map(len, lines)) <= width
+
+
+def test_a_constant_column_is_said_once_above_the_table(growth):
+    text = tables.format_table(growth, width=100)
+    assert text.count("gaussian_radius") == 1
+    assert (growth["regime"] == "vanishing").any()
+    assert len([line for line in text.splitlines() if "vanishing" in line]) == (growth["regime"] == "vanishing").sum()
+
+
+def test_the_value_requested_has_its_own_name(growth):
+    text = tables.format_table(growth, width=200)
+    assert "value requested" not in text
+    assert "spectral_radius" in text
+
+
+def test_columns_that_do_not_fit_continue_below_or_are_named(growth):
+    whole, cut = (tables.format_table(growth, 60, whole=whole) for whole in (True, False))
+    assert whole.count("spectral_radius") > 1
+    assert "more columns: " not in whole
+    assert "more columns: " in cut
+    assert "log gamma sigma" in cut.split("more columns: ")[1].replace("\n", " ")
+
+
+def test_rows_that_are_not_shown_are_counted(growth):
+    cut = tables.format_table(growth, rows=4)
+    assert f"... and {len(growth) - 4} more rows" in cut
+    assert len(cut.splitlines()) < len(tables.format_table(growth).splitlines())
+
+
+def test_a_table_without_rows_says_so(growth):
+    assert tables.format_table(growth.iloc[:0]) == "(no rows)\n"
+
+
+def test_a_lone_row_keeps_what_is_measured(growth):
+    caption, *_, last = tables.format_table(growth.head(1), width=300).splitlines()
+    assert "gaussian_radius" in caption
+    assert f"{growth['asymptote_rate'].iloc[0]:.4g}" in last
+
+
+def frame(**columns):
+    return pd.DataFrame({"task": ["a", "b", "c"], "networks": 3, **columns})
+
+
+def test_zero_counts_and_missing_values_are_named_together():
+    text = tables.format_table(frame(diverged=0, failed=0, rate=[1.0, 2.0, 3.0], mean_field_rate=np.nan))
+    assert text.splitlines()[:3] == ["networks 3", "0 networks: diverged, failed", "no value: mean field"]
+
+
+def test_a_sentence_that_repeats_is_a_note_below():
+    long = "a linear network has this rate, and a nonlinear one need not have it"
+    text = tables.format_table(frame(outside=[long, "short", long]))
+    assert text.count(long) == 1
+    assert text.endswith(f"\n(a) {long}\n(b) short\n")
+    assert [line.split()[-1] for line in text.splitlines()[2:5]] == ["(a)", "(b)", "(a)"]
+
+
+def test_an_interval_is_explained_once_and_so_is_its_absence():
+    few = frame(growth_rate=[1.0, 2.0, 3.0], growth_rate_low=np.nan, growth_rate_high=np.nan)
+    text = tables.format_table(few)
+    assert text.count("n < 6") == 1
+    text = tables.format_table(
+        few.assign(growth_rate_low=[0.5, np.nan, np.nan], growth_rate_high=[1.5, np.nan, np.nan])
+    )
+    assert text.count("order statistics") == 1
+    assert text.count("[n < 6]") == 2
+
+
+def test_wide_letters_brackets_and_control_characters_are_shown_as_text():
+    text = tables.format_table(frame(regime=["[bold]x[/]", "é\x1b[31m", "日本"]))
+    assert "[bold]x[/]" in text
+    assert "\x1b" not in text
+    assert "日本" in text
+
+
+def test_a_table_of_keys_alone_is_its_caption():
+    assert tables.format_table(frame(diverged=0)) == "networks 3\n0 networks: diverged\n"
+
+
+def test_two_columns_of_one_title_are_both_shown():
+    text = tables.format_table(pd.DataFrame({"networks": [1, 1], "rate": [1.0, 2.0], "theory": [3.0, 4.0]}))
+    assert [line.split() for line in text.splitlines()[-2:]] == [["1", "3"], ["2", "4"]]
