@@ -131,9 +131,9 @@ def read_file(path: str | os.PathLike[str]) -> Origin:
     """
     label = os.fspath(path)
     file = Path(label).expanduser()
+    if may_be_a_module(label) and (not file.exists() or (file.is_dir() and is_a_package(label))):
+        return origin_of_module(label)
     if not file.exists():
-        if all(part.isidentifier() for part in label.split(".")) and not label.endswith(ENDING):
-            return origin_of_module(label)
         raise ConfigurationError(f"there is no such file.{nearest_file(file)}")
     if file.is_dir():
         raise ConfigurationError("is a folder: must be a .py file, or the name of a module that can be imported")
@@ -146,6 +146,16 @@ def read_file(path: str | os.PathLike[str]) -> Origin:
     where = str(file.resolve())
     name = f"{FILES}{file.stem}_{sha256(where.encode() + data)[:DIGITS]}"
     return Origin(label, name, sha256(data), where, data)
+
+
+def may_be_a_module(label: str) -> bool:
+    return all(part.isidentifier() for part in label.split(".")) and not label.endswith(ENDING)
+
+
+def is_a_package(name: str) -> bool:
+    """Whether a folder's name is that of a package that can be imported, and has a file."""
+    spec = importlib.util.find_spec(name) if "." not in name else None
+    return spec is not None and spec.origin is not None
 
 
 def nearest_file(path: Path) -> str:

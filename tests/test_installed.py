@@ -8,6 +8,7 @@ import zipfile
 import pytest
 
 from tests.support.commandline import REPOSITORY, bpttlab, run, visible
+from tests.support.extending import FILES, LINES
 
 SHIPPED = ("bpttlab", "hydra_plugins", "conf", "experiments", "pyproject.toml", "README.md", "LICENSE")
 SWEEP = ["sweep", "study=x", "experiment=vanishing_exploding", "seed=0", "spectral_radius=1", "sequence_length=10"]
@@ -62,6 +63,25 @@ def everything_works(command, folder):
     assert tab.stdout.split() == ["scheme.", "scheme="]
 
 
+def own_parts_work(command, folder):
+    """The parts of docs/extending.md, each from its file, in an empty folder with nothing else, by two workers."""
+    folder.mkdir()
+    for name, text in FILES.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for line in LINES:
+        more = ["workers=2", "seed=0,1"] if line[1] == "sweep" else []
+        done = run(command, *line[1:], *more, cwd=folder, PYTHONPATH="")
+        assert done.returncode == 0, (line, done.stderr)
+    made = visible(folder / "results")
+    assert {"own/tables/growth.csv", "mine/tables/activity.csv", "mine/figures/activity.png"} < set(made)
+    for name in FILES:
+        (folder / name).unlink()
+    for line in (["tables", "study=own"], ["figures", "study=mine"], ["status", "study=own"]):
+        assert run(command, *line, cwd=folder, PYTHONPATH="").returncode == 0
+    again = run(command, "sweep", "study=own", "plugins=flip_flop.py", cwd=folder, PYTHONPATH="")
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+
+
 @pytest.mark.slow
 def test_a_wheel(source, environment, tmp_path):
     built = run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=source)
@@ -75,6 +95,7 @@ def test_a_wheel(source, environment, tmp_path):
     install(environment, str(wheel))
     shutil.rmtree(source)
     everything_works(str(environment / "bpttlab"), tmp_path / "elsewhere")
+    own_parts_work(str(environment / "bpttlab"), tmp_path / "own")
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import bpttlab as lab
-from bpttlab import figures, plugins
+from bpttlab import figures, plugins, tables
 from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.networks.activations import TANH, Activation
@@ -171,6 +171,40 @@ def test_workers_have_an_own_cell_however_they_start(mine, monkeypatch, method):
     assert summary.exit_code == 0, summary.lines()
 
 
+def test_workers_import_a_module_from_where_it_was_found(folder, monkeypatch):
+    (folder / "elsewhere").mkdir()
+    write(folder / "elsewhere", "moved_cell.py", CELL)
+    monkeypatch.syspath_prepend(folder / "elsewhere")
+    summary = lab.sweep(study="x", plugins="moved_cell", cell="doubled", workers=1, **SIZES)
+    assert summary.exit_code == 0, summary.lines()
+
+
+def test_a_package_offers_the_classes_of_its_modules(folder, monkeypatch):
+    package = folder / "lab_parts"
+    package.mkdir()
+    write(package, "__init__.py", "from lab_parts.cells import Doubled\nfrom lab_parts.tasks import Echo\n")
+    write(package, "cells.py", CELL)
+    write(package, "tasks.py", PARTS["task"])
+    monkeypatch.syspath_prepend(folder)
+    with plugins.using("lab_parts") as chosen:
+        assert [(choice.name, choice.origin.module) for choice in chosen] == [
+            ("doubled", "lab_parts.cells"),
+            ("echo", "lab_parts.tasks"),
+        ]
+    summary = lab.sweep(study="x", plugins="lab_parts", cell="doubled", task="echo", workers=1, **SIZES)
+    assert summary.exit_code == 0, summary.lines()
+
+
+def test_a_worker_that_finds_another_version_of_a_module_says_so(folder, monkeypatch):
+    monkeypatch.syspath_prepend(folder)
+    write(folder, "versioned_cell.py", CELL)
+    with plugins.using("versioned_cell"):
+        (origin,) = plugins.for_workers()
+    write(folder, "versioned_cell.py", CELL + "# another version\n")
+    with pytest.raises(ConfigurationError, match=r"versioned_cell\.py has changed since it was imported"):
+        plugins.restore([origin])
+
+
 def test_workers_execute_the_bytes_that_were_read(mine):
     with plugins.using("mine.py"):
         origins = plugins.for_workers()
@@ -272,6 +306,13 @@ def test_an_own_table_that_cannot_be_made_is_one_line(folder, capsys, made, said
     write(folder, "mine.py", text)
     lab.sweep(study="x", workers=0, **SIZES)
     assert said in error_of(capsys, "tables", "study=x", "plugins=mine.py")
+
+
+def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
+    write(folder, "mine.py", PARTS["table"].replace("study.runs.groupby", "study.table('nothing').groupby"))
+    lab.sweep(study="x", workers=0, **SIZES)
+    with plugins.using("mine.py"):
+        assert "losses" not in tables.summaries(lab.load("x"))
 
 
 def test_a_study_that_was_swept_with_a_file_says_that_it_is_not_read(folder, capsys):

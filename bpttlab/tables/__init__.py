@@ -132,18 +132,17 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    made = {name: make(table, study) for name, table in plugins.available("table").items()}
-    return {name: frame for name, frame in made.items() if name == "growth" or not frame.empty}
+    shipped = {name: table.summarise(study) for name, table in plugins.shipped("table").items()}
+    own = {choice.name: make_own(choice.value, study) for choice in plugins.added() if choice.kind == "table"}
+    return {name: frame for name, frame in {**shipped, **own}.items() if name == "growth" or not frame.empty}
 
 
-def make(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
-    """A summary; what goes wrong in one of a user's own is said with its name."""
-    if table in plugins.shipped("table").values():
-        return table.summarise(study)
+def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
+    """A summary of a user's own; empty if the study has not the tables that it is made of."""
     try:
         frame = table.summarise(study)
     except LabError:
-        raise
+        return pd.DataFrame()
     except Exception as error:
         raise LabError(f"the table '{table.name}' cannot be made: {type(error).__name__}: {error}") from error
     if not isinstance(frame, pd.DataFrame):

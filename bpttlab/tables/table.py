@@ -21,8 +21,8 @@ class SummaryTable:
 
     Attributes:
         name: what it and its files are called.
-        summarise: a frame, empty if the study has nothing to summarise. Columns before one called `networks` name the
-            row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
+        summarise: a frame. It is empty, or a LabError is raised, if the study has nothing to summarise. Columns before
+            one called `networks` name the row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
     """
 
     name: str
