@@ -27,6 +27,7 @@ from mutants.runner import (
     claims_detector,
     examine,
     quick_detector,
+    tests_detector,
 )
 
 SHARE = 58 / 60
@@ -72,6 +73,7 @@ def parser() -> argparse.ArgumentParser:
     )
     kind = found.add_mutually_exclusive_group()
     kind.add_argument("--gradients-only", action="store_true", help="run `verify gradients` alone")
+    kind.add_argument("--tests", action="store_true", help="run the unit tests of the derivatives instead of verify")
     kind.add_argument(
         "--experiments", action="store_true", help="the wrong engines of the experiments, against their claims"
     )
@@ -98,6 +100,8 @@ def detectors_of(chosen: argparse.Namespace) -> Callable[[Mutant], Detectors]:
     """What has to find a mutant, by the kind that was chosen."""
     if chosen.experiments:
         return lambda mutant: (claims_detector(mutant),)
+    if chosen.tests:
+        return lambda mutant: (tests_detector(),)
     same = (GRADIENTS,) if chosen.gradients_only else (GRADIENTS, quick_detector())
     return lambda mutant: same
 

@@ -21,9 +21,11 @@ from pathlib import Path
 
 from mutants.catalogue import Mutant
 
-COPIED = ("bpttlab", "conf", "experiments", "hydra_plugins")
+COPIED = ("bpttlab", "conf", "docs", "experiments", "hydra_plugins", "tests")
+COPIED_FILES = ("pyproject.toml",)
 ROOT = Path(__file__).resolve().parents[1]
 CLAIMS_SCRIPT = Path(__file__).resolve().with_name("claims.py")
+TESTS_SCRIPT = Path(__file__).resolve().with_name("unit_tests.py")
 
 KILLED, SURVIVED, TIMED_OUT, CRASHED = "killed", "survived", "timed out", "crashed"
 FAILED_EXIT = 1
@@ -37,11 +39,13 @@ class Detector:
         name: as it is shown.
         words: the arguments of Python; the folder of the results is added as results=FOLDER.
         tables: the CSV files with the columns `what` and `verdict` that it writes, a pattern below that folder.
+        compiles: whether Numba compiles; else its loops are interpreted.
     """
 
     name: str
     words: tuple[str, ...]
     tables: str = "verify/*.csv"
+    compiles: bool = False
 
 
 VERIFY = ("-m", "bpttlab", "verify", "--fail-fast")
@@ -60,6 +64,23 @@ def claims_detector(mutant: Mutant) -> Detector:
     """The claims of the mutant's experiment on a study of its sweeps."""
     words = ("-P", str(CLAIMS_SCRIPT), mutant.subject, *mutant.sweeps)  # -P: nothing beside the script is imported
     return Detector(f"claims of {mutant.subject}", words, "claims/*.csv")
+
+
+TESTED = ("networks", "gradients", "truncation", "measures", "numerics", "tasks")
+"""Folders of the tests that check derivatives; of these, what a fault of the engine must fail in."""
+NOT_OF_MUTANTS = (
+    "gradients/compiled/test_preload.py",
+    "gradients/test_torch.py",
+    "gradients/test_torch_cells.py",
+    "networks/test_torch_pretrained.py",
+)
+
+
+def tests_detector() -> Detector:
+    """The unit tests of the rooms that compute derivatives, but those of PyTorch and of the cache on disk."""
+    ignored = tuple(f"--ignore=tests/{path}" for path in NOT_OF_MUTANTS)
+    words = ("-P", str(TESTS_SCRIPT), *(f"tests/{room}" for room in TESTED), *ignored)
+    return Detector("unit tests", words, "tests/*.csv", compiles=True)
 
 
 @dataclass(frozen=True)
@@ -110,13 +131,16 @@ class Workspace:
         """Copies the source; raises a RuntimeError if Python would import another one."""
         for name in COPIED:
             shutil.copytree(self.source / name, self.copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+        for name in COPIED_FILES:
+            shutil.copy2(self.source / name, self.copy / name)
         words = [sys.executable, "-c", "import bpttlab; print(bpttlab.__file__)"]
         place = subprocess.run(words, cwd=self.copy, env=self.environment(), capture_output=True, text=True, check=True)
         if not Path(place.stdout.strip()).is_relative_to(self.copy.resolve()):
             raise RuntimeError(f"python imports bpttlab from {place.stdout.strip()}, not from the copy in {self.copy}")
 
-    def environment(self) -> dict[str, str]:
-        return {**os.environ, "PYTHONPATH": str(self.copy), "NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1"}
+    def environment(self, compiles: bool = False) -> dict[str, str]:
+        here = {"PYTHONPATH": str(self.copy), "OMP_NUM_THREADS": "1"}
+        return {**os.environ, **here, **({} if compiles else {"NUMBA_DISABLE_JIT": "1"})}
 
     @contextmanager
     def planted(self, mutant: Mutant) -> Iterator[None]:
@@ -133,7 +157,12 @@ class Workspace:
         shutil.rmtree(results, ignore_errors=True)
         words = [sys.executable, *detector.words, f"results={results}"]
         process = subprocess.Popen(
-            words, cwd=self.copy, env=self.environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words,
+            cwd=self.copy,
+            env=self.environment(detector.compiles),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         )
         self.processes.add(process)
         if self.stopped:
