@@ -8,6 +8,8 @@ import pytest
 from bpttlab.figures import style
 from tests.support.analysed import analysis_of, swept, tables_of
 
+pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
+
 QUIET = {
     "jacobians": "log",
     "lags": 4,

@@ -7,6 +7,8 @@ from bpttlab import theory
 from bpttlab.figures import style
 from tests.support.analysed import analysis_of, swept, tables_of
 
+pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
+
 TABLES = ("runs", "jacobians", "spectra", "eigenvalues")
 QUIET = {
     "jacobians": "none",

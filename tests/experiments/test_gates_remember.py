@@ -6,6 +6,8 @@ import pytest
 from bpttlab.figures import style
 from tests.support.analysed import analysis_of, swept, tables_of
 
+pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
+
 GRADIENT = "log_relevant_gradient"
 TABLES = ("runs", "blocks", "eigenvalues", "jacobians")
 QUIET = {"sequences": 1, "lags": 10, "bound_lags": 0, "lag_terms": "none", "truncations": "none", "transient_lags": 5}

@@ -9,6 +9,8 @@ from bpttlab import theory
 from bpttlab.figures import style
 from tests.support.analysed import analysis_of, swept, tables_of
 
+pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
+
 SEEDS = range(6)
 FED = [{"name": "non_normal", "feed_forward": strength} for strength in (0.5, 1.0, 2.0)]
 REST = {"batch_size": 1, "sequence_length": 400, "spectral_radius": 0.9, "scales": {"V": 0.0},
