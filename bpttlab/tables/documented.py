@@ -37,7 +37,7 @@ SUMMARIES = {
         "growth_rate",
     ),
     "growth": Summary(
-        "sweep point: what is left over the sequence, and how fast products grow or decay in the end",
+        "sweep point: growth over the sequence, and the asymptotic rate",
         "networks fitted diverged failed vanished underflowed log_growth regime growth_rate growing_horizon "
         "growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
         "log_growth growth_rate",
@@ -73,14 +73,14 @@ SUMMARIES = {
         "estimated above below",
     ),
     "exponents": Summary(
-        "sweep point: the largest Lyapunov exponent and what stands beside it",
+        "sweep point: the largest Lyapunov exponent and the numbers to compare it with",
         "networks diverged failed autonomous zero lyapunov_exponent growth_rate asymptote_rate "
         "mean_field_rate mean_exponent determinant_rate origin_radius jacobian_radius trajectory_radius "
         "kaplan_yorke_dimension entropy_bound",
         "lyapunov_exponent growth_rate",
     ),
     "theory": Summary(
-        "sweep point and statement of theory: its rate, and how far off the measurement is",
+        "sweep point and statement of theory: its rate, and the residual of the measurement",
         "overlay networks within rate residual outside",
         "residual",
     ),
