@@ -40,12 +40,12 @@ if TYPE_CHECKING:
     from bpttlab.measures.gradient_bias import truncation_bias as truncation_bias
     from bpttlab.measures.jacobian_products import jacobian_products as jacobian_products
     from bpttlab.measures.lag_terms import lag_terms as lag_terms
-    from bpttlab.measures.low_rank_products import lag_norms as lag_norms
     from bpttlab.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
+    from bpttlab.measures.measure import Measure as Measure
     from bpttlab.measures.sensitivity import forward_sensitivity as forward_sensitivity
     from bpttlab.measures.state_blocks import block_norms as block_norms
     from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
-    from bpttlab.measures.windowed_products import window_norms as window_norms
+    from bpttlab.measures.windowed_products import windowed_products as windowed_products
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
@@ -68,7 +68,6 @@ if TYPE_CHECKING:
     from bpttlab.truncation.segmented import Windowed as Windowed
 
 HOMES = {
-    "measures.low_rank_products": ("lag_norms",),
     "measures.state_blocks": ("block_norms",),
     "gradients.double_sum": ("literal_sum",),
     "networks.cells": (
@@ -95,6 +94,7 @@ HOMES = {
     "gradients.loss_and_gradient": ("loss_and_gradient",),
     "networks.initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "measures.jacobian_products": ("jacobian_products",),
+    "measures.measure": ("Measure",),
     "measures.sensitivity": ("forward_sensitivity",),
     "measures.lag_terms": ("lag_terms",),
     "networks.pretrained": ("from_file",),
@@ -104,7 +104,7 @@ HOMES = {
     "gradients.trace": ("Trace",),
     "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
-    "measures.windowed_products": ("window_norms",),
+    "measures.windowed_products": ("windowed_products",),
 }
 MODULES = ("figures", "plugins", "tables", "tasks", "theory")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}

@@ -97,6 +97,17 @@ def real_number(
     return float(number)
 
 
+def check_method(method: Any, methods: Sequence[str]) -> None:
+    """Refuses a `method=` that is none.
+
+    Raises:
+        ConfigurationError: the message lists those there are.
+    """
+    if method not in methods:
+        hint = nearest(method, methods)
+        raise ConfigurationError(f"method={shown(method)}: must be one of {', '.join(methods)}.{hint}")
+
+
 def shown(value: Any) -> str:
     """A value in a message, in one line; of an array how many values it has, of a large float what it may be."""
     value = python_value(value)

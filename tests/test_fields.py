@@ -103,10 +103,10 @@ def test_what_is_no_integer_is_refused_in_one_line(value):
         "size": lambda: lab.Gaussian().sample(rng, value),
         "cell.hidden_size": lambda: lab.run({"cell": {"name": "elman", "hidden_size": value}}),
         "sequences": lambda: lab.jacobian_products(trace, sequences=value),
-        "lags": lambda: lab.lag_terms(trace, np.ones((9, 2, 1)), lags=value),
+        "count": lambda: lab.lag_terms(trace, np.ones((9, 2, 1)), count=value),
         "steps": lambda: lab.forward_sensitivity(trace, steps=value),
         "n": lambda: lab.snap(trace, np.ones((9, 2, 1)), value),
-        "lag": lambda: lab.window_norms(trace, [value]),
+        "lag": lambda: lab.windowed_products(trace, [value]),
     }
     for field, call in refused.items():
         with pytest.raises(ConfigurationError, match=f"^{field}=.*: must be ") as told:

@@ -18,7 +18,7 @@ from benchmarks.peers import peers
 from benchmarks.problems import Array, Shape, drawn, traced
 from benchmarks.protocol import Call, Timed, compared
 from benchmarks.rows import Row, Settings, alone
-from bpttlab import lag_norms, window_norms
+from bpttlab import jacobian_products, windowed_products
 from bpttlab.gradients.trace import Trace
 
 Goals = Mapping[str, float | None]
@@ -58,7 +58,7 @@ def plain_calls(trace: Trace, jax: bool) -> dict[str, Call]:
 
 def all_lags(trace: Trace, engine: str) -> Array:
     """As a user asks for them.  -> (T+1,)"""
-    return by(engine, lag_norms)(trace, sequences=1)["log_spectral_norm"].to_numpy()
+    return by(engine, jacobian_products)(trace, lags="all", method="fast", sequences=1)["log_spectral_norm"].to_numpy()
 
 
 def product_and_svd(jacobians: Array) -> Array:
@@ -134,7 +134,7 @@ def against_stepwise(shape: Shape, lags: Sequence[int], goal: float | None, sett
 
 def of_all_t(trace: Trace, lags: Sequence[int], spectral: bool) -> Array:
     """Logarithms of Frobenius norms.  -> (len(lags), T - max(lags) + 1)"""
-    frame = window_norms(trace, lags, sequences=1, spectral=spectral)
+    frame = windowed_products(trace, lags, sequences=1, spectral=spectral)
     found = frame.loc[frame["t"] >= max(lags), "log_frobenius_norm"].to_numpy().reshape(len(lags), -1)
     return found + 0.5 * np.log(trace.h.shape[-1])
 

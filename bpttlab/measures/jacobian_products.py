@@ -1,6 +1,6 @@
 """Jacobian products P_{t,t-l} = dh_t/dh_{t-l}: their norms, their bound, and the real gradient beside them.
 
-The products are never formed from explicit Jacobians: the rows of the identity go back through `paths.propagate`,
+The products are never formed from explicit Jacobians: the rows of the identity go back through `product_norms`,
 rescaled by powers of two at every lag, and the error of the loss at t goes along as one more row.
 
 Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, one of the error).
@@ -8,51 +8,38 @@ Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from bpttlab.errors import NonFiniteError
-from bpttlab.fields import Field, check_integer
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.fields import Field, check_integer, check_method
 from bpttlab.gradients.backward import check_errors
-from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.measures.product_norms import HELD_NUMBERS, Horizons, ProductNorms, Reach, product_norms
 from bpttlab.measures.spectral_norm import SpectralNorms
-from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
+from bpttlab.measures.state_blocks import Blocks
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_walks import fit_slope
-from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_log_norm
+from bpttlab.numerics.scaled import Scaled, median_log
 from bpttlab.store.measure_columns import JACOBIAN_PRODUCTS
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Which = Literal["log", "all", "triangle"]
+WHICH = ("log", "all", "triangle")
 
-LEADING_TOLERANCE = 1e-8
-"""Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
-
-
-class ProductNorms(NamedTuple):
-    """Everything about the products of one lag, each array (S, B).
-
-    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; the others are None unless the lag is reported.
-    """
-
-    lag: int
-    t: Array
-    log_frobenius_norm: Array
-    log_spectral_norm: Array | None = None
-    log_state_gradient: Array | None = None
-    alignment: Array | None = None
+Method = Literal["exact", "fast"]
+METHODS = ("exact", "fast")
 
 
 @dataclass(frozen=True)
@@ -75,45 +62,90 @@ class ProductMeasures:
 def jacobian_products(
     trace: Trace,
     loss: Loss | Array | None = None,
-    which: Which = "log",
+    lags: Which | Iterable[int] = "log",
+    *,
+    method: Method = "exact",
+    t: int | None = None,
     sequences: int = 2,
-    lags: int = 24,
+    count: int = 24,
     bound_lags: int = 100,
 ) -> pd.DataFrame:
-    """Norms of Jacobian products, a row per sequence, t and lag.
+    """Norms of Jacobian products P_{t,t-l}, a row per sequence, t and lag.
 
     Args:
         trace: a forward pass.
         loss: as in `backward`, for the state gradient and the alignment; without it these are missing.
-        which: "log" some lags of t = T, "all" every lag of t = T, "triangle" every lag of every t.
+        lags: "log" some lags of one t, "all" every lag of it, integers from 0 to t those lags, "triangle" every lag of
+            every t.
+        method: "exact" follows every row of the product. "fast" follows as many rows as the product has directions
+            left: norms alone, in float64, their logarithms within 1e-10 of those of the product; of a float32 trace
+            these are the products of the Jacobians at its states.
+        t: the step at which the products end; T by default.
         sequences: how many of the batch, from the first.
-        lags: how many lags with "log".
-        bound_lags: the longest lag for which the bound is computed.
+        count: how many lags with "log".
+        bound_lags: the longest lag for which the bound is computed, by "exact".
 
     Returns:
-        Columns sequence, t, lag, log_spectral_norm, log_frobenius_norm, log_bound, log_state_gradient, alignment.
+        Columns sequence, t, lag, log_spectral_norm, log_frobenius_norm (of P / sqrt(N)); by "exact" log_bound,
+        log_state_gradient, alignment, too. By "fast" rank, the rows that were carried of N, and fell_back, whether
+        "fast" did not trust itself and this sequence's products are those of "exact": what had been dropped came back,
+        or rows lay too far apart to be dropped together.
         Natural logarithms; -inf is exactly zero; NaN stands for what is not defined or was not requested.
 
     Raises:
-        ConfigurationError: sequences < 1, lags < 3, bound_lags < 0, or one of them is not an integer.
+        ConfigurationError: an argument is not as above, or it does not go with the method.
+        NonFiniteError: a product is not finite; the error names its step.
     """
-    sequences, lags = check_integer("sequences", sequences, 1), check_integer("lags", lags, 3)
+    sequences, count = check_integer("sequences", sequences, 1), check_integer("count", count, 3)
+    t = trace.length if t is None else check_integer("t", t, 1, trace.length)
+    check_method(method, METHODS)
+    if isinstance(lags, str) and lags not in WHICH:
+        hint = nearest(lags, WHICH)
+        raise ConfigurationError(f"lags={lags!r}: must be log, all, triangle, or integers from 0 to {t}.{hint}")
+    if method == "fast":
+        return fast_products(trace, loss, lags, t, sequences, count)
     bound_lags = check_integer("bound_lags", bound_lags, 0)
-    return as_frame(measure_products(trace, loss, which, sequences, lags, bound_lags).columns)
+    which = lags if isinstance(lags, str) else [check_integer("lags", lag, 0, t) for lag in lags]
+    return as_frame(measure_products(trace, loss, which, sequences, count, bound_lags, t).columns)
+
+
+def fast_products(
+    trace: Trace, loss: Loss | Array | None, lags: Which | Iterable[int], t: int, sequences: int, count: int
+) -> pd.DataFrame:
+    """`jacobian_products` in few rows."""
+    if lags == "triangle":
+        raise ConfigurationError("lags='triangle': method='fast' has the lags of one t; must be log, all, or integers")
+    if loss is not None:
+        raise ConfigurationError("loss: method='fast' has no state gradient; leave it out, or use method='exact'")
+    columns = low_rank_norms(trace, t, sequences)
+    reported = np.isin(columns["lag"], reported_lags(t, lags, count))
+    return as_frame({name: column[reported] for name, column in columns.items()})
+
+
+def reported_lags(t: int, lags: str | Iterable[int], count: int) -> list[int]:
+    """The lags of products that end at t."""
+    if isinstance(lags, str):
+        return [int(lag) for lag in (log_spacing(t, count) if lags == "log" else range(t + 1))]
+    return sorted({check_integer("lags", lag, 0, t) for lag in lags})
 
 
 def measure_products(
-    trace: Trace, loss: Loss | Array | None, which: Which, sequences: int, lags: int, bound_lags: int
+    trace: Trace,
+    loss: Loss | Array | None,
+    which: Which | Iterable[int],
+    sequences: int,
+    lags: int,
+    bound_lags: int,
+    last: int | None = None,
 ) -> ProductMeasures:
-    """`jacobian_products` as columns, with the curves of t = T."""
-    length = trace.length
+    """`jacobian_products` as columns, with the curves of t = `last`, T by default."""
+    length = trace.length if last is None else last
     errors = None if loss is None else trace.scaled_error(check_errors(trace, loss))[:, :sequences]
     trace = trace.head(sequences)
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
-    reported = log_spacing(length, lags) if which == "log" else np.arange(length + 1)
     bound = cumulated_bound(trace, t, bound_lags)
     parts, curve, reach = [], [], Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
-    lags_reported = set(reported.tolist())
+    lags_reported = set(reported_lags(length, which, lags))
     blocks = Blocks.of(trace.cell, lags_reported)
     for norms in product_norms(trace, t, errors, lags_reported, reach, blocks):
         curve.append(norms.log_frobenius_norm[-1])
@@ -123,91 +155,6 @@ def measure_products(
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
     ordered = {name: column[order] for name, column in columns.items()}
     return ProductMeasures(ordered, np.stack(curve), reach.horizons, {} if blocks is None else blocks.columns())
-
-
-def product_norms(
-    trace: Trace, t: Array, errors: Scaled | None, reported: set[int], reach: Reach, blocks: Blocks | None = None
-) -> Iterator[ProductNorms]:
-    """Norms at lags 0, 1, ... of the products that start at each t; all of them at the lags that are reported.
-
-    `reach` and `blocks` are shown what goes by.
-    """
-    batch, size = trace.h.shape[1:]
-    start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    width = 0.5 * math.log(size)
-    for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
-        products = product_matrices(step, size)
-        if blocks is not None:
-            blocks.see(step, products)
-        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
-        norms = ProductNorms(step.lag, step.t, typical)
-        if step.lag in reported:
-            error = None if errors is None else start[len(t) - len(step.t) :]
-            log_norm, alignment = norm_and_alignment(products, error)
-            norms = norms._replace(
-                log_spectral_norm=log_norm, log_state_gradient=step.dh[size].log_norm(), alignment=alignment
-            )
-        reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
-        yield norms
-
-
-def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
-    """`propagate` of all rows of products and one more, finite ones; and the log of ||P||_F, (1, B), where it is known.
-
-    From one t alone many lags are one call of a compiled loop.
-    """
-    if len(t) > 1 or not trace.compiled:
-        for step in propagate(trace, t, rows):
-            check_finite_products(step)
-            yield step, None
-        return
-    from bpttlab.gradients.compiled import dispatch
-
-    most = max(1, HELD_NUMBERS // rows.mantissa.size)
-    first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
-    check_finite_products(first)
-    yield first, None
-    for end in range(int(t[0]), 0, -most):
-        slopes = trace.linearization[max(0, end - most) : end]
-        mantissas, exponents, sizes = dispatch.vjp_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
-        finite = np.isfinite(mantissas).all()
-        for number, size in enumerate(sizes):
-            dh = Scaled(mantissas[number], exponents[number])
-            step = Lag(int(t[0]) - end + number + 1, t, dh, None)
-            if not finite:
-                check_finite_products(step)
-            yield step, size[None]
-
-
-def stacked(rows: Scaled, last: Scaled) -> Scaled:
-    """One more row: (R, S, B, N) and (S, B, N) -> (R+1, S, B, N)."""
-    mantissa = np.concatenate([rows.mantissa, last.mantissa[None]])
-    return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
-
-
-def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
-    """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (S, B) each
-
-    1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
-    where either is zero, or there is no error.
-
-    Args:
-        products: rows normalised, (S, B, N, N).
-        error: (S, B, N).
-    """
-    if error is None:
-        log_norm = spectral_log_norm(products, normalised=True)
-        return log_norm, np.full(log_norm.shape, np.nan)
-    one = products.common(2)
-    matrices = one.mantissa.astype(np.float64, copy=False)
-    squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
-    most = squares[..., -1]
-    foremost = squares >= (1.0 - LEADING_TOLERANCE) * most[..., None]
-    components = np.matmul(error.mantissa[..., None, :], vectors)[..., 0, :] * foremost
-    size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
-    defined = (size > 0) & alive
-    alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
-    return log_of_square(most, one.exponent[..., 0, 0]), np.where(defined, np.minimum(alignment, 1.0), np.nan)
 
 
 def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
@@ -228,10 +175,6 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
         inside = t >= lag
         bound[lag, inside] = bound[lag - 1, inside] + norms[t[inside] - lag + 1 - first]
     return bound
-
-
-HELD_NUMBERS = 2**21
-"""Entries of Jacobians whose norms are computed at once."""
 
 
 def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
@@ -264,14 +207,6 @@ def table_rows(norms: ProductNorms, bound: Array, bound_lags: int) -> dict[str, 
     }
 
 
-def check_finite_products(step: Lag) -> None:
-    if np.isfinite(step.dh.mantissa).all():
-        return
-    bad = ~np.isfinite(step.dh.mantissa).all(axis=(0, 2, 3))
-    first = int(step.t[bad][0]) - step.lag
-    raise NonFiniteError(f"the Jacobian product is not finite at step t - lag = {first} (lag {step.lag})", first)
-
-
 # ------------------------------------------------------------------------------------------ summaries of one run
 
 
@@ -282,14 +217,6 @@ class Growth(NamedTuple):
     error: float
     first_lag: int
     last_lag: int
-
-
-class Horizons(NamedTuple):
-    """First lag with ||P||_2 above e (None: there is none up to T); last lag with ||P||_2 >= 1/e; whether it is T."""
-
-    growing: int | None
-    vanishing: int
-    censored: bool
 
 
 def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
@@ -311,49 +238,6 @@ def growth_rate(log_frobenius_norm: Array, fit_from: float) -> Growth:
     if np.isneginf(median).any():
         return Growth(-np.inf, np.nan, first, last)
     return Growth(*fit_slope(lags.astype(float), median), first, last)
-
-
-def horizons(log_spectral_norm: Array) -> Horizons:
-    """How far products reach, from the median over sequences, relative to lag 0 where P = I.  (T+1, B) -> Horizons"""
-    median = median_log(log_spectral_norm)
-    above = np.flatnonzero(median > 1.0)
-    alive = np.flatnonzero(median >= -1.0)
-    last = len(median) - 1
-    vanishing = int(alive[-1])
-    return Horizons(int(above[0]) if len(above) else None, vanishing, vanishing == last)
-
-
-SLACK = 1e-9
-"""What rounding may make of the bounds of a log norm; far more than it does."""
-
-
-class Reach:
-    """`horizons` of products that go by lag after lag from 0 on, of which few have their spectral norm computed.
-
-    Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says on which side of 1 and of -1 the median lies,
-    nothing more is requested.
-    """
-
-    def __init__(self, spectral: SpectralNorms) -> None:
-        self.horizons, self.spectral = Horizons(None, 0, True), spectral
-
-    def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
-        """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
-        (S, B), if it is known."""
-        middle = float(typical[0] if len(typical) == 1 else median_log(typical))
-        least, most = middle - SLACK, middle + 0.5 * math.log(products.shape[-1]) + SLACK
-        if known is not None:
-            least = most = float(median_log(known[-1]))
-        elif self.open(least, most):
-            least = most = float(median_log(self.spectral.logs(products)))
-        growing, vanishing, _ = self.horizons
-        growing = lag if growing is None and least > 1.0 else growing
-        vanishing = lag if least >= -1.0 else vanishing
-        self.horizons = Horizons(growing, vanishing, vanishing == lag)
-
-    def open(self, least: float, most: float) -> bool:
-        """Whether a median between these two may lie on either side of what matters."""
-        return (self.horizons.growing is None and least <= 1.0 < most) or least < -1.0 <= most
 
 
 def product_summary(measures: ProductMeasures, fit_from: float) -> dict[str, Any]:

@@ -11,12 +11,13 @@ Index legend: S losses, B sequence, N hidden state.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
+from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.propagation import Between, Lag, wavefront
@@ -47,15 +48,20 @@ class LagMeasures:
 
 
 def lag_terms(
-    trace: Trace, loss: Loss | Array, which: str = "log", lags: int = 24, max_lag: int | None = None
+    trace: Trace,
+    loss: Loss | Array,
+    lags: Literal["log", "all"] | Iterable[int] = "log",
+    *,
+    count: int = 24,
+    max_lag: int | None = None,
 ) -> pd.DataFrame:
     """The gradient's lag terms, a row per parameter and lag.
 
     Args:
         trace: a forward pass.
         loss: as in `backward`.
-        which: "log" for some lags, "all" for every one.
-        lags: how many lags with "log".
+        lags: "log" some of 0..T-1, "all" every one, or the lags themselves.
+        count: how many lags with "log".
         max_lag: the longest lag; all T by default.
 
     Returns:
@@ -65,17 +71,20 @@ def lag_terms(
         (`mean_over_scatter`).
 
     Raises:
-        ConfigurationError: lags < 3, max_lag < 0, or one of them is not an integer.
+        ConfigurationError: lags are not as above, count < 3, max_lag < 0, or one of them is not an integer.
     """
-    lags = check_integer("lags", lags, 3)
+    count = check_integer("count", count, 3)
     max_lag = None if max_lag is None else check_integer("max_lag", max_lag, 0)
-    return as_frame(measure_lags(trace, loss, which, lags, max_lag).lag_terms)
+    if isinstance(lags, str) and lags not in ("log", "all"):
+        raise ConfigurationError(f"lags={lags!r}: must be log, all, or integers from 0 to {trace.length - 1}")
+    which = lags if isinstance(lags, str) else [check_integer("lags", lag, 0, trace.length - 1) for lag in lags]
+    return as_frame(measure_lags(trace, loss, which, count, max_lag).lag_terms)
 
 
 def measure_lags(
     trace: Trace,
     loss: Loss | Array,
-    which: str = "log",
+    which: str | Iterable[int] = "log",
     lags: int = 24,
     max_lag: int | None = None,
     full: Gradients | None = None,
@@ -87,10 +96,17 @@ def measure_lags(
     """
     full = full or backward_scaled(trace, loss)
     last = trace.length - 1 if max_lag is None else min(max_lag, trace.length - 1)
-    reported = np.arange(last + 1) if which == "all" else log_spacing(last, lags)
+    reported = np.array(reported_lags(last, which, lags), np.int64)
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(check_errors(trace, loss))
     return gathered.measured(gathered.gather(wavefront(trace, error, last, gathered.between), error))
+
+
+def reported_lags(last: int, lags: str | Iterable[int], count: int) -> list[int]:
+    """The lags from 0 to the last that are reported."""
+    if isinstance(lags, str):
+        return [int(lag) for lag in (log_spacing(last, count) if lags == "log" else range(last + 1))]
+    return sorted({lag for lag in lags if lag <= last})
 
 
 class Gathered:

@@ -17,24 +17,19 @@ Index legend: B sequence, N state, R rows of R, K random combinations, L lags.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer
 from bpttlab.gradients.backward import vjp
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.jacobian_products import Reach, product_norms
+from bpttlab.measures.product_norms import Reach, product_norms
 from bpttlab.measures.spectral_norm import SpectralNorms, largest_log
 from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""
@@ -79,42 +74,25 @@ class LagNorms(NamedTuple):
     fell_back: bool
 
 
-def lag_norms(trace: Trace, t: int | None = None, sequences: int = 2) -> pd.DataFrame:
-    """Norms of P_{t,t-l} at every lag of one t, a row per sequence and lag: what `jacobian_products` has of them, fast.
-
-    Computed in float64; of a float32 trace these are the products of the Jacobians at its states. Logarithms are within
-    1e-10 of those of the product itself.
-
-    Args:
-        trace: a forward pass.
-        t: the step at which the products end; T by default.
-        sequences: how many of the batch, from the first.
-
-    Returns:
-        Columns sequence, t, lag (0..t), log_spectral_norm, log_frobenius_norm (of P / sqrt(N)): natural logarithms,
-        -inf is exactly zero; rank, the rows that were carried of N; fell_back, whether this sequence's products were
-        taken whole: what had been dropped came back, or rows lay too far apart to be dropped together.
+def low_rank_norms(trace: Trace, t: int, sequences: int) -> dict[str, Array]:
+    """Norms of P_{t,t-l} at every lag 0..t of one t, as columns: `jacobian_products` with method="fast".
 
     Raises:
-        ConfigurationError: t is not an integer from 1 to T, sequences not one from 1 on, or numbers are complex.
+        ConfigurationError: numbers are complex.
         NonFiniteError: a product is not finite; the error names its step.
     """
-    t = check_integer("t", trace.length if t is None else t, 1, trace.length)
-    sequences = check_integer("sequences", sequences, 1)
     check_real(trace)
     found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
-    return as_frame(
-        {
-            "sequence": np.repeat(np.arange(batch), lags),
-            "t": np.full(batch * lags, t),
-            "lag": np.tile(np.arange(lags), batch),
-            "log_spectral_norm": np.concatenate([norms.log_spectral_norm for norms in found]),
-            "log_frobenius_norm": np.concatenate([norms.log_frobenius_norm for norms in found]),
-            "rank": np.concatenate([norms.rank for norms in found]),
-            "fell_back": np.repeat([norms.fell_back for norms in found], lags),
-        }
-    )
+    return {
+        "sequence": np.repeat(np.arange(batch), lags),
+        "t": np.full(batch * lags, t),
+        "lag": np.tile(np.arange(lags), batch),
+        "log_spectral_norm": np.concatenate([norms.log_spectral_norm for norms in found]),
+        "log_frobenius_norm": np.concatenate([norms.log_frobenius_norm for norms in found]),
+        "rank": np.concatenate([norms.rank for norms in found]),
+        "fell_back": np.repeat([norms.fell_back for norms in found], lags),
+    }
 
 
 def check_real(trace: Trace) -> None:

@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from bpttlab.fields import check_integer
+from bpttlab.fields import check_integer, check_method
 from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
@@ -32,8 +32,7 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
-from bpttlab.numerics.scaled import LOG_2, Scaled
-from bpttlab.numerics.scaled import norm as log_norm
+from bpttlab.numerics.scaled import LOG_2, Scaled, cosine_of, euclidean, log_of, norm
 from bpttlab.truncation.scheme import full_plan
 
 if TYPE_CHECKING:
@@ -56,7 +55,12 @@ AFFINE = (Elman, Leaky, LSTM)
 
 
 def truncation_curve(
-    trace: Trace, loss: Loss | Array, truncations: Iterable[int] | None = None, norms: int = 30
+    trace: Trace,
+    loss: Loss | Array,
+    truncations: Iterable[int] | None = None,
+    norms: int = 30,
+    *,
+    method: Literal["fast", "exact"] = "fast",
 ) -> pd.DataFrame:
     """How much of the gradient the per-loss truncation at each K = 1..T keeps, a row per recurrent parameter and K.
 
@@ -67,11 +71,14 @@ def truncation_curve(
         loss: as in `backward`.
         truncations: the K with norm, cosine and bias, which cost a product each; by default `norms` of 1..T, evenly
             spaced in log K.
+        method: "fast" follows the wavefront in plain numbers, as far as there is something left; "exact" takes every
+            lag to the last in numbers that neither over- nor underflow, as `lag_terms` does.
 
     Returns:
         Columns parameter, truncation (K), share (<g_K, g> / |g|^2, at every K, to 1e-15 of the sum of what all lags add
         to it; NaN where g is zero), log_norm, cosine and log_relative_bias as in `truncation_bias`, NaN at the K that
-        were not requested; fell_back, whether all was computed term by term. A bias is NaN, too, at K beyond the last
+        were not requested; fell_back, whether "fast" did not trust itself
+        and everything is as by "exact". A bias is NaN, too, at K beyond the last
         lag that was followed, where all cotangents together add less than 1e-15 of the gradient; -inf is exactly zero.
 
     Raises:
@@ -82,12 +89,20 @@ def truncation_curve(
     spaced = log_spacing(T - 1, check_integer("norms", norms, 3)) + 1
     chosen = [check_integer("truncation", K, 1, T) for K in (spaced if truncations is None else truncations)]
     requested = np.array(sorted(set(chosen)), np.int64)
+    check_method(method, ("fast", "exact"))
+    if method == "exact":
+        return curve_frame(trace, term_by_term(trace, loss, requested), False)
     try:
         curve = Curve(trace, check_errors(trace, loss), requested)
         found, fell_back = curve.columns(), False
     except FellBackError:
         found, fell_back = term_by_term(trace, loss, requested), True
-    names = trace.cell.recurrent_parameters
+    return curve_frame(trace, found, fell_back)
+
+
+def curve_frame(trace: Trace, found: dict[str, dict[str, Array]], fell_back: bool) -> pd.DataFrame:
+    """Columns of each parameter, one after another."""
+    T, names = trace.length, trace.cell.recurrent_parameters
     frame = {
         "parameter": np.repeat(np.array(names, object), T),
         "truncation": np.tile(np.arange(1, T + 1), len(names)),
@@ -126,7 +141,7 @@ class Curve:
         self.names = trace.cell.recurrent_parameters
         self.error = self.trace.error(one.mantissa)
         self.full = self.gradient(self.error)
-        self.size = {name: norm(gradient) for name, gradient in self.full.items()}
+        self.size = {name: euclidean(gradient) for name, gradient in self.full.items()}
         if not all(1.0 / RANGE < size < RANGE for size in self.size.values()):
             raise FellBackError
 
@@ -149,7 +164,7 @@ class Curve:
         together; where that is not so, what remains is found by the last walk.
         """
         local, ones = self.trace.local, self.trace.x[..., :1].size * self.trace.cell.preactivation_size
-        most = math.sqrt(norm(local.x) ** 2 + norm(local.h_prev) ** 2 + ones)
+        most = math.sqrt(euclidean(local.x) ** 2 + euclidean(local.h_prev) ** 2 + ones)
         return NOTHING * min(self.size.values()) / most
 
     def columns(self) -> dict[str, dict[str, Array]]:
@@ -164,7 +179,7 @@ class Curve:
     def of_parameter(self, number: int, name: str, wave: Wave, rest: Array) -> dict[str, Array]:
         """COLUMNS from the sums over intervals of lags, and over those before and after each K."""
         T, followed, size = self.trace.length, len(wave.shares), self.size[name]
-        if not norm(rest) <= REMAINS * size:
+        if not euclidean(rest) <= REMAINS * size:
             raise FellBackError
         columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in COLUMNS[1:]}}
         columns["share"][:followed] = np.cumsum(wave.shares[:, number]) / size**2
@@ -172,10 +187,10 @@ class Curve:
         before, after = running(wave.intervals[name][: reached + 1], rest)
         for place, K in enumerate(self.requested):
             kept, tail = (before[place], after[place]) if place < reached else (self.full[name], rest)
-            columns["log_norm"][K - 1] = log(norm(kept)) + self.exponent * LOG_2
-            columns["cosine"][K - 1] = cosine(kept, self.full[name])
-            if place < reached or norm(tail) == 0.0 or K == T:
-                columns["log_relative_bias"][K - 1] = log(norm(tail) / size) if K < T else -np.inf
+            columns["log_norm"][K - 1] = log_of(euclidean(kept)) + self.exponent * LOG_2
+            columns["cosine"][K - 1] = cosine_of(kept, self.full[name])
+            if place < reached or euclidean(tail) == 0.0 or K == T:
+                columns["log_relative_bias"][K - 1] = log_of(euclidean(tail) / size) if K < T else -np.inf
         return columns
 
     # ------------------------------------------------------------------------------------ the wavefront
@@ -192,7 +207,7 @@ class Curve:
         lag, begun, size = 0, 0, math.inf
         while lag < T and size > least:
             da, dh = trace.cell.vjp(trace.params, trace.linearization[: T - lag], dh)
-            size = norm(da)
+            size = euclidean(da)
             if not size < RANGE:
                 raise FellBackError
             shares[lag] = self.inner_products(Z, da)
@@ -268,9 +283,7 @@ def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str
     trace = trace.in_float64()
     full = backward_scaled(trace, np.asarray(check_errors(trace, loss), np.float64))
     found = measure_lags(trace, loss, "all", full=full)
-    columns = {
-        name: of_whole(log_norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters
-    }
+    columns = {name: of_whole(norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters}
     terms, truncated, wanted = found.lag_terms, found.truncations, set(requested.tolist())
     for row, name in enumerate(terms.get("parameter", ())):
         columns[name]["share"][terms["lag"][row]] = terms["cumulative_share"][row]
@@ -289,18 +302,3 @@ def of_whole(log_size: float, T: int, requested: Array) -> dict[str, Array]:
     for column, value in zip(COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
         columns[column][requested - 1] = value
     return columns
-
-
-def norm(array: Array) -> float:
-    """Of all entries."""
-    return math.sqrt(float(np.vdot(array, array)))
-
-
-def log(size: float) -> float:
-    return math.log(size) if size > 0 else -math.inf
-
-
-def cosine(left: Array, right: Array) -> float:
-    """NaN where one of them is zero."""
-    lengths = norm(left) * norm(right)
-    return min(max(float(np.vdot(left, right)) / lengths, -1.0), 1.0) if lengths else math.nan

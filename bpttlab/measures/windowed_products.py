@@ -17,15 +17,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer
+from bpttlab.fields import check_integer, check_method
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import check_real
-from bpttlab.measures.spectral_norm import largest_log, random_direction
+from bpttlab.measures.product_norms import Reach, product_norms
+from bpttlab.measures.spectral_norm import SpectralNorms, largest_log, random_direction
 from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
@@ -53,32 +54,64 @@ SMALLEST = 2.0**-400
 """Beside the largest: rows and columns of products from which others may be made."""
 
 
-def window_norms(trace: Trace, lags: Iterable[int], sequences: int = 2, spectral: bool = True) -> pd.DataFrame:
+def windowed_products(
+    trace: Trace,
+    lags: Iterable[int],
+    *,
+    method: Literal["fast", "exact"] = "fast",
+    sequences: int = 2,
+    spectral: bool = True,
+) -> pd.DataFrame:
     """Norms of P_{t,t-l} at chosen lags, for every t from l to T: a row per sequence, lag and t.
-
-    Computed in float64; of a float32 trace these are the products of the Jacobians at its states.
 
     Args:
         trace: a forward pass.
         lags: integers l from 1 to T.
+        method: "fast" makes each product of two parts, in float64; of a float32 trace these are the products of the
+            Jacobians at its states. "exact" follows every row of the products of all t, lag after lag.
         sequences: how many of the batch, from the first.
         spectral: whether spectral norms are computed, too, which take longer than the products.
 
     Returns:
         Columns sequence, t, lag, log_frobenius_norm (of P / sqrt(N)) and, if requested, log_spectral_norm: natural
-        logarithms; -inf is exactly zero.
+        logarithms; -inf is exactly zero. "fast" multiplies numbers with exponents of their own and needs no way back to
+        "exact".
 
     Raises:
-        ConfigurationError: a lag is not as above or there is none, sequences is less than 1, or numbers are complex.
+        ConfigurationError: a lag is not as above or there is none, sequences is less than 1, the method is none of the
+            two, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
     chosen = sorted({check_integer("lag", lag, 1, trace.length) for lag in lags})
     if not chosen:
         raise ConfigurationError(f"lags: there are none; must be integers from 1 to T = {trace.length}")
     sequences = check_integer("sequences", sequences, 1)
+    check_method(method, ("fast", "exact"))
     check_real(trace)
+    if method == "exact":
+        return as_frame(row_by_row(trace.head(sequences), chosen, spectral))
     batch = min(sequences, trace.h.shape[1])
     return as_frame(concatenate([columns_of(trace, b, chosen, spectral) for b in range(batch)]))
+
+
+def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array]:
+    """All lags of all t, of which those are kept that are requested."""
+    parts, norms_of = [], SpectralNorms(trace.h.shape[-1], trace.compiled)
+    for norms in product_norms(trace, np.arange(1, trace.length + 1), None, set(lags), Reach(norms_of)):
+        if norms.log_spectral_norm is not None:
+            starts, batch = norms.log_spectral_norm.shape
+            columns = {
+                "sequence": np.repeat(np.arange(batch), starts),
+                "t": np.tile(norms.t, batch),
+                "lag": np.full(starts * batch, norms.lag),
+                "log_frobenius_norm": norms.log_frobenius_norm.T.ravel(),
+            }
+            parts.append(columns | ({"log_spectral_norm": norms.log_spectral_norm.T.ravel()} if spectral else {}))
+        if norms.lag == lags[-1]:
+            break
+    rows = concatenate(parts)
+    order = np.lexsort((rows["t"], rows["lag"], rows["sequence"]))
+    return {name: column[order] for name, column in rows.items()}
 
 
 def columns_of(trace: Trace, sequence: int, lags: list[int], spectral: bool) -> dict[str, Array]:

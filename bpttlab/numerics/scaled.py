@@ -192,21 +192,29 @@ def norm(gradient: Scaled) -> float:
     if gradient.exponent.size > 1:
         return float(gradient.log_norm(gradient.mantissa.ndim))
     one = Scaled.whole(gradient.mantissa, gradient.exponent.item())
-    size = euclidean(one.mantissa)
-    return math.log(size) + one.exponent.item() * LOG_2 if size > 0 else -math.inf
+    return log_of(euclidean(one.mantissa)) + one.exponent.item() * LOG_2
+
+
+def log_of(size: float) -> float:
+    """log(size); -inf is exactly zero."""
+    return math.log(size) if size > 0 else -math.inf
 
 
 def euclidean(mantissa: Array) -> float:
     """Norm of all entries, in float64."""
     flat = mantissa.ravel().astype(np.float64, copy=False)
-    return math.sqrt(float(flat @ flat))
+    return math.sqrt(float(np.vdot(flat, flat)))
 
 
 def cosine(left: Scaled, right: Scaled) -> float:
     """Of the angle between two gradients; NaN where one of them is zero."""
-    one, other = (Scaled.whole(gradient.mantissa).mantissa for gradient in (left, right))
-    lengths = euclidean(one) * euclidean(other)
-    return min(max(float(np.vdot(one, other)) / lengths, -1.0), 1.0) if lengths else math.nan
+    return cosine_of(Scaled.whole(left.mantissa).mantissa, Scaled.whole(right.mantissa).mantissa)
+
+
+def cosine_of(left: Array, right: Array) -> float:
+    """`cosine` of plain numbers of moderate size."""
+    lengths = euclidean(left) * euclidean(right)
+    return min(max(float(np.vdot(left, right)) / lengths, -1.0), 1.0) if lengths else math.nan
 
 
 def log_relative(log_part: float, log_whole: float) -> float:

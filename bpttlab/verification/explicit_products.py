@@ -14,7 +14,6 @@ import pandas as pd
 
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import growth_rate, jacobian_products, measure_products
-from bpttlab.measures.low_rank_products import lag_norms
 from bpttlab.measures.lyapunov import (
     Frame,
     Growth,
@@ -27,7 +26,7 @@ from bpttlab.measures.lyapunov import (
 )
 from bpttlab.measures.singular_values import singular_values
 from bpttlab.measures.state_blocks import block_norms
-from bpttlab.measures.windowed_products import window_norms
+from bpttlab.measures.windowed_products import windowed_products
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
@@ -89,13 +88,13 @@ def row_errors(one: Example, row: Any) -> dict[str, float]:
 
 @checks("products")
 def faster_ways_to_norms(quick: bool) -> Iterator[Check]:
-    """`lag_norms`, `window_norms` and `block_norms`."""
+    """`jacobian_products` with method="fast", `windowed_products` and `block_norms`."""
     for cell in CELLS:
         for engine in engines(cell):
             one, found = example(cell, engine=engine, gain=0.9), dict[str, list[float]]()
             frames = {
-                "lag_norms": lag_norms(one.trace, sequences=B),
-                "window_norms": window_norms(one.trace, [1, 2, 3, 5], B),
+                "jacobian_products, fast": jacobian_products(one.trace, lags="all", method="fast", sequences=B),
+                "windowed_products": windowed_products(one.trace, [1, 2, 3, 5], sequences=B),
             }
             for name, frame in frames.items():
                 errors = [norm_errors(one, row) for row in rows_of(frame)]

@@ -65,7 +65,7 @@ def other_ways(quick: bool) -> Iterator[Check]:
             kept = {name: np.sum([term[name] for term in terms[:K]], axis=0) for name in recurrent}
             found = worst(backward(trace, loss, PerLoss(K)), kept)
             yield agree(f"per_loss {K} against the lag terms below {K}, {cell.name}", NOTES, found, AGREEMENT)
-        shares = lag_terms(trace, loss, which="all").groupby("parameter")["share"].sum()
+        shares = lag_terms(trace, loss, "all").groupby("parameter")["share"].sum()
         error = float(np.abs(shares - 1.0).max())
         yield agree(f"shares of the lag terms sum to 1, {cell.name}", "definition", error, AGREEMENT)
 

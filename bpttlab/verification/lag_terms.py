@@ -53,7 +53,7 @@ def terms_by_lag(quick: bool) -> Iterator[Check]:
         for engine in engines(cell):
             one = in_growth(cell, engine)
             error = largest(
-                [term_errors(lag_terms(one.trace, one.loss, which, lags=4), one) for which in ("all", "log")]
+                [term_errors(lag_terms(one.trace, one.loss, which, count=4), one) for which in ("all", "log")]
             )
             yield agree(f"lag terms, {cell.name}, {engine}: norm, size, share, cumulated share", SOURCE, error, 1e-10)
 

@@ -12,7 +12,8 @@ from bpttlab import theory
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.propagation import propagate
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.jacobian_products import horizons, measure_products
+from bpttlab.measures.jacobian_products import measure_products
+from bpttlab.measures.product_norms import horizons
 from bpttlab.measures.singular_values import singular_values
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.initializers import Gaussian, Orthogonal

@@ -8,13 +8,8 @@ from hypothesis import strategies as st
 
 from bpttlab.errors import NonFiniteError
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.jacobian_products import (
-    growth_rate,
-    horizons,
-    jacobian_products,
-    measure_products,
-    norm_and_alignment,
-)
+from bpttlab.measures.jacobian_products import growth_rate, jacobian_products, measure_products
+from bpttlab.measures.product_norms import horizons, norm_and_alignment
 from bpttlab.numerics.scaled import Scaled, median_log
 from bpttlab.verification.gradient_check import agreement
 from tests.support.networks import case, cases, linear
@@ -60,7 +55,7 @@ def test_all_and_log_are_parts_of_the_triangle():
     triangle = jacobian_products(example.trace, example.loss, "triangle")
     last = triangle[triangle["t"] == 40].reset_index(drop=True)
     pd.testing.assert_frame_equal(jacobian_products(example.trace, example.loss, "all"), last, rtol=1e-12)
-    some = jacobian_products(example.trace, example.loss, "log", lags=10)
+    some = jacobian_products(example.trace, example.loss, "log", count=10)
     assert some["lag"].nunique() == 10
     assert {0, 1, 40} <= set(some["lag"])
     merged = some.merge(last, on=["sequence", "t", "lag"], suffixes=("", "_all"))

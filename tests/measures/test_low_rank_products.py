@@ -1,6 +1,7 @@
 """Norms of products carried in few rows: against the product itself, and against products that cannot be so carried."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from bpttlab.gradients.compiled import spectral_kernels
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import low_rank_products
-from bpttlab.measures.low_rank_products import lag_norms
 from bpttlab.networks.cells import Diagonal, Elman
 from tests.support.compiled import needs_numba
 from tests.support.networks import cases, linear
@@ -33,6 +33,8 @@ from tests.support.products import (
     with_slopes,
 )
 
+fast_norms = partial(bpttlab.jacobian_products, lags="all", method="fast")
+
 ENGINES = ["numpy", pytest.param("numba", marks=needs_numba)]
 
 
@@ -49,7 +51,7 @@ def assert_right(frame, trace, t=None):
 @needs_numba
 def test_norms_are_those_of_the_product(case, engine, sequences):
     trace = replace(case.trace, engine=engine)
-    frame = lag_norms(trace, sequences=sequences)
+    frame = fast_norms(trace, sequences=sequences)
     assert len(frame) == (trace.length + 1) * min(sequences, trace.h.shape[1])
     assert_right(frame, trace)
 
@@ -59,7 +61,7 @@ def test_of_every_cell(make):
     @settings(max_examples=20)
     @given(cases_of(make, longest=30))
     def check(case):
-        assert_right(lag_norms(case.trace), case.trace)
+        assert_right(fast_norms(case.trace), case.trace)
 
     check()
 
@@ -68,7 +70,7 @@ def test_of_every_cell(make):
 @pytest.mark.parametrize("name", CELLS)
 def test_of_every_cell_over_many_lags(name, engine):
     trace = replace(case_of(CELLS[name], T=300, N=12, B=2, gain=0.9).trace, engine=engine)
-    frame = lag_norms(trace)
+    frame = fast_norms(trace)
     assert_right(frame, trace)
     if name == "elman":
         assert frame["rank"].min() < 6
@@ -79,7 +81,7 @@ def test_of_every_cell_over_many_lags(name, engine):
 @pytest.mark.parametrize(("N", "T", "gain"), [(40, 400, 0.9), (40, 400, 1.5), (1, 50, 1.0), (2, 2000, 0.3)])
 def test_few_rows_are_enough(N, T, gain, engine):
     trace = forward(*elman(N, T, gain), engine=engine)
-    frame = lag_norms(trace)
+    frame = fast_norms(trace)
     assert_right(frame, trace)
     assert not frame["fell_back"].any()
     assert frame["rank"].iloc[-1] < max(2, N // 4)
@@ -87,7 +89,7 @@ def test_few_rows_are_enough(N, T, gain, engine):
 
 def test_any_t():
     trace = forward(*elman(6, 40, 0.9))
-    assert_right(lag_norms(trace, t=23), trace, t=23)
+    assert_right(fast_norms(trace, t=23), trace, t=23)
 
 
 def elman(N, T, gain, seed=0):
@@ -113,7 +115,7 @@ def test_what_was_dropped_comes_back_and_is_seen(name, engine):
     trace = RETURNING[name]()
     slopes, trace = trace.linearization, replace(trace, engine=engine)
     trace.__dict__["linearization"] = slopes
-    frame = lag_norms(trace)
+    frame = fast_norms(trace)
     assert frame["fell_back"].all()
     assert (frame["rank"] == trace.h.shape[-1]).all()
     assert_right(frame, trace)
@@ -123,7 +125,7 @@ def test_what_was_dropped_comes_back_and_is_seen(name, engine):
 def test_without_the_combinations_the_norms_would_be_wrong(name, least, monkeypatch):
     monkeypatch.setattr(low_rank_products, "OBJECTION", 1e300)
     trace = RETURNING[name]()
-    error = lag_norms(trace)["log_spectral_norm"] - literal(trace)[0]
+    error = fast_norms(trace)["log_spectral_norm"] - literal(trace)[0]
     assert error.abs().max() > least
 
 
@@ -132,14 +134,14 @@ def test_units_that_are_off_are_no_loss():
     slopes = np.ones((80, 6))
     slopes[40:, :2] = 0.0
     trace = with_slopes(np.diag([1.0, 1.0, 1.0, 0.9, 0.5, 0.1]), slopes)
-    frame = lag_norms(trace)
+    frame = fast_norms(trace)
     assert not frame["fell_back"].any()
     assert_right(frame, trace)
 
 
 def test_an_isometry_keeps_all_rows():
     W = np.linalg.qr(np.random.default_rng(0).standard_normal((20, 20)))[0]
-    frame = lag_norms(linear(W, T=200))
+    frame = fast_norms(linear(W, T=200))
     assert (frame["rank"] == 20).all()
     assert not frame["fell_back"].any()
     np.testing.assert_allclose(frame["log_spectral_norm"], 0.0, atol=1e-12)
@@ -148,7 +150,7 @@ def test_an_isometry_keeps_all_rows():
 @pytest.mark.parametrize("factor", [1e-290, 1e-200, 1e-100, 1e-30, 1e40, 1e150, 1e250])
 def test_steps_of_any_size(factor):
     trace = linear(factor * np.random.default_rng(0).standard_normal((5, 5)), T=40)
-    assert_right(lag_norms(trace), trace)
+    assert_right(fast_norms(trace), trace)
 
 
 def test_a_diagonal_cell_with_units_beyond_the_range_of_floats():
@@ -156,31 +158,31 @@ def test_a_diagonal_cell_with_units_beyond_the_range_of_floats():
     params = cell.init(np.random.default_rng(0))
     params["nu"][:] = np.linspace(-1.0, 4.0, len(params["nu"]))
     trace = forward(cell, params, np.random.default_rng(1).standard_normal((400, 1, 2)))
-    assert_right(lag_norms(trace), trace)
+    assert_right(fast_norms(trace), trace)
 
 
 def test_mistakes_are_named():
     trace = linear(np.eye(2), T=5)
     with pytest.raises(ConfigurationError, match="t=6"):
-        lag_norms(trace, t=6)
+        fast_norms(trace, t=6)
     broken = trace.h.copy()
     broken[3] = np.nan
     bad = Trace(Elman(2, 2, 1), trace.params, trace.x, broken, trace.y_hat)
     with pytest.raises(NonFiniteError, match="step t - lag = 3") as error:
-        lag_norms(bad)
+        fast_norms(bad)
     assert error.value.step == 3  # J_4 is the derivative at h_3
 
 
 def test_complex_numbers_are_refused():
     trace = linear(np.eye(2), T=5)
     trace = replace(trace, h=trace.h.astype(complex))
-    for measure in (lag_norms, lambda trace: bpttlab.window_norms(trace, [1])):
+    for measure in (fast_norms, lambda trace: bpttlab.windowed_products(trace, [1])):
         with pytest.raises(ConfigurationError, match="complex"):
             measure(trace)
 
 
 def test_it_is_reached_from_the_package():
-    assert bpttlab.lag_norms is lag_norms
+    assert {"rank", "fell_back"} <= set(bpttlab.jacobian_products(linear(np.eye(2), T=5), method="fast"))
 
 
 # ------------------------------------------------------------------------------------ the largest singular value

@@ -11,8 +11,8 @@ import bpttlab
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures import windowed_products
-from bpttlab.measures.windowed_products import sums, window_norms
+from bpttlab.measures import windowed_products as module
+from bpttlab.measures.windowed_products import sums, windowed_products
 from bpttlab.networks.cells import LSTM
 from tests.support.compiled import needs_numba
 from tests.support.networks import case, linear
@@ -44,7 +44,7 @@ def lags_of(draw, case):
 @given(st.data(), cases_of_elman(), st.sampled_from(["numpy", "numba"]))
 def test_windows_are_the_products(data, case, engine):
     lags, trace = data.draw(lags_of(case)), replace(case.trace, engine=engine)
-    assert_right(trace, lags, window_norms(trace, lags))
+    assert_right(trace, lags, windowed_products(trace, lags))
 
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
@@ -53,7 +53,7 @@ def test_of_every_cell(make):
     @given(st.data(), cases(make))
     def check(data, case):
         lags = data.draw(lags_of(case))
-        assert_right(case.trace, lags, window_norms(case.trace, lags))
+        assert_right(case.trace, lags, windowed_products(case.trace, lags))
 
     check()
 
@@ -62,21 +62,21 @@ def test_of_every_cell(make):
 @pytest.mark.parametrize("lags", [(1, 10, 50), (7, 64, 90), (1, 2, 4, 8, 16, 32, 64), (3, 5, 8)])
 def test_over_many_lags(name, lags):
     trace = case_of(CELLS[name], T=131, N=5, B=1, gain=0.8).trace
-    assert_right(trace, lags, window_norms(trace, lags), some=(1, 30, 63, 64, 65, 90, 100, 128, 131))
+    assert_right(trace, lags, windowed_products(trace, lags), some=(1, 30, 63, 64, 65, 90, 100, 128, 131))
 
 
 def test_memory_for_a_few_blocks_at_a_time_changes_nothing(monkeypatch):
     trace = case(T=60, N=4, B=2).trace
-    frame = window_norms(trace, (1, 2, 7, 9, 25))
+    frame = windowed_products(trace, (1, 2, 7, 9, 25))
     for name in ("TOGETHER", "KEPT"):
-        monkeypatch.setattr(windowed_products, name, 1)
-    np.testing.assert_allclose(frame, window_norms(trace, (1, 2, 7, 9, 25)), rtol=1e-12, atol=1e-12)
+        monkeypatch.setattr(module, name, 1)
+    np.testing.assert_allclose(frame, windowed_products(trace, (1, 2, 7, 9, 25)), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", [dead_relu, nilpotent, gates_that_reopen])
 def test_zeros_and_directions_that_come_back(name):
     trace = name()
-    assert_right(trace, (1, 2, 4, 39, 50), window_norms(trace, (1, 2, 4, 39, 50)), some=(1, 40, 55, 60))
+    assert_right(trace, (1, 2, 4, 39, 50), windowed_products(trace, (1, 2, 4, 39, 50)), some=(1, 40, 55, 60))
 
 
 def forgetting(exponent):
@@ -92,13 +92,13 @@ def forgetting(exponent):
 @pytest.mark.parametrize("lags", [(150,), (1, 2, 4, 8, 16, 32, 64, 128), (100, 199, 200)])
 def test_units_that_leave_the_range_of_floats_beside_each_other(exponent, lags):
     trace = forgetting(exponent)
-    assert_right(trace, lags, window_norms(trace, lags), some=(1, 64, 101, 140, 180, 200))
+    assert_right(trace, lags, windowed_products(trace, lags), some=(1, 64, 101, 140, 180, 200))
 
 
 @pytest.mark.parametrize("factor", [1e-290, 1e-200, 1e-100, 1e-30, 1e40, 1e150, 1e250])
 def test_steps_of_any_size(factor):
     trace = linear(factor * np.random.default_rng(0).standard_normal((5, 5)), T=40)
-    assert_right(trace, (1, 3, 6, 17), window_norms(trace, (1, 3, 6, 17)), some=(1, 20, 40))
+    assert_right(trace, (1, 3, 6, 17), windowed_products(trace, (1, 3, 6, 17)), some=(1, 20, 40))
 
 
 def test_parts_that_hardly_meet():
@@ -107,9 +107,9 @@ def test_parts_that_hardly_meet():
     W = np.diag(np.r_[np.full(6, 1e-15), np.full(5, 1e-15)], 1)
     W[0, 0] = 1.0
     trace = linear(W, T=30)
-    assert_right(trace, (5, 7, 9), window_norms(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
+    assert_right(trace, (5, 7, 9), windowed_products(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
     trace = linear(np.diag(np.full(size - 1, 1e-80), 1), T=30)
-    assert_right(trace, (5, 7, 9), window_norms(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
+    assert_right(trace, (5, 7, 9), windowed_products(trace, (5, 7, 9)), some=(7, 9, 10, 14, 21, 30))
 
 
 def test_lags_that_are_sums_of_others():
@@ -119,14 +119,14 @@ def test_lags_that_are_sums_of_others():
 
 
 def test_spectral_norms_are_left_out():
-    frame = window_norms(case(T=9).trace, [3], spectral=False)
+    frame = windowed_products(case(T=9).trace, [3], spectral=False)
     assert list(frame) == ["sequence", "t", "lag", "log_frobenius_norm"]
 
 
 @pytest.mark.parametrize("lags", [[0], [7], [2.5], [True], []])
 def test_mistakes_are_named(lags):
     with pytest.raises(ConfigurationError, match="lag"):
-        window_norms(case(T=6).trace, lags)
+        windowed_products(case(T=6).trace, lags)
 
 
 @pytest.mark.parametrize("lags", [[1], [2], [1, 2], [5]])
@@ -135,9 +135,9 @@ def test_a_nan_names_its_step(lags):
     broken = trace.h.copy()
     broken[4, 0] = np.nan
     with pytest.raises(NonFiniteError, match="step t = 5") as error:
-        window_norms(Trace(trace.cell, trace.params, trace.x, broken, trace.y_hat), lags)
+        windowed_products(Trace(trace.cell, trace.params, trace.x, broken, trace.y_hat), lags)
     assert error.value.step == 5  # J_5 is the derivative at h_4
 
 
 def test_it_is_reached_from_the_package():
-    assert bpttlab.window_norms is window_norms
+    assert bpttlab.windowed_products is windowed_products

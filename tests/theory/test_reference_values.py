@@ -7,7 +7,8 @@ from scipy.special import comb
 from bpttlab.gradients.backward import backward, walk
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.propagation import propagate
-from bpttlab.measures.jacobian_products import horizons, jacobian_products, measure_products
+from bpttlab.measures.jacobian_products import jacobian_products, measure_products
+from bpttlab.measures.product_norms import horizons
 from bpttlab.measures.recurrent_matrix import origin_jacobian
 from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, MinimalRNN, Stacked
 from bpttlab.networks.initializers import Orthogonal

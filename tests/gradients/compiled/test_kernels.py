@@ -587,7 +587,7 @@ def test_errors_of_loss_and_gradient_are_those_of_its_parts():
 @given(traces(), st.sampled_from(["log", "all", "triangle"]))
 def test_norms_of_products_are_those_of_the_cells(given_traces, which):
     trace, fast, errors = given_traces
-    one, other = (jacobian_products(way, errors, which, lags=4) for way in (fast, trace))
+    one, other = (jacobian_products(way, errors, which, count=4) for way in (fast, trace))
     tolerance = agreement(trace.h.dtype)
     for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
         np.testing.assert_allclose(one[name], other[name], rtol=10 * tolerance, atol=10 * tolerance)
@@ -596,7 +596,7 @@ def test_norms_of_products_are_those_of_the_cells(given_traces, which):
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
-    monkeypatch.setattr("bpttlab.measures.jacobian_products.HELD_NUMBERS", 100)  # several calls
+    monkeypatch.setattr("bpttlab.measures.product_norms.HELD_NUMBERS", 100)  # several calls
     trace, errors = long_linear(factor, 700)
     frame = jacobian_products(trace, errors, "all")
     np.testing.assert_allclose(frame["log_spectral_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)

@@ -1,0 +1,188 @@
+"""Norms of the products P_{t,t-l} lag after lag, from every row of the product.
+
+The products are never formed from explicit Jacobians: the rows of the identity go back through
+`propagation.propagate`, rescaled by powers of two at every lag, and the error of the loss at t goes along as one more
+row.
+
+Index legend: S starts t, B sequence, N hidden state, R rows (N of the product, one of the error).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from bpttlab.errors import NonFiniteError
+from bpttlab.gradients.propagation import Lag, propagate
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.spectral_norm import SpectralNorms
+from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_log_norm
+
+LEADING_TOLERANCE = 1e-8
+"""Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
+
+HELD_NUMBERS = 2**21
+"""Entries of Jacobians whose norms are computed at once."""
+
+
+class ProductNorms(NamedTuple):
+    """Everything about the products of one lag, each array (S, B).
+
+    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; the others are None unless the lag is reported.
+    """
+
+    lag: int
+    t: Array
+    log_frobenius_norm: Array
+    log_spectral_norm: Array | None = None
+    log_state_gradient: Array | None = None
+    alignment: Array | None = None
+
+
+def product_norms(
+    trace: Trace, t: Array, errors: Scaled | None, reported: set[int], reach: Reach, blocks: Blocks | None = None
+) -> Iterator[ProductNorms]:
+    """Norms at lags 0, 1, ... of the products that start at each t; all of them at the lags that are reported.
+
+    `reach` and `blocks` are shown what goes by.
+    """
+    batch, size = trace.h.shape[1:]
+    start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
+    width = 0.5 * math.log(size)
+    for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
+        products = product_matrices(step, size)
+        if blocks is not None:
+            blocks.see(step, products)
+        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
+        norms = ProductNorms(step.lag, step.t, typical)
+        if step.lag in reported:
+            error = None if errors is None else start[len(t) - len(step.t) :]
+            log_norm, alignment = norm_and_alignment(products, error)
+            norms = norms._replace(
+                log_spectral_norm=log_norm, log_state_gradient=step.dh[size].log_norm(), alignment=alignment
+            )
+        reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
+        yield norms
+
+
+def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
+    """`propagate` of all rows of products and one more, finite ones; and the log of ||P||_F, (1, B), where it is known.
+
+    From one t alone many lags are one call of a compiled loop.
+    """
+    if len(t) > 1 or not trace.compiled:
+        for step in propagate(trace, t, rows):
+            check_finite_products(step)
+            yield step, None
+        return
+    from bpttlab.gradients.compiled import dispatch
+
+    most = max(1, HELD_NUMBERS // rows.mantissa.size)
+    first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
+    check_finite_products(first)
+    yield first, None
+    for end in range(int(t[0]), 0, -most):
+        slopes = trace.linearization[max(0, end - most) : end]
+        mantissas, exponents, sizes = dispatch.vjp_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
+        finite = np.isfinite(mantissas).all()
+        for number, size in enumerate(sizes):
+            dh = Scaled(mantissas[number], exponents[number])
+            step = Lag(int(t[0]) - end + number + 1, t, dh, None)
+            if not finite:
+                check_finite_products(step)
+            yield step, size[None]
+
+
+def stacked(rows: Scaled, last: Scaled) -> Scaled:
+    """One more row: (R, S, B, N) and (S, B, N) -> (R+1, S, B, N)."""
+    mantissa = np.concatenate([rows.mantissa, last.mantissa[None]])
+    return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
+
+
+def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
+    """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (S, B) each
+
+    1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
+    where either is zero, or there is no error.
+
+    Args:
+        products: rows normalised, (S, B, N, N).
+        error: (S, B, N).
+    """
+    if error is None:
+        log_norm = spectral_log_norm(products, normalised=True)
+        return log_norm, np.full(log_norm.shape, np.nan)
+    one = products.common(2)
+    matrices = one.mantissa.astype(np.float64, copy=False)
+    squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
+    most = squares[..., -1]
+    foremost = squares >= (1.0 - LEADING_TOLERANCE) * most[..., None]
+    components = np.matmul(error.mantissa[..., None, :], vectors)[..., 0, :] * foremost
+    size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
+    defined = (size > 0) & alive
+    alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
+    return log_of_square(most, one.exponent[..., 0, 0]), np.where(defined, np.minimum(alignment, 1.0), np.nan)
+
+
+def check_finite_products(step: Lag) -> None:
+    if np.isfinite(step.dh.mantissa).all():
+        return
+    bad = ~np.isfinite(step.dh.mantissa).all(axis=(0, 2, 3))
+    first = int(step.t[bad][0]) - step.lag
+    raise NonFiniteError(f"the Jacobian product is not finite at step t - lag = {first} (lag {step.lag})", first)
+
+
+class Horizons(NamedTuple):
+    """First lag with ||P||_2 above e (None: there is none up to T); last lag with ||P||_2 >= 1/e; whether it is T."""
+
+    growing: int | None
+    vanishing: int
+    censored: bool
+
+
+def horizons(log_spectral_norm: Array) -> Horizons:
+    """How far products reach, from the median over sequences, relative to lag 0 where P = I.  (T+1, B) -> Horizons"""
+    median = median_log(log_spectral_norm)
+    above = np.flatnonzero(median > 1.0)
+    alive = np.flatnonzero(median >= -1.0)
+    last = len(median) - 1
+    vanishing = int(alive[-1])
+    return Horizons(int(above[0]) if len(above) else None, vanishing, vanishing == last)
+
+
+SLACK = 1e-9
+"""What rounding may make of the bounds of a log norm; far more than it does."""
+
+
+class Reach:
+    """`horizons` of products that go by lag after lag from 0 on, of which few have their spectral norm computed.
+
+    Where log(||P||_F / sqrt(N)) <= log ||P||_2 <= log ||P||_F says on which side of 1 and of -1 the median lies,
+    nothing more is requested.
+    """
+
+    def __init__(self, spectral: SpectralNorms) -> None:
+        self.horizons, self.spectral = Horizons(None, 0, True), spectral
+
+    def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
+        """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
+        (S, B), if it is known."""
+        middle = float(typical[0] if len(typical) == 1 else median_log(typical))
+        least, most = middle - SLACK, middle + 0.5 * math.log(products.shape[-1]) + SLACK
+        if known is not None:
+            least = most = float(median_log(known[-1]))
+        elif self.open(least, most):
+            least = most = float(median_log(self.spectral.logs(products)))
+        growing, vanishing, _ = self.horizons
+        growing = lag if growing is None and least > 1.0 else growing
+        vanishing = lag if least >= -1.0 else vanishing
+        self.horizons = Horizons(growing, vanishing, vanishing == lag)
+
+    def open(self, least: float, most: float) -> bool:
+        """Whether a median between these two may lie on either side of what matters."""
+        return (self.horizons.growing is None and least <= 1.0 < most) or least < -1.0 <= most
