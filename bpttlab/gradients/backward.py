@@ -182,7 +182,7 @@ def compiled_backward(trace: Trace, loss: Loss | Array) -> Params | None:
     arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
     shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
     dtype, slopes = trace.h.dtype, trace.linearization
-    if not dispatch.fit(trace.params, cell.shapes(), dtype) or not dispatch.fit(arrays, shapes, dtype):
+    if not dispatch.fit(trace.params, cell.parameter_shapes(), dtype) or not dispatch.fit(arrays, shapes, dtype):
         return None
     if not slopes.flags.carray:
         return None

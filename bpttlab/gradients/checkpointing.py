@@ -30,7 +30,6 @@ from bpttlab.gradients import scaled_gradients as whole_scaled
 from bpttlab.gradients.backward import Cotangents
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.cells.stacked import slope_width
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
@@ -98,7 +97,12 @@ def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float
 
 
 def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
-    return ARRAYS * (cell.state_size + cell.preactivation_size + slope_width(cell)) * batch * np.dtype(dtype).itemsize
+    return (
+        ARRAYS
+        * (cell.state_size + cell.preactivation_size + cell.linearization_size)
+        * batch
+        * np.dtype(dtype).itemsize
+    )
 
 
 def bytes_of_data(cell: Cell, batch: int, dtype: Any) -> float:

@@ -47,7 +47,7 @@ def signed_bias(cell: Cell, positive: int) -> Params:
     Raises:
         ConfigurationError: the cell has no b_h of one number a unit, or fewer units.
     """
-    shape = cell.recurrent_shapes().get("b_h")
+    shape = cell.shapes().get("b_h")
     if shape != (cell.hidden_size,):
         raise ConfigurationError(
             f"measure.signed_bias={positive}: the cell '{cell.name}' has no b_h with one number a unit"

@@ -91,7 +91,7 @@ def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | N
     if (
         type(x) is not np.ndarray
         or not dispatch.has_kernel(cell, x.dtype)
-        or not dispatch.fit(params, cell.shapes(), x.dtype)
+        or not dispatch.fit(params, cell.parameter_shapes(), x.dtype)
     ):
         return None
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
@@ -132,7 +132,7 @@ def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tup
 
 
 def check_params(cell: Cell, params: Params) -> None:
-    shapes = cell.shapes()
+    shapes = cell.parameter_shapes()
     if set(params) != set(shapes):
         raise ConfigurationError(f"params: has {', '.join(sorted(params))}; must have {', '.join(sorted(shapes))}")
     for name, shape in shapes.items():

@@ -233,7 +233,7 @@ class Curve:
         Z = np.empty((len(self.names), *local.x.shape[:-1], cell.preactivation_size))
         inputs = {"V": local.x, "W": local.h_prev[..., cell.readout_slice]}
         for number, name in enumerate(self.names):
-            gradient = self.full[name].reshape(cell.recurrent_shapes()[name])
+            gradient = self.full[name].reshape(cell.shapes()[name])
             Z[number] = inputs[name] @ gradient.T if name in inputs else gradient
         return Z
 

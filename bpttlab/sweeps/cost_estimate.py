@@ -324,7 +324,7 @@ def with_members(bundle: Bundle, number: int) -> Bundle:
 
 
 def parameters_of(one: Configuration) -> int:
-    return sum(prod(shape) for shape in one.cell.recurrent_shapes().values())
+    return sum(prod(shape) for shape in one.cell.shapes().values())
 
 
 # ------------------------------------------------------------------ words

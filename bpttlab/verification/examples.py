@@ -113,7 +113,7 @@ def example(
 ) -> Example:
     """Every parameter drawn, biases included; the loss at the steps of the mask."""
     rng, length = np.random.default_rng(seed), len(mask)
-    params = {name: gain * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: gain * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     x, h_0 = rng.standard_normal((length, batch, cell.input_size)), rng.standard_normal((batch, cell.state_size))
     target = gradient_check.random_target(rng, loss, (length, batch, cell.output_size))
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)

@@ -15,8 +15,6 @@ import numpy as np
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Local, Params
-from bpttlab.networks.cells.input_scales import Scales
-from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
@@ -25,7 +23,6 @@ class GivenJacobians(Cell):
     """input_size is hidden_size squared."""
 
     name: ClassVar[str] = "given Jacobians"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ()
 
     input_size: int
     hidden_size: int
@@ -35,9 +32,6 @@ class GivenJacobians(Cell):
     def matrices(self, entries: Array) -> Array:
         """(...,N N) -> (...,N,N)"""
         return entries.reshape(*entries.shape[:-1], self.hidden_size, self.hidden_size)
-
-    def project(self, params: Params, x: Array) -> Array:
-        return x
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         return np.asarray(np.einsum("bnm,bm->bn", self.matrices(z_t), h_prev))
@@ -54,30 +48,8 @@ class GivenJacobians(Cell):
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         return self.matrices(linearization_t)
 
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         return {}
-
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {}
-
-    @property
-    def lipschitz(self) -> float | None:
-        return None
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        return {}
-
-    @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def preactivation_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return slice(None)
 
 
 def product_of(matrices: Array) -> Trace:

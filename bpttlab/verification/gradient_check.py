@@ -168,7 +168,7 @@ def example(
     """A small network with every parameter in use: a trace, its loss, and the loss as a function of y_hat."""
     rng = np.random.default_rng(20)
     cell = Elman(input_size=2, hidden_size=4, output_size=3, activation=activation, output_activation="tanh")
-    params = {name: rng.standard_normal(shape) * 0.6 for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) * 0.6 for name, shape in cell.parameter_shapes().items()}
     x, h_0 = rng.standard_normal((7, 2, 2)), rng.standard_normal((2, 4))
     target = random_target(rng, loss_name, (7, 2, 3))
     mask = np.array([0.0, 1.0, 1.0, 0.0, 1.0, 0.5, 1.0])

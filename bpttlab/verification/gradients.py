@@ -29,7 +29,7 @@ NOTES = "notes, the double sum"
 def example(cell: Cell, T: int = 9, B: int = 2) -> tuple[Trace, losses.Loss]:
     """Every parameter at work, a loss at every step."""
     rng = np.random.default_rng(4)
-    params = {name: 0.7 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: 0.7 * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     trace = forward(
         cell, params, rng.standard_normal((T, B, cell.input_size)), rng.standard_normal((B, cell.state_size))
     )

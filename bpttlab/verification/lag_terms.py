@@ -163,7 +163,7 @@ def directions(quick: bool) -> Iterator[Check]:
 def lengthy(cell: Cell, length: int, engine: str) -> tuple[Trace, Array]:
     """Many steps, the last loss and some early ones."""
     rng = np.random.default_rng(12)
-    params = {name: 0.4 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: 0.4 * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     trace = forward(cell, params, rng.standard_normal((length, 1, cell.input_size)), engine=engine)
     slope = np.asarray(rng.standard_normal(trace.y_hat.shape))
     return trace, slope
@@ -276,7 +276,7 @@ def compiled_at_larger_sizes(quick: bool) -> Iterator[Check]:
 
 def between_engines(cell: Cell, batch: int, length: int) -> float:
     rng = np.random.default_rng(13)
-    params = {name: 0.3 * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: 0.3 * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     x, h_0 = rng.standard_normal((length, batch, 3)), rng.standard_normal((batch, cell.state_size))
     one, other = (forward(cell, params, x, h_0, engine) for engine in ("numba", "numpy"))
     slope = np.asarray(rng.standard_normal(one.y_hat.shape))

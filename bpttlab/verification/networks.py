@@ -16,8 +16,8 @@ from bpttlab.numerics.array import Array
 
 def silent(cell: Elman, W: Any) -> Params:
     """Weights with this W; all others are zero except a readout of ones."""
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
-    return params | {"W": np.asarray(W, float), "U": np.ones(cell.shapes()["U"])}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
+    return params | {"W": np.asarray(W, float), "U": np.ones(cell.parameter_shapes()["U"])}
 
 
 def linear(W: Any, T: int) -> Trace:

@@ -29,7 +29,9 @@ ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)
 def one_unit(activation: str, a: float, engine: str, output: str = "identity") -> Trace:
     """V = W = U = 1, no biases, one step from h_0 = 0 with input a."""
     cell = Elman(1, 1, 1, activation, output)
-    params: dict[str, Array] = {name: np.full(shape, float(name in "VWU")) for name, shape in cell.shapes().items()}
+    params: dict[str, Array] = {
+        name: np.full(shape, float(name in "VWU")) for name, shape in cell.parameter_shapes().items()
+    }
     return forward(cell, params, np.full((1, 1, 1), a), engine=engine)
 
 

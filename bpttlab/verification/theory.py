@@ -53,7 +53,7 @@ def numbers(quick: bool) -> Iterator[Check]:
 def log_determinant(quick: bool) -> Iterator[Check]:
     """(1/N) log |det J_t| is that of W and the mean log slope, exactly."""
     rng, cell = np.random.default_rng(5), Elman(2, N, 1)
-    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     trace = forward(cell, params, rng.standard_normal((20, 1, 2)))
     a = cell.project(params, trace.x) + trace.h[:-1] @ params["W"].T
     measured = np.mean([np.linalg.slogdet(trace.jacobian(t)[0])[1] for t in range(1, 21)]) / N

@@ -87,7 +87,7 @@ def random_cuts(quick: bool) -> Iterator[Check]:
 def one_loss_at_the_end(quick: bool) -> Iterator[Check]:
     """Chunks of K then keep ((T - 1) mod K) + 1 lags, and per_loss of as many is the same gradient."""
     rng, cell = np.random.default_rng(6), Elman(2, 4, 1)
-    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     for T, K in ((17, 5), (20, 5), (23, 7)):
         trace = forward(cell, params, rng.standard_normal((T, 3, 2)))
         errors = np.zeros_like(trace.y_hat)

@@ -40,7 +40,7 @@ def short_blocks(monkeypatch, request):
 
 def network(cell, seed=0, T=150, B=2, gain=0.8, dtype="float64"):
     rng = np.random.default_rng(seed)
-    params = {name: rng.standard_normal(shape) / np.sqrt(shape[-1]) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) / np.sqrt(shape[-1]) for name, shape in cell.parameter_shapes().items()}
     params = {name: (gain * values).astype(dtype) for name, values in params.items()}
     return cell, params, rng.standard_normal((T, B, cell.input_size)), rng.standard_normal((B, cell.state_size))
 

@@ -72,7 +72,7 @@ def test_immediate_derivatives_are_the_gradient_row_by_row(make):
     cell, local = trace.cell, trace.local
     da = np.random.default_rng(0).standard_normal((5, 4, 3, cell.preactivation_size))
     found, slow = cell.immediate(local, da), Cell.immediate(cell, local, da)
-    assert set(found) == set(cell.recurrent_shapes()) == set(cell.recurrent_parameters)
+    assert set(found) == set(cell.shapes()) == set(cell.recurrent_parameters)
     assert_agree(found, slow)
     for index in np.ndindex(5, 4, 3):
         one = cell.parameter_vjp(local.at(index[1:]), da[index])
@@ -555,7 +555,7 @@ def test_zero_influence_is_minus_infinity():
 def test_the_curse_of_memory(decay):
     """h_t = lambda h_{t-1} + noise: E h^2 and E (dh/dlambda)^2 of Zucchet & Orvieto 2024."""
     cell = Elman(1, 1, 1, "identity")
-    params = {name: np.ones(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.ones(shape) for name, shape in cell.parameter_shapes().items()}
     params |= {"W": np.array([[decay]]), "b_h": np.zeros(1), "b_y": np.zeros(1)}
     trace = forward(cell, params, np.random.default_rng(0).standard_normal((2000, 100, 1)))
     found = measure_sensitivity(trace, steps=2000, sequences=100)

@@ -35,7 +35,7 @@ SCHEMES = [Full(), PerLoss(4), Windowed(3, 5), Chunked(4)]
 def network(activation, output_activation, loss_name, dtype):
     rng = np.random.default_rng(7)
     cell = Elman(I, N, O, activation, output_activation)
-    params = {name: (0.7 * rng.standard_normal(shape)).astype(dtype) for name, shape in cell.shapes().items()}
+    params = {name: (0.7 * rng.standard_normal(shape)).astype(dtype) for name, shape in cell.parameter_shapes().items()}
     x, h_0 = rng.standard_normal((T, B, I)).astype(dtype), rng.standard_normal((B, N)).astype(dtype)
     target = random_target(rng, loss_name, (T, B, O))
     return cell, params, x, h_0, target.astype(dtype) if target.ndim == 3 else target

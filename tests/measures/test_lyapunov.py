@@ -253,7 +253,7 @@ def test_relu_that_flickers():
 
 def test_weights_of_zero():
     for cell, zeros in ((LSTM(1, 3, 1), 3), (GRU(1, 3, 1), 0), (Elman(1, 3, 1), 3)):
-        params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+        params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
         frame = lyapunov_spectrum(cell, params, np.zeros((40, 1, 1)))
         measured = exponents(frame)
         assert np.isneginf(measured).sum() == zeros
@@ -347,7 +347,7 @@ def autonomous(gain, seed, N, T):
     """h_t = tanh(W h_{t-1}) from a random state."""
     rng = np.random.default_rng([7, seed])
     cell = Elman(1, N, 1)
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["W"] = Gaussian(gain).sample(rng, N)
     return forward(cell, params, np.zeros((T, 1, 1)), rng.standard_normal((1, N)))
 

@@ -127,7 +127,7 @@ def cell_path(T, biases, W=0.0, chrono=None, seed=0):
     cell = LSTM(1, 4, 1) if chrono is None else LSTM(1, 4, 1, forget_bias=1.0, chrono=chrono)
     rng = np.random.default_rng(seed)
     drawn = cell.init(rng)
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["W"] = W * drawn["W"]
     params["b_h"] = drawn["b_h"] if biases is None else np.repeat(np.asarray(biases, float), 4)
     return forward(cell, params, np.zeros((T, 1, 1)), rng.standard_normal((1, 8)))
@@ -161,7 +161,7 @@ def test_chrono_gates_remember_for_as_long_as_they_were_drawn():
 def test_a_block_beyond_the_range_beside_another_is_unknown_and_not_zero():
     """Layer 2 hears layer 1, and keeps 1e-2 a step where layer 1 keeps all: beside it, it is lost."""
     cell = Stacked(1, 2, 1, of="elman")
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["W_1"], params["W_2"] = np.eye(2), 1e-2 * np.eye(2)
     params["V_2"] = 1e-3 * np.eye(2)
     frame = block_norms(forward(cell, params, np.zeros((400, 1, 1))), "all")
@@ -178,7 +178,7 @@ def test_a_block_beyond_the_range_beside_another_is_unknown_and_not_zero():
 def test_a_block_that_is_small_in_every_row_is_known():
     """Rows have exponents of their own: layer 2 grows by 10 a step beside layer 1, which shrinks by 10."""
     cell = Stacked(1, 2, 1, of="elman")
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["W_1"], params["W_2"] = 0.1 * np.eye(2), 10.0 * np.eye(2)
     frame = block_norms(forward(cell, params, np.zeros((500, 1, 1))), "all")
     np.testing.assert_allclose(of(frame, "h_1<-h_1"), -np.arange(501) * np.log(10.0), rtol=1e-12, atol=1e-12)

@@ -82,7 +82,7 @@ def test_zeros_and_directions_that_come_back(name):
 def forgetting(exponent):
     """Two units of an LSTM of which one keeps e^-exponent of its c at each step of the first half, the other later."""
     cell = LSTM(1, 2, 1)
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["V"][2:4, 0] = 0.5 * exponent, -0.5 * exponent
     params["b_h"][2:4] = -0.5 * exponent
     return forward(cell, params, np.where(np.arange(200) < 100, 1.0, -1.0)[:, None, None])

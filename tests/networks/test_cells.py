@@ -157,8 +157,8 @@ def test_lag_terms_sum_to_the_gradient(make):
 def test_shapes_and_draws_go_together(make):
     cell = make(3, 5, 2)
     params = cell.init(np.random.default_rng(0), scales=Scales(b=0.1))
-    assert {name: value.shape for name, value in params.items()} == cell.shapes()
-    assert set(cell.recurrent_parameters) == set(cell.recurrent_shapes())
+    assert {name: value.shape for name, value in params.items()} == cell.parameter_shapes()
+    assert set(cell.recurrent_parameters) == set(cell.shapes())
     assert {block.shape for block in cell.recurrent_blocks(params).values()} <= {(5, 5), (10, 10)}  # 10: [Re, Im]
     assert same_bytes(cell.init(np.random.default_rng(0), scales=Scales(b=0.1)), params)
 
@@ -560,7 +560,7 @@ def test_a_gradient_of_1e_300_is_that_of_mpmath(kind, step, T):
 def example_of_the_page(tmp_path):
     """The worked example of docs/cells.md as a module, as it stands there."""
     page = (ROOT / "docs" / "cells.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"`bpttlab/networks/cells/ugrnn\.py`\n\n```python\n(.*?)```", page, flags=re.DOTALL)
+    (code,) = re.findall(r"`ugrnn\.py`\n\n```python\n(.*?)```", page, flags=re.DOTALL)
     path = tmp_path / "ugrnn_of_the_page.py"
     path.write_text(code, encoding="utf-8")
     specification = importlib.util.spec_from_file_location(path.stem, path)

@@ -195,7 +195,7 @@ def test_layers_are_drawn_apart_and_the_lower_ones_do_not_depend_on_the_upper():
 def test_more_than_nine_layers_keep_their_names_apart():
     stack = Stacked(1, 2, 1, layers=12)
     params = stack.init(np.random.default_rng(0))
-    assert set(params) == set(stack.shapes()) and "W_11" in params
+    assert set(params) == set(stack.parameter_shapes()) and "W_11" in params
     assert stack.own(params, 0)["W"] is params["W_1"] and stack.own(params, 10)["W"] is params["W_11"]
     errors = np.ones((3, 1, 1))
     assert set(backward(forward(stack, params, np.ones((3, 1, 1))), errors)) == {*params, "h_0"}
@@ -264,7 +264,10 @@ def test_what_a_layer_is_can_be_said_in_two_ways_and_is_one_run():
     assert short.network_id != Configuration.parse(stacked({"name": "leaky", "alpha": 0.2})).network_id
 
 
-@pytest.mark.parametrize("of", sorted({cell.name for make in LAYERS.values() for cell in [make(1, 2, 1)]}))
+SHIPPED = {cell.name for make in LAYERS.values() for cell in [make(1, 2, 1)] if "bpttlab" in type(cell).__module__}
+
+
+@pytest.mark.parametrize("of", sorted(SHIPPED))
 def test_every_layer_is_measured_and_its_configuration_documented(of):
     records = lab.run(stacked(of))
     assert records.run["status"] == "done" and records.run["cell_of"] == of

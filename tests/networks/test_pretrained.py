@@ -75,7 +75,7 @@ def test_the_network_does_what_its_tensors_say(of, suffix, layers, bias):
     assert type(cell) is {"elman": Elman, "gru": GRU, "lstm": LSTM}[of] and isinstance(network.cell, Stacked) == (
         layers > 1
     )
-    assert {name: values.shape for name, values in network.params.items()} == network.cell.shapes()
+    assert {name: values.shape for name, values in network.params.items()} == network.cell.parameter_shapes()
     x = np.random.default_rng(1).standard_normal((7, 2, 2))
     states, y_hat = [(np.zeros((2, 3)), np.zeros((2, 3)))] * layers, []
     for h in x:

@@ -83,7 +83,7 @@ def test_the_jacobian_of_one_saturated_unit(engine, name, a, dtype, expected):
 def one_unit(name, a, dtype="float64", engine="numpy"):
     """V = W = U = 1 and no biases, one step from zero with input a."""
     cell = Elman(1, 1, 1, activation=name)
-    params = {key: np.full(shape, key in "VWU", dtype) for key, shape in cell.shapes().items()}
+    params = {key: np.full(shape, key in "VWU", dtype) for key, shape in cell.parameter_shapes().items()}
     return lab.forward(cell, params, np.full((1, 1, 1), a, dtype), engine=engine)
 
 
@@ -100,7 +100,7 @@ def test_jacobians_of_saturated_cells_are_the_complex_step(name):
     """Gates and units at |a| of 10 to 60, where 1 - h^2 and h (1 - h) are zero; entry by entry."""
     cell = CELLS[name](2, 4, 1)
     rng = np.random.default_rng(3)
-    params = {key: rng.standard_normal(shape) for key, shape in cell.shapes().items()}
+    params = {key: rng.standard_normal(shape) for key, shape in cell.parameter_shapes().items()}
     for key in params:
         params[key] = params[key] * (20.0 if key.startswith(("V", "b_h", "b_z")) else 1.0)
     h_prev = 0.9 * rng.uniform(-1.0, 1.0, (1, cell.state_size))
@@ -118,7 +118,7 @@ def test_jacobians_of_saturated_cells_are_the_complex_step(name):
 def test_the_gradient_through_a_saturated_readout(engine, output):
     """f_y' at a = 25, too: 1 - y^2 and y (1 - y) are zero there."""
     cell = Elman(1, 2, 1, output_activation=output)
-    params = {key: np.full(shape, 0.5) for key, shape in cell.shapes().items()} | {"b_y": np.full(1, 25.0)}
+    params = {key: np.full(shape, 0.5) for key, shape in cell.parameter_shapes().items()} | {"b_y": np.full(1, 25.0)}
     trace = lab.forward(cell, params, np.ones((3, 2, 1)), engine=engine)
     gradient = lab.backward(trace, losses.Loss(0.0, np.ones_like(trace.y_hat)))["b_y"]
     a = trace.h[1:] @ params["U"].T + params["b_y"]

@@ -24,7 +24,7 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
     """A network, its input and its initial state. `dead` switches half of the units off for good, or shuts gates."""
     rng = np.random.default_rng(seed)
     cell = make(2, N, 2)
-    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     params["W"] *= gain / np.sqrt(N)
     if dead:
         params["b_h"][::2] = -30.0

@@ -30,7 +30,7 @@ def case(
     """A network run on random data. `dead` switches half of the units off for good (relu) or saturates them."""
     rng = np.random.default_rng(seed)
     cell = Elman(I, N, O, activation, output_activation)
-    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     params["W"] *= gain / np.sqrt(N)
     if dead:
         params["b_h"][: (N + 1) // 2] = -40.0

@@ -25,6 +25,7 @@ from bpttlab.networks.cells import (
 )
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.verification.gradient_check import agreement, assert_agree
+from tests.support.contract import Momentum, Plain
 
 CELLS = {
     "elman": lambda *sizes, **more: Elman(*sizes, **more),
@@ -40,6 +41,8 @@ CELLS = {
     "orthogonal": lambda *sizes, **more: OrthogonalElman(*sizes, **more),
     "diagonal": lambda *sizes, **more: Diagonal(*sizes, **more),
     "diagonal, as it comes": lambda *sizes, **more: Diagonal(*sizes, r_min=0.2, r_max=0.7, normalise=False, **more),
+    "plain, by its five methods": lambda *sizes, **more: Plain(*sizes, **more),
+    "momentum, by its five methods": lambda *sizes, **more: Momentum(*sizes, **more),
     "stacked": lambda *sizes, **more: Stacked(*sizes, **more),
     "stacked, lstm": lambda *sizes, **more: Stacked(*sizes, of="lstm", **more),
     "stacked, three of minimal_rnn": lambda *sizes, **more: Stacked(*sizes, layers=3, of="minimal_rnn", **more),
@@ -76,7 +79,7 @@ def case(
     """A network of that cell run on random data from a random state. `saturated` shuts half of the gates or units."""
     rng = np.random.default_rng(seed)
     cell = make(I, N, O, output_activation=output_activation)
-    params = {name: rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+    params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
     for name in params:
         if name in RECURRENT:
             params[name] = params[name] * (gain / np.sqrt(N))

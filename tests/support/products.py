@@ -56,7 +56,7 @@ def nilpotent():
 def gates_that_reopen():
     """Two units of an LSTM that hear nothing but their gates: one forgets first, the other later."""
     cell = LSTM(1, 2, 1)
-    params = {name: np.zeros(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     params["V"][2:4, 0] = 3.0, -3.0
     params["b_h"][4:6] = 1.0
     x = np.where(np.arange(120) < 60, 1.0, -1.0)[:, None, None]

@@ -148,7 +148,7 @@ def test_the_curse_of_memory():
     """h_t = lambda h_{t-1} + noise: bounded states, exploding sensitivity to lambda (Zucchet & Orvieto 2024)."""
     cell = Elman(1, 1, 1, "identity")
     decay = 0.9
-    params = {name: np.ones(shape) for name, shape in cell.shapes().items()}
+    params = {name: np.ones(shape) for name, shape in cell.parameter_shapes().items()}
     params |= {"W": np.array([[decay]]), "b_h": np.zeros(1), "b_y": np.zeros(1)}
     trace = forward(cell, params, np.random.default_rng(0).standard_normal((150, 40_000, 1)))
     errors = np.zeros_like(trace.y_hat)

@@ -86,7 +86,7 @@ def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
     """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
     compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
     for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
-        params = {name: np.zeros(shape, dtype) for name, shape in cell.shapes().items()}
+        params = {name: np.zeros(shape, dtype) for name, shape in cell.parameter_shapes().items()}
         x, h_0 = np.zeros((1, 1, cell.input_size), dtype), np.zeros((1, cell.state_size), dtype)
         h, _, slopes, _ = forward(cell, params, x, h_0)
         nothing = np.zeros((1, 1, cell.output_size), dtype)

@@ -73,10 +73,6 @@ class Antisymmetric(OneMatrix):
             linearization_t, self.effective(params)
         )
 
-    @property
-    def lipschitz(self) -> float | None:
-        return None
-
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """W as it was drawn, and M, which is what acts on h_{t-1}."""
         return {"W": params["W"], "M": self.effective(params)}

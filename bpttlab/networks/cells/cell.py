@@ -1,16 +1,25 @@
-"""What every cell has: six methods for its recurrence, and one readout for all.
+"""The contract of a cell: five methods say what it is, and everything else has a default.
 
-Only the recurrence is sequential. A cell splits its equation into what can be done for all t at once (`project`
-before the loop over t, `linearize` and `gradient` after it) and what must wait for h_{t-1} (`step`, and its mirror
-`vjp`). Everything else in this package, gradients, truncations, Jacobian products, lag terms, is made of these six
-and knows no cell by name.
+A new cell is a frozen dataclass with a `name`, its fields, and
 
-Index legend: T time, B sequence, I input, N hidden state, O output; `...` any leading axes.
+    shapes()                  of the parameters of its recurrence
+    step(params, x_t, h_prev) h_t
+    linearize(params, x, h)   what the derivatives of every step need of the trajectory
+    vjp(...)                  cotangents of h_t -> those of the pre-activations a_t and of h_{t-1}
+    parameter_vjp(...)        cotangents of a_t -> dL/dparams, summed
+
+Gradients, truncations, Jacobian products, lag terms and all measures are made of these, and know no cell by name. The
+defaults of the other methods are derived from the five; a cell overrides those that it can compute faster, as the
+shipped ones do. Only the recurrence is sequential: with `project`, a cell moves out of the loop over t what does not
+wait for h_{t-1}.
+
+Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output; `...` any leading axes.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,7 +29,7 @@ from bpttlab.fields import Field, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.input_scales import Scales, gaussian
-from bpttlab.networks.initializers import GaussianRadius, Initializer
+from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.numerics.array import Array
 
 Params = dict[str, Array]
@@ -65,91 +74,123 @@ class Cell(ABC):
     def __post_init__(self) -> None:
         settle_fields(self)
 
-    # ------------------------------------------------------------------ the recurrence: one set per cell
-
-    @property
-    @abstractmethod
-    def recurrent_parameters(self) -> tuple[str, ...]:
-        """Names of the parameters that gradients through time belong to, W first; a constant in most cells."""
+    # ------------------------------------------------------------------ what a cell has to say
 
     @abstractmethod
-    def project(self, params: Params, x: Array) -> Array:
-        """All of a_t that does not wait for h_{t-1}, for every t at once.  (T,B,I) -> (T,B,any)"""
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter of the recurrence, in the order in which they are drawn.
+
+        The defaults take a name that begins with V for a matrix that acts on x_t, every other matrix with N columns for
+        blocks (N, N) that act on h_{t-1}, one below the other, and a vector for biases.
+        """
 
     @abstractmethod
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
-        """h_t from the projection of x_t and h_{t-1}.  (B,any), (B,N) -> (B,N)"""
+        """h_t from the projection of x_t (x_t itself where `project` is left as it is) and h_{t-1}.
+
+        (B,any), (B,N) -> (B,N)
+        """
 
     @abstractmethod
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """All that the derivatives of a step need of the trajectory, for every t.  (T,B,I), (T+1,B,N) -> (T,B,any)"""
 
-    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
-        """Each activation within a step, and the pre-activations that it is applied to, for every t.
-
-        (T,B,I), (T+1,B,N) -> arrays (T,B,any). Empty for a linear cell.
-        """
-        return []
-
     @abstractmethod
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)"""
+        """Cotangents of a_t and of h_{t-1} from that of h_t.  (...,any), (...,N) -> (...,A), (...,N)
 
-    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
-        """Cotangent of x_t from that of a_t: V^T da_t where x_t is in V x_t alone.  (...,any), (...,A) -> (...,I)"""
-        return (rows(da_t) @ params["V"]).reshape(*da_t.shape[:-1], self.input_size)
+        Linear in dh_t. Leading axes are broadcast: (B,any) goes with (R,B,N).
+        """
 
     @abstractmethod
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         """Immediate derivatives of a_t contracted with da_t (...,A), summed over leading axes in one product each."""
 
-    def immediate(self, local: Local, da: Array) -> Params:
-        """`gradient` without its sum: each row by itself, with the leading axes of da.  (...,A) -> (...,*shape) each
+    # ------------------------------------------------------------------ the recurrence: what a faster cell overrides
 
-        One call of `gradient` a row; cells whose a_t is affine in V, W and b_h have it for all rows at once.
+    def project(self, params: Params, x: Array) -> Array:
+        """All of a_t that does not wait for h_{t-1}, for every t at once; x itself by default.  (T,B,I) -> (T,B,any)"""
+        return x
+
+    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
+        """Each activation within a step, and the pre-activations that it is applied to, for every t.
+
+        (T,B,I), (T+1,B,N) -> arrays (T,B,any). By default none: then no derivative is counted as too small
+        (`Trace.underflows`).
+        """
+        return []
+
+    def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
+        """Cotangent of x_t from that of a_t: V^T da_t where x_t is in V x_t alone.  (...,any), (...,A) -> (...,I)
+
+        Raises:
+            ConfigurationError: the cell has no V (A, I), and does not say what else its input goes through.
+        """
+        V = params.get("V")
+        if V is None or V.shape != (da_t.shape[-1], self.input_size):
+            raise ConfigurationError(f"cell={self.name}: has no parameter V of shape (A, I); must define input_vjp")
+        return (rows(da_t) @ params["V"]).reshape(*da_t.shape[:-1], self.input_size)
+
+    def immediate(self, local: Local, da: Array) -> Params:
+        """`parameter_vjp` without its sum: each row by itself.  (...,A) -> (...,*shape) each
+
+        One call of `parameter_vjp` a row; cells whose a_t is affine in V, W and b_h have it for all rows at once.
         """
         axes = da.shape[:-1]
         wide = Local(*(np.broadcast_to(array, (*axes, array.shape[-1])) for array in local))
-        found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.recurrent_shapes().items()}
+        found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.shapes().items()}
         for index in np.ndindex(*axes):
             for name, gradient in self.parameter_vjp(wide.at(index), da[index]).items():
                 found[name][index] = gradient
         return found
 
-    @abstractmethod
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
-        """J_t[n,m] = dh_t[n]/dh_{t-1}[m].  (...,any) -> (...,N,N)"""
+        """J_t[n,m] = dh_t[n]/dh_{t-1}[m]; by default what `vjp` makes of the identity.  (...,any) -> (...,N,N)"""
+        _, dh_prev = self.vjp(params, linearization_t, identity_rows(self.state_size, linearization_t))
+        return np.moveaxis(dh_prev, 0, -2)
 
     @property
-    def takes_initializer(self) -> bool:
-        """Whether an initializer draws W, as it does for most cells."""
-        return True
-
-    def check_initializer(self, initializer: Initializer) -> None:
-        """Refuses an initializer from which this cell cannot be drawn, before anything is computed."""
-        initializer.check_size(self.hidden_size)
-
-    @abstractmethod
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """The parameters of the recurrence in float64, each from a stream of its own."""
-
-    @abstractmethod
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of each parameter of the recurrence."""
-
-    @property
-    @abstractmethod
     def lipschitz(self) -> float | None:
         """gamma, where every step has ||J_t|| <= gamma ||W||; None where no such bound is known."""
+        return None
 
-    @abstractmethod
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        """The (N, N) matrices that act on h_{t-1}, by name; the first is the one that the tables describe as W."""
+    # ------------------------------------------------------------------ sizes
 
     @property
-    @abstractmethod
+    def recurrent_parameters(self) -> tuple[str, ...]:
+        """Names of the parameters that gradients through time belong to, those that act on h_{t-1} first."""
+        blocks = self.block_counts()
+        return (*blocks, *(name for name in self.shapes() if name not in blocks))
+
+    @property
     def state_size(self) -> int:
         """N of the whole state; `hidden_size` where h is all of it."""
+        return self.hidden_size
+
+    @property
+    def preactivation_size(self) -> int:
+        """A, how many pre-activations (gates included) a step has."""
+        return self.widths[0]
+
+    @property
+    def linearization_size(self) -> int:
+        """How many numbers `linearize` has of a step."""
+        return self.widths[1]
+
+    @cached_property
+    def widths(self) -> tuple[int, int]:
+        """A, and the numbers of `linearize`: those of one step of a network of zeros."""
+        params = {name: np.zeros(shape) for name, shape in self.shapes().items()}
+        with np.errstate(all="ignore"):
+            h = np.zeros((2, 1, self.state_size))
+            linearization = self.linearize(params, np.zeros((1, 1, self.input_size)), h)
+            da, _ = self.vjp(params, linearization[0], h[0])
+        return da.shape[-1], linearization.shape[-1]
+
+    @property
+    def readout_slice(self) -> slice:
+        """The part of the state that the readout sees, `hidden_size` numbers; the first ones by default."""
+        return slice(None) if self.state_size == self.hidden_size else slice(0, self.hidden_size)
 
     @property
     def units(self) -> Array:
@@ -157,19 +198,74 @@ class Cell(ABC):
         return np.arange(self.state_size) % self.hidden_size
 
     @property
-    @abstractmethod
-    def preactivation_size(self) -> int:
-        """A, how many pre-activations (gates included) a step has."""
-
-    @property
-    @abstractmethod
-    def readout_slice(self) -> slice:
-        """The part of the state that the readout sees, `hidden_size` numbers."""
-
-    @property
     def parts(self) -> dict[str, slice]:
         """The named parts of the state, in their order; all of it is h unless the cell says otherwise."""
         return {"h": slice(0, self.state_size)}
+
+    # ------------------------------------------------------------------ drawing
+
+    @property
+    def takes_initializer(self) -> bool:
+        """Whether an initializer draws W, as it does where there is a block that acts on h_{t-1}."""
+        return bool(self.block_counts())
+
+    def check_initializer(self, initializer: Initializer) -> None:
+        """Refuses an initializer from which this cell cannot be drawn, before anything is computed."""
+        if self.takes_initializer:
+            initializer.check_size(self.hidden_size)
+        elif initializer not in (NoInitializer(), GaussianRadius()):  # the default stands for nothing requested
+            raise ConfigurationError(
+                f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the cell "
+                f"'{self.name}' has no matrix W to draw; leave initializer and spectral_radius out{self.instead()}"
+            )
+
+    def instead(self) -> str:
+        """What to set where there is no W to draw, as the end of a message."""
+        return ""
+
+    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
+        """The parameters of the recurrence in float64, each from a stream of its own.
+
+        By default each (N, N) block that acts on h_{t-1} by the initializer, vectors N(0, scales.b^2), the other
+        matrices N(0, scales.V^2 / columns).
+        """
+        self.check_initializer(initializer)
+        shapes, blocks = self.shapes(), self.block_counts()
+        streams = rng.spawn(len(shapes))
+        return {
+            name: draw_blocks(stream, initializer, self.hidden_size, blocks[name])
+            if name in blocks
+            else gaussian(stream, shape, scales.V if len(shape) > 1 else scales.b)
+            for stream, (name, shape) in zip(streams, shapes.items(), strict=True)
+        }
+
+    def block_counts(self) -> dict[str, int]:
+        """How many (N, N) blocks the parameters have that act on h_{t-1} (see `shapes`)."""
+        N = self.hidden_size
+        return {
+            name: shape[0] // N
+            for name, shape in self.shapes().items()
+            if len(shape) == 2 and shape[1] == N and shape[0] % N == 0 and not name.startswith("V")
+        }
+
+    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
+        """The (N, N) matrices that act on h_{t-1}, by name; the first is the one that the tables describe as W.
+
+        By default those of `block_counts` (W, or W_1, W_2, ...); without any, J_t at x_t = h_{t-1} = 0, as `J_0`.
+        """
+        found: dict[str, Array] = {}
+        for name, count in self.block_counts().items():
+            own = [name] if count == 1 else [f"{name}_{number + 1}" for number in range(count)]
+            found |= dict(zip(own, np.split(params[name], count), strict=True))
+        return found or {"J_0": self.jacobian_at_zero(params)}
+
+    def jacobian_at_zero(self, params: Params) -> Array:
+        """J_t at x_t = h_{t-1} = 0.  (N,N)"""
+        dtype = np.result_type(*params.values())
+        h = np.zeros((2, 1, self.state_size), dtype)
+        x = np.zeros((1, 1, self.input_size), dtype)
+        h[1] = self.step(params, self.project(params, x)[0], h[0])
+        return self.jacobian(params, self.linearize(params, x, h)[0])[0]
 
     # ------------------------------------------------------------------ constraints: what training moves
 
@@ -218,9 +314,9 @@ class Cell(ABC):
 
     # ------------------------------------------------------------------ weights
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shape of every parameter."""
-        return {**self.recurrent_shapes(), "U": (self.output_size, self.hidden_size), "b_y": (self.output_size,)}
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every parameter, those of the readout among them."""
+        return {**self.shapes(), "U": (self.output_size, self.hidden_size), "b_y": (self.output_size,)}
 
     def init(
         self,
@@ -282,6 +378,19 @@ def in_blocks(x: Array, weights: Array) -> Array:
     padded[:T] = x
     product = padded.reshape(blocks, BLOCK_STEPS * B, I) @ weights.T
     return product.reshape(-1, B, len(weights))[:T]
+
+
+def draw_blocks(rng: np.random.Generator, initializer: Initializer, size: int, count: int) -> Array:
+    """So many blocks (N, N), one below the other; of several each from a stream of its own.  (count N, N)"""
+    streams = [rng] if count == 1 else rng.spawn(count)
+    return np.concatenate([initializer.sample(stream, size) for stream in streams])
+
+
+def identity_rows(size: int, linearization_t: Array) -> Array:
+    """The rows of the identity as cotangents of h_t, for every step.  (...,any) -> (size,...,size)"""
+    axes = linearization_t.shape[:-1]
+    unit = np.eye(size, dtype=linearization_t.dtype).reshape(size, *(1 for _ in axes), size)
+    return np.broadcast_to(unit, (size, *axes, size))
 
 
 def rows(array: Array) -> Array:

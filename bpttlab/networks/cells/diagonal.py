@@ -25,7 +25,7 @@ from bpttlab.fields import Field
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks, rows
 from bpttlab.networks.cells.gating import apart, diagonal, sent_back, side_by_side
 from bpttlab.networks.cells.input_scales import Scales, gaussian
-from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
+from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
@@ -131,18 +131,8 @@ class Diagonal(Cell):
 
     # ------------------------------------------------------------------ weights
 
-    @property
-    def takes_initializer(self) -> bool:
-        return False
-
-    def check_initializer(self, initializer: Initializer) -> None:
-        """Refuses everything but none, and the default, which stands for nothing having been requested."""
-        if initializer not in (NoInitializer(), GaussianRadius()):
-            raise ConfigurationError(
-                f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the cell "
-                f"'diagonal' has no matrix W to draw; leave initializer and spectral_radius out, set cell.r_min and "
-                "cell.r_max"
-            )
+    def instead(self) -> str:
+        return ", and set cell.r_min and cell.r_max"
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """nu, theta, V and b_h in float64: |lambda|^2 uniform between the squares of the radii, any angle."""
@@ -157,7 +147,7 @@ class Diagonal(Cell):
             "b_h": gaussian(biases, (2 * N,), scales.b),
         }
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size
         return {"nu": (N,), "theta": (N,), "V": (2 * N, I), "b_h": (2 * N,)}
 
@@ -177,11 +167,6 @@ class Diagonal(Cell):
     @property
     def preactivation_size(self) -> int:
         return 2 * self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        """Re h of [Re h, Im h]."""
-        return slice(0, self.hidden_size)
 
 
 def twice(entries: Array) -> Array:

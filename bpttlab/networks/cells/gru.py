@@ -181,14 +181,10 @@ class GRU(Cell):
             params["b_n"] = gaussian(candidate_biases, (N,), scales.b)
         return params
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size
         shapes: dict[str, tuple[int, ...]] = {"V": (3 * N, I), "W": (3 * N, N), "b_h": (3 * N,)}
         return shapes | ({"b_n": (N,)} if self.reset == "after" else {})
-
-    @property
-    def lipschitz(self) -> float | None:
-        return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """The candidate's W_n first."""
@@ -196,13 +192,5 @@ class GRU(Cell):
         return {"W_n": W_n, "W_r": W_r, "W_u": W_u}
 
     @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
     def preactivation_size(self) -> int:
         return 3 * self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return slice(None)

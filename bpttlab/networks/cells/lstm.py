@@ -155,13 +155,9 @@ class LSTM(Cell):
             "b_h": np.concatenate([b_i, b_f, b_g, b_o]),
         }
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size
         return {"V": (4 * N, I), "W": (4 * N, N), "b_h": (4 * N,)}
-
-    @property
-    def lipschitz(self) -> float | None:
-        return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """The candidate's W_g first."""
@@ -175,11 +171,6 @@ class LSTM(Cell):
     @property
     def preactivation_size(self) -> int:
         return 4 * self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        """h of [h, c]."""
-        return slice(0, self.hidden_size)
 
     @property
     def parts(self) -> dict[str, slice]:

@@ -116,26 +116,14 @@ class MinimalRNN(Cell):
             "b_h": gaussian(biases, (N,), scales.b),
         }
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size
         return {"V": (N, I), "b_z": (N,), "W": (N, N), "W_z": (N, N), "b_h": (N,)}
-
-    @property
-    def lipschitz(self) -> float | None:
-        return None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         """The gate's, for the candidate has none."""
         return {"W": params["W"]}
 
     @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
     def preactivation_size(self) -> int:
         return 2 * self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return slice(None)

@@ -98,8 +98,8 @@ class OrthogonalElman(Cell):
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         return self.elman.jacobian(params, linearization_t)
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.elman.recurrent_shapes()
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        return self.elman.shapes()
 
     @property
     def lipschitz(self) -> float | None:
@@ -107,18 +107,6 @@ class OrthogonalElman(Cell):
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return self.elman.recurrent_blocks(params)
-
-    @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def preactivation_size(self) -> int:
-        return self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return slice(None)
 
 
 def nearest_rotation(W: Array) -> Array:

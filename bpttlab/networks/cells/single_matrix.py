@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.cell import Cell, Params, in_blocks
-from bpttlab.networks.cells.input_scales import Scales, gaussian
-from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
@@ -26,27 +22,10 @@ class OneMatrix(Cell):
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         return [(activations.by_name(getattr(self, "activation", "tanh")), self.preactivations(params, x, h))]
 
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """V, W and b_h in float64."""
-        inputs, recurrence, biases = rng.spawn(3)
-        return {
-            "V": gaussian(inputs, (self.hidden_size, self.input_size), scales.V),
-            "W": initializer.sample(recurrence, self.hidden_size),
-            "b_h": gaussian(biases, (self.hidden_size,), scales.b),
-        }
-
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size  # the notes' letters
         return {"V": (N, I), "W": (N, N), "b_h": (N,)}
 
     @property
-    def state_size(self) -> int:
-        return self.hidden_size
-
-    @property
     def preactivation_size(self) -> int:
         return self.hidden_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return slice(None)

@@ -23,7 +23,7 @@ from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, identity_rows
 from bpttlab.networks.cells.gating import side_by_side
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
@@ -54,9 +54,9 @@ class Stacked(Cell):
         super().__post_init__()
         sizes = (self.input_size, self.hidden_size, self.output_size)
         layer: Any = self.of
-        kind = layer_kind(layer if isinstance(layer, str) else layer.name)
         if isinstance(layer, str):
-            layer = kind(*sizes, output_activation=self.output_activation)  # type: ignore[call-arg]
+            layer = layer_kind(layer)(*sizes, output_activation=self.output_activation)  # type: ignore[call-arg]
+        check_layer(type(layer))
         own = dict(zip(("input_size", "hidden_size", "output_size"), sizes, strict=True))
         object.__setattr__(self, "of", replace(layer, **own, output_activation=self.output_activation))
 
@@ -81,7 +81,7 @@ class Stacked(Cell):
     @cached_property
     def slope_parts(self) -> tuple[tuple[slice, slice], ...]:
         """Where each layer's slopes are and, behind them, the h that the layer above hears (none of the last)."""
-        widths = [slope_width(cell) for cell in self.cells]
+        widths = [cell.linearization_size for cell in self.cells]
         heard = [self.hidden_size] * (self.layers - 1) + [0]
         parts = side_by_side_slices([width for both in zip(widths, heard, strict=True) for width in both])
         return tuple(zip(parts[::2], parts[1::2], strict=True))
@@ -200,11 +200,11 @@ class Stacked(Cell):
             params |= numbered(self.cells[layer].draw(stream, initializer, scales), layer)
         return params
 
-    def recurrent_shapes(self) -> dict[str, tuple[int, ...]]:
+    def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             name: shape
             for layer, cell in enumerate(self.cells)
-            for name, shape in numbered(cell.recurrent_shapes(), layer).items()
+            for name, shape in numbered(cell.shapes(), layer).items()
         }
 
     @property
@@ -279,10 +279,14 @@ def layer_kind(name: str) -> type[Cell]:
     Raises:
         ConfigurationError: there is none, or it has layers itself; the message lists those there are.
     """
-    if name == Stacked.name:
-        raise ConfigurationError(f"cell.of={name!r}: a layer cannot be a stack itself; ask for more cell.layers")
     kind: type[Cell] = plugins.find("cell", name, "cell.of")
+    check_layer(kind)
     return kind
+
+
+def check_layer(kind: type[Cell]) -> None:
+    if kind is Stacked:
+        raise ConfigurationError(f"cell.of={kind.name!r}: a layer cannot be a stack itself; ask for more cell.layers")
 
 
 def numbered(named: dict[str, Any], layer: int) -> dict[str, Any]:
@@ -296,15 +300,7 @@ def side_by_side_slices(widths: list[int]) -> tuple[slice, ...]:
     return tuple(slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True))
 
 
-def slope_width(cell: Cell) -> int:
-    """How many numbers `Cell.linearize` has of a step: only the cell itself knows."""
-    params = {name: np.zeros(shape) for name, shape in cell.recurrent_shapes().items()}
-    return int(cell.linearize(params, np.zeros((1, 1, cell.input_size)), np.zeros((2, 1, cell.state_size))).shape[-1])
-
-
 def input_jacobian(cell: Cell, params: Params, linearization_t: Array) -> Array:
     """ds_t/dx_t, row by row what `vjp` and `input_vjp` make of the identity.  (...,any) -> (...,S,I)"""
-    S = cell.state_size
-    unit = np.eye(S, dtype=linearization_t.dtype).reshape(S, *(1 for _ in linearization_t.shape[:-1]), S)
-    da, _ = cell.vjp(params, linearization_t, np.broadcast_to(unit, (S, *linearization_t.shape[:-1], S)))
+    da, _ = cell.vjp(params, linearization_t, identity_rows(cell.state_size, linearization_t))
     return np.moveaxis(cell.input_vjp(params, linearization_t, da), 0, -2)
