@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, GradientRangeError, NonFiniteError
+from bpttlab.gradients.plan import HasPlan, Plan, plan_of
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
-from bpttlab.truncation.scheme import Plan, Segmented
-from bpttlab.truncation.segmented import Full
 
 Numbers = TypeVar("Numbers", Array, Scaled)
 
@@ -135,13 +134,13 @@ def zeros_like(numbers: Any, shape: tuple[int, ...]) -> Any:
     return np.zeros(shape, numbers.dtype)
 
 
-def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> Params:
+def backward(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None = None) -> Params:
     """dL/dparams and dL/dh_0 under a truncation scheme.
 
     Args:
         trace: a forward pass.
         loss: a `Loss`, or the array dL/dy_hat of shape (T, B, O) itself.
-        scheme: how the gradient is cut, or a plan of it (`Random.draw`); full by default.
+        scheme: how the gradient is cut, or a plan of it (`Random.draw`), which is walked as it is; full by default.
 
     Returns:
         Keyed like the parameters, and "h_0" of shape (B, N). What is too small for a float is rounded to the nearest,
@@ -150,12 +149,12 @@ def backward(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None =
     Raises:
         GradientRangeError: the gradient is too large for a float.
     """
-    if scheme is None or isinstance(scheme, Full):
+    plan = plan_of(scheme, trace.length)
+    if plan is not scheme and (scheme is None or plan.cuts_nothing):
         found = compiled_backward(trace, loss)
         if found is not None:
             return found
     dL_dy_hat = check_errors(trace, loss)
-    plan = plan_of(scheme, trace.length)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         da_y, error = trace.readout_vjp(dL_dy_hat)
         cotangents = walk(trace, error, plan)
@@ -216,17 +215,6 @@ def sum_parts(parts: Iterable[Params], total: Params | None = None) -> Params:
     for part in parts:
         total = {name: total[name] + values for name, values in part.items()} if total else part
     return total
-
-
-def plan_of(scheme: Segmented | Plan | None, length: int) -> Plan:
-    if isinstance(scheme, Plan):
-        return scheme
-    scheme = scheme or Full()
-    if not isinstance(scheme, Segmented):
-        raise ConfigurationError(
-            f"scheme={scheme.name}: has no one plan; truncation_bias measures it, and random cuts have draw(T, rng)"
-        )
-    return scheme.plan(length)
 
 
 def check_errors(trace: Trace, loss: Loss | Array) -> Array:

@@ -28,12 +28,12 @@ from bpttlab.gradients import backward as whole_backward
 from bpttlab.gradients import forward as whole_forward
 from bpttlab.gradients import scaled_gradients as whole_scaled
 from bpttlab.gradients.backward import Cotangents
+from bpttlab.gradients.plan import HasPlan, Plan, full_plan, plan_of
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
-from bpttlab.truncation.scheme import Plan, Segmented, full_plan
 
 GIB = 1 << 30
 ARRAYS = 3.5
@@ -263,7 +263,7 @@ def carry_into(dh: Any, carry: Array) -> Any:
     return dh * carry.reshape(-1, 1).astype(dtype)
 
 
-def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> Params:
+def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: HasPlan | Plan | None = None) -> Params:
     """`backward.backward`, of a checkpointed trace too, where nothing is cut or the plan is one segment over all.
 
     Raises:
@@ -283,7 +283,7 @@ def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segme
 
 
 def backward_scaled(
-    trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: Segmented | Plan | None = None
+    trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: HasPlan | Plan | None = None
 ) -> dict[str, Scaled]:
     """`scaled_gradients.backward_scaled`, with the same choice of schemes as `backward`."""
     if isinstance(trace, Trace):
@@ -301,9 +301,9 @@ def plain(numbers: Any) -> Array:
     return whole_backward.plain(numbers) if isinstance(numbers, Scaled) else numbers
 
 
-def carry_of(trace: CheckpointedTrace, scheme: Segmented | Plan | None) -> Array:
+def carry_of(trace: CheckpointedTrace, scheme: HasPlan | Plan | None) -> Array:
     """The carry of a plan of one segment over everything; others are refused."""
-    plan = whole_backward.plan_of(scheme, trace.length)
+    plan = plan_of(scheme, trace.length)
     if plan.segments.tolist() != [[0, trace.length, 0]]:
         requested = getattr(scheme, "name", "a plan")
         raise ConfigurationError(

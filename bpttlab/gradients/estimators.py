@@ -1,40 +1,27 @@
-"""The gradient under any scheme, with what it lacks of the full one and how far its draws lie apart.
+"""What a gradient estimator gives of one loss: its gradients, what their mean lacks of the full one, and their scatter.
 
 Of a plan, or an ensemble of plans, the cotangents that were not carried on are injected as errors of a full walk, which
-gives the part of the gradient that was cut off, exactly and without a difference. What goes forward leaves no such
-cotangents: there the difference is taken, which cannot be smaller than the rounding of the gradient.
+gives the part of the gradient that was cut off, exactly and without a difference. What is carried forwards leaves no
+such cotangents: there the difference is taken, which cannot be smaller than the rounding of the gradient.
 
 Index legend: T time, B sequence, N hidden state, R members of an ensemble.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.adaptive_truncation import adaptive_truncation, estimate_steps
-from bpttlab.gradients.backward import backward, walk
+from bpttlab.gradients.backward import walk
 from bpttlab.gradients.directional import Directions, with_directions
-from bpttlab.gradients.forward_mode.rflo import rflo
-from bpttlab.gradients.forward_mode.rtrl import rtrl
-from bpttlab.gradients.forward_mode.snap import snap, snap_cost
-from bpttlab.gradients.forward_mode.uoro import uoro, uoro_draws
+from bpttlab.gradients.plan import Ensemble, Plan, full_plan
 from bpttlab.gradients.scaled_gradients import add_to, add_whole, recurrent_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
-from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Gradients, Scaled
-from bpttlab.truncation.adaptive import Adaptive
-from bpttlab.truncation.averaged import Random
-from bpttlab.truncation.forward import RTRL, UORO, SnAp
-from bpttlab.truncation.scheme import Ensemble, Forward, ManyPlans, Plan, Scheme, Segmented, full_plan
-from bpttlab.truncation.segmented import PerLoss
 
 HELD_BYTES = 2**26
 """Cotangents of members of an ensemble that are held at once."""
@@ -86,77 +73,23 @@ class Estimate:
         return replace(self, members=members, tail=with_directions(self.tail, directions))
 
 
-def estimate(
-    trace: Trace,
-    loss: Loss | Array,
-    error: Scaled,
-    scheme: Scheme,
-    full: Gradients,
-    rng: np.random.Generator | None = None,
-) -> Estimate:
-    """What a scheme makes of a loss.
+# ------------------------------------------------------------------------------------------ of plans
+
+
+def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, truncation: int | None) -> Estimate:
+    """The gradient of one plan, and what it cut off.
 
     Args:
         trace: a forward pass.
-        loss: as in `backward`.
-        error: what it sends to every h_t.
-        scheme: of any kind.
+        error: (T, B, N) what the loss sends to every h_t.
+        plan: what is back-propagated.
         full: the gradient that nothing was cut off.
-        rng: needed by schemes that draw.
+        truncation: K, for the record.
     """
-    if isinstance(scheme, Adaptive):
-        return adaptive_estimate(trace, loss, error, scheme, full)
-    if isinstance(scheme, Segmented):
-        plan = scheme.plan(trace.length)
-        if cuts_nothing(plan, trace.length):
-            kept = {name: full[name] for name in trace.cell.recurrent_parameters}
-            return Estimate.single(kept, {}, plan.steps_computed, scheme.truncation)
-        return Estimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, scheme.truncation)
-    if isinstance(scheme, Forward):
-        return forward_estimate(trace, loss, scheme, full, rng)
-    if not isinstance(scheme, ManyPlans):
-        raise ConfigurationError(f"scheme={scheme.name}: has no plans")
-    ensemble = scheme.ensemble(trace.length, trace.h.shape[1], rng)
-    return mean_of_ensemble(trace, error, ensemble, scheme.truncation)
-
-
-def adaptive_estimate(trace: Trace, loss: Loss | Array, error: Scaled, scheme: Adaptive, full: Gradients) -> Estimate:
-    """The per-loss truncation that was chosen, with the steps that the choice took."""
-    longest = scheme.truncation - 1
-    chosen = PerLoss(adaptive_truncation(trace, loss, scheme.delta, longest))
-    found = estimate(trace, loss, error, chosen, full)
-    return replace(found, steps_computed=found.steps_computed + estimate_steps(error, longest))
-
-
-def gradient_seconds(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator) -> float:
-    """Seconds of one gradient by this scheme in plain numbers, the second of two; no measure of it among them."""
-    one_gradient(trace, loss, scheme, rng)
-    begun = time.perf_counter()
-    one_gradient(trace, loss, scheme, rng)
-    return time.perf_counter() - begun
-
-
-def one_gradient(trace: Trace, loss: Loss | Array, scheme: Scheme, rng: np.random.Generator) -> Params:
-    """The gradient as training would compute it: one plan, one draw."""
-    if isinstance(scheme, Adaptive):
-        scheme = PerLoss(adaptive_truncation(trace, loss, scheme.delta, scheme.truncation - 1))
-    if isinstance(scheme, Segmented):
-        return backward(trace, loss, scheme)
-    if isinstance(scheme, Random):
-        return backward(trace, loss, scheme.draw(trace.length, rng, trace.h.shape[1]))
-    if isinstance(scheme, ManyPlans):
-        carry = scheme.ensemble(trace.length, trace.h.shape[1], rng).carry[-1]
-        return backward(trace, loss, full_plan(trace.length, carry))
-    if isinstance(scheme, UORO):
-        return uoro(trace, loss, rng)
-    if isinstance(scheme, SnAp):
-        return snap(trace, loss, scheme.steps)
-    return rtrl(trace, loss) if isinstance(scheme, RTRL) else rflo(trace, loss)
-
-
-def cuts_nothing(plan: Plan, length: int) -> bool:
-    """Whether the plan is the full one, whose gradient is known."""
-    return plan.segments.tolist() == [[0, length, 0]] and bool((plan.carry == 1.0).all())
+    if plan.cuts_nothing:
+        kept = {name: full[name] for name in trace.cell.recurrent_parameters}
+        return Estimate.single(kept, {}, plan.steps_computed, truncation)
+    return Estimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, truncation)
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
@@ -174,7 +107,7 @@ def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
     return recurrent_gradient(trace.cell, trace.local, walk(trace, errors, full_plan(trace.length)).da)
 
 
-def mean_of_ensemble(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
+def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
     """The mean over the plans of an ensemble, many of which go back side by side as so many sequences more."""
     T, B, _ = trace.h[1:].shape
     members: list[Gradients] = []
@@ -221,35 +154,23 @@ def log_scatter(members: list[Scaled], mean: Scaled, weight: Array, factor: floa
     return float(np.log(total)) + 2 * exponent * LOG_2 if total > 0 else -np.inf
 
 
-# ------------------------------------------------------------------------------------------ forward
+# ------------------------------------------------------------------------------------------ by difference
 
 
-def forward_estimate(
-    trace: Trace, loss: Loss | Array, scheme: Forward, full: Gradients, rng: np.random.Generator | None
+def estimate_by_difference(
+    trace: Trace, gradient: Params, full: Gradients, steps: int, truncation: int | None = None
 ) -> Estimate:
-    """A gradient that was carried forwards; of UORO the mean of its draws."""
-    names, T = trace.cell.recurrent_parameters, trace.length
-    if isinstance(scheme, UORO):
-        return drawn_estimate(trace, loss, scheme.draws, full, rng)
-    if isinstance(scheme, RTRL):
-        found, steps = rtrl(trace, loss), T * sum(trace.params[name].size for name in names)
-    elif isinstance(scheme, SnAp):
-        found, steps = snap(trace, loss, scheme.steps), math.ceil(T * snap_cost(trace, scheme.steps))
-    else:
-        found, steps = rflo(trace, loss), T
-    gradient = {name: Scaled.whole(found[name]) for name in names}
-    return Estimate.single(gradient, differences(full, gradient), steps, None)
+    """Of a gradient in plain numbers that leaves nothing behind to be measured: its bias is a difference."""
+    own = {name: Scaled.whole(gradient[name]) for name in trace.cell.recurrent_parameters}
+    return Estimate.single(own, differences(full, own), steps, truncation)
 
 
-def drawn_estimate(
-    trace: Trace, loss: Loss | Array, draws: int, full: Gradients, rng: np.random.Generator | None
-) -> Estimate:
-    if rng is None:
-        raise ConfigurationError("rng=None: scheme 'uoro' needs a numpy.random.Generator")
-    drawn = uoro_draws(trace, loss, rng, draws)
+def estimate_of_draws(drawn: Params, full: Gradients, steps: int, truncation: int | None = None) -> Estimate:
+    """Of many draws of a gradient in plain numbers, each (draws, *shape); `steps` of one of them."""
+    draws = len(next(iter(drawn.values())))
     members = [{name: Scaled.whole(values[r]) for name, values in drawn.items()} for r in range(draws)]
     weight = np.full(draws, 1.0 / draws)
-    return Estimate(members, weight, True, differences(full, weighted_mean(members, weight)), trace.length, None)
+    return Estimate(members, weight, True, differences(full, weighted_mean(members, weight)), steps, truncation)
 
 
 def differences(full: Gradients, gradient: Gradients) -> Gradients:

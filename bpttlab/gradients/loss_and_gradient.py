@@ -14,12 +14,11 @@ import numpy as np
 
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import check_engine, forward, ready
+from bpttlab.gradients.plan import HasPlan, Plan, plan_of
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Reduction, evaluate, step_weights
 from bpttlab.numerics.array import Array
-from bpttlab.truncation.scheme import Plan, Segmented
-from bpttlab.truncation.segmented import Full
 
 
 def loss_and_gradient(
@@ -31,7 +30,7 @@ def loss_and_gradient(
     loss: str = "squared_error",
     reduction: Reduction = "mean",
     h_0: Array | None = None,
-    scheme: Segmented | Plan | None = None,
+    scheme: HasPlan | Plan | None = None,
     engine: str = "numpy",
 ) -> tuple[float, Params]:
     """L and dL/dparams.
@@ -50,7 +49,7 @@ def loss_and_gradient(
         LabError: whatever `forward`, `losses.evaluate` and `backward` raise.
     """
     check_engine(engine)
-    if engine == "numba" and loss == "squared_error" and (scheme is None or isinstance(scheme, Full)):
+    if engine == "numba" and loss == "squared_error" and (scheme is None or cuts_nothing(scheme, len(x))):
         found = in_one_piece(cell, params, x, target, mask, reduction, h_0)
         if found is not None:
             return found
@@ -58,6 +57,11 @@ def loss_and_gradient(
     counted = np.ones(len(trace.x)) if mask is None else mask
     evaluated = evaluate(loss, trace.y_hat, target, counted, reduction)
     return evaluated.value, backward(trace, evaluated, scheme)
+
+
+def cuts_nothing(scheme: HasPlan | Plan, length: int) -> bool:
+    """Whether it is a scheme whose gradient is the full one at this length; a plan is walked as it is."""
+    return not isinstance(scheme, Plan) and plan_of(scheme, length).cuts_nothing
 
 
 def in_one_piece(

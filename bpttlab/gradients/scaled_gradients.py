@@ -10,19 +10,18 @@ import numpy as np
 from bpttlab.gradients.backward import (
     Cotangents,
     check_errors,
-    plan_of,
     time_blocks,
     walk,
 )
+from bpttlab.gradients.plan import HasPlan, Plan, plan_of
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shift_exponents
-from bpttlab.truncation.scheme import Plan, Segmented
 
 
-def backward_scaled(trace: Trace, loss: Loss | Array, scheme: Segmented | Plan | None = None) -> dict[str, Scaled]:
+def backward_scaled(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None = None) -> dict[str, Scaled]:
     """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
     dL_dy_hat = check_errors(trace, loss)
     cotangents = walk(trace, trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))

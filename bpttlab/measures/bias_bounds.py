@@ -14,7 +14,6 @@ from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.store.measure_columns import TRUNCATION_BOUNDS
-from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.scheme import Scheme
 
 
@@ -27,14 +26,13 @@ class BiasBounds(Measure):
     depends_on_scheme: ClassVar[bool] = True
 
     def applies_to(self, scheme: Scheme) -> bool:
-        return isinstance(scheme, Adaptive)
+        return scheme.bound_lags is not None
 
     def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
         return {"bias_bounds": len(cell.recurrent_parameters) * min(sampling.lags + 1, length)}
 
     def __call__(self, context: Context) -> Result:
-        assert isinstance(context.scheme, Adaptive)
-        longest = context.scheme.truncation - 1
+        longest = context.scheme.bound_lags
         truncations = reported_truncations(context.trace, context.sampling.lags)
         columns = context.once(
             (self, longest), lambda: measure_bounds(context.trace, context.loss, longest, truncations)

@@ -24,7 +24,8 @@ from bpttlab.gradients.directional import (
     signed_bias,
     with_directions,
 )
-from bpttlab.gradients.estimators import Estimate, estimate, log_scatter
+from bpttlab.gradients.estimators import Estimate, log_scatter
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling, zero_parameters
@@ -34,7 +35,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, columns
 from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
 from bpttlab.store.measure_columns import GRADIENT_BIAS
-from bpttlab.truncation.scheme import Scheme, full_plan
+from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def measure_truncation(
         full = full or scaled_gradients(trace, dL_dy_hat, walked)
         minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})
-    found = estimate(trace, loss, error, scheme, full, rng).along(directions or {})
+    found = scheme.estimate(trace, loss, error, full, rng).along(directions or {})
     return estimate_columns(found, scheme, trace.length, full, minibatch)
 
 

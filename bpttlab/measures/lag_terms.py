@@ -20,6 +20,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import Between, Lag, wavefront
 from bpttlab.gradients.scaled_gradients import backward_scaled, recurrent_gradient
 from bpttlab.gradients.trace import Trace
@@ -32,7 +33,6 @@ from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sums_b
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.store.measure_columns import GRADIENT_LAG_TERMS
-from bpttlab.truncation.scheme import full_plan
 from bpttlab.truncation.segmented import PerLoss
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
 from bpttlab.gradients.backward import Cotangents, check_errors, walk
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
@@ -40,7 +41,7 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Gradients, Scaled
 from bpttlab.store.column import Column, Table
-from bpttlab.truncation.scheme import Scheme, full_plan
+from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.measure import Context, Measure, Result
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, median_log
 from bpttlab.store.measure_columns import RELEVANT_GRADIENT
-from bpttlab.truncation.scheme import full_plan
 
 
 def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Array:

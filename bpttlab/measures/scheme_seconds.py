@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from bpttlab.fields import Field
-from bpttlab.gradients.estimators import gradient_seconds
 from bpttlab.measures.measure import Context, Measure, Result
 
 
@@ -26,5 +25,5 @@ class SchemeSeconds(Measure):
 
     def __call__(self, context: Context) -> Result:
         assert context.stream is not None
-        seconds = gradient_seconds(context.trace, context.loss, context.scheme, context.stream())
+        seconds = context.scheme.seconds(context.trace, context.loss, context.stream())
         return Result(provenance={"scheme_seconds": seconds})

@@ -22,6 +22,7 @@ import numpy as np
 
 from bpttlab.fields import check_integer, check_method
 from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lag_terms import measure_lags
@@ -33,7 +34,6 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled, cosine_of, euclidean, log_of, norm
-from bpttlab.truncation.scheme import full_plan
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -29,8 +29,8 @@ from bpttlab.store import identity, schema
 from bpttlab.store.column import MeasureColumns
 from bpttlab.store.own_columns import check_declared
 from bpttlab.tasks import Task
-from bpttlab.truncation.scheme import Forward, Scheme
-from bpttlab.truncation.segmented import Full, Windowed
+from bpttlab.truncation.scheme import Scheme
+from bpttlab.truncation.segmented import Full
 
 Plain = dict[str, Any]
 
@@ -352,15 +352,12 @@ def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
     name, chosen = split_name("scheme", group)
     kind: type[Scheme] = plugins.find("scheme", name)
     check_known(chosen, own_fields(kind, leave=("truncation",)), f"scheme.{{}} of '{name}'")
-    if issubclass(kind, Forward):
-        forward: Forward = build_typed(kind, chosen, "scheme")
-        forward.check_cell(cell.name)
-        return forward
-    if name == Full.name or K == "full":
-        return Full()
-    if name == Windowed.name and chosen.get("k1") is None:
-        chosen["k1"] = max(1, int(K) // 2)  # half a window, the overlap that Williams & Peng used
-    scheme: Scheme = build_typed(kind, {**chosen, "truncation": K}, "scheme")
+    if kind.takes_truncation:
+        if K == "full":
+            return Full()
+        chosen = kind.complete(chosen, int(K))
+    scheme: Scheme = build_typed(kind, chosen, "scheme")
+    scheme.check_cell(cell.name)
     return scheme
 
 

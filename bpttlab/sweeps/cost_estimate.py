@@ -22,8 +22,7 @@ from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle, Options, Plan, bundles
 from bpttlab.sweeps.progress import count
-from bpttlab.truncation.averaged import ChunkedMean
-from bpttlab.truncation.scheme import Forward, Scheme
+from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
 
 BUDGET = 1.0
@@ -115,7 +114,7 @@ class SchemeCost(NamedTuple):
     member: float
 
     def seconds(self, one: Configuration) -> float:
-        return length_of(one) * (self.step + self.member * members_of(one.scheme, length_of(one)))
+        return length_of(one) * (self.step + self.member * one.scheme.members(length_of(one)))
 
     def larger(self, factor: float) -> SchemeCost:
         return SchemeCost(self.step * factor, self.member * factor)
@@ -248,13 +247,6 @@ def scheme_kind(scheme: Scheme) -> Hashable:
     return scheme.name, getattr(scheme, "steps", None)
 
 
-def members_of(scheme: Scheme, length: int) -> int:
-    """Draws, or places where the first chunk may begin; 0 where there is one gradient."""
-    if isinstance(scheme, ChunkedMean):
-        return min(scheme.truncation, length)
-    return int(getattr(scheme, "draws", 0))
-
-
 def scheme_costs(kinds: Sequence[Sequence[Bundle]]) -> list[dict[Hashable, SchemeCost]]:
     """What a run of each scheme adds, for every kind of bundle; small networks are measured first.
 
@@ -292,15 +284,15 @@ def scheme_cost(one: Configuration, size: int, clock: Clock, alone: dict[int, fl
 
     `alone` is what the latter takes, by length, as far as it is known.
     """
-    if isinstance(one.scheme, Full):
+    if one.scheme == Full():
         return SchemeCost(0.0, 0.0)
-    longest = SCHEME_LENGTHS[isinstance(one.scheme, Forward)]
+    longest = SCHEME_LENGTHS[one.scheme.forwards]
     below = [T for T in PROBE_LENGTHS if longest >= T and length_of(one) > T]
     short = changed((one,), max(below, default=PROBE_LENGTHS[0]), size)
     T = length_of(short[0])
     if T not in alone:
         alone[T] = clock.seconds(uncut(short))
-    most = members_of(one.scheme, length_of(one))
+    most = one.scheme.members(length_of(one))
     added = {number: max(0.0, clock.seconds((*uncut(short), *with_members(short, number))) - alone[T]) / T
              for number in sorted({min(most, FEW), min(most, MORE)})}  # fmt: skip
     few, more = min(added), max(added)
@@ -315,11 +307,7 @@ def uncut(bundle: Bundle) -> Bundle:
 
 def with_members(bundle: Bundle, number: int) -> Bundle:
     """The same runs with so many draws, or places."""
-    scheme: Any = bundle[0].scheme
-    if isinstance(scheme, ChunkedMean):
-        scheme = replace(scheme, truncation=number)
-    elif number:
-        scheme = replace(scheme, draws=number)
+    scheme = bundle[0].scheme.with_members(number) if number else bundle[0].scheme
     return tuple(replace(one, scheme=scheme) for one in bundle)
 
 

@@ -1,11 +1,12 @@
-"""Truncation schemes. A new scheme is one class in this folder; it is found by its `name` (`bpttlab.plugins`)."""
+"""Truncation schemes: a class each, found by its `name` (`bpttlab.plugins`), which gives a gradient and estimates itself."""
 
 from __future__ import annotations
 
+from bpttlab.gradients.plan import Ensemble, Plan, full_plan
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
-from bpttlab.truncation.scheme import Ensemble, Plan, Scheme, full_plan
+from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 
 __all__ = [

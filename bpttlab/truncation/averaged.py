@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from dataclasses import dataclass, replace
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.plan import Ensemble, Plan, full_plan
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.truncation.scheme import Draws, Ensemble, ManyPlans, Plan, full_plan
+from bpttlab.truncation.scheme import Draws, ManyPlans, generator_of
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,12 @@ class ChunkedMean(ManyPlans):
         weight = np.full(len(offsets), 1.0 / K)
         weight[0] = (1 + K - len(offsets)) / K
         return Ensemble(np.where(cut, 0.0, 1.0)[..., None], weight, drawn=False)
+
+    def members(self, length: int) -> int:
+        return min(self.truncation, length)
+
+    def with_members(self, number: int) -> Self:
+        return replace(self, truncation=number)
 
 
 @dataclass(frozen=True)
@@ -71,9 +82,8 @@ class Random(ManyPlans):
         return (self.alpha - 1.0) / ((self.alpha - 2.0) * self.truncation + since)
 
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
-        if rng is None:
-            raise ConfigurationError(f"rng=None: scheme '{self.name}' needs a numpy.random.Generator")
-        return Ensemble(self.carries(length, batch, self.draws, rng), np.full(self.draws, 1.0 / self.draws), drawn=True)
+        carries = self.carries(length, batch, self.draws, generator_of(self, rng))
+        return Ensemble(carries, np.full(self.draws, 1.0 / self.draws), drawn=True)
 
     def carries(self, length: int, batch: int, draws: int, rng: np.random.Generator) -> Array:
         """Drawn forward in time: whether there is a cut may depend on the last one.  (draws, T, B), or (draws, T, 1)"""
@@ -90,3 +100,13 @@ class Random(ManyPlans):
     def draw(self, length: int, rng: np.random.Generator, batch: int = 1) -> Plan:
         """One plan, for `backward`."""
         return full_plan(length, self.carries(length, batch, 1, rng)[0])
+
+    def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
+        """That of one plan, drawn for it alone."""
+        return backward(trace, loss, self.draw(trace.length, rng, trace.h.shape[1]))
+
+    def members(self, length: int) -> int:
+        return self.draws
+
+    def with_members(self, number: int) -> Self:
+        return replace(self, draws=number)

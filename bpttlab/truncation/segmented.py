@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
@@ -15,6 +15,7 @@ class Full(Segmented):
     """Every path: the gradient of the notes, whatever the truncation."""
 
     name: ClassVar[str] = "full"
+    takes_truncation: ClassVar[bool] = False
     truncation: ClassVar[int | None] = None  # type: ignore[misc]  # a constant of this scheme, a field of the others
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:
@@ -66,6 +67,12 @@ class Windowed(Segmented):
                 f"scheme.k1={self.k1}: must be an integer from 1 to k2 = truncation = {self.truncation}, "
                 "or some losses would reach back less than to their own step"
             )
+
+    @classmethod
+    def complete(cls, fields: dict[str, Any], truncation: int) -> dict[str, Any]:
+        """With half a window for k1 where it is null, the overlap that Williams & Peng used."""
+        k1 = max(1, truncation // 2) if fields.get("k1") is None else fields["k1"]
+        return super().complete({**fields, "k1": k1}, truncation)
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:
         begins, overlap = range(0, length, self.k1), self.truncation - self.k1

@@ -14,13 +14,13 @@ from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import influence, rtrl
 from bpttlab.gradients.loss_and_gradient import loss_and_gradient
+from bpttlab.gradients.plan import Plan
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
-from bpttlab.truncation.scheme import Plan
 from bpttlab.verification.check import Check, agree, checks
 from bpttlab.verification.examples import B, Example, T, example, examples, kinds, variants
 from bpttlab.verification.gradient_check import (

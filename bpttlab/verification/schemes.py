@@ -19,6 +19,7 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward_mode.rflo import rflo
 from bpttlab.gradients.forward_mode.snap import snap
 from bpttlab.gradients.forward_mode.uoro import uoro, uoro_variance
+from bpttlab.gradients.plan import Plan
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.networks.cells.cell import Cell, Params
@@ -26,7 +27,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RTRL
-from bpttlab.truncation.scheme import Plan, Segmented
+from bpttlab.truncation.scheme import Segmented
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.cells import SOURCE, plan_weight
 from bpttlab.verification.check import Check, agree, checks, equal

@@ -9,6 +9,7 @@ import numpy as np
 from bpttlab import theory
 from bpttlab.gradients.backward import walk
 from bpttlab.gradients.forward import forward
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.recurrent_matrix import origin_jacobian
 from bpttlab.networks import losses
@@ -16,7 +17,6 @@ from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, Minim
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.tasks import Adding, Copy
-from bpttlab.truncation.scheme import full_plan
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.networks import silent
 

@@ -14,6 +14,7 @@ from bpttlab.gradients import backward as at_once
 from bpttlab.gradients import checkpointing
 from bpttlab.gradients import forward as forward_pass
 from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, whole_bytes
+from bpttlab.gradients.plan import Plan, full_plan
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.networks.cells import LSTM, Elman
 from bpttlab.networks.cells.cell import BLOCK_STEPS
@@ -24,7 +25,6 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.jobs import Job, compute
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.truncation.averaged import Random
-from bpttlab.truncation.scheme import Plan, full_plan
 from bpttlab.truncation.segmented import PerLoss
 from tests.support.networks_of_cells import CELLS
 

@@ -12,10 +12,10 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.directional import LOG_SCALE, SIGNED_BIAS, log_scale, signed_bias
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward_mode.snap import snap
+from bpttlab.gradients.plan import full_plan
 from bpttlab.measures.gradient_bias import measure_truncation, truncation_bias
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
-from bpttlab.truncation.scheme import full_plan
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss
 from bpttlab.verification.gradient_check import assert_agree
 from tests.support.networks import linear

@@ -6,6 +6,7 @@ from scipy.special import comb
 
 from bpttlab.gradients.backward import backward, walk
 from bpttlab.gradients.forward import forward
+from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import propagate
 from bpttlab.measures.jacobian_products import jacobian_products, measure_products
 from bpttlab.measures.product_norms import horizons
@@ -15,7 +16,6 @@ from bpttlab.networks.initializers import Orthogonal
 from bpttlab.numerics.matrices import eigenvalues
 from bpttlab.numerics.random_streams import stream
 from bpttlab.numerics.scaled import LOG_2, Scaled
-from bpttlab.truncation.scheme import full_plan
 from bpttlab.truncation.segmented import PerLoss
 from tests.support.networks import case, linear
 

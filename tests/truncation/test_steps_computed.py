@@ -7,7 +7,6 @@ import pytest
 
 from bpttlab import plugins
 from bpttlab.gradients.adaptive_truncation import adaptive_truncation
-from bpttlab.gradients.estimators import gradient_seconds, one_gradient
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode import rtrl, snap
 from bpttlab.gradients.trace import Trace
@@ -79,7 +78,7 @@ def test_steps_computed_are_those_of_one_gradient(monkeypatch, scheme, losses):
     trace, rng = network.trace, np.random.default_rng(0)
     (stored,) = set(truncation_bias(trace, network.loss, scheme, rng)["steps_computed"])
     applied = Applied(monkeypatch, trace)
-    one_gradient(trace, network.loss, scheme, rng)
+    scheme.one_gradient(trace, network.loss, rng)
     if isinstance(scheme, UORO):  # its pulls are those of immediate derivatives; it has one J_t s a step
         assert stored == applied.formed == 20
     elif isinstance(scheme, RTRL | SnAp):
@@ -108,7 +107,7 @@ def test_the_choice_of_a_truncation_is_part_of_its_cost():
 def test_one_draw_is_drawn_and_timed_alone():
     network = case(CELLS["gru"], T=30, B=2, seed=1)
     scheme, trace = Random(5, draws=1000), network.trace
-    one = one_gradient(trace, network.loss, scheme, np.random.default_rng(3))
-    alone = one_gradient(trace, network.loss, Random(5, draws=2), np.random.default_rng(3))
+    one = scheme.one_gradient(trace, network.loss, np.random.default_rng(3))
+    alone = Random(5, draws=2).one_gradient(trace, network.loss, np.random.default_rng(3))
     assert_agree(one, alone)
-    assert gradient_seconds(trace, network.loss, scheme, np.random.default_rng(3)) > 0
+    assert scheme.seconds(trace, network.loss, np.random.default_rng(3)) > 0

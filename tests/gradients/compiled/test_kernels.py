@@ -16,6 +16,7 @@ from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.loss_and_gradient import loss_and_gradient
+from bpttlab.gradients.plan import Plan, full_plan
 from bpttlab.gradients.propagation import propagate
 from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
@@ -24,7 +25,6 @@ from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.networks import losses
 from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.numerics.scaled import Scaled
-from bpttlab.truncation.scheme import Plan, full_plan
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
 from tests.support.compiled import INTERPRETED, INTERPRETED_PASSES, MAKES, needs_numba, network

@@ -1,0 +1,97 @@
+"""What is back-propagated, as data: segments of a sequence and a carry.
+
+A segment (start, stop, loss_from) goes back from h_stop to h_start; the losses L_t with loss_from < t <= stop enter
+at their own step. The carry multiplies the cotangent on its way from t+1 to t, never the step's own error:
+
+    delta_t = e_t + carry_t J_{t+1}^T delta_{t+1}
+
+The backward passes consume plans and know no truncation scheme by name, as a Runge-Kutta solver consumes tableaus. A
+scheme that cuts at random, or at several places of which the mean is wanted, has many plans: an `Ensemble` of carries
+over one segment.
+
+Index legend: T time, B sequence, S segment, R plan of an ensemble.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.numerics.array import Array
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is back-propagated in a sequence of T steps.
+
+    Attributes:
+        segments: integers (S, 3), rows (start, stop, loss_from), 0 <= start <= loss_from < stop <= T; no two have the
+        same stop. carry: (T,), entry t-1 the factor from t+1 to t, entry T-1 is never used; or (T, B), one for each
+        sequence.
+    """
+
+    segments: Array
+    carry: Array
+
+    @property
+    def steps_computed(self) -> int:
+        """Applications of a transposed Jacobian to one cotangent: the cost of the scheme."""
+        return int((self.segments[:, 1] - self.segments[:, 0]).sum())
+
+    @property
+    def length(self) -> int:
+        """T."""
+        return len(self.carry)
+
+    @property
+    def cuts_nothing(self) -> bool:
+        """Whether it is the full plan, one segment over everything that carries all."""
+        return self.segments.tolist() == [[0, self.length, 0]] and bool((self.carry == 1.0).all())
+
+
+def full_plan(length: int, carry: Array | None = None) -> Plan:
+    """One segment over everything."""
+    return Plan(np.array([[0, length, 0]]), np.ones(length) if carry is None else carry)
+
+
+class Ensemble(NamedTuple):
+    """Plans of one segment over everything, which differ in their carries.
+
+    Attributes:
+        carry: (R, T, B), or (R, T, 1) where all sequences are cut at the same steps.
+        weight: (R,), of each plan in the mean; they sum to one.
+        drawn: whether the plans are draws from a distribution, and not all that there are.
+    """
+
+    carry: Array
+    weight: Array
+    drawn: bool
+
+
+@runtime_checkable
+class HasPlan(Protocol):
+    """A truncation scheme that is one plan at every length, as `truncation.Segmented`."""
+
+    def plan(self, length: int) -> Plan:
+        """The plan for a sequence of so many steps."""
+
+
+def plan_of(scheme: HasPlan | Plan | None, length: int) -> Plan:
+    """The plan of a scheme at a length; a plan is itself, and None the full one.
+
+    Raises:
+        ConfigurationError: the scheme has no one plan.
+    """
+    if scheme is None:
+        return full_plan(length)
+    if isinstance(scheme, Plan):
+        return scheme
+    if not isinstance(scheme, HasPlan):
+        name = getattr(scheme, "name", scheme)
+        raise ConfigurationError(
+            f"scheme={name}: has no one plan; truncation_bias measures it, and random cuts have draw(T, rng)"
+        )
+    return scheme.plan(length)
