@@ -26,11 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
+    from bpttlab.gradients.backward import backward as backward
     from bpttlab.gradients.checkpointing import CheckpointedTrace as CheckpointedTrace
-    from bpttlab.gradients.checkpointing import backward as backward
-    from bpttlab.gradients.checkpointing import backward_scaled as backward_scaled
-    from bpttlab.gradients.checkpointing import forward as forward
     from bpttlab.gradients.double_sum import literal_sum as literal_sum
+    from bpttlab.gradients.forward import forward as forward
     from bpttlab.gradients.forward_mode.rflo import rflo as rflo
     from bpttlab.gradients.forward_mode.rtrl import rtrl as rtrl
     from bpttlab.gradients.forward_mode.snap import snap as snap
@@ -82,7 +81,9 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
-    "gradients.checkpointing": ("CheckpointedTrace", "backward", "backward_scaled", "forward"),
+    "gradients.checkpointing": ("CheckpointedTrace",),
+    "gradients.backward": ("backward",),
+    "gradients.forward": ("forward",),
     "sweeps.configuration": ("Configuration",),
     "measures.truncation_curve": ("truncation_curve",),
     "sweeps.grid": ("grid",),

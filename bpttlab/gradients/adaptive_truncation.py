@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward_mode.rtrl import immediate_derivatives
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.propagation import wavefront
 from bpttlab.gradients.scaled_gradients import add_to, recurrent_gradient
 from bpttlab.gradients.trace import Trace

@@ -4,11 +4,10 @@ Going forward, the state before every block of steps is kept, and nothing else o
 of a block are computed again from there, walked through and forgotten: beyond inputs and predictions memory grows with
 the square root of T, and a gradient takes one forward pass more (Chen et al. 2016, section 3).
 
-The results have the bytes of `forward.forward` and `scaled_gradients.backward_scaled`, and of `backward.backward` but
-for the whole gradient that engine=numba computes in one piece. Blocks begin where the sums of a gradient are
-divided anyway (`backward.SUMMED_STEPS`), and the cotangent that comes out of one enters the next as part of the error
-of its last step, which is the first thing that it would meet there. (A carry other than 0 and 1 just between two blocks
-may be rounded once more than in a compiled loop.)
+The results have the bytes of a whole trace's, but for the full gradient that engine=numba computes in one piece.
+Blocks begin where the sums of a gradient are divided anyway (`parameter_gradients.SUMMED_STEPS`), and the cotangent
+that comes out of one enters the next as part of the error of its last step, which is the first thing that it would meet
+there. (A carry other than 0 and 1 just between two blocks may be rounded once more than in a compiled loop.)
 
 Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output.
 """
@@ -18,17 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple, overload
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, DivergedError
 from bpttlab.fields import real_number
-from bpttlab.gradients import backward as whole_backward
-from bpttlab.gradients import forward as whole_forward
-from bpttlab.gradients import scaled_gradients as whole_scaled
-from bpttlab.gradients.backward import Cotangents
+from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, by_name, plain
+from bpttlab.gradients.inputs import check_inputs, errors_like
+from bpttlab.gradients.parameter_gradients import SUMMED_STEPS, check_range, gradient_parts, sum_parts
 from bpttlab.gradients.plan import HasPlan, Plan, full_plan, plan_of
+from bpttlab.gradients.scaled_gradients import add_to, scaled_parts
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
@@ -57,7 +56,7 @@ class CheckpointedTrace:
     y_hat: Array
     states: Array
     steps: int
-    engine: str = "numpy"
+    engine: Engine = NUMPY
 
     @property
     def length(self) -> int:
@@ -75,7 +74,7 @@ class CheckpointedTrace:
         if name in ("h", "linearization", "local") or hasattr(Trace, name):
             raise ConfigurationError(
                 f"memory_limit: {name} needs all states of {self.length} steps, and one in {self.steps} is kept; "
-                "only backward and backward_scaled compute the others again"
+                "only backward computes the others again"
             )
         raise AttributeError(f"'CheckpointedTrace' object has no attribute {name!r}")
 
@@ -111,57 +110,11 @@ def bytes_of_data(cell: Cell, batch: int, dtype: Any) -> float:
 
 
 def block_steps(length: int) -> int:
-    """About sqrt(T), a multiple of `backward.SUMMED_STEPS`."""
-    return whole_backward.SUMMED_STEPS * max(1, round(math.sqrt(length) / whole_backward.SUMMED_STEPS))
+    """About sqrt(T), a multiple of `parameter_gradients.SUMMED_STEPS`."""
+    return SUMMED_STEPS * max(1, round(math.sqrt(length) / SUMMED_STEPS))
 
 
 # ---------------------------------------------------------------------------------------------------- forward
-
-
-@overload
-def forward(
-    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str = ..., memory_limit: None = ...
-) -> Trace: ...
-
-
-@overload
-def forward(
-    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str = ..., *, memory_limit: float
-) -> Trace | CheckpointedTrace: ...
-
-
-def forward(
-    cell: Cell,
-    params: Params,
-    x: Array,
-    h_0: Array | None = None,
-    engine: str = "numpy",
-    memory_limit: float | None = None,
-) -> Trace | CheckpointedTrace:
-    """Run the network over x; keep all of its states, or some where a gradient would take too much memory with all.
-
-    Args:
-        cell, params, x, h_0, engine: as in `forward.forward`.
-        memory_limit: GiB (2^30 bytes) that forward pass, loss and backward pass may take, their inputs and predictions
-            among them, as far as that can be estimated; None: any.
-
-    Returns:
-        A `Trace`, or a `CheckpointedTrace`, of which `backward` and `backward_scaled` give the full gradient, to the
-        last bit the same. What needs every state (Jacobian products, lag terms, other schemes) refuses it by name.
-
-    Raises:
-        ConfigurationError: memory_limit is no positive number, or is too little with checkpoints, too. And what
-            `forward.forward` raises.
-    """
-    if memory_limit is None:
-        return whole_forward.forward(cell, params, x, h_0, engine)
-    whole_forward.check_engine(engine)
-    x, h_0 = whole_forward.check_inputs(cell, params, x, h_0)
-    memory_limit = gibibytes(memory_limit)
-    check_memory_limit(memory_limit, cell, len(x), x.shape[1], x.dtype)
-    if fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
-        return whole_forward.forward(cell, params, x, h_0, engine)
-    return checkpointed_forward(cell, params, x, h_0, engine)
 
 
 def fits(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -> bool:
@@ -185,31 +138,37 @@ def check_memory_limit(memory_limit: float, cell: Cell, length: int, batch: int,
 
 
 def checkpointed_forward(
-    cell: Cell, params: Params, x: Array, h_0: Array | None = None, engine: str = "numpy", steps: int | None = None
+    cell: Cell,
+    params: Params,
+    x: Array,
+    h_0: Array | None = None,
+    engine: str | Engine = "numpy",
+    steps: int | None = None,
 ) -> CheckpointedTrace:
     """A forward pass that keeps the state before each block of so many steps, by default about sqrt(T).
 
     Raises:
-        ConfigurationError: steps is no multiple of `backward.SUMMED_STEPS`. And what `forward.forward` raises.
+        ConfigurationError: steps is no multiple of `parameter_gradients.SUMMED_STEPS`.
+        LabError: whatever `forward` raises.
     """
-    whole_forward.check_engine(engine)
-    x, h = whole_forward.check_inputs(cell, params, x, h_0)
+    loops = by_name(engine)
+    x, h = check_inputs(cell, params, x, h_0)
     steps = block_steps(len(x)) if steps is None else steps
-    if steps < 1 or steps % whole_backward.SUMMED_STEPS:
-        raise ConfigurationError(f"steps={steps}: must be a multiple of {whole_backward.SUMMED_STEPS}")
+    if steps < 1 or steps % SUMMED_STEPS:
+        raise ConfigurationError(f"steps={steps}: must be a multiple of {SUMMED_STEPS}")
     states = np.empty((-(-len(x) // steps), *h.shape), x.dtype)
     y_hat = np.empty((*x.shape[:2], cell.output_size), x.dtype)
     for number, start in enumerate(range(0, len(x), steps)):
         states[number] = h
-        part = block_forward(cell, params, x[start : start + steps], h, engine, start)
+        part = block_forward(loops, cell, params, x[start : start + steps], h, start)
         y_hat[start : start + steps], h = part.y_hat, part.h[-1]
-    return CheckpointedTrace(cell, params, x, y_hat, states, steps, engine)
+    return CheckpointedTrace(cell, params, x, y_hat, states, steps, loops)
 
 
-def block_forward(cell: Cell, params: Params, x: Array, h: Array, engine: str, start: int) -> Trace:
+def block_forward(engine: Engine, cell: Cell, params: Params, x: Array, h: Array, start: int) -> Trace:
     """The forward pass of a block; where it diverges, the error has the step within the whole sequence."""
     try:
-        return whole_forward.forward(cell, params, x, h, engine)
+        return engine.forward(cell, params, x, h)
     except DivergedError as error:
         what = str(error).partition(" overflowed")[0]
         raise DivergedError(start + error.step, what) from None
@@ -244,13 +203,12 @@ def blocks(trace: CheckpointedTrace, dL_dy_hat: Array, carry: Array, scaled: boo
     for number in reversed(range(len(trace.states))):
         steps = slice(number * trace.steps, min((number + 1) * trace.steps, trace.length))
         h = trace.states[number]
-        part = block_forward(trace.cell, trace.params, trace.x[steps], h, trace.engine, steps.start)
-        error: Any = part.scaled_error(dL_dy_hat[steps]) if scaled else part.error(dL_dy_hat[steps])
-        if part.compiled and not scaled:
-            error = Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+        part = block_forward(trace.engine, trace.cell, trace.params, trace.x[steps], h, steps.start)
+        own = part.scaled_error(dL_dy_hat[steps]) if scaled else part.error(dL_dy_hat[steps])
+        error = part.engine.widen(own)
         if entering is not None:
             error[-1] = error[-1] + carry_into(entering, carry[steps.stop - 1])
-        cotangents = whole_backward.walk(part, error, full_plan(part.length, carry[steps]))
+        cotangents = part.walk(error, full_plan(part.length, carry[steps]))
         entering = cotangents.dropped[0]
         yield Block(steps, part, cotangents)
 
@@ -263,42 +221,31 @@ def carry_into(dh: Any, carry: Array) -> Any:
     return dh * carry.reshape(-1, 1).astype(dtype)
 
 
-def backward(trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: HasPlan | Plan | None = None) -> Params:
-    """`backward.backward`, of a checkpointed trace too, where nothing is cut or the plan is one segment over all.
-
-    Raises:
-        ConfigurationError: the trace is checkpointed, and the scheme has many segments.
-        GradientRangeError: the gradient is too large for a float.
-    """
-    if isinstance(trace, Trace):
-        return whole_backward.backward(trace, loss, scheme)
-    dL_dy_hat, carry = whole_backward.errors_like(trace.y_hat, loss), carry_of(trace, scheme)
+def gradient_by_blocks(trace: CheckpointedTrace, loss: Loss | Array, carry: Array) -> Params:
+    """`backward` of a checkpointed trace, under a plan of one segment with that carry."""
+    dL_dy_hat = errors_like(trace.y_hat, loss)
     total: Params = {}
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         for block in blocks(trace, dL_dy_hat, carry, scaled=False):
-            da, h_0 = (plain(numbers) for numbers in (block.cotangents.da, block.cotangents.dropped[0]))
+            da, h_0 = (floats(numbers) for numbers in (block.cotangents.da, block.cotangents.dropped[0]))
             da_y, _ = block.trace.readout_vjp(dL_dy_hat[block.steps])
-            total = whole_backward.sum_parts(whole_backward.gradient_parts(block.trace, da, da_y), total)
-    return whole_backward.check_range({**total, "h_0": h_0})
+            total = sum_parts(gradient_parts(block.trace, da, da_y), total)
+    return check_range({**total, "h_0": h_0})
 
 
-def backward_scaled(
-    trace: Trace | CheckpointedTrace, loss: Loss | Array, scheme: HasPlan | Plan | None = None
-) -> dict[str, Scaled]:
-    """`scaled_gradients.backward_scaled`, with the same choice of schemes as `backward`."""
-    if isinstance(trace, Trace):
-        return whole_scaled.backward_scaled(trace, loss, scheme)
-    dL_dy_hat, carry = whole_backward.errors_like(trace.y_hat, loss), carry_of(trace, scheme)
+def scaled_gradient_by_blocks(trace: CheckpointedTrace, loss: Loss | Array, carry: Array) -> dict[str, Scaled]:
+    """The same in scaled numbers."""
+    dL_dy_hat = errors_like(trace.y_hat, loss)
     total: dict[str, Scaled] = {}
     for block in blocks(trace, dL_dy_hat, carry, scaled=True):
-        for part in whole_scaled.scaled_parts(block.trace, dL_dy_hat[block.steps], block.cotangents.da):
-            whole_scaled.add_to(total, part)
+        for part in scaled_parts(block.trace, dL_dy_hat[block.steps], block.cotangents.da):
+            add_to(total, part)
         h_0 = block.cotangents.dropped[0]
     return total | {"h_0": h_0.normalised()}
 
 
-def plain(numbers: Any) -> Array:
-    return whole_backward.plain(numbers) if isinstance(numbers, Scaled) else numbers
+def floats(numbers: Any) -> Array:
+    return plain(numbers) if isinstance(numbers, Scaled) else numbers
 
 
 def carry_of(trace: CheckpointedTrace, scheme: HasPlan | Plan | None) -> Array:

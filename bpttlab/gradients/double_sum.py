@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bpttlab.gradients.backward import check_errors
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss

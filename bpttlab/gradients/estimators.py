@@ -14,7 +14,6 @@ from functools import cached_property
 
 import numpy as np
 
-from bpttlab.gradients.backward import walk
 from bpttlab.gradients.directional import Directions, with_directions
 from bpttlab.gradients.plan import Ensemble, Plan, full_plan
 from bpttlab.gradients.scaled_gradients import add_to, add_whole, recurrent_gradient
@@ -94,7 +93,7 @@ def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, trun
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
     """The gradient of a plan, and what it lacks of the full one (empty where nothing was cut)."""
-    kept = walk(trace, error, plan)
+    kept = trace.walk(error, plan)
     gradient = recurrent_gradient(trace.cell, trace.local, kept.da)
     return gradient, tail_of(trace, kept.dropped)
 
@@ -104,7 +103,7 @@ def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
     errors = dropped[1:].normalised()
     if not errors.mantissa.any():
         return {}
-    return recurrent_gradient(trace.cell, trace.local, walk(trace, errors, full_plan(trace.length)).da)
+    return recurrent_gradient(trace.cell, trace.local, trace.walk(errors, full_plan(trace.length)).da)
 
 
 def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
@@ -115,7 +114,7 @@ def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncatio
     for some in np.array_split(np.arange(len(ensemble.weight)), pieces(trace, len(ensemble.weight))):
         carry = np.broadcast_to(ensemble.carry[some], (len(some), T, B)).swapaxes(0, 1).reshape(T, -1)
         copies = trace.repeated(len(some))
-        walked = walk(copies, tile(error, len(some)), full_plan(T, carry))
+        walked = copies.walk(tile(error, len(some)), full_plan(T, carry))
         for place, member in enumerate(some):
             own = np.s_[:, place * B : (place + 1) * B]
             members.append(recurrent_gradient(trace.cell, trace.local, walked.da[own]))

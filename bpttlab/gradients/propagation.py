@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.backward import vjp
 from bpttlab.gradients.trace import Trace
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
@@ -51,11 +50,6 @@ class Between:
             self.total = Scaled.zeros((T, B, A), self.trace.h.dtype)
         return self.total
 
-    def add(self, k: Array, da: Scaled) -> None:
-        """Those of a_k, (S, B, A)."""
-        total = self.somewhere()
-        total[k - 1] = total[k - 1] + da
-
     def take(self) -> tuple[Array, Scaled]:
         """The steps that have any, as an index, and the sums there; from here on there is nothing."""
         total, self.total = self.somewhere(), None
@@ -67,7 +61,7 @@ def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = No
     """Back from each h_t, one lag at a time, nothing added on the way: rows . P_{t,t-l}.
 
     The rows of the identity give the Jacobian products themselves, the errors of the losses the state gradients and,
-    through `Cell.gradient`, the lag terms: one walk for all three.
+    through `Cell.parameter_vjp`, the lag terms: one walk for all three.
 
     Args:
         trace: the forward pass.
@@ -84,8 +78,8 @@ def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = No
     lag, last = 0, int(t.max())
     while lag <= last:
         passed = 0 if between is None else between.passed(lag, last)
-        if between is not None and passed and trace.compiled:
-            t, dh = back_and_add(trace, t, lag, passed, dh, between)
+        if between is not None and passed:
+            t, dh = trace.engine.skip(trace, t, lag, passed, dh, between.somewhere())
             lag += passed
             continue
         going = t > lag
@@ -93,11 +87,8 @@ def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = No
         if not going.any():
             yield Lag(lag, t, dh, None)
             return
-        da, dh_prev = back(trace, slopes[t[going] - lag - 1], inner)
-        if between is not None and passed:
-            between.add(t[going] - lag, da[0])
-        else:
-            yield Lag(lag, t, dh, da)
+        da, dh_prev = trace.engine.vjp(trace, slopes[t[going] - lag - 1], inner)
+        yield Lag(lag, t, dh, da)
         t, dh = t[going], dh_prev
         lag += 1
 
@@ -111,28 +102,3 @@ def wavefront(trace: Trace, error: Scaled, last: int, between: Between | None = 
         yield lag
         if lag.lag > last:
             return
-
-
-def back(trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
-    """`vjp` of scaled rows by the trace's engine, dh_{t-1} normalised.  (S,B,any), (R,S,B,N)"""
-    if not trace.compiled:
-        da, dh_prev = vjp(trace.cell, trace.params, linearization_t, dh_t)
-        return da, dh_prev.normalised()
-    from bpttlab.gradients.compiled import dispatch
-
-    da, dh_prev, exponents = dispatch.scaled_vjp(
-        trace.cell, trace.params, linearization_t, dh_t.mantissa, dh_t.exponent
-    )
-    return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
-
-
-def back_and_add(trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, between: Between) -> tuple[Array, Scaled]:
-    """So many lags further by the compiled loop; the starts that are left, and their cotangents."""
-    from bpttlab.gradients.compiled import dispatch
-
-    total, slopes = between.somewhere(), trace.linearization
-    mantissa, exponent = dispatch.vjp_and_add(
-        trace.cell, trace.params, slopes, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa, total.exponent
-    )
-    left = t >= lag + lags
-    return t[left], Scaled(mantissa, exponent)[:, left]

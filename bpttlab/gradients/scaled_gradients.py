@@ -1,4 +1,4 @@
-"""The backward pass in numbers that neither over- nor underflow (`numerics.scaled`), and the gradients they give."""
+"""From cotangents to the gradients of parameters, in numbers that neither over- nor underflow (`numerics.scaled`)."""
 
 from __future__ import annotations
 
@@ -7,25 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.gradients.backward import (
-    Cotangents,
-    check_errors,
-    time_blocks,
-    walk,
-)
-from bpttlab.gradients.plan import HasPlan, Plan, plan_of
+from bpttlab.gradients.engine import Cotangents
+from bpttlab.gradients.parameter_gradients import time_blocks
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Local
-from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shift_exponents
-
-
-def backward_scaled(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None = None) -> dict[str, Scaled]:
-    """`backward` in numbers that neither over- nor underflow: one exponent a gradient, for h_0 one a sequence."""
-    dL_dy_hat = check_errors(trace, loss)
-    cotangents = walk(trace, trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))
-    return scaled_gradients(trace, dL_dy_hat, cotangents)
 
 
 def scaled_gradients(trace: Trace, dL_dy_hat: Array, cotangents: Cotangents) -> dict[str, Scaled]:
@@ -61,7 +48,7 @@ def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice
 
 
 def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled]:
-    """`Cell.gradient` of scaled cotangents (..., A), one exponent for each parameter.
+    """`Cell.parameter_vjp` of scaled cotangents (..., A), one exponent for each parameter.
 
     Rows of very different size go into products of their own: the input of a step whose cotangent is large may be zero,
     and what is left then is a small cotangent that one common exponent would have flushed.

@@ -6,14 +6,26 @@ the initial one, arrays with T entries hold step t at index t-1.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bpttlab.networks.cells.cell import Cell, Local, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
+
+if TYPE_CHECKING:
+    from bpttlab.gradients.engine import Cotangents, Engine
+    from bpttlab.gradients.plan import Plan
+
+
+def numpy_engine() -> Engine:
+    """The engine of a trace that does not say which."""
+    from bpttlab.gradients.engine import NUMPY
+
+    return NUMPY
 
 
 @dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Trace:
     x: Array
     h: Array
     y_hat: Array
-    engine: str = "numpy"
+    engine: Engine = field(default_factory=numpy_engine)
 
     @property
     def length(self) -> int:
@@ -98,7 +110,7 @@ class Trace:
         """The first sequences of the batch alone, sharing memory with the whole."""
         x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
         part = Trace(self.cell, self.params, x, h, y_hat, self.engine)
-        left = self.compiled and "linearization" in self.__dict__  # by the compiled forward pass
+        left = self.engine.linearizes and "linearization" in self.__dict__  # by the compiled forward pass
         return part.with_linearization(self.linearization[:, :sequences]) if left else part
 
     def with_linearization(self, linearization: Array) -> Trace:
@@ -113,14 +125,16 @@ class Trace:
         wide = Trace(self.cell, params, x, h, y_hat, self.engine)
         return wide.with_linearization(np.ascontiguousarray(self.linearization, np.float64))
 
-    @property
-    def compiled(self) -> bool:
-        """Whether the loops over t of this cell are compiled."""
-        if self.engine == "numpy":
-            return False
-        from bpttlab.gradients.compiled import dispatch
+    def with_engine(self, engine: str | Engine) -> Trace:
+        """The same trajectory, walked back by another engine; by NumPy's where that has no loops for the cell."""
+        from bpttlab.gradients.engine import NUMPY, by_name
 
-        return dispatch.has_kernel(self.cell, self.h.dtype)
+        found = by_name(engine)
+        return replace(self, engine=found if found.runs(self.cell, self.h.dtype) else NUMPY)
+
+    def walk(self, error: Any, plan: Plan) -> Cotangents:
+        """Back through every segment of a plan by the trace's engine (`Engine.walk`)."""
+        return self.engine.walk(self, error, plan)
 
     def repeated(self, times: int) -> Trace:
         """The sequences of the batch so many times over, one copy of the batch after another."""

@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.backward import errors_like
 from bpttlab.gradients.checkpointing import Block, CheckpointedTrace, blocks
 from bpttlab.gradients.directional import Directions, with_directions
+from bpttlab.gradients.inputs import errors_like
 from bpttlab.gradients.scaled_gradients import add_to, scaled_parts, sum_gradient
 from bpttlab.measures.gradient_bias import (
     GradientBias,

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.gradients.backward import check_errors, walk
 from bpttlab.gradients.directional import (
     LOG_SCALE,
     SIGNED_BIAS,
@@ -25,6 +24,7 @@ from bpttlab.gradients.directional import (
     with_directions,
 )
 from bpttlab.gradients.estimators import Estimate, log_scatter
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
 from bpttlab.gradients.trace import Trace
@@ -83,7 +83,7 @@ def measure_truncation(
     dL_dy_hat = check_errors(trace, loss)
     error = trace.scaled_error(dL_dy_hat)
     if full is None or minibatch is None:
-        walked = walk(trace, error, full_plan(trace.length))
+        walked = trace.walk(error, full_plan(trace.length))
         full = full or scaled_gradients(trace, dL_dy_hat, walked)
         minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})

@@ -16,12 +16,11 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import Field, check_integer, check_method
-from bpttlab.gradients.backward import check_errors
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.product_norms import HELD_NUMBERS, Horizons, ProductNorms, Reach, product_norms
-from bpttlab.measures.spectral_norm import SpectralNorms
 from bpttlab.measures.state_blocks import Blocks
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
@@ -144,7 +143,7 @@ def measure_products(
     trace = trace.head(sequences)
     t = np.arange(1, length + 1) if which == "triangle" else np.array([length])
     bound = cumulated_bound(trace, t, bound_lags)
-    parts, curve, reach = [], [], Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
+    parts, curve, reach = [], [], Reach(trace.engine.spectral_norms(trace.h.shape[-1]))
     lags_reported = set(reported_lags(length, which, lags))
     blocks = Blocks.of(trace.cell, lags_reported)
     for norms in product_norms(trace, t, errors, lags_reported, reach, blocks):
@@ -180,7 +179,7 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
 def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     """log ||J_t||_2 for t from first to last, (last - first + 1, B)."""
     some = max(1, HELD_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
-    norms, spectral = [np.empty((0, trace.h.shape[1]))], SpectralNorms(trace.h.shape[-1], trace.compiled)
+    norms, spectral = [np.empty((0, trace.h.shape[1]))], trace.engine.spectral_norms(trace.h.shape[-1])
     for t in range(first, last + 1, some):
         slopes = trace.linearization[t - 1 : min(t + some - 1, last)]
         norms.append(spectral.logs(Scaled.of(trace.cell.jacobian(trace.params, slopes))))

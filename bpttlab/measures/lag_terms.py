@@ -19,10 +19,11 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, check_integer
-from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import Between, Lag, wavefront
-from bpttlab.gradients.scaled_gradients import backward_scaled, recurrent_gradient
+from bpttlab.gradients.scaled_gradients import recurrent_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.networks.cells.cell import Cell, Local
@@ -94,7 +95,7 @@ def measure_lags(
     Args:
         full: the full gradient, if it is known already.
     """
-    full = full or backward_scaled(trace, loss)
+    full = full or backward(trace, loss, scaled=True)
     last = trace.length - 1 if max_lag is None else min(max_lag, trace.length - 1)
     reported = np.array(reported_lags(last, which, lags), np.int64)
     gathered = Gathered(trace, full, reported)
@@ -213,7 +214,7 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
     inside = lag.t > lag.lag
     injected = Scaled.zeros(error.shape, error.mantissa.dtype)
     injected[lag.t[inside] - lag.lag - 1] = lag.dh[0, inside]
-    cotangents = walk(trace, injected, full_plan(trace.length))
+    cotangents = trace.walk(injected, full_plan(trace.length))
     return recurrent_gradient(trace.cell, trace.local, cotangents.da)
 
 

@@ -17,17 +17,16 @@ Index legend: B sequence, N state, R rows of R, K random combinations, L lags.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.gradients.backward import vjp
+from bpttlab.gradients.engine import vjp
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.product_norms import Reach, product_norms
-from bpttlab.measures.spectral_norm import SpectralNorms, largest_log
-from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 
@@ -118,7 +117,7 @@ def wide(trace: Trace, t: int, sequence: int) -> Trace:
 def whole_norms(trace: Trace) -> LagNorms:
     """The same from the product itself, every row with its exponent: slow, and always right."""
     T, spectral, frobenius = trace.length, [], []
-    reach = Reach(SpectralNorms(trace.h.shape[-1], trace.compiled))
+    reach = Reach(trace.engine.spectral_norms(trace.h.shape[-1]))
     for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), reach):
         assert norms.log_spectral_norm is not None
         spectral.append(float(norms.log_spectral_norm[0, 0]))
@@ -206,13 +205,7 @@ class Product:
         rows = np.empty((lags + 1, *self.block.shape))
         rows[0] = self.block
         slopes = trace.linearization[end - lags : end, 0]
-        if trace.compiled and isinstance(trace.cell, Elman):
-            from bpttlab.gradients.compiled import spectral_kernels
-
-            spectral_kernels.push_rows(trace.params["W"], slopes, rows)
-        else:
-            for number in range(lags):
-                rows[number + 1] = trace.cell.vjp(trace.params, slopes[lags - 1 - number], rows[number])[1]
+        trace.engine.plain_rows_back(trace, slopes, rows)
         return Chunk(rows[1:], self.exponent)
 
     def sizes(self, chunk: Chunk) -> tuple[Array, Array, Array]:
@@ -254,10 +247,11 @@ class Product:
     def spectral(self, chunk: Chunk, sizes: Array) -> Array:
         """log ||R||_2 of every lag.  (L,)"""
         matrices = chunk.rows[:, : self.rank]
-        if not self.trace.compiled or not sizes.all():
-            exponents = np.full((len(matrices), self.rank, 1), chunk.exponent)
-            return spectral_log_norm(Scaled(matrices, exponents))
-        return largest_log(matrices, self.u, self.noise(self.rank)) + chunk.exponent * LOG_2
+        logs = self.trace.engine.largest_logs(matrices, self.u, partial(self.noise, self.rank)) if sizes.all() else None
+        if logs is not None:
+            return logs + chunk.exponent * LOG_2
+        exponents = np.full((len(matrices), self.rank, 1), chunk.exponent)
+        return spectral_log_norm(Scaled(matrices, exponents))
 
     def take(self, chunk: Chunk) -> None:
         """Goes on from the last lag, its largest number in [1/2, 1)."""

@@ -32,7 +32,8 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
-from bpttlab.gradients.backward import Cotangents, check_errors, walk
+from bpttlab.gradients.engine import Cotangents
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients
 from bpttlab.gradients.trace import Trace
@@ -130,7 +131,7 @@ class Context:
     @property
     def cotangents(self) -> Cotangents:
         """Those of the walk back with nothing truncated, scaled."""
-        return self.once("cotangents", lambda: walk(self.trace, self.state_errors, full_plan(self.trace.length)))
+        return self.once("cotangents", lambda: self.trace.walk(self.state_errors, full_plan(self.trace.length)))
 
     @property
     def gradient(self) -> Gradients:

@@ -16,9 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from bpttlab.errors import NonFiniteError
+from bpttlab.gradients.engine import SpectralNorms
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.spectral_norm import SpectralNorms
 from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_log_norm
@@ -75,27 +75,19 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
 
     From one t alone many lags are one call of a compiled loop.
     """
-    if len(t) > 1 or not trace.compiled:
+    if len(t) > 1:
         for step in propagate(trace, t, rows):
             check_finite_products(step)
             yield step, None
         return
-    from bpttlab.gradients.compiled import dispatch
-
-    most = max(1, HELD_NUMBERS // rows.mantissa.size)
-    first, dh = Lag(0, t, rows.normalised(), None), rows.normalised()
+    first = Lag(0, t, rows.normalised(), None)
     check_finite_products(first)
     yield first, None
-    for end in range(int(t[0]), 0, -most):
-        slopes = trace.linearization[max(0, end - most) : end]
-        mantissas, exponents, sizes = dispatch.vjp_many(trace.cell, trace.params, slopes, dh.mantissa, dh.exponent)
-        finite = np.isfinite(mantissas).all()
-        for number, size in enumerate(sizes):
-            dh = Scaled(mantissas[number], exponents[number])
-            step = Lag(int(t[0]) - end + number + 1, t, dh, None)
-            if not finite:
-                check_finite_products(step)
-            yield step, size[None]
+    for lag, back in enumerate(trace.engine.rows_back(trace, int(t[0]), first.dh), start=1):
+        step = Lag(lag, t, back.rows, None)
+        if not back.finite:
+            check_finite_products(step)
+        yield step, back.log_size
 
 
 def stacked(rows: Scaled, last: Scaled) -> Scaled:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field, settle_fields
+from bpttlab.gradients.engine import by_name
 from bpttlab.gradients.forward import forward
-from bpttlab.measures.spectral_norm import SpectralNorms
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics import matrices
@@ -35,15 +35,15 @@ class RecurrentMatrix:
     def __post_init__(self) -> None:
         settle_fields(self, "measure.{}")
 
-    def describe(self, cell: Cell, params: Params, initializer: Initializer, compiled: bool) -> dict[str, Any]:
+    def describe(self, cell: Cell, params: Params, initializer: Initializer, engine: str) -> dict[str, Any]:
         """Columns of `runs`: W as it is, and what the initializer was to make of it.
 
         Args:
-            compiled: whether spectral norms are computed by compiled loops.
+            engine: what computes spectral norms.
         """
         W, drawn = described_matrix(cell, params), initializer.draws
         return {
-            **matrices.describe(W, self.transient_lags, SpectralNorms(len(W), compiled).logs),
+            **matrices.describe(W, self.transient_lags, by_name(engine).spectral_norms(len(W)).logs),
             "initializer_target": initializer.target if drawn else None,
             "initializer_requested": initializer.requested if drawn else None,
             "initializer_realized": initializer.realized(W) if drawn else None,

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.measure import Context, Measure, Result
@@ -38,7 +38,7 @@ def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Arra
     Raises:
         ConfigurationError: steps of another shape, or beyond the sequence.
     """
-    walked = walk(trace, trace.scaled_error(check_errors(trace, loss)), full_plan(trace.length))
+    walked = trace.walk(trace.scaled_error(check_errors(trace, loss)), full_plan(trace.length))
     return input_norms(trace, walked.da, steps)
 
 

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 import numpy as np
 
 from bpttlab.fields import check_integer, check_method
-from bpttlab.gradients.backward import check_errors, walk
+from bpttlab.gradients.backward import backward
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.measures.low_rank_products import check_real
@@ -148,7 +148,7 @@ class Curve:
     def gradient(self, error: Array) -> Params:
         """Of all paths from these errors; each parameter as one row."""
         with np.errstate(all="ignore"):
-            da = walk(self.trace, error, full_plan(self.trace.length)).da
+            da = self.trace.walk(error, full_plan(self.trace.length)).da
             return self.contracted(da)
 
     def contracted(self, da: Array) -> Params:
@@ -171,7 +171,7 @@ class Curve:
         """COLUMNS of each parameter, by K = 1..T."""
         T = self.trace.length
         interval = np.searchsorted(self.requested, np.arange(T), side="right")  # how many of the K requested are <= l
-        tiles = self.trace.compiled and isinstance(self.trace.cell, Elman)
+        tiles = self.trace.engine.takes_tiles(self.trace.cell)
         wave = self.in_tiles(interval) if tiles else self.lag_after_lag(interval)
         rest = self.gradient(wave.left)
         return {name: self.of_parameter(number, name, wave, rest[name]) for number, name in enumerate(self.names)}
@@ -246,8 +246,6 @@ class Curve:
 
     def in_tiles(self, interval: Array) -> Wave:
         """For an Elman cell, by compiled loops that keep a tile of losses near the processor."""
-        from bpttlab.gradients.compiled import spectral_kernels
-
         trace, (T, B, N), Z = self.trace, self.error.shape, self.inner()
         assert Z is not None
         local = np.concatenate([trace.local.h_prev, trace.x, np.ones((T, B, 1))], axis=-1).reshape(T * B, -1)
@@ -255,10 +253,9 @@ class Curve:
         tiles = -(-T // together)
         dh, shares = self.error.reshape(T * B, N).copy(), np.zeros((T, len(self.names)))
         gradients = np.zeros((len(self.requested) + 1, N, local.shape[1]))
-        slopes = np.ascontiguousarray(trace.linearization).ravel()
-        followed = spectral_kernels.wave_in_tiles(
-            np.ascontiguousarray(trace.params["W"]), slopes, Z.reshape(len(Z), -1), local, interval,
-            self.least / math.sqrt(tiles), RANGE, together, B, dh, shares, gradients,
+        followed = trace.engine.wave_in_tiles(
+            trace, Z.reshape(len(Z), -1), local, interval, self.least / math.sqrt(tiles), RANGE, together, dh, shares,
+            gradients,
         )  # fmt: skip
         if followed < 0:
             raise FellBackError
@@ -281,7 +278,7 @@ def running(intervals: Array, rest: Array) -> tuple[Array, Array]:
 def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str, dict[str, Array]]:
     """COLUMNS from `lags.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
     trace = trace.in_float64()
-    full = backward_scaled(trace, np.asarray(check_errors(trace, loss), np.float64))
+    full = backward(trace, np.asarray(check_errors(trace, loss), np.float64), scaled=True)
     found = measure_lags(trace, loss, "all", full=full)
     columns = {name: of_whole(norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters}
     terms, truncated, wanted = found.lag_terms, found.truncations, set(requested.tolist())

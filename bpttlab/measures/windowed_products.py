@@ -26,8 +26,6 @@ from bpttlab.fields import check_integer, check_method
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.product_norms import Reach, product_norms
-from bpttlab.measures.spectral_norm import SpectralNorms, largest_log, random_direction
-from bpttlab.networks.cells import Elman
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT, Scaled, shift_exponents, spectral_log_norm
@@ -96,7 +94,7 @@ def windowed_products(
 
 def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array]:
     """All lags of all t, of which those are kept that are requested."""
-    parts, norms_of = [], SpectralNorms(trace.h.shape[-1], trace.compiled)
+    parts, norms_of = [], trace.engine.spectral_norms(trace.h.shape[-1])
     for norms in product_norms(trace, np.arange(1, trace.length + 1), None, set(lags), Reach(norms_of)):
         if norms.log_spectral_norm is not None:
             starts, batch = norms.log_spectral_norm.shape
@@ -132,7 +130,7 @@ class Windows:
     """The products of one sequence, lag after lag, from the shortest."""
 
     def __init__(self, trace: Trace, sequence: int, lags: list[int], spectral: bool) -> None:
-        self.cell, self.compiled, self.spectral = trace.cell, trace.compiled, spectral
+        self.cell, self.engine, self.spectral = trace.cell, trace.engine, spectral
         self.params = {name: np.asarray(value, np.float64) for name, value in trace.params.items()}
         self.linearization = np.ascontiguousarray(trace.linearization[:, sequence], np.float64)
         self.length, self.size = trace.length, trace.h.shape[-1]
@@ -191,10 +189,8 @@ class Windows:
 
     def log_spectral(self, matrices: Array, squares: Array) -> Array:
         """log of the spectral norms of mantissas.  (M,N,N) -> (M,)"""
-        if not self.compiled or not squares.all():
-            return spectral_log_norm(Scaled.of(matrices))
-        direction = random_direction(self.size)
-        return largest_log(matrices, direction.copy(), direction)
+        logs = self.engine.largest_logs(matrices) if squares.all() else None
+        return spectral_log_norm(Scaled.of(matrices)) if logs is None else logs
 
     def products(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
         """Those of some t after those of others: t (M,), and (M,N,N) with one exponent for each matrix.
@@ -209,22 +205,6 @@ class Windows:
             yield from self.from_kept(lag)
         else:
             yield from self.from_blocks(lag)
-
-    def multiply(self, left: Array, right: Array, out: Array) -> Array:
-        """left . right for each of many matrices, in `out`.  (...,N,N) each"""
-        if not self.compiled:
-            return np.matmul(left, right, out=out)
-        from bpttlab.gradients.compiled import dispatch
-
-        return dispatch.multiply(left, right, out)
-
-    def vjp(self, slopes: Array, products: Array, out: Array) -> None:
-        """out = products J_t.  (G,1,any), (G,N,N)"""
-        if not self.compiled or not isinstance(self.cell, Elman):
-            out[:] = self.cell.vjp(self.params, slopes, products)[1]
-            return
-        rows = slopes * products
-        self.multiply(rows.reshape(1, -1, self.size), self.params["W"][None], out.reshape(1, -1, self.size))
 
     # ------------------------------------------------------------------------------------ of two shorter ones
 
@@ -242,7 +222,7 @@ class Windows:
         for first in range(lag, self.length + 1, self.together):
             t = np.arange(first, min(self.length, first + self.together - 1) + 1)
             left, right = late[first - a : t[-1] - a + 1], early[first - lag : t[-1] - lag + 1]
-            product = self.multiply(left.mantissa, right.mantissa, self.room("joined", left.shape))
+            product = self.engine.multiply(left.mantissa, right.mantissa, self.room("joined", left.shape))
             yield t, Scaled(product, left.exponent + right.exponent)
 
     # ------------------------------------------------------------------------------------ of two parts
@@ -274,7 +254,7 @@ class Windows:
         last = self.jacobians((first + 1) * lag, (first + blocks) * lag)[::lag]
 
         def further(step: int, products: Array, out: Array) -> None:
-            self.vjp(slopes[:, lag - 1 - step], products, out)
+            self.engine.matrix_vjp(self.cell, self.params, slopes[:, lag - 1 - step], products, out)
 
         return chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
 
@@ -284,7 +264,7 @@ class Windows:
         J = J.reshape(blocks, -1, self.size, self.size) if blocks > 1 else J[None]
 
         def further(step: int, products: Array, out: Array) -> None:
-            self.multiply(J[:, step], products, out)
+            self.engine.multiply(J[:, step], products, out)
 
         return chain(J[:, 0], further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
 
@@ -297,7 +277,7 @@ class Windows:
             live = np.asarray(late.mantissa.any(axis=-2) & early.mantissa.any(axis=-1))
             whole = np.where(live, exponents, ZERO_EXPONENT).max(axis=-1, keepdims=True)
             right = right * weights(exponents, whole, live)[..., None]
-        product = self.multiply(late.mantissa, right, self.room("joined", late.shape))
+        product = self.engine.multiply(late.mantissa, right, self.room("joined", late.shape))
         return Scaled(product.reshape(-1, self.size, self.size), whole.reshape(-1, 1, 1))
 
     def one_matrix(self, products: Scaled, axis: int) -> Scaled:

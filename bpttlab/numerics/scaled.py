@@ -127,7 +127,7 @@ class Scaled:
             size = float(self.log_norm(self.mantissa.ndim))
             raise GradientRangeError(
                 f"a gradient of norm exp({size:.1f}) is beyond the range of {self.mantissa.dtype}; "
-                "backward_scaled returns it as mantissa and exponent"
+                "backward(..., scaled=True) returns it as mantissa and exponent"
             )
         return plain
 

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import Field, defaults, python_value, settle_fields, shown, typed_value
-from bpttlab.gradients.forward import check_engine
+from bpttlab.gradients.engine import check_engine
 from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
 from bpttlab.networks import initializers

@@ -322,7 +322,7 @@ def describe_weights(
 ) -> Described:
     """`describe_network`, once for each network: its runs come one after another."""
     params = network_weights(cell, initializer, scales, seed, dtype, own)
-    return Described(described_matrix(cell, params), matrix.describe(cell, params, initializer, engine == "numba"))
+    return Described(described_matrix(cell, params), matrix.describe(cell, params, initializer, engine))
 
 
 def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:

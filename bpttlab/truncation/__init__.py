@@ -1,4 +1,4 @@
-"""Truncation schemes: a class each, found by its `name` (`bpttlab.plugins`), which gives a gradient and estimates itself."""
+"""Truncation schemes: a class each, found by its `name` (`bpttlab.plugins`), which gives and estimates a gradient."""
 
 from __future__ import annotations
 

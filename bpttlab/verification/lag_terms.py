@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.gradients import checkpointing
-from bpttlab.gradients.backward import SUMMED_STEPS, backward
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.directional import log_scale, signed_bias
 from bpttlab.gradients.forward import forward
-from bpttlab.gradients.scaled_gradients import backward_scaled
+from bpttlab.gradients.parameter_gradients import SUMMED_STEPS
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import sensitivity
 from bpttlab.measures.gradient_bias import truncation_bias
@@ -195,9 +195,9 @@ def blocks_of_steps(quick: bool) -> Iterator[Check]:
         ways = {
             "plain": backward(trace, slope),
             "per_loss": backward(trace, slope, PerLoss(200)),
-            "scaled": values(backward_scaled(trace, slope)),
-            "checkpointed": checkpointing.backward(few, slope),
-            "checkpointed, scaled": values(checkpointing.backward_scaled(few, slope)),
+            "scaled": values(backward(trace, slope, scaled=True)),
+            "checkpointed": backward(few, slope),
+            "checkpointed, scaled": values(backward(few, slope, scaled=True)),
         }
         for way, found in ways.items():
             what = f"{length} steps, {engine}, {way}"
@@ -220,7 +220,8 @@ def beyond_the_range_of_floats(quick: bool) -> Iterator[Check]:
         slope = np.zeros_like(trace.y_hat)
         slope[-1] = 1e-200
         found = {
-            name: gradient.log_norm(gradient.mantissa.ndim) for name, gradient in backward_scaled(trace, slope).items()
+            name: gradient.log_norm(gradient.mantissa.ndim)
+            for name, gradient in backward(trace, slope, scaled=True).items()
         }
         far = -400.0 * np.log(10.0)
         known = {
@@ -240,7 +241,7 @@ def far_inputs(trace: Trace, slope: Array, engine: str) -> Iterator[Check]:
     x = trace.x.copy()
     x[0], x[1] = 1e-9, 0.5e-9
     other = Trace(trace.cell, trace.params, x, trace.h, trace.y_hat, trace.engine)
-    found = backward_scaled(other, slope)["V"]
+    found = backward(other, slope, scaled=True)["V"]
     w, length = 0.1, len(x)
     expected = -409.0 * np.log(10.0) + (length - 2) * np.log(w) + np.log(w + 0.5)
     what = f"w^k, log of the scaled gradient by V, inputs {length} steps ago, {engine}"
@@ -255,7 +256,7 @@ def states_of_any_size(quick: bool) -> Iterator[Check]:
     trace = forward(cell, params, np.zeros((3, 1, 1)), np.full((1, 2), 1e-170))
     slope = np.full(trace.y_hat.shape, 1e-170)
     expected = np.log(1e-170) * 2 + np.log(0.5 + 0.25 + 0.125) + 0.5 * np.log(2.0)
-    found = float(backward_scaled(trace, slope)["U"].log_norm(2))
+    found = float(backward(trace, slope, scaled=True)["U"].log_norm(2))
     yield equal("small states, log of the scaled gradient by U", "arithmetic", expected, found, relative=1e-12)
 
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from bpttlab import theory
-from bpttlab.gradients.backward import walk
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.trace import Trace
@@ -134,7 +133,7 @@ def curse_of_memory(quick: bool) -> Iterator[Check]:
     trace = forward(cell, params, np.random.default_rng(0).standard_normal((T, draws, 1)))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
-    da = walk(trace, trace.error(errors), full_plan(T)).da
+    da = trace.walk(trace.error(errors), full_plan(T)).da
     sensitivity = (da * trace.h[:-1]).sum(axis=0)[:, 0]
     source = "Zucchet & Orvieto 2024"
     names = ("E h^2", "E (dh/dlambda)^2")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bpttlab import theory
-from bpttlab.gradients.backward import backward, walk
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.directional import signed_bias
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import rtrl
@@ -71,7 +71,7 @@ def random_cuts(quick: bool) -> Iterator[Check]:
     cell = Elman(1, 1, 1, "identity")
     trace = forward(cell, silent(cell, [[c]]), np.zeros((T, draws, 1)))
     plan = Random(K, draws=2).draw(T, np.random.default_rng(2), draws)
-    z = walk(trace, np.full((T, draws, 1), b), plan).da[0, :, 0]
+    z = trace.walk(np.full((T, draws, 1), b), plan).da[0, :, 0]
     moments = theory.random_truncation_moments(b, c, 1.0 - 1.0 / K)
     what = f"random cuts, c = {c}, K = {K}, {draws} draws"
     error = z.std(ddof=1) / np.sqrt(draws)

@@ -8,7 +8,6 @@ from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
@@ -24,7 +23,7 @@ def test_backward_is_the_literal_sum(case, scheme):
 
 @given(cases(), schemes())
 def test_scaled_backward_is_the_plain_one(case, scheme):
-    scaled = backward_scaled(case.trace, case.loss, scheme)
+    scaled = backward(case.trace, case.loss, scheme, scaled=True)
     assert_agree({name: value.value() for name, value in scaled.items()}, backward(case.trace, case.loss, scheme))
 
 
@@ -98,7 +97,7 @@ def test_the_gradient_vanishes_relative_to_itself_correctly():
     trace = linear(0.1 * np.eye(2), T=200)
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
-    gradient = backward_scaled(trace, errors)["h_0"]
+    gradient = backward(trace, errors, scaled=True)["h_0"]
     expected = np.log(np.linalg.norm(trace.params["U"])) + 200 * np.log(0.1)
     assert gradient.log_norm()[0] == pytest.approx(expected, rel=1e-13)
 
@@ -107,9 +106,9 @@ def test_an_exploding_gradient_is_refused_plainly_and_returned_scaled():
     trace = linear(4.0 * np.eye(2), T=600)
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
-    with pytest.raises(GradientRangeError, match="backward_scaled"):
+    with pytest.raises(GradientRangeError, match="scaled=True"):
         backward(trace, errors)
-    scaled = backward_scaled(trace, errors)["h_0"]
+    scaled = backward(trace, errors, scaled=True)["h_0"]
     expected = np.log(np.linalg.norm(trace.params["U"])) + 600 * np.log(4.0)
     assert scaled.log_norm()[0] == pytest.approx(expected, rel=1e-14)
     with pytest.raises(GradientRangeError):
@@ -126,7 +125,7 @@ def test_a_small_cotangent_survives_beside_inputs_that_are_zero_where_it_is_larg
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
     expected = 0.5 * np.log(2.0) + 399 * np.log(0.1)
-    assert backward_scaled(trace, errors)["V"].log_norm(2) == pytest.approx(expected, rel=1e-13)
+    assert backward(trace, errors, scaled=True)["V"].log_norm(2) == pytest.approx(expected, rel=1e-13)
 
 
 def test_overflow_names_its_step():
@@ -193,7 +192,7 @@ def test_states_and_errors_near_the_largest_float_give_finite_scaled_gradients(d
     x[0] = 1.0
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x)
     errors = trace.y_hat.copy()
-    gradients = backward_scaled(trace, errors)
+    gradients = backward(trace, errors, scaled=True)
     # dL/dU = sum_t y_hat_t h_t = sum_t h_t^2 / 2 for each of the two equal units, with h_t = 2^(t-1)
     expected = np.log(np.sqrt(2.0) / 2.0) + np.log(4.0 / 3.0) + 2 * (steps - 1) * np.log(2.0)
     assert gradients["U"].log_norm(2) == pytest.approx(expected, rel=1e-6)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import tracemalloc
+from functools import partial
 
 import numpy as np
 import pytest
@@ -10,12 +11,11 @@ from hypothesis import strategies as st
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
-from bpttlab.gradients import backward as at_once
-from bpttlab.gradients import checkpointing
-from bpttlab.gradients import forward as forward_pass
+from bpttlab.gradients import checkpointing, parameter_gradients
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, whole_bytes
+from bpttlab.gradients.forward import forward
 from bpttlab.gradients.plan import Plan, full_plan
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.networks.cells import LSTM, Elman
 from bpttlab.networks.cells.cell import BLOCK_STEPS
 from bpttlab.networks.losses import evaluate
@@ -35,7 +35,8 @@ ENGINES = ("numpy", *(["numba"] if importlib.util.find_spec("numba") else []))
 def short_blocks(monkeypatch, request):
     """Sums of a gradient are divided every 64 steps, so that short sequences have many blocks."""
     if "slow" not in request.keywords:
-        monkeypatch.setattr(at_once, "SUMMED_STEPS", BLOCK_STEPS)
+        for module in (parameter_gradients, checkpointing):
+            monkeypatch.setattr(module, "SUMMED_STEPS", BLOCK_STEPS)
 
 
 def network(cell, seed=0, T=150, B=2, gain=0.8, dtype="float64"):
@@ -66,14 +67,14 @@ def assert_agreement(one, other):
 def assert_same_gradients(trace, few, errors, plan=None):
     assert np.array_equal(few.y_hat, trace.y_hat)
     try:
-        expected = at_once.backward(trace, errors, plan)
+        expected = backward(trace, errors, plan)
     except GradientRangeError as error:
         with pytest.raises(GradientRangeError, match=str(error)):
             lab.backward(few, errors, plan)
     else:
-        same = assert_agreement if trace.compiled and plan is None else assert_same_bytes
+        same = assert_agreement if trace.engine.name == "numba" and plan is None else assert_same_bytes
         same(lab.backward(few, errors, plan), expected)
-    assert_same_bytes(lab.backward_scaled(few, errors, plan), backward_scaled(trace, errors, plan))
+    assert_same_bytes(lab.backward(few, errors, plan, scaled=True), backward(trace, errors, plan, scaled=True))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -83,7 +84,7 @@ def test_every_cell_has_the_bytes_of_a_gradient_with_all_states(make, engine):
     errors = np.random.default_rng(1).standard_normal((len(x), 2, 2))
     few = checkpointed_forward(cell, params, x, h_0, engine)
     assert len(few.states) == 3
-    assert_same_gradients(forward_pass.forward(cell, params, x, h_0, engine), few, errors)
+    assert_same_gradients(forward(cell, params, x, h_0, engine), few, errors)
 
 
 @settings(max_examples=60)
@@ -105,7 +106,7 @@ def test_random_shapes(make, engine, seed, T, B, N, gain, dtype, blocks, at_the_
     errors = np.random.default_rng(seed).standard_normal((T, B, 2))
     errors[: T - 1 if at_the_end else 0] = 0.0
     try:
-        trace = forward_pass.forward(cell, params, x, h_0, engine)
+        trace = forward(cell, params, x, h_0, engine)
     except DivergedError as error:
         with pytest.raises(DivergedError, match=str(error)):
             checkpointed_forward(cell, params, x, h_0, engine, blocks * BLOCK_STEPS)
@@ -123,8 +124,8 @@ def test_a_gradient_beyond_the_range_of_floats_goes_from_block_to_block(engine, 
     errors = np.zeros((200, 2, 1))
     errors[-1] = 1.0
     few = checkpointed_forward(cell, params, x, h_0, engine)
-    assert_same_gradients(forward_pass.forward(cell, params, x, h_0, engine), few, errors)
-    assert lab.backward_scaled(few, errors)["h_0"].log_norm(2) == pytest.approx(
+    assert_same_gradients(forward(cell, params, x, h_0, engine), few, errors)
+    assert lab.backward(few, errors, scaled=True)["h_0"].log_norm(2) == pytest.approx(
         200 * np.log(gain) + np.log(np.linalg.norm(params["U"]) * np.sqrt(2)), rel=1e-9
     )
 
@@ -137,7 +138,7 @@ def test_one_segment_with_cuts_goes_back_block_by_block(engine, per):
     plan = Random(30, per=per).draw(150, np.random.default_rng(2), 2)
     plan.carry[63], plan.carry[127] = 0.0, 2.0  # between two blocks
     few = checkpointed_forward(cell, params, x, h_0, engine)
-    assert_same_gradients(forward_pass.forward(cell, params, x, h_0, engine), few, errors, plan)
+    assert_same_gradients(forward(cell, params, x, h_0, engine), few, errors, plan)
 
 
 def test_a_prefix_is_a_forward_pass_of_that_length():
@@ -145,7 +146,7 @@ def test_a_prefix_is_a_forward_pass_of_that_length():
     whole = checkpointed_forward(cell, params, x, h_0)
     for T in (1, 64, 65, 149, 150):
         errors = np.random.default_rng(T).standard_normal((T, 2, 2))
-        assert_same_gradients(forward_pass.forward(cell, params, x[:T], h_0), whole.prefix(T), errors)
+        assert_same_gradients(forward(cell, params, x[:T], h_0), whole.prefix(T), errors)
 
 
 # ------------------------------------------------------------------------------------------ chosen by itself
@@ -174,11 +175,11 @@ def test_blocks_have_about_the_square_root_of_the_steps(T):
 @pytest.mark.parametrize("scaled", [False, True])
 def test_a_gradient_takes_no_more_than_was_expected(make, engine, scaled):
     cell, params, x, h_0 = network(make(2, 16, 2), T=640)
-    backward = lab.backward_scaled if scaled else lab.backward
+    backward = partial(lab.backward, scaled=scaled)
     few = checkpointed_forward(cell, params, x, h_0, engine)
-    for trace in (few, forward_pass.forward(cell, params, x, h_0, engine)):
+    for trace in (few, forward(cell, params, x, h_0, engine)):
         backward(trace, np.ones((640, 2, 2)))  # compiles, imports
-    whole = peak(lambda: backward(forward_pass.forward(cell, params, x, h_0, engine), np.ones((640, 2, 2))))
+    whole = peak(lambda: backward(forward(cell, params, x, h_0, engine), np.ones((640, 2, 2))))
     assert whole <= whole_bytes(cell, 640, 2, "float64")
     short = peak(lambda: backward(checkpointed_forward(cell, params, x, h_0, engine), np.ones((640, 2, 2))))
     weights = 12 * sum(values.nbytes for values in params.values())
@@ -248,7 +249,7 @@ def test_errors_name_the_step_of_the_whole_sequence():
     cell, params, x, _ = network(Elman(1, 2, 1, "identity"), T=2000)
     params["W"] = 2.0 * np.eye(2)
     with pytest.raises(DivergedError) as whole:
-        forward_pass.forward(cell, params, x)
+        forward(cell, params, x)
     with pytest.raises(DivergedError, match=str(whole.value)) as few:
         checkpointed_forward(cell, params, x)
     assert few.value.step == whole.value.step > BLOCK_STEPS

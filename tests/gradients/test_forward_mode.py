@@ -14,7 +14,6 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import influence
 from bpttlab.gradients.forward_mode.snap import patterns, structure
 from bpttlab.gradients.forward_mode.uoro import estimates_of_sequences, uoro_variance
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import sensitivity
 from bpttlab.measures.sensitivity import measure_sensitivity
@@ -137,7 +136,7 @@ def test_rtrl_is_backward_beyond_the_range_of_floats(gain):
     M = last.matrices["b_h"]
     unit = np.zeros_like(trace.y_hat)
     unit[-1] = 1.0
-    expected = backward_scaled(trace, unit)["b_h"]
+    expected = backward(trace, unit, scaled=True)["b_h"]
     found = np.einsum("n,np->p", trace.params["U"][0], Scaled(M.mantissa[0], M.exponent[0]).common(2).mantissa)
     exponent = M[0].common(2).exponent.item()
     shift = np.ldexp(1.0, int(expected.exponent.item() - exponent))

@@ -50,7 +50,7 @@ def assert_right(frame, trace, t=None):
 @given(cases(), st.sampled_from(["numpy", "numba"]), st.integers(1, 3))
 @needs_numba
 def test_norms_are_those_of_the_product(case, engine, sequences):
-    trace = replace(case.trace, engine=engine)
+    trace = case.trace.with_engine(engine)
     frame = fast_norms(trace, sequences=sequences)
     assert len(frame) == (trace.length + 1) * min(sequences, trace.h.shape[1])
     assert_right(frame, trace)
@@ -69,7 +69,7 @@ def test_of_every_cell(make):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", CELLS)
 def test_of_every_cell_over_many_lags(name, engine):
-    trace = replace(case_of(CELLS[name], T=300, N=12, B=2, gain=0.9).trace, engine=engine)
+    trace = case_of(CELLS[name], T=300, N=12, B=2, gain=0.9).trace.with_engine(engine)
     frame = fast_norms(trace)
     assert_right(frame, trace)
     if name == "elman":
@@ -113,7 +113,7 @@ RETURNING = {
 @pytest.mark.parametrize("name", RETURNING)
 def test_what_was_dropped_comes_back_and_is_seen(name, engine):
     trace = RETURNING[name]()
-    slopes, trace = trace.linearization, replace(trace, engine=engine)
+    slopes, trace = trace.linearization, trace.with_engine(engine)
     trace.__dict__["linearization"] = slopes
     frame = fast_norms(trace)
     assert frame["fell_back"].all()

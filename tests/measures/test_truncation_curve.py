@@ -1,7 +1,5 @@
 """Every truncation from one wavefront, against each truncation by itself and against the literal sum."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +29,7 @@ def all_of(trace, errors, **options):
 
 def by(engine, trace):
     """The same trace, with the same slopes, for another engine."""
-    changed = replace(trace, engine=engine)
+    changed = trace.with_engine(engine)
     changed.__dict__["linearization"] = trace.linearization
     return changed
 
@@ -85,7 +83,7 @@ def test_of_every_cell(make):
 @pytest.mark.parametrize(("T", "B"), [(1, 2), (70, 3), (250, 1)])
 def test_the_curve_is_that_of_each_truncation(name, T, B, engine):
     example = case_of(CELLS[name], T=T, B=B, N=6, gain=0.7)
-    trace = replace(example.trace, engine=engine)
+    trace = example.trace.with_engine(engine)
     frame = all_of(trace, example.loss)
     assert not frame["fell_back"].any()
     for K in sorted({min(K, T) for K in (1, 2, 5, 33, 97, 250)}):
@@ -105,7 +103,7 @@ def test_the_curve_is_that_of_each_truncation(name, T, B, engine):
 @pytest.mark.parametrize("T", [40, 300])
 def test_shares_are_those_of_the_lag_terms(T, engine):
     example = case(T=T, N=7, B=2, gain=0.8)
-    trace = replace(example.trace, engine=engine)
+    trace = example.trace.with_engine(engine)
     frame = truncation_curve(trace, example.loss)
     terms = lag_terms(trace, example.loss, "all")
     for name, rows in frame.groupby("parameter"):

@@ -1,7 +1,5 @@
 """Products over a few chosen lags at every t, against each product by itself."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -43,7 +41,7 @@ def lags_of(draw, case):
 @needs_numba
 @given(st.data(), cases_of_elman(), st.sampled_from(["numpy", "numba"]))
 def test_windows_are_the_products(data, case, engine):
-    lags, trace = data.draw(lags_of(case)), replace(case.trace, engine=engine)
+    lags, trace = data.draw(lags_of(case)), case.trace.with_engine(engine)
     assert_right(trace, lags, windowed_products(trace, lags))
 
 

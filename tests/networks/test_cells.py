@@ -18,7 +18,6 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.networks import losses
 from bpttlab.networks.activations import logistic_slope, tanh_slope
@@ -56,7 +55,7 @@ def test_backward_is_the_literal_sum(make, data):
 @given(data=st.data())
 def test_scaled_backward_is_the_plain_one(make, data):
     example, scheme = data.draw(cases(make)), data.draw(schemes())
-    scaled = {name: one.value() for name, one in backward_scaled(example.trace, example.loss, scheme).items()}
+    scaled = {name: one.value() for name, one in backward(example.trace, example.loss, scheme, scaled=True).items()}
     plain = backward(example.trace, example.loss, scheme)
     assert_agree_as_sums(example, scaled, plain, keeps=kept_terms(scheme))
 
@@ -137,7 +136,7 @@ def test_float32_stays_float32(make):
     }
     gradients = backward(trace, example.loss)
     assert {gradient.dtype for gradient in gradients.values()} == {np.dtype("float32")}
-    assert {one.mantissa.dtype for one in backward_scaled(trace, example.loss).values()} == {np.dtype("float32")}
+    assert {one.mantissa.dtype for one in backward(trace, example.loss, scaled=True).values()} == {np.dtype("float32")}
     cell = trace.cell
     assert {value.dtype for value in cell.init(np.random.default_rng(0), dtype="float32").values()} == {
         np.dtype("float32")
@@ -147,7 +146,7 @@ def test_float32_stays_float32(make):
 @every_cell
 def test_lag_terms_sum_to_the_gradient(make):
     example = case(make, T=7)
-    full = backward_scaled(example.trace, example.loss)
+    full = backward(example.trace, example.loss, scaled=True)
     shares = measure_lags(example.trace, example.loss, "all", 7, None, full).lag_terms
     for name in example.trace.cell.recurrent_parameters:
         assert sum(shares["share"][shares["parameter"] == name]) == pytest.approx(1.0, abs=1e-12)
@@ -541,7 +540,7 @@ def test_a_gradient_of_1e_300_is_that_of_mpmath(kind, step, T):
     trace = forward(cell, params, x, h_0)
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
-    gradients = backward_scaled(trace, errors)
+    gradients = backward(trace, errors, scaled=True)
     recurrent = {name: params[name] for name in cell.recurrent_parameters}
     with mpmath.workdps(50):
         for name, flat in (("h_0", (0,)), ("h_0", (1,)), ("V", (0, 0)), ("V", (2 * N, 0))):

@@ -12,8 +12,8 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.measures.gradient_bias import truncation_bias
-from bpttlab.measures.jacobian_products import input_gradient_norms
 from bpttlab.measures.lyapunov import lyapunov_spectrum
+from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.input_scales import Scales

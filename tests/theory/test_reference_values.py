@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import comb
 
-from bpttlab.gradients.backward import backward, walk
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import propagate
@@ -153,7 +153,7 @@ def test_the_curse_of_memory():
     trace = forward(cell, params, np.random.default_rng(0).standard_normal((150, 40_000, 1)))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
-    da = walk(trace, trace.error(errors), full_plan(150)).da
+    da = trace.walk(trace.error(errors), full_plan(150)).da
     sensitivity = (da * trace.h[:-1]).sum(axis=0)[:, 0]  # dh_T/dlambda of every sequence
     assert np.mean(trace.h[-1] ** 2) == pytest.approx(1 / (1 - decay**2), rel=0.05)
     assert np.mean(sensitivity**2) == pytest.approx((1 + decay**2) / (1 - decay**2) ** 3, rel=0.05)

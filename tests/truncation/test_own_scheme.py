@@ -74,7 +74,7 @@ def test_a_run_stores_its_rows_and_the_cost_is_estimated():
     records = run(one)
     own = records.truncations[records.truncations["origin"] == "scheme"]
     assert set(own["scheme"]) == {"damped"} and set(own["parameter"]) == {"V", "W", "b_h"}
-    assert records.scheme_seconds > 0.0
+    assert records.provenance["scheme_seconds"] > 0.0
     assert rows_of([one])["bias_bounds"] == 0
     (costs,) = scheme_costs([[(one,)]])
     assert all(cost.step >= 0.0 for cost in costs.values())

@@ -13,8 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward_mode.rtrl import with_readout
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.cells.leaky import Leaky

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, GradientRangeError, nearest
-from bpttlab.gradients.backward import check_errors, readout_gradient
+from bpttlab.gradients.inputs import check_errors
+from bpttlab.gradients.parameter_gradients import readout_gradient
 from bpttlab.gradients.scaled_gradients import add_to
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params

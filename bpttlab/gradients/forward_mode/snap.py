@@ -19,7 +19,6 @@ from typing import NamedTuple
 import numpy as np
 
 from bpttlab.fields import check_integer
-from bpttlab.gradients.backward import check_errors
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import (
     check_bytes,
@@ -28,6 +27,7 @@ from bpttlab.gradients.forward_mode.rtrl import (
     weight_influence,
     with_readout,
 )
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss

@@ -14,8 +14,9 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, GradientRangeError
 from bpttlab.fields import real_number
-from bpttlab.gradients.backward import backward, check_errors
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward_mode.rtrl import with_readout
+from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss

@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
-from bpttlab.gradients.backward import backward, compiled_backward, walk
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.gradients.double_sum import literal_sum
+from bpttlab.gradients.engine import by_name
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.loss_and_gradient import loss_and_gradient
 from bpttlab.gradients.plan import Plan, full_plan
 from bpttlab.gradients.propagation import propagate
-from bpttlab.gradients.scaled_gradients import backward_scaled
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import jacobian_products
 from bpttlab.measures.lag_terms import measure_lags
@@ -52,7 +52,7 @@ def traces(draw):
     trace = forward(cell, params, x, h_0)
     steps = draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
     errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape) * np.array(steps)[:, None, None]
-    return trace, replace(trace, engine="numba"), errors.astype(trace.h.dtype)
+    return trace, trace.with_engine("numba"), errors.astype(trace.h.dtype)
 
 
 def step_by_step(cell, params, x, h_0):
@@ -99,7 +99,7 @@ def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
         fast = forward(one, params, x, h_0, engine="numba")
         slow = Trace(one, params, fast.x, fast.h, fast.y_hat)
         errors = np.random.default_rng(1).standard_normal(fast.y_hat.shape).astype(dtype)
-        assert output == "relu" or compiled_backward(fast, errors) is not None
+        assert output == "relu" or fast.engine.gradient(fast, errors) is not None
         found = backward(fast, errors)
         assert list(found) == list(backward(slow, errors))
         assert_agree(found, backward(slow, errors), 3 * agreement(fast.h.dtype))
@@ -111,7 +111,7 @@ def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
 )
 def test_plain_numbers_stop_before_the_ends_of_the_range(factor, T, plain):
     trace, errors = long_linear(factor, T)
-    assert (compiled_backward(trace, errors) is not None) == plain
+    assert (trace.engine.gradient(trace, errors) is not None) == plain
     assert backward(trace, errors)["h_0"].tolist() == [[factor**T, factor**T]]
 
 
@@ -122,24 +122,24 @@ def test_a_row_that_vanishes_beside_one_that_does_not_is_noticed():
     errors = np.zeros_like(twice.y_hat)
     errors[-1, 0] = 1.0
     errors[:, 1] = 1.0
-    assert compiled_backward(twice, errors) is None
+    assert twice.engine.gradient(twice, errors) is None
 
 
 def test_a_row_that_vanishes_on_its_way_is_noticed():
     """Whatever the losses of earlier steps add to it afterwards."""
     trace, errors = long_linear(0.5, 1000)
     errors[0] = 1.0
-    assert compiled_backward(trace, errors) is None
+    assert trace.engine.gradient(trace, errors) is None
     errors[500] = 1.0
-    assert compiled_backward(trace, errors) is not None
+    assert trace.engine.gradient(trace, errors) is not None
 
 
 def test_a_readout_without_a_kernel_goes_through_the_cell():
     cell, params, x, h_0 = network(lambda *sizes: Elman(*sizes, output_activation="softplus"))
     trace = forward(cell, params, x, h_0, engine="numba")
     errors = np.ones_like(trace.y_hat)
-    assert compiled_backward(trace, errors) is None
-    assert_agree(backward(trace, errors), backward(replace(trace, engine="numpy"), errors))
+    assert trace.engine.gradient(trace, errors) is None
+    assert_agree(backward(trace, errors), backward(trace.with_engine("numpy"), errors))
     assert trace.y_hat.tobytes() == cell.read(params, trace.h[1:]).tobytes()
 
 
@@ -202,7 +202,7 @@ def test_scaled_backward_is_that_of_the_cells(given_traces, exponent):
     plan = full_plan(trace.length)
     error = trace.scaled_error(errors)
     error = Scaled(error.mantissa, error.exponent + exponent)
-    one, other = walk(fast, error, plan), walk(trace, error, plan)
+    one, other = fast.walk(error, plan), trace.walk(error, plan)
     for got, expected in zip(one, other, strict=True):
         assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
 
@@ -219,7 +219,7 @@ def test_segments_with_carries(given_traces, data):
     carry = carry.reshape(T, B) if data.draw(st.booleans()) else carry[:T]
     plan = Plan(np.array(segments), carry)
     for error in (trace.error(errors), trace.scaled_error(errors)):
-        one, other = walk(fast, error, plan), walk(trace, error, plan)
+        one, other = fast.walk(error, plan), trace.walk(error, plan)
         for got, expected in zip(one, other, strict=True):
             values = [number.value() if isinstance(number, Scaled) else number for number in (got, expected)]
             assert_agree({"": values[0]}, {"": values[1]})
@@ -232,7 +232,7 @@ def test_segments_of_truncations_at_any_size(given_traces, exponent, K):
     error = Scaled(error.mantissa, error.exponent + exponent)
     for scheme in (PerLoss(K), Chunked(K), Windowed(max(1, K // 2), K)):
         plan = scheme.plan(trace.length)
-        for got, expected in zip(walk(fast, error, plan), walk(trace, error, plan), strict=True):
+        for got, expected in zip(fast.walk(error, plan), trace.walk(error, plan), strict=True):
             assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
 
 
@@ -395,11 +395,11 @@ def long_linear(factor, T, dtype="float64"):
 @pytest.mark.parametrize("factor", [0.25, 0.0625, 4.0])
 def test_gradients_beyond_the_range_of_floats(factor, dtype):
     trace, errors = long_linear(factor, 700, dtype)
-    gradient = backward_scaled(trace, errors)["h_0"]
+    gradient = backward(trace, errors, scaled=True)["h_0"]
     expected = 0.5 * np.log(2.0) + 700 * np.log(factor)
     assert gradient.log_norm()[0] == pytest.approx(expected, rel=1e-6 if dtype == "float32" else 1e-14)
     if factor > 1:
-        with pytest.raises(GradientRangeError, match="backward_scaled"):
+        with pytest.raises(GradientRangeError, match="scaled=True"):
             backward(trace, errors)
     else:
         assert not backward(trace, errors)["h_0"].any()
@@ -423,7 +423,7 @@ def test_a_decaying_state_ends_in_zeros_and_not_in_denormals():
 
 def test_a_row_of_zero_errors_outweighs_nothing():
     trace, errors = long_linear(0.5, 3000)
-    log_norm = backward_scaled(trace, errors)["h_0"].log_norm()[0]
+    log_norm = backward(trace, errors, scaled=True)["h_0"].log_norm()[0]
     assert log_norm == pytest.approx(0.5 * np.log(2.0) - 3000 * np.log(2.0), rel=1e-14)
 
 
@@ -434,9 +434,8 @@ def test_the_trace_keeps_its_engine():
     cell, params, x, h_0 = network(LSTM)
     trace = forward(cell, params, x, h_0, engine="numba")
     for part in (trace, trace.prefix(3), trace.head(1), trace.repeated(2)):
-        assert part.engine == "numba"
-        assert part.compiled
-    assert forward(cell, params, x, h_0).engine == "numpy"
+        assert part.engine is by_name("numba")
+    assert forward(cell, params, x, h_0).engine is by_name("numpy")
 
 
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
@@ -456,7 +455,7 @@ def test_a_prefix_is_a_pass_of_that_length_to_the_byte(make, N):
 def test_a_cell_without_a_kernel_has_the_bytes_of_numpy():
     cell, params, x, h_0 = network(Leaky)
     one, other = (forward(cell, params, x, h_0, engine=engine) for engine in ("numba", "numpy"))
-    assert not one.compiled
+    assert one.engine.name == "numpy"
     assert one.h.tobytes() == other.h.tobytes()
     errors = np.ones_like(one.y_hat)
     assert backward(one, errors)["W"].tobytes() == backward(other, errors)["W"].tobytes()
@@ -466,7 +465,7 @@ def test_complex_numbers_go_through_the_cells():
     cell, params, x, h_0 = network(Elman)
     complex_ones = {name: value.astype(complex) for name, value in params.items()}
     trace = forward(cell, complex_ones, x, h_0, engine="numba")
-    assert not trace.compiled
+    assert trace.engine.name == "numpy"
     np.testing.assert_allclose(trace.h.real, forward(cell, params, x, h_0).h, rtol=1e-12)
 
 
@@ -507,7 +506,7 @@ def test_losses_of_a_task_go_with_it():
     cell, params, x, h_0 = network(Elman)
     trace = forward(cell, params, x, h_0, engine="numba")
     loss = losses.evaluate("squared_error", trace.y_hat, np.zeros_like(trace.y_hat), np.ones(len(x)))
-    assert_agree(backward(trace, loss), backward(replace(trace, engine="numpy"), loss))
+    assert_agree(backward(trace, loss), backward(trace.with_engine("numpy"), loss))
 
 
 @pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
@@ -641,7 +640,7 @@ def test_a_product_that_is_not_finite_names_its_step():
     broken = trace.h.copy()
     broken[4] = np.nan
     with pytest.raises(NonFiniteError, match="step t - lag = 4"):  # J_5 is the derivative at h_4
-        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, "numba"))
+        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, by_name("numba")))
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=4, max_size=4))

@@ -1,13 +1,11 @@
 """The compiled matrix products against the literal sum, around the edges of tiles, panels and blocks."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bpttlab.gradients.backward import backward, compiled_backward
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.gradients.forward import forward
 from bpttlab.networks.cells import GRU, LSTM, Elman
@@ -150,5 +148,5 @@ def test_networks_of_several_blocks_are_those_of_the_cells(make, gates, dtype, B
     tolerance = 10 * agreement(trace.h.dtype)
     assert_agree({"h": fast.h, "y_hat": fast.y_hat}, {"h": trace.h, "y_hat": trace.y_hat}, tolerance)
     errors = np.ones_like(trace.y_hat)
-    assert compiled_backward(fast, errors) is not None
-    assert_agree(backward(fast, errors), backward(replace(fast, engine="numpy"), errors), tolerance)
+    assert fast.engine.gradient(fast, errors) is not None
+    assert_agree(backward(fast, errors), backward(fast.with_engine("numpy"), errors), tolerance)

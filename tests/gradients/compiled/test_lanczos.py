@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.gradients.compiled import spectral_kernels
-from bpttlab.measures.spectral_norm import SpectralNorms, largest_log
+from bpttlab.gradients.compiled.lanczos import LanczosNorms, largest_logs
+from bpttlab.gradients.engine import ENGINES, by_name
 from bpttlab.numerics.scaled import LOG_2, Scaled
 
 
@@ -35,10 +36,10 @@ def sequences_of_matrices(draw):
     return matrices.astype(draw(st.sampled_from([np.float64, np.float32])))
 
 
-@given(sequences_of_matrices(), st.integers(-3000, 3000), st.booleans())
-def test_it_is_the_largest_singular_value_at_any_exponent(matrices, exponent, compiled):
+@given(sequences_of_matrices(), st.integers(-3000, 3000), st.sampled_from(ENGINES))
+def test_it_is_the_largest_singular_value_at_any_exponent(matrices, exponent, engine):
     rows = Scaled.of(matrices)
-    found = SpectralNorms(matrices.shape[-1], compiled).logs(Scaled(rows.mantissa, rows.exponent + exponent))
+    found = by_name(engine).spectral_norms(matrices.shape[-1]).logs(Scaled(rows.mantissa, rows.exponent + exponent))
     expected = literal(matrices, exponent)
     assert (np.isneginf(found) == ~matrices.any(axis=(1, 2))).all()
     alive = np.isfinite(found)
@@ -48,23 +49,23 @@ def test_it_is_the_largest_singular_value_at_any_exponent(matrices, exponent, co
 @given(sequences_of_matrices())
 def test_portions_give_what_all_at_once_give(matrices):
     rows = Scaled.of(matrices)
-    spectral = SpectralNorms(matrices.shape[-1], True)
+    spectral = LanczosNorms(matrices.shape[-1])
     portions = [float(spectral.logs(rows[place])) for place in range(len(matrices))]
-    assert portions == SpectralNorms(matrices.shape[-1], True).logs(rows).tolist()
+    assert portions == LanczosNorms(matrices.shape[-1]).logs(rows).tolist()
 
 
 def test_rows_of_very_different_size_are_weighed():
     """The rows that lead have the larger exponent, whatever their mantissas."""
     matrices = Scaled(np.array([[[0.5, 0.5], [0.9, -0.9]]]), np.array([[[40], [-40]]]))
-    assert SpectralNorms(2, True).logs(matrices)[0] == pytest.approx(np.log(np.sqrt(0.5)) + 40 * LOG_2, rel=1e-14)
+    assert LanczosNorms(2).logs(matrices)[0] == pytest.approx(np.log(np.sqrt(0.5)) + 40 * LOG_2, rel=1e-14)
 
 
-@pytest.mark.parametrize("compiled", [False, True])
-def test_what_is_not_finite_is_no_number_and_spoils_nothing_after_it(compiled):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_not_finite_is_no_number_and_spoils_nothing_after_it(engine):
     matrices = np.random.default_rng(1).standard_normal((3, 4, 4))
     expected = literal(matrices, 0)
     matrices[1, 2, 2] = np.nan
-    found = SpectralNorms(4, compiled).logs(Scaled.of(matrices))
+    found = by_name(engine).spectral_norms(4).logs(Scaled.of(matrices))
     assert np.isnan(found[1])
     np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], rtol=1e-12)
 
@@ -73,7 +74,7 @@ def test_a_space_of_many_directions_that_lead_is_left_to_all_eigenvalues():
     """Where Lanczos is not done within its steps the number is that of the Gram matrix."""
     diagonal = np.diag(1.0 + 1e-3 * np.arange(200.0)[::-1] / 200)
     start = np.ones(200) / np.sqrt(200)
-    found = largest_log(diagonal[None], start.copy(), start)
+    found = largest_logs(diagonal[None], start.copy(), start)
     assert found[0] == pytest.approx(np.log(diagonal[0, 0]), rel=1e-9)
 
 

@@ -1,7 +1,6 @@
-"""The largest singular values of matrices that come one after another: log ||A||_2.
+"""The largest singular values of matrices that come one after another, by Lanczos from the last leading vector.
 
-By the eigenvalues of the Gram matrix (`scaled.spectral_log_norm`), or compiled, by Lanczos from the vector that led the
-matrix before (`leading.largest_squares`), and by all eigenvalues after all where that takes too many steps.
+Where that takes too many steps the exact way is taken, all eigenvalues of the Gram matrix.
 
 Index legend: M matrices, R rows, N columns.
 """
@@ -12,23 +11,20 @@ from functools import cache
 
 import numpy as np
 
+from bpttlab.gradients.compiled import spectral_kernels
+from bpttlab.gradients.engine import SpectralNorms
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, spectral_log_norm
 
 
-class SpectralNorms:
+class LanczosNorms(SpectralNorms):
     """log ||A||_2 of N x N matrices, in whatever portions they come."""
 
-    def __init__(self, size: int, compiled: bool) -> None:
-        self.compiled, self.start = compiled, random_direction(size) if compiled else np.empty(0)
+    def __init__(self, size: int) -> None:
+        self.start = random_direction(size)
         self.u = self.start.copy()
 
     def logs(self, matrices: Scaled) -> Array:
-        """-inf is exactly zero, NaN not finite.  Rows normalised, (..., N, N) -> (...)"""
-        if not self.compiled:
-            return spectral_log_norm(matrices, normalised=True)
-        from bpttlab.gradients.compiled import spectral_kernels
-
         before, rows = matrices.shape[:-2], matrices.shape[-2:]
         mantissas = np.ascontiguousarray(matrices.mantissa).reshape(-1, *rows)
         found = np.empty(len(mantissas))
@@ -48,15 +44,8 @@ def random_direction(size: int) -> Array:
     return np.asarray(vector / np.linalg.norm(vector))
 
 
-def largest_log(matrices: Array, u: Array, noise: Array) -> Array:
-    """log of the largest singular values of plain numbers none of whose squares is out of range.  (M,R,N) -> (M,)
-
-    Args:
-        u: (R,) the left vector to start from, which becomes that of the last matrix.
-        noise: (R,) a random vector of norm one.
-    """
-    from bpttlab.gradients.compiled import spectral_kernels
-
+def largest_logs(matrices: Array, u: Array, noise: Array) -> Array:
+    """`Engine.largest_logs`; a vector of norm one for `noise`."""
     squares = np.empty(len(matrices))
     spectral_kernels.largest_squares(np.ascontiguousarray(matrices), u, noise, squares)
     logs, left = 0.5 * np.log(squares), np.isnan(squares)

@@ -1,0 +1,197 @@
+"""The compiled engine: the loops of Elman cells, GRUs and LSTMs by `dispatch`, everything else by NumPy's engine.
+
+Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output, S starts, R rows, L lags.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab.gradients.compiled import dispatch, kernels, lanczos, spectral_kernels
+from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
+from bpttlab.gradients.inputs import check_finite, check_inputs
+from bpttlab.gradients.plan import Plan
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.losses import Loss, Reduction, step_weights
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
+
+HELD_NUMBERS = 2**21
+"""Numbers of rows of several lags that `rows_back` holds at once."""
+
+
+class Compiled(Engine):
+    """Loops compiled by Numba; a trace of a cell or a dtype that has none is NumPy's."""
+
+    name: ClassVar[str] = "numba"
+    linearizes: ClassVar[bool] = True
+
+    def runs(self, cell: Cell, dtype: Any) -> bool:
+        return dispatch.has_kernel(cell, dtype)
+
+    def forward(self, cell: Cell, params: Params, x: Array, h_0: Array | None) -> Trace:
+        """In one piece, without Python between.
+
+        What is given is checked twice only where it has to be converted, or something is wrong with it.
+        """
+        given = ready(cell, params, x, h_0)
+        if given is None:
+            x, h_0 = check_inputs(cell, params, x, h_0)
+            if not self.runs(cell, x.dtype):
+                return NUMPY.forward(cell, params, x, h_0)
+            given = {name: dispatch.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
+            x, h_0 = dispatch.solid(x), dispatch.solid(h_0)
+        h, y_hat, linearization, fine = dispatch.forward(cell, given, x, h_0)
+        if not fine:
+            check_inputs(cell, params, x, h_0)
+            check_finite(h[1:], "the hidden state")
+        if y_hat is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                y_hat = cell.read(params, h[1:])
+        if not fine or dispatch.form(cell).output < 0:
+            check_finite(y_hat, "the prediction")
+        return Trace(cell, params, x, h, y_hat, self).with_linearization(linearization)
+
+    def walk(self, trace: Trace, error: Any, plan: Plan) -> Cotangents:
+        scaled = self.widen(error)
+        da, of_da, dropped, of_dropped, moderate = dispatch.walk(
+            trace.cell, trace.params, trace.linearization, scaled.mantissa, scaled.exponent[..., 0], plan.segments,
+            plan.carry,
+        )  # fmt: skip
+        if moderate and not isinstance(error, Scaled):
+            return Cotangents(da, dropped)
+        found = Cotangents(Scaled(da, of_da[..., None]), Scaled(dropped, of_dropped[..., None]))
+        return found if isinstance(error, Scaled) else Cotangents(*map(plain, found))
+
+    def widen(self, error: Any) -> Scaled:
+        """Scaled ones, with exponents of zero."""
+        return error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+
+    def gradient(self, trace: Trace, loss: Loss | Array) -> Params | None:
+        cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
+        arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
+        shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
+        dtype, linearization = trace.h.dtype, trace.linearization
+        if not dispatch.fit(trace.params, cell.parameter_shapes(), dtype) or not dispatch.fit(arrays, shapes, dtype):
+            return None
+        if not linearization.flags.carray:
+            return None
+        return dispatch.backward(cell, trace.params, trace.x, trace.h, linearization, trace.y_hat, dy_hat)
+
+    def loss_and_gradient(
+        self, cell: Cell, params: Params, x: Array, target: Array, mask: Array | None, reduction: Reduction,
+        h_0: Array | None,
+    ) -> tuple[float, Params] | None:  # fmt: skip
+        if ready(cell, params, x, h_0) is None or dispatch.form(cell).output < 0:
+            return None
+        T, B = x.shape[:2]
+        if not dispatch.fit({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
+            return None
+        weights = uniform(T, reduction) if mask is None else step_weights(mask, reduction)
+        if weights.shape != (T,):
+            return None
+        if isinstance(cell, Elman) and dispatch.is_small(x, params["W"]):
+            return dispatch.in_one_call(cell, params, x, h_0, target, weights)
+        h, y_hat, linearization, fine = dispatch.forward(cell, params, x, h_0)
+        dy_hat = np.empty_like(target)
+        value = kernels.squared_error(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
+        if y_hat is None or not math.isfinite(value):
+            return None
+        gradients = dispatch.backward(cell, params, x, h, linearization, y_hat, dy_hat)
+        return None if gradients is None else (value, gradients)
+
+    def vjp(self, trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
+        da, dh_prev, exponents = dispatch.scaled_vjp(
+            trace.cell, trace.params, linearization_t, dh_t.mantissa, dh_t.exponent
+        )
+        return Scaled(da, dh_t.exponent), Scaled(dh_prev, exponents)
+
+    def skip(self, trace: Trace, t: Array, lag: int, lags: int, dh: Scaled, total: Scaled) -> tuple[Array, Scaled]:
+        """By one compiled loop."""
+        mantissa, exponent = dispatch.vjp_and_add(
+            trace.cell, trace.params, trace.linearization, t, lag, lags, dh.mantissa, dh.exponent, total.mantissa,
+            total.exponent,
+        )  # fmt: skip
+        left = t >= lag + lags
+        return t[left], Scaled(mantissa, exponent)[:, left]
+
+    def rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
+        """Many lags in one call of a compiled loop."""
+        most = max(1, HELD_NUMBERS // rows.mantissa.size)
+        for end in range(t, 0, -most):
+            linearization = trace.linearization[max(0, end - most) : end]
+            mantissas, exponents, sizes = dispatch.vjp_many(
+                trace.cell, trace.params, linearization, rows.mantissa, rows.exponent
+            )
+            finite = bool(np.isfinite(mantissas).all())
+            for number, size in enumerate(sizes):
+                rows = Scaled(mantissas[number], exponents[number])
+                yield RowsBack(rows, size[None], finite)
+
+    def plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
+        if isinstance(trace.cell, Elman):
+            spectral_kernels.push_rows(trace.params["W"], linearization, rows)
+        else:
+            super().plain_rows_back(trace, linearization, rows)
+
+    def takes_tiles(self, cell: Cell) -> bool:
+        return isinstance(cell, Elman)
+
+    def wave_in_tiles(
+        self, trace: Trace, Z: Array, local: Array, interval: Array, least: float, most: float, together: int,
+        dh: Array, shares: Array, gradients: Array,
+    ) -> int:  # fmt: skip
+        B = trace.h.shape[1]
+        return spectral_kernels.wave_in_tiles(
+            np.ascontiguousarray(trace.params["W"]), np.ascontiguousarray(trace.linearization).ravel(), Z, local,
+            interval, least, most, together, B, dh, shares, gradients,
+        )  # fmt: skip
+
+    def multiply(self, left: Array, right: Array, out: Array) -> Array:
+        return dispatch.multiply(left, right, out)
+
+    def matrix_vjp(self, cell: Cell, params: Params, linearization: Array, products: Array, out: Array) -> None:
+        if not isinstance(cell, Elman):
+            super().matrix_vjp(cell, params, linearization, products, out)
+            return
+        rows, size = linearization * products, products.shape[-1]
+        self.multiply(rows.reshape(1, -1, size), params["W"][None], out.reshape(1, -1, size))
+
+    def spectral_norms(self, size: int) -> SpectralNorms:
+        return lanczos.LanczosNorms(size)
+
+    def largest_logs(
+        self, matrices: Array, u: Array | None = None, noise: Callable[[], Array] | None = None
+    ) -> Array | None:
+        """By Lanczos."""
+        direction = lanczos.random_direction(matrices.shape[1]) if noise is None else noise()
+        return lanczos.largest_logs(matrices, direction.copy() if u is None else u, direction)
+
+
+def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
+    """The parameters, where they, x and h_0 are such that compiled code can have them as they are."""
+    if (
+        type(x) is not np.ndarray
+        or not dispatch.has_kernel(cell, x.dtype)
+        or not dispatch.fit(params, cell.parameter_shapes(), x.dtype)
+    ):
+        return None
+    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
+        return None
+    if h_0 is not None and not dispatch.fit({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
+        return None
+    return params
+
+
+def uniform(T: int, reduction: Reduction) -> Array:
+    """`step_weights` where every step counts as much."""
+    return np.full(T, 1.0 / T) if reduction == "mean" else step_weights(np.ones(T), reduction)
+
+
+COMPILED = Compiled()
