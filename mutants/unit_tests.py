@@ -2,8 +2,8 @@
 
     python -P mutants/unit_tests.py PATH [PATH ...] results=FOLDER
 
-Writes FOLDER/tests/failed.csv with the columns `what` (the name of the test) and `verdict`. The exit code is pytest's: 0
-if all pass, 1 if one fails. The runner starts it in a copy of the project; it imports nothing of `mutants`.
+Writes FOLDER/tests/failed.csv with the columns `what` (the name of the test) and `verdict`. The exit code is that of
+pytest: 0 if all pass, 1 if one fails. The runner starts it in a copy of the project; it imports nothing of `mutants`.
 """
 
 from __future__ import annotations
