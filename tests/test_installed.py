@@ -59,8 +59,10 @@ def everything_works(command, folder):
         assert (done.returncode, done.stderr) == (0, "")
     assert [path for path in visible(folder) if "/" not in path] == ["results"]
     assert run(command, "claims", "study=x", "experiment=vanishing", cwd=folder, PYTHONPATH="").stderr.count("\n") == 1
-    tab = run(command, "-sc", "query=bash", cwd=folder, PYTHONPATH="", COMP_LINE="bpttlab sweep sch")
-    assert tab.stdout.split() == ["scheme.", "scheme="]
+    asked = {"COMP_LINE": "bpttlab sweep sch", "COMP_POINT": "17", "_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": " "}
+    answer = folder.with_suffix(".answer")
+    run(command, cwd=folder, PYTHONPATH="", _ARGCOMPLETE_STDOUT_FILENAME=str(answer), **asked)
+    assert sorted(answer.read_text(encoding="utf-8").split()) == ["scheme.", "scheme="]
 
 
 def own_parts_work(command, folder):
