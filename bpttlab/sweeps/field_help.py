@@ -1,0 +1,62 @@
+"""The fields of a run and of a choice as help shows them: the lines of the files in conf/, written from the classes.
+
+Shipped choices are read from their files, so that no class is imported; the text of a user's own choice is made from
+its class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from bpttlab import plugins, resources
+from bpttlab.errors import ConfigurationError, nearest
+
+GROUPS = ("cell", "task", "scheme", "initializer", "measure")
+BEFORE_FIELD = "  "
+
+
+def help_of_values() -> str:
+    """A line for each value of a sweep and of a run that belongs to no group: name, default, meaning and bounds."""
+    text = (resources.conf() / "config.yaml").read_text(encoding="utf-8")
+    stated = text.split("\n# Of the sweep", 1)[1].split("\nhydra:", 1)[0].splitlines()[1:]
+    return "\n".join(indent(line.replace("# Of each run.", "") for line in stated))
+
+
+def help_of_choices(words: Iterable[str]) -> str:
+    """The fields of each choice that words name, such as cell=gru; "" where no word names one.
+
+    Raises:
+        ConfigurationError: a group has no choice of that name; the message gives the nearest one.
+    """
+    named = [word.partition("=")[::2] for word in words]
+    return "\n\n".join(help_of_choice(group, name) for group, name in named if group in GROUPS)
+
+
+def help_of_choice(group: str, name: str) -> str:
+    """What a choice is, and a line for each of its fields."""
+    lines = [line for line in text_of_choice(group, name).splitlines() if not line.startswith("name:")]
+    return "\n".join([f"{group}={name}   (fields are set by {group}.FIELD=VALUE)", *indent(uncomment(lines))])
+
+
+def text_of_choice(group: str, name: str) -> str:
+    """The file of a choice in conf/, or what it would be for a class from outside of bpttlab."""
+    folder = resources.conf() / group
+    if name in {path.stem for path in folder.glob("*.yaml")}:
+        return (folder / f"{name}.yaml").read_text(encoding="utf-8")
+    own = {choice.name: choice.value for choice in plugins.added() if choice.kind == group}
+    if name not in own:
+        known = sorted([*(path.stem for path in folder.glob("*.yaml")), *own])
+        raise ConfigurationError(f"{group}={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")
+    from bpttlab.sweeps.choices import from_class
+    from bpttlab.sweeps.conf_files import choice_file
+
+    return choice_file(from_class(group, name, own[name]))
+
+
+def indent(lines: Iterable[str]) -> Iterator[str]:
+    return (f"{BEFORE_FIELD}{line}" if line.strip() else "" for line in lines)
+
+
+def uncomment(lines: Iterable[str]) -> Iterator[str]:
+    """Lines that are comments as a whole, without their mark."""
+    return (line.removeprefix("#").removeprefix(" ") if line.startswith("#") else line for line in lines)
