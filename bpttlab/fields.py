@@ -177,7 +177,8 @@ class Field:
     written from it. A bound belongs to the numbers of an annotation: `Annotated[int | None, Field(ge=1)]` allows null.
 
     Attributes:
-        description: the meaning, with its letter in the notes and its unit.
+        description: the meaning, with its letter in the notes.
+        unit: of the number: "step"; "" where it has none.
         because: the reason for a bound, which stands behind it in messages.
         ge, gt, le, lt: bounds of a number.
         choices: returns the strings that are allowed, where they are known only later; None: any string.
@@ -186,6 +187,7 @@ class Field:
     """
 
     description: str = ""
+    unit: str = ""
     because: str = ""
     ge: float | None = None
     gt: float | None = None

@@ -273,7 +273,9 @@ class JacobianProducts(Measure):
             description="lags of dh_T/dh_{T-lag}: log, spaced evenly in their logarithm; all; triangle, all of every t"
         ),
     ] = "log"
-    bound_lags: Annotated[int, Field(ge=0, description="longest lag of log_bound, a product of norms")] = 100
+    bound_lags: Annotated[int, Field(ge=0, unit="step", description="longest lag of log_bound, a product of norms")] = (
+        100
+    )
     fit_from: Annotated[
         float, Field(ge=0, lt=1, description="the growth rate is fitted over the lags from this fraction of T to T")
     ] = 0.2

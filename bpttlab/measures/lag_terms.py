@@ -265,7 +265,9 @@ class LagTerms(Measure):
     row_settings: ClassVar = {"lag_terms": ("measure.lag_terms=log", "measure.max_lag")}
 
     lag_terms: Annotated[Literal["log", "all", "none"], Field(description="lags of the terms of the gradient")] = "log"
-    max_lag: Annotated[int | None, Field(ge=0, description="longest lag of the terms, steps; null: T - 1")] = None
+    max_lag: Annotated[
+        int | None, Field(ge=0, unit="step", description="longest lag of the terms, steps; null: T - 1")
+    ] = None
     truncations: Annotated[
         Literal["log", "none"], Field(description="log: the truncations at the lags of the terms are recorded")
     ] = "log"

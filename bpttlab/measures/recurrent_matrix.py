@@ -29,7 +29,7 @@ class RecurrentMatrix:
     summary: ClassVar[tuple[Column, ...]] = RECURRENT_MATRIX.summary
 
     transient_lags: Annotated[
-        int, Field(ge=0, description="largest power of W that is searched for transient_peak")
+        int, Field(ge=0, unit="step", description="largest power of W that is searched for transient_peak")
     ] = 100
 
     def __post_init__(self) -> None:

@@ -189,7 +189,7 @@ class Sparse(Initializer):
     spectral_radius: SpectralRadius = 1.0
     density: Annotated[
         float,
-        Field(gt=0, le=1, description="share of the N units that each one receives, rounded to a number of units"),
+        Field(gt=0, le=1, description="share of the N units that each unit receives, rounded to a number of units"),
     ] = 0.1
 
     def connections(self, size: int) -> int:

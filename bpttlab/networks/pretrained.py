@@ -110,12 +110,12 @@ class FromFile:
     ] = None
     recurrent_prefix: Annotated[
         str | int | None,  # 0 is a prefix in an nn.ModuleList
-        Field(description="the name before weight_ih_l0; null: the only one that there is"),
+        Field(description="text before weight_ih_l0 in the file; null: the only one that there is"),
     ] = None
     readout_prefix: Annotated[
         str | int | None,
         Field(
-            description="the name before the readout's weight; null: that of the one linear layer that is left; "
+            description="text before the readout's weight; null: that of the one linear layer that is left; "
             "none: a readout is drawn"
         ),
     ] = None

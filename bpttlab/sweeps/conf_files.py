@@ -17,6 +17,7 @@ from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
 from bpttlab.sweeps.choices import Choice, choices
 from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
 from bpttlab.sweeps.measure_presets import PRESETS as MEASURES
 from bpttlab.sweeps.measure_presets import Preset
 from bpttlab.sweeps.plan import Options
@@ -148,6 +149,8 @@ def read(path: Path) -> str | None:
 def main() -> None:
     """Writes the files that are not current, and prints their names."""
     for name in write(resources.conf(), conf_files()):
+        print(name)
+    for name in write(resources.PACKAGE / "store", {COLUMNS_FILE: columns_file()}):
         print(name)
 
 

@@ -47,10 +47,10 @@ class Values:
             description="largest |eigenvalue| of W, for initializers that can state it; null: as the initializer says",
         ),
     ] = None
-    sequence_length: Annotated[int, Field(ge=1, description="T, steps")] = 50
+    sequence_length: Annotated[int, Field(ge=1, unit="step", description="T, steps")] = 50
     truncation: Annotated[
         int | Literal["full"],
-        Field(ge=1, description="K, steps: how far back a loss is sent; full: to the start"),
+        Field(ge=1, unit="step", description="K, steps: how far back a loss is sent; full: to the start"),
     ] = "full"
     batch_size: Annotated[int, Field(ge=1, description="B, sequences of a run")] = 8
     dtype: Annotated[Literal["float64", "float32"], Field(description="of states and gradients")] = "float64"
@@ -64,7 +64,7 @@ class Values:
     ] = "drawn"
     engine: Annotated[
         Literal["numpy", "numba"],
-        Field(description="computes the two loops over time; numba: compiled, faster where networks are small"),
+        Field(description="engine of the two loops over time; numba: compiled, faster where networks are small"),
     ] = "numpy"
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class DelayedRecall(Task):
         int | None,
         Field(
             ge=0,
+            unit="step",
             description="T - tau, steps from the marked number to the end; null: drawn for each sequence, at least T/2",
         ),
     ] = None

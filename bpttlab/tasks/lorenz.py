@@ -52,7 +52,7 @@ class Lorenz(Task):
     output_size: ClassVar[int] = 3
     baseline_loss: ClassVar[float] = 3.0
 
-    horizon: Annotated[int, Field(ge=1, description="samples ahead, 0.02 time units each")] = 1
+    horizon: Annotated[int, Field(ge=1, unit="step", description="samples ahead, 0.02 time units each")] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         state = MEAN + DEVIATION * rng.standard_normal((batch_size, 3))

@@ -66,7 +66,7 @@ class SnAp(Forward):
     """Of dh_t/dparameter what a parameter reaches within n steps; no truncation (Menick et al. 2021, SnAp-n)."""
 
     name: ClassVar[str] = "snap"
-    steps: Annotated[int, Field(ge=1, description="n; 2 with a dense W is everything, as rtrl")] = 1
+    steps: Annotated[int, Field(ge=1, unit="step", description="n; 2 with a dense W is everything, as rtrl")] = 1
 
     def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
         return snap(trace, loss, self.steps)

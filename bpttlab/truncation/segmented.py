@@ -54,6 +54,7 @@ class Windowed(Segmented):
         int,
         Field(
             ge=1,
+            unit="step",
             configured=None,
             description="steps between two backward passes, at most the truncation; null: half the truncation",
         ),
@@ -92,7 +93,11 @@ class Chunked(Segmented):
     truncation: int
     offset: Annotated[
         int,
-        Field(ge=0, description="steps of the first window, below the truncation; 0: it has as many as the others"),
+        Field(
+            ge=0,
+            unit="step",
+            description="steps of the first window, below the truncation; 0: as many as in the others",
+        ),
     ] = 0
 
     def __post_init__(self) -> None:

@@ -10,10 +10,12 @@ import yaml
 from bpttlab import resources
 from bpttlab.fields import Field, defaults
 from bpttlab.networks.cells import Scales
+from bpttlab.store.columns import CONFIGURATION
 from bpttlab.sweeps import pages
 from bpttlab.sweeps.choices import PRESETS, Choice, choices, classes_of_groups, describe
 from bpttlab.sweeps.conf_files import choice_file, conf_files, write
 from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
 from bpttlab.sweeps.plan import Options
 
 FILES = conf_files()
@@ -44,6 +46,24 @@ def test_a_file_of_conf_is_current(name):
 @pytest.mark.parametrize("name", ["configuration.md", "tables.md"])
 def test_a_page_of_docs_is_current(name):
     assert (DOCS / name).read_text(encoding="utf-8") == pages.pages(DOCS)[name], f"docs/{name}: run `make docs`"
+
+
+def test_the_configuration_columns_are_current():
+    stored = resources.PACKAGE / "store" / COLUMNS_FILE
+    assert stored.read_text(encoding="utf-8") == columns_file(), "bpttlab/store/configuration.csv: run `make conf`"
+
+
+def test_a_configuration_column_has_the_type_unit_and_meaning_of_its_field():
+    columns = {column.name: (column.dtype, column.unit, column.meaning) for column in CONFIGURATION}
+    assert columns["sequence_length"] == ("int64", "step", "T, steps")
+    assert columns["truncation"][:2] == ("string", "step")  # an integer or full
+    assert columns["cell_hidden_size"] == ("int64", "", "N, hidden units")
+    assert columns["cell_normalise"][0] == "bool"
+    assert columns["cell_reset_scale"] == ("float64", "", "gru: W_r alone, times this too")
+    assert columns["cell_of_reset_scale"][2] == "stacked: cell_reset_scale of its layers"
+    assert columns["task_horizon"][2].startswith("lorenz: samples ahead, 0.02 time units each; mackey_glass: ")
+    given = {"cell_input_size", "scheme_truncation", "task_sequence_length", "task_path", "cell_path"}
+    assert not given & set(columns)
 
 
 def test_every_file_of_a_group_is_written():

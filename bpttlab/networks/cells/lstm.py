@@ -58,6 +58,7 @@ class LSTM(Cell):
         int | None,
         Field(
             ge=2,
+            unit="step",
             description="T_max, steps: biases for memories of 1 to T_max steps, in place of forget_bias; null: none",
         ),
     ] = None
