@@ -15,6 +15,7 @@ from bpttlab import plugins, resources
 from bpttlab.cli.arguments import WIDTH, add_command, split_plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import plugin_choices
+from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 
 DESCRIPTION = """\
 Measures every combination of the values given, on all processors, and stores the runs in results/NAME. The same line
@@ -49,8 +50,11 @@ examples:
   bpttlab sweep study=first ... retry=failed                      computes failed runs again
   bpttlab sweep study=first ... results=/data/results workers=4   sets the folder and the number of processes
   bpttlab sweep study=first ... --config-dir mine                 uses your own files, mine/experiment/short.yaml
+  bpttlab sweep --help cell=gru                                   shows the fields of a choice
 
-values: seed spectral_radius sequence_length truncation batch_size dtype reduction engine, and scales.V .b .U .x
+values, with their defaults:
+
+{values}
 
 groups:
 {groups}
@@ -80,13 +84,17 @@ def add_to(commands: Any) -> None:
 
 
 def help_text(words: Sequence[str] = ()) -> str:
-    """The examples, with the groups and their names: in conf/, of installed packages, and in files that words name."""
+    """The examples, values and groups; where words name choices, as cell=gru does, the fields of these.
+
+    The names of a group are those in conf/, of installed packages, and in files that words name.
+    """
     folders = sorted(
         path for path in resources.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", "."))
     )
-    named, _ = split_plugins(words)
+    named, others = split_plugins(words)
     with plugins.using(named):
-        return TEXT.format(groups="\n".join(fill(folder.name, choices(folder)) for folder in folders))
+        groups = "\n".join(fill(folder.name, choices(folder)) for folder in folders)
+        return help_of_choices(others) or TEXT.format(groups=groups, values=help_of_values())
 
 
 def choices(group: Path) -> list[str]:

@@ -12,14 +12,13 @@ from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 
 GROUPS = ("cell", "task", "scheme", "initializer", "measure")
-BEFORE_FIELD = "  "
 
 
 def help_of_values() -> str:
     """A line for each value of a sweep and of a run that belongs to no group: name, default, meaning and bounds."""
     text = (resources.conf() / "config.yaml").read_text(encoding="utf-8")
     stated = text.split("\n# Of the sweep", 1)[1].split("\nhydra:", 1)[0].splitlines()[1:]
-    return "\n".join(indent(line.replace("# Of each run.", "") for line in stated))
+    return "\n".join(line.removeprefix("# Of each run.") for line in stated).strip()
 
 
 def help_of_choices(words: Iterable[str]) -> str:
@@ -34,8 +33,8 @@ def help_of_choices(words: Iterable[str]) -> str:
 
 def help_of_choice(group: str, name: str) -> str:
     """What a choice is, and a line for each of its fields."""
-    lines = [line for line in text_of_choice(group, name).splitlines() if not line.startswith("name:")]
-    return "\n".join([f"{group}={name}   (fields are set by {group}.FIELD=VALUE)", *indent(uncomment(lines))])
+    lines = ["" if line.startswith("name:") else line for line in text_of_choice(group, name).splitlines()]
+    return "\n".join([f"{group}={name}   (fields are set by {group}.FIELD=VALUE)", "", *uncomment(lines)]).rstrip()
 
 
 def text_of_choice(group: str, name: str) -> str:
@@ -51,10 +50,6 @@ def text_of_choice(group: str, name: str) -> str:
     from bpttlab.sweeps.conf_files import choice_file
 
     return choice_file(from_class(group, name, own[name]))
-
-
-def indent(lines: Iterable[str]) -> Iterator[str]:
-    return (f"{BEFORE_FIELD}{line}" if line.strip() else "" for line in lines)
 
 
 def uncomment(lines: Iterable[str]) -> Iterator[str]:

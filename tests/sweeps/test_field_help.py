@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from bpttlab import plugins
+from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import describe_fields
 from bpttlab.networks.cells import GRU
@@ -44,21 +45,22 @@ class Cycle(Initializer):
 def test_values_have_their_default_meaning_and_bounds():
     text = help_of_values()
     for field in (*describe_fields(Values), *describe_fields(Options)):
-        assert any(line.startswith(f"  {field.name}: ") for line in text.splitlines()), field.name
-    assert "  sequence_length: 50             # T, steps (>= 1)" in text.splitlines()
-    assert "    V: 1.0" in text and "hydra" not in text and "defaults:" not in text
+        assert any(line.startswith(f"{field.name}: ") for line in text.splitlines()), field.name
+    assert "sequence_length: 50             # T, steps (>= 1)" in text.splitlines()
+    assert "\n  V: 1.0" in text and "hydra" not in text and "defaults:" not in text
 
 
 def test_a_choice_has_all_of_its_fields():
     text = help_of_choices(["study=first", "cell=gru", "seed=1", "task=adding"])
-    first = text.splitlines()[:2]
+    first = text.splitlines()[:3]
     assert first == [
         "cell=gru   (fields are set by cell.FIELD=VALUE)",
-        "  Gated recurrent unit (Cho et al. 2014, eq. 5 to 8; PyTorch's `nn.GRU`).",
+        "",
+        "Gated recurrent unit (Cho et al. 2014, eq. 5 to 8; PyTorch's `nn.GRU`).",
     ]
     for field in describe_fields(GRU):
-        assert any(line.startswith(f"  {field.name}: ") for line in text.splitlines()), field.name
-    assert "\n\ntask=adding   (fields are set by task.FIELD=VALUE)\n  x_t = (value, marker)" in text
+        assert any(line.startswith(f"{field.name}: ") for line in text.splitlines()), field.name
+    assert "\n\ntask=adding   (fields are set by task.FIELD=VALUE)\n\nx_t = (value, marker)" in text
     assert help_of_choices(["study=first", "--help"]) == ""
 
 
@@ -71,9 +73,20 @@ def test_a_choice_of_a_users_own_file_is_described_from_its_class(tmp_path):
     (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
     with plugins.using(str(tmp_path / "own.py")):
         text = help_of_choices(["initializer=cycle"])
-    assert "  Each unit sends to the next." in text.splitlines()
-    assert "  spectral_radius: null           # largest |eigenvalue| of W; null: " in text
-    assert "  shift: 3                        # units from one to the next (>= 1)" in text.splitlines()
+    assert "Each unit sends to the next." in text.splitlines()
+    assert "spectral_radius: null           # largest |eigenvalue| of W; null: " in text
+    assert "shift: 3                        # units from one to the next (>= 1)" in text.splitlines()
+
+
+def test_the_command_shows_values_and_the_fields_of_a_choice(capsys):
+    assert main(["sweep", "--help"]) == 0
+    assert "\nbatch_size: 8                   # B, sequences of a run (>= 1)\n" in capsys.readouterr().out
+    assert main(["sweep", "--help", "cell=leaky"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("usage: bpttlab sweep ")
+    assert "\nalpha: 0.1  " in shown and "batch_size" not in shown
+    assert main(["sweep", "--help", "cell=leeky"]) == 2
+    assert "cell='leeky': must be one of" in capsys.readouterr().err
 
 
 def test_help_of_shipped_choices_imports_no_engine():
