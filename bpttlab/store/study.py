@@ -107,7 +107,7 @@ class Study:
 
     def _keep(self, where: Where) -> None:
         """Keeps only the wanted runs; columns and types stay those of all runs."""
-        self._runs = self._runs.filter(select(self._runs, where))
+        self._runs = self._runs.filter(select(self._runs, where, [column.name for column in self._own.summary]))
         kept = set(self._runs["run_id"].to_pylist())
         self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
 

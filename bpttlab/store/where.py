@@ -33,19 +33,22 @@ RESULTS = frozenset(schema.RUNS.schema.names) - {"run_id", "network_id"}
 MOST_NAMED = 8
 
 
-def select(runs: pa.Table, where: Where) -> pa.Array:
+def select(runs: pa.Table, where: Where, own: Iterable[str] = ()) -> pa.Array:
     """Which runs fulfil the conditions on all columns.
+
+    Args:
+        own: columns of `runs` that a user's own measures fill, which are results.
 
     Raises:
         ConfigurationError: an unknown column, an impossible value, or a value that no run has.
     """
-    mask = [True] * runs.num_rows
+    mask, results = [True] * runs.num_rows, RESULTS.union(own)
     for name, requested in where.items():
         if name not in runs.column_names:
             raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
-        found = of_column(name, plain(requested), runs)
+        found = of_column(name, plain(requested), runs, name in results)
         mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
-    if where and not any(mask) and not RESULTS & set(where):
+    if where and not any(mask) and not results & set(where):
         asked_for = ", ".join(f"{name}={requested!r}" for name, requested in where.items())
         raise ConfigurationError(f"where: no run fulfils all of {asked_for}, although some run fulfils each of them")
     return pa.array(mask, pa.bool_())
@@ -60,14 +63,14 @@ def plain(requested: Any) -> Any:
     return requested if one else list(requested)  # what can be gone through once only
 
 
-def of_column(name: str, requested: Any, runs: pa.Table) -> list[bool]:
+def of_column(name: str, requested: Any, runs: pa.Table, is_result: bool) -> list[bool]:
     """Which runs fulfil the condition on one column."""
     kind, values = runs.schema.field(name).type, runs[name].to_pylist()
     accepts = acceptance(name, requested, kind)
     found = [accepts(value) for value in values]
     stored = distinct(values)
     if name == "status" or not any(found):
-        refuse_what_no_run_has(name, requested, stored)
+        refuse_what_no_run_has(name, requested, stored, is_result)
     else:
         warn_of_missing(name, requested, kind, stored)
     warn_of_close(name, requested, stored, accepts)
@@ -139,7 +142,7 @@ def distinct(values: Iterable[Any]) -> list[Any]:
     return sorted({value for value in values if value is not None and value == value})
 
 
-def refuse_what_no_run_has(name: str, requested: Any, stored: Sequence[Any]) -> None:
+def refuse_what_no_run_has(name: str, requested: Any, stored: Sequence[Any], is_result: bool) -> None:
     """Raises the error for a value that is not stored. Ranges, missing values and truth values of results may select no
     run.
     """
@@ -147,7 +150,7 @@ def refuse_what_no_run_has(name: str, requested: Any, stored: Sequence[Any]) -> 
         stored = schema.STATUSES
         if all(status in stored for status in elements(requested)):
             return
-    elif name in RESULTS and (
+    elif is_result and (
         isinstance(requested, tuple | range)
         or all(value is None or isinstance(value, bool) for value in elements(requested))
     ):

@@ -21,7 +21,7 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle
 from bpttlab.sweeps.worker_pool import GIB, Limits, memory_of_this_process
 
-Measure = Callable[[Sequence[Configuration]], Sequence[Records]]
+Compute = Callable[[Sequence[Configuration]], Sequence[Records]]
 Computed = tuple[Finished, float]
 
 JOB_SECONDS = 0.25
@@ -98,7 +98,7 @@ class Queue:
         self.seconds_of_a_bundle = (before + latest) / 2
 
 
-def compute(measure: Measure | None, limits: Limits, job: Job) -> Computed:
+def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
     """What a worker does with a job: the rows of every run, and how long it took."""
     begun = time.perf_counter()
     if measure is None:
@@ -126,7 +126,7 @@ def left_of(limits: Limits) -> float | None:
     return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
 
 
-def compute_bundle(measure: Measure, bundle: Bundle) -> Sequence[Records]:
+def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:
     """One bundle's records; where one of its runs fails, each is computed alone, so that it fails alone."""
     try:
         records = measure(bundle)

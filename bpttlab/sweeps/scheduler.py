@@ -31,7 +31,7 @@ from bpttlab.store import last_sweep
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.grid import grid
-from bpttlab.sweeps.jobs import JOB_SECONDS, Computed, Job, Measure, Queue, compute, failed_records
+from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
 from bpttlab.sweeps.plan import OPTIONS, Options, Plain, Plan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, count, duration, report
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
@@ -208,7 +208,7 @@ def execute(
     store: Store,
     workers: int,
     progress: bool | None = None,
-    measure: Measure | None = None,
+    measure: Compute | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
 ) -> Tally:
     """Computes runs and stores them; whatever becomes of one, the others are computed.

@@ -41,6 +41,16 @@ def test_own_rows_come_back_sorted_beside_the_configuration(tmp_path):
     assert study.tables[-1] == "histogram" and "histogram" in dir(study)
 
 
+def test_runs_are_selected_by_an_own_column(tmp_path):
+    store = Store(tmp_path, "own")
+    store.publish([measured(1), measured(2), finished(3)])
+    assert set(store.load(where={"spread": (1.5, None)}).runs["seed"]) == {2}
+    assert store.load(where={"spread": (7, 8)}).runs.empty
+    assert set(store.load(where={"spread": None}).runs["seed"]) == {3}
+    with pytest.raises(lab.errors.ConfigurationError, match="no run has this"):
+        store.load(where={"spread": 7})
+
+
 def test_runs_without_the_measure_have_missing_values(tmp_path):
     store = Store(tmp_path, "own")
     store.publish([finished(3)])
