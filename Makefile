@@ -1,12 +1,12 @@
-# make demo   the main job: a sweep over spectral radius, length and truncation, its tables and figures
-# make test   the tests
-# make verify everything that is known of gradients through time, and every experiment, against this installation
-# make mutants  plants seeded faults in copies of the package and counts those that verify finds; with EXPERIMENTS=1 wrong
-#             engines of the experiments, and whether a claim refutes each; some with ONLY='gates/*' (mutants/README.md)
-# make conf   writes the files of conf/ that the classes state; make docs the pages docs/configuration.md and docs/tables.md
-# make bench  gradients, products and sweeps, timed beside PyTorch and JAX; with QUICK=1 only whether all agree
+# make demo     installs, then runs the main sweep: spectral radius x length x truncation, with tables and figures
+# make test     installs, then runs the tests
+# make verify   checks known results, every experiment and the slow tests; QUICK=1: smaller, without experiments
+# make mutants  plants faults in copies of the package and counts those that verify finds; EXPERIMENTS=1: wrong engines of
+#               the experiments; ONLY='gates/*': some of them (mutants/README.md)
+# make bench    times gradients, products and sweeps beside PyTorch and JAX; QUICK=1: only checks that all agree
+# make conf     writes the files of conf/ from the classes; make docs: docs/configuration.md and docs/tables.md
 #
-# All set up what they need in .venv (Python 3.11 to 3.13 with pip and venv); nothing is installed elsewhere.
+# All commands install what they need into .venv (Python 3.11 to 3.13 with pip and venv), and nothing elsewhere.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -43,17 +43,15 @@ test: $(VENV)/test.stamp
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
-# all that is known, every experiment against its claims; with QUICK=1 smaller, and no experiments. Then the slow tests
 verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
 	$(BIN)/python -m pytest -q -n 2 -m slow
 
-# seeded faults, which verify has to find: exit code 1 if fewer than 58 of 60 are. With EXPERIMENTS=1 wrong engines of the
-# experiments, which a claim has to refute: exit code 1 if one is not
+# mutants: the exit code is 1 if verify finds fewer than 58 of 60, or with EXPERIMENTS=1 if no claim finds one
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m mutants $(if $(EXPERIMENTS),--experiments) $(if $(ONLY),--only '$(ONLY)')
 
-# what the READMEs of the experiments show: their claims and figures, in results/reference/experiments
+# make reference  writes the claims and figures that the READMEs of the experiments show
 reference: $(VENV)/base.stamp
 	$(BIN)/python experiments/reference.py
 

@@ -1,6 +1,7 @@
 """Imports between rooms go down only, and results are read, summarised and drawn with no engine installed."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -113,3 +114,9 @@ def test_no_test_imports_another():
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [f"{node.module}.{alias.name}" for alias in node.names]
                 assert not any(part.startswith("test_") for name in names for part in name.split(".")), (path, names)
+
+
+def test_the_architecture_page_has_the_rooms_in_order():
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[^|]+) \|", page.split("\n## Rooms\n")[1], flags=re.MULTILINE)
+    assert [set(re.findall(r"`(\w+)/?`", row)) for row in rows] == [room for room in ROOMS if room != {"__main__"}]
