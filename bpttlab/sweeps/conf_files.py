@@ -16,7 +16,7 @@ from bpttlab.fields import defaults, describe_fields
 from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
 from bpttlab.sweeps.choices import Choice, choices
-from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.configuration import Configuration, Values
 from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
 from bpttlab.sweeps.measure_presets import PRESETS as MEASURES
 from bpttlab.sweeps.measure_presets import Preset
@@ -40,10 +40,7 @@ CONFIG = """\
 
 defaults:
   - _self_
-  - cell: elman
-  - task: noise
-  - scheme: per_loss
-  - initializer: gaussian_radius
+{choices}
   - measure: standard
   - experiment: null            # a ready-made sweep: experiment=vanishing_exploding
   - override hydra/sweeper: bpttlab
@@ -84,6 +81,7 @@ def conf_files() -> dict[str, str]:
 def config() -> str:
     """conf/config.yaml."""
     parts = {
+        "choices": [f"  - {group}: {fields['name']}" for group, fields in Configuration.DEFAULTS.items() if fields],
         "options": field_lines(Options, defaults(Options)),
         "values": field_lines(Values, defaults(Values)),
         "scales": field_lines(Scales, defaults(Scales), indent="  "),
