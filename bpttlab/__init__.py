@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
+    from bpttlab.networks.cells import Cell as Cell
     from bpttlab.networks.cells import Diagonal as Diagonal
     from bpttlab.networks.cells import Elman as Elman
     from bpttlab.networks.cells import Leaky as Leaky
@@ -61,6 +62,8 @@ if TYPE_CHECKING:
     from bpttlab.sweeps.grid import grid as grid
     from bpttlab.sweeps.run import run as run
     from bpttlab.sweeps.scheduler import sweep as sweep
+    from bpttlab.tasks.task import Task as Task
+    from bpttlab.truncation.scheme import Scheme as Scheme
     from bpttlab.truncation.segmented import Chunked as Chunked
     from bpttlab.truncation.segmented import Full as Full
     from bpttlab.truncation.segmented import PerLoss as PerLoss
@@ -73,6 +76,7 @@ HOMES = {
         "GRU",
         "LSTM",
         "Antisymmetric",
+        "Cell",
         "Diagonal",
         "Elman",
         "Leaky",
@@ -103,7 +107,8 @@ HOMES = {
     "store.store": ("load",),
     "sweeps.scheduler": ("sweep",),
     "gradients.trace": ("Trace",),
-    "truncation": ("Chunked", "Full", "PerLoss", "Windowed"),
+    "tasks.task": ("Task",),
+    "truncation": ("Chunked", "Full", "PerLoss", "Scheme", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("windowed_products",),
 }

@@ -1,7 +1,8 @@
 """A scheme of one's own: one class with a name and one method."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.backward import backward
-from bpttlab.gradients.plan import Plan, full_plan
+from bpttlab.gradients.plan import Plan
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.cost_estimate import rows_of, scheme_costs
@@ -21,17 +22,19 @@ from bpttlab.truncation.segmented import Full, PerLoss
 from bpttlab.verification.gradient_check import assert_agree
 from tests.support.networks import case
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "truncation.md"
 
-@dataclass(frozen=True)
-class Damped(Scheme):
-    """A cotangent loses a part of itself at each step: lag l counts factor^l."""
 
-    name: ClassVar[str] = "damped"
-    truncation: int
-    factor: float = 0.5
+def damped_of_the_page(folder):
+    """The file of docs/truncation.md, as it stands there."""
+    (code,) = re.findall(r"`damped\.py`\n\n```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
+    path = folder / "damped.py"
+    path.write_text(code, encoding="utf-8")
+    return path
 
-    def one_gradient(self, trace, loss, rng):
-        return backward(trace, loss, full_plan(trace.length, np.full(trace.length, self.factor)))
+
+with TemporaryDirectory() as folder, plugins.using(str(damped_of_the_page(Path(folder)))):
+    Damped = plugins.find("scheme", "damped")
 
 
 def test_one_method_is_all_that_a_scheme_has_to_say():
