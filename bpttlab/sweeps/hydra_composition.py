@@ -176,9 +176,10 @@ class Composer:
             whole = (*more, *choice)
             composed = self.for_runs(whole)
             if composed.brought != brought:
-                raise ConfigurationError(f"{said(whole)} brings hydra.sweeper.params into a sweep; {REMEDY}")
+                raise ConfigurationError(f"{describe(whole)} brings hydra.sweeper.params into a sweep; {REMEDY}")
             if composed.machinery != machinery:
-                raise ConfigurationError(f"{said(whole)} sets hydra/launcher or hydra/sweeper inside a sweep; {REMEDY}")
+                inside = "sets hydra/launcher or hydra/sweeper inside a sweep"
+                raise ConfigurationError(f"{describe(whole)} {inside}; {REMEDY}")
             yield from runs(composed, values, self.groups())
 
     def axes(self, lines: Iterable[str]) -> list[Axis]:
@@ -268,9 +269,9 @@ class Composer:
 
     def for_runs(self, choice: tuple[str, ...]) -> Composed:
         """`compose`, or the same put together from what Hydra composed for parts of the choice."""
-        return self.assembled(choice) or self.compose(choice)
+        return self.assemble(choice) or self.compose(choice)
 
-    def assembled(self, choice: tuple[str, ...]) -> Composed | None:
+    def assemble(self, choice: tuple[str, ...]) -> Composed | None:
         """The composition of a choice that differs in several groups from the first choice of its kind.
 
         From that and those that differ from it in one group each, if these groups are independent
@@ -291,10 +292,10 @@ class Composer:
     def stands_alone(self, first: tuple[str, ...], one: tuple[str, ...], line: str) -> bool:
         """Whether one line in place of another changes its own group and nothing else, whatever else is chosen."""
         if one not in self.alone:
-            self.alone[one] = self.found_alone(first, one, group_of(line))
+            self.alone[one] = self.is_independent(first, one, group_of(line))
         return self.alone[one]
 
-    def found_alone(self, first: tuple[str, ...], one: tuple[str, ...], group: str | None) -> bool:
+    def is_independent(self, first: tuple[str, ...], one: tuple[str, ...], group: str | None) -> bool:
         if group is None or not self.is_group(group) or self.has_conditional_defaults:
             return False
         base, other = self.compose(first), self.compose(one)
@@ -350,7 +351,7 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
     except COMPOSITION_ERRORS as error:
         if isinstance(error, LabError):
             raise
-        raise ConfigurationError(f"{said(choice)} {one_line(error)}".strip()) from error
+        raise ConfigurationError(f"{describe(choice)} {one_line(error)}".strip()) from error
 
 
 def expand(lines: Sequence[str], config_dir: str | None = None) -> list[Plain]:
@@ -425,12 +426,12 @@ def refuse_without_effect(runtime: Any) -> None:
     for group, choice in runtime.choices.items():
         files = [folder / group / f"{choice}.yaml" for folder in folders if not group.startswith("hydra/")]
         for file in filter(Path.is_file, files):
-            for key in overridden(file):
+            for key in find_overrides(file):
                 if key.removeprefix("/") in {f"hydra/{name}" for name in MACHINERY}:
                     raise ConfigurationError(f"{file}: 'override {key}' has no effect; say it on the command line")
 
 
-def overridden(file: Path) -> list[str]:
+def find_overrides(file: Path) -> list[str]:
     """What the defaults list of a file overrides."""
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     defaults = content.get("defaults", []) if isinstance(content, dict) else []
@@ -442,13 +443,13 @@ def runs(composed: Composed, axes: Sequence[Axis], groups: Iterable[str]) -> Ite
     """Every combination of the axes' values, set in what was composed."""
     for axis in axes:
         refuse_unknown_field(composed.plain, axis, groups)
-    combine = through_omegaconf if composed.has_interpolations else through_dictionaries
+    combine = set_in_omegaconf if composed.has_interpolations else set_in_dictionaries
     for values in itertools.product(*(axis.values for axis in axes)):
         yield combine(composed, [axis.key for axis in axes], values)
 
 
-def through_dictionaries(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
-    run = copied(composed.plain)
+def set_in_dictionaries(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
+    run = copy_plain(composed.plain)
     for key, value in zip(keys, values, strict=True):
         *parents, name = key.split(".")
         node = run
@@ -458,7 +459,7 @@ def through_dictionaries(composed: Composed, keys: Iterable[str], values: Iterab
     return run
 
 
-def through_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
+def set_in_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
     config = deepcopy(composed.config)
     try:
         for key, value in zip(keys, values, strict=True):
@@ -515,13 +516,13 @@ def leaves(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def copied(plain: Plain) -> Plain:
+def copy_plain(plain: Plain) -> Plain:
     """A copy of nested dictionaries, several times as fast as deepcopy."""
     return {
-        name: copied(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
+        name: copy_plain(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
         for name, value in plain.items()
     }
 
 
-def said(choice: Sequence[str]) -> str:
+def describe(choice: Sequence[str]) -> str:
     return f"{' '.join(choice)}:" if choice else ""

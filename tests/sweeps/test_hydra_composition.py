@@ -12,15 +12,17 @@ import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from bpttlab import resources
 from bpttlab.errors import ConfigurationError
+from bpttlab.measures.selection import settings
 from bpttlab.store.store import load
 from bpttlab.sweeps import hydra_composition
-from bpttlab.sweeps.configuration import GROUPS, Configuration, Measure, Values
+from bpttlab.sweeps.configuration import GROUPS, Configuration, Values
 from bpttlab.sweeps.scheduler import OPTIONS, separate
 from tests.support.commandline import SMALL, run
 
@@ -76,7 +78,7 @@ LINES = (
 )
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_expansion_equals_hydras_own(composer, data):
     kinds = data.draw(st.lists(st.integers(0, len(LINES) - 1), max_size=3, unique=True))
@@ -438,4 +440,4 @@ def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path):
 
 def test_every_measure_names_every_field():
     for path in sorted(Path(resources.conf(), "measure").glob("*.yaml")):
-        assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == {field.name for field in fields(Measure)}, path
+        assert set(yaml.safe_load(path.read_text(encoding="utf-8"))) == set(settings()), path
