@@ -105,6 +105,7 @@ def workspace(tmp_path):
         (source / name).mkdir(parents=True)
     (source / "bpttlab" / "__init__.py").write_text("")
     (source / "bpttlab" / "x.py").write_text("one")
+    (source / "pyproject.toml").write_text("")
     prepared = Workspace(tmp_path / "workspace", source)
     prepared.prepare()
     return prepared

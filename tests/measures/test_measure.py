@@ -151,8 +151,8 @@ def test_what_measures_share_is_computed_once(monkeypatch):
     from bpttlab.measures import measure as contract
 
     calls = []
-    walk = contract.walk
-    monkeypatch.setattr(contract, "walk", lambda *given: calls.append(1) or walk(*given))
+    compute = contract.scaled_gradients
+    monkeypatch.setattr(contract, "scaled_gradients", lambda *given: calls.append(1) or compute(*given))
     records = measure_bundle([Configuration.parse({**SMALL, "truncation": K}) for K in (2, 4, "full")])
     assert [record.run["status"] for record in records] == ["done"] * 3
     assert len(calls) == 1
