@@ -38,7 +38,7 @@ def works(engine: str) -> bool:
 
 
 def by(engine: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function computed by that engine, where it can be told one."""
+    """The function with that engine, if it takes one."""
     return partial(function, engine=engine) if takes_engine(function) else function
 
 

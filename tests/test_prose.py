@@ -33,6 +33,16 @@ PRIVATE = {
     r"(?:pulled|pulling) back": "vjp",
 }
 """Words that house style replaces, each with the word to use."""
+SOURCES_TOO = {word: use for word, use in PRIVATE.items() if use not in ("checked by", "name the room", "vjp")}
+"""Those that have no meaning in code either."""
+
+
+SOURCES = sorted(
+    path
+    for folder in ("bpttlab", "hydra_plugins", "conf", "experiments", "benchmarks", "mutants")
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in (".py", ".yaml")
+)
 
 
 def name(path):
@@ -54,10 +64,11 @@ def long_lines(text):
     return [number for number, line in prose(text) if len(line) > LONGEST]
 
 
-def private_words(text):
-    """Each private word of a text with the word to use; words may be broken over two lines."""
-    joined = re.sub(r"\s+", " ", " ".join(line for _, line in prose(text)))
-    found = {use: re.findall(rf"\b(?:{word})\b", joined, re.IGNORECASE) for word, use in PRIVATE.items()}
+def private_words(text, words=PRIVATE):
+    """Each private word of a page or source with the word to use; words may be broken over two lines."""
+    lines = [line for _, line in prose(text)] if words is PRIVATE else text.splitlines()
+    joined = re.sub(r"[\s#]+", " ", " ".join(lines))
+    found = {use: re.findall(rf"\b(?:{word})\b", joined, re.IGNORECASE) for word, use in words.items()}
     return {use: words for use, words in found.items() if words}
 
 
@@ -73,6 +84,11 @@ def test_lines_have_at_most_120_characters(path):
 @pytest.mark.parametrize("path", [path for path in PAGES if name(path) not in AS_FOUND], ids=name)
 def test_pages_use_no_private_words(path):
     assert private_words(path.read_text(encoding="utf-8")) == {}
+
+
+def test_sources_use_no_private_words():
+    found = {name(path): private_words(path.read_text(encoding="utf-8"), SOURCES_TOO) for path in SOURCES}
+    assert {path: words for path, words in found.items() if words} == {}
 
 
 def test_a_long_line_is_found_outside_of_code():

@@ -1,7 +1,7 @@
 """The loss of a network on some sequences and its gradient, in one call: `forward`, `losses.evaluate` and `backward`.
 
-For whoever wants nothing else of the trajectory: with `engine="numba"` and a squared error there is next to nothing
-between the compiled pieces, which of a small network is half of the time.
+Use it if you need nothing else of the trajectory. With `engine="numba"` and a squared error there is almost no Python
+between the compiled parts; in a small network this would be half of the time.
 
 Index legend: T time, B sequence, I input, O output.
 """

@@ -77,7 +77,7 @@ class Trace:
         """How many derivatives of activations are below the smallest normal number of the dtype, and count as zero.
 
         Where there are none, a logarithm of -inf is that of exactly zero. Where there are some, it may be that of a
-        number too small to be told from zero.
+        number that is too small.
         """
         if self.linearization.all():
             return 0

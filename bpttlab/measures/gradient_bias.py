@@ -1,7 +1,7 @@
-"""What one truncation scheme does to the gradient: its size, its direction, what it left out, and what chance adds.
+"""The effect of one truncation scheme on the gradient: its size, its direction, its bias, and the noise of its draws.
 
-What a scheme makes of the errors is in `estimates`; here it is held against the full gradient, and beside what chance
-does anyway: the scatter of the full gradient over batches of as many sequences.
+A scheme estimates its own bias (`Scheme.estimate`). Here it is compared with the full gradient, and with the scatter of
+the full gradient over batches of as many sequences.
 
 Index legend: T time, B sequence, N hidden state.
 """

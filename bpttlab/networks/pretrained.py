@@ -141,7 +141,7 @@ class FromFile:
             object.__setattr__(self, name, value)
 
     def check_activation(self, found: Weights) -> None:
-        """An nn.RNN must be told its activation, and nothing else may be."""
+        """An nn.RNN needs its activation; for any other network it is refused."""
         told = self.activation is not None
         if found.of == Elman.name and not told:
             raise ConfigurationError(

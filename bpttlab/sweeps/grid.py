@@ -1,4 +1,4 @@
-"""Lists of values -> one configuration for each combination: in Python what a line with commas is to the command.
+"""Lists of values -> one configuration for each combination: in Python what a line with commas is for the command.
 
 grid(spectral_radius=[0.5, 1.0], task=["noise", "adding"], seed=range(8))      ->      32 mappings
 """

@@ -1,8 +1,8 @@
-"""What a worker is given at once, what it does with it, and what it sends back.
+"""Jobs: what a worker receives, computes and sends back.
 
-A job is as many bundles as take a worker a quarter of a second. Whatever a run does, its job comes back with a
-row for each of its runs, or its worker dies and the job is tried again in smaller parts. Workers make the rows, for
-all runs of a job at once, so that whoever publishes them has only to put them together.
+A job has as many bundles as take a worker a quarter of a second. It comes back with a row for each of its runs,
+whatever a run does. If its worker dies, the job is repeated in smaller parts. Workers make the rows for all runs of a
+job at once, so that the parent process only has to join them.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LARGEST_PARCEL = 256
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker is given at once.
+    """The bundles that a worker receives together.
 
     Attributes:
         deaths: how many workers have died with these runs.
@@ -55,9 +55,9 @@ class Job:
         return limit * max(map(len, self.bundles)) + (4 * JOB_SECONDS if len(self.bundles) > 1 else 0.0)
 
     def smaller(self, late: bool = False) -> list[Job]:
-        """After a death: the bundles one by one, then the runs one by one.
+        """The parts to try after a death: the bundles one by one, then the runs one by one.
 
-        Nothing if a run alone has died twice, or was late.
+        Empty if a run alone has died twice, or was late.
         """
         if len(self.bundles) > 1:
             return [Job((bundle,), self.deaths + 1) for bundle in self.bundles]
@@ -67,7 +67,7 @@ class Job:
 
 
 class Queue:
-    """The jobs to come, cut to a size that keeps every worker busy and the overhead small."""
+    """The jobs to come, of a size that keeps every worker busy and the overhead small."""
 
     def __init__(self, waiting: Iterable[Bundle], workers: int) -> None:
         self.waiting = deque(waiting)
@@ -79,7 +79,7 @@ class Queue:
         return bool(self.waiting or self.again)
 
     def take(self) -> Job:
-        """What has to be done again comes first."""
+        """The next job; repeated ones come first."""
         if self.again:
             return self.again.popleft()
         return Job(tuple(self.waiting.popleft() for _ in range(self.size())))
@@ -99,7 +99,7 @@ class Queue:
 
 
 def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
-    """What a worker does with a job: the rows of every run, and how long it took."""
+    """Computes a job in a worker: the rows of every run, and the time."""
     begun = time.perf_counter()
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
@@ -111,7 +111,9 @@ def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
 
 
 def as_rows(records: Sequence[Records]) -> Finished:
-    """Records as rows of the tables; a run whose rows no table can hold is found one by one, and has failed."""
+    """Records as rows of the tables. A run whose rows do not fit a table is found by trying runs one by one, and has
+    failed.
+    """
     try:
         return Finished.of(records)
     except SchemaError as error:
@@ -122,12 +124,12 @@ def as_rows(records: Sequence[Records]) -> Finished:
 
 
 def left_of(limits: Limits) -> float | None:
-    """What this process may still take of its memory limit, in GiB."""
+    """The part of its memory limit that this process may still use, in GiB."""
     return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
 
 
 def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:
-    """One bundle's records; where one of its runs fails, each is computed alone, so that it fails alone."""
+    """One bundle's records; if one of its runs fails, each is computed alone, so that only this one fails."""
     try:
         records = measure(bundle)
         if [record.run["run_id"] for record in records] != [configuration.run_id for configuration in bundle]:
@@ -166,7 +168,7 @@ class Rows:
 
 
 def failed_records(configuration: Configuration, why: str) -> Rows:
-    """The row of a run that left none itself. Nothing is computed for it: that may be what ended the worker."""
+    """The row of a run that has none. Nothing is computed for it, because that may have killed the worker."""
     return Rows(
         {
             "run_id": configuration.run_id,

@@ -1,4 +1,4 @@
-"""What a sweep asks for, what is stored of it already, and what is left to do, as runs and as bundles."""
+"""The plan of a sweep: requested, stored and remaining runs, and the remaining ones as bundles."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
 
 @dataclass(frozen=True)
 class Options:
-    """What belongs to a sweep as a whole."""
+    """The options of a sweep as a whole."""
 
     study: Annotated[str, Field(configured=None, description="required: the name of the folder results/<study>")]
     results: Annotated[str, Field(description="folder of all studies, from the current folder")] = "results"
@@ -79,10 +79,10 @@ def processors() -> int:
 
 
 def separate(runs: Sequence[Plain]) -> tuple[Options, list[Plain]]:
-    """Composed dictionaries taken apart: what belongs to the sweep, and the configuration of each run.
+    """Composed dictionaries divided into the options of the sweep and the configuration of each run.
 
     Raises:
-        ConfigurationError: an option differs between runs, or has a value that it cannot have.
+        ConfigurationError: an option differs between runs, or has an invalid value.
     """
     for name in OPTIONS:
         values = list(dict.fromkeys(str(run.get(name)) for run in runs))
@@ -171,9 +171,9 @@ def plan(configurations: Iterable[Plain], options: Options) -> Plan:
 
 
 def bundles(configurations: Iterable[Configuration], workers: int = 0) -> list[Bundle]:
-    """Runs that are computed together, the longest bundle first, so that no worker ends up alone with one.
+    """Runs that are computed together, the longest bundle first, so that no worker is left alone with it at the end.
 
-    Where there are too few for so many workers, bundles of several lengths are divided: it changes no number.
+    If there are too few bundles for the workers, bundles of several lengths are divided; this changes no number.
     """
     groups: dict[str, list[Configuration]] = {}
     for configuration in configurations:

@@ -1,4 +1,4 @@
-"""How far a sweep is: one bar in a terminal, a line now and then in a log."""
+"""The progress of a sweep: one bar in a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 

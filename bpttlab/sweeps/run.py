@@ -1,7 +1,7 @@
-"""Configurations -> records: what a bundle of runs gives, in memory. Knows no files and no Hydra.
+"""Configurations -> records: the results of a bundle of runs, in memory. It knows no files and no Hydra.
 
-A bundle is a set of runs that differ in nothing but the truncation: they share the network, the data, the forward
-pass and everything that is measured of it.
+A bundle is a set of runs that differ only in the truncation. They share the network, the data, the forward pass and all
+other measurements.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ Columns = dict[str, Array]
 
 @dataclass
 class Records:
-    """Everything that one run leaves.
+    """All results of one run.
 
     Attributes:
         run: its row of the table `runs`.
@@ -87,10 +87,10 @@ def run(
 
 
 def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
-    """Measure runs that share a `bundle_key`; what goes wrong is a row with its reason, never an exception.
+    """Measures runs that share a `bundle_key`; an error becomes a row with its reason, never an exception.
 
-    A forward overflow is a diverged run with its step; anything else a failed one. Of a bundle of several lengths each
-    is tried alone then, for a shorter sequence may end before the step that went wrong.
+    A forward overflow is a diverged run with its step; any other error is a failed run. In a bundle of several lengths
+    each length is then tried alone, because a shorter sequence may end before the step of the error.
     """
     begun, started = time.perf_counter(), now()
     try:
@@ -151,8 +151,8 @@ def network_weights(
 ) -> Params:
     """Every parameter has a stream of its own, and that of W does not depend on its scale.
 
-    So along a sweep of spectral radii the networks of one seed differ by a factor. Weights of a person's `own` come
-    from their file, and are drawn only as far as it lacks them.
+    So along a sweep of spectral radii the networks of one seed differ by a factor. The weights of a user's network come
+    from their file, and are drawn only as far as the file lacks them.
     """
     rng = stream("network", seed, cell.name, cell.hidden_size)
     if own is not None:
@@ -329,6 +329,6 @@ def without_results(configuration: Configuration, status: str, error: str, step:
     """The row of a run that did not finish."""
     try:
         row = describe_run(configuration, status) | compare_theory(configuration, {})
-    except Exception:  # what failed may be the drawing of W itself; its reason is what is told
+    except Exception:  # drawing W itself may have failed; the run's own reason is reported
         row = identify(configuration, status)
     return Records({**row, "error": error, "first_bad_step": step})

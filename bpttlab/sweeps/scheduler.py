@@ -1,9 +1,9 @@
 """A sweep: configurations -> runs that are not stored yet -> bundles -> workers -> store.
 
-Runs that share network, data and forward pass are a bundle and are computed together (`planning`); a job is as many
-bundles as take a worker a quarter of a second (`jobs`). Workers send rows back, and this process alone publishes
-them, about once a second. So whatever is interrupted or dies, at most that second is lost, and the same sweep again
-does what is missing.
+Runs that share network, data and forward pass are a bundle and are computed together (`plan`). A job has as many
+bundles as take a worker a quarter of a second (`jobs`). Workers send rows back, and only this process publishes them,
+about once a second. So an interruption or a death loses at most that second, and the same sweep again computes what is
+missing.
 
 (The module is not called `sweep`: a package has one name for a module and for a function, and `bpttlab.sweep` is the
 function.)
@@ -48,7 +48,7 @@ PUBLISHING_SHARE = 0.2
 
 @dataclass
 class Tally:
-    """How the runs that were computed ended.
+    """The results of the computed runs.
 
     Attributes:
         statuses: how many of each status.
@@ -77,8 +77,8 @@ class Summary:
     """A sweep that has ended.
 
     Attributes:
-        plan: what was to be done.
-        tally: what became of it.
+        plan: the plan of the sweep.
+        tally: the results of its runs.
         path: the study's folder.
     """
 
@@ -211,12 +211,13 @@ def execute(
     measure: Compute | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
 ) -> Tally:
-    """Computes runs and stores them; whatever becomes of one, the others are computed.
+    """Computes runs and stores them; a run that fails does not stop the others.
 
     Args:
         workers: processes, 0 for this one.
-        measure: what computes a bundle, importable by name; `experiment.measure_bundle` unless a test has another.
-        limits: what a run and a worker may take; without workers nobody holds to them.
+        measure: the function that computes a bundle, importable by name; `run.measure_bundle` unless a test has
+            another.
+        limits: limits of a run and a worker; without workers they have no effect.
 
     Raises:
         StoreError: the results cannot be written.
@@ -339,9 +340,9 @@ def why(answer: Answer[Job, Computed], limits: Limits) -> str:
 
 @contextmanager
 def interruption() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM, which is put into it; a second one is as abrupt as ever.
+    """A list that stays empty until Ctrl-C or SIGTERM, which is put into it; a second signal ends the process at once.
 
-    An exception in the middle of publishing could leave in doubt what is stored; a flag is looked at between two steps.
+    An exception in the middle of publishing could leave it unclear what is stored; a flag is checked between two steps.
     """
     heard: list[int] = []
     if threading.current_thread() is not threading.main_thread():

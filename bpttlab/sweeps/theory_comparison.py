@@ -1,8 +1,10 @@
-"""Theory beside the measurement: of every run what theory says of its rate, how far off that is, or why it is silent.
+"""Theory beside the measurement: for every run the rate by theory and its residual, or the reason why theory does not
+hold.
 
-An overlay is a function of the configuration and of W. Within its range of validity it gives a rate, to be drawn beside
-what was measured and stored with the difference; outside it says why. Three columns of `runs` each: `<name>_rate`,
-`<name>_residual` (measured minus theory) and `<name>_outside` (the reason; missing: theory holds).
+An overlay is a function of the configuration and of W. Within its range of validity it gives a rate, which is drawn
+beside the measured one and stored with the difference. Outside its range it gives the reason. Each has three columns of
+`runs`: `<name>_rate`, `<name>_residual` (measured minus theory) and `<name>_outside` (the reason; missing: theory
+holds).
 
 The rates are in nats per step. The formulas are in `theory/`, with their sources.
 """
@@ -34,9 +36,9 @@ UNITS_PER_LAG = 16
 
 
 class Outside(Exception):
-    """Theory has nothing to say of this run; the message says why, naming the field.
+    """Theory does not hold for this run; the message gives the reason and names the field.
 
-    A `rate` that it has all the same is that of another network, to be drawn as such.
+    A `rate` that is given nevertheless is that of another network, and is drawn as such.
     """
 
     def __init__(self, why: str, rate: float | None = None):
@@ -45,12 +47,12 @@ class Outside(Exception):
 
 
 class Network(NamedTuple):
-    """What an overlay looks at.
+    """The input of an overlay.
 
     Attributes:
         configuration: of the run.
         W: (N, N) float64, the matrix that the tables describe as W.
-        measured: columns of `runs` that are known, those of `matrices.describe` among them.
+        measured: known columns of `runs`, those of `matrices.describe` included.
     """
 
     configuration: Configuration
@@ -210,7 +212,7 @@ def slope_at_zero(activation: str) -> float:
 
 
 def cell_path(network: Network) -> float:
-    """log f of an LSTM that hears nothing, not even itself: dc_t/dc_k = f^(t-k). Gers, Schmidhuber & Cummins 2000."""
+    """log f of an LSTM without input and recurrent weights: dc_t/dc_k = f^(t-k). Gers, Schmidhuber & Cummins 2000."""
     cell, configuration = network.cell, network.configuration
     if not isinstance(cell, LSTM):
         raise Outside(f"cell={cell.name}: only lstm has a cell path")
@@ -229,7 +231,7 @@ class Overlay(NamedTuple):
 
     Attributes:
         rate: in nats per step. Raises Outside.
-        beside: columns of `runs` that it speaks of; the first that was measured counts.
+        beside: columns of `runs` that it predicts; the first that was measured counts.
     """
 
     rate: Callable[[Network], float]
@@ -247,7 +249,7 @@ OVERLAYS = {
 
 
 def columns(network: Network) -> dict[str, Any]:
-    """The columns of `runs` of every overlay; what was not measured, as of a run that failed, leaves no residual."""
+    """The columns of `runs` of every overlay. Without a measurement, as for a failed run, there is no residual."""
     found: dict[str, Any] = {}
     for name, overlay in OVERLAYS.items():
         try:

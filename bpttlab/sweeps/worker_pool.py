@@ -1,12 +1,12 @@
-"""Worker processes, any of which may die without taking anything else along.
+"""Worker processes, each of which may die without effect on the others.
 
 Each worker has a pipe of its own and one task at a time. A death (killed, out of memory, `os._exit`) is then the end of
-one pipe: it names the task that it happened to, a new worker takes the place, and all others never notice. Workers that
-share queues cannot promise that: one that is killed half way through a message, or holding a lock, stops the rest.
+one pipe. It identifies the task, a new worker replaces the dead one, and the others continue. Workers that share queues
+cannot promise this: if one is killed in the middle of a message, or while it holds a lock, the others stop.
 
-A worker does not import the program that started it, so that a script needs no `if __name__ == "__main__":`, and it
-computes with one BLAS thread (`threads`). It can be given limits: one that takes too long is killed, and memory that
-would exceed the limit is refused to it by the system, which NumPy makes a MemoryError of.
+A worker does not import the program that started it, so a script needs no `if __name__ == "__main__":`. It computes
+with one BLAS thread (`blas_threads`). It can have limits: a worker that takes too long is killed, and the system
+refuses it memory above the limit, which NumPy reports as a MemoryError.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class StartError(LabError):
 
 @dataclass(frozen=True)
 class Limits:
-    """What is too much.
+    """Limits of a run and a worker.
 
     Attributes:
         seconds: for one run; None: no limit.
@@ -65,7 +65,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Answer(Generic[Task, Result]):
-    """What became of a task: its result, or how the worker died that had it.
+    """The end of a task: its result, or how its worker died.
 
     Attributes:
         late: whether the worker was killed because the task took too long.
@@ -88,14 +88,15 @@ class Worker(Generic[Task]):
 
 
 class Workers(Generic[Task, Result]):
-    """`count` processes that call `work`; to be used in a `with` statement, whose end ends them.
+    """`count` processes that call `work`, for use in a `with` statement, whose end ends them.
 
     Args:
-        count: how many, at least 1.
+        count: number of processes, at least 1.
         work: task -> result, importable by name; tasks and results go through pickle.
-        preload: modules that are imported once, before the processes part, where the system can do that.
-        memory: what one may have resident, in GiB; None: no limit.
-        prepare: what each process calls first, importable by name; a LabError that it raises is that of the start.
+        preload: modules that are imported once, before the processes are forked, if the system can do that.
+        memory: resident memory of one process, in GiB; None: no limit.
+        prepare: a function that each process calls first, importable by name; a LabError from it is an error of the
+            start.
 
     Raises:
         StartError: the processes cannot be started.
@@ -261,7 +262,7 @@ def readiness(prepare: Callable[[], object] | None) -> str:
 
 
 def end_with_parent() -> None:
-    """A worker whose parent was killed ends too, even if what it computes never would."""
+    """Ends a worker whose parent was killed, even in the middle of an endless computation."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -269,11 +270,10 @@ def end_with_parent() -> None:
 
 
 def limit_memory(gib: float) -> str:
-    """Makes the system refuse this process more memory than that: READY, or why it cannot.
+    """Makes the system refuse this process more memory than `gib`: READY, or the reason why it cannot.
 
-    The limit is one on private writable memory (RLIMIT_DATA), set so that it is reached when everything that the
-    process has resident and everything that it asks for from here on would be `gib`. One on the address space would
-    count what is only reserved, some GiB.
+    The limit is on private writable memory (RLIMIT_DATA). It is reached when the resident memory and all later requests
+    together would be `gib`. A limit on the address space would also count reserved memory, some GiB.
     """
     if sys.platform != "linux":
         return f"memory_limit={gib:g} needs Linux"
@@ -287,7 +287,7 @@ def limit_memory(gib: float) -> str:
 
 
 def warm_up() -> None:
-    """BLAS takes its working memory with its first products, and does not return if it is refused that."""
+    """Makes BLAS allocate its working memory with a first product: it does not return if this is refused later."""
     import numpy as np
     from scipy.linalg import blas
 
@@ -305,7 +305,7 @@ def memory_of_this_process(name: str) -> int:
 
 
 def end(worker: Worker[Any]) -> str:
-    """Makes sure that a process has ended, and tells how."""
+    """Makes sure that a process has ended, and describes how."""
     worker.pipe.close()
     worker.process.join(PATIENCE)
     if worker.process.exitcode is None:
@@ -341,13 +341,13 @@ def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
 
 
 def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:
-    """Lets the process that workers are forked from start importing, where there is one, while this one goes on.
+    """Starts the imports of the process that workers are forked from, if there is one, while this process continues.
 
-    The first call decides what it imports, and with which variables of the environment; a sweep that comes to nothing
-    before there are workers leaves it to end with this process.
+    The first call decides the imports and the environment variables. If a sweep starts no workers, that process ends
+    with this one.
 
     Returns:
-        whether it was begun by this call.
+        whether this call started it.
     """
     if context(preload).get_start_method() != "forkserver":
         return False
@@ -365,9 +365,9 @@ def server_id() -> int | None:
 
 @contextmanager
 def beginning(preload: tuple[str, ...], surroundings: Mapping[str, str]) -> Iterator[None]:
-    """`begin`, for a command that may come to nothing: what it began ends with an error at once, whatever it imports.
+    """`begin`, for a command that may end early: what it started ends at once with an error, whatever it imports.
 
-    Else whoever reads what the command prints would wait for it, since it could print something too.
+    Otherwise a reader of the command's output would wait for it, since it could print something too.
     """
     begun = begin(preload, surroundings)
     try:

@@ -59,7 +59,7 @@ def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
 
 
 def read(requested: str) -> bool:
-    """`are_read` of what the variable names; cells that need to be told more than sizes are left out."""
+    """`are_read` of what the variable names; cells that need more than sizes are left out."""
     from bpttlab import plugins
     from bpttlab.errors import LabError
 
@@ -73,5 +73,5 @@ def read(requested: str) -> bool:
 
 
 if VARIABLE in os.environ:
-    with suppress(Exception):  # it happens again where it can be told
+    with suppress(Exception):  # it happens again where it can be reported
         read(os.environ[VARIABLE])
