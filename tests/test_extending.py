@@ -11,6 +11,7 @@ from bpttlab.cli import main
 from tests.support.extending import FILES, LINES, PAGE, TEXT
 
 PARTS = {
+    "peephole.py": ["cell peephole"],
     "flip_flop.py": ["task flip_flop"],
     "rotations.py": ["initializer rotations"],
     "activity.py": ["measure activity", "table activity", "figure activity"],
@@ -27,13 +28,25 @@ def written(tmp_path, monkeypatch):
 
 
 def test_every_file_of_the_page_is_known_here():
-    assert set(FILES) == set(PARTS)
+    assert set(FILES) == {*PARTS, "check_peephole.py"}
 
 
 @pytest.mark.parametrize(("name", "found"), PARTS.items())
 def test_a_file_adds_what_the_page_says(written, name, found):
     with plugins.using(name) as choices:
         assert [f"{choice.kind} {choice.name}" for choice in choices] == found
+
+
+def test_the_derivatives_of_the_cell_are_exact(written):
+    exec(compile(FILES["check_peephole.py"], "check_peephole.py", "exec"), {"__name__": "check_peephole"})
+
+
+def test_a_wrong_derivative_of_the_cell_is_found(written):
+    wrong = FILES["peephole.py"].replace("dc = dc + k * dh + p_o * da_o", "dc = dc + k * dh")
+    assert wrong != FILES["peephole.py"]
+    (written / "peephole.py").write_text(wrong, encoding="utf-8")
+    with pytest.raises(AssertionError, match="relative disagreement"):
+        exec(compile(FILES["check_peephole.py"], "check_peephole.py", "exec"), {"__name__": "check_peephole"})
 
 
 def test_the_task_asks_for_the_last_pulse(written):
@@ -55,7 +68,7 @@ def test_the_lines_of_the_page_run(written, capsys):
         assert program == "bpttlab"
         more = ["workers=1", "seed=0,1"] if command == "sweep" else []
         assert main([command, *words, *more]) == 0, capsys.readouterr().err
-    assert set(lab.load("own").runs["cell"]) == {"elman", "lstm"}
+    assert set(lab.load("own").runs["cell"]) == {"peephole", "lstm"}
     mine = lab.load("mine")
     assert set(mine.activity["t"]) == set(range(1, 41, 2))
     assert mine.activity["saturated"].between(0, 1).all() and mine.activity["rms"].gt(0).all()

@@ -80,7 +80,7 @@ def own_parts_work(command, folder):
         (folder / name).unlink()
     for line in (["tables", "study=own"], ["figures", "study=mine"], ["status", "study=own"]):
         assert run(command, *line, cwd=folder, PYTHONPATH="").returncode == 0
-    again = run(command, "sweep", "study=own", "plugins=flip_flop.py", cwd=folder, PYTHONPATH="")
+    again = run(command, "sweep", "study=own", "plugins=peephole.py", cwd=folder, PYTHONPATH="")
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
 
 

@@ -159,6 +159,26 @@ def test_an_own_scheme_cuts_the_gradient(folder):
     assert set(records.truncations["truncation"]) >= {3}
 
 
+def test_an_own_measure_is_chosen_beside_the_standard_ones(folder):
+    write(folder, "mine.py", PARTS["measure"])
+    line = ["sweep", "study=x", "plugins=mine.py", "measure=largest", "measure.largest.factor=1,2", *SMALL]
+    assert main(line) == 0
+    runs = lab.load("x").runs.sort_values("measure_largest_factor")
+    one, two = runs["largest_state"]
+    assert two == 2 * one > 0 and runs["growth_rate"].notna().all()
+    assert list(runs["plugins"].str.len()) == [32, 32]
+
+
+def test_a_run_without_an_own_measure_keeps_its_id(folder):
+    write(folder, "mine.py", PARTS["measure"])
+    plain = Configuration.parse(SIZES)
+    with plugins.using("mine.py"):
+        assert Configuration.parse(SIZES).run_id == plain.run_id
+        run = Configuration.parse({"measure": {"largest": {}}, **SIZES})
+    assert [group for group, _ in run.sources] == ["measure"]
+    assert run.run_id != plain.run_id and run.network_id == plain.network_id
+
+
 def test_an_own_cell_is_a_layer_of_a_stack(mine):
     records = lab.run({"cell": {"name": "stacked", "hidden_size": 4, "of": "doubled"}, **SIZES}, plugins="mine.py")
     assert records.run["cell_of"] == "doubled" and records.run["plugins"]

@@ -139,6 +139,26 @@ def double_log_slope(a):
 STEEP = Activation("steep", double, double_slope, double_log_slope, 2.0)
 """
 
+MEASURE = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bpttlab.measures.measure import Measure, Result
+from bpttlab.store.column import Column
+
+
+@dataclass(frozen=True)
+class Largest(Measure):
+    """The largest number of the state."""
+
+    name: ClassVar[str] = "largest"
+    summary: ClassVar[tuple[Column, ...]] = (Column("largest_state", "float64", "", "largest |h|"),)
+    factor: float = 1.0
+
+    def __call__(self, context):
+        return Result(summary={"largest_state": self.factor * float(abs(context.trace.outputs).max())})
+'''
+
 TABLE = """
 from bpttlab.tables.table import SummaryTable
 
@@ -180,6 +200,7 @@ CHOICES = {
     "initializer": ("shift", INITIALIZER),
     "scheme": ("last_only", SCHEME),
     "activation": ("steep", ACTIVATION),
+    "measure": ("largest", MEASURE),
     "table": ("losses", TABLE),
     "figure": ("losses_by_radius", FIGURE),
     "experiment": ("short", EXPERIMENT),
