@@ -91,7 +91,7 @@ def test_values_that_are_allowed_become_those_of_python():
     assert [type(getattr(built, field.name)) for field in fields(built)[:4]] == [int, int, float, int]
 
 
-def test_a_class_that_declares_a_field_again_has_the_bound_of_its_contract():
+def test_a_field_declared_again_has_the_bound_of_the_contract():
     assert field_of(Example, "size").description == "N, units"
     assert field_of(Example, "bare") == Field()
     with pytest.raises(ConfigurationError, match="inputs=0: must be an integer >= 1"):
@@ -125,7 +125,7 @@ def test_descriptions_say_what_is_allowed():
     assert described["switched"][1:3] == ("true or false", "")
 
 
-def test_a_field_of_a_user_with_pydantics_own_metadata_is_described_by_it():
+def test_metadata_of_pydantic_itself_checks_and_describes():
     @dataclass(frozen=True)
     class Own:
         count: Annotated[int, pydantic.Field(ge=3, description="how many")] = 3

@@ -69,7 +69,7 @@ def test_a_choice_that_there_is_not_is_refused_with_the_nearest():
         help_of_choices(["cell=gruu"])
 
 
-def test_a_choice_of_a_users_own_file_is_described_from_its_class(tmp_path):
+def test_a_choice_of_a_users_file_is_described_from_its_class(tmp_path):
     (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
     with plugins.using(str(tmp_path / "own.py")):
         text = help_of_choices(["initializer=cycle"])

@@ -53,7 +53,7 @@ def test_the_configuration_columns_are_current():
     assert stored.read_text(encoding="utf-8") == columns_file(), "bpttlab/store/configuration.csv: run `make conf`"
 
 
-def test_a_configuration_column_has_the_type_unit_and_meaning_of_its_field():
+def test_a_column_has_type_unit_and_meaning_of_its_field():
     columns = {column.name: (column.dtype, column.unit, column.meaning) for column in CONFIGURATION}
     assert columns["sequence_length"] == ("int64", "step", "T, steps")
     assert columns["truncation"][:2] == ("string", "step")  # an integer or full
