@@ -1,12 +1,11 @@
-"""How fast the gradient of a loss decays on its way back, and how long a truncation has to be for a bias that is
-requested.
+"""The decay of the gradient of a loss on its way back, and the truncation length for a requested bias.
 
     phi_l = sum_t mean_b || dL_t/dh_{t-l} ||          E_K = M sum_{l >= K} phi_l          M >= || d+h_k/dtheta ||_2
 
     || g_K - g || / || g ||  <=  E_K / (|| g_K || - E_K)          where the denominator is positive
 
-(Aicher, Foti & Fox 2019). With every phi_l this is a bound. Who does not go back to the end continues phi beyond the
-longest lag R looked at as a geometric series: their estimate, under another name here, for it bounds nothing.
+(Aicher, Foti & Fox 2019). With every phi_l this is a bound. Without the lags beyond R, phi is continued as a geometric
+series. This is their estimate; it has another name here, because it is no bound.
 
 Index legend: T time, B sequence, S losses.
 """
@@ -32,11 +31,11 @@ if TYPE_CHECKING:
 
 
 class Decay(NamedTuple):
-    """What Aicher's two quantities are made of.
+    """The two quantities of the bound and the estimate.
 
     Attributes:
-        log_phi: (R+1,), log phi_l for the lags that were looked at; -inf is exactly zero.
-        whole: whether these are all lags that there are.
+        log_phi: (R+1,), log phi_l for the computed lags; -inf is exactly zero.
+        whole: whether these are all lags.
         log_norms: by parameter (R+1,), log |g_K| for K = 1..R+1.
         log_immediate: by parameter, log M.
     """
@@ -132,17 +131,17 @@ def log_immediate_norms(trace: Trace) -> dict[str, float]:
 
 
 def bias_bounds(trace: Trace, loss: Loss | Array, longest: int | None = None) -> pd.DataFrame:
-    """What is known of the relative bias of per-loss truncations without going back to the start, beside the bound.
+    """The estimate of the relative bias of per-loss truncations without going back to the start, beside the bound.
 
     Args:
         trace: a forward pass.
         loss: as in `backward`.
-        longest: R, the longest lag that the estimate looks at; at most T - 1, which is the default.
+        longest: R, the longest lag of the estimate; at most T - 1, which is the default.
 
     Returns:
         A row per recurrent parameter and truncation K = 1..T: parameter, truncation, log_norm of g_K, log_bias_bound
         (from every phi_l), log_bias_estimate (from those up to R, for K <= R + 1). Natural logarithms; -inf: nothing is
-        left out; NaN where they say nothing, the error being as large as g_K or phi not decaying.
+        left out; NaN: no finite bound, because the error is as large as g_K or phi does not decay.
     """
     return as_frame(measure_bounds(trace, loss, longest, np.arange(1, trace.length + 1)))
 
@@ -172,7 +171,7 @@ def adaptive_truncation(trace: Trace, loss: Loss | Array, delta: float, longest:
 
     Args:
         trace, loss, longest: as in `bias_bounds`.
-        delta: the relative bias that is tolerated, above 0.
+        delta: the tolerated relative bias, above 0.
     """
     found = decay(trace, loss, longest)
     enough = np.ones(len(found.log_phi), bool)

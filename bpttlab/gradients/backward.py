@@ -58,17 +58,17 @@ def backward(
     Args:
         trace: a forward pass.
         loss: a `Loss`, or the array dL/dy_hat of shape (T, B, O) itself.
-        scheme: how the gradient is cut, or a plan of it (`Random.draw`), which is walked as it is; full by default. A
-            checkpointed trace takes a plan of one segment over all steps.
-        scaled: whether the gradient is returned in numbers that neither over- nor underflow: mantissas with one
-            exponent for each parameter, and for h_0 one for each sequence.
+        scheme: a truncation scheme, or a plan of one (`Random.draw`); full by default. A checkpointed trace takes a
+            plan of one segment over all steps.
+        scaled: whether the gradient has numbers that neither over- nor underflow: mantissas with one exponent for each
+            parameter, and for h_0 one for each sequence.
 
     Returns:
-        Keyed like the parameters, and "h_0" of shape (B, N). Of plain numbers, what is too small for a float is rounded
-        to the nearest, zero included; scaled ones keep it.
+        Keyed like the parameters, and "h_0" of shape (B, N). Plain numbers that are too small for a float are rounded
+        to the nearest float, zero included; scaled numbers keep them.
 
     Raises:
-        ConfigurationError: the scheme has no one plan; the trace is checkpointed, and the plan has many segments.
+        ConfigurationError: the scheme has no single plan; the trace is checkpointed, and the plan has many segments.
         GradientRangeError: the gradient is too large for a float (not with `scaled`).
     """
     if isinstance(trace, CheckpointedTrace):
@@ -78,7 +78,7 @@ def backward(
 
 
 def plain_gradient(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None) -> Params:
-    """In floats; the full one by the engine's shortest way."""
+    """In floats; the full gradient by the engine's fastest way."""
     if cuts_nothing(scheme, trace.length):
         found = trace.engine.gradient(trace, loss)
         if found is not None:

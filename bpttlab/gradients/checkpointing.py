@@ -1,13 +1,13 @@
-"""Gradients of sequences whose states do not all fit into memory: some are kept, the others are computed again.
+"""Gradients of sequences whose states do not all fit into memory: some states are kept, the others are computed again.
 
-Going forward, the state before every block of steps is kept, and nothing else of the trajectory. Going back, the states
-of a block are computed again from there, walked through and forgotten: beyond inputs and predictions memory grows with
-the square root of T, and a gradient takes one forward pass more (Chen et al. 2016, section 3).
+The forward pass keeps the state before every block of steps, and nothing else of the trajectory. On the way back the
+states of a block are computed again from there, used and dropped. Beyond inputs and predictions, memory grows with the
+square root of T, and a gradient takes one more forward pass (Chen et al. 2016, section 3).
 
-The results have the bytes of a whole trace's, but for the full gradient that engine=numba computes in one piece.
-Blocks begin where the sums of a gradient are divided anyway (`parameter_gradients.SUMMED_STEPS`), and the cotangent
-that comes out of one enters the next as part of the error of its last step, which is the first thing that it would meet
-there. (A carry other than 0 and 1 just between two blocks may be rounded once more than in a compiled loop.)
+The results have the bytes of a whole trace's, except the full gradient that engine=numba computes in one call. Blocks
+begin where the sums of a gradient are divided anyway (`parameter_gradients.SUMMED_STEPS`). The cotangent that leaves a
+block enters the next one as part of the error of its last step, the first number that it would be added to there. (A
+carry other than 0 and 1 exactly between two blocks may be rounded once more than in a compiled loop.)
 
 Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output.
 """
@@ -118,7 +118,7 @@ def block_steps(length: int) -> int:
 
 
 def fits(memory_limit: float, cell: Cell, length: int, batch: int, dtype: Any) -> bool:
-    """Whether a gradient of T steps and B sequences with all of its states is expected to fit into so many GiB."""
+    """Whether a gradient of T steps and B sequences with all its states is expected to fit into `gib` GiB."""
     return whole_bytes(cell, length, batch, dtype) <= memory_limit * GIB
 
 

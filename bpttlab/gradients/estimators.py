@@ -1,8 +1,8 @@
-"""What a gradient estimator gives of one loss: its gradients, what their mean lacks of the full one, and their scatter.
+"""Estimates of a gradient: its gradients for one loss, the bias of their mean, and their scatter.
 
-Of a plan, or an ensemble of plans, the cotangents that were not carried on are injected as errors of a full walk, which
-gives the part of the gradient that was cut off, exactly and without a difference. What is carried forwards leaves no
-such cotangents: there the difference is taken, which cannot be smaller than the rounding of the gradient.
+For a plan, or an ensemble of plans, the cotangents that were not carried are used as errors of a full walk. This gives
+the part of the gradient that was cut off, exactly and without a difference. A gradient that is carried forward leaves
+no such cotangents. There the difference is taken, which cannot be smaller than the rounding of the gradient.
 
 Index legend: T time, B sequence, N hidden state, R members of an ensemble.
 """
@@ -28,14 +28,14 @@ HELD_BYTES = 2**26
 
 @dataclass(frozen=True)
 class Estimate:
-    """The gradients that a scheme gives of one loss, and what their mean lacks of the full one.
+    """The gradients of a scheme for one loss, and the bias of their mean.
 
     Attributes:
         members: one gradient, those of an ensemble, or draws.
         weight: (R,), of each in the mean.
         drawn: whether they are draws from a distribution.
-        tail: full minus mean, by parameter; empty where nothing was cut.
-        steps_computed: of one of them, and of whatever chose the truncation.
+        tail: full minus mean, by parameter; empty if nothing was cut.
+        steps_computed: of one of them, and of the choice of the truncation.
         truncation: K; None for the full gradient.
     """
 
@@ -159,7 +159,7 @@ def log_scatter(members: list[Scaled], mean: Scaled, weight: Array, factor: floa
 def estimate_by_difference(
     trace: Trace, gradient: Params, full: Gradients, steps: int, truncation: int | None = None
 ) -> Estimate:
-    """Of a gradient in plain numbers that leaves nothing behind to be measured: its bias is a difference."""
+    """For a gradient in plain numbers whose bias can only be a difference."""
     own = {name: Scaled.whole(gradient[name]) for name in trace.cell.recurrent_parameters}
     return Estimate.single(own, differences(full, own), steps, truncation)
 

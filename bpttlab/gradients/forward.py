@@ -41,25 +41,25 @@ def forward(
     engine: str | Engine = "numpy",
     memory_limit: float | None = None,
 ) -> Trace | CheckpointedTrace:
-    """Run the network over x; keep all of its states, or some where a gradient would take too much memory with all.
+    """Runs the network over x and keeps all states, or some if a gradient with all states would take too much memory.
 
     Args:
         cell: the recurrence.
         params: its weights, named as in the notes.
         x: (T, B, I) inputs, T >= 1.
         h_0: (B, N) initial state, zero by default.
-        engine: "numpy", or "numba" for compiled loops over t, which differ in the last bits; a cell that has none runs
-            on NumPy's. The trace keeps the engine that ran it, and what goes back through the trace follows it.
-        memory_limit: GiB (2^30 bytes) that forward pass, loss and backward pass may take, their inputs and predictions
-            among them, as far as that can be estimated; None: any.
+        engine: "numpy", or "numba" for compiled loops over t, which differ in the last bits; cells without compiled
+            loops use NumPy's. The trace keeps its engine, and all ways back through the trace use it.
+        memory_limit: GiB (2^30 bytes) for forward pass, loss and backward pass together, inputs and predictions
+            included, as far as this can be estimated; None: no limit.
 
     Returns:
-        A `Trace`, or a `CheckpointedTrace`, of which `backward` gives the full gradient, to the last bit the same. What
-        needs every state (Jacobian products, lag terms, other schemes) refuses it by name.
+        A `Trace`, or a `CheckpointedTrace`, whose full gradient by `backward` is the same to the last bit. Functions
+        that need every state (Jacobian products, lag terms, other schemes) refuse it and name the reason.
 
     Raises:
         ConfigurationError: a parameter or an input is missing or has another shape than the cell's; there is no such
-            engine; memory_limit is no positive number, or is too little with checkpoints, too.
+            engine; memory_limit is no positive number, or is too small even with checkpoints.
         NonFiniteError: an input or a weight is NaN or infinite; the error names the first such step.
         DivergedError: the state overflowed; the error names the first such step.
     """

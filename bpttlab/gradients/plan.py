@@ -1,13 +1,13 @@
-"""What is back-propagated, as data: segments of a sequence and a carry.
+"""A plan of back-propagation as data: segments of a sequence and a carry.
 
-A segment (start, stop, loss_from) goes back from h_stop to h_start; the losses L_t with loss_from < t <= stop enter
-at their own step. The carry multiplies the cotangent on its way from t+1 to t, never the step's own error:
+A segment (start, stop, loss_from) goes back from h_stop to h_start; the losses L_t with loss_from < t <= stop enter at
+their own step. The carry multiplies the cotangent on its way from t+1 to t, never the step's own error:
 
     delta_t = e_t + carry_t J_{t+1}^T delta_{t+1}
 
-The backward passes consume plans and know no truncation scheme by name, as a Runge-Kutta solver consumes tableaus. A
-scheme that cuts at random, or at several places of which the mean is wanted, has many plans: an `Ensemble` of carries
-over one segment.
+The backward passes take plans and know no truncation scheme by name, as a Runge-Kutta solver takes tableaus. A scheme
+that cuts at random, or the mean over several places of a cut, has many plans: an `Ensemble` of carries over one
+segment.
 
 Index legend: T time, B sequence, S segment, R plan of an ensemble.
 """
@@ -38,7 +38,7 @@ class Plan:
 
     @property
     def steps_computed(self) -> int:
-        """Applications of a transposed Jacobian to one cotangent: the cost of the scheme."""
+        """The number of products of a transposed Jacobian with one cotangent: the cost of the scheme."""
         return int((self.segments[:, 1] - self.segments[:, 0]).sum())
 
     @property

@@ -1,4 +1,4 @@
-"""Single paths back through time: from each of several h_t, one lag at a time, nothing added on the way.
+"""Paths back through time: rows go back from each of several h_t, one lag at a time, without added errors.
 
 Index legend: T time, B sequence, N hidden state, A pre-activations, S starts, R rows.
 """

@@ -1,4 +1,4 @@
-"""One forward pass, kept: what every way back reads.
+"""One forward pass, kept: the input of all ways back.
 
 Index legend: T time, B sequence, I input, N hidden state, O output. Times count from 1; `h` has T+1 states with `h[0]`
 the initial one, arrays with T entries hold step t at index t-1.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def numpy_engine() -> Engine:
-    """The engine of a trace that does not say which."""
+    """The engine of a trace without a stated one."""
     from bpttlab.gradients.engine import NUMPY
 
     return NUMPY
@@ -30,14 +30,14 @@ def numpy_engine() -> Engine:
 
 @dataclass(frozen=True)
 class Trace:
-    """One forward pass: everything that the backward passes and the measures read. Nothing in it changes.
+    """One forward pass: the input of backward passes and measures. It is immutable.
 
     Attributes:
         cell, params: the network.
         x: (T, B, I) inputs.
         h: (T+1, B, N) states, h[0] the initial one.
         y_hat: (T, B, O) predictions.
-        engine: what computes the loops over t, of the ways back too.
+        engine: the engine of the loops over t, also for the ways back.
     """
 
     cell: Cell
@@ -58,8 +58,9 @@ class Trace:
 
     @property
     def outputs(self) -> Array:
-        """(T, B, hidden_size), the part of the state that the readout sees: h_t of an LSTM, the last layer of a
-        stack."""
+        """(T, B, hidden_size), the part of the state that the readout receives: h_t of an LSTM, the last layer of a
+        stack.
+        """
         return self.states[..., self.cell.readout_slice]
 
     @property
@@ -69,15 +70,14 @@ class Trace:
 
     @cached_property
     def linearization(self) -> Array:
-        """(T, B, N), what `Cell.vjp` needs of every step."""
+        """(T, B, any), the local derivatives of every step that `Cell.vjp` needs."""
         return self.cell.linearize(self.params, self.x, self.h)
 
     @cached_property
     def underflows(self) -> int:
-        """How many derivatives of activations are below the smallest normal number of the dtype, and count as zero.
+        """The number of derivatives of activations below the smallest normal number of the dtype, which count as zero.
 
-        Where there are none, a logarithm of -inf is that of exactly zero. Where there are some, it may be that of a
-        number that is too small.
+        If it is 0, a logarithm of -inf is that of exactly zero. Otherwise it may be that of a number that is too small.
         """
         if self.linearization.all():
             return 0
@@ -86,7 +86,7 @@ class Trace:
 
     @property
     def local(self) -> Local:
-        """What the immediate derivatives of every step depend on."""
+        """The data of the immediate derivatives of every step."""
         return Local(self.x, self.h[:-1], self.linearization)
 
     def jacobian(self, t: int) -> Array:
@@ -102,7 +102,9 @@ class Trace:
         return product
 
     def prefix(self, length: int) -> Trace:
-        """The first steps alone, sharing memory and slopes with the whole: a forward pass so long, to the byte."""
+        """The first steps alone, sharing memory and linearization with the whole: a forward pass of that length, to the
+        byte.
+        """
         part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
         return part.with_linearization(self.linearization[:length])
 
@@ -119,7 +121,7 @@ class Trace:
         return self
 
     def in_float64(self) -> Trace:
-        """The same trajectory in float64, with the slopes that it has."""
+        """The same trajectory in float64, with its linearization if it has one."""
         params = {name: np.asarray(value, np.float64) for name, value in self.params.items()}
         x, h, y_hat = (array.astype(np.float64, copy=False) for array in (self.x, self.h, self.y_hat))
         wide = Trace(self.cell, params, x, h, y_hat, self.engine)
@@ -137,14 +139,14 @@ class Trace:
         return self.engine.walk(self, error, plan)
 
     def repeated(self, times: int) -> Trace:
-        """The sequences of the batch so many times over, one copy of the batch after another."""
+        """The sequences of the batch several times over, one copy of the batch after another."""
         x, h, y_hat, slopes = (
             np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.linearization)
         )
         return Trace(self.cell, self.params, x, h, y_hat, self.engine).with_linearization(slopes)
 
     def error(self, dL_dy_hat: Array) -> Array:
-        """What each step's own loss sends to h_t: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
+        """dL/dh_t of each step by way of its own loss: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
         return self.readout_vjp(dL_dy_hat)[1]
 
     def readout_vjp(self, dL_dy_hat: Array, steps: slice = slice(None)) -> tuple[Array, Array]:

@@ -1,4 +1,6 @@
-"""Truncation schemes: a class each, found by its `name` (`bpttlab.plugins`), which gives and estimates a gradient."""
+"""Truncation schemes: one class each, found by its `name` (`bpttlab.plugins`). A scheme gives a gradient and estimates
+its bias.
+"""
 
 from __future__ import annotations
 

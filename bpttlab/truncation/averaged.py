@@ -30,7 +30,7 @@ class ChunkedMean(ManyPlans):
     truncation: int
 
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
-        """Nothing is drawn. Places beyond the end of the sequence cut nothing and are one plan."""
+        """No draws. Offsets beyond the end of the sequence cut nothing and are one plan."""
         K, t = self.truncation, np.arange(1, length + 1)
         offsets = np.arange(min(K, length))
         cut = t % K == offsets[:, None]
@@ -86,7 +86,7 @@ class Random(ManyPlans):
         return Ensemble(carries, np.full(self.draws, 1.0 / self.draws), drawn=True)
 
     def carries(self, length: int, batch: int, draws: int, rng: np.random.Generator) -> Array:
-        """Drawn forward in time: whether there is a cut may depend on the last one.  (draws, T, B), or (draws, T, 1)"""
+        """Drawn forward in time: a cut may depend on the last one.  (draws, T, B), or (draws, T, 1)"""
         columns = batch if self.per == "sequence" else 1
         carry = np.ones((length, draws, columns))
         since = np.ones((draws, columns))

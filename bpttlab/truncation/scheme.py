@@ -1,13 +1,13 @@
-"""What every truncation scheme has: the gradient that it gives, and an estimate of what it does.
+"""The contract of a truncation scheme: its gradient, and an estimate of its bias.
 
 A scheme is a frozen dataclass with a `name` and one method, `one_gradient`. The others have defaults:
 
     one_gradient(trace, loss, rng)                  the gradient as training would compute it: one plan, one draw
-    estimate(trace, loss, error, full, rng)         its gradients, and what their mean lacks of the full one
-    cost(trace)                                     what one gradient costs, in products with a Jacobian
+    estimate(trace, loss, error, full, rng)         its gradients, and the bias of their mean
+    cost(trace)                                     the cost of one gradient, in products with a Jacobian
 
-`Segmented` and `ManyPlans` are schemes that are data, one plan or an ensemble of plans (`gradients.plan`): they say
-which, and everything else follows. A scheme of another kind subclasses `Scheme`, or `Forward` where it has no K.
+`Segmented` and `ManyPlans` are schemes that are data, one plan or an ensemble of plans (`gradients.plan`): a subclass
+states its plan, and everything else follows. A scheme of another kind subclasses `Scheme`, or `Forward` if it has no K.
 
 Index legend: T time, B sequence, N hidden state, O output, R plans or draws.
 """
@@ -70,7 +70,7 @@ class Scheme(ABC):
         """
 
     def cost(self, trace: Trace) -> int:
-        """How many products of a Jacobian, or its transpose, with one vector `one_gradient` takes a sequence."""
+        """Products of a Jacobian, or its transpose, with one vector in `one_gradient`, for each sequence."""
         return trace.length
 
     def estimate(
@@ -81,22 +81,22 @@ class Scheme(ABC):
         full: Gradients,
         rng: np.random.Generator | None = None,
     ) -> Estimate:
-        """The gradients that the scheme gives of a loss, and what their mean lacks of the full one.
+        """The gradients of the scheme for a loss, and the bias of their mean.
 
-        By default of one gradient, whose bias is the difference from the full one, no smaller than rounding.
+        By default there is one gradient, and its bias is the difference from the full one, no smaller than rounding.
 
         Args:
             trace: a forward pass.
             loss: as in `backward`.
-            error: (T, B, N) what it sends to every h_t.
-            full: the gradient that nothing was cut off.
+            error: (T, B, N), dL/dh_t by way of each step's own loss.
+            full: the full gradient.
             rng: needed by schemes that draw.
         """
         gradient = self.one_gradient(trace, loss, rng or np.random.default_rng(0))
         return estimate_by_difference(trace, gradient, full, self.cost(trace), self.truncation)
 
     def seconds(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> float:
-        """Seconds of one gradient in plain numbers, the second of two; no measure of it among them."""
+        """Seconds of one gradient in plain numbers, the second of two calls, without any measurement."""
         self.one_gradient(trace, loss, rng)
         begun = time.perf_counter()
         self.one_gradient(trace, loss, rng)
@@ -106,7 +106,7 @@ class Scheme(ABC):
 
     @classmethod
     def complete(cls, fields: dict[str, Any], truncation: int) -> dict[str, Any]:
-        """The fields of a configuration with K, and with those that follow from it where they are null."""
+        """The fields of a configuration with K, and with the null fields that follow from it."""
         return {**fields, "truncation": truncation}
 
     def check_cell(self, name: str) -> None:  # noqa: B027  # most can do with any cell
@@ -114,11 +114,11 @@ class Scheme(ABC):
 
     @property
     def bound_lags(self) -> int | None:
-        """The longest lag of the bounds on the bias that are recorded beside it (`bias_bounds`); None: no bounds."""
+        """The longest lag of the recorded bounds on the bias (`bias_bounds`); None: no bounds."""
         return None
 
     def members(self, length: int) -> int:
-        """How many draws, or plans, an estimate has at T = length; 0 where there is one gradient."""
+        """The number of draws, or plans, of an estimate at T = length; 0 if there is one gradient."""
         return 0
 
     def with_members(self, number: int) -> Self:
@@ -134,7 +134,7 @@ class Segmented(Scheme):
         """(start, stop, loss_from) of every segment."""
 
     def plan(self, length: int) -> Plan:
-        """The scheme at a length of T steps. One that cuts nothing is the full plan, to the last bit."""
+        """The plan for a length of T steps. A scheme that cuts nothing has the full plan, to the last bit."""
         segments = np.array(self.segments(length))
         if not segments[:, 0].any():
             return full_plan(length)
@@ -149,7 +149,7 @@ class Segmented(Scheme):
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
     ) -> Estimate:
-        """What was cut off is measured itself, without a difference: 1e-200 is 1e-200."""
+        """The part that is cut off is computed directly and not as a difference: 1e-200 is 1e-200."""
         return plan_estimate(trace, error, self.plan(trace.length), full, self.truncation)
 
 
@@ -158,23 +158,23 @@ class ManyPlans(Scheme):
 
     @abstractmethod
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
-        """The plans for sequences of T steps, of which there are `batch`."""
+        """The plans for `batch` sequences of T steps."""
 
     def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
-        """That of the last plan."""
+        """The gradient of the last plan."""
         carry = self.ensemble(trace.length, trace.h.shape[1], rng).carry[-1]
         return backward(trace, loss, full_plan(trace.length, carry))
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
     ) -> Estimate:
-        """The mean over all plans; what they cut off is measured itself, without a difference."""
+        """The mean over all plans; the part that they cut off is computed directly and not as a difference."""
         ensemble = self.ensemble(trace.length, trace.h.shape[1], rng)
         return ensemble_estimate(trace, error, ensemble, self.truncation)
 
 
 class Forward(Scheme):
-    """A gradient that is carried forwards (`forward_mode`), with nothing cut off by a number of steps."""
+    """A gradient that is carried forward in time (`forward_mode`), without a K."""
 
     takes_truncation: ClassVar[bool] = False
     forwards: ClassVar[bool] = True
@@ -182,10 +182,10 @@ class Forward(Scheme):
 
 
 def generator_of(scheme: Scheme, rng: np.random.Generator | None) -> np.random.Generator:
-    """The generator that a scheme which draws was given.
+    """The generator of a scheme that draws.
 
     Raises:
-        ConfigurationError: it was given none.
+        ConfigurationError: there is none.
     """
     if rng is None:
         raise ConfigurationError(f"rng=None: scheme '{scheme.name}' needs a numpy.random.Generator")
