@@ -1,11 +1,11 @@
-"""Recurrent matrices W (N, N) with a stated property, each saying what is exact in a draw and what scatters.
+"""Recurrent matrices W (N, N) with a stated property; each class says what is exact in a draw and what scatters.
 
 A spectral radius, a gain and a scale are different things: a Gaussian matrix of gain 1 has a largest singular value
 near 2, and a spectral radius near 1 that differs from draw to draw. So each initializer names the one quantity that it
 sets (`target`), and `realized` measures it on the matrix drawn.
 
-Every draw is W = requested x W_0, with the same W_0 from the same generator whatever is requested: networks of one seed
-along a sweep of spectral radii differ by nothing but the factor.
+Every draw is W = requested x W_0, with the same W_0 from the same generator for every requested value: networks of one
+seed along a sweep of spectral radii differ only by the factor.
 
 A new initializer is one more class here; it is found by its `name`.
 """

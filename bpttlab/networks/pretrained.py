@@ -1,4 +1,4 @@
-"""A person's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package.
+"""A user's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package.
 
 In PyTorch:
 
@@ -83,15 +83,15 @@ def from_file(
 class FromFile:
     """A trained nn.RNN, nn.GRU or nn.LSTM of your own: cell=from_file cell.path=model.safetensors (or .npz).
 
-    It holds what a configuration says of the file, not its numbers, which are read again where they are needed.
+    It has the description of the file in a configuration and not its numbers, which are read where they are needed.
 
-    Whatever is wrong with the file is refused when this is built. The run's identity holds the content of the file and
-    the prefixes, given or found, not the file's name. A file that changes while a sweep is going on is refused.
+    Faults of the file are refused when this is built. The run's identity contains the content of the file and the
+    prefixes, given or found, and not the file's name. A file that changes during a sweep is refused.
 
     Attributes:
         recurrent_prefix, readout_prefix: afterwards those that were found.
-        content: afterwards the first 32 digits of the SHA-256 of the file's bytes.
-        of, layers, hidden_size: if they are given, a file that holds another network is refused.
+        content: afterwards the first 32 digits of the SHA-256 of the file.
+        of, layers, hidden_size: if they are given, a file with another network is refused.
     """
 
     name: ClassVar[str] = "from_file"
