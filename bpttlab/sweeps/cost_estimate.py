@@ -1,20 +1,18 @@
-"""What a plan will take: rows of each table, and about how much time and how many bytes.
+"""What a plan takes: rows of each table, bytes, and about how much time.
 
-Rows follow from the configurations. Time is measured: one bundle of every kind (cell, task, measures) is computed here
-and now with a short sequence, twice with different lengths, which tells what a bundle costs at all and what a step of
-it costs; and once more with a run of each scheme beside it, with few and with more of its draws, which tells what such
-a run adds. Bytes are rows times what a row takes on disk, and what a shard takes that has next to none. All is rounded
-to what it is worth; a dry run computes for about a second, or a few where there are many schemes.
+Rows follow from the configurations. Bytes are rows times the bytes of a row, and the bytes of shards. Time is measured
+on short runs of small networks: of every kind of run (cell, task, measures, engine) with the full gradient at two
+lengths, and of every scheme in it one beside the full gradient, for which draws cost alike. A dry run measures for
+about a second, and for a few where there are many schemes. The numbers are rounded to what they are worth.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import prod
-from typing import Any, NamedTuple
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.measures.jacobian_products import JacobianProducts
@@ -22,21 +20,19 @@ from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle, Options, Plan, bundles
 from bpttlab.sweeps.progress import count
-from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
 
-BUDGET = 1.0
-"""Seconds of measuring, after which a kind of run is judged by the one before it."""
+BUDGET, SCHEME_BUDGET = 1.0, 3.0
+"""Seconds of measuring shared work, and schemes; afterwards one kind is estimated from another."""
+
 PROBE_LENGTHS = (12, 24, 48, 96, 192, 784)
 PROBE_SIZE = 96
-SCHEME_BUDGET = 3.0
-"""Seconds of measuring schemes, after which one is judged by what it took in another cell."""
+PROBE_MEMBERS = 64
 SCHEME_LENGTHS = {False: 96, True: 24}
-"""The longest sequence on which a scheme is measured, and what goes forward, which is slow."""
-FEW, MORE = 2, 64
-"""Members of an ensemble that are measured: draws, or places where the first chunk may begin."""
+"""The longest sequence on which a scheme is measured; True: it carries derivatives forwards, which is slow."""
+
 GROWTH = 2.5
-"""A larger network is measured at this size; what its runs cost grows with about this power of the size."""
+"""A larger network is measured at PROBE_SIZE; the cost of a run grows with about this power of the size."""
 
 START_SECONDS = 1.0
 PARENT_SECONDS = 0.0001
@@ -48,17 +44,17 @@ SHARD_BYTES = {"runs": 21_000, "provenance": 4_400, "jacobians": 3_500, "lag_ter
 
 
 def lines(planned: Plan, options: Options) -> list[str]:
-    """The forecast in words."""
+    """The estimate in words."""
     if not planned.to_do:
         return []
     rows = rows_of(planned.to_do)
     divided = bundles(planned.to_do, options.processes)
     seconds = seconds_of(divided, options.processes)
     size = bytes_of(rows, shards=min(seconds, len(divided)))
-    told = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
+    shown = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
     workers = min(options.processes, len(divided))
     by = count(workers, "worker") if workers else "this process"
-    return [f"rows, at most: {told}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}"]
+    return [f"rows, at most: {shown}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}"]
 
 
 # ------------------------------------------------------------------ rows and bytes
@@ -86,90 +82,32 @@ def bytes_of(rows: Counter[str], shards: float) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What bundles of one kind take: seconds of each length, and of each step of it, and what a run of a scheme adds.
+    """Seconds that the runs of a bundle share, for each length: of a forward pass and its measures.
 
     Attributes:
         power: of the length; the triangle has T (T + 1) / 2 products.
-        schemes: by kind of scheme.
     """
 
     start: float
     step: float
     power: int
-    schemes: Mapping[Hashable, SchemeCost] = field(default_factory=dict)
 
-    def seconds(self, bundle: Bundle) -> float:
-        lengths = {configuration.values.sequence_length for configuration in bundle}
-        shared = sum(self.start + self.step * length**self.power for length in lengths)
-        return shared + sum(self.schemes[scheme_kind(one.scheme)].seconds(one) for one in bundle)
+    def seconds(self, length: int) -> float:
+        return self.start + self.step * length**self.power
 
     def larger(self, factor: float) -> Cost:
         return Cost(self.start * factor, self.step * factor, self.power)
 
 
-class SchemeCost(NamedTuple):
-    """What a run adds to a bundle: seconds of a step at all, and of a step of each member of its ensemble."""
-
-    step: float
-    member: float
-
-    def seconds(self, one: Configuration) -> float:
-        return length_of(one) * (self.step + self.member * one.scheme.members(length_of(one)))
-
-    def larger(self, factor: float) -> SchemeCost:
-        return SchemeCost(self.step * factor, self.member * factor)
-
-
-def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
-    """About how long these bundles take on this machine, if it has as many processors as there are processes."""
-    kinds: dict[Hashable, list[Bundle]] = {}
-    for bundle in divided:
-        kinds.setdefault(kind_of(bundle[0]), []).append(bundle)
-    shared = costs_of([alike[len(alike) // 2] for alike in kinds.values()])
-    schemes = scheme_costs(list(kinds.values()))
-    costs = [replace(cost, schemes=own) for cost, own in zip(shared, schemes, strict=True)]
-    each = [cost.seconds(bundle) for cost, alike in zip(costs, kinds.values(), strict=True) for bundle in alike]
-    slowest = max(sum(each) / max(1, processes), max(each))
-    return slowest + (START_SECONDS if processes else 0.0) + PARENT_SECONDS * sum(map(len, divided))
-
-
-def kind_of(configuration: Configuration) -> Hashable:
-    """What runs that cost the same for each step have in common."""
-    values = configuration.values
-    what = (configuration.cell, configuration.task.name, configuration.measure)
-    return (*what, values.batch_size, values.dtype, values.engine)
-
-
-def costs_of(typical: Sequence[Bundle]) -> list[Cost]:
-    """What bundles of each kind cost, from a typical bundle of each; small networks are measured first."""
-    clock, costs = Clock(BUDGET), [Cost(0.0, 0.0, 1)] * len(typical)
-    clock.warm_up(typical[0])
-    before: tuple[int, Cost] | None = None
-    for at in sorted(range(len(typical)), key=lambda at: size_of(typical[at][0])):
-        size = size_of(typical[at][0])
-        measured = min(size, PROBE_SIZE)
-        if before is None or clock.left > 3 * before[1].start:
-            before = measured, cost_of(typical[at], measured, clock)
-        costs[at] = before[1].larger((size / before[0]) ** GROWTH)
-    return costs
-
-
 class Clock:
-    """Measures how long bundles take, for a limited time."""
+    """Measures the processor time of bundles, up to a budget of it: other work on the machine does not count."""
 
     def __init__(self, budget: float) -> None:
-        self.end = time.perf_counter() + budget
+        self.end = time.process_time() + budget
 
     @property
     def left(self) -> float:
-        return self.end - time.perf_counter()
-
-    def warm_up(self, bundle: Bundle) -> None:
-        """The first bundle of a process waits for imports; that is not measured, and not counted."""
-        begun = time.perf_counter()
-        smallest = changed(bundle[:1], PROBE_LENGTHS[0], 2)
-        self.seconds(smallest)
-        self.end += time.perf_counter() - begun
+        return self.end - time.process_time()
 
     def seconds(self, bundle: Bundle) -> float:
         """The less of two times, if there is time for a second."""
@@ -177,127 +115,101 @@ class Clock:
 
         took = float("inf")
         for _ in range(2):
-            begun = time.perf_counter()
+            begun = time.process_time()
             measure_bundle(bundle)
-            took = min(took, time.perf_counter() - begun)
+            took = min(took, time.process_time() - begun)
             if took > self.left / 8:
                 break
         return took
 
 
-def cost_of(bundle: Bundle, size: int, clock: Clock) -> Cost:
-    """Measures what runs like these share, at two short lengths, beside a full gradient."""
-    length, power = max(map(length_of, bundle)), 1 + (bundle[0].measure.get(JacobianProducts).jacobians == "triangle")
-    lone = uncut(longest(bundle)[:1])
-    short = changed(lone, PROBE_LENGTHS[0], size)
+def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
+    """About how long these bundles take on this machine if it has a processor for each process, and no other work."""
+    kinds: dict[Hashable, list[Bundle]] = {}
+    for bundle in sorted(divided, key=lambda bundle: size_of(bundle[0])):
+        kinds.setdefault(kind_of(bundle[0]), []).append(bundle)
+    Clock(0.0).seconds(shrink(divided[0][:1], PROBE_LENGTHS[0]))  # the first bundle of a process waits for imports
+    shared = shared_costs([alike[len(alike) // 2] for alike in kinds.values()])
+    added = scheme_costs(one for alike in kinds.values() for bundle in alike for one in bundle)
+    each = [seconds_of_bundle(bundle, shared[kind], added) for kind, alike in kinds.items() for bundle in alike]
+    slowest = max(sum(each) / max(1, processes), max(each))
+    return slowest + (START_SECONDS if processes else 0.0) + PARENT_SECONDS * sum(map(len, divided))
+
+
+def seconds_of_bundle(bundle: Bundle, shared: Cost, added: dict[Hashable, float]) -> float:
+    """What its runs share, for each of their lengths, and what the scheme of each adds."""
+    lengths = {length_of(one) for one in bundle}
+    own = (added[scheme_of(one)] * length_of(one) * members_of(one) for one in bundle)
+    return sum(map(shared.seconds, lengths)) + sum(own)
+
+
+def kind_of(one: Configuration) -> Hashable:
+    """What runs with the same cost of a step have in common."""
+    values = one.values
+    return one.cell, one.task.name, one.measure, values.batch_size, values.dtype, values.engine
+
+
+def scheme_of(one: Configuration) -> Hashable:
+    """What schemes with the same cost of a step and member have in common: all but how far they reach."""
+    return kind_of(one), one.scheme.name, getattr(one.scheme, "steps", None)
+
+
+def shared_costs(typical: Sequence[Bundle]) -> dict[Hashable, Cost]:
+    """What runs of each kind share, from a typical bundle of each. When time is up, the kind before is scaled."""
+    clock, costs = Clock(BUDGET), dict[Hashable, Cost]()
+    before: tuple[int, Cost] | None = None
+    for bundle in typical:
+        size = size_of(bundle[0])
+        if before is None or clock.left > 3 * before[1].start:
+            before = min(size, PROBE_SIZE), shared_cost(bundle, clock)
+        costs[kind_of(bundle[0])] = before[1].larger((size / before[0]) ** GROWTH)
+    return costs
+
+
+def shared_cost(bundle: Bundle, clock: Clock) -> Cost:
+    """Measures one run with the full gradient at two short lengths; at one if there is no second, or no time."""
+    longest = max(bundle, key=length_of)
+    power = 1 + (longest.measure.get(JacobianProducts).jacobians == "triangle")
+    short = shrink(uncut((longest,)), PROBE_LENGTHS[0])
     first, T = clock.seconds(short), length_of(short[0])
-    if length == T or clock.left < 2.5 * first:
-        return Cost(first / 2, first / 2 / T**power, power)  # a guess: there is no time to ask
-    long = changed(lone, 4 * T if clock.left > 5 * first else 2 * T, size)
-    second, longer = clock.seconds(long), length_of(long[0])
-    if longer == T:
+    long = shrink(uncut((longest,)), 4 * T if clock.left > 5 * first else 2 * T)
+    longer = length_of(long[0])
+    if longer == T or clock.left < 2.5 * first:
         return Cost(first / 2, first / 2 / T**power, power)
-    step = max(0.0, second - first) / (longer**power - T**power)
+    step = max(0.0, clock.seconds(long) - first) / (longer**power - T**power)
     return Cost(max(0.0, first - step * T**power), step, power)
 
 
-def longest(bundle: Bundle) -> Bundle:
-    """The runs of a bundle that have its longest length."""
-    length = max(map(length_of, bundle))
-    return tuple(configuration for configuration in bundle if length_of(configuration) == length)
+def scheme_costs(runs: Iterable[Configuration]) -> dict[Hashable, float]:
+    """Seconds that a run of each scheme adds, for a step and a member; small networks are measured first.
 
-
-def changed(bundle: Bundle, length: int, size: int) -> Bundle:
-    """The same runs no longer than this and of this size, or as near to it as their task lets them be."""
-    own = length_of(bundle[0])
-    for T in [T for T in PROBE_LENGTHS if length <= T < own]:
-        try:
-            return tuple(resized(one, T, size) for one in bundle)
-        except ConfigurationError:  # the task needs a longer sequence, for example
-            continue
-    return bundle
-
-
-def resized(one: Configuration, length: int, size: int) -> Configuration:
-    """A run like this one, of another length and size."""
-    cell: Any = one.cell
-    if one.own is not None:  # a network of a file has one size; one of the same cell that is drawn takes as long
-        one = replace(one, own=None, initializer=GaussianRadius())
-    return replace(
-        one,
-        values=replace(one.values, sequence_length=length),
-        task=replace(one.task, sequence_length=length),
-        cell=replace(cell, hidden_size=size),
-    )
-
-
-def length_of(configuration: Configuration) -> int:
-    return configuration.values.sequence_length
-
-
-def size_of(configuration: Configuration) -> int:
-    return int(configuration.plain["cell"].get("hidden_size", 1))
-
-
-# ------------------------------------------------------------------ time of schemes
-
-
-def scheme_kind(scheme: Scheme) -> Hashable:
-    """What schemes that cost the same for each step and member have in common: all but how far they reach."""
-    return scheme.name, getattr(scheme, "steps", None)
-
-
-def scheme_costs(kinds: Sequence[Sequence[Bundle]]) -> list[dict[Hashable, SchemeCost]]:
-    """What a run of each scheme adds, for every kind of bundle; small networks are measured first.
-
-    Where time is up, what the scheme took elsewhere is multiplied by how many more parameters there are.
+    When time is up, a scheme costs what it cost in another cell, scaled by the size.
     """
-    clock = Clock(SCHEME_BUDGET)
-    known: dict[Hashable, tuple[int, SchemeCost]] = {}
-    found: list[dict[Hashable, SchemeCost]] = [{} for _ in kinds]
-    for at in sorted(range(len(kinds)), key=lambda at: parameters_of(kinds[at][0][0])):
-        alone: dict[int, float] = {}
-        for kind, one in schemes_among(kinds[at]).items():
-            size, (before, cost) = parameters_of(one), known.get(kind, (0, SchemeCost(0.0, 0.0)))
-            measured = min(size_of(one), PROBE_SIZE)
-            if not before or clock.left > 0:
-                larger = (size_of(one) / measured) ** GROWTH
-                known[kind] = size, scheme_cost(one, measured, clock, alone).larger(larger)
-                found[at][kind] = known[kind][1]
-            else:
-                found[at][kind] = cost.larger(size / before)
-    return found
+    furthest: dict[Hashable, Configuration] = {}
+    for one in runs:
+        other = furthest.setdefault(scheme_of(one), one)
+        if (one.scheme.truncation or 0) > (other.scheme.truncation or 0):
+            furthest[scheme_of(one)] = one
+    clock, known, costs = Clock(SCHEME_BUDGET), dict[str, tuple[int, float]](), dict[Hashable, float]()
+    for scheme, one in furthest.items():
+        name, size = one.scheme.name, size_of(one)
+        if name not in known or clock.left > 0:
+            known[name] = min(size, PROBE_SIZE), scheme_cost(one, clock)
+        costs[scheme] = known[name][1] * (size / known[name][0]) ** GROWTH
+    return costs
 
 
-def schemes_among(bundles: Iterable[Bundle]) -> dict[Hashable, Configuration]:
-    """Of each kind of scheme the run that reaches furthest."""
-    chosen: dict[Hashable, Configuration] = {}
-    for one in (one for bundle in bundles for one in bundle):
-        kind = scheme_kind(one.scheme)
-        if kind not in chosen or (one.scheme.truncation or 0) > (chosen[kind].scheme.truncation or 0):
-            chosen[kind] = one
-    return chosen
-
-
-def scheme_cost(one: Configuration, size: int, clock: Clock, alone: dict[int, float]) -> SchemeCost:
-    """Measures a short run beside one with the full gradient, with few and with more members.
-
-    `alone` is what the latter takes, by length, as far as it is known.
-    """
+def scheme_cost(one: Configuration, clock: Clock) -> float:
+    """Measures a short run beside one with the full gradient: seconds of a step and a member that it adds."""
     if one.scheme == Full():
-        return SchemeCost(0.0, 0.0)
+        return 0.0
     longest = SCHEME_LENGTHS[one.scheme.forwards]
     below = [T for T in PROBE_LENGTHS if longest >= T and length_of(one) > T]
-    short = changed((one,), max(below, default=PROBE_LENGTHS[0]), size)
-    T = length_of(short[0])
-    if T not in alone:
-        alone[T] = clock.seconds(uncut(short))
-    most = one.scheme.members(length_of(one))
-    added = {number: max(0.0, clock.seconds((*uncut(short), *with_members(short, number))) - alone[T]) / T
-             for number in sorted({min(most, FEW), min(most, MORE)})}  # fmt: skip
-    few, more = min(added), max(added)
-    member = max(0.0, added[more] - added[few]) / (more - few) if more > few else 0.0
-    return SchemeCost(max(0.0, added[few] - few * member), member)
+    (short,) = shrink((one,), max(below, default=PROBE_LENGTHS[0]))
+    if members_of(short) > PROBE_MEMBERS:
+        short = replace(short, scheme=short.scheme.with_members(PROBE_MEMBERS))
+    alone, both = (clock.seconds(bundle) for bundle in (uncut((short,)), (*uncut((short,)), short)))
+    return max(0.0, both - alone) / length_of(short) / members_of(short)
 
 
 def uncut(bundle: Bundle) -> Bundle:
@@ -305,14 +217,40 @@ def uncut(bundle: Bundle) -> Bundle:
     return tuple(replace(one, scheme=Full()) for one in bundle)
 
 
-def with_members(bundle: Bundle, number: int) -> Bundle:
-    """The same runs with so many draws, or places."""
-    scheme = bundle[0].scheme.with_members(number) if number else bundle[0].scheme
-    return tuple(replace(one, scheme=scheme) for one in bundle)
+def shrink(bundle: Bundle, length: int) -> Bundle:
+    """The same runs at this length or, if their task needs more, a longer one, and no larger than PROBE_SIZE."""
+    for T in [T for T in PROBE_LENGTHS if length <= T < length_of(bundle[0])]:
+        try:
+            return tuple(resize(one, T) for one in bundle)
+        except ConfigurationError:  # the task needs a longer sequence, for example
+            continue
+    return bundle
 
 
-def parameters_of(one: Configuration) -> int:
-    return sum(prod(shape) for shape in one.cell.shapes().values())
+def resize(one: Configuration, length: int) -> Configuration:
+    """A run like this one, of another length, and no larger than PROBE_SIZE."""
+    cell: Any = one.cell
+    if one.own is not None:  # a network of a file has one size; one of the same cell that is drawn takes as long
+        one = replace(one, own=None, initializer=GaussianRadius())
+    return replace(
+        one,
+        values=replace(one.values, sequence_length=length),
+        task=replace(one.task, sequence_length=length),
+        cell=replace(cell, hidden_size=min(size_of(one), PROBE_SIZE)),
+    )
+
+
+def members_of(one: Configuration) -> int:
+    """Draws, or plans, of an estimate; 1 where there is one gradient."""
+    return max(1, one.scheme.members(length_of(one)))
+
+
+def length_of(one: Configuration) -> int:
+    return one.values.sequence_length
+
+
+def size_of(one: Configuration) -> int:
+    return int(one.plain["cell"].get("hidden_size", 1))
 
 
 # ------------------------------------------------------------------ words
