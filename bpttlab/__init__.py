@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
+    from bpttlab.claims.experiment import Experiment as Experiment
+    from bpttlab.figures.figure import StudyFigure as StudyFigure
     from bpttlab.gradients.backward import backward as backward
     from bpttlab.gradients.checkpointing import CheckpointedTrace as CheckpointedTrace
     from bpttlab.gradients.double_sum import literal_sum as literal_sum
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     from bpttlab.measures.state_blocks import block_norms as block_norms
     from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
     from bpttlab.measures.windowed_products import windowed_products as windowed_products
+    from bpttlab.networks.activations import Activation as Activation
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
@@ -56,12 +59,14 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.networks.cells import Scales as Scales
     from bpttlab.networks.cells import Stacked as Stacked
+    from bpttlab.networks.losses import StepLoss as StepLoss
     from bpttlab.networks.pretrained import from_file as from_file
     from bpttlab.store.store import load as load
     from bpttlab.sweeps.configuration import Configuration as Configuration
     from bpttlab.sweeps.grid import grid as grid
     from bpttlab.sweeps.run import run as run
     from bpttlab.sweeps.scheduler import sweep as sweep
+    from bpttlab.tables.table import SummaryTable as SummaryTable
     from bpttlab.tasks.task import Task as Task
     from bpttlab.truncation.scheme import Scheme as Scheme
     from bpttlab.truncation.segmented import Chunked as Chunked
@@ -100,6 +105,11 @@ HOMES = {
     "networks.initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
     "measures.jacobian_products": ("jacobian_products",),
     "measures.measure": ("Measure",),
+    "claims.experiment": ("Experiment",),
+    "figures.figure": ("StudyFigure",),
+    "networks.activations": ("Activation",),
+    "networks.losses": ("StepLoss",),
+    "tables.table": ("SummaryTable",),
     "measures.sensitivity": ("forward_sensitivity",),
     "measures.lag_terms": ("lag_terms",),
     "networks.pretrained": ("from_file",),

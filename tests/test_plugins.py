@@ -15,6 +15,7 @@ from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.networks.activations import TANH, Activation
 from bpttlab.networks.cells import Elman
+from bpttlab.networks.initializers import Initializer
 from bpttlab.sweeps import worker_pool
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.verification.gradient_check import assert_agree
@@ -115,6 +116,13 @@ def test_an_installed_package_names_its_modules(folder, monkeypatch):
     finally:
         monkeypatch.undo()
         plugins.installed.cache_clear()
+
+
+def test_the_contracts_of_all_kinds_are_those_of_the_package():
+    named = {"cell": lab.Cell, "task": lab.Task, "scheme": lab.Scheme, "activation": lab.Activation}
+    named |= {"loss": lab.StepLoss, "measure": lab.Measure, "table": lab.SummaryTable, "figure": lab.StudyFigure}
+    named |= {"experiment": lab.Experiment, "initializer": Initializer}
+    assert {kind: one.loaded_contract for kind, one in plugins.KINDS.items()} == named
 
 
 def test_importing_the_package_imports_no_plugin(folder):
