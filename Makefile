@@ -38,14 +38,14 @@ demo: $(VENV)/base.stamp
 	exit $$code
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -q -n 2
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
 
 verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
-	$(BIN)/python -m pytest -q -n 2 -m slow
+	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m slow
 
 # mutants: the exit code is 1 if verify finds fewer than 58 of 60, or with EXPERIMENTS=1 if no claim finds one
 mutants: $(VENV)/test.stamp

@@ -170,11 +170,20 @@ def test_blocks_have_about_the_square_root_of_the_steps(T):
     assert abs(steps - np.sqrt(T)) <= BLOCK_STEPS
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
-@pytest.mark.parametrize("scaled", [False, True])
-def test_a_gradient_takes_no_more_than_was_expected(make, engine, scaled):
-    cell, params, x, h_0 = network(make(2, 16, 2), T=640)
+@pytest.mark.parametrize(
+    ("name", "engine", "scaled"),
+    [
+        *((name, "numpy", place % 2 == 0) for place, name in enumerate(CELLS)),
+        *(
+            (name, engine, scaled)
+            for name in ("elman", "gru", "lstm")
+            for engine in ENGINES[1:]
+            for scaled in (False, True)
+        ),
+    ],
+)
+def test_a_gradient_takes_no_more_than_was_expected(name, engine, scaled):
+    cell, params, x, h_0 = network(CELLS[name](2, 16, 2), T=640)
     backward = partial(lab.backward, scaled=scaled)
     few = checkpointed_forward(cell, params, x, h_0, engine)
     for trace in (few, forward(cell, params, x, h_0, engine)):
