@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import textwrap
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
@@ -113,11 +114,11 @@ def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
     for name, frame in sorted(summaries.items(), key=lambda pair: (pair[0] != "headline", pair[0] not in own)):
         part = show(name, frame, width, rows=12, whole=False)
         if parts and (name == "growth" or len("\n".join([*parts, part]).splitlines()) > SCREEN - 4):
-            left.append(f"{name} ({len(frame)} rows)")
+            left.append(f"{name} ({len(frame)} {'row' if len(frame) == 1 else 'rows'})")
         else:
             parts.append(part)
-    more = f"not shown: {', '.join(left)}; one of them: table=NAME\n" if left else ""
-    return "\n".join([*parts, more])
+    more = f"not shown: {', '.join(left)}; one of them: table=NAME" if left else ""
+    return "\n".join([*parts, *textwrap.wrap(more, width), ""])
 
 
 def name_unread_plugins(chosen: dict[str, str], study: Study) -> None:

@@ -24,6 +24,9 @@ NARROW = 12
 GAP = 2
 """Spaces between two columns."""
 
+FIELDS = "scheme fields"
+"""The title of all fields of schemes together."""
+
 TARGET, VALUE = "initializer_target", "initializer_requested"
 """What is requested of an initializer, and its value."""
 
@@ -40,6 +43,7 @@ def format_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None,
         return "(no rows)\n"
     sheet = Sheet.of(frame)
     caption = [*sheet.fold_constants(), *sheet.fold_missing_intervals()]
+    sheet.join_scheme_fields()
     notes = sheet.fold_long_texts()
     first, *others = sheet.groups(width)
     blocks = [sheet.lay_out(group, rows) for group in [first, *(others if whole else [])]]
@@ -91,6 +95,18 @@ class Sheet:
         is_missing = bool(self.frame[name].isna().all())
         return len(self.frame) > 1 or name in key_names(self.frame) or is_count(name) or is_missing
 
+    def join_scheme_fields(self) -> None:
+        """Puts the fields of schemes, of which each has few, into the first of their columns: "k1 2, draws 32"."""
+        names = [name for name in self.keys if name.startswith("scheme_")]
+        if len(names) < 2:
+            return
+        columns = [[(name.removeprefix("scheme_"), text) for text in self.cells[name]] for name in names]
+        rows = zip(*columns, strict=True)
+        joined = [", ".join(f"{name} {text}" for name, text in row if text != NA) or NA for row in rows]
+        self.cells = {name: joined if name == names[0] else column for name, column in self.cells.items()
+                      if name not in names[1:]}  # fmt: skip
+        self.titles[names[0]] = FIELDS
+
     def fold_missing_intervals(self) -> list[str]:
         """What the intervals in the cells are; a column in which no cell has one is named once."""
         mark, kinds, none = f" [{FEW}]", dict[str, list[str]](), list[str]()
@@ -131,7 +147,7 @@ class Sheet:
         numeric = dict(zip(shown_names(self.frame), is_numeric(self.frame), strict=True))
         titles = ["\n".join(self.title_lines(name)) for name in names]
         cells = zip(*(self.cells[name][:rows] for name in names), strict=True)
-        return grid([titles, *cells], [numeric[name] for name in names])
+        return grid([titles, *cells], [numeric[name] and self.titles[name] != FIELDS for name in names])
 
     def title_lines(self, name: str) -> list[str]:
         """A title as lines no longer than the cells, or than NARROW."""

@@ -98,3 +98,16 @@ def test_a_table_of_keys_alone_is_its_caption():
 def test_two_columns_of_one_title_are_both_shown():
     text = tables.format_table(pd.DataFrame({"networks": [1, 1], "rate": [1.0, 2.0], "theory": [3.0, 4.0]}))
     assert [line.split() for line in text.splitlines()[-2:]] == [["1", "3"], ["2", "4"]]
+
+
+def test_the_fields_of_schemes_are_one_column():
+    fields = pd.DataFrame({"scheme": ["windowed", "random", "full"], "scheme_k1": [2, np.nan, np.nan]})
+    fields = fields.assign(scheme_draws=[np.nan, 32, np.nan], scheme_cuts=[None, "constant", None], networks=8)
+    lines = tables.format_table(fields.assign(rate=[1.0, 2.0, 3.0])).splitlines()
+    assert [line.split() for line in lines[1:]] == [
+        ["scheme", "scheme", "fields", "rate"],
+        ["(nat/step)"],
+        ["windowed", "k1", "2", "1"],
+        ["random", "draws", "32,", "cuts", "constant", "2"],
+        ["full", "–", "3"],
+    ]
