@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, check_integer, check_method
 from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.product_norms import HELD_NUMBERS, Horizons, ProductNorms, Reach, product_norms
@@ -26,7 +27,6 @@ from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
-from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.random_walks import fit_slope
 from bpttlab.numerics.scaled import Scaled, median_log
 from bpttlab.store.measure_columns import JACOBIAN_PRODUCTS
@@ -98,14 +98,12 @@ def jacobian_products(
     sequences, count = check_integer("sequences", sequences, 1), check_integer("count", count, 3)
     t = trace.length if t is None else check_integer("t", t, 1, trace.length)
     check_method(method, METHODS)
-    if isinstance(lags, str) and lags not in WHICH:
-        hint = nearest(lags, WHICH)
-        raise ConfigurationError(f"lags={lags!r}: must be log, all, triangle, or integers from 0 to {t}.{hint}")
+    lags = lags if isinstance(lags, str) else list(lags)
+    check_lags(lags, t, WHICH)
     if method == "fast":
         return fast_products(trace, loss, lags, t, sequences, count)
     bound_lags = check_integer("bound_lags", bound_lags, 0)
-    which = lags if isinstance(lags, str) else [check_integer("lags", lag, 0, t) for lag in lags]
-    return as_frame(measure_products(trace, loss, which, sequences, count, bound_lags, t).columns)
+    return as_frame(measure_products(trace, loss, lags, sequences, count, bound_lags, t).columns)
 
 
 def fast_products(
@@ -119,13 +117,6 @@ def fast_products(
     columns = low_rank_norms(trace, t, sequences)
     reported = np.isin(columns["lag"], reported_lags(t, lags, count))
     return as_frame({name: column[reported] for name, column in columns.items()})
-
-
-def reported_lags(t: int, lags: str | Iterable[int], count: int) -> list[int]:
-    """The lags of products that end at t."""
-    if isinstance(lags, str):
-        return [int(lag) for lag in (log_spacing(t, count) if lags == "log" else range(t + 1))]
-    return sorted({check_integer("lags", lag, 0, t) for lag in lags})
 
 
 def measure_products(

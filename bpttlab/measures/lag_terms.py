@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, check_integer
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.inputs import check_errors
@@ -25,13 +24,13 @@ from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import Between, Lag, wavefront
 from bpttlab.gradients.scaled_gradients import recurrent_gradient
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sums_beside
-from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.store.measure_columns import GRADIENT_LAG_TERMS
 from bpttlab.truncation.segmented import PerLoss
@@ -76,10 +75,8 @@ def lag_terms(
     """
     count = check_integer("count", count, 3)
     max_lag = None if max_lag is None else check_integer("max_lag", max_lag, 0)
-    if isinstance(lags, str) and lags not in ("log", "all"):
-        raise ConfigurationError(f"lags={lags!r}: must be log, all, or integers from 0 to {trace.length - 1}")
-    which = lags if isinstance(lags, str) else [check_integer("lags", lag, 0, trace.length - 1) for lag in lags]
-    return as_frame(measure_lags(trace, loss, which, count, max_lag).lag_terms)
+    check_lags(lags, trace.length - 1)
+    return as_frame(measure_lags(trace, loss, lags, count, max_lag).lag_terms)
 
 
 def measure_lags(
@@ -101,13 +98,6 @@ def measure_lags(
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(check_errors(trace, loss))
     return gathered.measured(gathered.gather(wavefront(trace, error, last, gathered.between), error))
-
-
-def reported_lags(last: int, lags: str | Iterable[int], count: int) -> list[int]:
-    """The lags from 0 to the last that are reported."""
-    if isinstance(lags, str):
-        return [int(lag) for lag in (log_spacing(last, count) if lags == "log" else range(last + 1))]
-    return sorted({lag for lag in lags if lag <= last})
 
 
 class Gathered:

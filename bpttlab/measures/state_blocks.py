@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
 from bpttlab.fields import check_integer
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
-from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 
 if TYPE_CHECKING:
@@ -51,20 +50,13 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         No rows for a cell whose state has one part.
     """
     trace = trace.head(check_integer("sequences", sequences, 1))
-    blocks = Blocks.of(trace.cell, reported_lags(trace, lags))
+    check_lags(lags, trace.length)
+    blocks = Blocks.of(trace.cell, set(reported_lags(trace.length, lags, LOG_SPACED)))
     if blocks is not None:
         t = np.array([trace.length])
         for step in propagate(trace, t, unit_rows(trace, t)):
             blocks.see(step, product_matrices(step, trace.h.shape[-1]))
     return as_frame(blocks.columns() if blocks is not None else {name: [] for name in COLUMNS})
-
-
-def reported_lags(trace: Trace, lags: str | Iterable[int]) -> set[int]:
-    if isinstance(lags, str) and lags not in ("log", "all"):
-        raise ConfigurationError(f"lags={lags!r}: must be log, all, or integers from 0 to T = {trace.length}")
-    if isinstance(lags, str):
-        return set((log_spacing(trace.length, LOG_SPACED) if lags == "log" else np.arange(trace.length + 1)).tolist())
-    return {check_integer("lag", lag, 0, trace.length) for lag in lags}
 
 
 def unit_rows(trace: Trace, t: Array) -> Scaled:

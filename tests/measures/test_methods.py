@@ -11,7 +11,7 @@ from tests.support.networks import case, linear
 NORMS = ["log_spectral_norm", "log_frobenius_norm"]
 
 
-@pytest.mark.parametrize("lags", ["log", "all", [0, 3, 7]])
+@pytest.mark.parametrize("lags", ["log", "all", [0, 3, 7], np.array([2, 9])])
 @pytest.mark.parametrize("t", [None, 11])
 def test_products_are_the_same_by_both_methods(lags, t):
     trace = case(T=20).trace
