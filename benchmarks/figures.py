@@ -17,9 +17,9 @@ def write(folder: Path, rows: Sequence[Row]) -> list[Path]:
     from bpttlab.figures import style
 
     folder.mkdir(parents=True, exist_ok=True)
-    with style.context("page"):
+    with style.style_context("page"):
         drawn = {"benchmark_ratios": ratios(rows), "benchmark_growth": growth(rows)}
-        return [style.save(figure, folder / name, "png") for name, figure in drawn.items()]
+        return [style.save_figure(figure, folder / name, "png") for name, figure in drawn.items()]
 
 
 def ratios(rows: Sequence[Row]) -> Any:

@@ -20,19 +20,22 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 from bpttlab.errors import ConfigurationError, nearest
 
-EXACT = 2.0**53
+Plain = dict[str, Any]
+"""A configuration, or a group of one, as it is written: values of Python by field."""
+
+_EXACT = 2.0**53
 """Up to here every integer is a float; beyond it, a float may be a rounded integer."""
 
 PRIMITIVES: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "None": NoneType}
 
-NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
+_NAMES = {int: "an integer", float: "a number", bool: "true or false", str: "a string", NoneType: "null"}
 
 
 def python_value(value: Any) -> Any:
     """The equal value of Python; what is inside of mappings, lists and tuples too. Anything else is left as it is."""
-    if type(value) in NAMES:
+    if type(value) in _NAMES:
         return value
-    if type(value) is dict and is_plain(value):
+    if type(value) is dict and _is_plain(value):
         return value
     if isinstance(value, Mapping):
         return {python_value(key): python_value(item) for key, item in value.items()}
@@ -46,10 +49,10 @@ def python_value(value: Any) -> Any:
     return found
 
 
-def is_plain(mapping: dict[Any, Any]) -> bool:
+def _is_plain(mapping: dict[Any, Any]) -> bool:
     """Whether a mapping of mappings has single values of Python alone, as those from the command line have."""
     for item in mapping.values():  # a loop: this runs once for each run of a sweep
-        if type(item) not in NAMES and not (type(item) is dict and is_plain(item)):
+        if type(item) not in _NAMES and not (type(item) is dict and _is_plain(item)):
             return False
     return True
 
@@ -59,7 +62,7 @@ def as_integer(value: Any) -> int | None:
     value = python_value(value)
     if isinstance(value, Integral) and not isinstance(value, bool):
         return int(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) <= EXACT:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
         return int(value)
     return None
 
@@ -113,7 +116,7 @@ def shown(value: Any) -> str:
     value = python_value(value)
     text = " ".join(repr(value).split())
     text = text if len(text) <= 100 else f"{text[:97]}..."
-    if isinstance(value, float) and value.is_integer() and abs(value) > EXACT:
+    if isinstance(value, float) and value.is_integer() and abs(value) > _EXACT:
         return f"{text} (a float above 2^53 may be a rounded integer; write all digits)"
     many = getattr(value, "shape", ())
     return f"{text} (an array of {math.prod(many)} values, not one value)" if many and type(many) is tuple else text
@@ -133,7 +136,7 @@ def checked_arguments(function: Function) -> Function:
     def checked(*arguments: Any, **named: Any) -> Any:
         bound = signature.bind(*arguments, **named)
         for name, value in bound.arguments.items():
-            bound.arguments[name] = settled(name, value, kinds[name])
+            bound.arguments[name] = _settled(name, value, kinds[name])
         return function(*bound.args, **bound.kwargs)
 
     return checked  # type: ignore[return-value]
@@ -145,11 +148,11 @@ def primitive(annotation: Any) -> frozenset[type]:
     return frozenset(PRIMITIVES[name] for name in names) if all(name in PRIMITIVES for name in names) else frozenset()
 
 
-def settled(name: str, value: Any, kinds: frozenset[type]) -> Any:
+def _settled(name: str, value: Any, kinds: frozenset[type]) -> Any:
     """A value as one of these kinds; with no kinds given, as it is."""
     value = converted(value, kinds) if kinds else value
     if kinds and type(value) not in kinds and not (str in kinds and isinstance(value, str)):
-        allowed = " or ".join(words for kind, words in NAMES.items() if kind in kinds)
+        allowed = " or ".join(words for kind, words in _NAMES.items() if kind in kinds)
         raise ConfigurationError(f"{name}={shown(value)}: must be {allowed}")
     return value
 
@@ -253,7 +256,7 @@ class Allowed:
 
     def is_instance(self, value: Any) -> bool:
         """Whether it is an object of a class that is no primitive type: a Cell, say."""
-        return any(kind not in NAMES and isinstance(value, kind) for kind in self.kinds)
+        return any(kind not in _NAMES and isinstance(value, kind) for kind in self.kinds)
 
     def is_choice(self, value: Any) -> bool:
         """False for a string that is none of the choices."""
@@ -278,7 +281,7 @@ class Allowed:
         numbers = [self.field.describe_number(kind) for kind in (int, float) if kind in self.kinds]
         listed = [repr(one) for one in dict.fromkeys([*self.names, *self.literals])]
         others = [kind for kind in self.kinds if kind not in (int, float) and not (kind is str and self.field.choices)]
-        named = [NAMES.get(kind, f"a {kind.__name__}") for kind in others if kind is not NoneType]
+        named = [_NAMES.get(kind, f"a {kind.__name__}") for kind in others if kind is not NoneType]
         return join_alternatives([*numbers, *named, *listed, *(["null"] if NoneType in self.kinds else [])])
 
     @property

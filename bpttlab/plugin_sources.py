@@ -22,12 +22,12 @@ from typing import Any, NamedTuple
 
 from bpttlab.errors import ConfigurationError, LabError, nearest
 
-ENDING = ".py"
+_ENDING = ".py"
 
 NOTEBOOK = "__main__"
 """The module of classes that are defined in a notebook, or in the script that is run."""
 
-DIGITS = 32
+_DIGITS = 32
 """How many of the 64 hexadecimal digits that sha256sum shows of a file are part of a run's identity."""
 
 FILES = "bpttlab_plugin_"
@@ -71,7 +71,7 @@ class Origin:
     @property
     def source(self) -> Source:
         """What a run keeps of it."""
-        return Source(self.label, self.sha256[:DIGITS], self.reaches_workers)
+        return Source(self.label, self.sha256[:_DIGITS], self.reaches_workers)
 
     @property
     def reaches_workers(self) -> bool:
@@ -123,7 +123,7 @@ def split(names: str) -> Iterator[str]:
 # ------------------------------------------------------------------ files
 
 
-def read_file(path: str | os.PathLike[str]) -> Origin:
+def read_source(path: str | os.PathLike[str]) -> Origin:
     """The origin of a file that is named by its path; of a module that is named by its name.
 
     Raises:
@@ -134,22 +134,22 @@ def read_file(path: str | os.PathLike[str]) -> Origin:
     if may_be_a_module(label) and (not file.exists() or (file.is_dir() and is_a_package(label))):
         return origin_of_module(label)
     if not file.exists():
-        raise ConfigurationError(f"there is no such file.{nearest_file(file)}")
+        raise ConfigurationError(f"there is no such file.{_nearest_file(file)}")
     if file.is_dir():
         raise ConfigurationError("is a folder: must be a .py file, or the name of a module that can be imported")
-    if file.suffix != ENDING:
+    if file.suffix != _ENDING:
         raise ConfigurationError("must be a file that ends in .py, or the name of a module")
     try:
         data = file.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot be read: {error.strerror}") from None
     where = str(file.resolve())
-    name = f"{FILES}{file.stem}_{sha256(where.encode() + data)[:DIGITS]}"
+    name = f"{FILES}{file.stem}_{sha256(where.encode() + data)[:_DIGITS]}"
     return Origin(label, name, sha256(data), where, data)
 
 
 def may_be_a_module(label: str) -> bool:
-    return all(part.isidentifier() for part in label.split(".")) and not label.endswith(ENDING)
+    return all(part.isidentifier() for part in label.split(".")) and not label.endswith(_ENDING)
 
 
 def is_a_package(name: str) -> bool:
@@ -158,10 +158,10 @@ def is_a_package(name: str) -> bool:
     return spec is not None and spec.origin is not None
 
 
-def nearest_file(path: Path) -> str:
+def _nearest_file(path: Path) -> str:
     """The .py file, or the folder's file of a module's name, that was perhaps meant."""
     folder = path.parent
-    names = [name for name in os.listdir(folder) if name.endswith(ENDING)] if folder.is_dir() else []
+    names = [name for name in os.listdir(folder) if name.endswith(_ENDING)] if folder.is_dir() else []
     return nearest(path.name, names)
 
 
@@ -183,11 +183,11 @@ def execute_file(origin: Origin, code: bytes) -> ModuleType:
         exec(compiled, vars(module))
     except (Exception, SystemExit) as error:
         del sys.modules[origin.module]
-        raise ConfigurationError(f"{line_of(error, origin.path)}{one_line(error)}") from error
+        raise ConfigurationError(f"{_line_of(error, origin.path)}{single_line(error)}") from error
     return module
 
 
-def line_of(error: BaseException, path: str) -> str:
+def _line_of(error: BaseException, path: str) -> str:
     """The last line of a file that an exception passed."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     return f"line {lines[-1]}: " if lines else ""
@@ -196,10 +196,10 @@ def line_of(error: BaseException, path: str) -> str:
 def last_line_of(error: BaseException) -> str:
     """The file and line that raised an exception."""
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{os.path.basename(frame.filename)}, line {frame.lineno}: " if frame.filename.endswith(ENDING) else ""
+    return f"{os.path.basename(frame.filename)}, line {frame.lineno}: " if frame.filename.endswith(_ENDING) else ""
 
 
-def one_line(error: BaseException) -> str:
+def single_line(error: BaseException) -> str:
     """An exception as its type and its message."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
 
@@ -236,12 +236,12 @@ def import_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{name}.".startswith(f"{error.name}."):
-            raise ConfigurationError(f"there is no such file and no such module.{nearest_file(Path(name))}") from None
-        raise ConfigurationError(f"{last_line_of(error)}{one_line(error)}") from error
+            raise ConfigurationError(f"there is no such file and no such module.{_nearest_file(Path(name))}") from None
+        raise ConfigurationError(f"{last_line_of(error)}{single_line(error)}") from error
     except SyntaxError as error:
-        raise ConfigurationError(one_line(error)) from None
+        raise ConfigurationError(single_line(error)) from None
     except (Exception, SystemExit) as error:
-        raise ConfigurationError(f"{last_line_of(error)}{one_line(error)}") from error
+        raise ConfigurationError(f"{last_line_of(error)}{single_line(error)}") from error
 
 
 # ------------------------------------------------------------------ classes

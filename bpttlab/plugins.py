@@ -33,10 +33,10 @@ from bpttlab.plugin_sources import (
     ORIGINS,
     Origin,
     Source,
-    one_line,
     origin_of_module,
     origin_of_value,
-    read_file,
+    read_source,
+    single_line,
     split,
     with_field,
 )
@@ -162,7 +162,7 @@ def shipped(kind: str) -> Mapping[str, Any]:
     home = importlib.import_module(KINDS[kind].home)
     inside = pkgutil.iter_modules(home.__path__, f"{home.__name__}.") if hasattr(home, "__path__") else []
     modules = [importlib.import_module(module.name) for module in inside] or [home]
-    members = [member for module in modules for member in members_of(module)]
+    members = [member for module in modules for member in _members_of(module)]
     return {member.name: member for member in members if is_choice(kind, member)}
 
 
@@ -196,7 +196,7 @@ def using(own: Any) -> Iterator[tuple[Choice, ...]]:
         ConfigurationError: something is wrong with one of them; the message names it.
     """
     before = _ACTIVE.get()
-    chosen = load(own)
+    chosen = load_plugins(own)
     unknown = [choice for choice in chosen if choice not in before]
     with with_field("plugins"):
         refuse_repeated([*before, *unknown])
@@ -230,7 +230,7 @@ def sources_of(*objects: Any) -> tuple[Source, ...]:
     if not added():
         return ()
     known = {id(choice.value): choice.origin for choice in added()}
-    origins = {origin_in(known, one) for value in objects for one in values_of(value)}
+    origins = {origin_in(known, one) for value in objects for one in _values_of(value)}
     sources = {origin.source.digest: origin.source for origin in origins if origin is not None}
     return tuple(sources[digest] for digest in sorted(sources))
 
@@ -240,7 +240,7 @@ def origin_in(known: Mapping[int, Origin], value: Any) -> Origin | None:
     return known.get(id(value)) or (ORIGINS.get(value.__module__) if inspect.isclass(value) else None)
 
 
-def values_of(value: Any) -> Iterator[Any]:
+def _values_of(value: Any) -> Iterator[Any]:
     """The classes of an object and of what it holds, and the activations and losses that it names."""
     yield from type(value).__mro__
     for name in {*getattr(value, "__dataclass_fields__", {}), *NAMED}:
@@ -250,7 +250,7 @@ def values_of(value: Any) -> Iterator[Any]:
         else:
             for part in one if isinstance(one, tuple) else (one,):
                 if is_dataclass(part):
-                    yield from values_of(part)
+                    yield from _values_of(part)
 
 
 NAMED = {"activation": "activation", "output_activation": "activation", "loss_name": "loss"}
@@ -262,18 +262,18 @@ def kind_named_by(attribute: str) -> str | None:
     return "activation" if attribute.endswith("_activation") else NAMED.get(attribute)
 
 
-def load(own: Any) -> tuple[Choice, ...]:
+def load_plugins(own: Any) -> tuple[Choice, ...]:
     """The choices of files, modules, classes and objects; see `using`."""
-    return tuple(choice for one in parts(own) for choice in choices_of(one))
+    return tuple(choice for one in _parts(own) for choice in choices_of(one))
 
 
-def parts(own: Any) -> list[Any]:
+def _parts(own: Any) -> list[Any]:
     """Each file, module, class or object of those that were named."""
     if own is None:
         return []
     if isinstance(own, str):
         return list(split(own))
-    return [part for one in own for part in parts(one)] if isinstance(own, list | tuple) else [own]
+    return [part for one in own for part in _parts(one)] if isinstance(own, list | tuple) else [own]
 
 
 def choices_of(one: Any) -> list[Choice]:
@@ -282,13 +282,13 @@ def choices_of(one: Any) -> list[Choice]:
         if isinstance(one, ModuleType):
             return choices_of_module(origin_of_module(one.__name__))
         if isinstance(one, str) or hasattr(one, "__fspath__"):
-            return choices_of_module(read_file(one))
+            return choices_of_module(read_source(one))
         return [choice_of(one)]
 
 
 def choice_of(value: Any) -> Choice:
     """A class, or an object of a contract, as a choice."""
-    kind = kind_of(value)
+    kind = _kind_of(value)
     if kind is None:
         allowed = "the path of a .py file, a module, or a class of a contract with a name"
         raise ConfigurationError(f"is a {type(value).__name__}: must be {allowed}")
@@ -303,8 +303,8 @@ def choices_of_module(origin: Origin) -> list[Choice]:
     """
     module = origin.execute()
     found = []
-    for value in members_of(module):
-        kind = kind_of(value)
+    for value in _members_of(module):
+        kind = _kind_of(value)
         if kind is not None and not is_known(kind, value):
             found.append(checked(kind, value, origin_of(value, origin)))
     if not found:
@@ -320,7 +320,7 @@ def origin_of(value: Any, origin: Origin) -> Origin:
     return origin
 
 
-def members_of(module: ModuleType) -> list[Any]:
+def _members_of(module: ModuleType) -> list[Any]:
     """What a module, or a package with what it imports from its own modules, defines; each once."""
     own = (module.__name__, f"{module.__name__}.")
     members = {id(member): member for name, member in vars(module).items() if not name.startswith("__")}
@@ -331,7 +331,7 @@ def members_of(module: ModuleType) -> list[Any]:
     ]
 
 
-def kind_of(value: Any) -> str | None:
+def _kind_of(value: Any) -> str | None:
     """The kind of which a class with a name of its own, or an object, is a choice."""
     for name, kind in KINDS.items():
         contract = kind.loaded_contract
@@ -348,7 +348,7 @@ def is_named(value: Any, contract: Any) -> bool:
 
 def is_choice(kind: str, value: Any) -> bool:
     """Whether it is a whole choice of this kind."""
-    return kind_of(value) == kind and not inspect.isabstract(value)
+    return _kind_of(value) == kind and not inspect.isabstract(value)
 
 
 def is_known(kind: str, value: Any) -> bool:
@@ -391,10 +391,10 @@ def refuse_unknown_types(value: Any) -> None:
     try:
         hints = get_type_hints(value)
     except Exception as error:  # an annotation may be any expression
-        raise ConfigurationError(f"{value.__name__}: cannot read its annotations: {one_line(error)}") from None
+        raise ConfigurationError(f"{value.__name__}: cannot read its annotations: {single_line(error)}") from None
     inherited = {name for base in value.__mro__ if is_shipped(base) for name in vars(base).get("__annotations__", {})}
     for field in fields(value):
-        if field.name not in inherited and not is_plain(hints[field.name]):
+        if field.name not in inherited and not _is_plain(hints[field.name]):
             kind = str(hints[field.name]).removeprefix("<class '").removesuffix("'>")
             allowed = "int, float, bool, str, None, a Literal of such values, or several of these with | between"
             raise ConfigurationError(f"{value.__name__}.{field.name} has the type {kind}: must be {allowed}")
@@ -405,12 +405,12 @@ def is_shipped(base: type) -> bool:
     return base.__module__.partition(".")[0] == "bpttlab"
 
 
-def is_plain(hint: Any) -> bool:
+def _is_plain(hint: Any) -> bool:
     """Whether a type has single values alone, which a command line can give and a table can hold."""
     if get_origin(hint) is Literal:
-        return all(is_plain(type(one)) for one in get_args(hint))
+        return all(_is_plain(type(one)) for one in get_args(hint))
     if get_origin(hint) in (Union, UnionType):
-        return all(is_plain(part) for part in get_args(hint))
+        return all(_is_plain(part) for part in get_args(hint))
     return hint in (int, float, bool, str, NoneType)
 
 

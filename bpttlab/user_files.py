@@ -29,7 +29,7 @@ LARGEST_BYTES = 1 << 30
 
 FILES_REMEMBERED = 16
 
-DIGITS = 32
+_DIGITS = 32
 """How many of the 64 digits that sha256sum shows of a file are kept, as many as a run's id has."""
 
 Content = Annotated[
@@ -39,7 +39,7 @@ Content = Annotated[
 """The field by which a configuration names the bytes of a file."""
 
 
-def read(
+def read_user_file(
     field: str, path: str, endings: Collection[str] | None, understand: Callable[..., Any], *requested: Hashable
 ) -> Any:
     """What `understand(data, ending, content, *requested)` makes of a file.
@@ -63,7 +63,7 @@ def read(
     except (ConfigurationError, NonFiniteError) as error:
         raise type(error)(f"{field}={path!r}: {error}") from None
     except FileNotFoundError:
-        raise ConfigurationError(f"{field}={path!r}: there is no such file.{nearest_file(path, endings)}") from None
+        raise ConfigurationError(f"{field}={path!r}: there is no such file.{_nearest_file(path, endings)}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null character
         reason = getattr(error, "strerror", None) or error
         raise ConfigurationError(f"{field}={path!r}: cannot be read: {reason}") from None
@@ -82,12 +82,12 @@ def show_path(path: str) -> str:
 
 def content(data: bytes) -> str:
     """By what a file is known: the first 128 bits of the SHA-256 of its bytes, 32 hexadecimal digits."""
-    return hashlib.sha256(data).hexdigest()[:DIGITS]
+    return hashlib.sha256(data).hexdigest()[:_DIGITS]
 
 
 def refuse_other_content(field: str, wanted: str | None, path: str, found: str) -> None:
     """Refuses a file whose SHA-256 differs from the requested one, given in full or by its first digits."""
-    if wanted is not None and wanted[:DIGITS] != found:
+    if wanted is not None and wanted[:_DIGITS] != found:
         raise ConfigurationError(f"{field}: SHA-256 mismatch: expected {wanted}, {path} has {found}")
 
 
@@ -112,7 +112,7 @@ def refuse_size(size: int, largest: int | None = None) -> None:
         raise ConfigurationError(f"holds {size} bytes: must be at most {largest}")
 
 
-def nearest_file(path: str, endings: Collection[str] | None) -> str:
+def _nearest_file(path: str, endings: Collection[str] | None) -> str:
     """A suggestion: the existing file with the nearest name."""
     try:
         names = os.listdir(Path(absolute(path)).parent)

@@ -54,9 +54,9 @@ GRADIENTS = Detector("verify gradients", (*VERIFY, "gradients"))
 
 def quick_detector() -> Detector:
     """`verify --quick` without the topic gradients, which is the same with and without --quick and has run before."""
-    from bpttlab.cli.verify import TOPICS
+    from bpttlab.cli.verify import TOPIC_NAMES
 
-    topics = [topic for topic in TOPICS if topic not in ("gradients", "experiments")]
+    topics = [topic for topic in TOPIC_NAMES if topic not in ("gradients", "experiments")]
     return Detector("verify --quick", (*VERIFY, "--quick", *topics))
 
 

@@ -9,7 +9,7 @@ import pytest
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import check_integer, python_value
-from bpttlab.sweeps.configuration import GROUPS, Configuration, choices, fields_of_choice
+from bpttlab.sweeps.configuration import GROUPS, Configuration, choices_of_group, fields_of_choice
 from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.sweeps.plan import Options, separate
 from bpttlab.tasks import Copy, TemporalOrder
@@ -164,7 +164,7 @@ NEEDS_MORE = {"from_file", "file", "none", "rflo"}  # a file, or another cell
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "scales"])
 def test_a_choice_of_conf_named_in_python_is_that_of_the_command_line(group):
     lines = composer()
-    usable = sorted(set(choices(group)) - NEEDS_MORE)
+    usable = sorted(set(choices_of_group(group)) - NEEDS_MORE)
     own_names = [choice for choice in usable if fields_of_choice(group, choice).get("name") != choice]  # no class's
     for choice in {*own_names, *usable[:2]}:
         more = {"sequence_length": 64, "truncation": 4}

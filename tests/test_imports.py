@@ -120,3 +120,27 @@ def test_the_architecture_page_has_the_rooms_in_order():
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[^|]+) \|", page.split("\n## Rooms\n")[1], flags=re.MULTILINE)
     assert [set(re.findall(r"`(\w+)/?`", row)) for row in rows] == [room for room in ROOMS if room != {"__main__"}]
+
+
+OF_THE_SAME_NAME = {
+    "add_to": "how each command adds its parser, called by `bpttlab.cli`",
+    "TEXT": "each command's help, which `bpttlab.cli` reads by this name",
+    "truncation_bias": "a measure, and the summary table of it",
+}
+
+
+def test_a_name_has_one_meaning_in_the_package():
+    homes = {}
+    for path in FILES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            for name in defined_names(node):
+                homes.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
+    twice = {name: sorted(files) for name, files in homes.items() if len(files) > 1 and not name.startswith("_")}
+    assert set(twice) == set(OF_THE_SAME_NAME), twice
+
+
+def defined_names(node):
+    if isinstance(node, ast.FunctionDef | ast.ClassDef):
+        return [node.name]
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return [target.id for target in targets if isinstance(target, ast.Name)]

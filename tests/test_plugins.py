@@ -194,7 +194,7 @@ def test_an_own_cell_is_a_layer_of_a_stack(mine):
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_workers_have_an_own_cell_however_they_start(mine, monkeypatch, method):
-    monkeypatch.setattr(worker_pool, "context", lambda preload: worker_pool.multiprocessing.get_context(method))
+    monkeypatch.setattr(worker_pool, "process_context", lambda preload: worker_pool.multiprocessing.get_context(method))
     summary = lab.sweep(study="x", plugins="mine.py", cell="doubled", seed=range(2), workers=1, **SIZES)
     assert summary.exit_code == 0, summary.lines()
 
@@ -568,7 +568,7 @@ def test_a_module_that_raises_is_said_with_its_line(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     write(folder, "raising.py", "\nraise KeyError('x')\n")
     with pytest.raises(ConfigurationError, match="plugins=raising: raising.py, line 2: KeyError: 'x'"):
-        plugins.load("raising")
+        plugins.load_plugins("raising")
 
 
 def test_an_installed_package_that_is_broken_is_named(folder, monkeypatch):

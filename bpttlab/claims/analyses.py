@@ -81,7 +81,7 @@ def of(study: Study) -> str | None:
 def words(study: Study) -> list[str]:
     """The words of the study's last command, as far as it is known. Nothing in it is executed."""
     try:
-        found = last_sweep.read(Store(study.path.parent, study.path.name))
+        found = last_sweep.read_last_sweep(Store(study.path.parent, study.path.name))
         return shlex.split(found.line) if found and found.line else []
     except (StoreError, ValueError):
         return []
@@ -106,7 +106,7 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
         ) from error
 
 
-def summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
+def find_summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
     """The experiment's own tables of the study; raises the same errors as the claims."""
     return _made(analysis, study, analysis.summaries, "summarised in the tables")
 
@@ -115,5 +115,5 @@ def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figu
     """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`."""
     from bpttlab.figures import style
 
-    with style.context(size):
+    with style.style_context(size):
         return _made(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")

@@ -60,14 +60,14 @@ reason. Undecided is not held. `chance`: the probability, at most, that a claim 
 
 def at_most(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at most a limit."""
-    return row(
+    return _row(
         text, source, f"<= {limit:g}{_allowed('+', tolerance)}", measured, (-math.inf, limit + tolerance), tolerance
     )
 
 
 def at_least(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at least a limit."""
-    return row(
+    return _row(
         text, source, f">= {limit:g}{_allowed('-', tolerance)}", measured, (limit - tolerance, math.inf), tolerance
     )
 
@@ -79,7 +79,7 @@ def _allowed(sign: str, tolerance: float) -> str:
 def near(text: str, source: str, measured: float | Estimate, expected: float, tolerance: float) -> Row:
     """A claim that a number is equal to another, to a tolerance."""
     said = f"{expected:.6g} +- {tolerance:.2g}"
-    return row(text, source, said, measured, (expected - tolerance, expected + tolerance), tolerance)
+    return _row(text, source, said, measured, (expected - tolerance, expected + tolerance), tolerance)
 
 
 def identity(claim: Row) -> Row:
@@ -87,7 +87,7 @@ def identity(claim: Row) -> Row:
     return claim | {"kind": IDENTITY}
 
 
-def row(
+def _row(
     text: str, source: str, expected: str, measured: float | Estimate, region: tuple[float, float], tolerance: float
 ) -> Row:
     """The row of a claim that a number lies in a region."""

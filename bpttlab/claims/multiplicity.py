@@ -52,7 +52,7 @@ def holm(p: np.ndarray, level: float = FAMILY_LEVEL) -> np.ndarray:
     return rejected
 
 
-def describe(family: Family) -> str:
+def describe_family(family: Family) -> str:
     """The family in one line."""
     return (
         f"{family.claims} claims with intervals at 95 %: if all are true, at most {family.expected:.2g} of them fail "

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from bpttlab.cli import claims, completion, figures, status, sweep, tables, verify
-from bpttlab.cli.arguments import Parser, escape, parse
+from bpttlab.cli.arguments import Parser, escape, parse_line
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.sweeps import blas_threads
 
@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if completion.is_asked():
         return completion.answer(commands_of(parser))
     try:
-        code = run(parser, list(sys.argv[1:] if arguments is None else arguments))
+        code = run_command(parser, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
     except LabError as error:
@@ -100,14 +100,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{file}{error.strerror or error}")
 
 
-def run(parser: Parser, arguments: list[str]) -> int:
+def run_command(parser: Parser, arguments: list[str]) -> int:
     """Runs the command of that name, or shows help."""
     if not arguments:
         parser.print_help()
         return WRONG
     name, *rest = arguments
     if name == "help":  # `bpttlab help sweep` is `bpttlab sweep --help`
-        return run(parser, [*rest, "--help"])
+        return run_command(parser, [*rest, "--help"])
     if name in commands_of(parser):
         commands_of(parser)[name].words = rest  # of which help takes plugins=
     is_option = name.startswith("-")
@@ -116,7 +116,7 @@ def run(parser: Parser, arguments: list[str]) -> int:
         what = "option" if is_option else "command"
         raise ConfigurationError(f"there is no {what} {name!r}: {', '.join(known)}.{nearest(name, known)}")
     try:
-        parsed = parse(parser, arguments)
+        parsed = parse_line(parser, arguments)
     except SystemExit:  # after --help and --version
         return 0
     return parsed.run(parsed)

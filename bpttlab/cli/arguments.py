@@ -44,7 +44,7 @@ STUDY = Key("study", "the name of the study (required)", None)
 RESULTS = Key("results", "the folder of all studies (results)", "results", value="FOLDER")
 EXPERIMENT = Key("experiment", "the experiment whose analysis is used (the one that the study was swept with)")
 
-PLUGINS = Key("plugins", "your own files or modules, with commas between (docs/extending.md)", value="FILE.py")
+PLUGINS_KEY = Key("plugins", "your own files or modules, with commas between (docs/extending.md)", value="FILE.py")
 
 
 class Parser(argparse.ArgumentParser):
@@ -118,7 +118,7 @@ def add_command(
     return parser
 
 
-def parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
+def parse_line(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     """The parsed arguments; words may stand before, between and after options.
 
     Raises:
@@ -167,7 +167,7 @@ def split_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:
         ConfigurationError: it is given twice, or without a value.
     """
     own = [word for word in words if word.startswith("plugins=")]
-    value = key_values(own, [PLUGINS])["plugins"]
+    value = key_values(own, [PLUGINS_KEY])["plugins"]
     return value or None, [word for word in words if word not in own]
 
 

@@ -8,19 +8,19 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins, resources
-from bpttlab.cli.arguments import EXPERIMENT, PLUGINS, RESULTS, STUDY, add_command, key_values
+from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, add_command, key_values
 from bpttlab.cli.tables import load_with_analysis
 from bpttlab.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Checks a study against the claims of its experiment, which are from the literature. A number that differs between
 networks has a 95 % interval (of a median, by order statistics). A claim is undecided if its interval contains numbers
 that are as expected and numbers that are not, or if the number is missing."""
 
-TEXT = """\
+_TEXT = """\
 examples:
 
   bpttlab sweep study=demo experiment=vanishing_exploding
@@ -38,17 +38,17 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "claims",
-        command,
-        (STUDY, EXPERIMENT, PLUGINS, RESULTS),
+        _command,
+        (STUDY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="check a study against the published claims of its experiment",
         usage="study=NAME [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--brief]",
-        description=DESCRIPTION,
-        text=TEXT,
+        description=_DESCRIPTION,
+        text=_TEXT,
     )
     parser.add_argument("--brief", action="store_true", help="the verdicts in one line")
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: no stored file is executed."""
     chosen = key_values(parsed.words, parsed.keys)
     with plugins.using(chosen["plugins"] or None):
@@ -56,7 +56,7 @@ def command(parsed: argparse.Namespace) -> int:
 
 
 def check(chosen: dict[str, str], brief: bool) -> int:
-    """`command`, with the user's own experiments known."""
+    """`_command`, with the user's own experiments known."""
     from bpttlab.claims import analyses, multiplicity
     from bpttlab.claims.claims import CLAIM, IDENTITY
 
@@ -66,8 +66,8 @@ def check(chosen: dict[str, str], brief: bool) -> int:
     claims = analyses.check_claims(analysis, study)
     if not brief:
         print_claims(*(claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY)))
-        print(f"\n{multiplicity.describe(multiplicity.family_of(claims))}")
-    print(summary(claims, f"{analysis.name} hold in {study.path}"))
+        print(f"\n{multiplicity.describe_family(multiplicity.family_of(claims))}")
+    print(_summary(claims, f"{analysis.name} hold in {study.path}"))
     return int(not claims["held"].all())
 
 
@@ -79,7 +79,7 @@ def print_claims(own: pd.DataFrame, identities: pd.DataFrame) -> None:
         print("\n".join(describe_all(identities)))
 
 
-def summary(claims: pd.DataFrame, of: str) -> str:
+def _summary(claims: pd.DataFrame, of: str) -> str:
     """The verdicts in one line."""
     from bpttlab.claims.claims import CLAIM
     from bpttlab.numerics.verdicts import UNDECIDED
@@ -94,10 +94,10 @@ def summary(claims: pd.DataFrame, of: str) -> str:
 
 def describe_all(claims: pd.DataFrame) -> Iterable[str]:
     """One line a claim."""
-    return map(describe, claims.to_dict("records"))
+    return map(describe_claims, claims.to_dict("records"))
 
 
-def describe(row: Mapping[Any, Any]) -> str:
+def describe_claims(row: Mapping[Any, Any]) -> str:
     """A claim in a line: its verdict, what was measured (with its interval, if it has one), what was expected, and why
     a number or its interval is missing.
     """

@@ -23,11 +23,11 @@ from bpttlab.sweeps import plugin_choices
 if TYPE_CHECKING:
     from bpttlab.sweeps.hydra_composition import Composer
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Prints a script with which the Tab key completes commands, options, names of studies, and groups, values and fields of a
 sweep."""
 
-TEXT = """\
+_TEXT = """\
 examples:
 
   bpttlab completion bash >> ~/.bashrc
@@ -51,16 +51,16 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "completion",
-        command,
+        _command,
         summary="make the Tab key complete all of these, in bash, zsh or fish",
         usage="bash|zsh|fish",
-        description=DESCRIPTION,
-        text=TEXT,
+        description=_DESCRIPTION,
+        text=_TEXT,
     )
     parser.set_defaults(topics=SHELLS)
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Prints the script for a shell."""
     import argcomplete
 
@@ -122,16 +122,16 @@ def of_parser(parser: Parser, before: list[str], word: str) -> Iterable[str]:
     name, equals, value = word.partition("=")
     if equals:
         (choices,) = [key.choices for key in keys if key.name == name] or [()]
-        return [f"{name}={choice}" for choice in choices or stored(name, value, before)]
+        return [f"{name}={choice}" for choice in choices or _stored(name, value, before)]
     given = {earlier.partition("=")[0] for earlier in before}
     rest = [*(parser.get_default("topics") or ()), *parser.options]
     return [*(f"{key.name}=" for key in keys if key.name not in given), *(one for one in rest if one not in given)]
 
 
-def stored(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
+def _stored(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     """The values of a key that are names of stored or shipped things."""
     if key == "study":
-        return studies(before)
+        return _studies(before)
     if key == "results":
         return folders(value)
     if key == "plugins":
@@ -139,7 +139,7 @@ def stored(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     return resources.analyses() if key == "experiment" else ()
 
 
-def studies(before: Iterable[str]) -> list[str]:
+def _studies(before: Iterable[str]) -> list[str]:
     """The names of those that are stored, in the folder that the line names."""
     root = Path(dict(word.partition("=")[::2] for word in before).get("results") or "results")
     return sorted(path.parent.name for path in root.glob("*/store"))
@@ -190,7 +190,7 @@ def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
         *earlier, _ = value.rpartition(",")
         return [f"{key}={''.join(earlier)}{choice}" for choice in CHOICES[key]]
     if equals and key in ("study", "results", "plugins"):
-        return [f"{key}={choice}" for choice in stored(key, value, before)]
+        return [f"{key}={choice}" for choice in _stored(key, value, before)]
     found = [match for match in by_hydra(before, word) if match.startswith(word)]
     if len(found) == 1 and found[0].endswith("."):
         return by_hydra(before, found[0])
@@ -203,7 +203,7 @@ def by_hydra(before: list[str], word: str) -> list[str]:
 
     folder, lines = config_dir(before), [word for word in before if "=" in word and not word.startswith("-")]
     named, lines = split_plugins(lines)
-    with plugin_choices.using(named):
+    with plugin_choices.register_choices(named):
         composer = hydra_composition.composer(folder if folder and os.path.isdir(folder) else None)
         return complete_line(composer, lines, word)
 

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab import plugins
-from bpttlab.cli.arguments import EXPERIMENT, PLUGINS, RESULTS, STUDY, WIDTH, Key, add_command, key_values
+from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, WIDTH, Key, add_command, key_values
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes. A quantity that was
 not measured is not drawn. A study of an experiment has the figures of that experiment as well, and plugins= adds your
 own."""
 
-TEXT = """\
+_TEXT = """\
 examples:
 
   bpttlab figures study=first
@@ -54,41 +54,41 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "figures",
-        command,
-        (STUDY, FORMAT, SIZE, EXPERIMENT, PLUGINS, RESULTS),
+        _command,
+        (STUDY, FORMAT, SIZE, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="draw a study as PNG, SVG or PDF",
         usage="study=NAME [format=png|svg|pdf] [size=page|column] [plugins=FILE.py] [results=FOLDER] [--verbose]",
-        description=DESCRIPTION,
-        text=TEXT,
+        description=_DESCRIPTION,
+        text=_TEXT,
     )
     parser.add_argument("--verbose", "-v", action="store_true", help="show every path, and why a figure is not drawn")
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Draws a study."""
     chosen = key_values(parsed.words, parsed.keys)
     with plugins.using(chosen["plugins"] or None):
-        return draw(chosen, parsed.verbose)
+        return _draw(chosen, parsed.verbose)
 
 
-def draw(chosen: dict[str, str], verbose: bool) -> int:
-    """`command`, with the user's own figures known."""
+def _draw(chosen: dict[str, str], verbose: bool) -> int:
+    """`_command`, with the user's own figures known."""
     from bpttlab import figures
     from bpttlab.claims import analyses
 
     analysis, study = load_with_analysis(chosen)
-    drawing = figures.draw(study, chosen["size"], told=announce)  # type: ignore[arg-type]  # a choice of the key
+    drawing = figures.draw(study, chosen["size"], told=_announce)  # type: ignore[arg-type]  # a choice of the key
     if analysis:
-        announce(f"the figures of {analysis.name}")
+        _announce(f"the figures of {analysis.name}")
         drawing.update(analyses.draw_figures(analysis, study, chosen["size"]))  # type: ignore[arg-type]
     folder = study.path / "figures"
     paths = [figures.save(figure, folder / name, chosen["format"]) for name, figure in drawing.items()]
-    print("\n".join(report(folder, paths, drawing.skipped, verbose)))
+    print("\n".join(_report(folder, paths, drawing.skipped, verbose)))
     name_unread_plugins(chosen, study)
     return 0
 
 
-def report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: bool) -> list[str]:
+def _report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: bool) -> list[str]:
     """The lines that say what was drawn."""
     if verbose:
         return [*map(str, paths), *(f"not drawn: {name}: {why}" for name, why in skipped.items())]
@@ -97,7 +97,7 @@ def report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: bo
     return [line if len(line) <= WIDTH else f"figures: {folder} ({len(paths)}; --verbose lists them)"]
 
 
-def announce(name: str) -> None:
+def _announce(name: str) -> None:
     """Shows on a terminal what is being drawn; a large study takes some seconds a figure."""
     if sys.stderr.isatty():
         print(f"drawing {name} …", file=sys.stderr)

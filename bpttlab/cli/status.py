@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bpttlab.store.last_sweep import LastSweep
     from bpttlab.store.store import Store
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Counts what is stored: runs done, diverged (the forward pass overflowed: a result) and failed, with reasons; runs that
 the last sweep of the study requested and that are missing; runs computed with different versions; damaged files."""
 
@@ -62,7 +62,7 @@ def add_to(commands: Any) -> None:
         (STUDY, RESULTS),
         summary="show what is stored, what failed and why, what is missing",
         usage="study=NAME [results=FOLDER] [--watch] [--json]",
-        description=DESCRIPTION,
+        description=_DESCRIPTION,
         text=TEXT,
     )
     parser.add_argument("--watch", action="store_true", help="show it again and again, until nothing is missing")
@@ -74,7 +74,7 @@ def command(parsed: argparse.Namespace) -> int:
     chosen = key_values(parsed.words, parsed.keys)
     from bpttlab.store.store import Store
 
-    look = Look(Store(chosen["results"], chosen["study"]))
+    look = StatusReport(Store(chosen["results"], chosen["study"]))
     if parsed.watch:
         return watch(look, parsed.json)
     status = look.now()
@@ -123,10 +123,10 @@ class Status:
         return [escape(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
-        from bpttlab.sweeps.progress import count, report
+        from bpttlab.sweeps.progress import format_count, report
 
         statuses = {name: getattr(self, name) for name in ("done", "diverged", "failed")}
-        counted = f"{count(self.runs, 'run')} of {count(self.networks, 'network')}: {report(statuses)}"
+        counted = f"{format_count(self.runs, 'run')} of {format_count(self.networks, 'network')}: {report(statuses)}"
         return f"{self.path}: {counted}" + (f", {self.missing} missing" if self.missing else "")
 
     def problems(self) -> list[str]:
@@ -143,16 +143,16 @@ class Status:
 
 def describe_reasons(status: str, reasons: Mapping[str, int]) -> list[str]:
     """Why runs failed or diverged, the most frequent reasons first."""
-    from bpttlab.sweeps.progress import count
+    from bpttlab.sweeps.progress import format_count
 
     lines = [f"{status}, {runs} ×: {why}" for why, runs in list(reasons.items())[:SHOWN_REASONS]]
     others = len(reasons) - SHOWN_REASONS
     if others > 0:
-        lines.append(f"{status}: {count(others, 'other reason')} (column `error` of the table runs)")
+        lines.append(f"{status}: {format_count(others, 'other reason')} (column `error` of the table runs)")
     return lines
 
 
-class Look:
+class StatusReport:
     """Looks at one study, now and again; what has not changed is not read again."""
 
     def __init__(self, store: Store) -> None:
@@ -200,7 +200,7 @@ class Look:
         from bpttlab.store import last_sweep
 
         try:
-            return last_sweep.read(self.store), []
+            return last_sweep.read_last_sweep(self.store), []
         except StoreError as error:
             return None, [{"file": last_sweep.FILE, "reason": str(error)}]
 
@@ -236,7 +236,7 @@ def reasons(runs: Iterable[Stored], status: str) -> dict[str, int]:
 # ------------------------------------------------------------------ again and again
 
 
-def watch(look: Look, as_json: bool) -> int:
+def watch(look: StatusReport, as_json: bool) -> int:
     """In place on a terminal, as lines of their own elsewhere; a line that says nothing new is not said."""
     in_place = sys.stdout.isatty() and not as_json
     shown = ""

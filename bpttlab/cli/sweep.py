@@ -17,11 +17,11 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Measures every combination of the values given, on all processors, and stores the runs in results/NAME. The same line
 again computes only what is missing: repeat it to finish an interrupted sweep, add values to extend a study."""
 
-TEXT = """\
+_TEXT = """\
 examples:
 
   bpttlab sweep study=first spectral_radius=0.5,1.0,1.5
@@ -69,10 +69,10 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "sweep",
-        command,
+        _command,
         summary="compute a study: every combination of the values given",
         usage="study=NAME [KEY=VALUE ...] [plugins=FILE.py] [--dry-run] [--cfg job] [--config-dir FOLDER]",
-        description=DESCRIPTION,
+        description=_DESCRIPTION,
         text=help_text,
     )
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and what it would take")
@@ -93,11 +93,11 @@ def help_text(words: Sequence[str] = ()) -> str:
     )
     named, others = split_plugins(words)
     with plugins.using(named):
-        groups = "\n".join(fill(folder.name, choices(folder)) for folder in folders)
-        return help_of_choices(others) or TEXT.format(groups=groups, values=help_of_values())
+        groups = "\n".join(_fill(folder.name, _choices(folder)) for folder in folders)
+        return help_of_choices(others) or _TEXT.format(groups=groups, values=help_of_values())
 
 
-def choices(group: Path) -> list[str]:
+def _choices(group: Path) -> list[str]:
     """The names of a group; of experiments those with an analysis, for their parts are seldom chosen."""
     own = [choice.name for choice in plugins.added() if choice.kind == group.name]
     names = sorted([*(file.stem for file in group.glob("*.yaml")), *own])
@@ -105,24 +105,24 @@ def choices(group: Path) -> list[str]:
     return [*whole, "parts of them"] if group.name == "experiment" else names
 
 
-def fill(group: str, names: Sequence[str]) -> str:
+def _fill(group: str, names: Sequence[str]) -> str:
     """A group with its names, as wide as help is."""
     return textwrap.fill(", ".join(names), WIDTH, initial_indent=f"  {group:<13}", subsequent_indent=15 * " ")
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Composes the runs of a line and computes them."""
     check_config_dir(parsed.config_dir)
     named, words = split_plugins(parsed.words)
     words = override_lines(words)
     if parsed.cfg:
-        with plugin_choices.using(named):
+        with plugin_choices.register_choices(named):
             return show_configuration(words, parsed)
-    with start_workers(words, parsed.dry_run), plugin_choices.using(named):
+    with start_workers(words, parsed.dry_run), plugin_choices.register_choices(named):
         from bpttlab.sweeps import hydra_composition
 
         runs = hydra_composition.expand(words, parsed.config_dir)
-        return run(runs, parsed.dry_run, line_of(parsed))
+        return _run(runs, parsed.dry_run, _line_of(parsed))
 
 
 def override_lines(words: Sequence[str]) -> list[str]:
@@ -185,13 +185,13 @@ def show_configuration(words: Sequence[str], parsed: argparse.Namespace) -> int:
     return 0
 
 
-def line_of(parsed: argparse.Namespace) -> str:
+def _line_of(parsed: argparse.Namespace) -> str:
     """The command as a person would type it again."""
     options = ["--config-dir", parsed.config_dir] if parsed.config_dir is not None else []
     return shlex.join(["bpttlab", "sweep", *parsed.words, *options])
 
 
-def run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
+def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and reports; the exit code."""
     from bpttlab.sweeps.plan import plan, separate
     from bpttlab.sweeps.scheduler import carry_out
@@ -231,10 +231,10 @@ def start_workers(words: Sequence[str], dry_run: bool) -> AbstractContextManager
 
     if dry_run or "workers=0" in words:
         return nullcontext()
-    loops = preload.asking(values_of(words, "cell", "elman"), values_of(words, "dtype", "float64"))
-    return worker_pool.beginning(worker_pool.preload_of(values_of(words, "engine", "numpy")), loops)
+    loops = preload.asking(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
+    return worker_pool.beginning(worker_pool.preload_of(_values_of(words, "engine", "numpy")), loops)
 
 
-def values_of(words: Iterable[str], key: str, default: str) -> list[str]:
+def _values_of(words: Iterable[str], key: str, default: str) -> list[str]:
     """The values that a line gives a key. A guess: files may give others."""
     return next((word.partition("=")[2] for word in words if word.startswith(f"{key}=")), default).split(",")

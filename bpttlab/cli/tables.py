@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins
 from bpttlab.cli.arguments import (
     EXPERIMENT,
-    PLUGINS,
+    PLUGINS_KEY,
     RESULTS,
     STUDY,
     Key,
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from bpttlab.claims.analyses import Analysis
     from bpttlab.store.store import Study
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Summarises a study over its networks: growth over the sequence and its regime, asymptotic rates, horizons, the critical
 spectral radius, the cost of truncation, and the largest Lyapunov exponent where it was measured (measure=spectra).
 Writes every summary to results/NAME/tables as .csv (every digit), .md and .tex, and prints what fits a screen."""
 
-TEXT = """\
+_TEXT = """\
 examples:
 
   bpttlab tables study=first                    the headline, and other summaries as far as they fit
@@ -56,16 +56,16 @@ def add_to(commands: Any) -> None:
     add_command(
         commands,
         "tables",
-        command,
-        (STUDY, TABLE, ALL, EXPERIMENT, PLUGINS, RESULTS),
+        _command,
+        (STUDY, TABLE, ALL, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
         usage="study=NAME [table=NAME] [all=true] [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
-        description=DESCRIPTION,
-        text=TEXT,
+        description=_DESCRIPTION,
+        text=_TEXT,
     )
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Writes all summaries and prints some."""
     chosen = key_values(parsed.words, parsed.keys)
     with plugins.using(chosen["plugins"] or None):
@@ -73,12 +73,12 @@ def command(parsed: argparse.Namespace) -> int:
 
 
 def write_and_print(chosen: dict[str, str]) -> int:
-    """`command`, with the user's own tables known."""
+    """`_command`, with the user's own tables known."""
     from bpttlab import tables
     from bpttlab.claims import analyses
 
     analysis, study = load_with_analysis(chosen)
-    summaries = tables.summaries(study) | (analyses.summaries(analysis, study) if analysis else {})
+    summaries = tables.summaries(study) | (analyses.find_summaries(analysis, study) if analysis else {})
     wanted, whole = chosen["table"], chosen["all"] == "true"
     if wanted and wanted not in summaries:
         raise ConfigurationError(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bpttlab.verification import Check
 
-DESCRIPTION = """\
+_DESCRIPTION = """\
 Checks this installation without training a network. Each check compares a number that is measured here with a number
 from the literature, a formula or a definition. All checks take minutes; with --quick (smaller and fewer networks, wider
 tolerances, no experiments) they take less than a minute."""
@@ -49,7 +49,7 @@ to files of their own, checks-interrupted.
 Exit code: 0; 1: a check does not hold (undecided counts as such); 2: a mistake on the line; 130: Ctrl-C.
 """
 
-TOPICS = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
+TOPIC_NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
 """Those of `verification.TOPICS`, which completion does not import."""
 
 
@@ -58,28 +58,30 @@ def add_to(commands: Any) -> None:
     parser = add_command(
         commands,
         "verify",
-        command,
+        _command,
         (RESULTS._replace(meaning="the folder of the folder verify, which is written (results)"),),
         summary="check this installation against closed-form results and published claims",
         usage="[TOPIC ...] [results=FOLDER] [--quick] [--fail-fast]",
-        description=DESCRIPTION,
+        description=_DESCRIPTION,
         text=TEXT,
     )
     parser.add_argument("--quick", action="store_true", help="smaller networks, wider tolerances, no experiments")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first check that fails")
-    parser.set_defaults(topics=TOPICS)
+    parser.set_defaults(topics=TOPIC_NAMES)
 
 
-def command(parsed: argparse.Namespace) -> int:
+def _command(parsed: argparse.Namespace) -> int:
     """Performs the checks of the topics, prints and writes them."""
     topics = [word for word in parsed.words if "=" not in word]
     chosen = key_values([word for word in parsed.words if "=" in word], parsed.keys)
     for topic in topics:
-        if topic not in TOPICS:
-            raise ConfigurationError(f"verify {topic}: must be one of {', '.join(TOPICS)}.{nearest(topic, TOPICS)}")
+        if topic not in TOPIC_NAMES:
+            raise ConfigurationError(
+                f"verify {topic}: must be one of {', '.join(TOPIC_NAMES)}.{nearest(topic, TOPIC_NAMES)}"
+            )
     if topics == ["experiments"] and parsed.quick:
         raise ConfigurationError("verify --quick experiments: experiments are swept whole; leave out --quick")
-    ordered = [topic for topic in TOPICS if topic in topics or not topics]
+    ordered = [topic for topic in TOPIC_NAMES if topic in topics or not topics]
     return verify(ordered, parsed.quick, chosen["results"], parsed.fail_fast)
 
 
@@ -90,9 +92,9 @@ def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False
         whole = perform(topics, quick, fail_fast, found)
     except KeyboardInterrupt:
         print("interrupted: ", end="")
-        publish(found, topics, quick, results, whole=False)
+        _publish(found, topics, quick, results, whole=False)
         raise
-    return publish(found, topics, quick, results, whole)
+    return _publish(found, topics, quick, results, whole)
 
 
 def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[str, Check]]) -> bool:
@@ -106,7 +108,7 @@ def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[s
     with tqdm(total=sum(len(verification.TOPICS[topic]) for topic in topics), unit="step", disable=None) as bar:
         for topic in topics:
             first, failed = len(found), False
-            for check in verification.run_checks(topic, quick, lambda name: announce(bar, name)):
+            for check in verification.run_checks(topic, quick, lambda name: _announce(bar, name)):
                 found.append((topic, check))
                 failed = check.verdict == FAILS
                 if failed and fail_fast:
@@ -117,20 +119,20 @@ def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[s
     return True
 
 
-def publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, results: str, whole: bool) -> int:
+def _publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, results: str, whole: bool) -> int:
     """Writes the checks and says where; the exit code."""
     from bpttlab import verification
     from bpttlab.verification import report
 
     frame = verification.table(found)
-    paths = report.write(frame, Path(results, "verify"), topics, quick, whole)
+    paths = report.write_report(frame, Path(results, "verify"), topics, quick, whole)
     about = report.about_the_family(frame)
     print(f"{about}\n" if about else "", end="")
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
     return int(not frame["held"].all())
 
 
-def announce(bar: tqdm[NoReturn], name: str) -> None:
+def _announce(bar: tqdm[NoReturn], name: str) -> None:
     """Shows the name of the next check, and counts it."""
     bar.set_description(name, refresh=False)
     bar.update()

@@ -66,7 +66,7 @@ def draw(
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to draw")
     drawing, request = Drawing(), FigureRequest(study, size, run_id, parameter)
-    with style.context(size):
+    with style.style_context(size):
         for name, figure in plugins.available("figure").items():
             told(name)
             try:
@@ -80,4 +80,4 @@ def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> P
     """Write the figure to `stem`.`format` (png, svg or pdf); see `style.save`."""
     from bpttlab.figures import style
 
-    return style.save(figure, stem, format)
+    return style.save_figure(figure, stem, format)

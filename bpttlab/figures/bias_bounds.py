@@ -15,8 +15,8 @@ from bpttlab.figures import lines, schemes, style
 from bpttlab.figures.layout import finish, footer
 from bpttlab.figures.style import Size
 
-NEGLIGIBLE = -36.0  # nats, below the rounding of the gradient
-KINDS: dict[str, tuple[str, dict[str, Any]]] = {
+_NEGLIGIBLE = -36.0  # nats, below the rounding of the gradient
+_KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "log_relative_bias": ("exact", {"color": "#111111", "linewidth": 1.3}),
     "log_bias_bound": ("bound", {"color": "#0072b2", "linestyle": (0, (4, 1.5))}),
     "log_bias_estimate": (
@@ -38,11 +38,11 @@ def plot_bias_bounds(bounds: pd.DataFrame, size: Size = "page", parameter: str =
     if bounds.empty:
         raise LabError(f"the study has no bounds on the bias of {parameter}")
     parts = schemes.points(bounds, ["truncation", "parameter"], schemes=1)
-    figure, axes = schemes.panels(len(parts), 1, size, height=1.8)
+    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.8)
     for own, part in zip(axes[:, 0], parts, strict=True):
         _panel(own, part.rows.sort_values("truncation"))
-    schemes.dress(axes, parts, ["truncation $K$ (steps)"], ["log relative bias (nat)"])
-    keys = [lines.line_key(label, **look) for name, (label, look) in KINDS.items() if bounds[name].notna().any()]
+    schemes.dress_schemes(axes, parts, ["truncation $K$ (steps)"], ["log relative bias (nat)"])
+    keys = [lines.line_key(label, **look) for name, (label, look) in _KINDS.items() if bounds[name].notna().any()]
     zero = lines.zero_key(bounds.rename(columns={"log_relative_bias": "median"}))
     footer(figure, [*keys, *zero])
     return finish(figure)
@@ -52,12 +52,12 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     axes.set_xscale("log")
     K = rows["truncation"].to_numpy(dtype=float)
-    for name, (_, look) in KINDS.items():
+    for name, (_, look) in _KINDS.items():
         values = rows[name].to_numpy(dtype=float)
         finite = np.isfinite(values)
         axes.plot(K[finite], values[finite], **look)
     lines.room_for_nothing(axes, rows["log_relative_bias"])
-    axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
+    axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
     zero = K[np.isneginf(rows["log_relative_bias"].to_numpy(dtype=float))]
     lines.at_foot(axes, zero[:1], color="#111111", **lines.ZERO_KEY)
     axes.xaxis.set_major_locator(LogLocator(numticks=4))

@@ -39,11 +39,11 @@ def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str 
     costs = schemes.with_gradient(costs, parameter)
     parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels(len(parts), 1, size, height=1.9)
+    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.9)
     left = _left(parts)
     for own, part in zip(axes[:, 0], parts, strict=True):
         _panel(own, part.rows, shown, left)
-    schemes.dress(axes, parts, ["log relative bias (nat)"], ["log relative s.d. (nat)"])
+    schemes.dress_schemes(axes, parts, ["log relative bias (nat)"], ["log relative s.d. (nat)"])
     footer(figure, [*schemes.keys(shown), *_kinds(parts)])
     return finish(figure)
 
@@ -55,7 +55,7 @@ def _left(parts: list[Facet]) -> float:
     return float(bias.min()) - 1.0 if bias.size else LEAST
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.Look], left: float) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.SchemeStyle], left: float) -> None:
     deviation = 0.5 * rows["log_variance"].astype(float)
     rows = rows.assign(deviation=deviation, x=rows["log_relative_bias"].astype(float).clip(lower=left))
     scatter = 0.5 * rows["log_minibatch_variance"].astype(float).median()
@@ -92,7 +92,7 @@ def _limits(axes: Axes, left: float, floor: float, bottom: float, top: float) ->
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
 
 
-def _path(axes: Axes, rows: pd.DataFrame, look: schemes.Look, name: str) -> None:
+def _path(axes: Axes, rows: pd.DataFrame, look: schemes.SchemeStyle, name: str) -> None:
     """The marks of one scheme, joined as K grows; a mark with deviation zero is drawn on the lower edge."""
     rows = rows.sort_values(["truncation", *schemes.fields(rows)])
     rows = rows[np.isfinite(rows["y"])]

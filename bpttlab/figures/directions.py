@@ -16,10 +16,10 @@ from bpttlab.figures import lines, schemes, style
 from bpttlab.figures.layout import Facet, finish, footer
 from bpttlab.figures.style import Size
 
-APART = ("scheme", "truncation", "parameter")
-LINEAR = 3.0
+_APART = ("scheme", "truncation", "parameter")
+_LINEAR = 3.0
 """The vertical axis is linear up to this on both sides of zero, logarithmic beyond."""
-WRONG: dict[str, Any] = {"color": "#f3e3d8", "linewidth": 0, "zorder": 0}
+_WRONG: dict[str, Any] = {"color": "#f3e3d8", "linewidth": 0, "zorder": 0}
 
 
 def plot_directions(directions: pd.DataFrame, size: Size = "page") -> Figure:
@@ -32,13 +32,13 @@ def plot_directions(directions: pd.DataFrame, size: Size = "page") -> Figure:
     directions = directions[np.isfinite(directions["relative_derivative"].astype(float))]
     if directions.empty:
         raise LabError("no run has a derivative along a direction: measure.log_scale=true, or measure.signed_bias")
-    apart = [*APART, *schemes.fields(directions)]
+    apart = [*_APART, *schemes.fields(directions)]
     parts = _parts(directions, apart)
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels(len(parts), 1, size, height=1.8)
+    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.8)
     for own, part in zip(axes[:, 0], parts, strict=True):
         _panel(own, part.rows, shown)
-    schemes.dress(axes, parts, ["$K$ (steps)"], ["derivative / full one"])
+    schemes.dress_schemes(axes, parts, ["$K$ (steps)"], ["derivative / full one"])
     footer(figure, [*schemes.keys(shown), *_kinds(parts)])
     return finish(figure)
 
@@ -51,9 +51,9 @@ def _parts(directions: pd.DataFrame, apart: list[str]) -> list[Facet]:
     return parts
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.Look]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.SchemeStyle]) -> None:
     axes.set_xscale("log")
-    axes.set_yscale("symlog", linthresh=LINEAR, linscale=2.0)
+    axes.set_yscale("symlog", linthresh=_LINEAR, linscale=2.0)
     for level in (0.0, 1.0):
         axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=1)
     longest = rows["truncation"].max()
@@ -66,7 +66,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.Look]) -> No
     values = rows[["relative_derivative", "relative_derivative_low", "relative_derivative_high"]].to_numpy(dtype=float)
     low, high = min(np.nanmin(values), -0.5), max(np.nanmax(values), 1.5)
     axes.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
-    axes.axhspan(axes.get_ylim()[0], 0.0, **WRONG)
+    axes.axhspan(axes.get_ylim()[0], 0.0, **_WRONG)
     axes.set_xlim(right=max(aside, axes.get_xlim()[1]))
     axes.set_yticks([tick for tick in (-1000, -100, -10, -2, -1, 0, 1, 2, 10, 100, 1000) if low <= tick <= high])
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "\N{MINUS SIGN}")))
@@ -77,7 +77,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, shown: dict[str, schemes.Look]) -> No
     axes.yaxis.set_minor_locator(LogLocator(numticks=1))
 
 
-def _marks(axes: Axes, rows: pd.DataFrame, K: np.ndarray, look: schemes.Look, joined: bool) -> None:
+def _marks(axes: Axes, rows: pd.DataFrame, K: np.ndarray, look: schemes.SchemeStyle, joined: bool) -> None:
     middle, low, high = (rows[f"relative_derivative{end}"].to_numpy(dtype=float) for end in ("", "_low", "_high"))
     style_of: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linewidth": 0.8}
     axes.plot(K, middle, linestyle="-" if joined else "none", zorder=4, **style_of)
@@ -89,5 +89,5 @@ def _kinds(parts: list[Facet]) -> list[Artist]:
     drawn = any(part.rows["relative_derivative_low"].notna().any() for part in parts)
     bars: list[Artist] = [lines.line_key("95 % of the mean of draws", marker="|", linestyle="none")] if drawn else []
     wrong = lines.band_key("wrong sign")
-    wrong.set(color=WRONG["color"], alpha=1.0)
+    wrong.set(color=_WRONG["color"], alpha=1.0)
     return [*bars, wrong]

@@ -14,7 +14,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary", "origin_rate")
+_VALUES = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary", "origin_rate")
 MATRICES: dict[str, tuple[str, dict[str, Any]]] = {
     "J": ("$J_t$", {"marker": ".", "markersize": 2.6, "color": "#56b4e9", "markeredgewidth": 0}),
     "W": ("$W$", {"marker": "o", "markersize": 3.4, "color": style.CENTRE, "markerfacecolor": "none"}),
@@ -22,7 +22,7 @@ MATRICES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 THIN: dict[str, Any] = {"linestyle": "none", "markeredgewidth": 0.6}
 
-AT_ORIGIN: dict[str, Any] = {"color": "#d55e00", "linestyle": "--", "linewidth": 0.7, "zorder": 1}
+_AT_ORIGIN: dict[str, Any] = {"color": "#d55e00", "linestyle": "--", "linewidth": 0.7, "zorder": 1}
 LARGER = {"markersize": 5.0}  # in the legend
 
 
@@ -34,7 +34,7 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
 
     points: `tables.eigenvalue_points`. Raises LabError if no requested value is known.
     """
-    columns = layout.facet_columns(points, VALUES)
+    columns = layout.facet_columns(points, _VALUES)
     points, values = layout.of_few(points, columns)
     if points.empty:
         raise LabError("no run with eigenvalues has a value requested of its initializer")
@@ -47,7 +47,7 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
     circle = lines.line_key("unit circle", linewidth=0.7)
     there = set(points["matrix"])
     here = [lines.line_key(name, **THIN | look | LARGER) for key, (name, look) in MATRICES.items() if key in there]
-    theory = [lines.line_key("radius at the origin, theory", **AT_ORIGIN)] if lines.has(points["origin_rate"]) else []
+    theory = [lines.line_key("radius at the origin, theory", **_AT_ORIGIN)] if lines.has(points["origin_rate"]) else []
     layout.footer(figure, [*here, circle, *theory])
     return layout.finish(figure)
 
@@ -56,7 +56,7 @@ def _plane(axes: Axes, rows: pd.DataFrame) -> None:
     axes.add_patch(Circle((0.0, 0.0), 1.0, fill=False, edgecolor=style.NEUTRAL, linewidth=0.7, zorder=1))
     radius = float(np.exp(rows["origin_rate"].astype(float).iloc[0])) if len(rows) else np.nan
     if np.isfinite(radius):
-        axes.add_patch(Circle((0.0, 0.0), radius, fill=False, **AT_ORIGIN))
+        axes.add_patch(Circle((0.0, 0.0), radius, fill=False, **_AT_ORIGIN))
     smaller = float(np.clip(layout.panel_width(axes) / 1.6, 0.6, 1.0))
     for place, (matrix, (_, look)) in enumerate(MATRICES.items()):
         own, look = rows[rows["matrix"] == matrix], {**THIN, **look, "markersize": smaller * look["markersize"]}

@@ -19,7 +19,7 @@ from bpttlab.tables.costs import log_error
 
 AVERAGED: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "linewidth": 1.0}
 BUDGETS = 200  # points of such a line, evenly in the logarithm of the cost
-KINDS = {"steps_computed": "steps", "scheme_seconds": "seconds"}
+_KINDS = {"steps_computed": "steps", "scheme_seconds": "seconds"}
 
 
 def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
@@ -31,15 +31,15 @@ def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "
     costs: `tables.costs`. Raises LabError if no point has two schemes.
     """
     costs = schemes.with_gradient(costs, parameter)
-    kinds = [name for name in KINDS if costs[name].notna().any()]
+    kinds = [name for name in _KINDS if costs[name].notna().any()]
     parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels(len(parts), len(kinds), size)
+    figure, axes = schemes.panels_of_schemes(len(parts), len(kinds), size)
     for own, part in zip(axes, parts, strict=True):
         for one, kind in zip(own, kinds, strict=True):
             _panel(one, part.rows, kind, shown)
     label = "log relative error (nat)" if len(kinds) == 1 or size == "page" else "log error (nat)"
-    schemes.dress(axes, parts, [KINDS[kind] for kind in kinds], [label] * len(kinds))
+    schemes.dress_schemes(axes, parts, [_KINDS[kind] for kind in kinds], [label] * len(kinds))
     below = any((part.rows["log_relative_error"] < LEAST).any() for part in parts)
     at_the_foot = [line_key("mark at the foot: smaller, or zero", linestyle="none")] if below else []
     drawn = any(part.rows["log_variance"].notna().any() for part in parts)
@@ -48,7 +48,7 @@ def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "
     return finish(figure)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shown: dict[str, schemes.Look]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shown: dict[str, schemes.SchemeStyle]) -> None:
     axes.set_xscale("log")
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     rows = rows[rows[kind].astype(float) > 0].sort_values([kind])

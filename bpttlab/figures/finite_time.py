@@ -14,11 +14,11 @@ from matplotlib.patches import Patch
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("networks", "steps", "zero", "mean", "bin_low", "bin_high", "windows", "density")
+_VALUES = ("networks", "steps", "zero", "mean", "bin_low", "bin_high", "windows", "density")
 RIDGE = 0.85  # of the distance between two base lines
 MEAN: dict[str, Any] = {"color": style.CENTRE, "linewidth": 1.4}
 UPRIGHT: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.4}
-BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
+_BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
 
 
 def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
@@ -30,7 +30,7 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
 
     distribution: `tables.finite_time_distribution`.
     """
-    columns = layout.facet_columns(distribution, VALUES)
+    columns = layout.facet_columns(distribution, _VALUES)
     rows = layout.longest(distribution[distribution["initializer_requested"].notna()], columns)
     parts = layout.facets(rows, columns)
     shades = style.colours(layout.requested_values(rows))
@@ -61,7 +61,7 @@ def _ridge(axes: Axes, rows: pd.DataFrame, place: int, colour: str) -> None:
     axes.vlines(mean[np.isfinite(mean)], place, place + RIDGE, zorder=3, **MEAN)
     if (rows["zero"] > 0).any():
         axes.plot(
-            [0.0], [place + RIDGE / 2], transform=axes.get_yaxis_transform(), color=colour, clip_on=False, **BELOW
+            [0.0], [place + RIDGE / 2], transform=axes.get_yaxis_transform(), color=colour, clip_on=False, **_BELOW
         )
 
 
@@ -75,5 +75,5 @@ def _same_limits(column: np.ndarray, rows: pd.DataFrame) -> None:
 def _kinds(rows: pd.DataFrame) -> list[Artist]:
     windows = Patch(facecolor=style.NEUTRAL, alpha=0.35, label="windows of all networks")
     mean = lines.line_key("mean over time", color=MEAN["color"], linestyle="none", **UPRIGHT)
-    zero = [lines.line_key(r"some windows at $-\infty$", **BELOW)] if (rows["zero"] > 0).any() else []
+    zero = [lines.line_key(r"some windows at $-\infty$", **_BELOW)] if (rows["zero"] > 0).any() else []
     return [windows, mean, *zero]

@@ -19,7 +19,7 @@ from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
 MINUS = "\N{MINUS SIGN}"
-LINEAR = 1.0  # nats around zero that the colour scale shows linearly
+_LINEAR = 1.0  # nats around zero that the colour scale shows linearly
 
 
 def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
@@ -55,8 +55,8 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
 def _norm(growth: pd.DataFrame) -> SymLogNorm:
     """Colours centred at no growth, logarithmic beyond one nat, so that both 1 and 100 nats are visible."""
     values = growth["log_growth"].to_numpy(dtype=float)
-    most = max(2 * LINEAR, float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
-    return SymLogNorm(linthresh=LINEAR, vmin=-most, vmax=most)
+    most = max(2 * _LINEAR, float(np.abs(values[np.isfinite(values)]).max(initial=0.0)))
+    return SymLogNorm(linthresh=_LINEAR, vmin=-most, vmax=most)
 
 
 def _length_shades(growth: pd.DataFrame) -> dict[int, str]:
@@ -162,7 +162,7 @@ def _keys(
         label="growth over $T$ (nat)",
     )
     layout.heighten(figure, 0.0 if across else 0.4)
-    layout.symmetric_ticks(bar, norm.vmax or LINEAR)
+    layout.symmetric_ticks(bar, norm.vmax or _LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
     handles += [*lines.interval_keys(growth["growth_rate_low"]), *lines.rate_keys(growth)]

@@ -10,8 +10,8 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero")
-KINDS = {
+_VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero")
+_KINDS = {
     "log_norm_per_loss": r"$\log \Vert G_\ell \Vert$ per loss (nat)",
     "cumulative_share": "cumulative share",
 }
@@ -25,22 +25,22 @@ def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "
 
     curves: `tables.lag_curves`. Raises LabError if it has no rows of `parameter`.
     """
-    curves = curves[(curves["parameter"] == parameter) & curves["quantity"].isin(list(KINDS))]
+    curves = curves[(curves["parameter"] == parameter) & curves["quantity"].isin(list(_KINDS))]
     if curves.empty:
         raise LabError(f"the study has no lag terms of {parameter}")
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
     shades = style.colours(layout.requested_values(curves))
-    figure, grid = layout.panels(len(parts), len(KINDS), size)
+    figure, grid = layout.panels(len(parts), len(_KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
-        rows, kind = parts[row].rows, list(KINDS)[column]
+        rows, kind = parts[row].rows, list(_KINDS)[column]
         for level in (0.0, 1.0) if kind == "cumulative_share" else ():
             axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for value, part in layout.each(rows[rows["quantity"] == kind], "initializer_requested"):
             lines.curve(axes, part, "lag", shades[value], style.NEUTRAL)
-    lines.limit(grid, [[rows[rows["quantity"] == kind] for kind in KINDS] for _, rows in parts])
-    layout.dress(grid, parts, [r"lag $\ell$ (steps)"] * len(KINDS), list(KINDS.values()))
+    lines.limit(grid, [[rows[rows["quantity"] == kind] for kind in _KINDS] for _, rows in parts])
+    layout.dress(grid, parts, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     layout.key(figure, grid, shades, layout.quantity(curves), size)
     layout.footer(figure, lines.curve_keys(curves))
     return layout.finish(figure)

@@ -24,7 +24,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import style
 from bpttlab.figures.style import Size
 
-QUANTITIES = {
+_QUANTITIES = {
     "spectral_radius": r"spectral radius $\rho$",
     "gain": "gain $g$",
     "scale": "scale $s$",
@@ -41,11 +41,11 @@ SYMBOLS = {
 MOST_FACETS = 12
 MOST_VALUES = 3  # requested values that have panels of their own
 MOST_IN_LEGEND = 8
-Where = Literal["outside upper center", "outside lower center"]
+Placement = Literal["outside upper center", "outside lower center"]
 NARROW = 1.3  # inches
 LINE = 24  # letters above a panel
 BESIDE_A_PANEL = 14  # and upright on its left
-BESIDE = 4  # facets that stand side by side on a page
+_BESIDE = 4  # facets that stand side by side on a page
 
 
 class Facet(NamedTuple):
@@ -141,7 +141,7 @@ def quantity(frame: pd.DataFrame) -> str:
     targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
     if {"measured_radius", "spectral_radius"} <= {*targets}:
         targets = ["radius", *(target for target in targets if not target.endswith("_radius"))]
-    return " or ".join(QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "requested value"
+    return " or ".join(_QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "requested value"
 
 
 def few(values: Sequence[float]) -> list[float]:
@@ -213,7 +213,7 @@ def panels(
     `share`: panels of one kind have the same y axis. `height`: the height of a panel in inches, if it is fixed.
     """
     style.check_size(size)
-    across = size == "page" and (kinds == 1 or count > 1) and count <= BESIDE
+    across = size == "page" and (kinds == 1 or count > 1) and count <= _BESIDE
     rows, columns = (kinds, count) if across else (count, kinds)
     width = style.WIDTHS[size]
     height = height or min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
@@ -297,7 +297,7 @@ def footer(figure: Figure, handles: Sequence[Artist]) -> None:
         _legend(figure, handles, "outside lower center")
 
 
-def _legend(figure: Figure, handles: Sequence[Artist], where: Where, title: str = "") -> None:
+def _legend(figure: Figure, handles: Sequence[Artist], where: Placement, title: str = "") -> None:
     """A legend outside the panels in as few lines as its width allows; the figure grows by its height."""
     width = figure.get_size_inches()[0]
     for rows in range(1, len(handles) + 1):

@@ -129,7 +129,7 @@ def room_for_nothing(axes: Axes, values: pd.Series, axis: str = "y") -> None:
         axes.set(**{f"{axis}lim": (-1.0, 0.06)})
 
 
-def theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyle: str) -> None:
+def draw_theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyle: str) -> None:
     """A thin line of theory, where the table has it."""
     rows = rows[np.isfinite(rows[name].astype(float))].sort_values("lag")
     axes.plot(rows["lag"], rows[name], color=colour, linestyle=linestyle, linewidth=0.8, alpha=0.8, zorder=1)
@@ -151,7 +151,7 @@ def has(values: pd.Series) -> bool:
 
 LINEAR_NETWORK: dict[str, Any] = {"linestyle": ":", "linewidth": 0.9}
 MEAN_FIELD: dict[str, Any] = {"linestyle": "-.", "linewidth": 0.9}
-RATES: dict[str, tuple[str, dict[str, Any]]] = {
+_RATES: dict[str, tuple[str, dict[str, Any]]] = {
     "asymptote_rate": (r"linear network $\log \rho$", LINEAR_NETWORK),
     "mean_field_rate": ("mean field", MEAN_FIELD),
 }
@@ -167,9 +167,9 @@ def rate(axes: Axes, rows: pd.DataFrame, name: str, look: dict[str, Any]) -> Non
 
 def rate_keys(rows: pd.DataFrame) -> list[Artist]:
     """The legend's entries for rates of theory that are lines: at two requested values or more."""
-    there = {name: rows[np.isfinite(rows[name].astype(float))] for name in RATES}
+    there = {name: rows[np.isfinite(rows[name].astype(float))] for name in _RATES}
     drawn = [name for name, part in there.items() if part["initializer_requested"].nunique() > 1]
-    return [line_key(RATES[name][0], **RATES[name][1]) for name in drawn]
+    return [line_key(_RATES[name][0], **_RATES[name][1]) for name in drawn]
 
 
 def limit(grid: np.ndarray, rows: Sequence[Sequence[pd.DataFrame]]) -> None:

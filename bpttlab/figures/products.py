@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound", "mean_field")
-NORMS = {
+_VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound", "mean_field")
+_NORMS = {
     "spectral": r"$\log \Vert P \Vert_2$ (nat)",
     "frobenius": r"$\log\, \Vert P \Vert_F / \sqrt{N}$ (nat)",
 }
@@ -28,17 +28,17 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.growth_curves`.
     """
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
-    norms = [norm for norm in NORMS if norm in set(curves["quantity"])]
+    norms = [norm for norm in _NORMS if norm in set(curves["quantity"])]
     shades = style.colours(layout.requested_values(curves))
     figure, grid = layout.panels(len(parts), len(norms), size)
     for (row, column), axes in np.ndenumerate(grid):
         rows = parts[row].rows
         _panel(axes, rows[rows["quantity"] == norms[column]], shades)
     lines.limit(grid, [[rows[rows["quantity"] == norm] for norm in norms] for _, rows in parts])
-    layout.dress(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [NORMS[norm] for norm in norms])
+    layout.dress(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
     layout.key(figure, grid, shades, layout.quantity(curves), size)
     layout.footer(figure, _kinds(curves))
     return layout.finish(figure)
@@ -50,9 +50,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
     for value, part in layout.each(rows, "initializer_requested"):
         colour = shades[value]
         if value in with_theory:
-            lines.theory(axes, part, "bound", colour, "--")
-            lines.theory(axes, part, "asymptote", colour, ":")
-            lines.theory(axes, part, "mean_field", colour, "-.")
+            lines.draw_theory(axes, part, "bound", colour, "--")
+            lines.draw_theory(axes, part, "asymptote", colour, ":")
+            lines.draw_theory(axes, part, "mean_field", colour, "-.")
         lines.curve(axes, part, "lag", colour)
 
 

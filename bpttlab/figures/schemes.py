@@ -34,22 +34,22 @@ ACROSS = {"page": 4, "column": 2}
 HEIGHT = 1.45  # inches of a panel
 
 
-class Look(NamedTuple):
+class SchemeStyle(NamedTuple):
     """Colour and mark of a scheme."""
 
     colour: str
     marker: str
 
 
-def looks(names: Sequence[str]) -> dict[str, Look]:
+def looks(names: Sequence[str]) -> dict[str, SchemeStyle]:
     """The look of each scheme, in a fixed order; an unknown scheme takes an unused look."""
     order = sorted(names, key=lambda name: ([*MARKS].index(name) if name in MARKS else len(MARKS), name))
     unknown = [name for name in order if name not in MARKS]
-    spare = {name: Look(style.CATEGORIES[-1 - place % 2], "dH"[place % 2]) for place, name in enumerate(unknown)}
-    return {name: spare[name] if name in spare else Look(SHADES[name], MARKS[name]) for name in order}
+    spare = {name: SchemeStyle(style.CATEGORIES[-1 - place % 2], "dH"[place % 2]) for place, name in enumerate(unknown)}
+    return {name: spare[name] if name in spare else SchemeStyle(SHADES[name], MARKS[name]) for name in order}
 
 
-def keys(shown: dict[str, Look]) -> list[Artist]:
+def keys(shown: dict[str, SchemeStyle]) -> list[Artist]:
     """The legend's entries for schemes."""
     return [
         lines.line_key(
@@ -116,12 +116,12 @@ def _of_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
         yield facet[facet["initializer_requested"] == value]
 
 
-FIRST = ("cell", "task", "initializer")
+_FIRST = ("cell", "task", "initializer")
 
 
 def _label(rows: pd.DataFrame, place: int) -> str:
     """The cell, and other columns until no other point has the same values."""
-    order = [*(name for name in FIRST if name in rows), *(str(name) for name in rows if name not in FIRST)]
+    order = [*(name for name in _FIRST if name in rows), *(str(name) for name in rows if name not in _FIRST)]
     left, said = rows, []
     own = {str(name): value for name, value in rows.iloc[place].items()}
     for name in order:
@@ -137,14 +137,14 @@ def _label(rows: pd.DataFrame, place: int) -> str:
 
 def _said(name: str, value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
-    if name in FIRST:
+    if name in _FIRST:
         return text
     if name == "initializer_requested":
         return rf"$\rho$ {text}"
     return f"{name.removeprefix('cell_').removeprefix('task_').replace('_', ' ')} {text}"
 
 
-def panels(count: int, kinds: int, size: Size, height: float = HEIGHT) -> tuple[Figure, np.ndarray]:
+def panels_of_schemes(count: int, kinds: int, size: Size, height: float = HEIGHT) -> tuple[Figure, np.ndarray]:
     """A figure with a block of panels for each point, kinds one above the other, as many blocks in a line as fit.
 
     Returns the figure and its axes, (points, kinds); the rest of the last line is empty.
@@ -161,7 +161,7 @@ def panels(count: int, kinds: int, size: Size, height: float = HEIGHT) -> tuple[
     return figure, placed[:count]
 
 
-def dress(axes: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
+def dress_schemes(axes: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
     """Titles above, y labels on the left, x labels under the last panel of each column, or of each kind."""
     for point, (part, own) in enumerate(zip(parts, axes, strict=True)):
         own[0].set_title(part.label, fontsize=7.5)

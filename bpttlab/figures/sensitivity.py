@@ -12,7 +12,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("quantity", "parameter", "t", "median", "low", "high", "networks", "zero")
+_VALUES = ("quantity", "parameter", "t", "median", "low", "high", "networks", "zero")
 PRODUCT: dict[str, Any] = {"linestyle": ":", "linewidth": 1.1}
 
 
@@ -24,7 +24,7 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.sensitivity_curves`. Raises LabError if no requested value is known.
     """
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves, values = layout.of_few(curves, columns)
     if curves.empty:
         raise LabError("no run with forward sensitivity has a value requested of its initializer")

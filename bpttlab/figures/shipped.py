@@ -32,119 +32,119 @@ if TYPE_CHECKING:
 # ------------------------------------------------------------------ growth of products, lag terms, truncations
 
 
-def products(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.jacobians, "Jacobian products")
+def _products(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.jacobians, "Jacobian products")
     return plot_products(tables.growth_curves(rows, request.study.runs), request.size)
 
 
-def lag_terms(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.lag_terms, "lag terms")
+def _lag_terms(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.lag_terms, "lag terms")
     return plot_lag_terms(tables.lag_curves(rows, request.study.runs), request.size, request.parameter)
 
 
-def growth(request: FigureRequest) -> Figure:
+def _growth(request: FigureRequest) -> Figure:
     return plot_growth(tables.growth(request.study.runs), request.size)
 
 
-def triangle(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.jacobians, "Jacobian products")
+def _triangle(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.jacobians, "Jacobian products")
     return plot_triangle(tables.triangle(rows, request.study.runs, request.run_id), request.size)
 
 
 def truncation(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.truncations, "truncated gradients")
+    rows = _refuse_empty(request.study.truncations, "truncated gradients")
     return plot_truncation(tables.truncation_bias(rows, request.study.runs), request.size, request.parameter)
 
 
 # ------------------------------------------------------------------ what schemes cost, bounds, signs along directions
 
 
-def costs(request: FigureRequest) -> pd.DataFrame:
+def _costs(request: FigureRequest) -> pd.DataFrame:
     """The table of what schemes cost."""
     rows, provenance = request.study.truncations, request.study.provenance
     measured = rows if tables.has_costs(rows, provenance) else rows[:0]
-    return tables.costs(refuse_empty(measured, "variance or seconds of a scheme"), request.study.runs, provenance)
+    return tables.costs(_refuse_empty(measured, "variance or seconds of a scheme"), request.study.runs, provenance)
 
 
 def bias_variance(request: FigureRequest) -> Figure:
-    return plot_bias_variance(costs(request), request.size, request.parameter)
+    return plot_bias_variance(_costs(request), request.size, request.parameter)
 
 
 def error_cost(request: FigureRequest) -> Figure:
-    return plot_error_cost(costs(request), request.size, request.parameter)
+    return plot_error_cost(_costs(request), request.size, request.parameter)
 
 
-def bias_bounds(request: FigureRequest) -> Figure:
-    bounds = refuse_empty(request.study.bias_bounds, "bounds on the bias (scheme=adaptive)")
+def _bias_bounds(request: FigureRequest) -> Figure:
+    bounds = _refuse_empty(request.study.bias_bounds, "bounds on the bias (scheme=adaptive)")
     frame = tables.bias_bounds(bounds, request.study.truncations, request.study.runs)
     return plot_bias_bounds(frame, request.size, request.parameter)
 
 
-def directions(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.truncations, "truncated gradients")
+def _directions(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.truncations, "truncated gradients")
     return plot_directions(tables.along_directions(rows, request.study.runs), request.size)
 
 
 # ------------------------------------------------------------------ spectra, eigenvalues, paths, forward sensitivity
 
 
-def exponents(request: FigureRequest) -> Figure:
+def _exponents(request: FigureRequest) -> Figure:
     runs = request.study.runs
-    refuse_empty(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
+    _refuse_empty(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
     return plot_exponents(tables.exponents(runs), request.size)
 
 
 def spectrum(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.spectra, "Lyapunov spectra")
+    rows = _refuse_empty(request.study.spectra, "Lyapunov spectra")
     return plot_spectrum(tables.spectrum_curves(rows, request.study.runs), request.size)
 
 
 def finite_time(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.finite_time, "finite-time exponents")
+    rows = _refuse_empty(request.study.finite_time, "finite-time exponents")
     return plot_finite_time(tables.finite_time_distribution(rows, request.study.runs), request.size)
 
 
-def singular_values(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.singular_values, "singular values of products")
+def _singular_values(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.singular_values, "singular values of products")
     frame = tables.singular_value_curves(rows, request.study.runs, request.study.spectra)
     return plot_singular_values(frame, request.size)
 
 
-def eigenvalues(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.eigenvalues, "eigenvalues")
+def _eigenvalues(request: FigureRequest) -> Figure:
+    rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
     return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size)
 
 
 def paths(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
+    rows = _refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
     return plot_paths(tables.block_curves(rows, request.study.runs), request.size)
 
 
 def sensitivity(request: FigureRequest) -> Figure:
-    rows = refuse_empty(request.study.sensitivity, "forward sensitivities")
+    rows = _refuse_empty(request.study.sensitivity, "forward sensitivities")
     return plot_sensitivity(tables.sensitivity_curves(rows, request.study.runs, request.study.jacobians), request.size)
 
 
-def refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
+def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table, refused where it has no rows."""
     if table.empty:
         raise LabError(f"the study has no {what}: no finished run measured them")
     return table
 
 
-PRODUCTS = StudyFigure("products", products)
-LAG_TERMS = StudyFigure("lag_terms", lag_terms)
-GROWTH = StudyFigure("growth", growth)
-TRIANGLE = StudyFigure("triangle", triangle)
+PRODUCTS = StudyFigure("products", _products)
+_LAG_TERMS = StudyFigure("lag_terms", _lag_terms)
+_GROWTH = StudyFigure("growth", _growth)
+TRIANGLE = StudyFigure("triangle", _triangle)
 TRUNCATION = StudyFigure("truncation", truncation)
 BIAS_VARIANCE = StudyFigure("bias_variance", bias_variance)
 ERROR_COST = StudyFigure("error_cost", error_cost)
-BIAS_BOUNDS = StudyFigure("bias_bounds", bias_bounds)
-DIRECTIONS = StudyFigure("directions", directions)
-EXPONENTS = StudyFigure("exponents", exponents)
+_BIAS_BOUNDS = StudyFigure("bias_bounds", _bias_bounds)
+DIRECTIONS = StudyFigure("directions", _directions)
+_EXPONENTS = StudyFigure("exponents", _exponents)
 SPECTRUM = StudyFigure("spectrum", spectrum)
-FINITE_TIME = StudyFigure("finite_time", finite_time)
-SINGULAR_VALUES = StudyFigure("singular_values", singular_values)
-EIGENVALUES = StudyFigure("eigenvalues", eigenvalues)
+_FINITE_TIME = StudyFigure("finite_time", finite_time)
+_SINGULAR_VALUES = StudyFigure("singular_values", _singular_values)
+_EIGENVALUES = StudyFigure("eigenvalues", _eigenvalues)
 PATHS = StudyFigure("paths", paths)
-SENSITIVITY = StudyFigure("sensitivity", sensitivity)
+_SENSITIVITY = StudyFigure("sensitivity", sensitivity)

@@ -14,7 +14,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("lag", "index", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "lyapunov_exponent")
+_VALUES = ("lag", "index", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "lyapunov_exponent")
 LYAPUNOV: dict[str, Any] = {"color": style.CENTRE, "linewidth": 0.9, "linestyle": (0, (4, 1.5))}
 
 
@@ -27,7 +27,7 @@ def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.singular_value_curves`. Raises LabError if every lag is 0 or no requested value is known.
     """
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves, values = layout.of_few(curves[curves["quantity"] == "rate"], columns)
     if curves.empty:
         raise LabError("the study has no singular values of products over at least one step")

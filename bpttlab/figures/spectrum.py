@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved", "mean_by_determinant")
+_VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved", "mean_by_determinant")
 
 
 def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
@@ -21,7 +21,7 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.spectrum_curves`.
     """
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves = layout.longest(curves[curves["initializer_requested"].notna()], columns)
     parts = layout.facets(curves, columns)
     shades = style.colours(layout.requested_values(curves))

@@ -13,7 +13,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "cell_path")
+_VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "cell_path")
 MOST_BLOCKS = 16
 ARROW = "\N{LEFTWARDS ARROW}"
 
@@ -28,7 +28,7 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
     """
-    columns = layout.facet_columns(curves, VALUES)
+    columns = layout.facet_columns(curves, _VALUES)
     curves, values = layout.of_few(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
     if curves.empty:
         raise LabError("the study has no blocks of products over at least one step")
@@ -39,7 +39,7 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for block, look in looks.items():
             lines.curve(axes, _one(rows, block), "lag", **look)
-        lines.theory(axes, rows, "cell_path", style.NEUTRAL, "--")
+        lines.draw_theory(axes, rows, "cell_path", style.NEUTRAL, "--")
         lines.room_for_nothing(axes, rows["median"])
     layout.whole_numbers(grid)
     layout.dress_board(grid, parts, values, r"lag $\ell$ (steps)", r"$\log \Vert$block of $P\Vert_2$ (nat)")

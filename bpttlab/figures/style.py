@@ -23,7 +23,7 @@ Size = Literal["column", "page"]
 WIDTHS = {"column": 3.4, "page": 7.0}  # inches
 FORMATS = ("png", "svg", "pdf")
 
-BELOW = LinearSegmentedColormap.from_list("below", ["#56b4e9", "#0072b2", "#03305c"])  # near 1 ... far from it
+_BELOW = LinearSegmentedColormap.from_list("below", ["#56b4e9", "#0072b2", "#03305c"])  # near 1 ... far from it
 ABOVE = LinearSegmentedColormap.from_list("above", ["#f0a03c", "#d55e00", "#7a1f05"])
 CENTRE = "#111111"
 NEUTRAL = "#6b6b6b"
@@ -35,7 +35,7 @@ GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4
 
 
 @contextmanager
-def context(size: Size = "page") -> Iterator[None]:
+def style_context(size: Size = "page") -> Iterator[None]:
     """The house style, for drawing and for saving; restores the former style."""
     check_size(size)
     with mpl.rc_context({**sns.axes_style("ticks"), **_settings()}):
@@ -87,7 +87,7 @@ def colours(values: Sequence[float]) -> dict[float, str]:
     """A colour for each value on the diverging scale centred at 1; each side is spread over its own values."""
     below = sorted((value for value in values if value < 1), reverse=True)
     above = sorted(value for value in values if value > 1)
-    sides = {value: to_hex(BELOW(_place(below, value))) for value in below}
+    sides = {value: to_hex(_BELOW(_place(below, value))) for value in below}
     sides |= {value: to_hex(ABOVE(_place(above, value))) for value in above}
     return {value: sides.get(value, CENTRE) for value in sorted(values)}
 
@@ -106,7 +106,7 @@ def categories(names: Sequence[str]) -> dict[str, str]:
     return {name: CATEGORIES[place % len(CATEGORIES)] for place, name in enumerate(names)}
 
 
-def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
+def save_figure(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
     """Write the figure to `stem`.`format`, whole or not at all; the folder is made. Equal figures give equal bytes.
 
     Raises:
@@ -121,7 +121,7 @@ def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> P
     smallest: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if format == "png" else {}
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with context():
+        with style_context():
             figure.savefig(hidden, format=format, metadata=undated[format], **smallest)
         hidden.replace(path)
     except OSError as error:

@@ -15,11 +15,11 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 
-KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
+_KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
 ROOMY = 1.5  # inches: room for ticks between the powers of ten
-NEGLIGIBLE = -40.0  # nats: less than rounding does to the gradient
-HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9}
-APART = ("origin", "scheme", "truncation", "parameter")
+_NEGLIGIBLE = -40.0  # nats: less than rounding does to the gradient
+_HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9}
+_APART = ("origin", "scheme", "truncation", "parameter")
 
 
 def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
@@ -34,18 +34,18 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_requested"].notna()]
     if bias.empty:
         raise LabError(f"the study has no truncated gradient of {parameter}")
-    columns = layout.summary_facet_columns(bias, [*APART, *_scheme_fields(bias)])
+    columns = layout.summary_facet_columns(bias, [*_APART, *_scheme_fields(bias)])
     bias = layout.longest(bias, columns).assign(named=_named)
     parts = layout.facets(bias, columns)
     shades = style.colours(layout.requested_values(bias))
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
     markers = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(schemes)}
-    figure, grid = layout.panels(len(parts), len(KINDS), size)
+    figure, grid = layout.panels(len(parts), len(_KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
-        _panel(axes, parts[row].rows, list(KINDS)[column], shades, markers)
+        _panel(axes, parts[row].rows, list(_KINDS)[column], shades, markers)
     for axes in grid[:, 0]:  # when all are drawn, for they may share their axis
-        axes.set_ylim(bottom=max(axes.get_ylim()[0], NEGLIGIBLE))
-    layout.dress(grid, parts, ["truncation $K$ (steps)"] * len(KINDS), list(KINDS.values()))
+        axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
+    layout.dress(grid, parts, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     layout.key(figure, grid, shades, layout.quantity(bias), size)
     layout.footer(figure, _kinds(bias, markers))
     return layout.finish(figure)
@@ -86,7 +86,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], 
 
 def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
     """One scheme that was run: a mark at each K with its interval, on the lower edge if the bias is exactly zero."""
-    look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", **HOLLOW}
+    look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", **_HOLLOW}
     place, middle = (rows[name].to_numpy(dtype=float) for name in ("truncation", "median"))
     finite = np.isfinite(middle)
     axes.plot(place[finite], middle[finite], zorder=4, **look)
@@ -100,6 +100,6 @@ def _kinds(bias: pd.DataFrame, markers: dict[str, str]) -> list[Artist]:
     kinds: list[Artist] = [lines.line_key("per-loss at every $K$")] if len(wavefront) else []
     kinds += lines.interval_keys(bias["log_relative_bias_low"], band=len(wavefront) > 0)
     marks = [
-        lines.line_key(f"{name}, run", marker=marker, linestyle="none", **HOLLOW) for name, marker in markers.items()
+        lines.line_key(f"{name}, run", marker=marker, linestyle="none", **_HOLLOW) for name, marker in markers.items()
     ]
     return [*kinds, *marks, *lines.zero_key(wavefront)]

@@ -130,7 +130,7 @@ def log_immediate_norms(trace: Trace) -> dict[str, float]:
 # ------------------------------------------------------------------------------------------ bounds on the bias
 
 
-def bias_bounds(trace: Trace, loss: Loss | Array, longest: int | None = None) -> pd.DataFrame:
+def bound_biases(trace: Trace, loss: Loss | Array, longest: int | None = None) -> pd.DataFrame:
     """The estimate of the relative bias of per-loss truncations without going back to the start, beside the bound.
 
     Args:
@@ -147,7 +147,7 @@ def bias_bounds(trace: Trace, loss: Loss | Array, longest: int | None = None) ->
 
 
 def measure_bounds(trace: Trace, loss: Loss | Array, longest: int | None, truncations: Array) -> dict[str, Array]:
-    """`bias_bounds` as columns, at some K."""
+    """`bound_biases` as columns, at some K."""
     found = decay(trace, loss)
     seen = found.up_to(trace.length - 1 if longest is None else longest)
     at, parts = truncations - 1, []
@@ -170,7 +170,7 @@ def adaptive_truncation(trace: Trace, loss: Loss | Array, delta: float, longest:
     """The smallest K whose estimated relative bias is at most delta for every parameter; R + 1 if there is none.
 
     Args:
-        trace, loss, longest: as in `bias_bounds`.
+        trace, loss, longest: as in `bound_biases`.
         delta: the tolerated relative bias, above 0.
     """
     found = decay(trace, loss, longest)

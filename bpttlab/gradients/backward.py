@@ -74,7 +74,7 @@ def backward(
     if isinstance(trace, CheckpointedTrace):
         by_blocks = scaled_gradient_by_blocks if scaled else gradient_by_blocks
         return by_blocks(trace, loss, carry_of(trace, scheme))
-    return scaled_gradient(trace, loss, scheme) if scaled else plain_gradient(trace, loss, scheme)
+    return _scaled_gradient(trace, loss, scheme) if scaled else plain_gradient(trace, loss, scheme)
 
 
 def plain_gradient(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None) -> Params:
@@ -92,7 +92,7 @@ def plain_gradient(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | No
     return check_range(gradients)
 
 
-def scaled_gradient(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None) -> dict[str, Scaled]:
+def _scaled_gradient(trace: Trace, loss: Loss | Array, scheme: HasPlan | Plan | None) -> dict[str, Scaled]:
     """In scaled numbers."""
     dL_dy_hat = check_errors(trace, loss)
     cotangents = trace.walk(trace.scaled_error(dL_dy_hat), plan_of(scheme, trace.length))

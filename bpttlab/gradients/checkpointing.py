@@ -23,7 +23,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, DivergedError
 from bpttlab.fields import real_number
-from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, by_name, plain
+from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, find_engine, plain
 from bpttlab.gradients.inputs import check_inputs, errors_like
 from bpttlab.gradients.parameter_gradients import SUMMED_STEPS, check_range, gradient_parts, sum_parts
 from bpttlab.gradients.plan import HasPlan, Plan, full_plan, plan_of
@@ -35,7 +35,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 
 GIB = 1 << 30
-ARRAYS = 3.5
+_ARRAYS = 3.5
 """What a gradient holds at its peak, at most: so many times state, pre-activations and slopes of every step (1.3 to 3.2
 were seen, by cell and engine)."""
 
@@ -97,7 +97,7 @@ def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float
 
 def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
     return (
-        ARRAYS
+        _ARRAYS
         * (cell.state_size + cell.preactivation_size + cell.linearization_size)
         * batch
         * np.dtype(dtype).itemsize
@@ -151,7 +151,7 @@ def checkpointed_forward(
         ConfigurationError: steps is no multiple of `parameter_gradients.SUMMED_STEPS`.
         LabError: whatever `forward` raises.
     """
-    loops = by_name(engine)
+    loops = find_engine(engine)
     x, h = check_inputs(cell, params, x, h_0)
     steps = block_steps(len(x)) if steps is None else steps
     if steps < 1 or steps % SUMMED_STEPS:

@@ -291,7 +291,7 @@ NUMPY = NumPy()
 ENGINES = ("numpy", "numba")
 
 
-def by_name(engine: str | Engine) -> Engine:
+def find_engine(engine: str | Engine) -> Engine:
     """The engine of that name.
 
     Raises:

@@ -27,7 +27,7 @@ HELD_BYTES = 2**26
 
 
 @dataclass(frozen=True)
-class Estimate:
+class GradientEstimate:
     """The gradients of a scheme for one loss, and the bias of their mean.
 
     Attributes:
@@ -47,7 +47,9 @@ class Estimate:
     truncation: int | None
 
     @classmethod
-    def single(cls, gradient: Gradients, tail: Gradients, steps_computed: int, truncation: int | None) -> Estimate:
+    def single(
+        cls, gradient: Gradients, tail: Gradients, steps_computed: int, truncation: int | None
+    ) -> GradientEstimate:
         return cls([gradient], np.ones(1), False, tail, steps_computed, truncation)
 
     @property
@@ -66,7 +68,7 @@ class Estimate:
         factor = R / (R - 1) if self.drawn else 1.0
         return log_scatter([one[name] for one in self.members], self.mean[name], self.weight, factor)
 
-    def along(self, directions: Directions) -> Estimate:
+    def along(self, directions: Directions) -> GradientEstimate:
         """With the derivatives along directions beside those of the parameters."""
         members = [with_directions(one, directions) for one in self.members]
         return replace(self, members=members, tail=with_directions(self.tail, directions))
@@ -75,7 +77,7 @@ class Estimate:
 # ------------------------------------------------------------------------------------------ of plans
 
 
-def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, truncation: int | None) -> Estimate:
+def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, truncation: int | None) -> GradientEstimate:
     """The gradient of one plan, and what it cut off.
 
     Args:
@@ -87,8 +89,8 @@ def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, trun
     """
     if plan.cuts_nothing:
         kept = {name: full[name] for name in trace.cell.recurrent_parameters}
-        return Estimate.single(kept, {}, plan.steps_computed, truncation)
-    return Estimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, truncation)
+        return GradientEstimate.single(kept, {}, plan.steps_computed, truncation)
+    return GradientEstimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, truncation)
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
@@ -106,7 +108,7 @@ def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
     return recurrent_gradient(trace.cell, trace.local, trace.walk(errors, full_plan(trace.length)).da)
 
 
-def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> Estimate:
+def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncation: int | None) -> GradientEstimate:
     """The mean over the plans of an ensemble, many of which go back side by side as so many sequences more."""
     T, B, _ = trace.h[1:].shape
     members: list[Gradients] = []
@@ -119,7 +121,7 @@ def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncatio
             own = np.s_[:, place * B : (place + 1) * B]
             members.append(recurrent_gradient(trace.cell, trace.local, walked.da[own]))
             dropped = dropped + walked.dropped[own] * np.asarray(ensemble.weight[member], trace.h.dtype)
-    return Estimate(members, ensemble.weight, ensemble.drawn, tail_of(trace, dropped), T, truncation)
+    return GradientEstimate(members, ensemble.weight, ensemble.drawn, tail_of(trace, dropped), T, truncation)
 
 
 def pieces(trace: Trace, members: int) -> int:
@@ -158,18 +160,18 @@ def log_scatter(members: list[Scaled], mean: Scaled, weight: Array, factor: floa
 
 def estimate_by_difference(
     trace: Trace, gradient: Params, full: Gradients, steps: int, truncation: int | None = None
-) -> Estimate:
+) -> GradientEstimate:
     """For a gradient in plain numbers whose bias can only be a difference."""
     own = {name: Scaled.whole(gradient[name]) for name in trace.cell.recurrent_parameters}
-    return Estimate.single(own, differences(full, own), steps, truncation)
+    return GradientEstimate.single(own, differences(full, own), steps, truncation)
 
 
-def estimate_of_draws(drawn: Params, full: Gradients, steps: int, truncation: int | None = None) -> Estimate:
+def estimate_of_draws(drawn: Params, full: Gradients, steps: int, truncation: int | None = None) -> GradientEstimate:
     """Of many draws of a gradient in plain numbers, each (draws, *shape); `steps` of one of them."""
     draws = len(next(iter(drawn.values())))
     members = [{name: Scaled.whole(values[r]) for name, values in drawn.items()} for r in range(draws)]
     weight = np.full(draws, 1.0 / draws)
-    return Estimate(members, weight, True, differences(full, weighted_mean(members, weight)), steps, truncation)
+    return GradientEstimate(members, weight, True, differences(full, weighted_mean(members, weight)), steps, truncation)
 
 
 def differences(full: Gradients, gradient: Gradients) -> Gradients:

@@ -14,7 +14,7 @@ from bpttlab.gradients.checkpointing import (
     fits,
     gibibytes,
 )
-from bpttlab.gradients.engine import Engine, by_name
+from bpttlab.gradients.engine import Engine, find_engine
 from bpttlab.gradients.inputs import check_inputs
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
@@ -63,7 +63,7 @@ def forward(
         NonFiniteError: an input or a weight is NaN or infinite; the error names the first such step.
         DivergedError: the state overflowed; the error names the first such step.
     """
-    loops = by_name(engine)
+    loops = find_engine(engine)
     if memory_limit is None:
         return loops.forward(cell, params, x, h_0)
     x, h_0 = check_inputs(cell, params, x, h_0)

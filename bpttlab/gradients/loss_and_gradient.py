@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from bpttlab.gradients.backward import backward, cuts_nothing
-from bpttlab.gradients.engine import by_name
+from bpttlab.gradients.engine import find_engine
 from bpttlab.gradients.plan import HasPlan, Plan
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Reduction, evaluate
@@ -45,7 +45,7 @@ def loss_and_gradient(
     Raises:
         LabError: whatever `forward`, `losses.evaluate` and `backward` raise.
     """
-    loops = by_name(engine)
+    loops = find_engine(engine)
     if loss == "squared_error" and cuts_nothing(scheme, len(x)):
         found = loops.loss_and_gradient(cell, params, x, target, mask, reduction, h_0)
         if found is not None:

@@ -129,9 +129,9 @@ class Trace:
 
     def with_engine(self, engine: str | Engine) -> Trace:
         """The same trajectory, walked back by another engine; by NumPy's where that has no loops for the cell."""
-        from bpttlab.gradients.engine import NUMPY, by_name
+        from bpttlab.gradients.engine import NUMPY, find_engine
 
-        found = by_name(engine)
+        found = find_engine(engine)
         return replace(self, engine=found if found.runs(self.cell, self.h.dtype) else NUMPY)
 
     def walk(self, error: Any, plan: Plan) -> Cotangents:

@@ -79,17 +79,17 @@ def walk_blocks(
     at_step: list[tuple[Array, Array, Scaled]] = []
     underflows = 0
     for block in blocks(trace, dL_dy_hat, np.ones(trace.length), scaled=True):
-        add_gradients(block, dL_dy_hat[block.steps], full, parts)
+        _add_gradients(block, dL_dy_hat[block.steps], full, parts)
         underflows += block.trace.underflows
         h_0 = block.cotangents.dropped[0]
         if relevant_step is not None:
-            at_step.append(within(block, relevant_step))
+            at_step.append(_within(block, relevant_step))
     full["h_0"] = h_0.normalised()
     minibatch = log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
-    return Found(full, minibatch, input_norms(trace, at_step) if at_step else None, underflows)
+    return Found(full, minibatch, _input_norms(trace, at_step) if at_step else None, underflows)
 
 
-def add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequence[Gradients]) -> None:
+def _add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequence[Gradients]) -> None:
     """What a block adds to the gradient, and to that of each sequence."""
     trace, da = block.trace, block.cotangents.da
     for part in scaled_parts(trace, dL_dy_hat, da):
@@ -99,14 +99,14 @@ def add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequen
         sum_gradient(trace.cell, trace.local.at(own), da[own], total)
 
 
-def within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
+def _within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
     """The sequences whose step is in a block, and slopes and cotangents of a_t there."""
     inside = np.flatnonzero((steps > block.steps.start) & (steps <= block.steps.stop))
     at = steps[inside] - 1 - block.steps.start, inside
     return inside, block.trace.linearization[at], block.cotangents.da[at]
 
 
-def input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Scaled]]) -> Array:
+def _input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, Scaled]]) -> Array:
     """`relevant_gradient.input_norms` from what was found in each block: all sequences in one product."""
     order = np.argsort(np.concatenate([inside for inside, _, _ in found]))
     slopes = np.concatenate([slopes for _, slopes, _ in found])[order]

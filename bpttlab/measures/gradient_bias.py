@@ -23,7 +23,7 @@ from bpttlab.gradients.directional import (
     signed_bias,
     with_directions,
 )
-from bpttlab.gradients.estimators import Estimate, log_scatter
+from bpttlab.gradients.estimators import GradientEstimate, log_scatter
 from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
@@ -32,7 +32,7 @@ from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.columnar import as_frame, columns
+from bpttlab.numerics.columnar import as_frame, gather_columns
 from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
 from bpttlab.store.measure_columns import GRADIENT_BIAS
 from bpttlab.truncation.scheme import Scheme
@@ -93,12 +93,12 @@ def measure_truncation(
 
 def full_columns(length: int, full: Gradients, minibatch: dict[str, float]) -> dict[str, Array]:
     """The rows of the full gradient itself, which lacks nothing; `minibatch` has a number for each parameter."""
-    found = Estimate.single({name: full[name] for name in minibatch}, {}, length, None)
+    found = GradientEstimate.single({name: full[name] for name in minibatch}, {}, length, None)
     return estimate_columns(found, Full(), length, full, minibatch)
 
 
 def estimate_columns(
-    found: Estimate, scheme: Scheme, length: int, full: Gradients, minibatch: dict[str, float]
+    found: GradientEstimate, scheme: Scheme, length: int, full: Gradients, minibatch: dict[str, float]
 ) -> dict[str, Array]:
     rows = [
         {
@@ -112,10 +112,10 @@ def estimate_columns(
         }
         for name, variance in minibatch.items()
     ]
-    return columns(rows, sort=("parameter",))
+    return gather_columns(rows, sort=("parameter",))
 
 
-def against(found: Estimate, name: str, full: Scaled) -> dict[str, Any]:
+def against(found: GradientEstimate, name: str, full: Scaled) -> dict[str, Any]:
     """The numbers of an estimate for one parameter, beside the full gradient of it."""
     log_full = norm(full)
     bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf

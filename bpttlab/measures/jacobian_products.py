@@ -21,7 +21,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
-from bpttlab.measures.product_norms import HELD_NUMBERS, Horizons, ProductNorms, Reach, product_norms
+from bpttlab.measures.product_norms import PRODUCT_NUMBERS, Horizons, ProductNorms, Reach, product_norms
 from bpttlab.measures.state_blocks import Blocks
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
@@ -169,7 +169,7 @@ def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
 
 def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     """log ||J_t||_2 for t from first to last, (last - first + 1, B)."""
-    some = max(1, HELD_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
+    some = max(1, PRODUCT_NUMBERS // (trace.h[0].size * trace.h.shape[-1]))
     norms, spectral = [np.empty((0, trace.h.shape[1]))], trace.engine.spectral_norms(trace.h.shape[-1])
     for t in range(first, last + 1, some):
         slopes = trace.linearization[t - 1 : min(t + some - 1, last)]

@@ -133,7 +133,7 @@ class Gathered:
         local = self.trace.local.at(k - 1)
         self.parts.append(recurrent_gradient(self.trace.cell, local, da))
         self.losses[lag] = len(k)
-        self.noise[lag] = signal_to_noise(self.trace, local, da)
+        self.noise[lag] = _signal_to_noise(self.trace, local, da)
 
     def add_between(self) -> None:
         """The terms of the lags since the last one that was reported, by one product."""
@@ -208,7 +208,7 @@ def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:
     return recurrent_gradient(trace.cell, trace.local, cotangents.da)
 
 
-def signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
+def _signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]:
     """`mean_over_scatter` of the terms G_l of each sequence, by parameter; NaN for one sequence."""
     if da.shape[1] < 2:
         return dict.fromkeys(trace.cell.recurrent_parameters, np.nan)

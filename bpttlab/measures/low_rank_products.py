@@ -33,7 +33,7 @@ from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""
 
-ROUNDING = 1e-12
+_ROUNDING = 1e-12
 """What a QR may have done to R, with four digits to spare: so much noise joins the combinations of what was dropped."""
 
 OBJECTION = 1e-7
@@ -47,10 +47,10 @@ FIRST_CHECK, BETWEEN_CHECKS = 8, 1.25
 SPREAD = 450
 """Exponents between rows of one product from which on it is not followed here."""
 
-RANGE = 2.0**460
+_RANGE = 2.0**460
 """How large or small a product may become before it is rescaled: squares of squares must not leave the range."""
 
-HELD_NUMBERS = 2**17
+_HELD_NUMBERS = 2**17
 """Numbers of the products whose norms are computed together."""
 
 MOST_LAGS = 128
@@ -171,7 +171,7 @@ class Product:
         frobenius[0] = half
         lag, check, longest = 0, FIRST_CHECK, MOST_LAGS
         while lag < T:
-            lags = min(longest, check - lag, T - lag, max(1, HELD_NUMBERS // self.block.size))
+            lags = min(longest, check - lag, T - lag, max(1, _HELD_NUMBERS // self.block.size))
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 chunk = self.pushed(lag, lags)
                 squares, sizes, others = self.sizes(chunk)
@@ -274,11 +274,11 @@ class Product:
         kept = Q.T @ R
         dropped = R - Q @ kept
         S = S + self.rng.standard_normal((COMBINATIONS, len(R))) @ dropped
-        S = S + ROUNDING * size * self.rng.standard_normal(S.shape) / np.sqrt(self.size)
+        S = S + _ROUNDING * size * self.rng.standard_normal(S.shape) / np.sqrt(self.size)
         self.u = Q.T @ self.u[pivots]
         self.block = np.concatenate([kept, S])
 
 
 def moderate(sizes: Array, others: Array) -> bool:
     """Whether no product on the way left the range in which squares are exact to rounding; zeros count as left."""
-    return bool((sizes < RANGE).all() and (sizes > 1.0 / RANGE).all() and (others < RANGE).all())
+    return bool((sizes < _RANGE).all() and (sizes > 1.0 / _RANGE).all() and (others < _RANGE).all())

@@ -31,22 +31,22 @@ from bpttlab.numerics.columnar import as_frame
 if TYPE_CHECKING:
     import pandas as pd
 
-LARGEST_CONDITION = 1e7
+_LARGEST_CONDITION = 1e7
 """Of the product between two orthonormalisations, unless a single step has a larger one: R keeps about nine digits."""
 
-HELD_BYTES = 2**26
+_HELD_BYTES = 2**26
 """Jacobians that are kept between two orthonormalisations, so that they can be gone through again in smaller parts."""
 
 LONGEST_INTERVAL = 256
 """Steps between two orthonormalisations, at most."""
 
-RANGE = 2.0**400
+_RANGE = 2.0**400
 """Columns larger than this, or smaller than its inverse, are orthonormalised before they over- or underflow."""
 
 BATCHES = 20
 """Stretches of time that a convergence interval is made of."""
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 """Of the convergence interval."""
 
 
@@ -74,7 +74,7 @@ def lyapunov_spectrum(
         h_0: (B, N) initial state, zero by default. (Zero input keeps a tanh network without biases at zero.)
         transient: steps at the start in which directions align and nothing is averaged; a tenth of T by default.
         interval: steps between two orthonormalisations, at most; by default chosen along the way. In either case a
-            stretch whose product has a condition number above `LARGEST_CONDITION` is gone through again in halves.
+            stretch whose product has a condition number above `_LARGEST_CONDITION` is gone through again in halves.
         count: how many of the largest exponents; all N by default.
 
     Returns:
@@ -137,7 +137,7 @@ def equal_windows(first: int, last: int, windows: int = BATCHES) -> Array:
     return np.linspace(first, last, min(windows, last - first) + 1).round().astype(int)
 
 
-def measure_growth(trace: Trace, ends: Array, interval: int | None, count: int | None) -> Growth:
+def measure_growth(trace: Trace, ends: Array, interval: int | None, count: int | None) -> SpectrumGrowth:
     size = trace.h.shape[-1]
     if count is not None:
         count = check_integer("count", count, 1, size)
@@ -156,7 +156,7 @@ def jacobians(trace: Trace) -> Iterator[Array]:
             yield trace.cell.jacobian(params, linearization_t)
 
 
-def finite_time_columns(growth: Growth) -> dict[str, Array]:
+def finite_time_columns(growth: SpectrumGrowth) -> dict[str, Array]:
     """Rows of `finite_time_exponents`."""
     rates = growth.rates
     order = np.argsort(-growth.exponents, axis=-1, kind="stable")
@@ -171,7 +171,7 @@ def finite_time_columns(growth: Growth) -> dict[str, Array]:
     }
 
 
-def spectrum_columns(growth: Growth) -> dict[str, Array]:
+def spectrum_columns(growth: SpectrumGrowth) -> dict[str, Array]:
     """Rows of `lyapunov_spectrum`."""
     exponents = growth.exponents
     low, high = convergence_interval(growth)
@@ -187,7 +187,7 @@ def spectrum_columns(growth: Growth) -> dict[str, Array]:
     }
 
 
-def convergence_interval(growth: Growth) -> tuple[Array, Array]:
+def convergence_interval(growth: SpectrumGrowth) -> tuple[Array, Array]:
     """Where the mean over time lies, from the scatter of the means over windows: a t interval.  -> (B,K), (B,K)"""
     exponents, windows = growth.exponents, len(growth.logs)
     if windows < 2:
@@ -195,14 +195,14 @@ def convergence_interval(growth: Growth) -> tuple[Array, Array]:
     alive = np.isfinite(exponents)
     rates = np.where(alive, growth.rates, 0.0)
     error = rates.std(axis=0, ddof=1) / np.sqrt(windows)
-    half = stdtrit(windows - 1, 0.5 + CONFIDENCE / 2) * error
+    half = stdtrit(windows - 1, 0.5 + _CONFIDENCE / 2) * error
     return np.where(growth.unresolved, -np.inf, exponents - half), exponents + half
 
 
 # ------------------------------------------------------------------------------------------ of any stream of Jacobians
 
 
-class Growth(NamedTuple):
+class SpectrumGrowth(NamedTuple):
     """What the QR of a stream of Jacobians leaves.
 
     Attributes:
@@ -259,7 +259,7 @@ class Stretch(NamedTuple):
     condition: float
 
 
-class Part(NamedTuple):
+class SpectrumPart(NamedTuple):
     """What is kept of one orthonormalisation: as in `Stretch`, by direction."""
 
     t: int
@@ -269,7 +269,7 @@ class Part(NamedTuple):
 
 def accumulate(
     jacobians: Iterable[Array], ends: Iterable[int], count: int | None = None, interval: int | None = None
-) -> Growth:
+) -> SpectrumGrowth:
     """The growth of volumes along J_1, J_2, ..., from any source.
 
     Args:
@@ -286,14 +286,14 @@ def accumulate(
     """
     ends = np.asarray(list(ends))
     last, stops = int(ends[-1]), set(ends.tolist())
-    parts: list[Part] = []
+    parts: list[SpectrumPart] = []
     held: list[Array] = []
     length, t = interval or 1, 0
     for t, J in enumerate(jacobians, 1):
         batch, size = J.shape[:2]
         if t == 1:
             frame = Frame.start(batch, size, size if count is None else count)
-            Y, longest = frame.Q, max(1, min(LONGEST_INTERVAL, HELD_BYTES // J.nbytes))
+            Y, longest = frame.Q, max(1, min(LONGEST_INTERVAL, _HELD_BYTES // J.nbytes))
         held.append(J)
         Y = advanced(J, Y)
         singular = (largest_rank(J) < size).any()
@@ -315,7 +315,7 @@ def advanced(J: Array, Y: Array) -> Array:
         return J @ Y
 
 
-def collected(parts: list[Part], ends: Array) -> Growth:
+def collected(parts: list[SpectrumPart], ends: Array) -> SpectrumGrowth:
     """Orthonormalisations summed over each window."""
     window = np.searchsorted(ends, [part.t for part in parts])  # 0: before the first; every end is the t of a part
     shape = parts[0].log_size.shape
@@ -324,7 +324,7 @@ def collected(parts: list[Part], ends: Array) -> Growth:
         if w > 0:
             logs[w - 1] += part.log_size
             unresolved |= ~part.resolved
-    return Growth(ends, logs, unresolved, float((ends[-1] - ends[0]) / np.count_nonzero(window)))
+    return SpectrumGrowth(ends, logs, unresolved, float((ends[-1] - ends[0]) / np.count_nonzero(window)))
 
 
 def orthonormalised_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) -> list[Stretch]:
@@ -336,15 +336,15 @@ def orthonormalised_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) 
         t: the step of the last.
     """
     whole = orthonormalised(Y, frame, largest_rank(held[-1]), t)
-    if len(held) == 1 or whole.condition <= LARGEST_CONDITION:
+    if len(held) == 1 or whole.condition <= _LARGEST_CONDITION:
         return [whole]
     middle = len(held) // 2
-    first = orthonormalised_in_parts(held[:middle], product(held[:middle], frame), frame, t - len(held) + middle)
+    first = orthonormalised_in_parts(held[:middle], _product(held[:middle], frame), frame, t - len(held) + middle)
     frame = first[-1].frame
-    return first + orthonormalised_in_parts(held[middle:], product(held[middle:], frame), frame, t)
+    return first + orthonormalised_in_parts(held[middle:], _product(held[middle:], frame), frame, t)
 
 
-def product(held: list[Array], frame: Frame) -> Array:
+def _product(held: list[Array], frame: Frame) -> Array:
     """J_t ... J_{t-l+1} Q"""
     return reduce(lambda Y, J: advanced(J, Y), held, frame.Q)
 
@@ -362,7 +362,7 @@ def orthonormalised(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
     dead, direction = frame.dead, frame.direction
     column = np.arange(Y.shape[-1])
     while True:
-        Q, R = row_sorted_qr(Y)
+        Q, R = _row_sorted_qr(Y)
         if not np.isfinite(R).all():
             raise NonFiniteError(f"the product of Jacobians is not finite at step t = {t}", t)
         size = np.abs(np.diagonal(R, axis1=-2, axis2=-1))
@@ -380,7 +380,7 @@ def orthonormalised(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
     return Stretch(t, alive, log_size, resolved, condition_number(largest, size, dead))
 
 
-def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
+def _row_sorted_qr(Y: Array) -> tuple[Array, Array]:
     """QR with the largest rows first, so that rows of zeros stay exactly zero and small ones keep their digits.
 
     (A unit of relu that is off, or one far into saturation, has such a row.)
@@ -403,9 +403,9 @@ def condition_number(largest: Array, size: Array, dead: Array) -> float:
 def next_length(length: int, held: int, stretches: list[Stretch]) -> int:
     """Half the interval where the condition was too large; double it where its square, to be expected, is not."""
     condition = stretches[0].condition
-    if len(stretches) > 1 or condition > LARGEST_CONDITION:
+    if len(stretches) > 1 or condition > _LARGEST_CONDITION:
         return max(1, held // 2)
-    if held == length and condition**2 <= LARGEST_CONDITION:
+    if held == length and condition**2 <= _LARGEST_CONDITION:
         return min(2 * length, LONGEST_INTERVAL)
     return length
 
@@ -418,14 +418,14 @@ def largest_rank(J: Array) -> Array:
 def in_range(Y: Array, dead: Array) -> bool:
     """Whether every column that is not dead may be multiplied once more."""
     largest = np.where(dead, 1.0, np.abs(Y).max(axis=-2))
-    return bool(((largest > 1.0 / RANGE) & (largest < RANGE)).all())
+    return bool(((largest > 1.0 / _RANGE) & (largest < _RANGE)).all())
 
 
-def by_direction(stretch: Stretch) -> Part:
+def by_direction(stretch: Stretch) -> SpectrumPart:
     """From columns to directions."""
     columns = np.argsort(stretch.frame.direction, axis=-1)
     log_size, resolved = (np.take_along_axis(v, columns, axis=-1) for v in (stretch.log_size, stretch.resolved))
-    return Part(stretch.t, log_size, resolved)
+    return SpectrumPart(stretch.t, log_size, resolved)
 
 
 # ------------------------------------------------------------------------------------------ numbers made of a spectrum

@@ -11,7 +11,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import (
-    Growth,
+    SpectrumGrowth,
     entropy_bound,
     equal_windows,
     finite_time_columns,
@@ -83,7 +83,7 @@ class LyapunovExponents(Measure):
         tables |= {"finite_time": finite_time_columns(growth)} if self.windows else {}
         return Result(tables, self.summarize(growth, trace, context.sampling.sequences, transient))
 
-    def summarize(self, growth: Growth, trace: Trace, sequences: int, transient: int) -> dict[str, Any]:
+    def summarize(self, growth: SpectrumGrowth, trace: Trace, sequences: int, transient: int) -> dict[str, Any]:
         """Columns of `runs`."""
         whole = self.exponents == "all"
         summary = summarize_spectrum(growth, not trace.x.any(), whole)
@@ -92,7 +92,7 @@ class LyapunovExponents(Measure):
         return summary
 
 
-def mean_exponent(growth: Growth, trace: Trace, transient: int) -> dict[str, Any]:
+def mean_exponent(growth: SpectrumGrowth, trace: Trace, transient: int) -> dict[str, Any]:
     """The mean of all exponents and sequences, and what log |det J_t| says that it is, along the same steps."""
     W, h_prev = trace.params["W"].astype(np.float64), trace.h[transient:-1].astype(np.float64)
     a = trace.cell.project(trace.params, trace.x)[transient:] + h_prev @ W.T
@@ -102,7 +102,7 @@ def mean_exponent(growth: Growth, trace: Trace, transient: int) -> dict[str, Any
     }
 
 
-def summarize_spectrum(growth: Growth, autonomous: bool, whole: bool) -> dict[str, Any]:
+def summarize_spectrum(growth: SpectrumGrowth, autonomous: bool, whole: bool) -> dict[str, Any]:
     """Medians over the sequences."""
     largest = float(median_log(growth.exponents.max(axis=-1)))
     summary = {

@@ -26,7 +26,7 @@ from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_
 LEADING_TOLERANCE = 1e-8
 """Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
 
-HELD_NUMBERS = 2**21
+PRODUCT_NUMBERS = 2**21
 """Entries of Jacobians whose norms are computed at once."""
 
 
@@ -147,7 +147,7 @@ def horizons(log_spectral_norm: Array) -> Horizons:
     return Horizons(int(above[0]) if len(above) else None, vanishing, vanishing == last)
 
 
-SLACK = 1e-9
+_SLACK = 1e-9
 """What rounding may make of the bounds of a log norm; far more than it does."""
 
 
@@ -165,7 +165,7 @@ class Reach:
         """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
         (S, B), if it is known."""
         middle = float(typical[0] if len(typical) == 1 else median_log(typical))
-        least, most = middle - SLACK, middle + 0.5 * math.log(products.shape[-1]) + SLACK
+        least, most = middle - _SLACK, middle + 0.5 * math.log(products.shape[-1]) + _SLACK
         if known is not None:
             least = most = float(median_log(known[-1]))
         elif self.open(least, most):

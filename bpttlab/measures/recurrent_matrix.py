@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field, settle_fields
-from bpttlab.gradients.engine import by_name
+from bpttlab.gradients.engine import find_engine
 from bpttlab.gradients.forward import forward
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.initializers import Initializer
@@ -43,7 +43,7 @@ class RecurrentMatrix:
         """
         W, drawn = described_matrix(cell, params), initializer.draws
         return {
-            **matrices.describe(W, self.transient_lags, by_name(engine).spectral_norms(len(W)).logs),
+            **matrices.describe_matrix(W, self.transient_lags, find_engine(engine).spectral_norms(len(W)).logs),
             "initializer_target": initializer.target if drawn else None,
             "initializer_requested": initializer.requested if drawn else None,
             "initializer_realized": initializer.realized(W) if drawn else None,

@@ -39,10 +39,10 @@ def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Arra
         ConfigurationError: steps of another shape, or beyond the sequence.
     """
     walked = trace.walk(trace.scaled_error(check_errors(trace, loss)), full_plan(trace.length))
-    return input_norms(trace, walked.da, steps)
+    return _input_norms(trace, walked.da, steps)
 
 
-def input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
+def _input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
     """`input_gradient_norms` from the cotangents that a full walk has left.  (T,B,A), (B,) -> (B,)"""
     at = check_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
     da = da[at].normalised()
@@ -74,7 +74,7 @@ class RelevantGradient(Measure):
         steps = None if context.batch is None else context.batch.relevant_step
         if steps is None:
             return Result(summary={"log_relevant_gradient": None})
-        norms = input_norms(context.trace, context.cotangents.da, steps)
+        norms = _input_norms(context.trace, context.cotangents.da, steps)
         return Result(summary={"log_relevant_gradient": median_of_one(norms)})
 
 

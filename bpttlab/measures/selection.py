@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Plain
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling
 from bpttlab.measures.recurrent_matrix import RecurrentMatrix
 from bpttlab.networks.cells import Cell
@@ -21,8 +22,7 @@ from bpttlab.numerics.columnar import concatenate
 from bpttlab.store.column import MeasureColumns
 from bpttlab.truncation.scheme import Scheme
 
-Kind = TypeVar("Kind", bound=Measure)
-Plain = dict[str, Any]
+MeasureType = TypeVar("MeasureType", bound=Measure)
 
 
 @cache
@@ -76,7 +76,7 @@ class Measures:
         given: dict[type, Any] = {type(one): one for one in chosen}
         shared = given.pop(Sampling, Sampling()), given.pop(RecurrentMatrix, RecurrentMatrix())
         shipped = tuple(given.pop(kind, None) or kind() for kind in shipped_measures())
-        own = tuple(sorted(given.values(), key=by_name))
+        own = tuple(sorted(given.values(), key=_by_name))
         check_distinct(own)
         return cls(*shared, shipped, own)
 
@@ -85,7 +85,7 @@ class Measures:
         """Those whose settings request anything."""
         return [measure for measure in (*self.shipped, *self.own) if measure.active]
 
-    def get(self, kind: type[Kind]) -> Kind:
+    def get(self, kind: type[MeasureType]) -> MeasureType:
         """The measure of a class."""
         return next(one for one in (*self.shipped, *self.own) if isinstance(one, kind))
 
@@ -152,7 +152,7 @@ def check_distinct(measures: Iterable[Measure]) -> None:
             filled[what] = measure.name
 
 
-def by_name(measure: Measure) -> str:
+def _by_name(measure: Measure) -> str:
     return measure.name
 
 

@@ -34,7 +34,7 @@ from bpttlab.store.measure_columns import STATE_SENSITIVITY
 if TYPE_CHECKING:
     import pandas as pd
 
-HELD_BYTES = 2**27
+SENSITIVITY_BYTES = 2**27
 """Cotangents that a walk back may hold at once; more rows go in several walks."""
 
 CALL = 10**6
@@ -45,7 +45,8 @@ def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd
     """log ||dh_t/dtheta||_F of the whole state, a row per sequence, t and recurrent parameter.
 
     Cost: T N^2 P multiplications a sequence forwards, as `influence`, or sum t N (N A + P) over the chosen t backwards,
-    which is less for a few dozen units and more. Backwards holds `HELD_BYTES`, or T A numbers; forwards as `influence`.
+    which is less for a few dozen units and more. Backwards holds `SENSITIVITY_BYTES`, or T A numbers; forwards as
+    `influence`.
 
     Args:
         trace: a forward pass.
@@ -111,7 +112,7 @@ def row_norms(trace: Trace, t: int) -> dict[str, Array]:
     _, B, N = trace.h.shape
     names = trace.cell.recurrent_parameters
     logs = {name: np.full((N, B), -np.inf) for name in names}
-    together = max(1, HELD_BYTES // (t * B * (trace.cell.preactivation_size + 1) * 8))
+    together = max(1, SENSITIVITY_BYTES // (t * B * (trace.cell.preactivation_size + 1) * 8))
     for first in range(0, N, together):
         rows = range(first, min(first + together, N))
         da = cotangents(trace, t, rows)

@@ -44,10 +44,10 @@ if TYPE_CHECKING:
 RESOLUTION = 1e-4
 """A logarithm is resolved if the bound of what rounding may have done to it is no larger ..."""
 
-AGREEMENT = 1e-5
+_AGREEMENT = 1e-5
 """... and two sweeps agree this far."""
 
-LARGEST_CONDITION = 1e5
+_LARGEST_CONDITION = 1e5
 """Of several Jacobians as one factor, by the diagonal of a pivoted QR; a single one beyond it is taken apart."""
 
 LONGEST_FACTOR = 64
@@ -62,10 +62,10 @@ ORTHOGONAL = 1e-13
 MOST_ROTATIONS = 40
 """Times that Jacobi goes through all pairs of rows, at most; about five as a rule."""
 
-LEAST = -(2**40)
+_LEAST = -(2**40)
 """The exponent of zero, below every other."""
 
-EPSILON = float(np.finfo(np.float64).eps)
+_EPSILON = float(np.finfo(np.float64).eps)
 
 
 # ------------------------------------------------------------------------------------------ along a trajectory
@@ -116,15 +116,15 @@ def measure_singular_values(
     }
 
 
-def of_sequence(trace: Trace, sequence: int, t: int, lag: int) -> Values:
+def of_sequence(trace: Trace, sequence: int, t: int, lag: int) -> ValueLogs:
     """Those of P_{t,t-lag} of one sequence of the batch."""
     if lag == 0:
-        return Values(np.zeros(trace.h.shape[-1]), np.ones(trace.h.shape[-1], bool))
+        return ValueLogs(np.zeros(trace.h.shape[-1]), np.ones(trace.h.shape[-1], bool))
     b, steps = slice(sequence, sequence + 1), slice(t - lag, t)
     part = Trace(trace.cell, trace.params, trace.x[steps, b], trace.h[t - lag : t + 1, b], trace.y_hat[steps, b])
     held = []
     for step, J in enumerate(jacobians(part), t - lag + 1):
-        check_finite(J, f"the Jacobian is not finite at step t = {step}", step)
+        _check_finite(J, f"the Jacobian is not finite at step t = {step}", step)
         held.append(J[0])
     return of_product(held)
 
@@ -143,12 +143,12 @@ def product_singular_values(factors: Iterable[Array]) -> tuple[Array, Array]:
         shapes = ", ".join(sorted({str(factor.shape) for factor in held})) or "none at all"
         raise ConfigurationError(f"factors: {shapes}; must be one or more, all of one shape (B, N, N)")
     for number, factor in enumerate(held, 1):
-        check_finite(factor, f"factors: number {number} is not finite", number)
+        _check_finite(factor, f"factors: number {number} is not finite", number)
     found = [of_product([factor[b] for factor in held]) for b in range(len(held[0]))]
     return np.array([values.log for values in found]), np.array([values.resolved for values in found])
 
 
-def check_finite(J: Array, message: str, step: int) -> None:
+def _check_finite(J: Array, message: str, step: int) -> None:
     if not np.isfinite(J).all():
         raise NonFiniteError(message, step)
 
@@ -156,14 +156,14 @@ def check_finite(J: Array, message: str, step: int) -> None:
 # ------------------------------------------------------------------------------------------ of one product
 
 
-class Values(NamedTuple):
+class ValueLogs(NamedTuple):
     """Natural logarithms in descending order, and whether each is known.  (N,), (N,)"""
 
     log: Array
     resolved: Array
 
 
-def of_product(matrices: Sequence[Array]) -> Values:
+def of_product(matrices: Sequence[Array]) -> ValueLogs:
     """All of A_M ... A_1, (N, N) each: those of its blocks, where all factors are block diagonal by the same units.
 
     (The diagonal cell's, those of gates without recurrent weights.) Beside each other, blocks may have any size.
@@ -174,43 +174,43 @@ def of_product(matrices: Sequence[Array]) -> Values:
     found = [of_block([A[np.ix_(units, units)] for A in matrices] if count > 1 else matrices) for units in chosen]
     log, resolved = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(-log, kind="stable")
-    return Values(log[order], resolved[order])
+    return ValueLogs(log[order], resolved[order])
 
 
-def of_block(matrices: Sequence[Array]) -> Values:
+def of_block(matrices: Sequence[Array]) -> ValueLogs:
     """The zero rows and columns of the factors make some singular values exactly zero; the others are swept for."""
     size = len(matrices[0])
     cores = without_zeros(matrices)
     rank = min(min(core.shape) for core in cores)
     log, resolved = np.full(size, -np.inf), np.ones(size, bool)
     if rank:
-        log[:rank], resolved[:rank] = swept(cores, rank)
-    return Values(log, resolved)
+        log[:rank], resolved[:rank] = _swept(cores, rank)
+    return ValueLogs(log, resolved)
 
 
-def swept(cores: list[Array], rank: int) -> Values:
+def _swept(cores: list[Array], rank: int) -> ValueLogs:
     """The singular values of the product of the cores; no more than `rank` of them are not zero.
 
     Forward and transposed sweeps take turns, each from the vectors that the last one found.
     """
     there, back = factorise(cores), factorise([core.T for core in reversed(cores)])
-    found = taken_apart(sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
+    found = taken_apart(_sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
         if not found.vectors.size:
             break
         there, back = back, there
         before, last = resolved, found
-        found = taken_apart(sweep(there, last.vectors), rank)
-        resolved = agree(found.log, last.log) & (found.rounding <= RESOLUTION)
+        found = taken_apart(_sweep(there, last.vectors), rank)
+        resolved = _agree(found.log, last.log) & (found.rounding <= RESOLUTION)
         if resolved.all() or (before.any() and before.sum() >= resolved.sum()):
             break
-    return Values(found.log, resolved)
+    return ValueLogs(found.log, resolved)
 
 
-def agree(log: Array, other: Array) -> Array:
+def _agree(log: Array, other: Array) -> Array:
     with np.errstate(invalid="ignore"):
-        return np.abs(log - other) <= AGREEMENT
+        return np.abs(log - other) <= _AGREEMENT
 
 
 def without_zeros(matrices: Sequence[Array]) -> list[Array]:
@@ -252,9 +252,9 @@ class Factor:
         if self.noise is None:
             Y = self.matrix @ Q
             rows = np.linalg.norm(self.matrix, axis=1, keepdims=True)
-            return Y, np.broadcast_to(EPSILON * rows, Y.shape)
+            return Y, np.broadcast_to(_EPSILON * rows, Y.shape)
         size = np.diagonal(self.matrix)[:, None]
-        return size * Q, EPSILON * np.abs(size) + self.noise[:, None] * np.abs(Q)
+        return size * Q, _EPSILON * np.abs(size) + self.noise[:, None] * np.abs(Q)
 
 
 def entry_scale(Y: Array) -> Array:
@@ -273,9 +273,9 @@ def factorise(cores: list[Array]) -> list[Factor]:
         if count < LONGEST_FACTOR and well_conditioned(longer.matrix):
             held, count = longer, count + 1
         else:
-            factors += parts(held)
+            factors += _parts(held)
             held, count = one_size(Factor(core)), 1
-    return factors + parts(held)
+    return factors + _parts(held)
 
 
 def one_size(factor: Factor) -> Factor:
@@ -286,10 +286,10 @@ def one_size(factor: Factor) -> Factor:
 
 def well_conditioned(matrix: Array) -> bool:
     size = np.abs(np.diagonal(scipy.linalg.qr(matrix, mode="r", pivoting=True, check_finite=False)[0]))
-    return bool(size[-1] * LARGEST_CONDITION >= size[0] > 0)
+    return bool(size[-1] * _LARGEST_CONDITION >= size[0] > 0)
 
 
-def parts(factor: Factor) -> list[Factor]:
+def _parts(factor: Factor) -> list[Factor]:
     """The factor itself, or Q D X of it: Q orthonormal, D diagonal, X well conditioned.
 
     By a QR with its rows sorted and its columns pivoted, which keeps the digits of rows and columns of any size
@@ -303,7 +303,7 @@ def parts(factor: Factor) -> list[Factor]:
     size = np.abs(np.diagonal(R))
     rank = np.count_nonzero(size)
     Q, R, size = Q[:, :rank], R[:rank], size[:rank]
-    noise = size * np.diagonal(relative_error(Q, R, EPSILON * entry_scale(Y[:, pivots])))
+    noise = size * np.diagonal(relative_error(Q, R, _EPSILON * entry_scale(Y[:, pivots])))
     X, left = np.empty_like(R), np.empty_like(Q)
     X[:, pivots], left[order] = R / size[:, None], Q
     return [Factor(X), Factor(np.diag(size), noise=noise), Factor(left, exponent=factor.exponent)]
@@ -336,7 +336,7 @@ class Apart(NamedTuple):
     vectors: Array
 
 
-def sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
+def _sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
     """QR through all factors, starting with orthonormal columns Q.  (N_0, K_0)
 
     In memory until it ends, if the rounding is to be bounded: the triangles of all factors, and their errors.
@@ -345,7 +345,7 @@ def sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
     steps = []
     for factor in factors:
         Y, wrong = factor.times(Q)
-        Q, R = row_sorted_qr(Y)
+        Q, R = _row_sorted_qr(Y)
         exponent, U = graded_product(R, exponent + factor.exponent, U)
         if bounded:
             steps.append((R, relative_error(Q, R, wrong)))
@@ -386,7 +386,7 @@ def inverse(unit: Array) -> Array:
     return np.abs(dtrtri(unit, unitdiag=1)[0])
 
 
-def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
+def _row_sorted_qr(Y: Array) -> tuple[Array, Array]:
     """QR with the largest rows first, so that small ones keep their digits.  (N, K) -> (N, K'), (K', K)"""
     order = np.argsort(-np.abs(Y).max(axis=1), kind="stable")
     Q, R = np.linalg.qr(Y[order])
@@ -398,7 +398,7 @@ def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
 def graded_product(R: Array, exponent: Array, U: Array) -> tuple[Array, Array]:
     """R diag(2^exponent) U as diag(2^exponent') U': a row is a sum of those below it, smaller as a rule."""
     mantissa, own = np.frexp(R)
-    term = np.where(R != 0, own + exponent, LEAST)
+    term = np.where(R != 0, own + exponent, _LEAST)
     row = term.max(axis=1)
     product = np.ldexp(mantissa, np.maximum(term - row[:, None], -2000)) @ U
     shift = np.frexp(np.abs(product).max(axis=1))[1]
@@ -423,7 +423,9 @@ def taken_apart(triangle: Triangle, rank: int) -> Apart:
     """Singular values and left vectors of a triangle, by rotations of its rows until all are orthogonal."""
     alive = triangle.U.any(axis=1)
     size = np.linalg.norm(triangle.U[alive], axis=1)
-    rows = Rows(triangle.U[alive] / size[:, None], np.log(size) + triangle.exponent[alive] * LOG_2, np.eye(len(size)))
+    rows = GradedRows(
+        triangle.U[alive] / size[:, None], np.log(size) + triangle.exponent[alive] * LOG_2, np.eye(len(size))
+    )
     orthogonalise(rows)
     order = np.argsort(-rows.log, kind="stable")[:rank]
     log, error = np.full(rank, -np.inf), np.full(rank, np.inf)
@@ -431,7 +433,7 @@ def taken_apart(triangle: Triangle, rank: int) -> Apart:
     return Apart(log, error, triangle.Q[:, alive] @ rows.turned[order].T)
 
 
-class Rows(NamedTuple):
+class GradedRows(NamedTuple):
     """Unit rows (K, K_0), the logarithms of their lengths (K,), and the rotations so far (K, K); changed in place."""
 
     unit: Array
@@ -439,7 +441,7 @@ class Rows(NamedTuple):
     turned: Array
 
 
-def orthogonalise(rows: Rows) -> bool:
+def orthogonalise(rows: GradedRows) -> bool:
     """One-sided Jacobi on rows of any sizes; False if it did not end.
 
     Rotations are computed for unit rows and the ratio of their lengths, so that no range is too large and each value is
@@ -451,7 +453,7 @@ def orthogonalise(rows: Rows) -> bool:
     return False
 
 
-def rotate(rows: Rows, first: Array, second: Array) -> float:
+def rotate(rows: GradedRows, first: Array, second: Array) -> float:
     """Rotates disjoint pairs of rows until each is orthogonal; the largest cosine that there was."""
     swap = rows.log[first] < rows.log[second]
     p, q = np.where(swap, second, first), np.where(swap, first, second)  # p the longer one

@@ -25,12 +25,12 @@ from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 if TYPE_CHECKING:
     import pandas as pd
 
-COLUMNS = ("sequence", "t", "lag", "block", "log_spectral_norm", "log_frobenius_norm")
+BLOCK_COLUMNS = ("sequence", "t", "lag", "block", "log_spectral_norm", "log_frobenius_norm")
 
 LOG_SPACED = 24
 """How many lags "log" stands for."""
 
-NEGLIGIBLE = 20.0
+_NEGLIGIBLE = 20.0
 """What rows of unknown size may be at most below the block they are in, in log, so that its norm is known."""
 
 
@@ -56,7 +56,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
         t = np.array([trace.length])
         for step in propagate(trace, t, unit_rows(trace, t)):
             blocks.see(step, product_matrices(step, trace.h.shape[-1]))
-    return as_frame(blocks.columns() if blocks is not None else {name: [] for name in COLUMNS})
+    return as_frame(blocks.columns() if blocks is not None else {name: [] for name in BLOCK_COLUMNS})
 
 
 def unit_rows(trace: Trace, t: Array) -> Scaled:
@@ -124,7 +124,7 @@ class Blocks:
         lost = self.lost[list(self.parts).index(column)][..., rows]
         unknown = self.unknown_size(lost, last, rows)
         spectral, frobenius = spectral_log_norm(block), block.log_norm(axes=2)
-        known = ~lost.any(axis=-1) | (spectral > unknown + NEGLIGIBLE)
+        known = ~lost.any(axis=-1) | (spectral > unknown + _NEGLIGIBLE)
         width = 0.5 * np.log(columns.stop - columns.start)
         name = f"{row}<-{column}"
         norms = (np.where(known, norm, np.nan) for norm in (spectral, frobenius - width))
@@ -140,11 +140,11 @@ class Blocks:
         """The table, by sequence, t and lag."""
         batch = len(self.found[0].log_spectral_norm) if self.found else 0
         number = len(self.found)
-        each = {name: [getattr(norms, name) for norms in self.found] for name in COLUMNS[1:]}
+        each = {name: [getattr(norms, name) for norms in self.found] for name in BLOCK_COLUMNS[1:]}
         return {
             "sequence": np.repeat(np.arange(batch), number),
             "t": np.tile(np.array(each["t"], np.int64), batch),
             "lag": np.tile(np.array(each["lag"], np.int64), batch),
             "block": np.tile(np.array(each["block"], object), batch),
-            **{name: np.array(each[name]).reshape(number, batch).T.ravel() for name in COLUMNS[4:]},
+            **{name: np.array(each[name]).reshape(number, batch).T.ravel() for name in BLOCK_COLUMNS[4:]},
         }

@@ -44,7 +44,7 @@ NOTHING = 1e-15
 REMAINS = 1e-15
 """... unless what they add together, over all lags, is more than this of it."""
 
-RANGE = 2.0**400
+_RANGE = 2.0**400
 """Sizes of cotangents, beside those of the errors, and their inverse, between which squares of them are numbers."""
 
 TILE = 96
@@ -95,7 +95,7 @@ def truncation_curve(
     try:
         curve = Curve(trace, check_errors(trace, loss), requested)
         found, fell_back = curve.columns(), False
-    except FellBackError:
+    except CurveFellBackError:
         found, fell_back = term_by_term(trace, loss, requested), True
     return curve_frame(trace, found, fell_back)
 
@@ -107,14 +107,14 @@ def curve_frame(trace: Trace, found: dict[str, dict[str, Array]], fell_back: boo
         "parameter": np.repeat(np.array(names, object), T),
         "truncation": np.tile(np.arange(1, T + 1), len(names)),
     }
-    values = {column: np.concatenate([found[name][column] for name in names]) for column in COLUMNS}
+    values = {column: np.concatenate([found[name][column] for name in names]) for column in _COLUMNS}
     return as_frame(frame | values | {"fell_back": np.full(T * len(names), fell_back)})
 
 
-COLUMNS = ("share", "log_norm", "cosine", "log_relative_bias")
+_COLUMNS = ("share", "log_norm", "cosine", "log_relative_bias")
 
 
-class FellBackError(Exception):
+class CurveFellBackError(Exception):
     """Plain numbers, or the end of the wavefront, do not do."""
 
 
@@ -142,8 +142,8 @@ class Curve:
         self.error = self.trace.error(one.mantissa)
         self.full = self.gradient(self.error)
         self.size = {name: euclidean(gradient) for name, gradient in self.full.items()}
-        if not all(1.0 / RANGE < size < RANGE for size in self.size.values()):
-            raise FellBackError
+        if not all(1.0 / _RANGE < size < _RANGE for size in self.size.values()):
+            raise CurveFellBackError
 
     def gradient(self, error: Array) -> Params:
         """Of all paths from these errors; each parameter as one row."""
@@ -180,11 +180,11 @@ class Curve:
         """COLUMNS from the sums over intervals of lags, and over those before and after each K."""
         T, followed, size = self.trace.length, len(wave.shares), self.size[name]
         if not euclidean(rest) <= REMAINS * size:
-            raise FellBackError
-        columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in COLUMNS[1:]}}
+            raise CurveFellBackError
+        columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in _COLUMNS[1:]}}
         columns["share"][:followed] = np.cumsum(wave.shares[:, number]) / size**2
         reached = np.searchsorted(self.requested, followed, side="right")
-        before, after = running(wave.intervals[name][: reached + 1], rest)
+        before, after = _running(wave.intervals[name][: reached + 1], rest)
         for place, K in enumerate(self.requested):
             kept, tail = (before[place], after[place]) if place < reached else (self.full[name], rest)
             columns["log_norm"][K - 1] = log_of(euclidean(kept)) + self.exponent * LOG_2
@@ -208,8 +208,8 @@ class Curve:
         while lag < T and size > least:
             da, dh = trace.cell.vjp(trace.params, trace.linearization[: T - lag], dh)
             size = euclidean(da)
-            if not size < RANGE:
-                raise FellBackError
+            if not size < _RANGE:
+                raise CurveFellBackError
             shares[lag] = self.inner_products(Z, da)
             total[: T - lag] += da
             lag, dh = lag + 1, dh[1:]
@@ -254,18 +254,18 @@ class Curve:
         dh, shares = self.error.reshape(T * B, N).copy(), np.zeros((T, len(self.names)))
         gradients = np.zeros((len(self.requested) + 1, N, local.shape[1]))
         followed = trace.engine.wave_in_tiles(
-            trace, Z.reshape(len(Z), -1), local, interval, self.least / math.sqrt(tiles), RANGE, together, dh, shares,
+            trace, Z.reshape(len(Z), -1), local, interval, self.least / math.sqrt(tiles), _RANGE, together, dh, shares,
             gradients,
         )  # fmt: skip
         if followed < 0:
-            raise FellBackError
+            raise CurveFellBackError
         I = trace.x.shape[-1]
         parts = {"W": gradients[:, :, :N], "V": gradients[:, :, N : N + I], "b_h": gradients[:, :, -1]}
         intervals = {name: parts[name].reshape(len(gradients), -1) for name in self.names}
         return Wave(shares[:followed], intervals, self.injected(dh.reshape(T, B, N)[followed:]))
 
 
-def running(intervals: Array, rest: Array) -> tuple[Array, Array]:
+def _running(intervals: Array, rest: Array) -> tuple[Array, Array]:
     """Sums of all intervals up to each but the last, and of those after it and the rest.  (K+1,E), (E,) -> 2 (K,E)"""
     before, after = intervals[:-1].copy(), intervals[1:].copy()
     for place in range(1, len(before)):
@@ -286,16 +286,16 @@ def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str
         columns[name]["share"][terms["lag"][row]] = terms["cumulative_share"][row]
     for row, name in enumerate(truncated.get("parameter", ())):
         if truncated["truncation"][row] in wanted:
-            for column in COLUMNS[1:]:
+            for column in _COLUMNS[1:]:
                 columns[name][column][truncated["truncation"][row] - 1] = truncated[column][row]
     return columns
 
 
 def of_whole(log_size: float, T: int, requested: Array) -> dict[str, Array]:
     """COLUMNS of truncations that leave out nothing."""
-    columns = {column: np.full(T, np.nan) for column in COLUMNS}
+    columns = {column: np.full(T, np.nan) for column in _COLUMNS}
     alive = np.isfinite(log_size)
     columns["share"][:] = 1.0 if alive else np.nan
-    for column, value in zip(COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
+    for column, value in zip(_COLUMNS[1:], (log_size, 1.0 if alive else np.nan, -np.inf), strict=True):
         columns[column][requested - 1] = value
     return columns

@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 RESCALED_EVERY = 8
 """Factors between two looks at the size of a chain."""
 
-RANGE = 200
+_RANGE = 200
 """Exponents that a row may go within them; else its size is looked at after each."""
 
 SIDE_BY_SIDE = 100
 """Exponents between the rows of a matrix up to which they share one."""
 
-TOGETHER = 2**18
+_TOGETHER = 2**18
 """Numbers of the factors of blocks that are worked on together."""
 
 KEPT = 2**23
@@ -89,7 +89,7 @@ def windowed_products(
     if method == "exact":
         return as_frame(row_by_row(trace.head(sequences), chosen, spectral))
     batch = min(sequences, trace.h.shape[1])
-    return as_frame(concatenate([columns_of(trace, b, chosen, spectral) for b in range(batch)]))
+    return as_frame(concatenate([_columns_of(trace, b, chosen, spectral) for b in range(batch)]))
 
 
 def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array]:
@@ -112,7 +112,7 @@ def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array
     return {name: column[order] for name, column in rows.items()}
 
 
-def columns_of(trace: Trace, sequence: int, lags: list[int], spectral: bool) -> dict[str, Array]:
+def _columns_of(trace: Trace, sequence: int, lags: list[int], spectral: bool) -> dict[str, Array]:
     """The rows of one sequence."""
     windows, T = Windows(trace, sequence, lags, spectral), trace.length
     found = [windows.norms(lag) for lag in lags]
@@ -140,7 +140,7 @@ class Windows:
         self.all_jacobians: Array | None = None
         self.one_size = True  # whether rows and columns of all parts of one lag have lain near each other
         self.rooms: dict[str, Array] = {}
-        self.together = max(1, TOGETHER // self.size**2)
+        self.together = max(1, _TOGETHER // self.size**2)
 
     def jacobians(self, first: int, last: int) -> Array:
         """J_t for t from first to last, (last - first + 1, N, N)."""
@@ -176,7 +176,7 @@ class Windows:
                 spectral[t] = self.log_spectral(products.mantissa, squares) + exponents
             if kept is not None:
                 kept[t - lag] = of_size_one(products, squares)
-        if kept is not None and self.one_size and whole(kept.mantissa):
+        if kept is not None and self.one_size and _whole(kept.mantissa):
             self.kept[lag] = kept
         return frobenius[lag:] - 0.5 * np.log(self.size), spectral[lag:]
 
@@ -298,7 +298,7 @@ def of_size_one(products: Scaled, squares: Array) -> Scaled:
     return Scaled(shift_exponents(products.mantissa, -shift), products.exponent + shift)
 
 
-def whole(products: Array) -> bool:
+def _whole(products: Array) -> bool:
     """Whether no row and no column of them is lost beside others: then nothing is of what is made of them."""
     for axis in ("i", "j"):
         squares = np.einsum(f"mij,mij->m{axis}", products, products)
@@ -349,7 +349,7 @@ def chain(first: Array, further: Callable[[int, Array, Array], None], products: 
 def within_range(before: Array, after: Array, axis: int) -> bool:
     """Whether every row or column has kept its size so far that nothing between can have left the range of floats."""
     size = np.abs(after).max(axis=axis)
-    kept = (size < 2.0**RANGE) & (size > 2.0**-RANGE)
+    kept = (size < 2.0**_RANGE) & (size > 2.0**-_RANGE)
     return bool((kept | ~before.any(axis=axis)).all())
 
 

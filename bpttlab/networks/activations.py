@@ -50,7 +50,7 @@ class Activation:
         return int(np.count_nonzero(self.log_slope(a.astype(np.float64)) < np.log(np.finfo(a.dtype).tiny)))
 
 
-def decay(a: Array) -> Array:
+def _decay(a: Array) -> Array:
     """e^-|a|, a new array."""
     size = np.abs(np.asarray(a))
     return np.exp(np.negative(size, out=size), out=size) if size.ndim else np.asarray(np.exp(-size))
@@ -65,13 +65,13 @@ def flush(slope: Array) -> Array:
     return slope
 
 
-def tanh(a: Array) -> Array:
+def _tanh(a: Array) -> Array:
     return np.tanh(a)
 
 
 def tanh_slope(a: Array) -> Array:
     """1 / cosh(a)^2 = (2 e^-|a| / (1 + e^-2|a|))^2"""
-    root = decay(a)
+    root = _decay(a)
     below = root * root
     below += 1.0
     root *= 2.0
@@ -93,7 +93,7 @@ def logistic(a: Array) -> Array:
 
 def logistic_slope(a: Array) -> Array:
     """sigma(a) sigma(-a) = e^-|a| / (1 + e^-|a|)^2"""
-    slope = decay(a)
+    slope = _decay(a)
     below = slope + 1.0
     below *= below
     slope /= below
@@ -135,7 +135,7 @@ def softplus_log_slope(a: Array) -> Array:
     return np.minimum(a, 0.0) - np.log1p(np.exp(-np.abs(a)))
 
 
-def identity(a: Array) -> Array:
+def _identity(a: Array) -> Array:
     return a
 
 
@@ -147,25 +147,25 @@ def identity_log_slope(a: Array) -> Array:
     return np.zeros_like(a)
 
 
-TANH = Activation("tanh", tanh, tanh_slope, tanh_log_slope, lipschitz=1.0)
+TANH = Activation("tanh", _tanh, tanh_slope, tanh_log_slope, lipschitz=1.0)
 RELU = Activation("relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False)
 LOGISTIC = Activation("logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25)
 SOFTPLUS = Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0)
-IDENTITY = Activation("identity", identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False)
+IDENTITY = Activation("identity", _identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False)
 
 ACTIVATIONS = {activation.name: activation for activation in (TANH, RELU, LOGISTIC, SOFTPLUS, IDENTITY)}
 """Those that come with bpttlab, by name."""
 
 
-def names() -> Collection[str]:
+def activation_names() -> Collection[str]:
     """The activations that there are: the shipped ones in their order, then a user's own."""
     return plugins.Names("activation")
 
 
-ActivationName = Annotated[str, Field(choices=names, description="f_h")]
+ActivationName = Annotated[str, Field(choices=activation_names, description="f_h")]
 
 
-def by_name(name: str) -> Activation:
+def find_activation(name: str) -> Activation:
     """The activation of that name.
 
     Raises:

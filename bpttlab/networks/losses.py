@@ -88,7 +88,7 @@ LOSSES = {loss.name: loss for loss in (SQUARED_ERROR, SOFTMAX, SIGMOID)}
 """Those that come with bpttlab, by name."""
 
 
-def by_name(name: str) -> StepLoss:
+def find_loss(name: str) -> StepLoss:
     """The loss of that name, or a ConfigurationError that lists those there are."""
     found: StepLoss = LOSSES.get(name) or plugins.find("loss", name)
     return found
@@ -117,7 +117,7 @@ def weight_steps(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
     """`total` with the weight of every step."""
     counted = steps_that_count(weights)
     with np.errstate(over="ignore", invalid="ignore"):
-        per_step = by_name(name).per_step(y_hat[counted], target[counted])
+        per_step = find_loss(name).per_step(y_hat[counted], target[counted])
     finite = np.isfinite(per_step)
     if not np.logical_and.reduce(finite, axis=None):
         steps = np.arange(len(weights))[counted]
@@ -150,6 +150,6 @@ def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Red
     value = float(weight_steps(name, y_hat, target, weights))
     counted, of_step = steps_that_count(weights), weights / y_hat.shape[1]
     gradient = np.zeros_like(y_hat)
-    slope = by_name(name).slope(y_hat[counted], target[counted])
+    slope = find_loss(name).slope(y_hat[counted], target[counted])
     gradient[counted] = of_step[counted, None, None] * slope
     return Loss(value, gradient)

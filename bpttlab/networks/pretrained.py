@@ -28,7 +28,7 @@ from bpttlab.networks import activations
 from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
-from bpttlab.networks.pytorch_weights import NO_READOUT, PATH, Weights, read
+from bpttlab.networks.pytorch_weights import NO_READOUT, PATH, Weights, read_weights
 from bpttlab.numerics.array import Array
 
 if TYPE_CHECKING:
@@ -119,7 +119,9 @@ class FromFile:
             "none: a readout is drawn"
         ),
     ] = None
-    output_activation: Annotated[str, Field(choices=activations.names, description="f_y, of the readout")] = "identity"
+    output_activation: Annotated[
+        str, Field(choices=activations.activation_names, description="f_y, of the readout")
+    ] = "identity"
     content: user_files.Content = None
     of: Annotated[str | None, Field(given_by="path", description="cell of the file")] = None
     layers: Annotated[int | None, Field(ge=1, given_by="path", description="L, layers of the file")] = None
@@ -129,7 +131,7 @@ class FromFile:
         settle_fields(self, "cell.{}")
         if not self.path:
             raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
-        found = read(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        found = read_weights(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
         user_files.refuse_other_content("cell.content", self.content, self.path, found.content)
         self.check_activation(found)
         settled = {name: getattr(found, name) for name in ("content", "recurrent_prefix", "readout_prefix")}
@@ -164,7 +166,7 @@ class FromFile:
         Raises:
             LabError: it is not what it was when the run was configured.
         """
-        found = read(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        found = read_weights(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
         user_files.refuse_change(self.path, self.content, found.content)
         return found
 

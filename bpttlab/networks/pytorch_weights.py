@@ -40,7 +40,7 @@ NO_READOUT = "none"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 EXPORT = "from safetensors.torch import save_file; save_file(model.state_dict(), 'model.safetensors')"
 
-KINDS = {1: ("elman", "nn.RNN"), 3: ("gru", "nn.GRU"), 4: ("lstm", "nn.LSTM")}
+_KINDS = {1: ("elman", "nn.RNN"), 3: ("gru", "nn.GRU"), 4: ("lstm", "nn.LSTM")}
 """Rows of weight_hh over N: the cell, and what PyTorch calls it."""
 
 TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
@@ -77,7 +77,7 @@ class Weights:
     params: Params
 
 
-def read(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> Weights:
+def read_weights(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> Weights:
     """The network of a file.
 
     Raises:
@@ -88,15 +88,15 @@ def read(path: str, recurrent_prefix: str | None, readout_prefix: str | None) ->
         raise ConfigurationError(
             f"{PATH}={path!r}: is a pickle, which can run anything when it is opened, and is not; export it: {EXPORT}"
         )
-    found: Weights = user_files.read(PATH, path, READERS, interpret, recurrent_prefix, readout_prefix)
+    found: Weights = user_files.read_user_file(PATH, path, _READERS, _interpret, recurrent_prefix, readout_prefix)
     return found
 
 
-def interpret(
+def _interpret(
     data: bytes, ending: str, content: str, recurrent_prefix: str | None, readout_prefix: str | None
 ) -> Weights:
     """The network that a file's bytes are."""
-    tensors = READERS[ending](data)
+    tensors = _READERS[ending](data)
     recurrent, readout = prefixes(tensors, recurrent_prefix, readout_prefix)
     own = own_tensors(tensors, recurrent, readout)
     of, sizes, params = recurrence(own, recurrent)
@@ -190,7 +190,7 @@ def array_tensor(name: str, file: bytes) -> Tensor:
     return Tensor(name, array.shape, numbers)
 
 
-READERS: dict[str, Callable[[bytes], Tensors]] = {
+_READERS: dict[str, Callable[[bytes], Tensors]] = {
     ".safetensors": tensors_of_safetensors,
     ".npz": tensors_of_archive,
 }
@@ -210,7 +210,7 @@ def prefixes(tensors: Tensors, recurrent: str | None, readout: str | None) -> tu
     rest = {name: tensor for name, tensor in tensors.items() if name not in own}
     if readout is None:
         return chosen, found_readout(rest)
-    beside = {name: tensor for name, tensor in rest.items() if of_readout is None or name not in linear(of_readout)}
+    beside = {name: tensor for name, tensor in rest.items() if of_readout is None or name not in _linear(of_readout)}
     if beside and recurrent is None:
         refuse_rest(beside)
     return chosen, of_readout
@@ -238,7 +238,7 @@ def readout_prefix_of(tensors: Tensors, given: str) -> str:
     """The prefix of the readout, which stands before its weight and bias and nothing else."""
     chosen = complete(given, "weight", tensors)
     under = {name: tensor for name, tensor in tensors.items() if name.startswith(chosen)}
-    if f"{chosen}weight" not in under or (chosen.endswith(".") and set(under) - linear(chosen)):
+    if f"{chosen}weight" not in under or (chosen.endswith(".") and set(under) - _linear(chosen)):
         hint = nearest(given, [name.removesuffix("weight") for name in tensors if name.endswith("weight")])
         raise ConfigurationError(
             f"cell.readout_prefix={given!r}: must stand before the weight (and bias) of one linear layer; there are "
@@ -258,7 +258,7 @@ def own_tensors(tensors: Tensors, prefix: str, readout: str | None) -> Tensors:
 
     Where the prefix does not end a module's name with a dot, those that could be its tensors.
     """
-    of_readout = set() if readout is None else linear(readout)
+    of_readout = set() if readout is None else _linear(readout)
     under = {name for name in tensors if name.startswith(prefix)} - of_readout
     if not prefix.endswith("."):
         under = {name for name in under if re.match(r"(weight|bias)_", name.removeprefix(prefix))}
@@ -268,12 +268,12 @@ def own_tensors(tensors: Tensors, prefix: str, readout: str | None) -> Tensors:
 def found_readout(rest: Tensors) -> str | None:
     """The prefix of the one linear layer that is left, if one is."""
     prefixes = [name.removesuffix("weight") for name in rest if name.endswith("weight")]
-    if rest and (len(prefixes) != 1 or set(rest) - linear(prefixes[0])):
+    if rest and (len(prefixes) != 1 or set(rest) - _linear(prefixes[0])):
         refuse_rest(rest)
     return prefixes[0] if rest else None
 
 
-def linear(prefix: str) -> set[str]:
+def _linear(prefix: str) -> set[str]:
     """What PyTorch calls the tensors of a linear layer."""
     return {f"{prefix}weight", f"{prefix}bias"}
 
@@ -307,14 +307,14 @@ def list_tensors(tensors: Tensors) -> str:
 def recurrence(own: Tensors, prefix: str) -> tuple[str, dict[str, int], Params]:
     """The cell's name, its sizes and the parameters of all layers."""
     layers = layers_of(own, prefix)
-    of, rows, N = kind_of(take_tensor(own, f"{prefix}weight_hh_l0"))
+    of, rows, N = _kind_of(take_tensor(own, f"{prefix}weight_hh_l0"))
     I = (0, *take_tensor(own, f"{prefix}weight_ih_l0").shape)[-1]
     has_biases = any(name.removeprefix(prefix).startswith("bias_") for name in own)
     params: Params = {}
     for layer in range(layers):
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, N if layer else I), "weight_hh": (rows, N)}
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if has_biases else {}
-        held = {name: numbers(own, f"{prefix}{name}_l{layer}", shape) for name, shape in shapes.items()}
+        held = {name: _numbers(own, f"{prefix}{name}_l{layer}", shape) for name, shape in shapes.items()}
         end = f"_{layer + 1}" if layers > 1 else ""
         params |= {f"{name}{end}": values for name, values in parameters(of, N, held).items()}
     return of, {"layers": layers, "input_size": I, "hidden_size": N}, params
@@ -352,14 +352,14 @@ def refuse_unlike(name: str, match: re.Match[str]) -> None:
         )
 
 
-def kind_of(tensor: Tensor) -> tuple[str, int, int]:
+def _kind_of(tensor: Tensor) -> tuple[str, int, int]:
     """The cell's name, its rows and N, from the shape of W."""
     rows, N = tensor.shape if len(tensor.shape) == 2 else (0, 0)
     gates = rows // N if N and rows % N == 0 else 0
-    if gates not in KINDS:
-        allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {name}" for k, (_, name) in KINDS.items())
+    if gates not in _KINDS:
+        allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {name}" for k, (_, name) in _KINDS.items())
         raise ConfigurationError(f"tensor {tensor.name!r} has shape {tensor.shape}: must be {allowed}")
-    return KINDS[gates][0], rows, N
+    return _KINDS[gates][0], rows, N
 
 
 def parameters(of: str, N: int, held: Mapping[str, Array]) -> Params:
@@ -379,8 +379,8 @@ def readout_of(tensors: Tensors, prefix: str, N: int) -> Params:
     O = shape[0] if shape else 0
     if not O:
         raise ConfigurationError(f"tensor {weight!r} has shape {shape}: must be (O, {N}), the readout of h_t")
-    U = numbers(tensors, weight, (O, N))
-    return {"U": U, "b_y": numbers(tensors, bias, (O,)) if bias in tensors else np.zeros(O)}
+    U = _numbers(tensors, weight, (O, N))
+    return {"U": U, "b_y": _numbers(tensors, bias, (O,)) if bias in tensors else np.zeros(O)}
 
 
 def take_tensor(tensors: Tensors, name: str) -> Tensor:
@@ -389,7 +389,7 @@ def take_tensor(tensors: Tensors, name: str) -> Tensor:
     return tensors[name]
 
 
-def numbers(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Array:
+def _numbers(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Array:
     """The numbers of a tensor of that shape."""
     tensor = take_tensor(tensors, name)
     if tensor.shape != shape:

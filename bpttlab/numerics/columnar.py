@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # a worker that only stores rows need not wait for its import
     import pandas as pd
 
 
-def columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
+def gather_columns(rows: list[dict[str, Any]], sort: Sequence[str]) -> dict[str, Array]:
     """Rows as arrays, one for each column."""
     rows = sorted(rows, key=lambda row: tuple(row[name] for name in sort))
     return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}

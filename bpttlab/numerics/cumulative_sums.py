@@ -68,13 +68,13 @@ def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):
-        sums = running(stack([*carried, *parts[first : first + some]]))
+        sums = _running(stack([*carried, *parts[first : first + some]]))
         found.append(whole.beside(sums[len(carried) :]))
         carried = [sums[-1:]]
     return join(found)
 
 
-def running(parts: Scaled) -> Scaled:
+def _running(parts: Scaled) -> Scaled:
     """Row p is the sum of rows 0..p, normalised.  (P,E)"""
     most = np.maximum.accumulate(parts.live_exponent, axis=0)
     sums, factors = parts.at(most), power_of_two(most[:-1] - most[1:], parts.mantissa.dtype)

@@ -24,10 +24,10 @@ from bpttlab.numerics.scaled import Scaled, log_of_square, spectral_log_norm
 HIGHER = 1e-10
 """How much higher, in log, a power must be to take the peak from an earlier one: rounding alone stays far below."""
 
-TOGETHER = 16
+_TOGETHER = 16
 """Powers that are computed at once, from one that is known."""
 
-HELD_NUMBERS = 2**21
+_HELD_NUMBERS = 2**21
 """Entries of powers that are held at once."""
 
 
@@ -122,8 +122,8 @@ def transient_peak(W: Array, lags: int, spectral: SpectralLogNorms = of_normalis
 
 def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
     """Powers 1, 2, ... with a bound of the log norm of each, in portions that fit into memory: (L, N, N) and (L,)."""
-    held = max(1, HELD_NUMBERS // matrix.mantissa.size)
-    first = first_powers(matrix, max(1, min(lags, TOGETHER, held)))
+    held = max(1, _HELD_NUMBERS // matrix.mantissa.size)
+    first = first_powers(matrix, max(1, min(lags, _TOGETHER, held)))
     factors, powers = first.common(2), first
     waiting: list[tuple[Scaled, Array]] = []
     for before in range(0, lags, len(first)):
@@ -183,7 +183,9 @@ def log_norms_above(matrices: Scaled) -> Array:
     return log_of_square(squares, largest[:, 0])
 
 
-def describe(W: Array, transient_lags: int, spectral: SpectralLogNorms = of_normalised) -> dict[str, float | int]:
+def describe_matrix(
+    W: Array, transient_lags: int, spectral: SpectralLogNorms = of_normalised
+) -> dict[str, float | int]:
     """All of the above under the names of the columns of the table `runs`."""
     peak, peak_lag = transient_peak(W, transient_lags, spectral)
     return {

@@ -15,7 +15,7 @@ from scipy.special import bdtr, bdtrc, betaincinv, ndtr, stdtrit
 
 HOLDS, UNDECIDED, FAILS = "holds", "undecided", "fails"
 
-CONFIDENCE = 0.95
+_CONFIDENCE = 0.95
 """Smallest probability that an interval contains the true number."""
 
 LEAST_NETWORKS = 6
@@ -98,7 +98,7 @@ def median_interval(values: Any) -> tuple[float, float]:
 
 def rank_of_end(count: int) -> int:
     """The k of the k-th smallest of `count` values that is the low end of the interval; 0 if there is none."""
-    return int(np.sum(bdtr(np.arange(count), count, 0.5) <= (1.0 - CONFIDENCE) / 2.0))
+    return int(np.sum(bdtr(np.arange(count), count, 0.5) <= (1.0 - _CONFIDENCE) / 2.0))
 
 
 def miss_probability(count: int) -> float:
@@ -117,7 +117,7 @@ def mean_of(values: Any, missing: str = "no value") -> Estimate:
         known = float(found.mean()) if len(found) and not gaps else math.nan
         reason = shortage(len(found), gaps, missing) or "a value is infinite"
         return Estimate(known, -math.inf, math.inf, reason=reason)
-    tail = (1.0 - CONFIDENCE) / 2.0
+    tail = (1.0 - _CONFIDENCE) / 2.0
     half = float(stdtrit(len(found) - 1, 1.0 - tail) * found.std(ddof=1) / math.sqrt(len(found)))
     return Estimate(float(found.mean()), float(found.mean()) - half, float(found.mean()) + half, tail)
 
@@ -144,7 +144,7 @@ def share_of(hits: Any, missing: str = "no value") -> Estimate:
     share, reason = seen / (count - gaps), shortage(count, gaps, missing)
     if count < LEAST_NETWORKS:
         return Estimate(share, 0.0, 1.0, reason=reason)
-    tail, most = (1.0 - CONFIDENCE) / 2.0, seen + gaps
+    tail, most = (1.0 - _CONFIDENCE) / 2.0, seen + gaps
     low = float(betaincinv(seen, count - seen + 1, tail)) if seen else 0.0
     high = float(betaincinv(most + 1, count - most, 1.0 - tail)) if most < count else 1.0
     return Estimate(share, low, high, tail, reason=reason)

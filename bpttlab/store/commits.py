@@ -15,7 +15,7 @@ import pyarrow as pa
 from bpttlab.errors import CollisionError
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
-from bpttlab.store.identity import canonical, parse
+from bpttlab.store.identity import canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain
 from bpttlab.store.shards import SHARD, deserialise, naming_what_is_no_shard
 
@@ -126,7 +126,7 @@ def refuse_collision(run_id: str, one: str, other: str) -> None:
     """
     if one == other:
         return
-    first, second = schema.flatten(parse(one)), schema.flatten(parse(other))
+    first, second = schema.flatten(parse_canonical(one)), schema.flatten(parse_canonical(other))
     fields = sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
     raise CollisionError(
         f"two configurations have the run id {run_id} and differ in {', '.join(fields)}: {one} and {other}"

@@ -9,7 +9,8 @@ Python's repr writes them. It must be
 - harmless: reading it executes nothing, unlike a pickle, whose bytes also change from version to version.
 
 Differences without meaning are removed here: the order of keys, the sign of zero, different NaNs, tuple or list, and
-the Unicode form of a string (NFC). `parse` is the inverse, so different values cannot have one canonical text.
+the Unicode form of a string (NFC). `parse_canonical` is the inverse, so different values cannot have one canonical
+text.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bpttlab.errors import ConfigurationError
 RUN_ID_BYTES = 16
 
 
-LARGEST_BYTES = 1 << 20
+LARGEST_CANONICAL = 1 << 20
 """Longest canonical text, in UTF-8 bytes; a configuration has about a thousand."""
 
 
@@ -35,7 +36,7 @@ DEEPEST = 32
 """Most mappings and lists inside one another; a configuration has two."""
 
 
-Plain: TypeAlias = "bool | int | float | str | list[Plain] | dict[str, Plain] | None"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 """What a configuration consists of, and all that JSON can say."""
 
 
@@ -57,19 +58,21 @@ def canonical(value: object, field: str = "") -> str:
             long.
     """
     text = json.dumps(_plain(value, field, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    if len(text.encode()) > LARGEST_BYTES:
-        raise ConfigurationError(f"a configuration may have {LARGEST_BYTES} bytes as JSON, not {len(text.encode())}")
+    if len(text.encode()) > LARGEST_CANONICAL:
+        raise ConfigurationError(
+            f"a configuration may have {LARGEST_CANONICAL} bytes as JSON, not {len(text.encode())}"
+        )
     return text
 
 
-def parse(text: str) -> Any:
+def parse_canonical(text: str) -> Any:
     """The value of a canonical (or any other JSON) text, within the limits that `canonical` keeps.
 
     Raises:
         ConfigurationError: not JSON, a key twice in one mapping, too deep or too long.
     """
-    if len(text) > LARGEST_BYTES:
-        raise ConfigurationError(f"stored JSON may have {LARGEST_BYTES} bytes, not {len(text)}")
+    if len(text) > LARGEST_CANONICAL:
+        raise ConfigurationError(f"stored JSON may have {LARGEST_CANONICAL} bytes, not {len(text)}")
     if _depth(text) > DEEPEST:
         raise ConfigurationError(f"stored JSON may be nested {DEEPEST} deep, not {_depth(text)}")
     try:
@@ -85,8 +88,8 @@ def join_canonical(texts: Mapping[str, str]) -> str:
         ConfigurationError: too long.
     """
     text = "{" + ",".join(f'"{key}":{texts[key]}' for key in sorted(texts)) + "}"
-    if len(text) > LARGEST_BYTES // 4:  # else it is short enough in any alphabet
-        return canonical(parse(text))
+    if len(text) > LARGEST_CANONICAL // 4:  # else it is short enough in any alphabet
+        return canonical(parse_canonical(text))
     return text
 
 
@@ -100,7 +103,7 @@ def id_of(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=RUN_ID_BYTES).hexdigest()
 
 
-def _plain(value: object, field: str, depth: int) -> Plain:
+def _plain(value: object, field: str, depth: int) -> Json:
     """The value without differences that have no meaning."""
     if value is None or isinstance(value, bool):
         return value
@@ -142,8 +145,8 @@ def _float(value: float) -> float:
     return float(value) + 0.0  # -0.0 + 0.0 is 0.0
 
 
-def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, Plain]:
-    plain: dict[str, Plain] = {}
+def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, Json]:
+    plain: dict[str, Json] = {}
     deeper = _deeper(depth) if value else depth
     for key, item in value.items():
         if not isinstance(key, str):

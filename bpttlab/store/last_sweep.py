@@ -28,7 +28,7 @@ from bpttlab.store.store import Store
 
 FILE = "last_sweep.json"
 VERSION = 1
-LARGEST_BYTES = 1 << 26
+_LARGEST_BYTES = 1 << 26
 """A million runs have about 36 million bytes."""
 
 _RUN_ID = re.compile(r"[0-9a-f]{32,128}")
@@ -47,7 +47,7 @@ class LastSweep:
     runs: tuple[str, ...]
 
 
-def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
+def write_last_sweep(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
     """Records the runs that a sweep is about to compute; it replaces the former record.
 
     Raises:
@@ -60,11 +60,11 @@ def write(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
         write_atomically(store.path / FILE, f"{json.dumps(content, sort_keys=True)}\n".encode())
 
 
-def read(store: Store) -> LastSweep | None:
+def read_last_sweep(store: Store) -> LastSweep | None:
     """The record of the last sweep; None if there is none.
 
     Raises:
-        StoreError: the file was not written by `write`.
+        StoreError: the file was not written by `write_last_sweep`.
     """
     path = store.path / FILE
     refuse_what_is_no_folder(store.path)
@@ -74,17 +74,17 @@ def read(store: Store) -> LastSweep | None:
         except FileNotFoundError:
             return None
         except NotAFileError:
-            raise StoreError(f"{path} is a link or a folder, not a file; {REMEDY}") from None
-    return interpret(data, path)
+            raise StoreError(f"{path} is a link or a folder, not a file; {_REMEDY}") from None
+    return _interpret(data, path)
 
 
-REMEDY = "delete it, and the next sweep writes it anew"
+_REMEDY = "delete it, and the next sweep writes it anew"
 
 
-def interpret(data: bytes, path: Path) -> LastSweep:
+def _interpret(data: bytes, path: Path) -> LastSweep:
     """The bytes of the file, checked: results may come from anywhere."""
     try:
-        if len(data) > LARGEST_BYTES:
+        if len(data) > _LARGEST_BYTES:
             raise ValueError("it is too large")
         content: Any = json.loads(data)
         if content["version"] != VERSION:
@@ -95,5 +95,5 @@ def interpret(data: bytes, path: Path) -> LastSweep:
         if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
             raise ValueError("it has an invalid run id")
     except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {REMEDY}") from None
+        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from None
     return LastSweep(line, tuple(dict.fromkeys(runs)))

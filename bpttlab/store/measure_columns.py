@@ -188,7 +188,7 @@ JACOBIAN_PRODUCTS = MeasureColumns(
     ),
 )
 
-EIGENVALUES = Table(
+_EIGENVALUES = Table(
     "eigenvalues",
     "run, matrix, sequence, t and index: eigenvalues of the recurrent matrix and of Jacobians",
     ("matrix", "sequence", "t", "index"),
@@ -204,7 +204,7 @@ EIGENVALUES = Table(
 )
 
 JACOBIAN_EIGENVALUES = MeasureColumns(
-    tables=(EIGENVALUES,),
+    tables=(_EIGENVALUES,),
     summary=(
         Column(
             "jacobian_radius",
@@ -215,7 +215,7 @@ JACOBIAN_EIGENVALUES = MeasureColumns(
     ),
 )
 
-SPECTRA = Table(
+_SPECTRA = Table(
     "spectra",
     "run, sequence and index: Lyapunov exponents by QR (conditional ones where there is input)",
     ("sequence", "index"),
@@ -241,7 +241,7 @@ SPECTRA = Table(
     ),
 )
 
-FINITE_TIME = Table(
+_FINITE_TIME = Table(
     "finite_time",
     "run, sequence, t and index: growth rates over windows of time that end at t",
     ("sequence", "t", "index"),
@@ -256,7 +256,7 @@ FINITE_TIME = Table(
 )
 
 LYAPUNOV_EXPONENTS = MeasureColumns(
-    tables=(SPECTRA, FINITE_TIME),
+    tables=(_SPECTRA, _FINITE_TIME),
     summary=(
         Column("lyapunov_exponent", "float64", "nat/step", "largest exponent, median over the sequences measured"),
         Column("trajectory_radius", "float64", "", "exp lyapunov_exponent: the radius per step along the trajectory"),
@@ -274,7 +274,7 @@ LYAPUNOV_EXPONENTS = MeasureColumns(
     ),
 )
 
-SINGULAR_VALUES = Table(
+_SINGULAR_VALUES = Table(
     "singular_values",
     "run, sequence, t, lag and index: singular values of P_{t,t-lag}",
     ("sequence", "t", "lag", "index"),
@@ -290,11 +290,11 @@ SINGULAR_VALUES = Table(
 )
 
 PRODUCT_SINGULAR_VALUES = MeasureColumns(
-    tables=(SINGULAR_VALUES,),
+    tables=(_SINGULAR_VALUES,),
     summary=(),
 )
 
-SENSITIVITY = Table(
+_SENSITIVITY = Table(
     "sensitivity",
     "run, sequence, t and parameter: forward sensitivity of the state",
     ("sequence", "t", "parameter"),
@@ -310,11 +310,11 @@ SENSITIVITY = Table(
 )
 
 STATE_SENSITIVITY = MeasureColumns(
-    tables=(SENSITIVITY,),
+    tables=(_SENSITIVITY,),
     summary=(),
 )
 
-LAG_TERMS = Table(
+_LAG_TERMS = Table(
     "lag_terms",
     "run, parameter and lag: G_lag, the part of the gradient g from paths of that many steps",
     ("parameter", "lag"),
@@ -338,11 +338,11 @@ LAG_TERMS = Table(
 )
 
 GRADIENT_LAG_TERMS = MeasureColumns(
-    tables=(LAG_TERMS, TRUNCATIONS),
+    tables=(_LAG_TERMS, TRUNCATIONS),
     summary=(),
 )
 
-BIAS_BOUNDS = Table(
+_BIAS_BOUNDS = Table(
     "bias_bounds",
     "run of scheme adaptive, parameter and truncation: bound and estimate of the relative bias of per-loss truncations",
     ("parameter", "truncation"),
@@ -362,7 +362,7 @@ BIAS_BOUNDS = Table(
 )
 
 TRUNCATION_BOUNDS = MeasureColumns(
-    tables=(BIAS_BOUNDS,),
+    tables=(_BIAS_BOUNDS,),
     summary=(),
 )
 
@@ -371,14 +371,14 @@ MEASURED = {
     for table in (
         JACOBIANS,
         BLOCKS,
-        SPECTRA,
-        FINITE_TIME,
-        SINGULAR_VALUES,
-        EIGENVALUES,
-        SENSITIVITY,
-        LAG_TERMS,
+        _SPECTRA,
+        _FINITE_TIME,
+        _SINGULAR_VALUES,
+        _EIGENVALUES,
+        _SENSITIVITY,
+        _LAG_TERMS,
         TRUNCATIONS,
-        BIAS_BOUNDS,
+        _BIAS_BOUNDS,
     )
 }
 """The tables of the shipped measures, in the order of the documentation."""

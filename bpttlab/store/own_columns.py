@@ -29,14 +29,14 @@ def check_declared(measure: str, declared: MeasureColumns) -> None:
     for table in declared.tables:
         what = f"measure '{measure}': table {table.name!r}"
         check_name(what, table.name, TABLES)
-        check_names(what, table.names)
+        _check_names(what, table.names)
         for column in table.columns:
             check_column(what, column)
         for key in table.keys:
             if key not in table.names:
                 raise SchemaError(f"{what} is sorted by {key!r}; must be one of {', '.join(table.names)}")
     fixed = RUNS.names
-    check_names(f"measure '{measure}': summary", [column.name for column in declared.summary])
+    _check_names(f"measure '{measure}': summary", [column.name for column in declared.summary])
     for column in declared.summary:
         check_name(f"measure '{measure}': column {column.name!r} of runs", column.name, fixed)
         check_column(f"measure '{measure}': summary", column)
@@ -49,7 +49,7 @@ def check_name(what: str, name: str, used: Iterable[str]) -> None:
         raise SchemaError(f"{what}: bpttlab has one of that name; must be another name")
 
 
-def check_names(what: str, names: list[str]) -> None:
+def _check_names(what: str, names: list[str]) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise SchemaError(f"{what} has two columns {twice[0]!r}; must be one")

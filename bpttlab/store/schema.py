@@ -319,7 +319,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
 # ------------------------------------------------------------------ the page in the documentation
 
 
-def markdown() -> str:
+def columns_markdown() -> str:
     """The tables of `docs/tables.md`."""
     parts = []
     for table in TABLES.values():

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
-from bpttlab.store.identity import canonical, parse
+from bpttlab.store.identity import canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain, unite
 
 METADATA = b"bpttlab"
@@ -128,13 +128,13 @@ def _described(run: Mapping[str, Any]) -> schema.Described:
     value = run.get("configuration")
     if isinstance(value, schema.Described):
         return value
-    plain = parse(value) if isinstance(value, str) else value
+    plain = parse_canonical(value) if isinstance(value, str) else value
     if not isinstance(plain, Mapping):
         raise SchemaError(
             f"run {run.get('run_id')} has configuration = {value!r:.80}: must be a mapping, or one as JSON"
         )
     text = canonical(plain)
-    return schema.Described(text, schema.flatten(plain if text == value else parse(text)))
+    return schema.Described(text, schema.flatten(plain if text == value else parse_canonical(text)))
 
 
 def sibling_tables(records: Sequence[Records], own: MeasureColumns = NO_COLUMNS) -> dict[str, pa.Table]:
@@ -174,7 +174,7 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
     name = path.parent.name
     with naming_what_is_no_shard(path):
         file = pq.ParquetFile(pa.BufferReader(data))
-        about = parse(file.schema_arrow.metadata[METADATA].decode())
+        about = parse_canonical(file.schema_arrow.metadata[METADATA].decode())
         if about["schema_version"] != schema.SCHEMA_VERSION:
             raise StoreError(
                 f"{path} was written with version {about['schema_version']} of the tables; "

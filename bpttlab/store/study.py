@@ -14,7 +14,7 @@ from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.commits import Commit, Stored, choose
-from bpttlab.store.identity import parse
+from bpttlab.store.identity import parse_canonical
 from bpttlab.store.own_columns import unite
 from bpttlab.store.where import Where, select
 
@@ -119,7 +119,7 @@ class Study:
         ]
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
-        flat = [schema.flatten(parse(text)) for text in rows["configuration"].to_pylist()]
+        flat = [schema.flatten(parse_canonical(text)) for text in rows["configuration"].to_pylist()]
         return schema.with_configuration(rows, schema.configuration_columns(flat))
 
     def _measured(self, name: str) -> pa.Table:

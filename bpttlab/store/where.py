@@ -27,7 +27,7 @@ Where: TypeAlias = Mapping[str, Any]
 CLOSE = 1e-12
 """Relative difference below which two values are written alike in tables."""
 
-RESULTS = frozenset(schema.RUNS.schema.names) - {"run_id", "network_id"}
+_RESULTS = frozenset(schema.RUNS.schema.names) - {"run_id", "network_id"}
 """Columns of `runs` that are not part of what was requested to be run."""
 
 MOST_NAMED = 8
@@ -42,11 +42,11 @@ def select(runs: pa.Table, where: Where, own: Iterable[str] = ()) -> pa.Array:
     Raises:
         ConfigurationError: an unknown column, an impossible value, or a value that no run has.
     """
-    mask, results = [True] * runs.num_rows, RESULTS.union(own)
+    mask, results = [True] * runs.num_rows, _RESULTS.union(own)
     for name, requested in where.items():
         if name not in runs.column_names:
             raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
-        found = of_column(name, plain(requested), runs, name in results)
+        found = of_column(name, _plain(requested), runs, name in results)
         mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
     if where and not any(mask) and not results & set(where):
         asked_for = ", ".join(f"{name}={requested!r}" for name, requested in where.items())
@@ -54,7 +54,7 @@ def select(runs: pa.Table, where: Where, own: Iterable[str] = ()) -> pa.Array:
     return pa.array(mask, pa.bool_())
 
 
-def plain(requested: Any) -> Any:
+def _plain(requested: Any) -> Any:
     """A condition as values of Python; an array is a list of values."""
     requested = python_value(requested)
     if getattr(requested, "ndim", 0) and hasattr(requested, "tolist"):

@@ -62,7 +62,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
 """Choices by group and name. A class of which there are presets is no choice itself."""
 
 
-class Choice(NamedTuple):
+class GroupChoice(NamedTuple):
     """One choice of a group.
 
     Attributes:
@@ -86,7 +86,7 @@ def classes_of_groups() -> dict[str, dict[str, Any]]:
     return {**kinds, "cell": {**kinds["cell"], FromFile.name: FromFile}}
 
 
-def choices() -> Iterator[Choice]:
+def every_choice() -> Iterator[GroupChoice]:
     """Every choice, by group and name."""
     for group, kinds in classes_of_groups().items():
         presets = PRESETS.get(group, {})
@@ -95,27 +95,27 @@ def choices() -> Iterator[Choice]:
             yield from_preset(group, name, kinds) if name in presets else from_class(group, name, kinds[name])
 
 
-def from_class(group: str, name: str, kind: Any) -> Choice:
-    return Choice(group, name, kind, defaults(kind), describe(kind))
+def from_class(group: str, name: str, kind: Any) -> GroupChoice:
+    return GroupChoice(group, name, kind, defaults(kind), describe_choice(kind))
 
 
-def from_preset(group: str, name: str, kinds: dict[str, Any]) -> Choice:
+def from_preset(group: str, name: str, kinds: dict[str, Any]) -> GroupChoice:
     preset = PRESETS[group][name]
     kind = kinds[preset.name]
-    return Choice(group, name, kind, defaults(kind) | preset.values, [preset.description])
+    return GroupChoice(group, name, kind, defaults(kind) | preset.values, [preset.description])
 
 
-def describe(kind: Any) -> list[str]:
+def describe_choice(kind: Any) -> list[str]:
     """What the docstrings say of a class: the first paragraph, and the indented blocks with what introduces them.
 
     The blocks are those of the class, or else of its module: the equations of a cell, the layout of a file.
     """
     first, *others = inspect.cleandoc(kind.__doc__ or "").split("\n\n")
     module = inspect.cleandoc(sys.modules[kind.__module__].__doc__ or "").split("\n\n")
-    return [" ".join(first.split()), *(blocks([first, *others]) or blocks(module))]
+    return [" ".join(first.split()), *(_blocks([first, *others]) or _blocks(module))]
 
 
-def blocks(paragraphs: list[str]) -> list[str]:
+def _blocks(paragraphs: list[str]) -> list[str]:
     """The first indented paragraph, and others that a colon introduces, with what introduces them."""
     found: list[str] = []
     for before, paragraph in pairwise(paragraphs):

@@ -15,14 +15,14 @@ from bpttlab import resources
 from bpttlab.fields import defaults, describe_fields
 from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
-from bpttlab.sweeps.choices import Choice, choices
+from bpttlab.sweeps.choices import GroupChoice, every_choice
 from bpttlab.sweeps.configuration import Configuration, Values
 from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
-from bpttlab.sweeps.measure_presets import PRESETS as MEASURES
-from bpttlab.sweeps.measure_presets import Preset
+from bpttlab.sweeps.measure_presets import MEASURE_PRESETS as MEASURES
+from bpttlab.sweeps.measure_presets import MeasurePreset
 from bpttlab.sweeps.plan import Options
 
-WIDTH = 120
+YAML_WIDTH = 120
 COMMENT = 32
 """The column in which comments begin."""
 
@@ -73,7 +73,7 @@ def conf_files() -> dict[str, str]:
     measures = {f"measure/{name}.yaml": measure_file(preset) for name, preset in MEASURES.items()}
     return {
         "config.yaml": config(),
-        **{f"{one.group}/{one.name}.yaml": choice_file(one) for one in choices()},
+        **{f"{one.group}/{one.name}.yaml": choice_file(one) for one in every_choice()},
         **measures,
     }
 
@@ -89,14 +89,14 @@ def config() -> str:
     return CONFIG.format(**{name: "\n".join(lines) for name, lines in parts.items()})
 
 
-def choice_file(choice: Choice) -> str:
+def choice_file(choice: GroupChoice) -> str:
     """The file of a choice: what it is, its name, its fields."""
     values = {name: value for name, value in choice.values.items() if name != "name"}
     lines = [*comment(choice.description), f"name: {choice.values['name']}", *field_lines(choice.kind, values)]
     return "\n".join(lines) + "\n"
 
 
-def measure_file(preset: Preset) -> str:
+def measure_file(preset: MeasurePreset) -> str:
     """The file of a choice of the group measure: what it is for, and the settings of all measures."""
     values = preset.measures.plain
     lines = [line for kind in declaring_classes() for line in field_lines(kind, values)]
@@ -109,7 +109,7 @@ def comment(paragraphs: list[str]) -> Iterator[str]:
         if number:
             yield "#"
         is_block = paragraph.startswith("    ")
-        for line in paragraph.splitlines() if is_block else textwrap.wrap(paragraph, WIDTH - 2):
+        for line in paragraph.splitlines() if is_block else textwrap.wrap(paragraph, YAML_WIDTH - 2):
             yield f"# {line[2:] if is_block else line}".rstrip()
 
 
@@ -119,7 +119,7 @@ def field_lines(kind: Any, values: dict[str, Any], indent: str = "") -> Iterator
         limits = f" ({field.limits})".replace(" ", UNBROKEN) if field.limits else ""
         meaning = field.description + limits.replace(UNBROKEN, " ", 1)
         stated = f"{indent}{field.name}: {scalar(values[field.name])}"
-        first, *others = textwrap.wrap(meaning, WIDTH - COMMENT - 2) or [""]
+        first, *others = textwrap.wrap(meaning, YAML_WIDTH - COMMENT - 2) or [""]
         yield f"{stated:<{COMMENT - 1}} # {first}".replace(UNBROKEN, " ") if first else stated
         yield from (f"{'':<{COMMENT}}# {other}".replace(UNBROKEN, " ") for other in others)
 
@@ -132,25 +132,25 @@ def scalar(value: Any) -> str:
     return text.removesuffix("...\n").strip()
 
 
-def write(folder: Path, files: dict[str, str]) -> list[str]:
+def write_files(folder: Path, files: dict[str, str]) -> list[str]:
     """Writes the files that are not current, and returns their names."""
-    changed = [name for name, text in files.items() if read(folder / name) != text]
+    changed = [name for name, text in files.items() if _read(folder / name) != text]
     for name in changed:
         (folder / name).write_text(files[name], encoding="utf-8")
     return changed
 
 
-def read(path: Path) -> str | None:
+def _read(path: Path) -> str | None:
     return path.read_text(encoding="utf-8") if path.exists() else None
 
 
-def main() -> None:
+def _main() -> None:
     """Writes the files that are not current, and prints their names."""
-    for name in write(resources.conf(), conf_files()):
+    for name in write_files(resources.conf(), conf_files()):
         print(name)
-    for name in write(resources.PACKAGE / "store", {COLUMNS_FILE: columns_file()}):
+    for name in write_files(resources.PACKAGE / "store", {COLUMNS_FILE: columns_file()}):
         print(name)
 
 
 if __name__ == "__main__":
-    main()
+    _main()

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import Field, defaults, python_value, settle_fields, shown, typed_value
+from bpttlab.fields import Field, Plain, defaults, python_value, settle_fields, shown, typed_value
 from bpttlab.gradients.engine import check_engine
 from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
@@ -31,8 +31,6 @@ from bpttlab.store.own_columns import check_declared
 from bpttlab.tasks import Task
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
-
-Plain = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -130,7 +128,7 @@ class Configuration:
         check_readout(values.readout, cell, own)
         measure = once("measure", groups["measure"], measures_of)
         checked_measure(measure, cell, length)
-        scheme = once("scheme", groups["scheme"], scheme_of, values.truncation, cell)
+        scheme = once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
         initializer = once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell)
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         sources = sources_of_groups(chosen)
@@ -289,7 +287,7 @@ class Part(NamedTuple):
     @classmethod
     def of(cls, name: str, plain: Any) -> Part:
         text = identity.canonical(plain, name)
-        return cls(plain, text, schema.flatten({name: identity.parse(text)}))
+        return cls(plain, text, schema.flatten({name: identity.parse_canonical(text)}))
 
 
 @lru_cache(maxsize=MOST_BUILT, typed=True)
@@ -344,7 +342,7 @@ def check_digests(stated: str | None, sources: Iterable[tuple[str, Source]]) -> 
         raise ConfigurationError(f"plugins: SHA-256 mismatch: expected {stated}, the files in use have {found}")
 
 
-def scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
+def _scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
     """The truncation scheme; with truncation=full, or the scheme full, the full gradient whatever else is given.
 
     What goes forward has no truncation, whatever is given.
@@ -389,10 +387,10 @@ def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
     if group.get("name") != Stacked.name or group.get("of") is None:
         return group
     of = as_mapping("cell.of", group["of"])
-    return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **OF_THE_STACK)}
+    return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **_OF_THE_STACK)}
 
 
-OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
+_OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
 """Fields that a layer has from its stack, which puts its own in their place."""
 
 
@@ -421,7 +419,7 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
         return value
     if not isinstance(value, str):
         raise ConfigurationError(f"{group}={shown(value)}: must be a mapping of fields, or a name")
-    known = choices(group)
+    known = choices_of_group(group)
     if value in known:
         return fields_of_choice(group, value)
     own = plugins.available(group).get(value) if group in plugins.KINDS else None
@@ -434,7 +432,7 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
 
 
 @cache
-def choices(group: str) -> tuple[str, ...]:
+def choices_of_group(group: str) -> tuple[str, ...]:
     """The choices of a group that there are in conf/."""
     return tuple(sorted(path.stem for path in (resources.conf() / group).glob("*.yaml")))
 
@@ -462,7 +460,7 @@ def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     """An object of a group as a plain mapping."""
     mapping = {"name": chosen.name, **asdict(chosen)}
     if isinstance(chosen, Stacked):
-        mapping["of"] = group_fields(chosen.of, leave=tuple(OF_THE_STACK))
+        mapping["of"] = group_fields(chosen.of, leave=tuple(_OF_THE_STACK))
     return without(mapping, leave)
 
 

@@ -22,28 +22,28 @@ from bpttlab.tasks import Task
 from bpttlab.truncation.scheme import Scheme
 
 CONTRACTS = {"cell": Cell, "task": Task, "scheme": Scheme, "initializer": Initializer}
-DTYPES = {int: "int64", float: "float64", bool: "bool"}
-PLUGINS = Column(
+_DTYPES = {int: "int64", float: "float64", bool: "bool"}
+_PLUGINS = Column(
     "plugins", "string", "", "SHA-256 of the user's own files that it used, 32 digits each, + between them"
 )
 COLUMNS_FILE = "configuration.csv"
-OF_THE_STACK = ("hidden_size", "output_activation")
+_OF_THE_STACK = ("hidden_size", "output_activation")
 """Fields of a layer that its stack has in its place."""
 
 
-def configuration_columns() -> list[Column]:
+def _configuration_columns() -> list[Column]:
     """The columns of all fields that are part of a run's identity, group by group."""
     groups = [columns_of_group(group, kinds) for group, kinds in classes_of_groups().items()]
     return [
-        *columns_of(Values, ""),
-        PLUGINS,
+        *_columns_of(Values, ""),
+        _PLUGINS,
         *(column for columns in groups for column in columns),
-        *columns_of(Scales, "scales_"),
-        *(column for kind in declaring_classes() for column in columns_of(kind, "measure_")),
+        *_columns_of(Scales, "scales_"),
+        *(column for kind in declaring_classes() for column in _columns_of(kind, "measure_")),
     ]
 
 
-def columns_of(kind: Any, prefix: str) -> Iterator[Column]:
+def _columns_of(kind: Any, prefix: str) -> Iterator[Column]:
     """A column for each field of a class."""
     for name in stored_fields(kind):
         yield column_of(prefix + name, allowed_values(kind)[name], allowed_values(kind)[name].field.description)
@@ -58,7 +58,7 @@ def columns_of_group(group: str, kinds: dict[str, Any]) -> Iterator[Column]:
     if group == "cell":
         for name, classes in declared.items():
             layers = {choice: allowed for choice, allowed in classes.items() if is_layer(kinds[choice])}
-            if layers and name not in OF_THE_STACK:
+            if layers and name not in _OF_THE_STACK:
                 yield column_of(f"cell_of_{name}", first(layers.values()), f"stacked: cell_{name} of its layers")
 
 
@@ -96,7 +96,7 @@ def meaning(contract: Any, name: str, classes: dict[str, Allowed]) -> str:
 
 def column_of(name: str, allowed: Allowed, text: str) -> Column:
     kinds = allowed.types - {type(None)}
-    dtype = DTYPES.get(first(kinds), "string") if len(kinds) == 1 else "string"
+    dtype = _DTYPES.get(first(kinds), "string") if len(kinds) == 1 else "string"
     return Column(name, dtype, allowed.field.unit, text.replace("null:", "missing:"))
 
 
@@ -109,5 +109,5 @@ def columns_file() -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "dtype", "unit", "meaning"])
-    writer.writerows([column.name, column.dtype, column.unit, column.meaning] for column in configuration_columns())
+    writer.writerows([column.name, column.dtype, column.unit, column.meaning] for column in _configuration_columns())
     return text.getvalue()

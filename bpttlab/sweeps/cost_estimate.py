@@ -18,8 +18,8 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.measures.jacobian_products import JacobianProducts
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.plan import Bundle, Options, Plan, bundles
-from bpttlab.sweeps.progress import count
+from bpttlab.sweeps.plan import Bundle, Options, SweepPlan, bundles
+from bpttlab.sweeps.progress import format_count
 from bpttlab.truncation.segmented import Full
 
 BUDGET, SCHEME_BUDGET = 1.0, 3.0
@@ -31,7 +31,7 @@ PROBE_MEMBERS = 64
 SCHEME_LENGTHS = {False: 96, True: 24}
 """The longest sequence on which a scheme is measured; True: it carries derivatives forwards, which is slow."""
 
-GROWTH = 2.5
+_GROWTH = 2.5
 """A larger network is measured at PROBE_SIZE; the cost of a run grows with about this power of the size."""
 
 START_SECONDS = 1.0
@@ -43,24 +43,24 @@ SHARD_BYTES = {"runs": 21_000, "provenance": 4_400, "jacobians": 3_500, "lag_ter
 """Of a shard with no rows: the names and types of its columns. Measured, as are the bytes of a row."""
 
 
-def lines(planned: Plan, options: Options) -> list[str]:
+def lines(planned: SweepPlan, options: Options) -> list[str]:
     """The estimate in words."""
     if not planned.to_do:
         return []
-    rows = rows_of(planned.to_do)
+    rows = expected_rows(planned.to_do)
     divided = bundles(planned.to_do, options.processes)
     seconds = seconds_of(divided, options.processes)
     size = bytes_of(rows, shards=min(seconds, len(divided)))
     shown = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
     workers = min(options.processes, len(divided))
-    by = count(workers, "worker") if workers else "this process"
+    by = format_count(workers, "worker") if workers else "this process"
     return [f"rows, at most: {shown}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}"]
 
 
 # ------------------------------------------------------------------ rows and bytes
 
 
-def rows_of(configurations: Iterable[Configuration]) -> Counter[str]:
+def expected_rows(configurations: Iterable[Configuration]) -> Counter[str]:
     """Rows of each table that these runs have at most."""
     total: Counter[str] = Counter(dict.fromkeys(ROW_BYTES, 0))
     for configuration in configurations:
@@ -127,7 +127,7 @@ def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
     """About how long these bundles take on this machine if it has a processor for each process, and no other work."""
     kinds: dict[Hashable, list[Bundle]] = {}
     for bundle in sorted(divided, key=lambda bundle: size_of(bundle[0])):
-        kinds.setdefault(kind_of(bundle[0]), []).append(bundle)
+        kinds.setdefault(_kind_of(bundle[0]), []).append(bundle)
     Clock(0.0).seconds(shrink(divided[0][:1], PROBE_LENGTHS[0]))  # the first bundle of a process waits for imports
     shared = shared_costs([alike[len(alike) // 2] for alike in kinds.values()])
     added = scheme_costs(one for alike in kinds.values() for bundle in alike for one in bundle)
@@ -139,19 +139,19 @@ def seconds_of(divided: Sequence[Bundle], processes: int) -> float:
 def seconds_of_bundle(bundle: Bundle, shared: Cost, added: dict[Hashable, float]) -> float:
     """What its runs share, for each of their lengths, and what the scheme of each adds."""
     lengths = {length_of(one) for one in bundle}
-    own = (added[scheme_of(one)] * length_of(one) * members_of(one) for one in bundle)
+    own = (added[_scheme_of(one)] * length_of(one) * _members_of(one) for one in bundle)
     return sum(map(shared.seconds, lengths)) + sum(own)
 
 
-def kind_of(one: Configuration) -> Hashable:
+def _kind_of(one: Configuration) -> Hashable:
     """What runs with the same cost of a step have in common."""
     values = one.values
     return one.cell, one.task.name, one.measure, values.batch_size, values.dtype, values.engine
 
 
-def scheme_of(one: Configuration) -> Hashable:
+def _scheme_of(one: Configuration) -> Hashable:
     """What schemes with the same cost of a step and member have in common: all but how far they reach."""
-    return kind_of(one), one.scheme.name, getattr(one.scheme, "steps", None)
+    return _kind_of(one), one.scheme.name, getattr(one.scheme, "steps", None)
 
 
 def shared_costs(typical: Sequence[Bundle]) -> dict[Hashable, Cost]:
@@ -162,7 +162,7 @@ def shared_costs(typical: Sequence[Bundle]) -> dict[Hashable, Cost]:
         size = size_of(bundle[0])
         if before is None or clock.left > 3 * before[1].start:
             before = min(size, PROBE_SIZE), shared_cost(bundle, clock)
-        costs[kind_of(bundle[0])] = before[1].larger((size / before[0]) ** GROWTH)
+        costs[_kind_of(bundle[0])] = before[1].larger((size / before[0]) ** _GROWTH)
     return costs
 
 
@@ -187,15 +187,15 @@ def scheme_costs(runs: Iterable[Configuration]) -> dict[Hashable, float]:
     """
     furthest: dict[Hashable, Configuration] = {}
     for one in runs:
-        other = furthest.setdefault(scheme_of(one), one)
+        other = furthest.setdefault(_scheme_of(one), one)
         if (one.scheme.truncation or 0) > (other.scheme.truncation or 0):
-            furthest[scheme_of(one)] = one
+            furthest[_scheme_of(one)] = one
     clock, known, costs = Clock(SCHEME_BUDGET), dict[str, tuple[int, float]](), dict[Hashable, float]()
     for scheme, one in furthest.items():
         name, size = one.scheme.name, size_of(one)
         if name not in known or clock.left > 0:
             known[name] = min(size, PROBE_SIZE), scheme_cost(one, clock)
-        costs[scheme] = known[name][1] * (size / known[name][0]) ** GROWTH
+        costs[scheme] = known[name][1] * (size / known[name][0]) ** _GROWTH
     return costs
 
 
@@ -206,10 +206,10 @@ def scheme_cost(one: Configuration, clock: Clock) -> float:
     longest = SCHEME_LENGTHS[one.scheme.forwards]
     below = [T for T in PROBE_LENGTHS if longest >= T and length_of(one) > T]
     (short,) = shrink((one,), max(below, default=PROBE_LENGTHS[0]))
-    if members_of(short) > PROBE_MEMBERS:
+    if _members_of(short) > PROBE_MEMBERS:
         short = replace(short, scheme=short.scheme.with_members(PROBE_MEMBERS))
     alone, both = (clock.seconds(bundle) for bundle in (uncut((short,)), (*uncut((short,)), short)))
-    return max(0.0, both - alone) / length_of(short) / members_of(short)
+    return max(0.0, both - alone) / length_of(short) / _members_of(short)
 
 
 def uncut(bundle: Bundle) -> Bundle:
@@ -240,7 +240,7 @@ def resize(one: Configuration, length: int) -> Configuration:
     )
 
 
-def members_of(one: Configuration) -> int:
+def _members_of(one: Configuration) -> int:
     """Draws, or plans, of an estimate; 1 where there is one gradient."""
     return max(1, one.scheme.members(length_of(one)))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 
-GROUPS = ("cell", "task", "scheme", "initializer", "measure")
+_GROUPS = ("cell", "task", "scheme", "initializer", "measure")
 
 
 def help_of_values() -> str:
@@ -28,7 +28,7 @@ def help_of_choices(words: Iterable[str]) -> str:
         ConfigurationError: a group has no choice of that name; the message gives the nearest one.
     """
     named = [word.partition("=")[::2] for word in words]
-    return "\n\n".join(help_of_choice(group, name) for group, name in named if group in GROUPS)
+    return "\n\n".join(help_of_choice(group, name) for group, name in named if group in _GROUPS)
 
 
 def help_of_choice(group: str, name: str) -> str:

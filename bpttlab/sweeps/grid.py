@@ -11,11 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import python_value
+from bpttlab.fields import Plain, python_value
 from bpttlab.sweeps.configuration import GROUPS, Configuration, as_mapping
 from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
-
-Plain = dict[str, Any]
 
 
 def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]:
@@ -37,13 +35,13 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
         raise ConfigurationError(f"{twice[0]} is given twice")
     axes = {**(fields or {}), **more}
     names = sorted(axes, key=lambda name: "." in name)  # a group is chosen before its fields are set
-    several = {name: choices(name, value) for name, value in axes.items()}
+    several = {name: _choices(name, value) for name, value in axes.items()}
     refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
     return [nest({name: run[name] for name in names}) for run in runs]
 
 
-def choices(name: str, value: Any) -> list[Any]:
+def _choices(name: str, value: Any) -> list[Any]:
     """The values of a field."""
     value = python_value(value)
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):

@@ -37,6 +37,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bpttlab import resources
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.fields import Plain
 from bpttlab.sweeps.hydra_independence import (
     changes_its_package_only,
     differ_there_only,
@@ -54,8 +55,6 @@ CONFIG_NAME = "config"
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 """What Hydra raises for something in the lines or in the files that it composes."""
-
-Plain = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ class Composer:
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         refuse_other_machinery(fixed.machinery)
-        return [run for choice in choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
+        return [run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
 
     def with_parts(self, axes: list[Axis]) -> list[Axis]:
         """An experiment whose own sweep is over other experiments, its parts, stands for these."""
@@ -172,14 +171,14 @@ class Composer:
         named = {axis.key for axis in axes}
         own = self.axes(f"{key}={as_written(value)}" for key, value in brought.items() if key not in named)
         values = [axis for axis in own + axes if axis.is_value]
-        for more in choices([axis for axis in own if not axis.is_value]):
+        for more in _choices([axis for axis in own if not axis.is_value]):
             whole = (*more, *choice)
             composed = self.for_runs(whole)
             if composed.brought != brought:
-                raise ConfigurationError(f"{describe(whole)} brings hydra.sweeper.params into a sweep; {REMEDY}")
+                raise ConfigurationError(f"{_describe(whole)} brings hydra.sweeper.params into a sweep; {_REMEDY}")
             if composed.machinery != machinery:
                 inside = "sets hydra/launcher or hydra/sweeper inside a sweep"
-                raise ConfigurationError(f"{describe(whole)} {inside}; {REMEDY}")
+                raise ConfigurationError(f"{_describe(whole)} {inside}; {_REMEDY}")
             yield from runs(composed, values, self.groups())
 
     def axes(self, lines: Iterable[str]) -> list[Axis]:
@@ -351,7 +350,7 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
     except COMPOSITION_ERRORS as error:
         if isinstance(error, LabError):
             raise
-        raise ConfigurationError(f"{describe(choice)} {one_line(error)}".strip()) from error
+        raise ConfigurationError(f"{_describe(choice)} {one_line(error)}".strip()) from error
 
 
 def expand(lines: Sequence[str], config_dir: str | None = None) -> list[Plain]:
@@ -409,7 +408,7 @@ MACHINERY = {
 }
 """Hydra's groups that say how runs are carried out, and the classes that can run a study."""
 
-REMEDY = "it holds for a whole sweep and would be left out: say it on the command line"
+_REMEDY = "it holds for a whole sweep and would be left out: say it on the command line"
 
 
 def refuse_other_machinery(machinery: Mapping[str, Any]) -> None:
@@ -491,7 +490,7 @@ def exists(plain: Plain, key: str) -> bool:
     return True
 
 
-def choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
+def _choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
     """Every combination of the axes' lines."""
     return itertools.product(*(axis.lines for axis in axes))
 
@@ -524,5 +523,5 @@ def copy_plain(plain: Plain) -> Plain:
     }
 
 
-def describe(choice: Sequence[str]) -> str:
+def _describe(choice: Sequence[str]) -> str:
     return f"{' '.join(choice)}:" if choice else ""

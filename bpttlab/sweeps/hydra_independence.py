@@ -19,8 +19,6 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 
-Plain = Mapping[str, Any]
-
 OWN_PROVIDERS = ("hydra", "schema", "bpttlab", "main")
 """Of places that are searched: Hydra's, and ours; others are looked into if they are folders."""
 
@@ -44,7 +42,7 @@ def changes_its_package_only(group: str, one: Sequence[tuple[Any, ...]], other: 
     return [entry for entry in one if entry[2] != group] == [entry for entry in other if entry[2] != group]
 
 
-def differ_there_only(group: str, one: Plain, other: Plain) -> bool:
+def differ_there_only(group: str, one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Whether two configurations have the same fields, and the same values but for those of a group."""
     return list(one) == list(other) and all(one[name] == other[name] for name in one if name != group)
 

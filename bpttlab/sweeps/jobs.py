@@ -19,7 +19,7 @@ from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle
-from bpttlab.sweeps.worker_pool import GIB, Limits, memory_of_this_process
+from bpttlab.sweeps.worker_pool import BYTES_OF_GIB, Limits, memory_of_this_process
 
 Compute = Callable[[Sequence[Configuration]], Sequence[Records]]
 Computed = tuple[Finished, float]
@@ -125,7 +125,7 @@ def as_rows(records: Sequence[Records]) -> Finished:
 
 def left_of(limits: Limits) -> float | None:
     """The part of its memory limit that this process may still use, in GiB."""
-    return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / GIB
+    return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / BYTES_OF_GIB
 
 
 def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:

@@ -15,7 +15,7 @@ from bpttlab.measures.sensitivity import Sensitivity
 from bpttlab.measures.singular_values import SingularValues
 
 
-class Preset(NamedTuple):
+class MeasurePreset(NamedTuple):
     """A choice: what it is for, and its measures. What it does not list has its default settings."""
 
     purpose: str
@@ -24,12 +24,12 @@ class Preset(NamedTuple):
 
 NO_LAG_TERMS = LagTerms(lag_terms="none", truncations="none")
 
-PRESETS = {
-    "standard": Preset(
+MEASURE_PRESETS = {
+    "standard": MeasurePreset(
         "What is recorded of a run: enough for every table and figure but the triangle.",
         Measures.of(JacobianProducts(), LagTerms()),
     ),
-    "minimal": Preset(
+    "minimal": MeasurePreset(
         "The runs table and little else: for sweeps of very many runs.",
         Measures.of(
             Sampling(sequences=1, lags=8),
@@ -38,7 +38,7 @@ PRESETS = {
             RecurrentMatrix(transient_lags=20),
         ),
     ),
-    "spectra": Preset(
+    "spectra": MeasurePreset(
         "Spectra: Lyapunov exponents, singular values, eigenvalues, and how the state depends on the parameters. No "
         "lag terms. For a network that runs on its own: measure=spectra scales.x=0 scales.h_0=1",
         Measures.of(
@@ -50,11 +50,11 @@ PRESETS = {
             NO_LAG_TERMS,
         ),
     ),
-    "triangle": Preset(
+    "triangle": MeasurePreset(
         "dh_t/dh_k for every t and k of one sequence, T (T+1) / 2 rows: for the figure of one run.",
         Measures.of(Sampling(sequences=1), JacobianProducts(jacobians="triangle"), LagTerms()),
     ),
-    "gradient": Preset(
+    "gradient": MeasurePreset(
         "The full gradient and nothing else, with truncation=full: for sequences of which memory_limit lets few states "
         "be kept.",
         Measures.of(Sampling(sequences=1), JacobianProducts(jacobians="none", bound_lags=0), NO_LAG_TERMS),

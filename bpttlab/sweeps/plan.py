@@ -16,10 +16,9 @@ from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.progress import count, report
+from bpttlab.sweeps.progress import format_count, report
 from bpttlab.sweeps.worker_pool import Limits
 
-Plain = Mapping[str, Any]
 Bundle = tuple[Configuration, ...]
 
 OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
@@ -78,7 +77,7 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def separate(runs: Sequence[Plain]) -> tuple[Options, list[Plain]]:
+def separate(runs: Sequence[Mapping[str, Any]]) -> tuple[Options, list[Mapping[str, Any]]]:
     """Composed dictionaries divided into the options of the sweep and the configuration of each run.
 
     Raises:
@@ -93,7 +92,7 @@ def separate(runs: Sequence[Plain]) -> tuple[Options, list[Plain]]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """What a sweep has to do.
 
     Attributes:
@@ -116,8 +115,10 @@ class Plan:
         repeated = self.requested - len(self.runs)
         same = f" ({repeated} more requested are the same as others)" if repeated else ""
         stored = f", {len(self.stored)} stored already ({report(Counter(self.stored.values()))})" if self.stored else ""
-        lines = [f"{count(len(self.runs), 'run')} of {count(networks, 'network')}{same}{stored}"]
-        lines += [f"{count(len(self.to_do), 'run')} to do, in {count(len(bundles(self.to_do)), 'bundle')}"]
+        lines = [f"{format_count(len(self.runs), 'run')} of {format_count(networks, 'network')}{same}{stored}"]
+        lines += [
+            f"{format_count(len(self.to_do), 'run')} to do, in {format_count(len(bundles(self.to_do)), 'bundle')}"
+        ]
         return lines + self.remarks()
 
     def remarks(self) -> list[str]:
@@ -146,10 +147,13 @@ class Plan:
             return []
         cases = sorted({(plain["truncation"], plain["sequence_length"]) for plain in whole})
         shown = ", ".join(f"{K} of {T} steps" for K, T in cases[:3]) + (", …" if len(cases) > 3 else "")
-        return [f"a truncation no shorter than the sequence is the full gradient: {count(len(whole), 'run')} ({shown})"]
+        return [
+            "a truncation no shorter than the sequence is the full gradient: "
+            f"{format_count(len(whole), 'run')} ({shown})"
+        ]
 
 
-def plan(configurations: Iterable[Plain], options: Options) -> Plan:
+def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> SweepPlan:
     """Types and checks every configuration before anything is computed, and looks up what is stored.
 
     Raises:
@@ -167,7 +171,9 @@ def plan(configurations: Iterable[Plain], options: Options) -> Plan:
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
-    return Plan(len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept), versions)
+    return SweepPlan(
+        len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept), versions
+    )
 
 
 def bundles(configurations: Iterable[Configuration], workers: int = 0) -> list[Bundle]:

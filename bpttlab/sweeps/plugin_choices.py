@@ -8,24 +8,24 @@ from typing import Any
 
 from bpttlab import plugins
 
-GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
+_GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
 """The kinds of choices that are groups on the command line."""
 
 
 @contextmanager
-def using(own: Any) -> Iterator[None]:
+def register_choices(own: Any) -> Iterator[None]:
     """`plugins.using`, which Hydra knows too: the names of files, and those of installed packages."""
     with plugins.using(own):
-        choices = [choice for choice in plugins.added() if choice.kind in GROUPS]
+        choices = [choice for choice in plugins.added() if choice.kind in _GROUPS]
         if not choices:
             yield
             return
-        with stored(choices):
+        with _stored(choices):
             yield
 
 
 @contextmanager
-def stored(choices: list[plugins.Choice]) -> Iterator[None]:
+def _stored(choices: list[plugins.Choice]) -> Iterator[None]:
     """Puts choices into Hydra's ConfigStore within a `with` statement."""
     from hydra.core.config_store import ConfigStore
 

@@ -14,11 +14,11 @@ from bpttlab.plugin_sources import Source
 from bpttlab.plugins import sources_of
 from bpttlab.store import identity
 from bpttlab.sweeps.configuration import PLUGINS, Configuration, digest_of
-from bpttlab.sweeps.progress import count
+from bpttlab.sweeps.progress import format_count
 
 SHOWN_DIGITS = 8
 
-Choice = tuple[str, str]
+VersionedChoice = tuple[str, str]
 """A group, and the name that is chosen of it."""
 
 
@@ -34,9 +34,9 @@ def other_versions(runs: Mapping[str, Configuration], stored: Callable[[], Mappi
         return []
     digests = {digest for _, _, digest in used}
     labels = {choice: label for choice, label, _ in used}
-    others: dict[Choice, Counter[str]] = {}
+    others: dict[VersionedChoice, Counter[str]] = {}
     for text in stored().values():
-        plain = identity.parse(text)
+        plain = identity.parse_canonical(text)
         digest = plain.get(PLUGINS)
         if digest is not None and digest not in digests:
             for choice in labels.keys() & chosen(plain):
@@ -44,7 +44,7 @@ def other_versions(runs: Mapping[str, Configuration], stored: Callable[[], Mappi
     return [line(choice, labels[choice], found) for choice, found in sorted(others.items())]
 
 
-def own(run: Configuration) -> list[tuple[Choice, Any]]:
+def own(run: Configuration) -> list[tuple[VersionedChoice, Any]]:
     """The choices of a run that use files of the user's own."""
     return [((group, name), source) for group, source in run.sources for name in names_using(run, group, source)]
 
@@ -56,14 +56,14 @@ def names_using(run: Configuration, group: str, source: Source) -> list[str]:
     return [measure.name for measure in run.measure.own if source in sources_of(measure)]
 
 
-def chosen(plain: Mapping[str, Any]) -> set[Choice]:
+def chosen(plain: Mapping[str, Any]) -> set[VersionedChoice]:
     """The choices of a stored configuration."""
     named = {(group, value["name"]) for group, value in plain.items() if isinstance(value, dict) and "name" in value}
     return named | {("measure", name) for name, value in plain["measure"].items() if isinstance(value, dict)}
 
 
-def line(choice: Choice, label: str, digests: Counter[str]) -> str:
+def line(choice: VersionedChoice, label: str, digests: Counter[str]) -> str:
     """What there is to say of a choice."""
     shown = ", ".join(digest[:SHOWN_DIGITS] for digest in sorted(digests))
-    runs = count(digests.total(), "stored run")
+    runs = format_count(digests.total(), "stored run")
     return f"{runs} of {choice[0]}={choice[1]} used another version of {label} ({shown}); tables keep them apart"

@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s" if seconds < 10 else f"{rest} s"
 
 
-def count(number: int, what: str) -> str:
+def format_count(number: int, what: str) -> str:
     """1 run, 2 runs."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 

@@ -34,7 +34,7 @@ def range_values(start: float, stop: float, step: float, line: str) -> list[int]
         raise ConfigurationError(f"{line}: first, end and step of a range must be finite numbers")
     if step == 0:
         raise ConfigurationError(f"{line}: the step of a range must not be zero")
-    first, last, by = (as_written(number, decimals(line)) for number in (start, stop, step))
+    first, last, by = (_as_written(number, decimals(line)) for number in (start, stop, step))
     count = math.ceil((last - first) / by)
     if count < 1:
         raise ConfigurationError(
@@ -54,7 +54,7 @@ def decimals(line: str) -> dict[float, Fraction]:
     return {float(text): Fraction(text) for text in texts if 0.0 < float(text) < math.inf}
 
 
-def as_written(number: float, written: Mapping[float, Fraction]) -> Fraction:
+def _as_written(number: float, written: Mapping[float, Fraction]) -> Fraction:
     """The decimal of a number; the shortest one that gives this float, if it is not in the line."""
     size = abs(number)
     exact = Fraction(size) if isinstance(number, int) else written.get(size, Fraction(repr(float(size))))

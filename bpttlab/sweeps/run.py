@@ -22,7 +22,7 @@ from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forw
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import checkpointed
-from bpttlab.measures.measure import Context, Result
+from bpttlab.measures.measure import Columns, Context, Result
 from bpttlab.measures.recurrent_matrix import RecurrentMatrix, described_matrix
 from bpttlab.measures.selection import join_results
 from bpttlab.networks.cells import Cell, Scales
@@ -42,11 +42,9 @@ from bpttlab.tasks import Batch
 if TYPE_CHECKING:
     import pandas as pd
 
-Columns = dict[str, Array]
-
 
 @dataclass
-class Records:
+class RunRecords:
     """All results of one run.
 
     Attributes:
@@ -71,7 +69,7 @@ class Records:
 
 def run(
     configuration: Configuration | Mapping[str, Any], memory_limit: float | None = None, plugins: Any = None
-) -> Records:
+) -> RunRecords:
     """Measure one point in this process, for notebooks and debuggers: what goes wrong is raised.
 
     Args:
@@ -86,7 +84,7 @@ def run(
         return measure([configuration], memory_limit)[0]
 
 
-def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
+def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[RunRecords]:
     """Measures runs that share a `bundle_key`; an error becomes a row with its reason, never an exception.
 
     A forward overflow is a diverged run with its step; any other error is a failed run. In a bundle of several lengths
@@ -108,7 +106,7 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
     return records
 
 
-def record_of_error(configuration: Configuration, error: Exception) -> Records:
+def record_of_error(configuration: Configuration, error: Exception) -> RunRecords:
     """The row of a run that ended in an error."""
     if isinstance(error, DivergedError):
         return without_results(configuration, "diverged", str(error), error.step)
@@ -173,7 +171,7 @@ def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: flo
     """Whether the states of the longest run would not fit into so many GiB, and nothing that is requested needs all."""
     if memory_limit is None or not all(checkpointed.suffices(one.measure, one.scheme) for one in configurations):
         return False
-    longest = max(configurations, key=length_of)
+    longest = max(configurations, key=_length_of)
     length, values = longest.values.sequence_length, longest.values
     return not fits(memory_limit, longest.cell, length, values.batch_size, values.dtype)
 
@@ -189,7 +187,7 @@ def initial_state(configuration: Configuration) -> Array:
 # ------------------------------------------------------------------------------------------ measuring
 
 
-def measure(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[Records]:
+def measure(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[RunRecords]:
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
     Args:
@@ -203,8 +201,8 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     if len({configuration.bundle_key for configuration in configurations}) > 1:
         raise ConfigurationError("a bundle's runs may differ in scheme and truncation, and in a length that is shared")
     checkpoints = keeps_checkpoints(configurations, memory_limit)
-    trace, batch = run_network(max(configurations, key=length_of), checkpoints)
-    records: dict[str, Records] = {}
+    trace, batch = run_network(max(configurations, key=_length_of), checkpoints)
+    records: dict[str, RunRecords] = {}
     for length, runs in by_length(configurations).items():
         part, data = trace.prefix(length), batch.prefix(length)
         if isinstance(part, CheckpointedTrace):
@@ -214,7 +212,7 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
     return [records[configuration.run_id] for configuration in configurations]
 
 
-def length_of(configuration: Configuration) -> int:
+def _length_of(configuration: Configuration) -> int:
     return configuration.values.sequence_length
 
 
@@ -222,11 +220,11 @@ def by_length(configurations: Sequence[Configuration]) -> dict[int, list[Configu
     """The runs of each length."""
     lengths: dict[int, list[Configuration]] = {}
     for configuration in configurations:
-        lengths.setdefault(length_of(configuration), []).append(configuration)
+        lengths.setdefault(_length_of(configuration), []).append(configuration)
     return lengths
 
 
-def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, Records]:
+def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, RunRecords]:
     """Measure runs that differ in the truncation only, by run id."""
     first = configurations[0]
     measures = first.measure
@@ -237,25 +235,25 @@ def measure_length(configurations: Sequence[Configuration], trace: Trace, batch:
     for configuration in configurations:
         own = context.with_scheme(configuration.scheme, partial(scheme_stream, configuration))
         found = join_results([*measures.of_scheme(own), *of_pass])
-        records[configuration.run_id] = finish(configuration, found, beside)
+        records[configuration.run_id] = _finish(configuration, found, beside)
     return records
 
 
 def measure_checkpointed(
     configurations: Sequence[Configuration], trace: CheckpointedTrace, batch: Batch
-) -> dict[str, Records]:
+) -> dict[str, RunRecords]:
     """`measure_length` of runs that request nothing that needs every state."""
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     found = checkpointed.measure_blocks(first.measure, trace, loss, batch.relevant_step)
     beside = compare_theory(first, {})
-    return {one.run_id: finish(one, found, beside) for one in configurations}
+    return {one.run_id: _finish(one, found, beside) for one in configurations}
 
 
-def finish(configuration: Configuration, found: Result, theory: Mapping[str, Any]) -> Records:
+def _finish(configuration: Configuration, found: Result, theory: Mapping[str, Any]) -> RunRecords:
     """The records of a run that is done."""
     run = describe_run(configuration, "done") | dict(found.summary) | dict(theory)
-    return Records(run, dict(found.provenance), dict(found.tables), configuration.measure.own_columns)
+    return RunRecords(run, dict(found.provenance), dict(found.tables), configuration.measure.own_columns)
 
 
 def scheme_stream(configuration: Configuration) -> np.random.Generator:
@@ -268,7 +266,7 @@ def compare_theory(configuration: Configuration, measured: Mapping[str, Any]) ->
     network = describe_network(configuration)
     radius = {"log_origin_radius": theory.asymptote_rate(network.columns["origin_radius"])}
     known = {**network.columns, **radius, **measured}
-    return theory_comparison.columns(theory_comparison.Network(configuration, network.W, known))
+    return theory_comparison.compare_columns(theory_comparison.ComparedNetwork(configuration, network.W, known))
 
 
 def describe_run(configuration: Configuration, status: str) -> dict[str, Any]:
@@ -288,14 +286,14 @@ def identify(configuration: Configuration, status: str) -> dict[str, Any]:
     }
 
 
-class Described(NamedTuple):
+class DescribedNetwork(NamedTuple):
     """W, (N, N) float64, and the columns of `runs` that say what it is."""
 
     W: Array
     columns: dict[str, Any]
 
 
-def describe_network(configuration: Configuration) -> Described:
+def describe_network(configuration: Configuration) -> DescribedNetwork:
     """W measured, what was requested of it and what was got."""
     return describe_weights(
         configuration.cell,
@@ -319,16 +317,16 @@ def describe_weights(
     matrix: RecurrentMatrix,
     own: FromFile | None,
     engine: str,
-) -> Described:
+) -> DescribedNetwork:
     """`describe_network`, once for each network: its runs come one after another."""
     params = network_weights(cell, initializer, scales, seed, dtype, own)
-    return Described(described_matrix(cell, params), matrix.describe(cell, params, initializer, engine))
+    return DescribedNetwork(described_matrix(cell, params), matrix.describe(cell, params, initializer, engine))
 
 
-def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> Records:
+def without_results(configuration: Configuration, status: str, error: str, step: int | None) -> RunRecords:
     """The row of a run that did not finish."""
     try:
         row = describe_run(configuration, status) | compare_theory(configuration, {})
     except Exception:  # drawing W itself may have failed; the run's own reason is reported
         row = identify(configuration, status)
-    return Records({**row, "error": error, "first_bad_step": step})
+    return RunRecords({**row, "error": error, "first_bad_step": step})

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab.errors import ConfigurationError, LabWarning, StoreError
+from bpttlab.fields import Plain
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, using
@@ -32,11 +33,11 @@ from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.grid import grid
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
-from bpttlab.sweeps.plan import OPTIONS, Options, Plain, Plan, bundles, plan, separate
-from bpttlab.sweeps.progress import Progress, count, duration, report
+from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
+from bpttlab.sweeps.progress import Progress, duration, format_count, report
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
 
-__all__ = ["OPTIONS", "Options", "Plan", "Summary", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
+__all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
 
 PUBLISHING_SECONDS = 1.0
 PUBLISHING_SHARE = 0.2
@@ -82,7 +83,7 @@ class Summary:
         path: the study's folder.
     """
 
-    plan: Plan
+    plan: SweepPlan
     tally: Tally
     path: Path
 
@@ -102,16 +103,22 @@ class Summary:
     def lines(self) -> list[str]:
         """What there is to say at the end."""
         computed = self.tally.statuses.total()
-        lines = [f"{count(computed, 'run')} computed in {duration(self.tally.seconds)}: {report(self.tally.statuses)}"]
+        lines = [
+            f"{format_count(computed, 'run')} computed in {duration(self.tally.seconds)}: {report(self.tally.statuses)}"
+        ]
         if not self.plan.to_do:
             lines = [f"nothing to do: {report(Counter(self.plan.stored.values()))} before"]
         lines += [f"failed, {n} ×: {reason}" for reason, n in self.tally.reasons.most_common(5)]
         others = len(self.tally.reasons) - 5
-        lines += [f"failed, for {count(others, 'other reason')}: see the column `error` of runs"] if others > 0 else []
+        lines += (
+            [f"failed, for {format_count(others, 'other reason')}: see the column `error` of runs"]
+            if others > 0
+            else []
+        )
         if self.failed_before:
             lines.append(f"failed before: {self.failed_before}, not tried again (retry=failed does)")
         if self.tally.interrupted is not None:
-            left = count(len(self.plan.to_do) - computed, "run")
+            left = format_count(len(self.plan.to_do) - computed, "run")
             lines.append(f"interrupted: {left} left to do; what is done is stored")
         return [*lines, f"results are in {self.path}"]
 
@@ -163,16 +170,16 @@ def sweep(
         return carry_out(planned, options, progress)
 
 
-def carry_out(planned: Plan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:
+def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:
     """Does what there is to do of a plan; `line` is the command that requested it, told by `status`."""
     if options.processes:
         refuse_notebook(planned.to_do)
     if planned.to_do:
         options.store.writable()
-        last_sweep.write(options.store, line, planned.runs)
+        last_sweep.write_last_sweep(options.store, line, planned.runs)
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
-            last_sweep.write(options.store, line, planned.runs)
+            last_sweep.write_last_sweep(options.store, line, planned.runs)
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
     return Summary(planned, tally, options.store.path)
 
@@ -238,7 +245,7 @@ def execute(
             work = partial(compute, measure, limits)
             with open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool:
                 for answer in answers(pool, queue, interrupted, limits):
-                    finished = settle(answer, queue, limits)
+                    finished = _settle(answer, queue, limits)
                     if finished is not None:
                         shown.add(tally.add(finished))
                         publisher.add(finished)
@@ -260,7 +267,7 @@ def prepare(configurations: Sequence[Configuration], workers: int) -> None:
     if cells and not (workers and a_worker_has((cells, dtypes))):
         from bpttlab.gradients.compiled import dispatch
 
-        dispatch.prepare(cells, dtypes)
+        dispatch.compile_loops(cells, dtypes)
 
 
 def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:
@@ -319,7 +326,7 @@ def answers(pool: WorkerPool, queue: Queue, interrupted: list[int], limits: Limi
             yield answer
 
 
-def settle(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
+def _settle(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
     """The rows of a job. If its worker died, its runs are queued again; one that was alone has failed."""
     if answer.result is not None:
         finished, seconds = answer.result

@@ -92,11 +92,11 @@ def one_line(error: BaseException) -> str:
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines()]
-    kept = [line.partition(" expecting {")[0] for line in lines if line and not line.startswith(NOISE)]
+    kept = [line.partition(" expecting {")[0] for line in lines if line and not line.startswith(_NOISE)]
     return " ".join(kept) or type(error).__name__
 
 
-NOISE = (
+_NOISE = (
     "See https://",
     "To append to your config",
     "full_key:",

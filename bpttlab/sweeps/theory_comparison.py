@@ -46,7 +46,7 @@ class Outside(Exception):
         self.rate = rate
 
 
-class Network(NamedTuple):
+class ComparedNetwork(NamedTuple):
     """The input of an overlay.
 
     Attributes:
@@ -76,7 +76,7 @@ class Network(NamedTuple):
 # ------------------------------------------------------------------------------------------ from W alone
 
 
-def bound(network: Network) -> float:
+def bound(network: ComparedNetwork) -> float:
     """log(gamma sigma_max): no product grows faster. Pascanu, Mikolov & Bengio 2013, section 2.1."""
     gamma = network.cell.lipschitz
     if gamma is None:
@@ -84,7 +84,7 @@ def bound(network: Network) -> float:
     return theory.bound_rate(network.measured["sigma_max"], gamma)
 
 
-def asymptote(network: Network) -> float:
+def asymptote(network: ComparedNetwork) -> float:
     """log rho(W), the rate of a linear network in the end. Gelfand's formula."""
     cell, rate = network.cell, theory.asymptote_rate(network.measured["rho"])
     if cell.lipschitz is None:
@@ -103,7 +103,7 @@ def name_theory(cell: Cell) -> str:
 # ------------------------------------------------------------------------------------------ wide networks
 
 
-def mean_field(network: Network) -> float:
+def _mean_field(network: ComparedNetwork) -> float:
     """Mean field of a Gaussian W of this gain: tanh, driven or not; relu and linear for lags far below N."""
     cell, initializer = network.cell, network.configuration.initializer
     if not isinstance(cell, Elman):
@@ -117,7 +117,7 @@ def mean_field(network: Network) -> float:
     return WIDE[cell.activation](network)
 
 
-def wide_tanh(network: Network) -> float:
+def wide_tanh(network: ComparedNetwork) -> float:
     """1/2 log chi, the largest exponent.
 
     Molgedey, Schuchhardt & Schuster 1992; with input Chen, Pennington & Schoenholz 2018.
@@ -131,7 +131,7 @@ def wide_tanh(network: Network) -> float:
     return wide_rate(network.measured["gain"], variance)
 
 
-def driving_variance(network: Network) -> float:
+def driving_variance(network: ComparedNetwork) -> float:
     """sigma_v^2 R: what the input adds to the variance of a pre-activation."""
     if network.silent:
         return 0.0
@@ -147,7 +147,7 @@ def wide_rate(gain: float, variance: float) -> float:
     return theory.mean_field(gain, variance).rate
 
 
-def short_lags(network: Network) -> float:
+def short_lags(network: ComparedNetwork) -> float:
     """The gain of a W whose powers still look like fresh draws."""
     longest = network.cell.hidden_size // UNITS_PER_LAG
     if network.length > longest:
@@ -155,7 +155,7 @@ def short_lags(network: Network) -> float:
     return float(network.measured["gain"])
 
 
-WIDE: dict[str, Callable[[Network], float]] = {
+WIDE: dict[str, Callable[[ComparedNetwork], float]] = {
     "tanh": wide_tanh,
     "relu": lambda network: theory.relu_rate(short_lags(network)),
     "identity": lambda network: theory.asymptote_rate(short_lags(network)),
@@ -166,7 +166,7 @@ WIDE: dict[str, Callable[[Network], float]] = {
 # ------------------------------------------------------------------------------------------ exact
 
 
-def determinant(network: Network) -> float:
+def determinant(network: ComparedNetwork) -> float:
     """(1/N) log |det W| + <log tanh'>, the mean of all exponents along the same steps: an identity."""
     cell, measured = network.cell, network.measured
     if not (isinstance(cell, Elman) and cell.activation == "tanh"):
@@ -181,24 +181,24 @@ def determinant(network: Network) -> float:
     return float(measured["determinant_rate"])
 
 
-def origin(network: Network) -> float:
+def origin(network: ComparedNetwork) -> float:
     """log of the largest modulus of an eigenvalue of J at x = 0, h = 0, from W and the biases of gates."""
     configuration, cell = network.configuration, network.cell
-    if type(cell) not in AT_ORIGIN:
+    if type(cell) not in _AT_ORIGIN:
         raise Outside(f"cell={cell.name}: there is no formula for its Jacobian at the origin")
     if configuration.own is not None or configuration.scales.b != 0:
         raise Outside("scales.b: at the origin all biases are zero, but for the constant ones of gates")
-    return theory.rates.log(float(abs(AT_ORIGIN[type(cell)](cell, network.W)[0])))
+    return theory.rates.log(float(abs(_AT_ORIGIN[type(cell)](cell, network.W)[0])))
 
 
-def lstm_at_origin(cell: LSTM, W: Array) -> Array:
+def _lstm_at_origin(cell: LSTM, W: Array) -> Array:
     if cell.chrono is not None:
         raise Outside(f"cell.chrono={cell.chrono}: forget biases differ from unit to unit")
     return theory.lstm_at_origin(W, forget=cell.forget_bias)
 
 
-AT_ORIGIN: dict[type[Cell], Callable[[Any, Array], Array]] = {
-    LSTM: lstm_at_origin,
+_AT_ORIGIN: dict[type[Cell], Callable[[Any, Array], Array]] = {
+    LSTM: _lstm_at_origin,
     GRU: lambda cell, W: theory.gru_at_origin(W),
     MinimalRNN: lambda cell, W: theory.minimal_rnn_at_origin(W),
     Leaky: lambda cell, W: theory.leaky_at_origin(W, cell.alpha, slope_at_zero(cell.activation)),
@@ -208,10 +208,10 @@ AT_ORIGIN: dict[type[Cell], Callable[[Any, Array], Array]] = {
 
 
 def slope_at_zero(activation: str) -> float:
-    return float(activations.by_name(activation).slope(np.zeros(1))[0])
+    return float(activations.find_activation(activation).slope(np.zeros(1))[0])
 
 
-def cell_path(network: Network) -> float:
+def _cell_path(network: ComparedNetwork) -> float:
     """log f of an LSTM without input and recurrent weights: dc_t/dc_k = f^(t-k). Gers, Schmidhuber & Cummins 2000."""
     cell, configuration = network.cell, network.configuration
     if not isinstance(cell, LSTM):
@@ -234,21 +234,21 @@ class Overlay(NamedTuple):
         beside: columns of `runs` that it predicts; the first that was measured counts.
     """
 
-    rate: Callable[[Network], float]
+    rate: Callable[[ComparedNetwork], float]
     beside: tuple[str, ...]
 
 
 OVERLAYS = {
     "bound": Overlay(bound, ("growth_rate",)),
     "asymptote": Overlay(asymptote, ("growth_rate",)),
-    "mean_field": Overlay(mean_field, ("lyapunov_exponent", "growth_rate")),
+    "mean_field": Overlay(_mean_field, ("lyapunov_exponent", "growth_rate")),
     "determinant": Overlay(determinant, ("mean_exponent",)),
     "origin": Overlay(origin, ("log_origin_radius",)),
-    "cell_path": Overlay(cell_path, ("growth_rate",)),
+    "cell_path": Overlay(_cell_path, ("growth_rate",)),
 }
 
 
-def columns(network: Network) -> dict[str, Any]:
+def compare_columns(network: ComparedNetwork) -> dict[str, Any]:
     """The columns of `runs` of every overlay. Without a measurement, as for a failed run, there is no residual."""
     found: dict[str, Any] = {}
     for name, overlay in OVERLAYS.items():

@@ -37,13 +37,13 @@ from bpttlab import resources
 from bpttlab.errors import LabError
 from bpttlab.sweeps import blas_threads
 
-Task = TypeVar("Task")
-Result = TypeVar("Result")
+TaskType = TypeVar("TaskType")
+ResultType = TypeVar("ResultType")
 
 READY = "ready"
 PATIENCE = 5.0
 """Seconds in which a process that was told to end has to."""
-GIB = 1 << 30
+BYTES_OF_GIB = 1 << 30
 
 
 class StartError(LabError):
@@ -64,30 +64,30 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Answer(Generic[Task, Result]):
+class Answer(Generic[TaskType, ResultType]):
     """The end of a task: its result, or how its worker died.
 
     Attributes:
         late: whether the worker was killed because the task took too long.
     """
 
-    task: Task
-    result: Result | None
+    task: TaskType
+    result: ResultType | None
     death: str | None = None
     late: bool = False
 
 
 @dataclass
-class Worker(Generic[Task]):
+class Worker(Generic[TaskType]):
     """One process, the pipe to it, the task that it has, and when that should be done."""
 
     process: BaseProcess
     pipe: Connection[Any, Any]
-    task: Task | None = None
+    task: TaskType | None = None
     deadline: float | None = None
 
 
-class Workers(Generic[Task, Result]):
+class Workers(Generic[TaskType, ResultType]):
     """`count` processes that call `work`, for use in a `with` statement, whose end ends them.
 
     Args:
@@ -105,17 +105,17 @@ class Workers(Generic[Task, Result]):
     def __init__(
         self,
         count: int,
-        work: Callable[[Task], Result],
+        work: Callable[[TaskType], ResultType],
         preload: tuple[str, ...] = (),
         memory: float | None = None,
         prepare: Callable[[], object] | None = None,
     ) -> None:
         self.count = count
         self.life = partial(serve, work=work, preload=preload, memory=memory, prepare=prepare)
-        self.context = context(preload)
-        self.workers: list[Worker[Task]] = []
+        self.context = process_context(preload)
+        self.workers: list[Worker[TaskType]] = []
 
-    def __enter__(self) -> Workers[Task, Result]:
+    def __enter__(self) -> Workers[TaskType, ResultType]:
         try:
             for _ in range(self.count):
                 self.start()
@@ -128,7 +128,7 @@ class Workers(Generic[Task, Result]):
         self.stop()
 
     @property
-    def busy(self) -> list[Worker[Task]]:
+    def busy(self) -> list[Worker[TaskType]]:
         """Those that have a task."""
         return [worker for worker in self.workers if worker.task is not None]
 
@@ -137,7 +137,7 @@ class Workers(Generic[Task, Result]):
         """How many could be given a task now; one that has died is replaced when there is something to give."""
         return self.count - len(self.busy)
 
-    def give(self, task: Task, seconds: float | None = None) -> None:
+    def give(self, task: TaskType, seconds: float | None = None) -> None:
         """Gives a task to an idle worker, of which there must be one, and so many seconds to do it."""
         worker = next((worker for worker in self.workers if worker.task is None), None) or self.start()
         worker.task = task
@@ -145,7 +145,7 @@ class Workers(Generic[Task, Result]):
         with suppress(OSError):  # it has died; `answers` finds that out and says which task was given
             worker.pipe.send(task)
 
-    def answers(self, timeout: float) -> list[Answer[Task, Result]]:
+    def answers(self, timeout: float) -> list[Answer[TaskType, ResultType]]:
         """What the workers have to say, after at most `timeout` seconds; perhaps nothing."""
         deadlines = [worker.deadline for worker in self.busy if worker.deadline is not None]
         patience = min([timeout, *(max(0.0, deadline - time.monotonic()) for deadline in deadlines)])
@@ -153,17 +153,17 @@ class Workers(Generic[Task, Result]):
         heard = [self.hear(worker) for worker in list(self.workers) if worker.pipe in pipes]
         return [answer for answer in heard if answer is not None] + self.late()
 
-    def hear(self, worker: Worker[Task]) -> Answer[Task, Result] | None:
+    def hear(self, worker: Worker[TaskType]) -> Answer[TaskType, ResultType] | None:
         """One worker's result, or its death. An idle one's death is nobody's."""
         task, worker.task = worker.task, None
         try:
-            answer: Answer[Task, Result] = Answer(task, worker.pipe.recv())  # type: ignore[arg-type]
+            answer: Answer[TaskType, ResultType] = Answer(task, worker.pipe.recv())  # type: ignore[arg-type]
         except (EOFError, OSError):
             self.workers.remove(worker)
             answer = Answer(task, None, death=end(worker))  # type: ignore[arg-type]
         return None if task is None else answer
 
-    def late(self) -> list[Answer[Task, Result]]:
+    def late(self) -> list[Answer[TaskType, ResultType]]:
         """The tasks of those whose time is over; they are killed, whatever they are doing."""
         now = time.monotonic()
         over = [worker for worker in self.busy if worker.deadline is not None and worker.deadline <= now]
@@ -172,7 +172,7 @@ class Workers(Generic[Task, Result]):
             worker.process.kill()
         return [Answer(worker.task, None, death=end(worker), late=True) for worker in over]  # type: ignore[arg-type]
 
-    def start(self) -> Worker[Task]:
+    def start(self) -> Worker[TaskType]:
         """Another worker, ready to be given a task."""
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=self.life, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
@@ -182,7 +182,7 @@ class Workers(Generic[Task, Result]):
         except (EOFError, OSError) as error:
             raise StartError(f"a worker process cannot start: {type(error).__name__}: {error}; {WITHOUT}") from None
         theirs.close()  # else the pipe would not end with the worker
-        worker: Worker[Task] = Worker(process, ours)
+        worker: Worker[TaskType] = Worker(process, ours)
         try:
             said = ours.recv()
         except (EOFError, OSError):
@@ -205,14 +205,14 @@ class Workers(Generic[Task, Result]):
 WITHOUT = "workers=0 computes in this process"
 
 
-class ThisProcess(Generic[Task, Result]):
+class ThisProcess(Generic[TaskType, ResultType]):
     """The same without processes: each task is done when its answer is requested."""
 
-    def __init__(self, work: Callable[[Task], Result]) -> None:
+    def __init__(self, work: Callable[[TaskType], ResultType]) -> None:
         self.work = work
-        self.tasks: list[Task] = []
+        self.tasks: list[TaskType] = []
 
-    def __enter__(self) -> ThisProcess[Task, Result]:
+    def __enter__(self) -> ThisProcess[TaskType, ResultType]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -222,10 +222,10 @@ class ThisProcess(Generic[Task, Result]):
     def idle(self) -> int:
         return 1 - len(self.tasks)
 
-    def give(self, task: Task, seconds: float | None = None) -> None:
+    def give(self, task: TaskType, seconds: float | None = None) -> None:
         self.tasks.append(task)  # nobody could end it
 
-    def answers(self, timeout: float) -> list[Answer[Task, Result]]:
+    def answers(self, timeout: float) -> list[Answer[TaskType, ResultType]]:
         with threadpool_limits(1):
             answers = [Answer(task, self.work(task)) for task in self.tasks]
         self.tasks.clear()
@@ -279,9 +279,9 @@ def limit_memory(gib: float) -> str:
         return f"memory_limit={gib:g} needs Linux"
     warm_up()
     resident, writable = (memory_of_this_process(name) for name in ("VmRSS", "VmData"))
-    if resident >= gib * GIB:
-        return f"memory_limit={gib:g} (GiB) is less than the {resident / GIB:.2f} that it needs to begin with"
-    most = writable + round(gib * GIB) - resident
+    if resident >= gib * BYTES_OF_GIB:
+        return f"memory_limit={gib:g} (GiB) is less than the {resident / BYTES_OF_GIB:.2f} that it needs to begin with"
+    most = writable + round(gib * BYTES_OF_GIB) - resident
     resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return READY
 
@@ -323,7 +323,7 @@ def describe_end(code: int | None) -> str:
     return f"its process was killed by {name}{memory}"
 
 
-def context(preload: tuple[str, ...]) -> BaseContext:
+def process_context(preload: tuple[str, ...]) -> BaseContext:
     """A fork server where there is one: it imports once, and a worker that died is replaced within milliseconds."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -349,7 +349,7 @@ def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingPro
     Returns:
         whether this call started it.
     """
-    if context(preload).get_start_method() != "forkserver":
+    if process_context(preload).get_start_method() != "forkserver":
         return False
     before = server_id()
     with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.points import describe, join_names, scheme_columns
-from bpttlab.tables.statistics import count, group_rows, networks_in, numbers, with_interval
+from bpttlab.tables.points import describe_rows, join_names, scheme_columns
+from bpttlab.tables.statistics import count_networks, group_rows, networks_in, numbers, with_interval
 
 KEYS = ("origin", "scheme", "truncation", "parameter")
-VALUES = ("log_relative_bias", "cosine", "log_norm")
+_VALUES = ("log_relative_bias", "cosine", "log_norm")
 
 
 def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -22,17 +22,17 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
 
     truncations: the stored table with its configuration joined, or with `runs` given separately.
     """
-    fields = scheme_columns(describe(truncations, runs))
-    rows = join_names(truncations, runs, [*KEYS, *_length(truncations), *VALUES, "steps_computed"], fields)
+    fields = scheme_columns(describe_rows(truncations, runs))
+    rows = join_names(truncations, runs, [*KEYS, *_length(truncations), *_VALUES, "steps_computed"], fields)
     for field in fields:  # a row from the lag terms is the same for every scheme of the run
         rows[field] = rows[field].where(rows["origin"] != "wavefront")
-    point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *VALUES, "steps_computed"}]
+    point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *_VALUES, "steps_computed"}]
     by = sorted(point, key=lambda name: (name in (*KEYS, *fields),))  # the point first, then the scheme
     rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by]).reset_index(drop=True)
     keys, group = group_rows(rows, by)
-    exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
+    exact = count_networks(numbers(rows["log_relative_bias"]) == -np.inf, group)
     table = keys.assign(networks=networks_in(rows, group), exact=exact)
-    for name in VALUES:
+    for name in _VALUES:
         table = table.assign(**with_interval(rows, group, name))
     return table.assign(steps_computed=rows.groupby(group)["steps_computed"].median()).reset_index(drop=True)
 

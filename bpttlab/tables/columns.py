@@ -25,7 +25,7 @@ BY_DRAWS = Interval("mean [95 %, over draws]", "95 %, normal, from the variance 
 KEY, COUNT, MEDIAN = "names the row", "count of networks", "median over networks"
 
 
-class Column(NamedTuple):
+class SummaryColumn(NamedTuple):
     """A summary column for readers: its printed name and unit, its meaning, its statistic and its interval.
 
     The interval belongs to the summaries in which the column has `_low` and `_high`.
@@ -39,80 +39,90 @@ class Column(NamedTuple):
 
 
 POINT = {
-    "task": Column("task", "", "the task's name", KEY),
-    "cell": Column("cell", "", "the cell's name", KEY),
-    "initializer": Column("initializer", "", "how W is drawn", KEY),
-    "initializer_target": Column(
+    "task": SummaryColumn("task", "", "the task's name", KEY),
+    "cell": SummaryColumn("cell", "", "the cell's name", KEY),
+    "initializer": SummaryColumn("initializer", "", "how W is drawn", KEY),
+    "initializer_target": SummaryColumn(
         "quantity",
         "",
         "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn",
         KEY,
     ),
-    "initializer_requested": Column(
+    "initializer_requested": SummaryColumn(
         "value requested", "", "of the quantity; of measured_radius rho, median over networks, to 4 digits", KEY
     ),
-    "sequence_length": Column("T", "step", "sequence length", KEY),
+    "sequence_length": SummaryColumn("T", "step", "sequence length", KEY),
 }
 
 NETWORKS = {
-    "networks": Column(
+    "networks": SummaryColumn(
         "networks", "", "different networks measured; a median is over those that have the value", COUNT
     ),
-    "fitted": Column("fitted", "networks", "networks with a finite asymptotic rate", COUNT),
-    "diverged": Column(
+    "fitted": SummaryColumn("fitted", "networks", "networks with a finite asymptotic rate", COUNT),
+    "diverged": SummaryColumn(
         "diverged", "networks", "networks whose forward state overflowed; in no median and in no interval", COUNT
     ),
-    "failed": Column("failed", "networks", "networks whose runs all failed; in no median and in no interval", COUNT),
+    "failed": SummaryColumn(
+        "failed", "networks", "networks whose runs all failed; in no median and in no interval", COUNT
+    ),
 }
 
-GROWTH = {
-    "vanished": Column("vanished", "networks", "networks whose product over the sequence is zero (log -inf)", COUNT),
-    "underflowed": Column(
+_GROWTH = {
+    "vanished": SummaryColumn(
+        "vanished", "networks", "networks whose product over the sequence is zero (log -inf)", COUNT
+    ),
+    "underflowed": SummaryColumn(
         "underflowed",
         "networks",
         "networks with derivatives of activations below the range of floats; a zero of theirs may be a number that is "
         "too small",
         COUNT,
     ),
-    "log_growth": Column(
+    "log_growth": SummaryColumn(
         "growth over T", "nat", "growth over the sequence: log(||P_{T,0}||_F / sqrt N); -inf: the product is zero"
     ),
-    "regime": Column(
+    "regime": SummaryColumn(
         "regime",
         "",
         "from the interval of log_growth: vanishing (upper end < -1), exploding (lower end > 1), critical (all of it "
         "within [-1, 1]), else undecided, as without an interval",
         "interval of log_growth",
     ),
-    "growth_rate": Column(
+    "growth_rate": SummaryColumn(
         "asymptotic rate",
         "nat/step",
         "least-squares slope in lag of log(||P||_F / sqrt N), over the lags from measure.fit_from T to T (default "
         "0.2 T)",
     ),
-    "growing_horizon": Column(
+    "growing_horizon": SummaryColumn(
         "grows past e",
         "lag",
         "first lag with ||P||_2 above e; never counts as later than all lags, and is NA as a median",
     ),
-    "growing_none": Column("never grows", "networks", "networks whose ||P||_2 stays at or below e up to T", COUNT),
-    "vanishing_horizon": Column("keeps 1/e", "lag", "last lag with ||P||_2 at or above 1/e; at most T"),
-    "vanishing_censored": Column(
+    "growing_none": SummaryColumn(
+        "never grows", "networks", "networks whose ||P||_2 stays at or below e up to T", COUNT
+    ),
+    "vanishing_horizon": SummaryColumn("keeps 1/e", "lag", "last lag with ||P||_2 at or above 1/e; at most T"),
+    "vanishing_censored": SummaryColumn(
         "kept to T", "networks", "networks with ||P||_2 at or above 1/e at lag T: their horizon is censored", COUNT
     ),
-    "horizon": Column("horizon", "lag", "growing_horizon where log_growth > 0, else vanishing_horizon if below T"),
-    "asymptote_rate": Column("log rho", "nat/step", "theory: rate of a linear network with this W"),
-    "bound_rate": Column("log gamma sigma", "nat/step", "theory: log(gamma sigma_max), which no rate exceeds"),
-    "mean_field_rate": Column(
+    "horizon": SummaryColumn(
+        "horizon", "lag", "growing_horizon where log_growth > 0, else vanishing_horizon if below T"
+    ),
+    "asymptote_rate": SummaryColumn("log rho", "nat/step", "theory: rate of a linear network with this W"),
+    "bound_rate": SummaryColumn("log gamma sigma", "nat/step", "theory: log(gamma sigma_max), which no rate exceeds"),
+    "mean_field_rate": SummaryColumn(
         "mean field", "nat/step", "theory: rate of a wide network of the same gain; NA outside its range"
     ),
 }
 
-CRITICAL = {
-    "one": Column("one", "networks", "networks whose asymptotic rate changes its sign once in the range swept", COUNT),
-    "none": Column("none", "networks", "networks whose rate has one sign in the whole range", COUNT),
-    "several": Column("several", "networks", "networks with several sign changes", COUNT),
-    "critical": Column(
+_CRITICAL = {
+    "one": SummaryColumn(
+        "one", "networks", "networks whose asymptotic rate changes its sign once in the range swept", COUNT
+    ),
+    "none": SummaryColumn("none", "networks", "networks whose rate has one sign in the whole range", COUNT),
+    "several": SummaryColumn("several", "networks", "networks with several sign changes", COUNT),
+    "critical": SummaryColumn(
         "critical radius",
         "",
         "spectral radius of rate zero, on the straight line between the two ends of a bracket; NA if the rate of "
@@ -120,132 +130,138 @@ CRITICAL = {
         "median over networks with one sign change",
         BY_BRACKETS,
     ),
-    "bracket_low": Column(
+    "bracket_low": SummaryColumn(
         "bracket from", "", "largest radius swept below the sign change", "median over networks with one sign change"
     ),
-    "bracket_high": Column(
+    "bracket_high": SummaryColumn(
         "bracket to", "", "smallest radius swept above the sign change", "median over networks with one sign change"
     ),
-    "lowest": Column("swept from", "", "smallest radius swept", "minimum over networks"),
-    "highest": Column("swept to", "", "largest radius swept", "maximum over networks"),
+    "lowest": SummaryColumn("swept from", "", "smallest radius swept", "minimum over networks"),
+    "highest": SummaryColumn("swept to", "", "largest radius swept", "maximum over networks"),
 }
 
 SCHEMES = {
-    "origin": Column("origin", "", "scheme: the run's own; wavefront: from the lag terms of the same run", KEY),
-    "scheme": Column("scheme", "", "truncation scheme", KEY),
-    "truncation": Column("K", "step", "truncation length; NA is the full gradient", KEY),
-    "length": Column("length", "step", "length of the prefix, if it is not T", KEY),
-    "parameter": Column("parameter", "", "parameter of the gradient, or direction in words", KEY),
-    "exact": Column("exact", "networks", "networks whose bias is exactly zero (log -inf)", COUNT),
-    "log_relative_bias": Column("log bias", "nat", "log(||g_K - g|| / ||g||)"),
-    "cosine": Column("cosine", "", "cosine of g_K with g; networks in which one of them is zero have none"),
-    "log_norm": Column("log norm", "nat", "log ||g_K||"),
-    "steps_computed": Column(
+    "origin": SummaryColumn("origin", "", "scheme: the run's own; wavefront: from the lag terms of the same run", KEY),
+    "scheme": SummaryColumn("scheme", "", "truncation scheme", KEY),
+    "truncation": SummaryColumn("K", "step", "truncation length; NA is the full gradient", KEY),
+    "length": SummaryColumn("length", "step", "length of the prefix, if it is not T", KEY),
+    "parameter": SummaryColumn("parameter", "", "parameter of the gradient, or direction in words", KEY),
+    "exact": SummaryColumn("exact", "networks", "networks whose bias is exactly zero (log -inf)", COUNT),
+    "log_relative_bias": SummaryColumn("log bias", "nat", "log(||g_K - g|| / ||g||)"),
+    "cosine": SummaryColumn("cosine", "", "cosine of g_K with g; networks in which one of them is zero have none"),
+    "log_norm": SummaryColumn("log norm", "nat", "log ||g_K||"),
+    "steps_computed": SummaryColumn(
         "cost",
         "step",
         "products of a Jacobian with a vector for one gradient; for adaptive with those of the choice of K",
     ),
 }
 
-COSTS = {
-    "reach": Column("K used", "step", "K as it was used; for adaptive it differs between networks"),
-    "log_variance": Column("log variance", "nat", "log(trace of the covariance over draws or offsets / ||g||^2)"),
-    "log_bias_noise": Column("log noise", "nat", "log sqrt(variance / draws): the noise of the measured bias"),
-    "log_relative_error": Column(
+_COSTS = {
+    "reach": SummaryColumn("K used", "step", "K as it was used; for adaptive it differs between networks"),
+    "log_variance": SummaryColumn(
+        "log variance", "nat", "log(trace of the covariance over draws or offsets / ||g||^2)"
+    ),
+    "log_bias_noise": SummaryColumn("log noise", "nat", "log sqrt(variance / draws): the noise of the measured bias"),
+    "log_relative_error": SummaryColumn(
         "log error",
         "nat",
         "log sqrt(bias^2 + variance), relative to ||g||; in equal_cost of the mean of averaged gradients",
     ),
-    "log_minibatch_variance": Column("log batch var", "nat", "log variance of g over batches of as many sequences"),
-    "draws": Column("draws", "", "gradients drawn; NA: the scheme does not draw"),
-    "scheme_seconds": Column("time", "s", "one gradient by the scheme"),
-    "cost": Column("cost in", "", "what the budget counts: steps_computed or scheme_seconds", KEY),
-    "budget": Column(
+    "log_minibatch_variance": SummaryColumn(
+        "log batch var", "nat", "log variance of g over batches of as many sequences"
+    ),
+    "draws": SummaryColumn("draws", "", "gradients drawn; NA: the scheme does not draw"),
+    "scheme_seconds": SummaryColumn("time", "s", "one gradient by the scheme"),
+    "cost": SummaryColumn("cost in", "", "what the budget counts: steps_computed or scheme_seconds", KEY),
+    "budget": SummaryColumn(
         "budget",
         "",
         "largest cost of all gradients together, in steps or seconds: 1, 2, 5, 10, ... times the cheapest gradient",
         KEY,
     ),
-    "averaged": Column(
+    "averaged": SummaryColumn(
         "mean of", "gradients", "draws or offsets within the budget; one for a scheme of one plan", "every network"
     ),
-    "log_error_behind": Column(
+    "log_error_behind": SummaryColumn(
         "behind",
         "nat",
         "log_relative_error minus that of the scheme with the smallest median; errors up to 1e-9 are equal",
         "median over networks, of differences within networks",
     ),
-    "standing": Column(
+    "standing": SummaryColumn(
         "standing",
         "",
         "against every other scheme within the budget: best (below all of them), worse (above one of them), not told "
         "apart, or only one",
         "intervals of differences within networks, 95 % for each pair",
     ),
-    "log_bias_bound": Column(
+    "log_bias_bound": SummaryColumn(
         "log bound", "nat", "bound on the bias (Aicher, Foti & Fox)", "median over the networks counted in bounded"
     ),
-    "bounded": Column("bounded", "networks", "networks with a finite bound", COUNT),
-    "log_bias_estimate": Column(
+    "bounded": SummaryColumn("bounded", "networks", "networks with a finite bound", COUNT),
+    "log_bias_estimate": SummaryColumn(
         "log estimate", "nat", "their estimate of the bias", "median over the networks counted in estimated"
     ),
-    "estimated": Column("estimated", "networks", "networks with an estimate", COUNT),
-    "above": Column(
+    "estimated": SummaryColumn("estimated", "networks", "networks with an estimate", COUNT),
+    "above": SummaryColumn(
         "above bound", "networks", "networks whose exact bias is above the bound by more than 1e-9 in the log", COUNT
     ),
-    "below": Column(
+    "below": SummaryColumn(
         "above estimate", "networks", "networks whose exact bias is above the estimate by more than 1e-9", COUNT
     ),
-    "wrong": Column(
+    "wrong": SummaryColumn(
         "wrong sign", "networks", "networks whose derivative along the direction has the wrong sign", COUNT
     ),
-    "relative_derivative": Column(
+    "relative_derivative": SummaryColumn(
         "derivative",
         "",
         "derivative along the direction over the full one; 1 is right, below 0 the sign is wrong",
         "mean over networks, weighted by their full derivative",
         BY_DRAWS,
     ),
-    "one_draw": Column("one draw", "", "standard deviation of that derivative from one draw to the next"),
+    "one_draw": SummaryColumn("one draw", "", "standard deviation of that derivative from one draw to the next"),
 }
 
-SPECTRA = {
-    "autonomous": Column("autonomous", "networks", "networks without any input", COUNT),
-    "zero": Column("zero", "networks", "networks with an exponent of -inf", COUNT),
-    "lyapunov_exponent": Column(
+_SPECTRA = {
+    "autonomous": SummaryColumn("autonomous", "networks", "networks without any input", COUNT),
+    "zero": SummaryColumn("zero", "networks", "networks with an exponent of -inf", COUNT),
+    "lyapunov_exponent": SummaryColumn(
         "exponent", "nat/step", "largest Lyapunov exponent (conditional with input), a mean over time"
     ),
-    "determinant_rate": Column(
+    "determinant_rate": SummaryColumn(
         "log det", "nat/step", "theory: the mean of all exponents, from the determinant of W and the activation"
     ),
-    "mean_exponent": Column("mean exponent", "nat/step", "mean of all exponents of a network"),
-    "origin_radius": Column("radius at 0", "", "spectral radius of J at the origin"),
-    "jacobian_radius": Column("radius of J", "", "median over time of the spectral radius of J_t"),
-    "trajectory_radius": Column("exp exponent", "", "exp lyapunov_exponent: the radius per step along the trajectory"),
-    "kaplan_yorke_dimension": Column(
+    "mean_exponent": SummaryColumn("mean exponent", "nat/step", "mean of all exponents of a network"),
+    "origin_radius": SummaryColumn("radius at 0", "", "spectral radius of J at the origin"),
+    "jacobian_radius": SummaryColumn("radius of J", "", "median over time of the spectral radius of J_t"),
+    "trajectory_radius": SummaryColumn(
+        "exp exponent", "", "exp lyapunov_exponent: the radius per step along the trajectory"
+    ),
+    "kaplan_yorke_dimension": SummaryColumn(
         "dimension", "", "Kaplan-Yorke dimension", "median over the networks counted in autonomous"
     ),
-    "entropy_bound": Column(
+    "entropy_bound": SummaryColumn(
         "entropy bound", "nat/step", "sum of positive exponents", "median over the networks counted in autonomous"
     ),
 }
 
-THEORY = {
-    "overlay": Column(
+_THEORY = {
+    "overlay": SummaryColumn(
         "theory", "", "statement of theory: bound, asymptote, mean_field, determinant, origin or cell_path", KEY
     ),
-    "within": Column("within", "networks", "networks for which it holds", COUNT),
-    "rate": Column("rate", "nat/step", "the rate by that theory"),
-    "residual": Column("residual", "nat/step", "measured minus theory; 0: both are -inf"),
-    "outside": Column("outside", "", "why it does not hold", "most common reason among the other networks"),
+    "within": SummaryColumn("within", "networks", "networks for which it holds", COUNT),
+    "rate": SummaryColumn("rate", "nat/step", "the rate by that theory"),
+    "residual": SummaryColumn("residual", "nat/step", "measured minus theory; 0: both are -inf"),
+    "outside": SummaryColumn("outside", "", "why it does not hold", "most common reason among the other networks"),
 }
 
-COLUMNS = {**POINT, **NETWORKS, **GROWTH, **CRITICAL, **SCHEMES, **COSTS, **SPECTRA, **THEORY}
+COLUMNS = {**POINT, **NETWORKS, **_GROWTH, **_CRITICAL, **SCHEMES, **_COSTS, **_SPECTRA, **_THEORY}
 
 
 def header(name: str) -> str:
     """The column's name in print with its unit: "growth over T (nat)"; an unknown column keeps its own name."""
-    column = COLUMNS.get(name, Column(name, "", ""))
+    column = COLUMNS.get(name, SummaryColumn(name, "", ""))
     return f"{column.header} ({column.unit})" if column.unit else column.header
 
 

@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.numerics.array import Array
-from bpttlab.tables.points import describe, join_names, need, scheme_columns
-from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers
+from bpttlab.tables.points import describe_rows, join_names, need, scheme_columns
+from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers
 
 OWN = ("origin", "scheme", "truncation", "parameter")
-MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
-MEDIANS = ("log_relative_bias", "log_variance", "log_bias_noise", "log_relative_error", "log_minibatch_variance")
+_MEASURED = ("log_relative_bias", "log_variance", "log_minibatch_variance", "draws", "steps_computed")
+_MEDIANS = ("log_relative_bias", "log_variance", "log_bias_noise", "log_relative_error", "log_minibatch_variance")
 COSTS = ("steps_computed", "scheme_seconds")
 NEARLY_FULL = 1e-6
 """A gradient this near the full one, relatively, can stand for it where the full one itself was not measured."""
@@ -45,9 +45,9 @@ def costs(
     """
     rows, by = network_costs(truncations, runs, provenance)
     keys, group = group_rows(rows, by)
-    exact = count(numbers(rows["log_relative_bias"]) == -np.inf, group)
+    exact = count_networks(numbers(rows["log_relative_bias"]) == -np.inf, group)
     number = networks_in(rows, group)
-    values = {name: median(rows[name], group) for name in ("reach", *MEDIANS, "draws", *COSTS)}
+    values = {name: median(rows[name], group) for name in ("reach", *_MEDIANS, "draws", *COSTS)}
     return keys.assign(networks=number, exact=exact, **values).reset_index(drop=True)
 
 
@@ -57,8 +57,8 @@ def network_costs(
     """One row for each network with the values that `costs` takes medians of; and the columns that distinguish points
     and schemes.
     """
-    rows, by = of_schemes(truncations, runs, MEASURED)
-    return rows.assign(**errors(rows), scheme_seconds=seconds_of(rows, provenance)), by
+    rows, by = of_schemes(truncations, runs, _MEASURED)
+    return rows.assign(**errors(rows), scheme_seconds=_seconds_of(rows, provenance)), by
 
 
 def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None) -> bool:
@@ -75,7 +75,7 @@ def of_schemes(
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the runs' own schemes, one for each network, and the columns that distinguish points and schemes."""
     need(truncations, "run_id", *OWN, *values)
-    runs = describe(truncations, runs)
+    runs = describe_rows(truncations, runs)
     requested = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
     fields = scheme_columns(runs)
     rows = join_names(truncations[truncations["origin"] == "scheme"], runs, [*OWN, *values], fields)
@@ -131,7 +131,7 @@ def log_error(bias: Array, variance: Array, draws: Array, reach: Array, averaged
     return np.asarray(0.5 * np.logaddexp(squared_bias, np.where(np.isnan(of_mean), -np.inf, of_mean)))
 
 
-def seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series:
+def _seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Series:
     """Seconds of one gradient by each row's run; NaN where it was not timed."""
     if provenance is None or provenance.empty or "scheme_seconds" not in provenance:
         return pd.Series(np.nan, index=rows.index)
@@ -169,15 +169,15 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
         networks=networks_in(rows, group),
         log_relative_bias=median(exact, group),
         log_bias_bound=median(bound, group),
-        bounded=count(bound.notna(), group),
+        bounded=count_networks(bound.notna(), group),
         log_bias_estimate=median(estimate, group),
-        estimated=count(estimate.notna(), group),
-        above=count(exact > bound + ROUNDING, group),
-        below=count(exact > estimate + ROUNDING, group),
+        estimated=count_networks(estimate.notna(), group),
+        above=count_networks(exact > bound + _ROUNDING, group),
+        below=count_networks(exact > estimate + _ROUNDING, group),
     ).reset_index(drop=True)
 
 
-ROUNDING = 1e-9
+_ROUNDING = 1e-9
 
 
 def _beside_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFrame:
@@ -201,7 +201,7 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
     standard deviation of a single draw, median over networks; and `wrong`, the number of networks with the wrong sign.
     A network without a gradient within 1e-6 of the full one has no scale, and no row.
     """
-    rows, by = of_schemes(truncations, runs, (*MEASURED, "log_norm", "cosine"))
+    rows, by = of_schemes(truncations, runs, (*_MEASURED, "log_norm", "cosine"))
     rows = rows[
         rows["parameter"].str.contains(" ", regex=False)
     ]  # names of directions have a space, names of parameters do not
@@ -218,7 +218,7 @@ def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None
     half = NORMAL * squared.groupby(group).sum(min_count=1).pow(0.5)
     return keys.assign(
         networks=networks_in(rows, group),
-        wrong=count(rows["relative"] < 0, group),
+        wrong=count_networks(rows["relative"] < 0, group),
         relative_derivative=mean,
         relative_derivative_low=mean - half,
         relative_derivative_high=mean + half,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.points import MEASURED_RADIUS, need, networks
-from bpttlab.tables.statistics import count, group_rows, median, numbers, with_interval
+from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
 def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
@@ -40,10 +40,10 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     points, group = group_rows(families, by)
     low, high = (with_interval(families, group, end) for end in ("bracket_low", "bracket_high"))
     return points.assign(
-        networks=count(families["crossings"] >= 0, group),
-        one=count(families["crossings"] == 1, group),
-        none=count(families["crossings"] == 0, group),
-        several=count(families["crossings"] > 1, group),
+        networks=count_networks(families["crossings"] >= 0, group),
+        one=count_networks(families["crossings"] == 1, group),
+        none=count_networks(families["crossings"] == 0, group),
+        several=count_networks(families["crossings"] > 1, group),
         critical=_interpolated(families, group),
         critical_low=low["bracket_low_low"],
         critical_high=high["bracket_high_high"],
@@ -56,7 +56,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _interpolated(families: pd.DataFrame, group: pd.Series) -> pd.Series:
     """The median of the interpolated radii, where all of the networks with a bracket have one."""
-    without = count(families["bracket_low"].notna() & families["critical"].isna(), group)
+    without = count_networks(families["bracket_low"].notna() & families["critical"].isna(), group)
     return median(families["critical"], group).mask(without > 0)
 
 

@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError
-from bpttlab.tables.points import describe, join_names, need, one_run_per_network
-from bpttlab.tables.statistics import count, group_rows, median, numbers, quantile
+from bpttlab.tables.points import describe_rows, join_names, need, one_run_per_network
+from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, quantile
 from bpttlab.theory import log_sigma_max_of_power
 
 NORMS = {"spectral": "log_spectral_norm", "frobenius": "log_frobenius_norm"}
 PARTS = {name: name for name in ("log_norm", "log_norm_per_loss", "share", "cumulative_share")}
 BAND = (0.25, 0.75)
-THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "mean_field_rate"}
+_THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "mean_field_rate"}
 
 
 def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -28,11 +28,11 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     linear network it is the edge of the spectrum of W^lag. NA if `runs` lacks it.
     """
     present = {kind: name for kind, name in NORMS.items() if name in jacobians}
-    runs = describe(jacobians, runs)
+    runs = describe_rows(jacobians, runs)
     there = runs.get("asymptote_outside", pd.Series("", index=runs.index)).isna()
     runs = runs.assign(linear=there.astype(float))
-    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), (*THEORY.values(), "linear"))
-    curves = curves.assign(**{name: _line(curves["lag"], curves.pop(rate)) for name, rate in THEORY.items()})
+    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), (*_THEORY.values(), "linear"))
+    curves = curves.assign(**{name: _line(curves["lag"], curves.pop(rate)) for name, rate in _THEORY.items()})
     edge = curves["mean_field"] + _edge(curves["lag"])
     spectral = edge.where(curves.pop("linear") == 1)
     return curves.assign(mean_field=curves["mean_field"].where(curves["quantity"] == "frobenius", spectral))
@@ -102,8 +102,8 @@ def band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
         "median": median(values, group),
         "low": quantile(values, group, low),
         "high": quantile(values, group, high),
-        "networks": count(values.notna(), group),
-        "zero": count(values == -np.inf, group),
+        "networks": count_networks(values.notna(), group),
+        "zero": count_networks(values == -np.inf, group),
     }
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from bpttlab.tables.columns import COLUMNS, KEY, POINT, Column
+from bpttlab.tables.columns import COLUMNS, KEY, POINT, SummaryColumn
 
 
-class Summary(NamedTuple):
+class DocumentedSummary(NamedTuple):
     """A summary table.
 
     Attributes:
@@ -31,55 +31,55 @@ class Summary(NamedTuple):
 
 
 SUMMARIES = {
-    "headline": Summary(
+    "headline": DocumentedSummary(
         "sweep point of the longest sequence: the columns of growth that answer the question",
         "networks growth_rate regime horizon",
         "growth_rate",
     ),
-    "growth": Summary(
+    "growth": DocumentedSummary(
         "sweep point: growth over the sequence, and the asymptotic rate",
         "networks fitted diverged failed vanished underflowed log_growth regime growth_rate growing_horizon "
         "growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
         "log_growth growth_rate",
     ),
-    "critical_spectral_radius": Summary(
+    "critical_spectral_radius": DocumentedSummary(
         "sweep through the radii, the rest of the point being equal: where the asymptotic rate changes its sign",
         "networks one none several critical bracket_low bracket_high lowest highest",
         "critical",
     ),
-    "truncation_bias": Summary(
+    "truncation_bias": DocumentedSummary(
         "sweep point, origin, scheme, K and parameter (and field of the scheme, as far as fields vary)",
         "length origin scheme truncation parameter networks exact log_relative_bias cosine log_norm steps_computed",
         "log_relative_bias cosine log_norm",
     ),
-    "costs": Summary(
+    "costs": DocumentedSummary(
         "sweep point, scheme (and field, as far as fields vary), K and parameter or direction",
         "scheme truncation parameter networks exact reach log_relative_bias log_variance log_bias_noise "
         "log_relative_error log_minibatch_variance draws steps_computed scheme_seconds",
     ),
-    "equal_cost": Summary(
+    "equal_cost": DocumentedSummary(
         "sweep point, parameter, cost, budget and scheme: the best gradient that the scheme gives within the budget",
         "parameter cost budget scheme truncation networks reach averaged log_relative_error log_error_behind standing",
         "log_relative_error log_error_behind",
     ),
-    "along_directions": Summary(
+    "along_directions": DocumentedSummary(
         "sweep point, scheme, K and direction: the truncated derivative along it",
         "scheme truncation parameter networks wrong relative_derivative one_draw",
         "relative_derivative",
     ),
-    "bias_bounds": Summary(
+    "bias_bounds": DocumentedSummary(
         "sweep point, parameter and K: the bias of per-loss truncations beside its bound and its estimate",
         "parameter truncation networks log_relative_bias log_bias_bound bounded log_bias_estimate "
         "estimated above below",
     ),
-    "exponents": Summary(
+    "exponents": DocumentedSummary(
         "sweep point: the largest Lyapunov exponent and the numbers to compare it with",
         "networks diverged failed autonomous zero lyapunov_exponent growth_rate asymptote_rate "
         "mean_field_rate mean_exponent determinant_rate origin_radius jacobian_radius trajectory_radius "
         "kaplan_yorke_dimension entropy_bound",
         "lyapunov_exponent growth_rate",
     ),
-    "theory": Summary(
+    "theory": DocumentedSummary(
         "sweep point and statement of theory: its rate, and the residual of the measurement",
         "overlay networks within rate residual outside",
         "residual",
@@ -87,7 +87,7 @@ SUMMARIES = {
 }
 
 
-def markdown() -> str:
+def summaries_markdown() -> str:
     """The tables of the section "Summaries" of docs/tables.md."""
     parts = [f"### Every summary\n\nFirst come the columns of the sweep point.\n\n{_table(list(POINT), ())}"]
     for name, summary in SUMMARIES.items():
@@ -100,7 +100,7 @@ def _table(names: Sequence[str], intervals: Sequence[str]) -> str:
     return "\n".join([*lines, *(_row(name, COLUMNS[name], name in intervals) for name in names)])
 
 
-def _row(name: str, column: Column, has_interval: bool) -> str:
+def _row(name: str, column: SummaryColumn, has_interval: bool) -> str:
     interval = column.interval.meaning if has_interval else "" if column.of == KEY else "none"
     cells = (f"`{name}`", column.header, column.unit, column.meaning, column.of, interval)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -19,9 +19,9 @@ from bpttlab.tables.costs import COSTS, log_error, network_costs
 from bpttlab.tables.statistics import group_rows, numbers, stated
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
-EXACT = 1e-9
+_EXACT = 1e-9
 """Relative errors up to this are equal: they are rounding."""
-SLACK = 1.0 + 1e-9
+_SLACK = 1.0 + 1e-9
 """A cost may be above a budget by this factor, which is rounding of a multiple of it."""
 
 
@@ -85,13 +85,13 @@ def equal_cost(
     for _, own in rows.groupby(point, dropna=False) if len(rows) else ():
         found = Candidates.of(own, inside)
         parts += [_at(own[point], _bought(found, cost)) for cost in COSTS]
-    columns = [*point, "cost", "budget", *inside, *MEASURED]
+    columns = [*point, "cost", "budget", *inside, *_MEASURED]
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 ENDS = ("", "_low", "_high")
-MEASURED = (
+_MEASURED = (
     *("networks", "reach", "averaged"),
     *(f"log_relative_error{end}" for end in ENDS),
     *(f"log_error_behind{end}" for end in ENDS),
@@ -109,7 +109,7 @@ def _bought(candidates: Candidates, cost: str) -> pd.DataFrame:
     spent = candidates.spent(cost)
     usable = np.isfinite(spent) & ~np.isnan(candidates.errors(np.ones(len(spent)))).all(axis=1)
     rows: list[int] = []
-    measured: dict[str, list[Any]] = {name: [] for name in ("budget", *MEASURED)}
+    measured: dict[str, list[Any]] = {name: [] for name in ("budget", *_MEASURED)}
     for budget in budgets(spent[usable]):
         averaged = gradients_within(candidates, spent, budget)
         errors = candidates.errors(np.maximum(averaged, 1.0))
@@ -128,7 +128,7 @@ def gradients_within(candidates: Candidates, spent: Array, budget: float) -> Arr
     """The number of gradients of each candidate within a budget: for a scheme that draws as many as fit, for others
     one.
     """
-    fit = np.floor(budget * SLACK / np.where(np.isnan(spent), np.inf, spent))
+    fit = np.floor(budget * _SLACK / np.where(np.isnan(spent), np.inf, spent))
     varies = ~np.isnan(candidates.measured["log_variance"]).all(axis=1)
     places = candidates.measured["reach"].max(axis=1, initial=0.0, where=~np.isnan(candidates.measured["reach"]))
     drawn = ~np.isnan(candidates.measured["draws"]).all(axis=1)
@@ -147,7 +147,7 @@ def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: A
 
 def _compared(errors: Array) -> dict[str, list[Any]]:
     """The gradient of each scheme: its error, its difference from the best, its standing.  (schemes, networks)"""
-    medians, floored = [stated(known(row))[:3] for row in errors], np.maximum(errors, np.log(EXACT))
+    medians, floored = [stated(known(row))[:3] for row in errors], np.maximum(errors, np.log(_EXACT))
     leader = floored[int(np.argmin([median for median, _, _ in medians]))]
     found: dict[str, list[Any]] = {"networks": (~np.isnan(errors)).sum(axis=1).tolist(), "standing": standings(floored)}
     behind = [stated(known(row - leader))[:3] for row in floored]

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpttlab.tables.points import need, networks
 from bpttlab.tables.regimes import regime
-from bpttlab.tables.statistics import count, group_rows, median, numbers, with_interval
+from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
@@ -34,21 +34,21 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     done = rows["status"] == "done"
     measured = _only(rows, done)
     table = keys.assign(
-        networks=count(done, group),
-        fitted=count(np.isfinite(measured["growth_rate"]), group),
-        diverged=count(rows["status"] == "diverged", group),
-        failed=count(rows["status"] == "failed", group),
-        vanished=count(measured["log_growth"] == -np.inf, group),
-        underflowed=count(_underflows(rows) > 0, group),
+        networks=count_networks(done, group),
+        fitted=count_networks(np.isfinite(measured["growth_rate"]), group),
+        diverged=count_networks(rows["status"] == "diverged", group),
+        failed=count_networks(rows["status"] == "failed", group),
+        vanished=count_networks(measured["log_growth"] == -np.inf, group),
+        underflowed=count_networks(_underflows(rows) > 0, group),
         **with_interval(measured, group, "log_growth"),
     )
     return table.assign(
         regime=regime(table["log_growth_low"], table["log_growth_high"]),
         **with_interval(measured, group, "growth_rate"),
         growing_horizon=_growing_horizon(measured, done, group),
-        growing_none=count(done & measured["growing_horizon"].isna(), group),
+        growing_none=count_networks(done & measured["growing_horizon"].isna(), group),
         vanishing_horizon=median(measured["vanishing_horizon"], group),
-        vanishing_censored=count(done & (numbers(rows["horizon_censored"]) == 1), group),
+        vanishing_censored=count_networks(done & (numbers(rows["horizon_censored"]) == 1), group),
         asymptote_rate=median(measured["asymptote_rate"], group),
         bound_rate=median(measured["bound_rate"], group),
         mean_field_rate=median(measured["mean_field_rate"], group),

@@ -11,13 +11,13 @@ from typing import Any
 import pandas as pd
 
 from bpttlab.tables.printing import VALUE as RADIUS
-from bpttlab.tables.printing import Sheet, fill, format_table, grid
+from bpttlab.tables.printing import Sheet, fill, format_table, print_grid
 from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
 
 LINES = 10
 """The most points that have a line each; more are shown one line per radius, side by side."""
 
-BESIDE = 4
+_BESIDE = 4
 """The most points side by side."""
 
 LEGENDS = {
@@ -48,13 +48,13 @@ def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     """The headline for a terminal of `width` columns."""
     beside = [name for name in key_names(table) if table[name].nunique(dropna=False) > 1 and name != RADIUS]
     points = table[beside].drop_duplicates() if beside else table.iloc[:0]
-    fits = 0 < len(points) <= BESIDE and not table.duplicated([RADIUS, *beside]).any()
+    fits = 0 < len(points) <= _BESIDE and not table.duplicated([RADIUS, *beside]).any()
     if len(table) <= LINES or not fits:
         return format_table(table, width, rows=2 * LINES, whole=False)
-    return side_by_side(table, beside, width)
+    return _side_by_side(table, beside, width)
 
 
-def side_by_side(table: pd.DataFrame, beside: list[str], width: int) -> str:
+def _side_by_side(table: pd.DataFrame, beside: list[str], width: int) -> str:
     """One line per radius, with as much in a cell as there is room for."""
     sheet = Sheet.of(table)
     radii, points = sheet.cells[RADIUS], list(zip(*(sheet.cells[name] for name in beside), strict=True))
@@ -75,7 +75,7 @@ def pivot(title: str, radii: Sequence[str], points: Sequence[tuple[str, ...]], t
     cells = dict(zip(zip(radii, points, strict=True), texts, strict=True))
     columns = list(dict.fromkeys(points))
     rows = [[radius, *(cells.get((radius, point), NA) for point in columns)] for radius in dict.fromkeys(radii)]
-    return grid([[title, *map(" ".join, columns)], *rows], [True, *[False] * len(columns)])
+    return print_grid([[title, *map(" ".join, columns)], *rows], [True, *[False] * len(columns)])
 
 
 def describe_cell(row: Mapping[Any, Any], style: str) -> str:

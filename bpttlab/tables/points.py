@@ -15,14 +15,14 @@ from bpttlab.errors import LabError, nearest
 from bpttlab.store.columns import CONFIGURATION, TABLES
 from bpttlab.tables.statistics import numbers
 
-MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
+_MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
     column.name for column in CONFIGURATION
 }
-POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
+_POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 UNDRAWN = "none"  # the initializer of such networks
-DIGITS = 4  # significant digits of a measured radius that distinguish points
+_DIGITS = 4  # significant digits of a measured radius that distinguish points
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
 _ORDER = {"done": 0, "diverged": 1, "failed": 2}
 
@@ -36,7 +36,7 @@ def need(frame: pd.DataFrame, *columns: str) -> None:
 
 def varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
-    names = [name for name in map(str, runs) if name not in MEASURED]
+    names = [name for name in map(str, runs) if name not in _MEASURED]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
@@ -68,7 +68,7 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
     by = [name for name in map(str, runs) if name.startswith("cell") or name in ("initializer", "dtype")]
     group = runs.groupby(by, dropna=False).ngroup()
     found = numbers(runs["rho"]).groupby(group).transform("median")
-    return found.map(lambda value: float(f"{value:.{DIGITS}g}")).astype("Float64")
+    return found.map(lambda value: float(f"{value:.{_DIGITS}g}")).astype("Float64")
 
 
 def point_columns(runs: pd.DataFrame) -> list[str]:
@@ -78,11 +78,11 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     follows from the name of its group (`task_input_size` if each task has its own) is left out.
     """
     need(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
-    skipped = {"seed", "spectral_radius", "truncation", "scheme", *POINT, *(f"initializer_{name}" for name in STATED)}
+    skipped = {"seed", "spectral_radius", "truncation", "scheme", *_POINT, *(f"initializer_{name}" for name in STATED)}
     names = [name for name in varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))]
     names = [name for name in names if name not in PREFIXES or not _decided_by(runs, "cell_content", name)]
     fit = [name for name in varying(runs) if name == "measure_fit_from"]
-    return [*POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
+    return [*_POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
 
 
 def _decided_by_group(runs: pd.DataFrame, name: str) -> bool:
@@ -118,7 +118,7 @@ def join_names(
     Without `runs`, the configuration and network_id of `rows` themselves are used.
     """
     need(rows, "run_id", *own)
-    runs = describe(rows, runs)
+    runs = describe_rows(rows, runs)
     by = point_columns(runs)
     extra = [name for name in more if name not in own]
     of_run = _of_first_seed(with_requested(runs), by).reindex(columns=["run_id", "network_id", *by, *extra])
@@ -136,7 +136,7 @@ def _of_first_seed(runs: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return runs[runs["seed"] == first]
 
 
-def describe(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
+def describe_rows(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame:
     """The runs that have rows in a table: those of `runs`, or as the table's joined columns describe them.
 
     If a table has a column with the name of a configuration column (`scheme`), the configuration's is joined as

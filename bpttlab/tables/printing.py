@@ -18,7 +18,7 @@ from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, pres
 LONG = 28
 """A cell with more characters becomes a note below the table."""
 
-NARROW = 12
+_NARROW = 12
 """A header is broken into lines of at most the width of the cells, or of this."""
 
 GAP = 2
@@ -147,15 +147,15 @@ class Sheet:
         numeric = dict(zip(shown_names(self.frame), is_numeric(self.frame), strict=True))
         titles = ["\n".join(self.title_lines(name)) for name in names]
         cells = zip(*(self.cells[name][:rows] for name in names), strict=True)
-        return grid([titles, *cells], [numeric[name] and self.titles[name] != FIELDS for name in names])
+        return print_grid([titles, *cells], [numeric[name] and self.titles[name] != FIELDS for name in names])
 
     def title_lines(self, name: str) -> list[str]:
         """A title as lines no longer than the cells, or than NARROW."""
-        width = max(NARROW, *map(len, self.cells[name]))
+        width = max(_NARROW, *map(len, self.cells[name]))
         return textwrap.wrap(self.titles[name], width, break_long_words=False)
 
 
-def grid(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
+def print_grid(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
     """Rows of texts as columns side by side; `right` says which columns are aligned to the right."""
     sides = ["right" if side else "left" for side in right]
     text = tabulate(list(rows), tablefmt="plain", disable_numparse=True, colalign=sides) if sides else ""

@@ -9,52 +9,52 @@ import pandas as pd
 from bpttlab import tables
 from bpttlab.tables.table import SummaryTable
 
-NOTHING = pd.DataFrame()
+_NOTHING = pd.DataFrame()
 
 
-def truncation_bias(study: Any) -> pd.DataFrame:
-    return NOTHING if study.truncations.empty else tables.truncation_bias(study.truncations, study.runs)
+def _truncation_bias(study: Any) -> pd.DataFrame:
+    return _NOTHING if study.truncations.empty else tables.truncation_bias(study.truncations, study.runs)
 
 
-def costs(study: Any) -> pd.DataFrame:
-    return tables.costs(study.truncations, study.runs, study.provenance) if has_costs(study) else NOTHING
+def _costs(study: Any) -> pd.DataFrame:
+    return tables.costs(study.truncations, study.runs, study.provenance) if _has_costs(study) else _NOTHING
 
 
 def equal_costs(study: Any) -> pd.DataFrame:
-    return tables.equal_cost(study.truncations, study.runs, study.provenance) if has_costs(study) else NOTHING
+    return tables.equal_cost(study.truncations, study.runs, study.provenance) if _has_costs(study) else _NOTHING
 
 
-def along_directions(study: Any) -> pd.DataFrame:
-    return tables.along_directions(study.truncations, study.runs) if has_costs(study) else NOTHING
+def _along_directions(study: Any) -> pd.DataFrame:
+    return tables.along_directions(study.truncations, study.runs) if _has_costs(study) else _NOTHING
 
 
-def has_costs(study: Any) -> bool:
+def _has_costs(study: Any) -> bool:
     """Whether the variance or the seconds of some scheme were measured."""
     return not study.truncations.empty and tables.has_costs(study.truncations, study.provenance)
 
 
-def bias_bounds(study: Any) -> pd.DataFrame:
+def _bias_bounds(study: Any) -> pd.DataFrame:
     if study.truncations.empty or study.bias_bounds.empty:
-        return NOTHING
+        return _NOTHING
     return tables.bias_bounds(study.bias_bounds, study.truncations, study.runs)
 
 
-def exponents(study: Any) -> pd.DataFrame:
-    return tables.exponents(study.runs) if tables.has_exponents(study.runs) else NOTHING
+def _exponents(study: Any) -> pd.DataFrame:
+    return tables.exponents(study.runs) if tables.has_exponents(study.runs) else _NOTHING
 
 
-def headline(study: Any) -> pd.DataFrame:
+def _headline(study: Any) -> pd.DataFrame:
     growth = tables.growth(study.runs)
-    return tables.headline(growth) if growth["growth_rate"].notna().any() else NOTHING
+    return tables.headline(growth) if growth["growth_rate"].notna().any() else _NOTHING
 
 
-HEADLINE = SummaryTable("headline", headline)
-GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
-CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
-TRUNCATION_BIAS = SummaryTable("truncation_bias", truncation_bias)
-COSTS = SummaryTable("costs", costs)
+HEADLINE = SummaryTable("headline", _headline)
+_GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
+_CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
+TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias)
+_COSTS = SummaryTable("costs", _costs)
 EQUAL_COST = SummaryTable("equal_cost", equal_costs)
-ALONG_DIRECTIONS = SummaryTable("along_directions", along_directions)
-BIAS_BOUNDS = SummaryTable("bias_bounds", bias_bounds)
-EXPONENTS = SummaryTable("exponents", exponents)
-THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs))
+ALONG_DIRECTIONS = SummaryTable("along_directions", _along_directions)
+_BIAS_BOUNDS = SummaryTable("bias_bounds", _bias_bounds)
+_EXPONENTS = SummaryTable("exponents", _exponents)
+_THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs))

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
-from bpttlab.tables.points import describe, join_names, need, networks, one_run_per_network
-from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers, with_interval
+from bpttlab.tables.points import describe_rows, join_names, need, networks, one_run_per_network
+from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
 
-MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
-RATES = ("asymptote_rate", "mean_field_rate", "mean_exponent", "determinant_rate")
+_MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
+_RATES = ("asymptote_rate", "mean_field_rate", "mean_exponent", "determinant_rate")
 MOST_BINS = 40
 FEWEST_BINS = 5
 
@@ -42,18 +42,18 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     need(runs, "lyapunov_exponent", "growth_rate")
     rows, by = networks(_requested(runs))
     keys, group = group_rows(rows, by)
-    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", *RATES, *MEDIANS))
+    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", *_RATES, *_MEDIANS))
     there = measured["lyapunov_exponent"].notna()
     autonomous = rows.get("autonomous", pd.Series(pd.NA, index=rows.index)).astype("boolean").fillna(False)
     return keys.assign(
-        networks=count(there, group),
-        diverged=count(rows["status"] == "diverged", group),
-        failed=count(rows["status"] == "failed", group),
-        autonomous=count(there & autonomous, group),
-        zero=count(measured["lyapunov_exponent"] == -np.inf, group),
+        networks=count_networks(there, group),
+        diverged=count_networks(rows["status"] == "diverged", group),
+        failed=count_networks(rows["status"] == "failed", group),
+        autonomous=count_networks(there & autonomous, group),
+        zero=count_networks(measured["lyapunov_exponent"] == -np.inf, group),
         **with_interval(measured, group, "lyapunov_exponent"),
         **with_interval(measured, group, "growth_rate"),
-        **{name: median(measured[name], group) for name in (*RATES, *MEDIANS)},
+        **{name: median(measured[name], group) for name in (*_RATES, *_MEDIANS)},
     ).reset_index(drop=True)
 
 
@@ -82,7 +82,7 @@ def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     `mean_by_determinant` is the theory of the mean of all exponents, the same in all rows of a point.
     """
     need(spectra, "run_id", "index", "lyapunov_exponent", "low")
-    runs = describe(spectra, runs)
+    runs = describe_rows(spectra, runs)
     rows = spectra.assign(index_per_unit=spectra["index"] / _hidden_units(spectra, runs))
     values = ["lyapunov_exponent", "low", "index_per_unit"]
     network, by = of_networks(rows, runs, values, ["index"], ["determinant_rate"])
@@ -91,7 +91,7 @@ def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
         mean_by_determinant=median(network["determinant_rate"], group),
         index_per_unit=median(network["index_per_unit"], group),
         **band(network["lyapunov_exponent"], group),
-        unresolved=count(network["low"] == -np.inf, group),
+        unresolved=count_networks(network["low"] == -np.inf, group),
     ).reset_index(drop=True)
 
 
@@ -121,7 +121,7 @@ def finite_time_distribution(
     of_point = keys.assign(
         networks=networks_in(rows, group),
         steps=median(rows["steps"], group),
-        zero=count(rows["finite_time_exponent"] == -np.inf, group),
+        zero=count_networks(rows["finite_time_exponent"] == -np.inf, group),
         mean=_mean_of_windows(rows, by),
     )
     bins = [_bins(values).assign(group=number) for number, values in rows.groupby(group)["finite_time_exponent"]]
@@ -170,24 +170,24 @@ def singular_value_curves(
     without `spectra`.
     """
     need(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
-    runs = describe(singular_values, runs)
+    runs = describe_rows(singular_values, runs)
     rows = _beside_exponents(products_to_the_end(singular_values), spectra)
     rows = rows.assign(
         rate=(rows["log_singular_value"] / rows["lag"]).where(rows["lag"] > 0),
         unresolved=1.0 - numbers(rows["resolved"]),
     )
-    network, by = of_networks(rows, runs, [*QUANTITIES, "unresolved", "lyapunov_exponent"], ["lag", "index"])
+    network, by = of_networks(rows, runs, [*_QUANTITIES, "unresolved", "lyapunov_exponent"], ["lag", "index"])
     points, group = group_rows(network, [*by, "lag", "index"])
     beside = {
-        "unresolved": count(network["unresolved"] > 0, group),
+        "unresolved": count_networks(network["unresolved"] > 0, group),
         "lyapunov_exponent": median(network["lyapunov_exponent"], group),
     }
-    parts = [points.assign(quantity=name, **band(network[name], group), **beside) for name in QUANTITIES]
+    parts = [points.assign(quantity=name, **band(network[name], group), **beside) for name in _QUANTITIES]
     table = pd.concat(parts, ignore_index=True)
     return table[(table["quantity"] != "rate") | (table["lag"] > 0)].reset_index(drop=True)
 
 
-QUANTITIES = ("log_singular_value", "rate")
+_QUANTITIES = ("log_singular_value", "rate")
 
 
 def _beside_exponents(rows: pd.DataFrame, spectra: pd.DataFrame | None) -> pd.DataFrame:
@@ -207,7 +207,7 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     `cell_path` = lag * log f is the theory of c<-c for an LSTM with a constant forget gate.
     """
     need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
-    runs, last = describe(blocks, runs), products_to_the_end(blocks)
+    runs, last = describe_rows(blocks, runs), products_to_the_end(blocks)
     parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
     return pd.concat(parts, ignore_index=True)
 
@@ -218,7 +218,7 @@ def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFr
     network, by = of_networks(rows, runs, ["value", "missing"], ["block", "lag"], ["cell_path_rate"])
     points, group = group_rows(network, [*by, "block", "lag"])
     small = (network["value"] == -np.inf) & (network["missing"] > 0)
-    unresolved, found = count(small, group), band(network["value"], group)
+    unresolved, found = count_networks(small, group), band(network["value"], group)
     for name in ("median", "low", "high"):
         found[name] = found[name].mask((found[name] == -np.inf) & (unresolved > 0))
     found["zero"] = found["zero"] - unresolved
@@ -239,7 +239,7 @@ def sensitivity_curves(
     of a state t steps later, and "sensitivity" is the effect of a parameter in all these steps.
     """
     need(sensitivity, "run_id", "t", "parameter", "log_norm")
-    runs, rows = describe(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
+    runs, rows = describe_rows(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
     if jacobians is not None and not jacobians.empty:
         rows = pd.concat([rows[list(OF_SENSITIVITY)], _products_of(rows, jacobians)], ignore_index=True)
     network, by = of_networks(rows, runs, ["log_norm"], ["quantity", "parameter", "t"])

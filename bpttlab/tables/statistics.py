@@ -41,7 +41,7 @@ def median(column: pd.Series, group: pd.Series) -> pd.Series:
     return quantile(column, group, 0.5)
 
 
-def count(condition: pd.Series, group: pd.Series) -> pd.Series:
+def count_networks(condition: pd.Series, group: pd.Series) -> pd.Series:
     """The number of rows of each group that meet a condition."""
     return condition.astype(bool).groupby(group).sum().astype("Int64")
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from bpttlab.tables.points import networks
-from bpttlab.tables.statistics import count, group_rows, median, networks_in, numbers, with_interval
+from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
 
-ENDING = "_outside"
+_ENDING = "_outside"
 
 
 def overlays(runs: pd.DataFrame) -> list[str]:
     """The overlays that a table of runs has columns for."""
-    return [str(name).removesuffix(ENDING) for name in runs if str(name).endswith(ENDING)]
+    return [str(name).removesuffix(_ENDING) for name in runs if str(name).endswith(_ENDING)]
 
 
 def theory(runs: pd.DataFrame) -> pd.DataFrame:
@@ -34,12 +34,12 @@ def theory(runs: pd.DataFrame) -> pd.DataFrame:
 
 def _of(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
     keys, group = group_rows(rows, by)
-    why = rows[f"{name}{ENDING}"]
+    why = rows[f"{name}{_ENDING}"]
     renamed = pd.DataFrame({"rate": numbers(rows[f"{name}_rate"]), "residual": numbers(rows[f"{name}_residual"])})
     return keys.assign(
         overlay=name,
         networks=networks_in(rows, group),
-        within=count(why.isna(), group),
+        within=count_networks(why.isna(), group),
         rate=median(renamed["rate"], group),
         **with_interval(renamed, group, "residual"),
         outside=why.groupby(group).agg(_commonest),

@@ -34,7 +34,7 @@ _TEX = {
 _NUMBER = re.compile(r"(-?)(?:(\d+(?:\.\d+)?)(?:e([+-]\d+))?|inf)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 NA = "–"
-ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it could matter
+_ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it could matter
 MISSING = {"truncation": "full"}  # where NA has a word
 
 
@@ -116,7 +116,7 @@ def describe_value(value: Any) -> str:
     if _missing(value):
         return NA
     if isinstance(value, float | np.floating):
-        return f"{value:.4g}" if abs(float(value)) > ROUNDING else "0"
+        return f"{value:.4g}" if abs(float(value)) > _ROUNDING else "0"
     return _CONTROL.sub(" ", str(value))
 
 

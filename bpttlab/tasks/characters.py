@@ -12,7 +12,7 @@ from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Field
 from bpttlab.tasks.task import Batch, Task, every_step, one_hot
-from bpttlab.tasks.text_files import Text, read
+from bpttlab.tasks.text_files import Text, read_text
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Characters(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         length = self.sequence_length
-        found = read(self.path)
+        found = read_text(self.path)
         what = self.path or "the shipped text, which is read without task.path,"
         user_files.refuse_other_content("task.content", self.content, what, found.content)
         if length >= len(found.characters):
@@ -74,7 +74,7 @@ class Characters(Task):
         Raises:
             LabError: the file has changed since the task was built.
         """
-        found = read(self.path)
+        found = read_text(self.path)
         if found.content != self.content:
             raise LabError(f"{self.path} has changed since the run was configured: start the sweep again")
         return found

@@ -32,7 +32,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.sequence_files import Sequences, read
+from bpttlab.tasks.sequence_files import Sequences, read_sequences
 from bpttlab.tasks.task import Batch, Task, every_step, last_step
 
 LossName = Literal["squared_error", "softmax_cross_entropy", "sigmoid_cross_entropy"]
@@ -83,7 +83,7 @@ class File(Task):
         length = self.sequence_length
         if not self.path:
             raise ConfigurationError("task.path: must name a file of yours, for example task.path=sequences.npz")
-        found = read(self.path, self.loss_name)
+        found = read_sequences(self.path, self.loss_name)
         user_files.refuse_other_content("task.content", self.content, self.path, found.content)
         if length > found.steps:
             raise ConfigurationError(f"sequence_length={length}: must be at most {found.steps}, as long as {self.path}")
@@ -101,7 +101,7 @@ class File(Task):
         Raises:
             LabError: the file has changed since the task was built.
         """
-        found = read(self.path, self.loss_name)
+        found = read_sequences(self.path, self.loss_name)
         user_files.refuse_change(self.path, self.content, found.content)
         return found
 

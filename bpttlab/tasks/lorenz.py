@@ -21,10 +21,10 @@ STEP = 0.01
 SAMPLE = 2
 """Steps of the integrator from one sample to the next."""
 
-TRANSIENT = 1000
+_TRANSIENT = 1000
 """Steps dropped at the beginning."""
 
-MEAN = np.array([0.0, 0.0, 23.549])
+_MEAN = np.array([0.0, 0.0, 23.549])
 DEVIATION = np.array([7.925, 9.011, 8.619])
 """Of x, y and z on the attractor; by its symmetry the means of x and y are zero."""
 
@@ -55,15 +55,15 @@ class Lorenz(Task):
     horizon: Annotated[int, Field(ge=1, unit="step", description="samples ahead, 0.02 time units each")] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        state = MEAN + DEVIATION * rng.standard_normal((batch_size, 3))
-        for _ in range(TRANSIENT):
+        state = _MEAN + DEVIATION * rng.standard_normal((batch_size, 3))
+        for _ in range(_TRANSIENT):
             state = step(state)
-        series = (trajectory(state, self.sequence_length + self.horizon) - MEAN) / DEVIATION
+        series = (lorenz_trajectory(state, self.sequence_length + self.horizon) - _MEAN) / DEVIATION
         x, target = series[: self.sequence_length], series[self.horizon :]
         return Batch(x.copy(), target.copy(), every_step(self.sequence_length))
 
 
-def trajectory(state: Array, samples: int) -> Array:
+def lorenz_trajectory(state: Array, samples: int) -> Array:
     """The state itself and what follows.  (B, 3) -> (samples, B, 3)"""
     series = np.empty((samples, *state.shape))
     for sample in range(samples):

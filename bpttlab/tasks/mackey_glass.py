@@ -20,7 +20,7 @@ PRODUCTION, DECAY, DELAY = 0.2, 0.1, 17
 UNIT = 10
 """Steps of the integrator in one time unit, which is what a sample takes."""
 
-TRANSIENT = 60 * DELAY
+_TRANSIENT = 60 * DELAY
 """Time units dropped at the beginning."""
 
 MEAN, DEVIATION = 0.93018, 0.22615
@@ -54,9 +54,9 @@ class MackeyGlass(Task):
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         history = rng.uniform(0.5, 1.5, batch_size)
-        begin = TRANSIENT + rng.integers(0, 1000, batch_size)
+        begin = _TRANSIENT + rng.integers(0, 1000, batch_size)
         times = begin + np.arange(self.sequence_length + self.horizon)[:, None]
-        series = (trajectory(history, int(times.max()))[times, np.arange(batch_size)] - MEAN) / DEVIATION
+        series = (mackey_glass_trajectory(history, int(times.max()))[times, np.arange(batch_size)] - MEAN) / DEVIATION
         x, target = series[: self.sequence_length, :, None], series[self.horizon :, :, None]
         return Batch(x.copy(), target.copy(), every_step(self.sequence_length))
 
@@ -73,7 +73,7 @@ class Piece(NamedTuple):
     middles: Array
 
 
-def trajectory(history: Array, last: int) -> Array:
+def mackey_glass_trajectory(history: Array, last: int) -> Array:
     """x at the times 0, 1, …, last, from a constant for t <= 0.  (B,) -> (last+1, B)"""
     piece, samples = constant(history), []
     for _ in range(last // DELAY + 1):
@@ -95,7 +95,7 @@ def following(past: Piece) -> Piece:
     """
     from scipy.signal import lfilter  # its import takes longer than all others here
 
-    ends, middles = driven(past.ends), driven(past.middles)
+    ends, middles = _driven(past.ends), _driven(past.middles)
     h, z = 1.0 / UNIT, DECAY / UNIT
     c = 1.0 - z + z**2 / 2.0 - z**3 / 6.0 + z**4 / 24.0
     w_0, w_m, w_1 = 1.0 - z + z**2 / 2.0 - z**3 / 4.0, 4.0 - 2.0 * z + z**2 / 2.0, 1.0
@@ -106,7 +106,7 @@ def following(past: Piece) -> Piece:
     return Piece(x, 0.5 * (x[:-1] + x[1:]) + h / 8.0 * (slope[:-1] - slope[1:]))
 
 
-def driven(x: Array) -> Array:
+def _driven(x: Array) -> Array:
     """0.2 g(x)."""
     square = x * x
     fourth = square * square

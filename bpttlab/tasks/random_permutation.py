@@ -12,7 +12,7 @@ from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task, every_step, minimum_length, one_hot
 
-FIRST = 2
+_FIRST = 2
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class RandomPermutation(Task):
     alphabet: Annotated[
         int,
         Field(
-            ge=FIRST + 1,
-            because=f"({FIRST} to be remembered and another one between)",
+            ge=_FIRST + 1,
+            because=f"({_FIRST} to be remembered and another one between)",
             description="A, different symbols; the first of a sequence is one of two",
         ),
     ] = 100
@@ -55,8 +55,8 @@ class RandomPermutation(Task):
 
     @property
     def baseline_loss(self) -> float:
-        between = (self.sequence_length - 1) * math.log(self.alphabet - FIRST)
-        return (between + math.log(FIRST)) / self.sequence_length
+        between = (self.sequence_length - 1) * math.log(self.alphabet - _FIRST)
+        return (between + math.log(_FIRST)) / self.sequence_length
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         symbols = self.symbols(rng, batch_size)
@@ -65,6 +65,6 @@ class RandomPermutation(Task):
 
     def symbols(self, rng: np.random.Generator, batch_size: int) -> Array:
         """s_1 … s_{T+1}.  (T+1, B)"""
-        first = rng.integers(0, FIRST, (1, batch_size))
-        between = rng.integers(FIRST, self.alphabet, (self.sequence_length - 1, batch_size))
+        first = rng.integers(0, _FIRST, (1, batch_size))
+        between = rng.integers(_FIRST, self.alphabet, (self.sequence_length - 1, batch_size))
         return np.concatenate([first, between, first])

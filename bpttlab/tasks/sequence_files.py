@@ -21,8 +21,8 @@ from bpttlab.numerics.array import Array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ARRAYS = ("x", "target", "mask")
-COLUMNS = ("sequence", "step", "x", "y", "class", "mask")
+_ARRAYS = ("x", "target", "mask")
+_COLUMNS = ("sequence", "step", "x", "y", "class", "mask")
 
 Arrays = dict[str, Array]
 
@@ -50,19 +50,19 @@ class Sequences:
         return int(self.x.shape[1])
 
 
-def read(path: str, loss_name: str) -> Sequences:
+def read_sequences(path: str, loss_name: str) -> Sequences:
     """The sequences of a file, with the target for a loss.
 
     Raises:
         ConfigurationError: there is no such file, or it has a fault; the message begins with task.path.
     """
-    found: Sequences = user_files.read("task.path", path, READERS, interpret, loss_name)
+    found: Sequences = user_files.read_user_file("task.path", path, _READERS, _interpret, loss_name)
     return found
 
 
-def interpret(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
+def _interpret(data: bytes, ending: str, content: str, loss_name: str) -> Sequences:
     """The sequences that a file's bytes are."""
-    return check_arrays(READERS[ending](data, loss_name), loss_name, content)
+    return check_arrays(_READERS[ending](data, loss_name), loss_name, content)
 
 
 # ------------------------------------------------------------------ .npz -> arrays
@@ -77,9 +77,9 @@ def arrays_of_archive(data: bytes, loss_name: str) -> Arrays:
 def refuse_names(names: Collection[str]) -> None:
     """Refuses an archive with an unknown array, or without a required one."""
     for name in names:
-        if name not in ARRAYS:
-            raise ConfigurationError(f"array {name!r}: must be one of {', '.join(ARRAYS)}.{nearest(name, ARRAYS)}")
-    refuse_missing("array", ARRAYS[:2], names)
+        if name not in _ARRAYS:
+            raise ConfigurationError(f"array {name!r}: must be one of {', '.join(_ARRAYS)}.{nearest(name, _ARRAYS)}")
+    refuse_missing("array", _ARRAYS[:2], names)
 
 
 # ------------------------------------------------------------------ .csv, .parquet -> arrays
@@ -108,7 +108,7 @@ def arrays_of_parquet(data: bytes, loss_name: str) -> Arrays:
     return arrays_of_table(file.read(use_threads=False), loss_name)
 
 
-READERS: dict[str, Callable[[bytes, str], Arrays]] = {
+_READERS: dict[str, Callable[[bytes, str], Arrays]] = {
     ".npz": arrays_of_archive,
     ".csv": arrays_of_csv,
     ".parquet": arrays_of_parquet,
@@ -126,7 +126,7 @@ def arrays_of_table(table: pa.Table, loss_name: str) -> Arrays:
     order, shape = sorted_steps(labels(table), check_integers(table, "step"))
 
     def values(wanted: str) -> Array:
-        found = [numbers(table, name)[order].reshape(shape) for name in names if role(name) == wanted]
+        found = [_numbers(table, name)[order].reshape(shape) for name in names if role(name) == wanted]
         return np.stack(found, axis=-1)
 
     target = values(wanted)
@@ -142,11 +142,11 @@ def role(name: str) -> str:
 def refuse_columns(names: list[str]) -> None:
     """Refuses a column that is unknown or occurs twice."""
     for name in names:
-        if role(name) not in COLUMNS:
+        if role(name) not in _COLUMNS:
             if not name or name.startswith("__index_level"):
                 raise ConfigurationError(f"column {name!r}: the index of a data frame? Write it with index=False")
             known = "sequence, step, class or mask, or begin with x_ (an input) or y_ (an output)"
-            raise ConfigurationError(f"column {name!r}: must be {known}.{nearest(name, COLUMNS)}")
+            raise ConfigurationError(f"column {name!r}: must be {known}.{nearest(name, _COLUMNS)}")
         if names.count(name) > 1:
             raise ConfigurationError(f"column {name!r} occurs {names.count(name)} times")
 
@@ -164,16 +164,16 @@ def labels(table: pa.Table) -> Array:
     import pyarrow as pa
 
     column = table["sequence"]
-    refuse_empty(column, "sequence")
+    _refuse_empty(column, "sequence")
     return np.asarray(column if pa.types.is_integer(column.type) else column.cast(pa.string()))
 
 
-def numbers(table: pa.Table, name: str) -> Array:
+def _numbers(table: pa.Table, name: str) -> Array:
     """A column as float64; raises the error that names the row without a finite number."""
     import pyarrow as pa
 
     column, kinds = table[name], pa.types
-    refuse_empty(column, name)
+    _refuse_empty(column, name)
     allowed = (kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_boolean)
     if not any(is_kind(column.type) for is_kind in allowed):
         row, value = first_other(column)
@@ -198,14 +198,14 @@ def first_other(column: pa.ChunkedArray) -> tuple[int, Any]:
     return 1, values[0]
 
 
-def refuse_empty(column: pa.ChunkedArray, name: str) -> None:
+def _refuse_empty(column: pa.ChunkedArray, name: str) -> None:
     if column.null_count:
         row = int(np.argmax(np.asarray(column.is_null()))) + 1
         raise ConfigurationError(f"column {name!r} is empty (or NaN) in row {row}: no value may be missing")
 
 
 def check_integers(table: pa.Table, name: str) -> Array:
-    values = numbers(table, name)
+    values = _numbers(table, name)
     bad = np.flatnonzero(values != np.floor(values))
     if bad.size:
         raise ConfigurationError(f"column {name!r} holds {values[bad[0]]} in row {bad[0] + 1}: must be integers")

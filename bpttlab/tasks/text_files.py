@@ -16,7 +16,7 @@ from bpttlab import user_files
 from bpttlab.errors import ConfigurationError
 from bpttlab.numerics.array import Array
 
-LARGEST_BYTES = 1 << 27
+LARGEST_TEXT = 1 << 27
 """Largest file."""
 
 LARGEST_ALPHABET = 256
@@ -40,7 +40,7 @@ class Text:
     characters: Array
 
 
-def read(path: str) -> Text:
+def read_text(path: str) -> Text:
     """The text of a file, or the shipped text if the path is empty.
 
     Raises:
@@ -48,12 +48,12 @@ def read(path: str) -> Text:
     """
     if not path:
         return read_shipped()
-    found: Text = user_files.read("task.path", path, None, decode)
+    found: Text = user_files.read_user_file("task.path", path, None, decode)
     return found
 
 
 def decode(data: bytes, ending: str, content: str) -> Text:
-    user_files.refuse_size(len(data), LARGEST_BYTES)
+    user_files.refuse_size(len(data), LARGEST_TEXT)
     return text_of(data)
 
 

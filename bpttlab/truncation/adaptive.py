@@ -9,7 +9,7 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.gradients.adaptive_truncation import adaptive_truncation, estimate_steps
-from bpttlab.gradients.estimators import Estimate
+from bpttlab.gradients.estimators import GradientEstimate
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
@@ -45,7 +45,7 @@ class Adaptive(Scheme):
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """That of the truncation that was chosen, with the steps that the choice took."""
         found = self.chosen(trace, loss).estimate(trace, loss, error, full)
         return replace(found, steps_computed=found.steps_computed + estimate_steps(error, self.truncation - 1))

@@ -10,7 +10,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
-from bpttlab.gradients.estimators import Estimate, estimate_of_draws
+from bpttlab.gradients.estimators import GradientEstimate, estimate_of_draws
 from bpttlab.gradients.forward_mode.rflo import rflo
 from bpttlab.gradients.forward_mode.rtrl import rtrl
 from bpttlab.gradients.forward_mode.snap import snap, snap_cost
@@ -49,7 +49,7 @@ class UORO(Forward):
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """The mean of the draws, and their scatter."""
         drawn = uoro_draws(trace, loss, generator_of(self, rng), self.draws)
         return estimate_of_draws(drawn, full, self.cost(trace))

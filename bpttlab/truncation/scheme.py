@@ -23,7 +23,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
 from bpttlab.gradients.backward import backward
-from bpttlab.gradients.estimators import Estimate, ensemble_estimate, estimate_by_difference, plan_estimate
+from bpttlab.gradients.estimators import GradientEstimate, ensemble_estimate, estimate_by_difference, plan_estimate
 from bpttlab.gradients.plan import Ensemble, Plan, full_plan
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
@@ -80,7 +80,7 @@ class Scheme(ABC):
         error: Scaled,
         full: Gradients,
         rng: np.random.Generator | None = None,
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """The gradients of the scheme for a loss, and the bias of their mean.
 
         By default there is one gradient, and its bias is the difference from the full one, no smaller than rounding.
@@ -148,7 +148,7 @@ class Segmented(Scheme):
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """The part that is cut off is computed directly and not as a difference: 1e-200 is 1e-200."""
         return plan_estimate(trace, error, self.plan(trace.length), full, self.truncation)
 
@@ -167,7 +167,7 @@ class ManyPlans(Scheme):
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
-    ) -> Estimate:
+    ) -> GradientEstimate:
         """The mean over all plans; the part that they cut off is computed directly and not as a difference."""
         ensemble = self.ensemble(trace.length, trace.h.shape[1], rng)
         return ensemble_estimate(trace, error, ensemble, self.truncation)

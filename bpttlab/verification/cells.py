@@ -33,7 +33,7 @@ from bpttlab.verification.gradient_check import (
 from bpttlab.verification.path_derivatives import defined_loss
 
 SOURCE = "complex step of the forward pass"
-Measure = Callable[[Example], float]
+MeasuredError = Callable[[Example], float]
 
 SEVERAL = np.array([[0, 3, 0], [1, 5, 3], [2, 7, 5]])
 """Segments (start, stop, loss_from) that overlap; the middle one goes back beyond the first one's losses."""
@@ -60,7 +60,7 @@ def plan_weight(plan: Plan, length: int = T, batch: int = B) -> Array:
 # ------------------------------------------------------------------------------------------ one quantity of an example
 
 
-def jacobians(one: Example) -> float:
+def _jacobians(one: Example) -> float:
     """J_t and the products of them, which do not commute."""
     pairs = [(t, t - 1) for t in range(1, T + 1)] + [(T, 0), (5, 1), (T, 4)]
     found = [disagreement(one.trace.product(t, k), one.paths.jacobian(t, k)) for t, k in pairs]
@@ -84,7 +84,7 @@ def full_gradient(one: Example) -> float:
     return worst(one.by_backward, one.whole)
 
 
-def scaled_gradient(one: Example) -> float:
+def _scaled_gradient(one: Example) -> float:
     return worst({name: value.value() for name, value in backward(one.trace, one.loss, scaled=True).items()}, one.whole)
 
 
@@ -115,11 +115,11 @@ def input_gradient(one: Example) -> float:
     return disagreement(np.exp(input_gradient_norms(one.trace, one.loss, steps)), np.linalg.norm(dx, axis=1))
 
 
-QUANTITIES: dict[str, Measure] = {
-    "Jacobians and their products": jacobians,
+_QUANTITIES: dict[str, MeasuredError] = {
+    "Jacobians and their products": _jacobians,
     "vjp, input_vjp and immediate derivatives": vjp_of_rows,
     "full gradient": full_gradient,
-    "scaled gradient": scaled_gradient,
+    "scaled gradient": _scaled_gradient,
     "double sum": double_sum,
     "gradients of plans with carries": any_plan,
     "influence matrices and RTRL": forward_influence,
@@ -128,7 +128,7 @@ QUANTITIES: dict[str, Measure] = {
 
 
 def check_cell(
-    kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, Measure] = QUANTITIES
+    kind: str, dtype: str, engine: str = "numpy", quantities: dict[str, MeasuredError] = _QUANTITIES
 ) -> Iterator[Check]:
     """One check for each quantity: the worst of all variants of a cell."""
     some = [one for one in examples(kinds()[kind], dtype, engine) if one.trace.engine.name == engine]
@@ -169,7 +169,7 @@ def states(one: Example) -> float:
 @checks("gradients")
 def compiled_loops(quick: bool) -> Iterator[Check]:
     """The same quantities with compiled loops, and the states compared with NumPy's."""
-    chosen = {"states and predictions against NumPy's": states, **QUANTITIES}
+    chosen = {"states and predictions against NumPy's": states, **_QUANTITIES}
     for kind in compiled_kinds():
         for dtype in ("float64", "float32"):
             yield from check_cell(kind, dtype, "numba", chosen)

@@ -75,7 +75,7 @@ def agree(what: str, source: str, error: Any, tolerance: float) -> Check:
     return Check(what, source, 0.0, float(error), tolerance)
 
 
-def median(what: str, source: str, expected: float, values: Any, tolerance: float) -> Check:
+def check_median(what: str, source: str, expected: float, values: Any, tolerance: float) -> Check:
     """The median over networks, with its interval by order statistics."""
     found = median_of(values)
     return Check(f"{what}, median of {len(values)}", source, expected, found.value, tolerance, found.low, found.high)
@@ -91,15 +91,15 @@ def estimate(
 
 # ------------------------------------------------------------------------------------------ topics
 
-Source = Callable[[bool], Iterable[Check]]
-NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
-TOPICS: dict[str, list[Source]] = {name: [] for name in NAMES}
+CheckSource = Callable[[bool], Iterable[Check]]
+_NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
+TOPICS: dict[str, list[CheckSource]] = {name: [] for name in _NAMES}
 
 
-def checks(topic: str) -> Callable[[Source], Source]:
+def checks(topic: str) -> Callable[[CheckSource], CheckSource]:
     """Registers a function quick -> checks under its topic."""
 
-    def register(source: Source) -> Source:
+    def register(source: CheckSource) -> CheckSource:
         TOPICS[topic].append(source)
         return source
 
@@ -124,7 +124,7 @@ def run_checks(topic: str, quick: bool, begins: Callable[[str], None] = lambda n
             begun = now
 
 
-def without_end(source: Source, name: str, quick: bool) -> Iterator[Check]:
+def without_end(source: CheckSource, name: str, quick: bool) -> Iterator[Check]:
     """The checks of one function. An error in the middle becomes a failed check and does not end the others."""
     try:
         yield from source(quick)

@@ -18,7 +18,7 @@ from bpttlab.sweeps.scheduler import carry_out
 from bpttlab.verification.check import TOPICS, Check
 
 
-def check_claims(name: str, quick: bool) -> Iterator[Check]:
+def check_experiment(name: str, quick: bool) -> Iterator[Check]:
     """The claims of an experiment. A sweep has no quick form: with fewer networks its claims would be undecided."""
     if quick:
         return
@@ -44,6 +44,6 @@ def swept(name: str, folder: str, *changes: str) -> Study:
 
 
 for experiment in resources.analyses():
-    source = partial(check_claims, experiment)
+    source = partial(check_experiment, experiment)
     source.__name__ = experiment  # type: ignore[attr-defined]  # said while it is at work
     TOPICS["experiments"].append(source)

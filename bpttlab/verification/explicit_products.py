@@ -16,7 +16,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import growth_rate, jacobian_products, measure_products
 from bpttlab.measures.lyapunov import (
     Frame,
-    Growth,
+    SpectrumGrowth,
     accumulate,
     convergence_interval,
     entropy_bound,
@@ -39,10 +39,10 @@ from bpttlab.verification.networks import linear
 from bpttlab.verification.path_derivatives import Paths, one_step
 
 EXPLICIT = "explicit product"
-CELLS = (Elman(2, 4, 5), LSTM(2, 4, 5), GRU(2, 4, 5))
+_CELLS = (Elman(2, 4, 5), LSTM(2, 4, 5), GRU(2, 4, 5))
 
 
-def product(one: Example, t: int, lag: int, sequence: int) -> Array:
+def _product(one: Example, t: int, lag: int, sequence: int) -> Array:
     """P_{t,t-l}, by the complex step."""
     size = one.trace.h.shape[-1]
     return one.paths.jacobian(t, t - lag)[sequence] if lag else np.eye(size)
@@ -60,7 +60,7 @@ def log_typical(matrix: Array) -> float:
 @checks("products")
 def norms_of_products(quick: bool) -> Iterator[Check]:
     """Every column of the table of products, from the last step and from every step."""
-    for cell in CELLS:
+    for cell in _CELLS:
         for engine in engines(cell):
             one = example(cell, engine=engine, mask=np.linspace(0.25, 1.0, T), gain=0.9)
             for which in ("all", "triangle"):
@@ -73,7 +73,7 @@ def norms_of_products(quick: bool) -> Iterator[Check]:
 
 def row_errors(one: Example, row: Any) -> dict[str, float]:
     t, lag, b = int(row.t), int(row.lag), int(row.sequence)
-    P, e = product(one, t, lag, b), one.error[t - 1, b]
+    P, e = _product(one, t, lag, b), one.error[t - 1, b]
     u = np.linalg.svd(P)[0][:, 0]
     bound = sum(log_norm(one.paths.jacobian(i)[b]) for i in range(t - lag + 1, t + 1))
     known = {
@@ -89,7 +89,7 @@ def row_errors(one: Example, row: Any) -> dict[str, float]:
 @checks("products")
 def faster_ways_to_norms(quick: bool) -> Iterator[Check]:
     """`jacobian_products` with method="fast", `windowed_products` and `block_norms`."""
-    for cell in CELLS:
+    for cell in _CELLS:
         for engine in engines(cell):
             one, found = example(cell, engine=engine, gain=0.9), dict[str, list[float]]()
             frames = {
@@ -106,7 +106,7 @@ def faster_ways_to_norms(quick: bool) -> Iterator[Check]:
 
 
 def norm_errors(one: Example, row: Any) -> tuple[float, float]:
-    P = product(one, int(row.t), int(row.lag), int(row.sequence))
+    P = _product(one, int(row.t), int(row.lag), int(row.sequence))
     return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)
 
 
@@ -114,7 +114,7 @@ def block_errors(one: Example, row: Any) -> tuple[float, float]:
     """Of one part of the state by another; both norms of a block of zeros are -inf."""
     left, right = str(row.block).split("<-")
     parts = one.trace.cell.parts
-    P = product(one, int(row.t), int(row.lag), int(row.sequence))[parts[left], parts[right]]
+    P = _product(one, int(row.t), int(row.lag), int(row.sequence))[parts[left], parts[right]]
     if not P.any():
         return (0.0, 0.0) if row.log_spectral_norm == -np.inf else (np.inf, np.inf)
     return row.log_spectral_norm - log_norm(P), row.log_frobenius_norm - log_typical(P)
@@ -152,7 +152,7 @@ def exponents_of_explicit_products(quick: bool) -> Iterator[Check]:
     whole = np.linalg.multi_dot([J[0] for J in given[::-1]])
     R = np.linalg.qr(whole @ Frame.start(1, 3, 3).Q[0])[1]
     expected = np.sort(np.log(np.abs(np.diagonal(R))) / steps)[::-1]
-    ways = {"stream": accumulate(given, [0, steps]).exponents[0], "trace": table(from_trace(product_of(given), 0))}
+    ways = {"stream": accumulate(given, [0, steps]).exponents[0], "trace": _table(from_trace(product_of(given), 0))}
     for way, found in ways.items():
         error = np.abs(np.sort(found)[::-1] - expected).max()
         yield agree(f"exponents of {steps} matrices that do not commute, {way}", EXPLICIT, error, 1e-12)
@@ -163,7 +163,7 @@ def exponents_of_explicit_products(quick: bool) -> Iterator[Check]:
     yield agree(f"the same after a transient of {first} steps", EXPLICIT, error, 1e-12)
 
 
-def table(frame: pd.DataFrame) -> Array:
+def _table(frame: pd.DataFrame) -> Array:
     return frame["lyapunov_exponent"].to_numpy()
 
 
@@ -181,7 +181,7 @@ def windows_of_time(quick: bool) -> Iterator[Check]:
     expected = np.array([logs[2:6, 0].mean(), logs[6:10, 0].mean()])
     yield agree("finite-time exponents: means over windows", "construction", np.abs(found - expected).max(), 0.01)
     yield equal("finite-time exponents: directions are aligned", "construction", 1.0, aligned)
-    growth = Growth(np.array([0, 2, 4, 6]), np.array([[[2.0]], [[4.0]], [[9.0]]]), np.zeros((1, 1), bool), 1.0)
+    growth = SpectrumGrowth(np.array([0, 2, 4, 6]), np.array([[[2.0]], [[4.0]], [[9.0]]]), np.zeros((1, 1), bool), 1.0)
     half = 4.302652729911275 * np.std([1.0, 2.0, 4.5], ddof=1) / np.sqrt(3.0)
     low, high = convergence_interval(growth)
     yield equal("interval of a mean over three windows: low", "t table", 2.5 - half, low[0, 0], relative=1e-9)
@@ -199,7 +199,7 @@ def numbers_of_a_spectrum(quick: bool) -> Iterator[Check]:
 
 @checks("spectra")
 def singular_values_of_explicit_products(quick: bool) -> Iterator[Check]:
-    traces = {cell.name: example(cell, gain=0.9).trace for cell in CELLS}
+    traces = {cell.name: example(cell, gain=0.9).trace for cell in _CELLS}
     traces["given matrices"] = product_of(draw_products(T, 16))
     for name, trace in traces.items():
         errors = []

@@ -20,7 +20,7 @@ from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks import losses
-from bpttlab.networks.activations import ACTIVATIONS, by_name
+from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.elman import Elman
 from bpttlab.numerics.array import Array
@@ -132,22 +132,24 @@ def verify_gradients(progress: Callable[[str], None] = lambda line: None) -> pd.
 def checks_of(activation: str, loss_name: str, reduction: losses.Reduction) -> Iterator[dict[str, Any]]:
     common = {"activation": activation, "loss": loss_name, "reduction": reduction}
     for dtype in ("float64", "float32"):
-        trace, loss, loss_of = example(activation, loss_name, reduction, dtype)
+        trace, loss, loss_of = _example(activation, loss_name, reduction, dtype)
         for scheme in (Full(), PerLoss(3), Windowed(2, 3), Chunked(3)):
             expected = literal_sum(trace, loss, keeps=kept_terms(scheme))
             error = worst(backward(trace, loss, scheme), expected)
-            yield row(common, dtype, scheme.name, "literal sum", error, agreement(dtype))
-    trace, loss, loss_of = example(activation, loss_name, reduction, "float64")
-    analytic = by_name(activation).analytic
+            yield _row(common, dtype, scheme.name, "literal sum", error, agreement(dtype))
+    trace, loss, loss_of = _example(activation, loss_name, reduction, "float64")
+    analytic = find_activation(activation).analytic
     expected = numerical_gradient(trace.cell, trace.params, trace.x, loss_of, trace.h[0], analytic)
     error = worst(backward(trace, loss), expected)
     if analytic:
-        yield row(common, "float64", "full", "complex step", error, COMPLEX_STEP_AGREEMENT)
+        yield _row(common, "float64", "full", "complex step", error, COMPLEX_STEP_AGREEMENT)
     else:
-        yield row(common, "float64", "full", "central differences", error, CENTRAL_AGREEMENT)
+        yield _row(common, "float64", "full", "central differences", error, CENTRAL_AGREEMENT)
 
 
-def row(common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: float, tolerance: float) -> dict[str, Any]:
+def _row(
+    common: dict[str, Any], dtype: str, scheme: str, oracle: str, error: float, tolerance: float
+) -> dict[str, Any]:
     checked = {"dtype": dtype, "scheme": scheme, "oracle": oracle, "error": error, "tolerance": tolerance}
     return {**common, **checked, "held": bool(error <= tolerance)}
 
@@ -162,7 +164,7 @@ def largest(errors: Iterable[float]) -> float:
     return float(np.max(np.array(list(errors), np.float64)))
 
 
-def example(
+def _example(
     activation: str, loss_name: str, reduction: losses.Reduction, dtype: str
 ) -> tuple[Trace, losses.Loss, Callable[[Array], Any]]:
     """A small network with every parameter in use: a trace, its loss, and the loss as a function of y_hat."""

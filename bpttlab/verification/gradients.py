@@ -26,7 +26,7 @@ from bpttlab.verification.networks import silent
 NOTES = "notes, the double sum"
 
 
-def example(cell: Cell, T: int = 9, B: int = 2) -> tuple[Trace, losses.Loss]:
+def _example(cell: Cell, T: int = 9, B: int = 2) -> tuple[Trace, losses.Loss]:
     """Every parameter at work, a loss at every step."""
     rng = np.random.default_rng(4)
     params = {name: 0.7 * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
@@ -37,7 +37,7 @@ def example(cell: Cell, T: int = 9, B: int = 2) -> tuple[Trace, losses.Loss]:
     return trace, losses.evaluate("squared_error", trace.y_hat, target, np.ones(T))
 
 
-CELLS = (Elman(2, 4, 2), GRU(2, 3, 2), LSTM(2, 3, 2))
+_CELLS = (Elman(2, 4, 2), GRU(2, 3, 2), LSTM(2, 3, 2))
 
 
 @checks("gradients")
@@ -52,8 +52,8 @@ def back_propagation(quick: bool) -> Iterator[Check]:
 @checks("gradients")
 def other_ways(quick: bool) -> Iterator[Check]:
     """Forward in time, and split by lag."""
-    for cell in CELLS:
-        trace, loss = example(cell)
+    for cell in _CELLS:
+        trace, loss = _example(cell)
         full = backward(trace, loss)
         recurrent = {name: full[name] for name in cell.recurrent_parameters}
         found = worst(rtrl(trace, loss), recurrent)
@@ -77,8 +77,8 @@ def lag_term(trace: Trace, loss: losses.Loss, lag: int) -> Params:
 
 @checks("gradients")
 def schemes_that_cut_nothing(quick: bool) -> Iterator[Check]:
-    for cell in CELLS:
-        trace, loss = example(cell)
+    for cell in _CELLS:
+        trace, loss = _example(cell)
         full, T = backward(trace, loss), trace.length
         for scheme in (PerLoss(T), Windowed(2, T + 2), Chunked(T)):
             found = worst(backward(trace, loss, scheme), full)
@@ -88,7 +88,7 @@ def schemes_that_cut_nothing(quick: bool) -> Iterator[Check]:
 @checks("gradients")
 def order_of_the_product(quick: bool) -> Iterator[Check]:
     """Three Jacobians that do not commute: P_{3,0} = J_3 J_2 J_1."""
-    trace, _ = example(Elman(2, 4, 2), T=3, B=1)
+    trace, _ = _example(Elman(2, 4, 2), T=3, B=1)
     J_1, J_2, J_3 = (trace.jacobian(t)[0] for t in (1, 2, 3))
     error = disagreement(trace.product(3, 0)[0], J_3 @ J_2 @ J_1)
     yield agree("three Jacobians that do not commute, J_3 J_2 J_1", "notes; chain rule", error, 1e-15)

@@ -27,7 +27,7 @@ from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import Example, T, example, rows_of
 from bpttlab.verification.gradient_check import COMPLEX_STEP, disagreement, largest, worst
 from bpttlab.verification.networks import silent
-from bpttlab.verification.schemes import CELLS, growing, norm, weight_of
+from bpttlab.verification.schemes import CELLS, array_norm, growing, weight_of
 
 LAGS = np.arange(T)
 
@@ -65,11 +65,11 @@ def term_errors(frame: pd.DataFrame, one: Example) -> float:
         whole, term = one.full[row.parameter], terms[row.lag][row.parameter]
         kept = sum(terms[lag][row.parameter] for lag in range(row.lag + 1))
         errors += [
-            np.exp(row.log_norm) / norm(term) - 1.0,
-            np.exp(row.log_norm_per_loss) * losses[row.lag] / norm(term) - 1.0,
-            row.relative_size / (norm(term) / norm(whole)) - 1.0,
-            row.share - (term * whole).sum() / norm(whole) ** 2,
-            row.cumulative_share - (kept * whole).sum() / norm(whole) ** 2,
+            np.exp(row.log_norm) / array_norm(term) - 1.0,
+            np.exp(row.log_norm_per_loss) * losses[row.lag] / array_norm(term) - 1.0,
+            row.relative_size / (array_norm(term) / array_norm(whole)) - 1.0,
+            row.share - (term * whole).sum() / array_norm(whole) ** 2,
+            row.cumulative_share - (kept * whole).sum() / array_norm(whole) ** 2,
         ]
     return largest(np.abs(errors))
 
@@ -95,9 +95,9 @@ def kept_errors(frame: pd.DataFrame, one: Example) -> float:
     for row in rows_of(frame):
         whole = one.full[row.parameter]
         kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
-        errors += [np.exp(row.log_norm) / norm(kept) - 1.0]
-        errors += [row.cosine - (kept * whole).sum() / norm(kept) / norm(whole)]
-        errors += [np.exp(row.log_relative_bias) - norm(whole - kept) / norm(whole)]
+        errors += [np.exp(row.log_norm) / array_norm(kept) - 1.0]
+        errors += [row.cosine - (kept * whole).sum() / array_norm(kept) / array_norm(whole)]
+        errors += [np.exp(row.log_relative_bias) - array_norm(whole - kept) / array_norm(whole)]
     return largest(np.abs(errors))
 
 
@@ -106,12 +106,12 @@ def share_error(curve: pd.DataFrame, one: Example) -> float:
     for row in rows_of(curve):
         whole = one.full[row.parameter]
         kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
-        errors.append(abs(row.share - (kept * whole).sum() / norm(whole) ** 2))
+        errors.append(abs(row.share - (kept * whole).sum() / array_norm(whole) ** 2))
     return largest(errors)
 
 
 @checks("gradients")
-def signal_to_noise(quick: bool) -> Iterator[Check]:
+def _signal_to_noise(quick: bool) -> Iterator[Check]:
     """A constructed case: the gradient by V of one sequence is its input, mean +- deviation, as many of each sign.
 
     The unbiased estimate is mean^2 / s^2 - 1 / B, with s^2 the variance of the B gradients about their mean.
@@ -142,7 +142,7 @@ def sensitivities(quick: bool) -> Iterator[Check]:
 
 
 @checks("gradients")
-def directions(quick: bool) -> Iterator[Check]:
+def _directions(quick: bool) -> Iterator[Check]:
     """Along the scale of W and a signed bias: size and sign of the derivative."""
     one = growing(CELLS[0])
     positive = 1

@@ -24,7 +24,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 
-STEP = 1e-30
+_STEP = 1e-30
 
 LossTerms = Callable[[Array], Array]
 """y_hat (T,B,O) -> what each step of each sequence adds to the loss, (T,B); it accepts complex numbers."""
@@ -78,9 +78,9 @@ class Paths:
         arrays = {**self.params, "x": self.x, "h": self.h[:-1]}
         at: Any = index if name in self.params else (..., *index)
         arrays[name] = arrays[name].astype(complex)
-        arrays[name][at] += 1j * STEP
+        arrays[name][at] += 1j * _STEP
         rows = one_step(self.cell, {k: arrays[k] for k in self.params}, flat(arrays["x"]), flat(arrays["h"]))
-        return np.imag(rows).reshape(self.h[1:].shape) / STEP
+        return np.imag(rows).reshape(self.h[1:].shape) / _STEP
 
     @cached_property
     def terms(self) -> Array:
@@ -96,10 +96,10 @@ class Paths:
     def carried(self, t: int, derivatives: Array) -> Array:
         """Derivatives of h_{t-1} as they leave the step from it.  (K,B,N,E) -> (K,B,N,E)"""
         K, B, N, E = derivatives.shape
-        states = self.h[t][:, :, None] + 1j * STEP * derivatives
+        states = self.h[t][:, :, None] + 1j * _STEP * derivatives
         rows = flat(np.moveaxis(states, -1, 1))
         x_t = np.broadcast_to(self.x[t], (K, E, *self.x[t].shape))
-        found = np.imag(one_step(self.cell, self.params, flat(x_t), rows)) / STEP
+        found = np.imag(one_step(self.cell, self.params, flat(x_t), rows)) / _STEP
         return np.moveaxis(found.reshape(K, E, B, N), 1, -1)
 
     # ------------------------------------------------------------------------------------ what is made of them
@@ -141,8 +141,8 @@ class Paths:
         found: Array = np.zeros(self.h[1:].shape)
         for n in range(found.shape[-1]):
             states = self.h[1:].astype(complex)
-            states[..., n] += 1j * STEP
-            found[..., n] = np.imag(loss(self.cell.read(self.params, states))) / STEP
+            states[..., n] += 1j * _STEP
+            found[..., n] = np.imag(loss(self.cell.read(self.params, states))) / _STEP
         return found
 
     def readout_gradient(self, loss: LossTerms) -> Params:
@@ -151,8 +151,8 @@ class Paths:
         for name, gradient in found.items():
             for index in np.ndindex(gradient.shape):
                 params = {**self.params, name: self.params[name].astype(complex)}
-                params[name][index] += 1j * STEP
-                gradient[index] = np.imag(loss(self.cell.read(params, self.h[1:])).sum()) / STEP
+                params[name][index] += 1j * _STEP
+                gradient[index] = np.imag(loss(self.cell.read(params, self.h[1:])).sum()) / _STEP
         return found
 
 
@@ -180,22 +180,22 @@ def defined_loss(name: str, target: Array, mask: Array, reduction: str) -> LossT
     return terms
 
 
-def squared_error(y_hat: Array, target: Array) -> Array:
+def _squared_error(y_hat: Array, target: Array) -> Array:
     return ((y_hat - target) ** 2).sum(axis=-1)
 
 
-def softmax_cross_entropy(y_hat: Array, target: Array) -> Array:
+def _softmax_cross_entropy(y_hat: Array, target: Array) -> Array:
     probabilities = np.exp(y_hat) / np.exp(y_hat).sum(axis=-1, keepdims=True)
     return -np.log(np.take_along_axis(probabilities, target[..., None], axis=-1)[..., 0])
 
 
-def sigmoid_cross_entropy(y_hat: Array, target: Array) -> Array:
+def _sigmoid_cross_entropy(y_hat: Array, target: Array) -> Array:
     one = 1.0 / (1.0 + np.exp(-y_hat))
     return -(target * np.log(one) + (1.0 - target) * np.log(1.0 - one)).sum(axis=-1)
 
 
 DEFINITIONS: dict[str, Callable[[Array, Array], Array]] = {
-    "squared_error": squared_error,
-    "softmax_cross_entropy": softmax_cross_entropy,
-    "sigmoid_cross_entropy": sigmoid_cross_entropy,
+    "squared_error": _squared_error,
+    "softmax_cross_entropy": _softmax_cross_entropy,
+    "sigmoid_cross_entropy": _sigmoid_cross_entropy,
 }

@@ -20,7 +20,7 @@ from bpttlab.networks.initializers import Gaussian, Orthogonal
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
-from bpttlab.verification.check import Check, agree, checks, equal, median
+from bpttlab.verification.check import Check, agree, check_median, checks, equal
 from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settle, silent
 
 ARITHMETIC = "arithmetic"
@@ -89,7 +89,7 @@ def last_product(trace: Trace) -> Scaled:
 
 
 @checks("products")
-def one_unit(quick: bool) -> Iterator[Check]:
+def _one_unit(quick: bool) -> Iterator[Check]:
     """A latch, and the folds where the slope of the map is 1."""
     cell = Elman(1, 1, 1)
     trace = forward(cell, silent(cell, [[1.5]]), np.zeros((100, 1, 1)), np.array([[0.5]]))
@@ -115,9 +115,9 @@ def properties_of_gaussian_matrices(quick: bool) -> Iterator[Check]:
     Ws = [Gaussian(1.3).sample(np.random.default_rng([1, seed]), N) for seed in range(draws)]
     departures = [matrices.henrici_departure(W) for W in Ws]
     tolerance = 0.003 * 512 / N
-    yield median(f"Gaussian W, N = {N}: Henrici departure", "Ginibre 1965", np.sqrt(0.5), departures, tolerance)
+    yield check_median(f"Gaussian W, N = {N}: Henrici departure", "Ginibre 1965", np.sqrt(0.5), departures, tolerance)
     sizes = [np.linalg.slogdet(W)[1] / N - np.log(1.3) for W in Ws]
-    yield median(f"Gaussian W, N = {N}: log |det W| / N - log g", "Ginibre 1965", -0.5, sizes, 0.01 * 512 / N)
+    yield check_median(f"Gaussian W, N = {N}: log |det W| / N - log g", "Ginibre 1965", -0.5, sizes, 0.01 * 512 / N)
 
 
 @checks("products")
@@ -162,7 +162,7 @@ def twenty_steps_of_tanh(quick: bool) -> Iterator[Check]:
         traces = (settle(autonomous(gain, seed, N, 120), 20) for seed in range(networks))
         rates = [log_typical_norm(trace) / 20 for trace in traces]
         what = f"tanh, g = {gain}, N = {N}: log(|P|_F / sqrt N) / 20"
-        yield median(what, POOLE, theory.mean_field(gain).rate, rates, tolerance)
+        yield check_median(what, POOLE, theory.mean_field(gain).rate, rates, tolerance)
 
 
 @checks("products")
@@ -172,11 +172,11 @@ def twenty_steps_of_relu(quick: bool) -> Iterator[Check]:
         traces = (autonomous(gain, seed, N, 20, "relu") for seed in range(networks))
         rates = [log_typical_norm(trace) / 20 + 0.5 * LOG_2 / 20 for trace in traces]
         what = f"relu, g = {gain:.3g}, N = {N}: log(|P|_F / sqrt(N/2)) / 20"
-        yield median(what, HE, theory.relu_rate(gain) + 0.5 * LOG_2 / 20, rates, tolerance)
+        yield check_median(what, HE, theory.relu_rate(gain) + 0.5 * LOG_2 / 20, rates, tolerance)
 
 
 @checks("products")
-def chaos(quick: bool) -> Iterator[Check]:
+def _chaos(quick: bool) -> Iterator[Check]:
     """log ||dh_T/dh_0|| / T tends to lambda_1."""
     N, networks, tolerance = (100, 8, 0.05) if quick else (200, 12, 0.03)
     for gain in (2.0, 3.0):
@@ -184,7 +184,7 @@ def chaos(quick: bool) -> Iterator[Check]:
         rates = [float(spectral_log_norm(last_product(trace))) / 500 for trace in traces]
         what = f"tanh, g = {gain:g}, N = {N}: log |dh_T/dh_0| / T, T = 500"
         source = "Engelken, Wolf & Abbott 2023"
-        yield median(what, source, theory.mean_field(gain).rate, rates, tolerance)
+        yield check_median(what, source, theory.mean_field(gain).rate, rates, tolerance)
 
 
 @checks("products")
@@ -195,4 +195,4 @@ def driven_products(quick: bool) -> Iterator[Check]:
     traces = (settle(driven(gain, 0.25, seed, N, 60), 20) for seed in range(networks))
     rates = [log_typical_norm(trace) / 20 for trace in traces]
     what = f"tanh driven by variance 0.25, g = {gain:.4f}, N = {N}: log(|P|_F / sqrt N) / 20"
-    yield median(what, "Chen, Pennington & Schoenholz 2018", 0.0, rates, tolerance)
+    yield check_median(what, "Chen, Pennington & Schoenholz 2018", 0.0, rates, tolerance)

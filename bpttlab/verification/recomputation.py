@@ -66,7 +66,7 @@ def replay(configuration: str | Mapping[str, Any]) -> Pass:
 # ---------------------------------------------------------------------------------------------------- one step
 
 
-def along(found: Pass, t: int, v: Array) -> Array:
+def _along(found: Pass, t: int, v: Array) -> Array:
     """J_t v of every sequence, t from 1.  (B, N) -> (B, N)"""
     z_t = found.cell.project(found.params, found.x[t - 1 : t])[0]
     ends = (found.cell.step(found.params, z_t, found.h[t - 1] + sign * EPSILON * v) for sign in (1.0, -1.0))
@@ -82,7 +82,7 @@ def jacobian(found: Pass, t: int, sequence: int) -> Array:
     return (up - down).T / (2.0 * EPSILON)
 
 
-def input_jacobian(found: Pass, t: int, sequence: int) -> Array:
+def _input_jacobian(found: Pass, t: int, sequence: int) -> Array:
     """dh_t/dx_t of one sequence.  -> (N, I)"""
     x, steps = found.x[t - 1, sequence], EPSILON * np.eye(found.x.shape[-1])
     z = found.cell.project(found.params, np.concatenate([x + steps, x - steps])[None])[0]
@@ -105,7 +105,7 @@ def products(found: Pass, sequence: int = 0) -> Iterator[tuple[float, Array]]:
         yield log_size, P
 
 
-def log_norms(found: Pass, sequence: int = 0) -> Array:
+def recompute_log_norms(found: Pass, sequence: int = 0) -> Array:
     """(log ||P||_2, log(||P||_F / sqrt N)) of lags 0 to T.  -> (T+1, 2)"""
     half = 0.5 * np.log(found.h.shape[-1])
     return np.array(
@@ -120,7 +120,7 @@ def growth_along(found: Pass, v: Array, transient: int) -> Array:
     """Mean growth a step of ||J_t ... J_1 v|| after the transient.  (N,) -> (B,)"""
     carried, grown = np.tile(v, (found.h.shape[1], 1)), np.zeros(found.h.shape[1])
     for t in range(1, len(found.x) + 1):
-        carried = along(found, t, carried)
+        carried = _along(found, t, carried)
         size = np.linalg.norm(carried, axis=-1)
         carried = carried / size[:, None]
         grown += np.log(size) if t > transient else 0.0
@@ -133,7 +133,7 @@ def log_input_gradient(found: Pass, step: int, sequence: int) -> float:
     for t in range(len(found.x), step, -1):
         back = (back + state_error(found, t, sequence)) @ jacobian(found, t, sequence)
     back = back + state_error(found, step, sequence)
-    return float(np.log(np.linalg.norm(back @ input_jacobian(found, step, sequence))))
+    return float(np.log(np.linalg.norm(back @ _input_jacobian(found, step, sequence))))
 
 
 def state_error(found: Pass, t: int, sequence: int) -> Array:

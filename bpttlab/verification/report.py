@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from bpttlab.claims.multiplicity import describe, family_of
+from bpttlab.claims.multiplicity import describe_family, family_of
 from bpttlab.numerics.verdicts import HOLDS
 from bpttlab.store.provenance import surroundings
 from bpttlab.tables import writing
 from bpttlab.verification.check import TOPICS
 
-COLUMNS = ("verdict", "kind", "what", "expected", "measured", "tolerance", "seconds", "source")
+_COLUMNS = ("verdict", "kind", "what", "expected", "measured", "tolerance", "seconds", "source")
 
 STYLE = """\
 body { font: 15px/1.4 system-ui, sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -40,7 +40,7 @@ def format_found(frame: pd.DataFrame) -> pd.DataFrame:
             "seconds": [f"{value:.2f}" for value in frame["seconds"]],
             "source": frame["source"],
         },
-        columns=list(COLUMNS),
+        columns=list(_COLUMNS),
     )
 
 
@@ -50,8 +50,8 @@ def number(value: float | str) -> str:
 
 def text(frame: pd.DataFrame) -> str:
     """A plain table, a line for each check."""
-    cells = [list(COLUMNS), *format_found(frame).to_numpy().tolist()]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(COLUMNS))]
+    cells = [list(_COLUMNS), *format_found(frame).to_numpy().tolist()]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -66,7 +66,7 @@ def summary(frame: pd.DataFrame) -> str:
 def about_the_family(frame: pd.DataFrame) -> str:
     """The number of claims of experiments that fail by chance, if there are claims with intervals; else empty."""
     family = family_of(frame)
-    return describe(family) if family.claims else ""
+    return describe_family(family) if family.claims else ""
 
 
 def surroundings_line() -> str:
@@ -82,7 +82,9 @@ def stem(topics: Sequence[str], quick: bool, whole: bool = True) -> str:
     return "-".join(["checks", *([] if whole else ["interrupted"]), *(["quick"] if quick else []), *chosen])
 
 
-def write(frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool, whole: bool = True) -> list[Path]:
+def write_report(
+    frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool, whole: bool = True
+) -> list[Path]:
     """The same checks as .csv (every digit), .md and .html; returns the paths.
 
     Args:
@@ -91,7 +93,7 @@ def write(frame: pd.DataFrame, folder: Path, topics: Sequence[str], quick: bool,
     Raises StoreError naming the file that cannot be written.
     """
     title = f"bpttlab verify{' --quick' if quick else ''}{'' if whole else ', interrupted'}: {summary(frame)}"
-    texts = {"csv": writing.csv(frame), "md": markdown(frame, title), "html": page(frame, title)}
+    texts = {"csv": writing.csv(frame), "md": _markdown(frame, title), "html": page(frame, title)}
     return [writing.publish(folder / f"{stem(topics, quick, whole)}.{ending}", body) for ending, body in texts.items()]
 
 
@@ -100,7 +102,7 @@ def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     return [(str(topic), part) for topic, part in frame.groupby("topic", sort=False)]
 
 
-def markdown(frame: pd.DataFrame, title: str) -> str:
+def _markdown(frame: pd.DataFrame, title: str) -> str:
     """A table for each topic."""
     parts = [f"## {topic}\n\n{writing.markdown(format_found(part))}" for topic, part in by_topic(frame)]
     about = about_the_family(frame)
@@ -122,11 +124,11 @@ def page(frame: pd.DataFrame, title: str) -> str:
 def html_table(cells: pd.DataFrame) -> str:
     """Numbers to the right; a row that does not hold in colour."""
     numbers = {"expected", "measured", "tolerance", "seconds"}
-    heading = "".join(f"<th>{name}</th>" for name in COLUMNS)
+    heading = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     rows = []
     for row in cells.to_dict("records"):
         fields = [
-            f"<td{' class=number' if name in numbers else ''}>{html.escape(str(row[name]))}</td>" for name in COLUMNS
+            f"<td{' class=number' if name in numbers else ''}>{html.escape(str(row[name]))}</td>" for name in _COLUMNS
         ]
         rows.append(f'<tr class="{row["verdict"]}">{"".join(fields)}</tr>')
     return f"<table>\n<tr>{heading}</tr>\n" + "\n".join(rows) + "\n</table>"

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab import plugins
-from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bias_bounds
+from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bound_biases
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward_mode.rflo import rflo
 from bpttlab.gradients.forward_mode.snap import snap
@@ -36,7 +36,7 @@ from bpttlab.verification.gradient_check import COMPLEX_STEP_AGREEMENT, disagree
 
 TOLERANCE = COMPLEX_STEP_AGREEMENT
 
-SEGMENTED: dict[str, list[Segmented]] = {
+_SEGMENTED: dict[str, list[Segmented]] = {
     "full": [Full()],
     "per_loss": [PerLoss(1), PerLoss(3), PerLoss(T + 2)],
     "windowed": [Windowed(2, 3), Windowed(3, 5), Windowed(2, 2), Windowed(4, T + 1)],
@@ -63,7 +63,7 @@ def weight_of(keeps: Callable[[int, int], float], length: int = T) -> Array:
 # ------------------------------------------------------------------------------------------ tables of a gradient
 
 
-def norm(gradient: Array) -> float:
+def array_norm(gradient: Array) -> float:
     return float(np.linalg.norm(gradient))
 
 
@@ -79,13 +79,13 @@ def table_error(
     errors = []
     for row in rows_of(frame):
         kept, whole = mean[row.parameter], full[row.parameter]
-        cosine = float((kept * whole).sum()) / (norm(kept) * norm(whole))
-        missing = norm(whole - kept) / norm(whole)
-        errors += [np.exp(row.log_norm) / norm(kept) - 1.0, row.cosine - cosine]
+        cosine = float((kept * whole).sum()) / (array_norm(kept) * array_norm(whole))
+        missing = array_norm(whole - kept) / array_norm(whole)
+        errors += [np.exp(row.log_norm) / array_norm(kept) - 1.0, row.cosine - cosine]
         errors += [np.exp(row.log_relative_bias) - missing if missing > 1e-9 else np.exp(row.log_relative_bias)]
         if len(members):
-            squares = sum(norm(one[row.parameter] - kept) ** 2 for one in members) / scale
-            errors += [np.exp(row.log_variance) / (squares / norm(whole) ** 2) - 1.0]
+            squares = sum(array_norm(one[row.parameter] - kept) ** 2 for one in members) / scale
+            errors += [np.exp(row.log_variance) / (squares / array_norm(whole) ** 2) - 1.0]
     return largest(np.abs(errors))
 
 
@@ -94,7 +94,7 @@ def segmented_schemes(quick: bool) -> Iterator[Check]:
     """Gradients, and the columns of `truncation_bias`, compared with the full gradient."""
     for cell in CELLS:
         one = growing(cell)
-        for name, schemes in SEGMENTED.items():
+        for name, schemes in _SEGMENTED.items():
             found = []
             for scheme in schemes:
                 kept = one.kept(weight_of(kept_terms(scheme)))
@@ -108,14 +108,14 @@ def norms_apart(quick: bool) -> Iterator[Check]:
     """In these networks a bias relative to |g| differs from one relative to |g_K|."""
     one = growing(CELLS[0])
     kept = one.kept(weight_of(kept_terms(PerLoss(3))))
-    quotient = norm(one.full["W"]) / norm(kept["W"])
+    quotient = array_norm(one.full["W"]) / array_norm(kept["W"])
     yield agree("per_loss 3 of a growing network: |g_K| / |g| is far below 1", "construction", 1.0 / quotient, 0.7)
 
 
 @checks("gradients")
 def every_scheme_has_a_definition(quick: bool) -> Iterator[Check]:
     """A scheme that is added to the package must be added here."""
-    known = {*SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
+    known = {*_SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
     missing = sorted(set(plugins.shipped("scheme")) - known)
     yield equal(f"schemes without a check here: {', '.join(missing) or 'none'}", "definition", 0, len(missing))
 
@@ -228,7 +228,7 @@ def adaptive_lengths(quick: bool) -> Iterator[Check]:
     """Bound, estimate and chosen K of a contracting network, from phi, M and |g_K| as they are defined."""
     one = example(Elman(2, 4, 5), mask=np.ones(12), gain=0.25)
     expected = {longest: bias_by_definition(one, longest) for longest in (None, 6)}
-    frame = bias_bounds(one.trace, one.loss, 6)
+    frame = bound_biases(one.trace, one.loss, 6)
     errors = {"log_bias_bound": [], "log_bias_estimate": []}  # type: dict[str, list[float]]
     for name, rows in frame.groupby("parameter"):
         for column, longest in (("log_bias_bound", None), ("log_bias_estimate", 6)):
@@ -267,7 +267,7 @@ def bias_by_definition(one: Example, longest: int | None) -> dict[str, Array]:
     for name in one.trace.cell.recurrent_parameters:
         M = np.linalg.norm(paths.immediate[..., paths.parts[name]], 2, axis=(-2, -1)).max()
         error = np.array([M * (phi[K:].sum() + beyond) for K in range(1, R + 2)])
-        kept = [norm(one.kept(weight_of(kept_terms(PerLoss(K)), length))[name]) for K in range(1, R + 2)]
+        kept = [array_norm(one.kept(weight_of(kept_terms(PerLoss(K)), length))[name]) for K in range(1, R + 2)]
         found[name] = np.where(np.array(kept) > error, error / (np.array(kept) - error), np.nan)
     return found
 
@@ -292,7 +292,9 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         errors = []
         for name in names:
             centre = np.mean([gradient[name] for gradient in some], axis=0)
-            squares = sum(norm(gradient[name] - centre) ** 2 for gradient in some) / 6 / norm(one.full[name]) ** 2
+            squares = (
+                sum(array_norm(gradient[name] - centre) ** 2 for gradient in some) / 6 / array_norm(one.full[name]) ** 2
+            )
             errors.append(abs(found[name] / squares - 1.0))
         yield agree(f"UORO, {cell.name}: variance of 7 draws", "definition", largest(errors), 1e-10)
 

@@ -14,7 +14,7 @@ from bpttlab.measures.lyapunov import accumulate, entropy_bound, from_trace, kap
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.numerics.array import Array
-from bpttlab.verification.check import Check, agree, checks, equal, median
+from bpttlab.verification.check import Check, agree, check_median, checks, equal
 from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.networks import autonomous, driven, linear, silent
 
@@ -84,12 +84,12 @@ def scatter_of_products(quick: bool) -> Iterator[Check]:
 
 
 @checks("spectra")
-def chaos(quick: bool) -> Iterator[Check]:
+def _chaos(quick: bool) -> Iterator[Check]:
     N, T, networks, tolerance = (100, 1200, 12, 0.06) if quick else (200, 4500, 12, 0.03)
     for gain in (2.0, 3.0):
         found = [largest_exponent(gain, seed, N, T) for seed in range(networks)]
         what = f"tanh, g = {gain:g}, N = {N}, T = {T}: lambda_1"
-        yield median(what, CHAOS, theory.mean_field(gain).rate, found, tolerance)
+        yield check_median(what, CHAOS, theory.mean_field(gain).rate, found, tolerance)
 
 
 def largest_exponent(gain: float, seed: int, N: int, T: int) -> float:
@@ -112,7 +112,9 @@ def dimension_of_chaos(quick: bool) -> Iterator[Check]:
         "fraction of positive exponents": (0.150, [float(np.mean(one > 0)) for one in spectra]),
     }
     for name, (expected, values) in measured.items():
-        yield median(f"tanh, g = 3, N = {N}: {name}", "other code, 100 networks", expected, values, 0.05 * expected)
+        yield check_median(
+            f"tanh, g = 3, N = {N}: {name}", "other code, 100 networks", expected, values, 0.05 * expected
+        )
 
 
 @checks("spectra")
@@ -123,7 +125,7 @@ def driven_networks(quick: bool) -> Iterator[Check]:
         traces = (driven(gain, variance, seed, N, T) for seed in range(networks))
         found = [float(from_trace(trace, T // 10, count=1)["lyapunov_exponent"].iloc[0]) for trace in traces]
         what = f"tanh driven by variance {variance}, g = {gain:.4f}, N = {N}, T = {T}: lambda_1"
-        yield median(what, "Chen, Pennington & Schoenholz 2018", 0.0, found, tolerance)
+        yield check_median(what, "Chen, Pennington & Schoenholz 2018", 0.0, found, tolerance)
 
 
 @checks("spectra")

@@ -14,7 +14,7 @@ from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.regimes import regime
 from bpttlab.verification.check import Check, agree, checks, equal
 
-EXACT = "binomial distribution"
+_EXACT = "binomial distribution"
 
 
 def coverage(count: int, k: int) -> float:
@@ -33,9 +33,9 @@ def interval_of_a_median(quick: bool) -> Iterator[Check]:
         narrow.append(coverage(count, k + 1))
         centred.append(abs(low + high - (count - 1)))
     yield equal(
-        "interval of a median, 6 to 59 networks: least coverage, below 0.95 by", EXACT, 0.0, max(0.0, 0.95 - min(wide))
+        "interval of a median, 6 to 59 networks: least coverage, below 0.95 by", _EXACT, 0.0, max(0.0, 0.95 - min(wide))
     )
-    yield equal("the same, one network narrower: coverage, above 0.95 by", EXACT, 0.0, max(0.0, max(narrow) - 0.95))
+    yield equal("the same, one network narrower: coverage, above 0.95 by", _EXACT, 0.0, max(0.0, max(narrow) - 0.95))
     yield agree("the same: as many networks below as above", "definition", max(centred), 0.0)
 
 
@@ -50,7 +50,7 @@ def medians_of_skewed_draws(quick: bool) -> Iterator[Check]:
     known = coverage(count, 3)
     allowed = 4.0 * np.sqrt(known * (1.0 - known) / draws)
     what = f"exponential draws, {count} networks, {draws} times: share of intervals with the median"
-    yield equal(what, EXACT, known, inside / draws, absolute=float(allowed))
+    yield equal(what, _EXACT, known, inside / draws, absolute=float(allowed))
     values = [-np.inf, 1.0, 2.0, 9.0]
     yield equal("median of -inf, 1, 2 and 9", "definition", 1.5, median_of(values).value)
 

@@ -190,7 +190,7 @@ def relevant_gradient(configuration: str) -> float:
 @cache
 def log_norms(configuration: str) -> np.ndarray:
     """log ||P||_2 and the typical log-norm of the first sequence, by lag."""
-    return recomputation.log_norms(recomputation.replay(configuration))
+    return recomputation.recompute_log_norms(recomputation.replay(configuration))
 
 
 def formula(configuration: str) -> np.ndarray:

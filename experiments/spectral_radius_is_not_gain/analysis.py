@@ -161,7 +161,7 @@ def driven_products_are_those_of_differences(driven: pd.DataFrame, products: pd.
 def products_by_differences(configuration: str, sequences: int) -> np.ndarray:
     """log ||P||_2 and the typical log-norm, (sequence, lag, 2)."""
     found = recomputation.replay(configuration)
-    return np.array([recomputation.log_norms(found, sequence) for sequence in range(sequences)])
+    return np.array([recomputation.recompute_log_norms(found, sequence) for sequence in range(sequences)])
 
 
 def values_are_those_of_differences(runs: pd.DataFrame, values: pd.DataFrame) -> Row:

@@ -194,7 +194,7 @@ def fitted_rate(log_norm: np.ndarray) -> float:
 def log_norms(configuration: str, sequences: int) -> np.ndarray:
     """log ||P||_2 and the typical log-norm, (sequence, lag, 2)."""
     found = recomputation.replay(configuration)
-    return np.array([recomputation.log_norms(found, sequence) for sequence in range(sequences)])
+    return np.array([recomputation.recompute_log_norms(found, sequence) for sequence in range(sequences)])
 
 
 @cache

@@ -22,7 +22,7 @@ from bpttlab.claims.claims import (
     unknown_estimate,
     with_error,
 )
-from bpttlab.cli.claims import describe
+from bpttlab.cli.claims import describe_claims
 from bpttlab.numerics import verdicts
 
 NETWORKS = [1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7]
@@ -90,15 +90,15 @@ def test_a_number_that_is_missing_says_why():
     assert median_of([1.0] * 4).reason == "an interval needs 6 independent draws, there are 4"
     assert median_of([math.nan] * 3, missing="no edge").reason == "no edge: all of 3"
     assert at_most("", "", math.nan, 1.0)["reason"] == "it is not a number (NaN)"
-    assert describe(at_most("rate", "theory", unknown_estimate("no run"), 1.0)).endswith(
+    assert describe_claims(at_most("rate", "theory", unknown_estimate("no run"), 1.0)).endswith(
         "expected <= 1 (theory); no run"
     )
 
 
 def test_a_line_shows_the_interval_where_there_is_one():
-    line = describe(near("rate", "Newman 1986", median_of(NETWORKS), 1.35, 0.1))
+    line = describe_claims(near("rate", "Newman 1986", median_of(NETWORKS), 1.35, 0.1))
     assert line == "undecided rate: 1.35 [1, 1.7], expected 1.35 +- 0.1 (Newman 1986)"
-    assert describe(at_most("rate", "definition", 2.0, 1.0)) == "FAILS     rate: 2, expected <= 1 (definition)"
+    assert describe_claims(at_most("rate", "definition", 2.0, 1.0)) == "FAILS     rate: 2, expected <= 1 (definition)"
 
 
 # ---------------------------------------------------------------------------------------------------- independent draws
@@ -143,7 +143,7 @@ def test_a_family_adds_its_chances_up():
     assert multiplicity.family_of(pd.DataFrame(true * 2)).hold == 0  # and not below 0.05/20
     wrong = at_most("", "", median_of(NETWORKS), 0.5)
     assert multiplicity.family_of(pd.DataFrame([*true, wrong])).fail == 1
-    assert "at most 0.039 of them fail by chance" in multiplicity.describe(family)
+    assert "at most 0.039 of them fail by chance" in multiplicity.describe_family(family)
 
 
 def test_holm_rejects_step_by_step():

@@ -46,13 +46,13 @@ def test_key_values():
     "line", ["--json study=a --watch results=b", "study=a results=b --json --watch", "study=a --json results=b --watch"]
 )
 def test_words_and_options_stand_in_any_order(line):
-    parsed = arguments.parse(cli.build_parser(), ["status", *line.split()])
+    parsed = arguments.parse_line(cli.build_parser(), ["status", *line.split()])
     assert (parsed.words, parsed.json, parsed.watch) == (["study=a", "results=b"], True, True)
 
 
 def test_an_unknown_option_is_refused_with_the_nearest_one():
     with pytest.raises(ConfigurationError, match=r"no option --jsn: --help, --watch, --json\. Did you mean '--json'"):
-        arguments.parse(cli.build_parser(), ["status", "study=a", "--jsn"])
+        arguments.parse_line(cli.build_parser(), ["status", "study=a", "--jsn"])
 
 
 def test_a_full_disk_is_one_line():

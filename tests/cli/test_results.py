@@ -125,7 +125,7 @@ def test_claims_are_held_against_a_study(odd, capsys):
 
 @pytest.mark.parametrize("line", ["bpttlab sweep study=first experiment=odd seed=0", None])
 def test_a_study_has_the_tables_and_figures_of_its_experiment(odd, monkeypatch, capsys, line):
-    monkeypatch.setattr(last_sweep, "read", lambda store: last_sweep.LastSweep(line, ()))
+    monkeypatch.setattr(last_sweep, "read_last_sweep", lambda store: last_sweep.LastSweep(line, ()))
     assert main(["claims", "study=first"]) == (0 if line else 2)
     assert main(["tables", "study=first"]) == main(["figures", "study=first"]) == 0
     assert (", blank)" in capsys.readouterr().out) == (line is not None)

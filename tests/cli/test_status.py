@@ -64,7 +64,7 @@ def test_many_reasons_are_not_all_told(store, capsys):
 
 def test_what_was_asked_for_and_is_not_there_is_missing(store, capsys):
     runs = [finished(seed) for seed in range(5)]
-    last_sweep.write(store, "bpttlab sweep study=first 'seed=range(0,5)'", [run.run_id for run in runs])
+    last_sweep.write_last_sweep(store, "bpttlab sweep study=first 'seed=range(0,5)'", [run.run_id for run in runs])
     assert told(capsys)[1].startswith("results/first: 0 runs of 0 networks: none, 5 missing\n")
     store.publish([*runs[:3], finished(9)])
     assert told(capsys)[1].splitlines() == [
@@ -138,12 +138,12 @@ def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(st
     store.publish([finished(0)])
     (store.path / last_sweep.FILE).write_bytes(content)
     with pytest.raises(StoreError, match="delete it, and the next sweep writes it anew") as caught:
-        last_sweep.read(store)
+        last_sweep.read_last_sweep(store)
     assert "\n" not in str(caught.value)
     code, said = told(capsys)
     assert code == 1
     assert said.startswith("results/first: 1 run of 1 network: 1 done\ndamaged: last_sweep.json (")
-    last_sweep.write(store, None, [])
+    last_sweep.write_last_sweep(store, None, [])
     assert told(capsys) == (0, "results/first: 1 run of 1 network: 1 done\n")
 
 
@@ -152,17 +152,17 @@ def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, t
     (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
     (store.path / last_sweep.FILE).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(StoreError, match="is a link"):
-        last_sweep.read(store)
+        last_sweep.read_last_sweep(store)
     (store.path / last_sweep.FILE).unlink()
     (store.path / last_sweep.FILE).write_text('{"version":1,"line":null,"runs":["../../x"]}')
     with pytest.raises(StoreError, match="invalid run id"):
-        last_sweep.read(store)
+        last_sweep.read_last_sweep(store)
 
 
 def test_what_was_asked_goes_there_and_back(store):
-    assert last_sweep.read(store) is None
-    last_sweep.write(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
-    assert last_sweep.read(store) == last_sweep.LastSweep("bpttlab sweep é", ("a" * 32, "b" * 32))
+    assert last_sweep.read_last_sweep(store) is None
+    last_sweep.write_last_sweep(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
+    assert last_sweep.read_last_sweep(store) == last_sweep.LastSweep("bpttlab sweep é", ("a" * 32, "b" * 32))
     assert [path.name for path in store.path.iterdir()] == [last_sweep.FILE]
 
 
@@ -184,7 +184,7 @@ def publish_later(store, runs):
 @pytest.mark.usefixtures("quickly")
 def test_watching_ends_when_nothing_is_missing(store, capsys):
     runs = [finished(seed) for seed in range(6)]
-    last_sweep.write(store, None, [run.run_id for run in runs])
+    last_sweep.write_last_sweep(store, None, [run.run_id for run in runs])
     publisher = publish_later(store, runs)
     code, said = told(capsys, "--watch")
     publisher.join()
@@ -197,7 +197,7 @@ def test_watching_ends_when_nothing_is_missing(store, capsys):
 @pytest.mark.usefixtures("quickly")
 def test_watching_as_json_gives_a_line_for_each_change(store, capsys):
     runs = [finished(seed) for seed in range(6)]
-    last_sweep.write(store, None, [run.run_id for run in runs])
+    last_sweep.write_last_sweep(store, None, [run.run_id for run in runs])
     publisher = publish_later(store, runs)
     _, said = told(capsys, "--watch", "--json")
     publisher.join()
@@ -211,7 +211,7 @@ def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "50")
     runs = [finished(seed) for seed in range(2)]
-    last_sweep.write(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
+    last_sweep.write_last_sweep(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
     looks = iter([lambda: None, lambda: store.publish(runs)])
     monkeypatch.setattr(status.time, "sleep", lambda seconds: next(looks)())
     again = "missing: 2 of the 2 runs that the last sweep requested"
@@ -222,7 +222,7 @@ def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
 
 
 def test_ctrl_c_ends_watching_cleanly(store, capsys, monkeypatch):
-    last_sweep.write(store, None, ["a" * 32])
+    last_sweep.write_last_sweep(store, None, ["a" * 32])
 
     def interrupt(seconds):
         raise KeyboardInterrupt
@@ -234,7 +234,7 @@ def test_ctrl_c_ends_watching_cleanly(store, capsys, monkeypatch):
 
 def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
     store.publish([finished(seed) for seed in range(3)])
-    look, reads = status.Look(Store("results", "first")), []
+    look, reads = status.StatusReport(Store("results", "first")), []
     from bpttlab.store import shards
 
     real = shards.read_file

@@ -58,7 +58,7 @@ def test_the_tables_say_how_many_units_and_where_descents_end(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
 

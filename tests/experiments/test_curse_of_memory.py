@@ -95,7 +95,7 @@ def test_a_sensitivity_that_is_a_little_off_is_seen(study, analysis, cell, words
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_shows_measurement_and_formula(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
     scalar, ring = figure.axes

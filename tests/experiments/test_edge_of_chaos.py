@@ -123,7 +123,7 @@ def test_the_table_stands_beside_the_mean_field(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_has_three_panels(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
     alone, driven, gradients = figure.axes

@@ -129,7 +129,7 @@ def test_tables_are_medians_over_networks(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
     assert len(figure.axes) == 3

@@ -55,7 +55,7 @@ def test_claims_of_fresh_products_hold(analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert len(figure.axes) == 2  # no tanh networks of that size here
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])

@@ -116,7 +116,7 @@ def test_the_table_of_critical_points_says_what_the_claims_do(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_shows_every_kind(study, analysis, size):
-    with style.context(size):
+    with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]
     assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
     assert len(figure.axes) == 3 and len(figure.axes[0].lines) == 7

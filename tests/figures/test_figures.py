@@ -92,7 +92,7 @@ def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
 
 def test_a_figure_is_the_same_whatever_it_was_saved_as_before(study, tmp_path):
     growth = tables.growth(study.runs)
-    with style.context():
+    with style.style_context():
         fresh, saved = plot_growth(growth, "column"), plot_growth(growth, "column")
     figures.save(saved, tmp_path / "before", "png")
     after = figures.save(saved, tmp_path / "after", "svg").read_bytes()
@@ -177,7 +177,7 @@ def test_too_many_facets_are_a_reason_not_a_wall():
 
 def test_a_line_is_the_median_of_its_table_in_its_colour(study):
     curves = tables.growth_curves(study.jacobians, study.runs)
-    with style.context():
+    with style.style_context():
         figure = plot_products(curves)
     expected = curves[(curves["quantity"] == "spectral") & (curves["sequence_length"] == 40)]
     shades = style.colours([0.9, 1.0, 1.5])
@@ -192,7 +192,7 @@ def test_a_line_is_the_median_of_its_table_in_its_colour(study):
 
 def test_an_exact_zero_is_marked_at_its_first_lag():
     study = synthetic.study(**{**SMALL, "zero_from": 12})
-    with style.context():
+    with style.style_context():
         figure = plot_products(tables.growth_curves(study.jacobians, study.runs))
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "v"]
     assert len(marks) == 1
@@ -206,7 +206,7 @@ def test_the_contour_runs_between_growth_and_decay():
     growth = tables.growth(study.runs)
     assert set(growth.loc[growth["initializer_requested"] <= 1.0, "log_growth"] < 0) == {True}
     assert set(growth.loc[growth["initializer_requested"] >= 1.1, "log_growth"] > 0) == {True}
-    with style.context():
+    with style.style_context():
         figure = plot_growth(growth)
     edges = {tuple(map(tuple, line.get_xydata())) for line in figure.axes[0].lines}
     assert edges == {((2.0, 0.0), (2.0, 1.0)), ((2.0, 1.0), (2.0, 2.0))}
@@ -217,7 +217,7 @@ def test_an_interval_goes_through_the_foot_of_the_panel():
     study = synthetic.study(**{**SMALL, "lengths": (40,), "radii": (0.9, 1.0), "seeds": 6})
     bias = tables.truncation_bias(study.truncations, study.runs)
     below = bias.assign(log_relative_bias_low=bias["log_relative_bias_low"].mask(bias["truncation"] == 5, -np.inf))
-    with style.context():
+    with style.style_context():
         plain, figure = plot_truncation(bias), plot_truncation(below)
     assert figure.axes[0].get_ylim() == plain.axes[0].get_ylim()
     ends = [segment[:, 1].min() for bars in line_collections(figure.axes[0]) for segment in bars.get_segments()]
@@ -232,7 +232,7 @@ def line_collections(axes):
 def test_the_rates_of_the_growth_figure_have_their_intervals():
     study = synthetic.study(radii=(0.9, 1.5), lengths=(40,), seeds=6, truncations=("full",))
     growth = tables.growth(study.runs)
-    with style.context():
+    with style.style_context():
         figure = plot_growth(growth)
     (bars,) = [part for part in line_collections(figure.axes[1]) if part.get_segments()]
     ends = np.array([segment[:, 1] for segment in bars.get_segments()])
@@ -243,7 +243,7 @@ def test_the_rates_of_the_growth_figure_have_their_intervals():
 
 def test_the_triangle_shows_the_run_it_names(study):
     triangle = tables.triangle(study.jacobians, study.runs)
-    with style.context():
+    with style.style_context():
         figure = plot_triangle(triangle)
     drawn = np.ma.getdata(figure.axes[0].collections[0].get_array())
     for _, row in triangle.sample(20, random_state=0).iterrows():
@@ -254,7 +254,7 @@ def test_the_triangle_shows_the_run_it_names(study):
 def test_truncation_marks_the_schemes_that_were_run():
     study = synthetic.study(**{**SMALL, "schemes": ("per_loss", "chunked")})
     bias = tables.truncation_bias(study.truncations, study.runs)
-    with style.context():
+    with style.style_context():
         figure = plot_truncation(bias)
     hollow = [line for line in figure.axes[0].lines if line.get_marker() in ("o", "s")]
     places = {x for line in hollow for x in line.get_xdata()}
@@ -292,7 +292,7 @@ def test_no_line_fades_into_the_page():
 
 def test_the_style_leaves_no_trace(study):
     before = dict(mpl.rcParams)
-    with style.context("column"):
+    with style.style_context("column"):
         assert dict(mpl.rcParams) != before
     assert dict(mpl.rcParams) == before
     nothing = dict.fromkeys(synthetic.TABLES, study.runs.iloc[:0])

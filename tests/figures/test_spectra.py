@@ -40,7 +40,7 @@ def study():
 def of_spectra(study, size="page"):
     """The figures that this file is about, and why some are missing."""
     drawing, skipped = {}, {}
-    with style.context(size):
+    with style.style_context(size):
         for name, make in figures._of_spectra(study, size).items():
             try:
                 drawing[name] = make()
@@ -206,7 +206,7 @@ def test_too_many_cells_in_one_panel_are_a_reason():
 def test_each_cell_has_a_line_of_its_own_in_one_panel():
     runs = synthetic.study(**{**SMALL, "lengths": (10,), "seeds": 6}).runs
     exponents = tables.exponents(runs)
-    with style.context():
+    with style.style_context():
         figure = plot_exponents(exponents)
     (axes,) = figure.axes
     shades = style.categories(CELL)
@@ -230,7 +230,7 @@ def test_few_networks_have_no_bars_and_the_legend_says_so(study, drawn):
 
 def test_there_is_no_asymptote_where_a_cell_has_none(study):
     table = tables.exponents(study.runs.assign(asymptote_rate=np.nan))
-    with style.context():
+    with style.style_context():
         figure = plot_exponents(table)
     assert of_colour(figure.axes[0], style.NEUTRAL, linestyle=":") == []
     assert not any("rho" in entry for entry in entries(figure))
@@ -322,7 +322,7 @@ def test_paths_are_thick_within_a_part_and_thin_between_two(study, drawn):
 )
 def test_blocks_that_are_not_drawn_are_counted(parts, drawn_blocks, said):
     study = synthetic.study(**{**SMALL, "cells": ("stacked",), "parts": parts, "radii": (0.9,)})
-    with style.context("column"):
+    with style.style_context("column"):
         figure = plot_paths(tables.block_curves(study.blocks, study.runs), "column")
     assert len([line for line in figure.axes[0].lines if len(line.get_xdata()) > 2]) == drawn_blocks
     assert said in entries(figure)
@@ -353,7 +353,7 @@ def test_sensitivity_is_drawn_by_parameter_beside_the_product(study, drawn):
 )
 def test_exact_zeros_are_marked_at_the_foot(make, table):
     flat = synthetic.study(**{**SMALL, "flat": True, "cells": ("lstm",), "lengths": (20,)})
-    with style.context():
+    with style.style_context():
         figure = make(table(flat))
     for axes in figure.axes:
         marks = [line for line in axes.lines if line.get_marker() == "v"]
@@ -363,11 +363,11 @@ def test_exact_zeros_are_marked_at_the_foot(make, table):
 
 
 def test_windows_at_minus_infinity_are_marked_at_the_edge(study):
-    with style.context():
+    with style.style_context():
         whole = plot_finite_time(tables.finite_time_distribution(study.finite_time, study.runs))
     assert not [line for axes in whole.axes for line in axes.lines if line.get_marker() == "<"]
     flat = synthetic.study(**{**SMALL, "flat": True, "cells": ("lstm",), "lengths": (20,)})
-    with style.context():
+    with style.style_context():
         figure = plot_finite_time(tables.finite_time_distribution(flat.finite_time, flat.runs))
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "<"]
     assert len(marks) == len(SMALL["radii"])

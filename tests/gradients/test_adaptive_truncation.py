@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bias_bounds, decay
+from bpttlab.gradients.adaptive_truncation import adaptive_truncation, bound_biases, decay
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.measures.gradient_bias import truncation_bias
@@ -40,7 +40,7 @@ def test_phi_is_the_sum_of_the_norms(case):
 def test_the_bound_is_one(name):
     """For every cell and truncation, with room to spare in none of its parts: beside the exact bias."""
     network = case(CELLS[name], T=12, gain=0.4, seed=5)
-    table, full = bias_bounds(network.trace, network.loss), backward(network.trace, network.loss)
+    table, full = bound_biases(network.trace, network.loss), backward(network.trace, network.loss)
     said = 0
     for row in table.itertuples():
         kept = backward(network.trace, network.loss, PerLoss(row.truncation))[row.parameter]
@@ -72,7 +72,7 @@ def test_of_a_geometric_decay_the_estimate_is_the_bound(factor):
     trace = forward(trace.cell, trace.params, trace.x)
     error = np.zeros(trace.y_hat.shape)
     error[-1] = 1.0
-    table = bias_bounds(trace, error, longest=150)
+    table = bound_biases(trace, error, longest=150)
     table = table[(table["parameter"] == "V") & (table["truncation"] <= 140)]
     both = table.dropna()
     assert len(both) > 3
@@ -82,7 +82,7 @@ def test_of_a_geometric_decay_the_estimate_is_the_bound(factor):
 def test_without_decay_there_is_no_estimate():
     trace = linear(1.2 * np.eye(3), T=30)
     error = np.ones(trace.y_hat.shape)
-    table = bias_bounds(trace, error, longest=5)
+    table = bound_biases(trace, error, longest=5)
     assert table["log_bias_estimate"].isna().all()
     assert adaptive_truncation(trace, error, 0.5, longest=5) == 6
 
@@ -92,7 +92,7 @@ def test_without_decay_there_is_no_estimate():
 def test_the_truncation_chosen_is_the_smallest_that_the_estimate_allows(seed, delta):
     network = case(CELLS["gru"], T=10, gain=0.3, seed=seed)
     K = adaptive_truncation(network.trace, network.loss, delta)
-    table = bias_bounds(network.trace, network.loss)
+    table = bound_biases(network.trace, network.loss)
     enough = table.assign(enough=table["log_bias_estimate"] <= np.log(delta)).groupby("truncation")["enough"].all()
     assert enough[K]
     assert not enough[enough.index < K].any()

@@ -516,7 +516,7 @@ def test_sensitivity_forwards_and_backwards_agree(make, data):
 def test_rows_that_do_not_fit_at_once_go_one_after_the_other(monkeypatch):
     trace = case(CELLS["lstm"], T=7, N=3).trace
     whole = sensitivity.norms_backward(trace, np.array([2, 7]))
-    monkeypatch.setattr(sensitivity, "HELD_BYTES", 1000)
+    monkeypatch.setattr(sensitivity, "SENSITIVITY_BYTES", 1000)
     assert_agree(sensitivity.norms_backward(trace, np.array([2, 7])), whole)
 
 

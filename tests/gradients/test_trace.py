@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bpttlab.gradients.engine import by_name
+from bpttlab.gradients.engine import find_engine
 from bpttlab.networks import activations
 from bpttlab.networks.cells import LSTM, Elman, Stacked
 from tests.support.compiled import needs_numba
@@ -14,7 +14,7 @@ from tests.support.networks_of_cells import CELLS, case
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_predictions_are_the_readout_of_the_outputs(make):
     trace = case(make, T=5, N=3, output_activation="tanh").trace
-    f_y = activations.by_name("tanh").function
+    f_y = activations.find_activation("tanh").function
     np.testing.assert_allclose(
         trace.predictions, f_y(trace.outputs @ trace.params["U"].T + trace.params["b_y"]), rtol=1e-14
     )
@@ -42,6 +42,6 @@ def test_outputs_are_h_of_the_last_layer(make, output):
 @pytest.mark.parametrize(("name", "engine"), [("elman", "numba"), ("leaky", "numpy")])
 def test_a_trace_takes_the_compiled_engine_where_there_are_loops(name, engine):
     trace = case(CELLS[name], T=4).trace
-    assert trace.engine is by_name("numpy")
-    assert trace.with_engine("numba").engine is by_name(engine)
-    assert trace.with_engine("numba").with_engine("numpy").engine is by_name("numpy")
+    assert trace.engine is find_engine("numpy")
+    assert trace.with_engine("numba").engine is find_engine(engine)
+    assert trace.with_engine("numba").with_engine("numpy").engine is find_engine("numpy")

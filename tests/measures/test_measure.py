@@ -23,7 +23,7 @@ from bpttlab.measures.selection import Measures, join_results, settings, shipped
 from bpttlab.store.column import Column, Table
 from bpttlab.store.columns import RUNS, TABLES
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.measure_presets import PRESETS
+from bpttlab.sweeps.measure_presets import MEASURE_PRESETS
 from bpttlab.sweeps.run import measure_bundle, run
 from bpttlab.truncation.segmented import Full
 
@@ -80,23 +80,23 @@ def with_measures(configuration, *chosen):
 # ------------------------------------------------------------------ presets and settings
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", MEASURE_PRESETS)
 def test_conf_has_the_fields_of_each_preset(name):
     path = Path(resources.conf(), "measure", f"{name}.yaml")
-    assert yaml.safe_load(path.read_text(encoding="utf-8")) == PRESETS[name].measures.plain
+    assert yaml.safe_load(path.read_text(encoding="utf-8")) == MEASURE_PRESETS[name].measures.plain
 
 
 def test_conf_has_no_other_choice_of_measures():
-    assert {path.stem for path in Path(resources.conf(), "measure").glob("*.yaml")} == set(PRESETS)
+    assert {path.stem for path in Path(resources.conf(), "measure").glob("*.yaml")} == set(MEASURE_PRESETS)
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", MEASURE_PRESETS)
 def test_runs_of_the_presets_keep_their_ids(name):
     assert Configuration.parse({"measure": name}).run_id == RUN_IDS[name]
 
 
 def test_default_settings_are_those_of_standard():
-    assert Configuration.parse({}).measure == Measures.of() == PRESETS["standard"].measures
+    assert Configuration.parse({}).measure == Measures.of() == MEASURE_PRESETS["standard"].measures
 
 
 def test_every_setting_belongs_to_one_class():
@@ -107,7 +107,7 @@ def test_every_setting_belongs_to_one_class():
 
 
 def test_a_preset_lists_what_differs_from_the_defaults():
-    spectra = PRESETS["spectra"].measures
+    spectra = MEASURE_PRESETS["spectra"].measures
     assert spectra.get(LyapunovExponents) == LyapunovExponents(exponents="all", windows=20)
     assert not spectra.get(LagTerms).active and spectra.get(JacobianProducts).active
 
@@ -166,13 +166,13 @@ def test_rows_of_one_table_by_two_measures_stand_in_order():
 
 
 def test_states_are_needed_unless_only_gradients_are_requested():
-    assert not PRESETS["gradient"].measures.need_states(Full())
-    assert PRESETS["minimal"].measures.need_states(Full())
+    assert not MEASURE_PRESETS["gradient"].measures.need_states(Full())
+    assert MEASURE_PRESETS["minimal"].measures.need_states(Full())
     assert Measures.of(*gradient_only(), HiddenMean()).need_states(Full())
 
 
 def gradient_only():
-    measures = PRESETS["gradient"].measures
+    measures = MEASURE_PRESETS["gradient"].measures
     return measures.sampling, measures.matrix, *measures.shipped
 
 
@@ -274,7 +274,9 @@ def mine(tmp_path):
 def test_a_measure_of_a_file_is_a_choice_beside_standard(mine):
     with plugins.using(mine):
         alone = Configuration.parse(SMALL | {"measure": "widest"})
-        added = Configuration.parse(SMALL | {"measure": {**PRESETS["standard"].measures.plain, "widest": {"every": 2}}})
+        added = Configuration.parse(
+            SMALL | {"measure": {**MEASURE_PRESETS["standard"].measures.plain, "widest": {"every": 2}}}
+        )
         assert alone.run_id == added.run_id and alone.plain["measure"]["widest"] == {"every": 2}
         assert "plugins" in alone.plain and "plugins" not in Configuration.parse(SMALL).plain
         assert run(alone).tables["widest"]["t"].tolist() == [1, 3, 5, 7, 9]

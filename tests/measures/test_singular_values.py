@@ -11,7 +11,7 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import jacobians
 from bpttlab.measures.singular_values import (
-    Rows,
+    GradedRows,
     measure_singular_values,
     orthogonalise,
     pairs,
@@ -314,7 +314,7 @@ def test_jacobi_is_the_svd_at_any_range(size, seed, decades):
     unit = rng.standard_normal((size, size)) + 3.0 * np.eye(size)
     unit /= np.linalg.norm(unit, axis=1)[:, None]
     log = np.sort(rng.uniform(-decades, 0.0, size))[::-1] * np.log(10.0)
-    rows = Rows(unit.copy(), log.copy(), np.eye(size))
+    rows = GradedRows(unit.copy(), log.copy(), np.eye(size))
     assert orthogonalise(rows)
     np.testing.assert_allclose(rows.unit @ rows.unit.T, np.eye(size), atol=1e-12)
     np.testing.assert_allclose(rows.turned @ rows.turned.T, np.eye(size), atol=1e-12)

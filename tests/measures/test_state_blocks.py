@@ -11,7 +11,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.propagation import Lag
 from bpttlab.measures.jacobian_products import measure_products
-from bpttlab.measures.state_blocks import COLUMNS, Blocks, block_norms
+from bpttlab.measures.state_blocks import BLOCK_COLUMNS, Blocks, block_norms
 from bpttlab.networks.cells import GRU, LSTM, Diagonal, Stacked
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.verification.gradient_check import agreement
@@ -75,7 +75,7 @@ def test_blocks_are_those_of_the_explicit_product(make, data):
     trace = data.draw(cases(make, longest=7)).trace
     frame = block_norms(trace, "all")
     parts = trace.cell.parts
-    assert list(frame.columns) == list(COLUMNS)
+    assert list(frame.columns) == list(BLOCK_COLUMNS)
     batch = min(2, trace.h.shape[1])
     assert len(frame) == (batch * (trace.length + 1) * len(parts) ** 2 if len(parts) > 1 else 0)
     tolerance = 10 * agreement(trace.h.dtype)

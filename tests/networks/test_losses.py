@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, DivergedError
 from bpttlab.networks import losses
-from bpttlab.networks.activations import ACTIVATIONS, by_name
+from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.verification.gradient_check import random_target
 
 
 @pytest.mark.parametrize("name", sorted(set(ACTIVATIONS) - {"relu"}))
 @given(a=st.floats(-3, 3))
 def test_a_slope_is_the_derivative(name, a):
-    activation = by_name(name)
+    activation = find_activation(name)
     a = np.array([a])
     derivative = activation.function(a + 1e-30j).imag / 1e-30
     np.testing.assert_allclose(activation.slope(a), derivative, rtol=1e-12)
@@ -22,35 +22,37 @@ def test_a_slope_is_the_derivative(name, a):
 
 def test_relu_and_its_slope():
     a = np.array([-1.0, 0.0, 2.0])
-    np.testing.assert_array_equal(by_name("relu").function(a), [0.0, 0.0, 2.0])
-    np.testing.assert_array_equal(by_name("relu").slope(a), [0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(find_activation("relu").function(a), [0.0, 0.0, 2.0])
+    np.testing.assert_array_equal(find_activation("relu").slope(a), [0.0, 0.0, 1.0])
 
 
 def test_logistic_does_not_overflow_and_keeps_small_values():
-    h = by_name("logistic").function(np.array([-800.0, -50.0, 800.0]))
+    h = find_activation("logistic").function(np.array([-800.0, -50.0, 800.0]))
     np.testing.assert_allclose(h, [0.0, np.exp(-50.0), 1.0], rtol=1e-14)
 
 
 def test_softplus_does_not_overflow_and_keeps_small_values():
     a = np.array([-700.0, -50.0, 0.0, 50.0, 1e308])
-    h = by_name("softplus").function(a)
+    h = find_activation("softplus").function(a)
     np.testing.assert_allclose(h, [np.exp(-700.0), np.exp(-50.0), np.log(2.0), 50.0, 1e308], rtol=1e-14)
-    np.testing.assert_allclose(by_name("softplus").slope(a)[:3], [np.exp(-700.0), np.exp(-50.0), 0.5], rtol=1e-14)
-    assert by_name("softplus").slope(a)[-1] == by_name("softplus").lipschitz
+    np.testing.assert_allclose(
+        find_activation("softplus").slope(a)[:3], [np.exp(-700.0), np.exp(-50.0), 0.5], rtol=1e-14
+    )
+    assert find_activation("softplus").slope(a)[-1] == find_activation("softplus").lipschitz
 
 
 @pytest.mark.parametrize("a", [-40.0, -20.0, 20.0, 40.0])
 def test_the_complex_step_of_softplus_is_exact_where_it_is_flat_and_where_it_is_not(a):
-    h = by_name("softplus").function(np.array([a + 1e-30j]))
+    h = find_activation("softplus").function(np.array([a + 1e-30j]))
     np.testing.assert_allclose(h.real, np.logaddexp(0.0, a), rtol=1e-14)
-    np.testing.assert_allclose(h.imag / 1e-30, by_name("logistic").function(np.array([a])), rtol=1e-14)
+    np.testing.assert_allclose(h.imag / 1e-30, find_activation("logistic").function(np.array([a])), rtol=1e-14)
 
 
 @pytest.mark.parametrize("name", sorted(ACTIVATIONS))
 def test_activations_keep_float32(name):
     a = np.ones(3, np.float32)
-    assert by_name(name).function(a).dtype == np.float32
-    assert by_name(name).slope(a).dtype == np.float32
+    assert find_activation(name).function(a).dtype == np.float32
+    assert find_activation(name).slope(a).dtype == np.float32
 
 
 def test_losses_by_hand():
@@ -131,9 +133,9 @@ def test_large_logits_do_not_overflow_but_a_large_error_diverges_at_its_step():
 
 def test_bad_names_are_told():
     with pytest.raises(ConfigurationError, match="Did you mean 'tanh'"):
-        by_name("tan")
+        find_activation("tan")
     with pytest.raises(ConfigurationError, match="softmax_cross_entropy, squared_error"):
-        losses.by_name("mse")
+        losses.find_loss("mse")
     with pytest.raises(ConfigurationError, match="reduction='avg'"):
         losses.step_weights(np.ones(3), "avg")
     with pytest.raises(ConfigurationError, match="mask"):

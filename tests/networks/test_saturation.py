@@ -9,7 +9,7 @@ from mpmath import mp, mpf
 import bpttlab as lab
 from bpttlab.gradients.compiled import kernels
 from bpttlab.networks import losses
-from bpttlab.networks.activations import ACTIVATIONS, by_name
+from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells import Elman
 from tests.support.networks_of_cells import CELLS
 
@@ -38,7 +38,7 @@ def exact_slope(name, a):
 @given(a=st.floats(-800.0, 800.0))
 def test_slopes_are_exact_wherever_they_are_normal(name, a):
     exact = exact_slope(name, a)
-    found = [float(by_name(name).slope(np.array([a]))[0])]
+    found = [float(find_activation(name).slope(np.array([a]))[0])]
     if name in COMPILED:
         found.append(float(COMPILED[name](a)[1]))
     for slope in found:
@@ -53,7 +53,7 @@ def test_slopes_are_exact_wherever_they_are_normal(name, a):
 def test_logarithms_of_slopes_have_no_range(name, a):
     with mp.workdps(40):
         exact = float(mp.log(exact_slope(name, a)))
-    assert by_name(name).log_slope(np.array([a]))[0] == pytest.approx(exact, rel=1e-15, abs=1e-15)
+    assert find_activation(name).log_slope(np.array([a]))[0] == pytest.approx(exact, rel=1e-15, abs=1e-15)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -127,7 +127,7 @@ def test_the_gradient_through_a_saturated_readout(engine, output):
 
 
 def test_a_prediction_that_is_nearly_right_still_has_a_slope():
-    slope = losses.by_name("softmax_cross_entropy").slope(np.array([[[60.0, 0.0, 1.0]]]), np.array([[0]]))
+    slope = losses.find_loss("softmax_cross_entropy").slope(np.array([[[60.0, 0.0, 1.0]]]), np.array([[0]]))
     np.testing.assert_allclose(slope[0, 0, 0], -np.exp(-60.0) * (1.0 + np.e), rtol=1e-14)
 
 

@@ -66,7 +66,7 @@ def test_gain_counts_the_mean_of_the_entries():
 
 def test_a_matrix_of_zeros_has_no_gain():
     assert matrices.gain(np.zeros((3, 3))) == 0.0
-    assert matrices.describe(np.zeros((3, 3)), 5)["gain"] == 0.0
+    assert matrices.describe_matrix(np.zeros((3, 3)), 5)["gain"] == 0.0
 
 
 def test_rank():
@@ -154,7 +154,7 @@ def test_sizes_near_the_end_of_the_range(size):
 def test_describe_has_every_quantity_as_a_plain_number():
     W = jordan_block(0.9, 8)
     peak, lag = matrices.transient_peak(W, 50)
-    assert matrices.describe(W, transient_lags=50) == {
+    assert matrices.describe_matrix(W, transient_lags=50) == {
         "rho": matrices.spectral_radius(W),
         "sigma_max": matrices.largest_singular_value(W),
         "gain": matrices.gain(W),
@@ -163,12 +163,12 @@ def test_describe_has_every_quantity_as_a_plain_number():
         "transient_peak": peak,
         "transient_peak_lag": lag,
     }
-    assert all(type(value) in (int, float) for value in matrices.describe(W, 50).values())
+    assert all(type(value) in (int, float) for value in matrices.describe_matrix(W, 50).values())
 
 
 def test_single_precision_is_measured_in_double():
     W = gaussian(10).astype(np.float32)
-    assert matrices.describe(W, 5) == matrices.describe(W.astype(np.float64), 5)
+    assert matrices.describe_matrix(W, 5) == matrices.describe_matrix(W.astype(np.float64), 5)
 
 
 MEASURES = [
@@ -178,7 +178,7 @@ MEASURES = [
     matrices.rank,
     matrices.henrici_departure,
     lambda W: matrices.transient_peak(W, 3),
-    lambda W: matrices.describe(W, 3),
+    lambda W: matrices.describe_matrix(W, 3),
 ]
 
 

@@ -33,7 +33,7 @@ def test_what_was_published_is_loaded(here):
         for name in ("network_id", "status", "configuration"):
             assert row[name] == run[name]
         assert row["loss"] == run["loss"] if run["status"] == "done" else np.isnan(row["loss"])
-        assert row["seed"] == identity.parse(run["configuration"])["seed"]
+        assert row["seed"] == identity.parse_canonical(run["configuration"])["seed"]
     by_status = study.runs.set_index("status")
     assert by_status.loc["failed", "error"] == "it broke"
     assert by_status.loc["diverged", "first_bad_step"] == 3

@@ -13,7 +13,10 @@ needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reas
 
 
 MAKES = {
-    **{f"elman, {name}": (lambda *sizes, name=name: Elman(*sizes, activation=name)) for name in kernels.ACTIVATIONS},
+    **{
+        f"elman, {name}": (lambda *sizes, name=name: Elman(*sizes, activation=name))
+        for name in kernels.COMPILED_ACTIVATIONS
+    },
     "lstm": LSTM,
     "gru": GRU,
     "gru, reset before": lambda *sizes: GRU(*sizes, reset="before"),

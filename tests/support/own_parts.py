@@ -30,11 +30,11 @@ class Doubled(OneMatrix):
         return in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params, z_t, h_prev):
-        return activations.by_name(self.activation).function(self.factor * (z_t + h_prev @ params["W"].T))
+        return activations.find_activation(self.activation).function(self.factor * (z_t + h_prev @ params["W"].T))
 
     def linearize(self, params, x, h):
         a = self.factor * self.preactivations(params, x, h)
-        return self.factor * activations.by_name(self.activation).slope(a)
+        return self.factor * activations.find_activation(self.activation).slope(a)
 
     def vjp(self, params, linearization_t, dh_t):
         da_t = linearization_t * dh_t

@@ -20,7 +20,7 @@ MANY_ROWS = {"measure": {"jacobians": "triangle", "sequences": 1}, "sequence_len
 def test_bytes_are_right_within_a_factor_of_three_and_rows_are_not_exceeded(tmp_path, values):
     configurations = points(range(12), ["full", 5, 20], **values)
     to_do = plan(configurations, Options("x", str(tmp_path))).to_do
-    divided, rows = bundles(to_do), cost_estimate.rows_of(to_do)
+    divided, rows = bundles(to_do), cost_estimate.expected_rows(to_do)
     summary = sweep(configurations, "x", tmp_path, workers=0, progress=False)
     size = cost_estimate.bytes_of(rows, min(summary.tally.seconds, len(divided)))
     stored = sum(path.stat().st_size for path in Path(tmp_path).rglob("*.parquet"))
@@ -140,7 +140,7 @@ def test_a_hundred_times_the_draws_take_longer(tmp_path):
 
 def test_every_table_has_an_estimate(tmp_path):
     configurations = of_many_schemes(1)
-    rows = cost_estimate.rows_of(plan(configurations, Options("x", str(tmp_path))).to_do)
+    rows = cost_estimate.expected_rows(plan(configurations, Options("x", str(tmp_path))).to_do)
     sweep(configurations, "x", tmp_path, workers=0, progress=False)
     study = load("x", tmp_path)
     for table in study.tables:

@@ -25,7 +25,7 @@ def allocated(gib):
 
     before = product()
     try:
-        np.ones(round(gib * worker_pool.GIB) // 8)
+        np.ones(round(gib * worker_pool.BYTES_OF_GIB) // 8)
     except MemoryError:
         return "refused", before == product()
     return "given", before == product()

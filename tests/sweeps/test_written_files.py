@@ -12,8 +12,8 @@ from bpttlab.fields import Field, defaults
 from bpttlab.networks.cells import Scales
 from bpttlab.store.columns import CONFIGURATION
 from bpttlab.sweeps import pages
-from bpttlab.sweeps.choices import PRESETS, Choice, choices, classes_of_groups, describe
-from bpttlab.sweeps.conf_files import choice_file, conf_files, write
+from bpttlab.sweeps.choices import PRESETS, GroupChoice, classes_of_groups, describe_choice, every_choice
+from bpttlab.sweeps.conf_files import choice_file, conf_files, write_files
 from bpttlab.sweeps.configuration import Values
 from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
 from bpttlab.sweeps.plan import Options
@@ -73,7 +73,7 @@ def test_every_file_of_a_group_is_written():
 
 
 def test_a_file_has_the_fields_of_its_class_in_their_order():
-    for choice in choices():
+    for choice in every_choice():
         written = yaml.safe_load(FILES[f"{choice.group}/{choice.name}.yaml"])
         assert list(written.items()) == list(choice.values.items())
         assert list(written) == list(defaults(choice.kind))
@@ -94,7 +94,9 @@ def test_a_preset_differs_from_its_class_in_fields_that_it_has():
 
 
 def test_a_file_opens_with_the_docstring_and_explains_each_field():
-    lines = choice_file(Choice("cell", "example", Example, defaults(Example), describe(Example))).splitlines()
+    lines = choice_file(
+        GroupChoice("cell", "example", Example, defaults(Example), describe_choice(Example))
+    ).splitlines()
     opening = ["One line that says what it is.", "", "What follows a colon is shown:", "", "  x = 1"]
     assert lines[:6] == [*(f"# {line}".rstrip() for line in opening), "name: example"]
     assert lines[6].startswith(f"{'rate: 0.5':<32}# rate of decay, with a long description, with")
@@ -107,13 +109,13 @@ def test_a_file_opens_with_the_docstring_and_explains_each_field():
 
 def test_only_files_that_are_not_current_are_written(tmp_path):
     (tmp_path / "old.yaml").write_text("a: 1\n", encoding="utf-8")
-    assert write(tmp_path, {"old.yaml": "a: 1\n", "new.yaml": "b: 2\n"}) == ["new.yaml"]
+    assert write_files(tmp_path, {"old.yaml": "a: 1\n", "new.yaml": "b: 2\n"}) == ["new.yaml"]
     assert (tmp_path / "new.yaml").read_text(encoding="utf-8") == "b: 2\n"
 
 
 def test_the_page_lists_every_field_as_the_command_line_takes_it():
     page = pages.configuration_page()
-    for choice in choices():
+    for choice in every_choice():
         section = page.split(f"### {choice.group}={choice.name}\n")[1].split("\n##")[0]
         for name in list(choice.values)[1:]:
             assert f"- `{choice.group}.{name}=" in section

@@ -347,7 +347,7 @@ def test_the_plane_shows_every_gradient_once(study):
 def test_extreme_costs_are_drawn_or_refused_in_words(study, changed, size):
     costs = plane(study, **changed)
     gone = np.isneginf(costs["log_relative_bias"]).all()
-    with style.context(size):
+    with style.style_context(size):
         for plot in (plot_bias_variance, plot_error_cost):
             if gone:
                 with pytest.raises(LabError, match="no bias and variance of the gradient of W"):

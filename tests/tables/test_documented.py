@@ -50,7 +50,7 @@ def test_a_summary_has_the_columns_and_the_intervals_that_are_documented(study, 
 def test_the_page_has_every_column_of_every_summary():
     section = PAGE.read_text(encoding="utf-8").split("\n## Summaries\n")[1].split("\n## ")[0]
     renew = "docs/tables.md, Summaries: print bpttlab.tables.documented.markdown() to renew it"
-    assert section[section.index("### Every summary") :].strip() == documented.markdown().strip(), renew
+    assert section[section.index("### Every summary") :].strip() == documented.summaries_markdown().strip(), renew
 
 
 def test_every_column_says_what_it_is_of_what_and_with_which_interval():

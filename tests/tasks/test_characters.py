@@ -12,7 +12,7 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import measure_bundle, run
 from bpttlab.tasks import Characters, text_files
-from bpttlab.tasks.text_files import read, read_shipped
+from bpttlab.tasks.text_files import read_shipped, read_text
 
 TEXT = "ἐν ἀρχῇ ἦν ὁ λόγος,\r\nand the word was — 文.\n" * 3
 
@@ -50,13 +50,13 @@ def test_the_text_that_is_shipped_is_the_one_that_is_described():
 
 @pytest.mark.parametrize("text", ["ab", "abracadabra", TEXT, "\r\n\t \0z", "\U0010ffff€"])
 def test_a_text_and_its_alphabet(text):
-    found = read(written(text))
+    found = read_text(written(text))
     assert found.alphabet == "".join(sorted(set(text))) and found.characters.dtype == np.uint8
     assert "".join(found.alphabet[one] for one in found.characters) == text
 
 
 def test_a_byte_order_mark_is_no_character():
-    assert read(written(b"\xef\xbb\xbfab")).alphabet == "ab"
+    assert read_text(written(b"\xef\xbb\xbfab")).alphabet == "ab"
 
 
 def test_windows_are_of_the_text_and_the_target_is_one_further_on():
@@ -176,7 +176,7 @@ def test_files_that_are_not_there_or_no_files(monkeypatch):
     refused("task.path='folder': is not a file", path="folder")
     refused("task.path='pipe': is not a file", path="pipe")
     refused("task.path='a\\\\x00.txt': cannot be read", path="a\0.txt")
-    monkeypatch.setattr(text_files, "LARGEST_BYTES", 10)
+    monkeypatch.setattr(text_files, "LARGEST_TEXT", 10)
     refused(r"task.path='boook.txt': holds \d+ bytes: must be at most 10", path="boook.txt")
 
 
@@ -206,4 +206,4 @@ def test_values_that_fields_cannot_have():
     ):
         sample(Characters(3, "own.txt"), 6)
     assert sample(Characters(7, "own.txt"), 1).x.shape == (7, 1, 8)
-    read(written("".join(map(chr, range(0x4E00, 0x4F00)))))  # 256 are not too many
+    read_text(written("".join(map(chr, range(0x4E00, 0x4F00)))))  # 256 are not too many

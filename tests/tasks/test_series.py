@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from bpttlab.tasks import Lorenz, MackeyGlass, lorenz, mackey_glass
-from bpttlab.tasks.mackey_glass import trajectory
+from bpttlab.tasks.mackey_glass import mackey_glass_trajectory
 from bpttlab.verification.gradient_check import assert_agree
 
 
@@ -47,7 +47,7 @@ def literal_runge_kutta(history, units, steps_per_unit):
 @pytest.mark.parametrize("units", [1, 16, 17, 18, 100])
 def test_the_filter_is_runge_kutta_step_by_step(units):
     history = np.array([0.5, 0.9, 1.2, 1.5])
-    assert_agree({"x": trajectory(history, units)}, {"x": literal_runge_kutta(history, units, 10)}, 1e-12)
+    assert_agree({"x": mackey_glass_trajectory(history, units)}, {"x": literal_runge_kutta(history, units, 10)}, 1e-12)
 
 
 def test_the_error_is_of_fourth_order():
@@ -62,18 +62,18 @@ def test_the_first_delay_is_the_exact_solution():
     """There the delayed value is the constant c: x(t) = F/0.1 + (c - F/0.1) e^(-0.1 t)."""
     c = np.array([0.5, 1.0, 1.4])
     rest, t = delayed_force(c) / 0.1, np.arange(18)[:, None]
-    np.testing.assert_allclose(trajectory(c, 17), rest + (c - rest) * np.exp(-0.1 * t), rtol=1e-8)
+    np.testing.assert_allclose(mackey_glass_trajectory(c, 17), rest + (c - rest) * np.exp(-0.1 * t), rtol=1e-8)
 
 
 def test_the_fixed_point_stays():
-    np.testing.assert_allclose(trajectory(np.array([1.0]), 30), 1.0, rtol=1e-13)
+    np.testing.assert_allclose(mackey_glass_trajectory(np.array([1.0]), 30), 1.0, rtol=1e-13)
 
 
 def test_samples_are_of_the_trajectory_after_the_transient():
     batch, rng = sample(MackeyGlass(40, horizon=6), 3), np.random.default_rng(0)
     history = rng.uniform(0.5, 1.5, 3)
     begin = 1020 + rng.integers(0, 1000, 3)
-    series = (trajectory(history, 2100) - mackey_glass.MEAN) / mackey_glass.DEVIATION
+    series = (mackey_glass_trajectory(history, 2100) - mackey_glass.MEAN) / mackey_glass.DEVIATION
     for b in range(3):
         assert np.array_equal(batch.x[:, b, 0], series[begin[b] : begin[b] + 40, b])
         assert np.array_equal(batch.target[:, b, 0], series[begin[b] + 6 : begin[b] + 46, b])
@@ -81,7 +81,7 @@ def test_samples_are_of_the_trajectory_after_the_transient():
 
 def test_mean_and_deviation_are_those_of_the_attractor():
     """Over 12 000 time units of each of 40 sequences; the mean of each is within 0.0015 of the mean of all."""
-    x = trajectory(np.random.default_rng(1).uniform(0.5, 1.5, 40), 13_020)[1020:]
+    x = mackey_glass_trajectory(np.random.default_rng(1).uniform(0.5, 1.5, 40), 13_020)[1020:]
     assert x.mean() == pytest.approx(mackey_glass.MEAN, abs=1e-4)
     assert x.std() == pytest.approx(mackey_glass.DEVIATION, abs=1e-4)
 
@@ -96,7 +96,7 @@ def flow(t, state):
 
 def test_a_trajectory_is_the_flow():
     """Over one time unit, in which errors grow by a factor e: against an integrator with adaptive steps."""
-    batch = lorenz.trajectory(np.array([[1.0, 2.0, 20.0], [-8.0, -7.0, 30.0]]), 51)
+    batch = lorenz.lorenz_trajectory(np.array([[1.0, 2.0, 20.0], [-8.0, -7.0, 30.0]]), 51)
     for b in range(2):
         exact = solve_ivp(flow, (0, 1), batch[0, b], "DOP853", np.linspace(0, 1, 51), rtol=1e-12, atol=1e-12).y.T
         np.testing.assert_allclose(batch[:, b], exact, atol=2e-4 * np.abs(exact).max())

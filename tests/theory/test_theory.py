@@ -15,12 +15,12 @@ from bpttlab.theory import asymptote_rate, bound_rate
     [("tanh", math.log(2)), ("relu", math.log(2)), ("identity", math.log(2)), ("logistic", -math.log(2))],
 )
 def test_bound_rate_holds_the_largest_slope(name, rate):
-    assert bound_rate(2.0, activations.by_name(name).lipschitz) == pytest.approx(rate, rel=1e-15)
+    assert bound_rate(2.0, activations.find_activation(name).lipschitz) == pytest.approx(rate, rel=1e-15)
 
 
 @pytest.mark.parametrize("name", ["tanh", "relu", "identity", "logistic"])
 def test_the_largest_slope_is_the_supremum(name):
-    activation = activations.by_name(name)
+    activation = activations.find_activation(name)
     slopes = activation.slope(np.linspace(-5.0, 5.0, 10001))
     assert slopes.max() == pytest.approx(activation.lipschitz, rel=1e-12)
 
@@ -32,7 +32,7 @@ def test_a_zero_matrix_vanishes_at_once():
 
 @pytest.mark.parametrize("name", ["tanh", "logistic"])
 def test_no_product_exceeds_the_bound(name):
-    activation, rng = activations.by_name(name), np.random.default_rng(0)
+    activation, rng = activations.find_activation(name), np.random.default_rng(0)
     W, product = 1.5 * rng.standard_normal((10, 10)) / math.sqrt(10), np.eye(10)
     rate = bound_rate(matrices.largest_singular_value(W), activation.lipschitz)
     for lag in range(1, 30):

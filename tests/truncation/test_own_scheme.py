@@ -13,7 +13,7 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.plan import Plan
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.cost_estimate import rows_of, scheme_costs
+from bpttlab.sweeps.cost_estimate import expected_rows, scheme_costs
 from bpttlab.sweeps.run import run
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import UORO, SnAp
@@ -78,7 +78,7 @@ def test_a_run_stores_its_rows_and_the_cost_is_estimated():
     own = records.truncations[records.truncations["origin"] == "scheme"]
     assert set(own["scheme"]) == {"damped"} and set(own["parameter"]) == {"V", "W", "b_h"}
     assert records.provenance["scheme_seconds"] > 0.0
-    assert rows_of([one])["bias_bounds"] == 0
+    assert expected_rows([one])["bias_bounds"] == 0
     (costs,) = scheme_costs([[(one,)]])
     assert all(cost.step >= 0.0 for cost in costs.values())
 

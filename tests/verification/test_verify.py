@@ -14,7 +14,7 @@ from bpttlab.networks.cells import GRU, Elman
 from bpttlab.numerics.verdicts import median_interval, median_of
 from bpttlab.sweeps import scheduler
 from bpttlab.verification import TOPICS, Check, examples, experiments, gradient_check, report, run_checks, table
-from bpttlab.verification.check import agree, equal, estimate, median
+from bpttlab.verification.check import agree, check_median, equal, estimate
 from bpttlab.verification.given_jacobians import product_of
 from tests.support.commandline import visible
 
@@ -78,8 +78,8 @@ def test_the_interval_of_a_median_holds_it_as_often_as_said(count):
 
 def test_few_networks_decide_nothing():
     assert median_interval([1.0] * 5) == (-math.inf, math.inf)
-    assert median("", "", 1.0, [1.0] * 5, 0.1).verdict == "undecided"
-    assert median("", "", 1.0, [1.0] * 8, 0.1).held
+    assert check_median("", "", 1.0, [1.0] * 5, 0.1).verdict == "undecided"
+    assert check_median("", "", 1.0, [1.0] * 8, 0.1).held
 
 
 # ------------------------------------------------------------------------------------------ what is checked
@@ -263,7 +263,7 @@ def test_what_verify_refuses(capsys):
 
 
 def test_the_command_knows_the_topics_by_heart():
-    assert tuple(verification.TOPICS) == verify.TOPICS
+    assert tuple(verification.TOPICS) == verify.TOPIC_NAMES
     assert all(f"\n  {topic} " in verify.TEXT for topic in TOPICS)
 
 
@@ -283,13 +283,13 @@ def test_claims_of_an_experiment_are_checks(monkeypatch):
     analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict, "growth")
     monkeypatch.setattr(analyses, "find_analysis", lambda name: analysis)
     monkeypatch.setattr(experiments, "swept", lambda name, folder: None)
-    first, second = experiments.check_claims("odd", quick=False)
+    first, second = experiments.check_experiment("odd", quick=False)
     assert (first.what, first.expected, first.verdict, first.held) == ("odd: rate", "<= 2", "holds", True)
     assert (second.expected, second.verdict, second.low, second.held) == ("3.5 +- 1", "undecided", 0.0, False)
     frame = table([("experiments", first), ("experiments", second)])
     assert "[0, 7]" in report.text(frame)
     assert "<= 2" in report.text(frame)
-    assert list(experiments.check_claims("odd", quick=True)) == []
+    assert list(experiments.check_experiment("odd", quick=True)) == []
 
 
 def test_every_experiment_is_a_step_of_its_topic():
@@ -323,4 +323,4 @@ def test_nothing_is_claimed_of_a_sweep_that_was_interrupted(monkeypatch, tmp_pat
 
     monkeypatch.setattr(experiments, "carry_out", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        list(experiments.check_claims("cliffs", quick=False))
+        list(experiments.check_experiment("cliffs", quick=False))

@@ -17,10 +17,10 @@ import numpy as np
 
 from bpttlab.gradients.compiled import spectral_kernels
 from bpttlab.gradients.compiled.kernels import (
-    ACTIVATIONS,
+    CACHE_LINE,
+    COMPILED_ACTIVATIONS,
     GRU_AFTER,
     GRU_BEFORE,
-    LINE,
     LSTM_GATES,
     ONE_GATE,
     TANH,
@@ -30,7 +30,7 @@ from bpttlab.gradients.compiled.kernels import (
     pass_back,
     pass_forward,
     rows_back,
-    squared_error,
+    squared_error_loop,
     walk_back,
     wave_back,
 )
@@ -39,8 +39,8 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT
 
-TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
-DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
+_TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
+_DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
 """Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
 beside it is less than a unit in its last place."""
 MUCH = 2**20
@@ -70,28 +70,28 @@ def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) ->
     It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
     """
     size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
-    whole = make(size + LINE // itemsize, dtype)
-    skipped = -whole.ctypes.data % LINE // itemsize
+    whole = make(size + CACHE_LINE // itemsize, dtype)
+    skipped = -whole.ctypes.data % CACHE_LINE // itemsize
     return whole[skipped : skipped + size].reshape(shape)
 
 
 def has_kernel(cell: Cell, dtype: Any) -> bool:
     """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
-    if np.dtype(dtype) not in DTYPES:
+    if np.dtype(dtype) not in _DTYPES:
         return False
-    return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in ACTIVATIONS)
+    return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in COMPILED_ACTIVATIONS)
 
 
-def prepare(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
+def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
     """Compiles what these cells need, or reads it from disk: before there are several processes that would do it."""
     compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
     for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
         params = {name: np.zeros(shape, dtype) for name, shape in cell.parameter_shapes().items()}
         x, h_0 = np.zeros((1, 1, cell.input_size), dtype), np.zeros((1, cell.state_size), dtype)
-        h, _, slopes, _ = forward(cell, params, x, h_0)
+        h, _, slopes, _ = run_forward(cell, params, x, h_0)
         nothing = np.zeros((1, 1, cell.output_size), dtype)
-        backward(cell, params, x, h, slopes, nothing, nothing)
-        squared_error(nothing, nothing, np.ones(1), nothing.copy())
+        run_backward(cell, params, x, h, slopes, nothing, nothing)
+        squared_error_loop(nothing, nothing, np.ones(1), nothing.copy())
         walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
         scaled_vjp(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
         size, one = cell.state_size, np.ones(1, np.int64)
@@ -117,13 +117,13 @@ class Form(NamedTuple):
 
 
 def form(cell: Cell) -> Form:
-    output = ACTIVATIONS.get(cell.output_activation, -1)
+    output = COMPILED_ACTIVATIONS.get(cell.output_activation, -1)
     if isinstance(cell, LSTM):
         return Form(LSTM_GATES, TANH, output, 6, 1)
     if isinstance(cell, GRU):
         return Form(GRU_AFTER, TANH, output, 5, 3) if cell.reset == "after" else Form(GRU_BEFORE, TANH, output, 5, 2)
     assert isinstance(cell, Elman)
-    return Form(ONE_GATE, ACTIVATIONS[cell.activation], output, 1, 0)
+    return Form(ONE_GATE, COMPILED_ACTIVATIONS[cell.activation], output, 1, 0)
 
 
 def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -137,8 +137,8 @@ def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtyp
     return True
 
 
-def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array, bool]:
-    """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `forward` without its checks.
+def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array, bool]:
+    """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `run_forward` without its checks.
 
     Returns:
         h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step;
@@ -152,7 +152,7 @@ def forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
         of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"],
-        candidate_bias(cell, params), params["U"], b_y, h, slopes, y_hat, TINY[dtype],
+        candidate_bias(cell, params), params["U"], b_y, h, slopes, y_hat, _TINY[dtype],
     )  # fmt: skip
     return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
@@ -162,10 +162,10 @@ def candidate_bias(cell: Cell, params: Params) -> Array | None:
     return None if isinstance(cell, Elman) else params.get("b_n", params["b_y"][:0])
 
 
-def backward(
+def run_backward(
     cell: Cell, params: Params, x: Array, h: Array, slopes: Array, y_hat: Array, dy_hat: Array
 ) -> Params | None:
-    """`backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
+    """`run_backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
     of_cell, dtype = form(cell), x.dtype
     if of_cell.output < 0:
         return None
@@ -175,7 +175,7 @@ def backward(
     dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
     db_h, db_y, dh = np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
     db_n = None if isinstance(cell, Elman) else np.zeros(A, dtype)
-    least, most = DTYPES[dtype]
+    least, most = _DTYPES[dtype]
     fine = pass_back(
         of_cell.kind, of_cell.output, of_cell.gated * N, x, W, U, params["b_y"], h,
         slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
@@ -189,16 +189,16 @@ def backward(
 def in_one_call(
     cell: Elman, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
 ) -> tuple[float, Params] | None:
-    """The squared error and `backward` of it, where there is little to multiply; None where they are not finite, or
+    """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
     plain numbers may not be enough."""
     dtype, (_, B, I), W, U = x.dtype, x.shape, params["W"], params["U"]
     N, O = len(W), len(U)
     dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
     db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
-    least, most = DTYPES[dtype]
+    least, most = _DTYPES[dtype]
     value, fine = elman_in_one_call(
-        ACTIVATIONS[cell.activation], ACTIVATIONS[cell.output_activation], x, params["V"], W, params["b_h"], U,
-        params["b_y"], target, weights, TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
+        COMPILED_ACTIVATIONS[cell.activation], COMPILED_ACTIVATIONS[cell.output_activation], x, params["V"], W,
+        params["b_h"], U, params["b_y"], target, weights, _TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
     )  # fmt: skip
     return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
 

@@ -22,7 +22,7 @@ from bpttlab.networks.losses import Loss, Reduction, step_weights
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 
-HELD_NUMBERS = 2**21
+_HELD_NUMBERS = 2**21
 """Numbers of rows of several lags that `rows_back` holds at once."""
 
 
@@ -47,7 +47,7 @@ class Compiled(Engine):
                 return NUMPY.forward(cell, params, x, h_0)
             given = {name: dispatch.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
             x, h_0 = dispatch.solid(x), dispatch.solid(h_0)
-        h, y_hat, linearization, fine = dispatch.forward(cell, given, x, h_0)
+        h, y_hat, linearization, fine = dispatch.run_forward(cell, given, x, h_0)
         if not fine:
             check_inputs(cell, params, x, h_0)
             check_finite(h[1:], "the hidden state")
@@ -82,7 +82,7 @@ class Compiled(Engine):
             return None
         if not linearization.flags.carray:
             return None
-        return dispatch.backward(cell, trace.params, trace.x, trace.h, linearization, trace.y_hat, dy_hat)
+        return dispatch.run_backward(cell, trace.params, trace.x, trace.h, linearization, trace.y_hat, dy_hat)
 
     def loss_and_gradient(
         self, cell: Cell, params: Params, x: Array, target: Array, mask: Array | None, reduction: Reduction,
@@ -98,12 +98,12 @@ class Compiled(Engine):
             return None
         if isinstance(cell, Elman) and dispatch.is_small(x, params["W"]):
             return dispatch.in_one_call(cell, params, x, h_0, target, weights)
-        h, y_hat, linearization, fine = dispatch.forward(cell, params, x, h_0)
+        h, y_hat, linearization, fine = dispatch.run_forward(cell, params, x, h_0)
         dy_hat = np.empty_like(target)
-        value = kernels.squared_error(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
+        value = kernels.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
         if y_hat is None or not math.isfinite(value):
             return None
-        gradients = dispatch.backward(cell, params, x, h, linearization, y_hat, dy_hat)
+        gradients = dispatch.run_backward(cell, params, x, h, linearization, y_hat, dy_hat)
         return None if gradients is None else (value, gradients)
 
     def vjp(self, trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
@@ -123,7 +123,7 @@ class Compiled(Engine):
 
     def rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
         """Many lags in one call of a compiled loop."""
-        most = max(1, HELD_NUMBERS // rows.mantissa.size)
+        most = max(1, _HELD_NUMBERS // rows.mantissa.size)
         for end in range(t, 0, -most):
             linearization = trace.linearization[max(0, end - most) : end]
             mantissas, exponents, sizes = dispatch.vjp_many(

@@ -1,6 +1,6 @@
 """The two loops over t, compiled: `engine="numba"`.
 
-The same mathematics as the cells' `step` and `vjp`, in the part of NumPy that Numba compiles, for the cells that
+The same mathematics as the cells' `step` and `_vjp`, in the part of NumPy that Numba compiles, for the cells that
 sweeps are mostly made of: Elman, LSTM, GRU. Without Numba, or with NUMBA_DISABLE_JIT=1, the source is interpreted and
 gives the same numbers up to the rounding of fused products.
 
@@ -41,7 +41,7 @@ def check_installed() -> None:
 
 
 @cache
-def announce() -> None:
+def _announce() -> None:
     """From here on the first compilation in this process says so, in one line; what is read from disk says nothing."""
     from numba.core import event
 
@@ -67,7 +67,7 @@ def compiled(*fastmath: str) -> Callable[[Any], Any]:
         return lambda function: function
     # a nan is looked for afterwards, and tanh relies on (t + c) - c
     assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)
-    announce()
+    _announce()
     decorate: Callable[[Any], Any] = njit(nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath))
     return decorate
 
@@ -77,11 +77,11 @@ def compiled(*fastmath: str) -> Callable[[Any], Any]:
 LOG2_E = 1.4426950408889634
 LN_2_HIGH, LN_2_LOW = 6.93147180369123816490e-01, 1.90821492927058770002e-10
 """ln 2 in two parts, of which the first has 32 zeros at its end: k times it is exact."""
-ROUNDING = 1.5 * 2.0**52
+_ROUNDING = 1.5 * 2.0**52
 """Added and taken away again it leaves the nearest integer, whose bits are the last ones of the sum."""
 LARGEST_LOGISTIC, LARGEST_TANH = 708.4, 710.0
 """Beyond them e^-|a|, and tanh'(a) of 2|a|, are below the smallest normal number."""
-TINY = float(np.finfo(np.float64).tiny)
+_TINY = float(np.finfo(np.float64).tiny)
 
 
 @compiled("contract", "nsz")
@@ -90,8 +90,8 @@ def exponential(y: Any, shift: int) -> Any:
 
     2^(k + shift) has to be a normal number: of shift = 0, |y| <= 708.4; of shift = -2, -707 <= y <= 710.
     """
-    t = y * LOG2_E + ROUNDING
-    k = t - ROUNDING
+    t = y * LOG2_E + _ROUNDING
+    k = t - _ROUNDING
     r = (y - k * LN_2_HIGH) - k * LN_2_LOW
     p = 1.0 / 87178291200.0
     p = p * r + 1.0 / 6227020800.0
@@ -147,7 +147,7 @@ def tanh_and_slope_double(a: Any) -> Any:
     m = quarter * p + (quarter - 0.25)
     part, q = 1.0 / (m + 0.5), m / (m + 0.5)
     slope = (m + 0.25) * part * part
-    return (q if a >= 0.0 else -q), (0.0 if slope < TINY else slope)
+    return (q if a >= 0.0 else -q), (0.0 if slope < _TINY else slope)
 
 
 @compiled("contract", "nsz")
@@ -182,7 +182,7 @@ def logistic_and_slope_double(a: Any) -> Any:
     y = -abs(a)
     power, p = exponential(-LARGEST_LOGISTIC if y < -LARGEST_LOGISTIC else y, 0)
     d = power + power * p
-    d = 0.0 if d < TINY or y < -LARGEST_LOGISTIC else d
+    d = 0.0 if d < _TINY or y < -LARGEST_LOGISTIC else d
     right = 1.0 / (1.0 + d)
     return (right if a >= 0.0 else d * right), d * right * right
 
@@ -210,7 +210,7 @@ def logistic_and_slope(x: Any) -> Any:
 
 # ------------------------------------------------------------------------------------------ products
 
-LINE = 64
+CACHE_LINE = 64
 """Bytes of a cache line, and of the widest vector: one that lies across two lines takes two accesses."""
 PANEL = 2**19
 """Bytes of a matrix that stay in the second cache of a core while all that is multiplied by them goes by."""
@@ -224,8 +224,8 @@ def aligned(rows: int, columns: int, dtype: Any) -> Array:
 
     Where rows are whole lines, no vector of a product then lies across two, and it takes 0.6 to 0.7 of the time.
     """
-    whole = np.empty(rows * columns + LINE, dtype)
-    first = (-np.int64(whole.ctypes.data) % LINE) // whole.itemsize
+    whole = np.empty(rows * columns + CACHE_LINE, dtype)
+    first = (-np.int64(whole.ctypes.data) % CACHE_LINE) // whole.itemsize
     return whole[first : first + rows * columns].reshape(rows, columns)
 
 
@@ -336,12 +336,12 @@ def many_products(left: Array, right: Array, out: Array) -> None:
 
 
 @compiled()
-def in_blocks(matrix: Array) -> Array:
+def _in_blocks(matrix: Array) -> Array:
     """A matrix as blocks of columns, each an array of its own: one where rows are short.  (K,M) -> (P,K,C)
 
     Rows of several blocks are whole lines; behind the last column there are zeros.
     """
-    (K, M), of_line = matrix.shape, LINE // matrix.itemsize
+    (K, M), of_line = matrix.shape, CACHE_LINE // matrix.itemsize
     if M * matrix.itemsize <= WIDEST_ROW:
         return matrix.reshape(1, K, M)
     P = -(-M * matrix.itemsize // ROW)
@@ -356,7 +356,7 @@ def in_blocks(matrix: Array) -> Array:
 
 @compiled("contract", "nsz")
 def add_blocks(left: Array, blocks: Array, out: Array, room: Array) -> None:
-    """out += left . right of a right that is `in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
+    """out += left . right of a right that is `_in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
 
     Four rows of 2048 numbers and four of results do not fit into the first cache (48 KB): with the W of an LSTM of 512
     units in float64, one product takes twice the time of eight with its blocks.
@@ -397,7 +397,7 @@ def finite(values: Array) -> bool:
 
 ONE_GATE, LSTM_GATES, GRU_AFTER, GRU_BEFORE = range(4)
 TANH, RELU, IDENTITY, LOGISTIC = range(4)
-ACTIVATIONS = {"tanh": TANH, "relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC}
+COMPILED_ACTIVATIONS = {"tanh": TANH, "relu": RELU, "identity": IDENTITY, "logistic": LOGISTIC}
 
 
 @compiled("contract", "nsz")
@@ -442,7 +442,7 @@ def activate_with_slopes(activation: int, a: Array, out: Array, slopes: Array, s
 def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, slopes: Array, smallest: float) -> None:
     """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), and f_h' there, in place.
 
-    z (T,B,N), W^T (N,N) and the same `in_blocks`, h (T+1,B,N), slopes (T,B,N).
+    z (T,B,N), W^T (N,N) and the same `_in_blocks`, h (T+1,B,N), slopes (T,B,N).
     """
     T, B, N = z.shape
     if B == 1:
@@ -477,7 +477,7 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, slopes: Arr
 def lstm_forward(z: Array, W: Array, blocks: Array, h: Array, slopes: Array) -> None:
     """`LSTM.step` and `LSTM.slopes` for every t, in place.
 
-    z (T,B,4N), W^T (N,4N) and the same `in_blocks`, h (T+1,B,2N), slopes (T,B,6N). z ends as the gates.
+    z (T,B,4N), W^T (N,4N) and the same `_in_blocks`, h (T+1,B,2N), slopes (T,B,6N). z ends as the gates.
 
     A loop has few arrays: where there are many, no compiler proves that they do not overlap, and it takes one number
     at a time.
@@ -532,7 +532,7 @@ def gru_forward(
 ) -> None:
     """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
 
-    W, and the same `in_blocks`, is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes
+    W, and the same `_in_blocks`, is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes
     after, W_n; W_n that of what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
     """
     T, B, A = z.shape
@@ -635,7 +635,7 @@ def pass_forward(
     (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
     apart = 2 * N if kind == GRU_BEFORE else A
     V_T, W_T, W_n, U_T = transposed(V, 0, A), transposed(W, 0, apart), transposed(W, apart, A), transposed(U, 0, len(U))
-    blocks = in_blocks(W_T)
+    blocks = _in_blocks(W_T)
     steps = min(T, steps_at_once(B, N))
     z, room = aligned(steps * B, A, x.dtype).reshape(steps, B, A), aligned(steps * B, N, x.dtype)
     for start in range(0, T, steps):
@@ -663,7 +663,7 @@ def pass_forward(
 
 
 @compiled("contract", "nsz")
-def vjp(kind: int, W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
+def _vjp(kind: int, W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
     """`Cell.vjp` of R rows for each of Q sequences, the sequences fastest.
 
     W (A,N), slopes (Q,any), dh (R Q,S); fills da (R Q,A) and dh_prev (R Q,S). `gated` is what goes through W where that
@@ -751,7 +751,7 @@ ALWAYS = -1
 
 
 @compiled("nnan", "nsz")
-def largest(row: Array) -> Any:
+def _largest(row: Array) -> Any:
     """max |row|; a NaN in it counts for nothing and stays where it is."""
     most = abs(row[0])
     for n in range(1, row.size):
@@ -762,7 +762,7 @@ def largest(row: Array) -> Any:
 @compiled()
 def rescaled(row: Array, middle: int) -> int:
     """Takes a power of two out of a row whose largest entry is not within 2^-middle and 2^middle: its exponent."""
-    most = float(largest(row))
+    most = float(_largest(row))
     if most == 0.0 or not most < math.inf:
         return 0
     if math.ldexp(1.0, -middle) <= most <= math.ldexp(1.0, middle):
@@ -786,7 +786,7 @@ def factor(exponent: int, smallest: int) -> float:
 @compiled("contract", "nsz")
 def add_part(row: Array, exponent: int, part: float, total: Array, of_total: int, middle: int, smallest: int) -> int:
     """total += part * row, each with its exponent; returns that of the sum."""
-    if part == 0.0 or largest(row) == 0.0:
+    if part == 0.0 or _largest(row) == 0.0:
         return of_total
     if of_total == ZERO_EXPONENT:
         for n in range(row.size):
@@ -825,7 +825,7 @@ def walk_back(
                     of_dropped[t, b] = add_part(
                         dh[row], own[row], 1.0 - carry, dropped[t, b], of_dropped[t, b], middle, smallest
                     )
-                injected = t > loss_from and largest(error[t - 1, b]) != 0.0
+                injected = t > loss_from and _largest(error[t - 1, b]) != 0.0
                 of_error = exponents[t - 1, b] if injected else ZERO_EXPONENT
                 of_dh = own[row] if carry != 0.0 else ZERO_EXPONENT
                 whole = max(of_error, of_dh)
@@ -835,10 +835,10 @@ def walk_back(
                 for n in range(S):
                     delta[row, n] = error[t - 1, b, n] * from_error + dh[row, n] * from_dh
                 of_rows[row] = slopes[t - 1, b]
-                tiny = largest(of_rows[row]) < least_slope  # then all are: the row is taken to the middle of the range
+                tiny = _largest(of_rows[row]) < least_slope  # then all are: the row is taken to the middle of the range
                 own[row] = whole + rescaled(delta[row], ALWAYS if tiny else middle)
         rows = count * B
-        vjp(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
+        _vjp(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
         left = 0
         for place in range(count):
             segment = going[place]
@@ -846,7 +846,7 @@ def walk_back(
             for b in range(B):
                 row, kept = place * B + b, left * B + b
                 of_da[t - 1, b] = add_part(sent[row], own[row], 1.0, da[t - 1, b], of_da[t - 1, b], middle, smallest)
-                if largest(dh[row]) == 0.0:
+                if _largest(dh[row]) == 0.0:
                     own[row] = ZERO_EXPONENT
                 if ended:
                     of_dropped[t - 1, b] = add_part(
@@ -859,11 +859,11 @@ def walk_back(
                 going[left] = segment
                 left += 1
         count, back = left, back + 1
-    return whole_numbers(of_da) and whole_numbers(of_dropped)
+    return _whole_numbers(of_da) and _whole_numbers(of_dropped)
 
 
 @compiled()
-def whole_numbers(exponents: Array) -> bool:
+def _whole_numbers(exponents: Array) -> bool:
     """Whether there is no exponent but zero, and that of zero."""
     others = 0
     for exponent in exponents.ravel():
@@ -872,7 +872,7 @@ def whole_numbers(exponents: Array) -> bool:
 
 
 @compiled()
-def within(rows: Array, least: float, most: float) -> bool:
+def _within(rows: Array, least: float, most: float) -> bool:
     """Whether the largest entry of every row is zero or lies in that range.  (Q,N)"""
     for q in range(len(rows)):
         large = others = 0
@@ -880,7 +880,7 @@ def within(rows: Array, least: float, most: float) -> bool:
             size = abs(rows[q, n])
             large += 1 if size >= least else 0
             others += 0 if size <= most else 1
-        if others or (large == 0 and largest(rows[q]) != 0.0):
+        if others or (large == 0 and _largest(rows[q]) != 0.0):
             return False
     return True
 
@@ -892,7 +892,7 @@ def passed_on(delta: Array, slopes: Array, da: Array, least: float) -> bool:
         large = 0
         for n in range(da.shape[1]):
             large += 1 if abs(da[q, n]) >= least else 0
-        if large == 0 and largest(slopes[q]) != 0.0 and largest(delta[q]) != 0.0:
+        if large == 0 and _largest(slopes[q]) != 0.0 and _largest(delta[q]) != 0.0:
             return False
     return True
 
@@ -929,23 +929,23 @@ def back_one_gate(W: Array, slopes: Array, delta: Array, da: Array, dh: Array) -
 
 @compiled("contract", "nsz")
 def back_gates(kind: int, W: Array, slopes: Array, delta: Array, da: Array, gated: Array, dh: Array) -> None:
-    """`vjp` of some steps.  slopes (T,B,any), delta (T,B,S) the errors, which become cotangents of h_t; dh (B,S)"""
+    """`_vjp` of some steps.  slopes (T,B,any), delta (T,B,S) the errors, which become cotangents of h_t; dh (B,S)"""
     T, B, S = delta.shape
     for t in range(T - 1, -1, -1):
         for b in range(B):
             for n in range(S):
                 delta[t, b, n] += dh[b, n]
-        vjp(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
+        _vjp(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
 
 
 @compiled()
-def add_gradients(
+def _add_gradients(
     kind: int, x: Array, h_prev: Array, slopes: Array, da: Array, gated: Array, dV: Array, dW: Array, db_h: Array,
     db_n: Array,
 ) -> None:  # fmt: skip
     """`Cell.gradient` of Q rows, added to what there is.
 
-    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `vjp`; dV^T (I,A), dW (A,N), db_h (A,), and db_n
+    x (Q,I), h_prev (Q,N), slopes (Q,any), da (Q,A), gated (Q,any) of `_vjp`; dV^T (I,A), dW (A,N), db_h (A,), and db_n
     (A,), whose last N are the gradient by b_n; None without gates.
     """
     Q, N = h_prev.shape
@@ -967,7 +967,7 @@ def add_gradients(
 
 
 @compiled("contract", "nsz")
-def squared_error(y_hat: Array, target: Array, weights: Array, slope: Array) -> float:
+def squared_error_loop(y_hat: Array, target: Array, weights: Array, slope: Array) -> float:
     """`losses.evaluate`: the loss, and dL/dy_hat in `slope`.  (T,B,O) each, weights (T,)"""
     (T, B, O), total = y_hat.shape, 0.0
     for t in range(T):
@@ -1036,7 +1036,7 @@ def pass_back(
     """`backward` of the full gradient in plain numbers.
 
     x (T,B,I), W, U, b_y, h (T+1,B,S), slopes (T,B,any), y_hat and dL/dy_hat (T,B,O). It fills dV^T (I,A), dW (A,N),
-    db_h (A,), db_n (A,) or None as in `add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the end; all come
+    db_h (A,), db_n (A,) or None as in `_add_gradients`, dU (O,N), db_y (O,), and dh (B,S), dL/dh_0 in the end; all come
     as zeros.
 
     Returns:
@@ -1066,11 +1066,11 @@ def pass_back(
         else:
             back_gates(kind, W_here, slopes[start:stop], of_h, of_a, of_gates, dh)
         delta_here, da_here = of_h.reshape(rows, S), of_a.reshape(rows, A)
-        if not (within(delta_here, least, most) and passed_on(delta_here, of_step, da_here, least)):
+        if not (_within(delta_here, least, most) and passed_on(delta_here, of_step, da_here, least)):
             return False
         x_here, h_prev = x[start:stop].reshape(rows, I), readout_slice(h[start:stop], N, room)
-        add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
-    if not within(dh, least, most):
+        _add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
+    if not _within(dh, least, most):
         return False
     found = finite(dV) and finite(dW) and finite(db_h)
     if db_n is not None:
@@ -1084,7 +1084,7 @@ def elman_in_one_call(
     weights: Array, smallest: float, least: float, most: float,
     dV: Array, dW: Array, db_h: Array, dU: Array, db_y: Array, dh: Array,
 ) -> tuple[float, bool]:  # fmt: skip
-    """`pass_forward`, `squared_error` and `pass_back` of an Elman cell, for sequences so short that calls count.
+    """`pass_forward`, `squared_error_loop` and `pass_back` of an Elman cell, for sequences so short that calls count.
 
     Everything is as there, but for dh (B,N), which is given as h_0.
 
@@ -1098,7 +1098,7 @@ def elman_in_one_call(
     dh[:] = 0.0
     if not pass_forward(ONE_GATE, activation, output, x, V, W, b_h, None, U, b_y, h, slopes, y_hat, smallest):
         return math.inf, False
-    value = squared_error(y_hat, target, weights, dy_hat)
+    value = squared_error_loop(y_hat, target, weights, dy_hat)
     fine = abs(value) < math.inf and pass_back(
         ONE_GATE, output, 0, x, W, U, b_y, h, slopes, y_hat, dy_hat, least, most,
         dV, dW, db_h, None, dU, db_y, dh,
@@ -1109,7 +1109,7 @@ def elman_in_one_call(
 @compiled()
 def normalised(row: Array, exponent: int) -> int:
     """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
-    return ZERO_EXPONENT if largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)
+    return ZERO_EXPONENT if _largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)
 
 
 @compiled()
@@ -1123,8 +1123,8 @@ def normalised_vjp(
     dh_prev: Array,
     gated: Array,
 ) -> None:
-    """`vjp`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
-    vjp(kind, W, slopes, dh, da, dh_prev, gated)
+    """`_vjp`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
+    _vjp(kind, W, slopes, dh, da, dh_prev, gated)
     for row in range(len(dh)):
         exponents[row] = normalised(dh_prev[row], exponents[row])
 
@@ -1176,7 +1176,7 @@ def wave_back(
         done = first * B
         for s in range(first, len(t)):
             own[s * B : (s + 1) * B] = slopes[t[s] - at - 1]
-        vjp(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:])
+        _vjp(kind, W, own[done:], dh[done:], da[done:], dh_prev[done:], gated[done:])
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
             of_total[k, b] = add_part(da[row], exponents[row], 1.0, total[k, b], of_total[k, b], ALWAYS, smallest)

@@ -26,7 +26,7 @@ def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
         with no_compilation():
             from bpttlab.gradients.compiled import dispatch
 
-            dispatch.prepare(*kinds)
+            dispatch.compile_loops(*kinds)
     except NotOnDisk:
         return False
     return True
@@ -58,7 +58,7 @@ def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
     return {VARIABLE: f"{','.join(cells)} {','.join(dtypes)}"}
 
 
-def read(requested: str) -> bool:
+def preload_requested(requested: str) -> bool:
     """`are_read` of what the variable names; cells that need more than sizes are left out."""
     from bpttlab import plugins
     from bpttlab.errors import LabError
@@ -74,4 +74,4 @@ def read(requested: str) -> bool:
 
 if VARIABLE in os.environ:
     with suppress(Exception):  # it happens again where it can be reported
-        read(os.environ[VARIABLE])
+        preload_requested(os.environ[VARIABLE])

@@ -18,7 +18,7 @@ from bpttlab.gradients.compiled.kernels import compiled
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2
 
-NOISE = 0.05
+_NOISE = 0.05
 """Of a random vector in each start, beside the vector that led before: another may have overtaken it."""
 
 RESIDUAL = 1e-12
@@ -109,7 +109,7 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
     z, w, room = np.empty(N), np.empty(R), np.empty(R)
     for lag in range(L):
         A = matrices[lag]
-        w[:] = u + NOISE * noise
+        w[:] = u + _NOISE * noise
         size = math.sqrt(np.dot(w, w))
         theta, steps, converged = 0.0, 0, False
         while steps < most and not converged:
@@ -162,7 +162,7 @@ FEW_ROWS = 7
 
 
 @compiled("contract", "nsz")
-def times(left: Array, right: Array, out: Array) -> None:
+def _times(left: Array, right: Array, out: Array) -> None:
     """out = left . right.  (R,K), (K,M) -> (R,M)"""
     R, K = left.shape
     M = right.shape[1]
@@ -197,7 +197,7 @@ def push_rows(W: Array, slopes: Array, rows: Array) -> None:
         for row in range(R):
             for n in range(N):
                 da[row, n] = slope[n] * dh[row, n]
-        times(da, W, rows[lag + 1])
+        _times(da, W, rows[lag + 1])
 
 
 @compiled("contract", "nsz")

@@ -27,7 +27,7 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT, Scaled, power_of_two
 
-LARGEST_BYTES = 2**31
+_LARGEST_BYTES = 2**31
 """What the influence matrices of all sequences may take, the working copies of a step among them."""
 
 WORKING_COPIES = 7
@@ -58,9 +58,9 @@ def influence(trace: Trace, parameters: Iterable[str] | None = None) -> Iterator
         parameters: some of the cell's `recurrent_parameters`; all by default.
 
     Raises:
-        ConfigurationError: there is no such parameter, or the matrices would take more than `LARGEST_BYTES`.
+        ConfigurationError: there is no such parameter, or the matrices would take more than `_LARGEST_BYTES`.
     """
-    names = check_names(trace.cell, parameters)
+    names = _check_names(trace.cell, parameters)
     check_bytes(trace, names)
     return recursion(trace, names)
 
@@ -101,7 +101,7 @@ def rtrl(trace: Trace, loss: Loss | Array) -> Params:
         and in every other method of this package; there is no "h_0".
 
     Raises:
-        ConfigurationError: the influence matrices would take more than `LARGEST_BYTES`.
+        ConfigurationError: the influence matrices would take more than `_LARGEST_BYTES`.
         GradientRangeError: the gradient is too large for a float.
     """
     dL_dy_hat = check_errors(trace, loss)
@@ -109,11 +109,11 @@ def rtrl(trace: Trace, loss: Loss | Array) -> Params:
     total: dict[str, Scaled] = {}
     for t, M in influence(trace):
         if t == 1 or error.mantissa[t - 1].any():
-            add_to(total, {name: contract(error[t - 1], M[name]) for name in M})
+            add_to(total, {name: _contract(error[t - 1], M[name]) for name in M})
     return with_readout(trace, dL_dy_hat, {name: summed.value() for name, summed in total.items()})
 
 
-def contract(error_t: Scaled, M_t: Scaled) -> Scaled:
+def _contract(error_t: Scaled, M_t: Scaled) -> Scaled:
     """dL_t/dh_t M_t, summed over sequences.  (B,N), (B,N,P) -> (1,P)"""
     mantissa, exponent = np.frexp(error_t.mantissa)
     weights = Scaled(mantissa.reshape(1, -1), (exponent + error_t.exponent).reshape(1, -1))
@@ -143,7 +143,7 @@ def weight_influence(weights: Scaled, rows: Scaled) -> Scaled:
 # ---------------------------------------------------------------------------------------------------- in and out
 
 
-def check_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ...]:
+def _check_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ...]:
     known = cell.recurrent_parameters
     names = known if parameters is None else tuple(parameters)
     for name in names:
@@ -156,14 +156,14 @@ def check_names(cell: Cell, parameters: Iterable[str] | None) -> tuple[str, ...]
 
 
 def check_bytes(trace: Trace, names: Iterable[str], entries: int | None = None) -> None:
-    """Refuses what needs more than `LARGEST_BYTES`; `entries` of M_t are kept, by default all."""
+    """Refuses what needs more than `_LARGEST_BYTES`; `entries` of M_t are kept, by default all."""
     _, B, N = trace.h.shape
     P = sum(trace.params[name].size for name in names)
     needed = WORKING_COPIES * (B * N * P if entries is None else entries) * trace.h.dtype.itemsize
-    if needed > LARGEST_BYTES:
+    if needed > _LARGEST_BYTES:
         raise ConfigurationError(
             f"influence of {P} parameters on {N} numbers of state in {B} sequences: needs {needed / 2**30:.1f} GiB; "
-            f"must be at most {LARGEST_BYTES / 2**30:g} GiB; take fewer sequences (trace.head), fewer parameters or a "
+            f"must be at most {_LARGEST_BYTES / 2**30:g} GiB; take fewer sequences (trace.head), fewer parameters or a "
             "smaller network"
         )
 

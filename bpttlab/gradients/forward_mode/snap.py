@@ -70,7 +70,7 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
     dL_dy_hat = check_errors(trace, loss)
     check_bytes(trace.head(1), trace.cell.recurrent_parameters)  # what the search for the structure needs
     touched, links = structure(trace.cell, trace.params)
-    kept = {name: blocks(pattern) for name, pattern in patterns(touched, links, trace.cell.units, n).items()}
+    kept = {name: _blocks(pattern) for name, pattern in patterns(touched, links, trace.cell.units, n).items()}
     check_bytes(trace, kept, trace.h.shape[1] * sum(block.size for found in kept.values() for block in found))
     total = masked_recursion(trace, trace.scaled_error(dL_dy_hat), touched, kept)
     return with_readout(trace, dL_dy_hat, {name: gather(trace, name, kept[name], total[name]) for name in kept})
@@ -79,7 +79,7 @@ def snap(trace: Trace, loss: Loss | Array, n: int) -> Params:
 def snap_cost(trace: Trace, n: int) -> float:
     """Multiplications of a step over those of one Jacobian with one vector, N^2, at least 1."""
     touched, links = structure(trace.cell, trace.params)
-    found = [blocks(pattern) for pattern in patterns(touched, links, trace.cell.units, n).values()]
+    found = [_blocks(pattern) for pattern in patterns(touched, links, trace.cell.units, n).values()]
     shapes = [block.shape for kept in found for block in kept]
     return max(1.0, sum(G * K * K * C for G, K, C in shapes) / trace.h.shape[-1] ** 2)
 
@@ -107,7 +107,7 @@ def patterns(touched: dict[str, Array], links: Array, units: Array, n: int) -> d
     return reach
 
 
-def apart(touched: Array) -> Array:
+def _apart(touched: Array) -> Array:
     """Which rows of a pattern (N,P) may be added up, since no column has entries in two of them: (N,), sets from 0.
 
     So few cotangents show all entries (Curtis, Powell & Reid 1974): one for an Elman cell, two for an LSTM.
@@ -143,7 +143,7 @@ def reach_units(links: Array, pattern: Array) -> Array:
     return links.astype(np.float32) @ pattern.astype(np.float32) > 0.0
 
 
-class Block(NamedTuple):
+class MaskedBlock(NamedTuple):
     """Columns of M that keep the same number of rows; those of a group keep the same rows.
 
     Attributes:
@@ -166,7 +166,7 @@ class Block(NamedTuple):
         return G * K * max(K, C)
 
 
-def blocks(pattern: Array) -> list[Block]:
+def _blocks(pattern: Array) -> list[MaskedBlock]:
     """The columns of a pattern (N,P) sorted into as few dense blocks as they make."""
     kinds, kind = np.unique(pattern.T, axis=0, return_inverse=True)
     alike: dict[tuple[int, int], list[tuple[Array, Array]]] = {}
@@ -174,18 +174,18 @@ def blocks(pattern: Array) -> list[Block]:
         group = np.flatnonzero(rows), np.flatnonzero(kind.reshape(-1) == number)
         if len(group[0]):
             alike.setdefault((len(group[0]), len(group[1])), []).append(group)
-    return [Block(*(np.array(part) for part in zip(*groups, strict=True))) for groups in alike.values()]
+    return [MaskedBlock(*(np.array(part) for part in zip(*groups, strict=True))) for groups in alike.values()]
 
 
 # ---------------------------------------------------------------------------------------------------- recursion
 
 
 def masked_recursion(
-    trace: Trace, error: Scaled, touched: dict[str, Array], kept: dict[str, list[Block]]
+    trace: Trace, error: Scaled, touched: dict[str, Array], kept: dict[str, list[MaskedBlock]]
 ) -> dict[str, list[Scaled]]:
     """The gradient of every block, (G,1,C) each: sum over t and sequences of dL_t/dh_t M_t."""
     B, dtype = trace.h.shape[1], trace.h.dtype
-    sets = apart(np.concatenate(list(touched.values()), axis=1))
+    sets = _apart(np.concatenate(list(touched.values()), axis=1))
     sums = (np.arange(sets.max() + 1)[:, None] == sets).astype(dtype)
     M = {name: [Scaled.zeros((B, *block.shape), dtype) for block in found] for name, found in kept.items()}
     total = {
@@ -200,26 +200,26 @@ def masked_recursion(
                 carried = times(J[:, rows, block.rows[:, None, :]], M[name][number])
                 new = Scaled.of(summed[name][:, sets[rows], columns] * touched[name][rows, columns])
                 M[name][number] = (carried + new).normalised()
-                loss_t = contract(error[t - 1], block.rows, M[name][number])
+                loss_t = _contract(error[t - 1], block.rows, M[name][number])
                 total[name][number] = (total[name][number] + loss_t).normalised()
     return total
 
 
-def contract(error_t: Scaled, rows: Array, M_t: Scaled) -> Scaled:
+def _contract(error_t: Scaled, rows: Array, M_t: Scaled) -> Scaled:
     """dL_t/dh_t M_t of a block, summed over sequences.  (B,N), (G,K), (B,G,K,C) -> (G,1,C)"""
     mantissa, exponent = np.frexp(error_t.mantissa)
-    weights = Scaled(side_by_side(mantissa[:, rows]), side_by_side((exponent + error_t.exponent)[:, rows]))
+    weights = Scaled(_side_by_side(mantissa[:, rows]), _side_by_side((exponent + error_t.exponent)[:, rows]))
     G, C = len(rows), M_t.shape[-1]
     mantissas = M_t.mantissa.swapaxes(0, 1).reshape(G, -1, C)
     return weight_influence(weights, Scaled(mantissas, M_t.exponent.swapaxes(0, 1).reshape(G, -1, 1)))
 
 
-def side_by_side(entries: Array) -> Array:
+def _side_by_side(entries: Array) -> Array:
     """The rows of all sequences as one: (B,G,K) -> (G,1,BK)"""
     return entries.swapaxes(0, 1).reshape(entries.shape[1], 1, -1)
 
 
-def gather(trace: Trace, name: str, found: list[Block], total: list[Scaled]) -> Array:
+def gather(trace: Trace, name: str, found: list[MaskedBlock], total: list[Scaled]) -> Array:
     """The gradient of one parameter, zero where nothing was kept.  (P,)"""
     gradient = np.zeros(trace.params[name].size, trace.h.dtype)
     for block, summed in zip(found, total, strict=True):

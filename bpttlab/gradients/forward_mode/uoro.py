@@ -22,11 +22,11 @@ from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 
-EPSILON = 1e-7
+_EPSILON = 1e-7
 """Keeps the scalings from dividing by zero (Tallec & Ollivier 2018a, algorithm 1)."""
 
 
-def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: float = EPSILON) -> Params:
+def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: float = _EPSILON) -> Params:
     """The gradient by UORO (Tallec & Ollivier 2018a, algorithm 1), on weights that do not change: unbiased.
 
     Each sequence has signs, factors and scalings of its own, so that a batch of B averages over B draws.
@@ -54,7 +54,7 @@ def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: fl
 
 
 def uoro_draws(
-    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int, epsilon: float = EPSILON
+    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int, epsilon: float = _EPSILON
 ) -> Params:
     """Many estimates at once, the copies of the batch side by side.  Each (draws, *shape), recurrent parameters only.
 
@@ -72,7 +72,7 @@ def uoro_draws(
 
 
 def uoro_variance(
-    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int = 100, epsilon: float = EPSILON
+    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int = 100, epsilon: float = _EPSILON
 ) -> dict[str, float]:
     """Variance of `uoro` over its signs at fixed data: the trace of the covariance, relative to |gradient|^2.
 
@@ -112,14 +112,14 @@ def estimates_of_sequences(trace: Trace, error: Array, rng: np.random.Generator,
         immediate = cell.immediate(trace.local.at(t - 1), da)
         projected = np.concatenate([immediate[name].reshape(B, -1) for name in names], axis=1)
         tangent = (trace.jacobian(t) @ s[..., None])[..., 0]
-        rho_0, rho_1 = balance(theta, tangent, epsilon), balance(projected, nu, epsilon)
+        rho_0, rho_1 = _balance(theta, tangent, epsilon), _balance(projected, nu, epsilon)
         s = rho_0 * tangent + rho_1 * nu
         theta = theta / rho_0 + projected / rho_1
         total += (error[t - 1] * s).sum(axis=1, keepdims=True) * theta
     return dict(zip(names, np.split(total, np.cumsum(sizes)[:-1], axis=1), strict=True))
 
 
-def balance(row: Array, column: Array, epsilon: float) -> Array:
+def _balance(row: Array, column: Array, epsilon: float) -> Array:
     """rho = sqrt(|row| / (|column| + epsilon)) + epsilon, of each sequence.  (B,P), (B,N) -> (B,1)"""
     length = np.linalg.norm(column, axis=1, keepdims=True) + epsilon
     return (np.sqrt(np.linalg.norm(row, axis=1, keepdims=True) / length) + epsilon).astype(row.dtype)

@@ -69,7 +69,7 @@ class Cell(ABC):
     input_size: Annotated[int, Field(ge=1, given_by="task", description="I, inputs of a step")]
     hidden_size: Annotated[int, HIDDEN_SIZE]
     output_size: Annotated[int, Field(ge=1, given_by="task", description="O, outputs of a step")]
-    output_activation: Annotated[str, Field(choices=activations.names, description="f_y, of the readout")]
+    output_activation: Annotated[str, Field(choices=activations.activation_names, description="f_y, of the readout")]
 
     def __post_init__(self) -> None:
         settle_fields(self)
@@ -285,7 +285,7 @@ class Cell(ABC):
 
     def read(self, params: Params, h_t: Array) -> Array:
         """Notes eq. 1: y_hat_t = f_y(U h_t + b_y).  (...,N) -> (...,O)"""
-        return activations.by_name(self.output_activation).function(self.read_preactivations(params, h_t))
+        return activations.find_activation(self.output_activation).function(self.read_preactivations(params, h_t))
 
     def read_preactivations(self, params: Params, h_t: Array) -> Array:
         """U h_t + b_y.  (...,N) -> (...,O)"""
@@ -296,7 +296,7 @@ class Cell(ABC):
 
         (...,N), (...,O), (...,O) -> (...,O), (...,N)
         """
-        f_y = activations.by_name(self.output_activation)
+        f_y = activations.find_activation(self.output_activation)
         da_y = f_y.slope(self.read_preactivations(params, h_t) if f_y.saturates else y_hat) * dy_hat
         return da_y, self.state_vjp(params["U"], da_y)
 

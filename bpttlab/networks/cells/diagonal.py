@@ -89,7 +89,7 @@ class Diagonal(Cell):
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = lambda . h_{t-1} + z_t, element by element.  (B,2N), (B,2N) -> (B,2N)"""
-        return z_t + times(*self.eigenvalues(params), h_prev)
+        return z_t + _times(*self.eigenvalues(params), h_prev)
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[Re lambda, Im lambda, gamma, dh_t/dnu, dh_t/dtheta].  (T,B,I), (T+1,B,2N) -> (T,B,7N)
@@ -97,7 +97,7 @@ class Diagonal(Cell):
         With h_{t-1} held constant: dlambda/dnu = -exp(nu) lambda and dlambda/dtheta = i exp(theta) lambda.
         """
         re, im = self.eigenvalues(params)
-        kept = times(re, im, h[:-1])
+        kept = _times(re, im, h[:-1])
         kept_re, kept_im = apart(kept, 2)
         dh_dnu = twice(self.input_gain_slope(params)) * in_blocks(x, params["V"]) - twice(np.exp(params["nu"])) * kept
         dh_dtheta = twice(np.exp(params["theta"])) * side_by_side(-kept_im, kept_re)
@@ -107,7 +107,7 @@ class Diagonal(Cell):
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """dh_{t-1} = conj(lambda) . dh_t.  (...,7N), (...,2N) -> (...,2N), (...,2N)"""
         re, im = apart(linearization_t, 7)[:2]
-        dh_prev = times(re, -im, dh_t)
+        dh_prev = _times(re, -im, dh_t)
         return np.broadcast_to(dh_t, dh_prev.shape), dh_prev
 
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
@@ -174,7 +174,7 @@ def twice(entries: Array) -> Array:
     return side_by_side(entries, entries)
 
 
-def times(re: Array, im: Array, h: Array) -> Array:
+def _times(re: Array, im: Array, h: Array) -> Array:
     """(re + i im) . h with h = [Re h, Im h].  (...,N), (...,N), (...,2N) -> (...,2N)"""
     h_re, h_im = apart(h, 2)
     return side_by_side(re * h_re - im * h_im, im * h_re + re * h_im)

@@ -36,11 +36,11 @@ class Elman(OneMatrix):
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""
-        return activations.by_name(self.activation).function(z_t + h_prev @ params["W"].T)
+        return activations.find_activation(self.activation).function(z_t + h_prev @ params["W"].T)
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """f_h'(a_t), from a_t again where h_t has lost it to saturation.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
-        f_h = activations.by_name(self.activation)
+        f_h = activations.find_activation(self.activation)
         return f_h.slope(self.preactivations(params, x, h) if f_h.saturates else h[1:])
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
@@ -62,7 +62,7 @@ class Elman(OneMatrix):
 
     @property
     def lipschitz(self) -> float | None:
-        return activations.by_name(self.activation).lipschitz
+        return activations.find_activation(self.activation).lipschitz
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}

@@ -14,7 +14,7 @@ from bpttlab.networks.cells.cell import Params, rows
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
-LOGISTIC, TANH = activations.by_name("logistic"), activations.by_name("tanh")
+LOGISTIC, TANH = activations.find_activation("logistic"), activations.find_activation("tanh")
 """What gates, and what candidates and the output of an LSTM go through."""
 
 

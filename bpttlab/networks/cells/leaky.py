@@ -44,12 +44,12 @@ class Leaky(OneMatrix):
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = (1 - alpha) h_{t-1} + alpha f_h(z_t + W h_{t-1}).  (B,N), (B,N) -> (B,N)"""
-        f_h = activations.by_name(self.activation).function
+        f_h = activations.find_activation(self.activation).function
         return self.leaked(h_prev, self.alpha * f_h(z_t + h_prev @ params["W"].T))
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """alpha f_h'(a_t), from a_t again: h_t - (1 - alpha) h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
-        f_h = activations.by_name(self.activation)
+        f_h = activations.find_activation(self.activation)
         if self.alpha == 1.0 and not f_h.saturates:
             return f_h.slope(h[1:])
         return self.alpha * f_h.slope(self.preactivations(params, x, h))
@@ -78,7 +78,7 @@ class Leaky(OneMatrix):
     @property
     def lipschitz(self) -> float | None:
         """None below alpha = 1: there ||J_t|| <= 1 - alpha + alpha gamma ||W||, which is no multiple of ||W||."""
-        return activations.by_name(self.activation).lipschitz if self.alpha == 1.0 else None
+        return activations.find_activation(self.activation).lipschitz if self.alpha == 1.0 else None
 
     def recurrent_blocks(self, params: Params) -> dict[str, Array]:
         return {"W": params["W"]}

@@ -20,7 +20,7 @@ class OneMatrix(Cell):
         return self.project(params, x) + in_blocks(h[:-1], params["W"])
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
-        return [(activations.by_name(getattr(self, "activation", "tanh")), self.preactivations(params, x, h))]
+        return [(activations.find_activation(getattr(self, "activation", "tanh")), self.preactivations(params, x, h))]
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         N, I = self.hidden_size, self.input_size  # the notes' letters

@@ -181,7 +181,7 @@ class Stacked(Cell):
             J[..., state, state] = cell.jacobian(own, slope)
             if layer:
                 heard = J[..., self.states[layer - 1], : state.start][..., cell.readout_slice, :]
-                J[..., state, : state.start] = input_jacobian(cell, own, slope) @ heard
+                J[..., state, : state.start] = _input_jacobian(cell, own, slope) @ heard
         return J
 
     # ------------------------------------------------------------------ weights
@@ -300,7 +300,7 @@ def side_by_side_slices(widths: list[int]) -> tuple[slice, ...]:
     return tuple(slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True))
 
 
-def input_jacobian(cell: Cell, params: Params, linearization_t: Array) -> Array:
+def _input_jacobian(cell: Cell, params: Params, linearization_t: Array) -> Array:
     """ds_t/dx_t, row by row what `vjp` and `input_vjp` make of the identity.  (...,any) -> (...,S,I)"""
     da, _ = cell.vjp(params, linearization_t, identity_rows(cell.state_size, linearization_t))
     return np.moveaxis(cell.input_vjp(params, linearization_t, da), 0, -2)

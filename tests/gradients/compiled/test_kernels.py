@@ -14,7 +14,7 @@ from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.gradients.double_sum import literal_sum
-from bpttlab.gradients.engine import by_name
+from bpttlab.gradients.engine import find_engine
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.loss_and_gradient import loss_and_gradient
 from bpttlab.gradients.plan import Plan, full_plan
@@ -262,7 +262,7 @@ def test_interpreted_is_compiled(given_network):
         assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
     dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
     arguments = cell, params, trace.x, trace.h, trace.linearization, trace.y_hat, dy_hat
-    one, other = INTERPRETED_PASSES.backward(*arguments), dispatch.backward(*arguments)
+    one, other = INTERPRETED_PASSES.backward(*arguments), dispatch.run_backward(*arguments)
     assert (one is None) == (other is None)
     if one is not None:
         assert_agree(one, other)
@@ -434,8 +434,8 @@ def test_the_trace_keeps_its_engine():
     cell, params, x, h_0 = network(LSTM)
     trace = forward(cell, params, x, h_0, engine="numba")
     for part in (trace, trace.prefix(3), trace.head(1), trace.repeated(2)):
-        assert part.engine is by_name("numba")
-    assert forward(cell, params, x, h_0).engine is by_name("numpy")
+        assert part.engine is find_engine("numba")
+    assert forward(cell, params, x, h_0).engine is find_engine("numpy")
 
 
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
@@ -595,7 +595,7 @@ def test_norms_of_products_are_those_of_the_cells(given_traces, which):
 
 @pytest.mark.parametrize("factor", [0.25, 4.0])
 def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
-    monkeypatch.setattr("bpttlab.measures.product_norms.HELD_NUMBERS", 100)  # several calls
+    monkeypatch.setattr("bpttlab.measures.product_norms.PRODUCT_NUMBERS", 100)  # several calls
     trace, errors = long_linear(factor, 700)
     frame = jacobian_products(trace, errors, "all")
     np.testing.assert_allclose(frame["log_spectral_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
@@ -640,7 +640,7 @@ def test_a_product_that_is_not_finite_names_its_step():
     broken = trace.h.copy()
     broken[4] = np.nan
     with pytest.raises(NonFiniteError, match="step t - lag = 4"):  # J_5 is the derivative at h_4
-        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, by_name("numba")))
+        jacobian_products(Trace(cell, params, x, broken, trace.y_hat, find_engine("numba")))
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(1, 6), min_size=4, max_size=4))

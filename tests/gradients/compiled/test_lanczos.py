@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bpttlab.gradients.compiled import spectral_kernels
 from bpttlab.gradients.compiled.lanczos import LanczosNorms, largest_logs
-from bpttlab.gradients.engine import ENGINES, by_name
+from bpttlab.gradients.engine import ENGINES, find_engine
 from bpttlab.numerics.scaled import LOG_2, Scaled
 
 
@@ -39,7 +39,7 @@ def sequences_of_matrices(draw):
 @given(sequences_of_matrices(), st.integers(-3000, 3000), st.sampled_from(ENGINES))
 def test_it_is_the_largest_singular_value_at_any_exponent(matrices, exponent, engine):
     rows = Scaled.of(matrices)
-    found = by_name(engine).spectral_norms(matrices.shape[-1]).logs(Scaled(rows.mantissa, rows.exponent + exponent))
+    found = find_engine(engine).spectral_norms(matrices.shape[-1]).logs(Scaled(rows.mantissa, rows.exponent + exponent))
     expected = literal(matrices, exponent)
     assert (np.isneginf(found) == ~matrices.any(axis=(1, 2))).all()
     alive = np.isfinite(found)
@@ -65,7 +65,7 @@ def test_what_is_not_finite_is_no_number_and_spoils_nothing_after_it(engine):
     matrices = np.random.default_rng(1).standard_normal((3, 4, 4))
     expected = literal(matrices, 0)
     matrices[1, 2, 2] = np.nan
-    found = by_name(engine).spectral_norms(4).logs(Scaled.of(matrices))
+    found = find_engine(engine).spectral_norms(4).logs(Scaled.of(matrices))
     assert np.isnan(found[1])
     np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], rtol=1e-12)
 

@@ -45,17 +45,17 @@ def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(
 def test_what_is_on_disk_is_read():
     from bpttlab.gradients.compiled import dispatch
 
-    dispatch.prepare(*KINDS)
+    dispatch.compile_loops(*KINDS)
     assert requested().stdout == "True 3\n"
     assert scheduler.a_worker_has(KINDS)
-    assert preload.read("elman float64")
+    assert preload.preload_requested("elman float64")
     (words,) = preload.asking(["gru", "elman"], ["float64"]).values()
     assert words == "gru,elman float64"
 
 
 @pytest.mark.parametrize("words", ["elman,perceptron float64", "stacked float64", "elman float16"])
 def test_what_there_is_not_is_somebody_elses_error(words):
-    assert preload.read(words)
+    assert preload.preload_requested(words)
 
 
 def test_the_process_that_imports_this_goes_on_whatever_it_is_asked():
@@ -68,7 +68,7 @@ def test_this_process_compiles_only_what_no_worker_finds(monkeypatch, there, cou
     from bpttlab.gradients.compiled import dispatch
 
     seen = []
-    monkeypatch.setattr(dispatch, "prepare", lambda cells, dtypes: seen.append((len(cells), dtypes)))
+    monkeypatch.setattr(dispatch, "compile_loops", lambda cells, dtypes: seen.append((len(cells), dtypes)))
     monkeypatch.setattr(scheduler, "a_worker_has", lambda kinds: there)
     scheduler.prepare(parsed(range(3), engine="numba"), count)
     scheduler.prepare(parsed(range(3)), count)
