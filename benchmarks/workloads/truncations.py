@@ -40,7 +40,7 @@ def measured(problem: Problem, engine: str, goal: float | None, settings: Settin
     calls: dict[str, Call] = {
         SHARES: partial(curve, trace, loss),
         NORMS: partial(curve, trace, loss, range(1, problem.shape.T + 1)),
-        TERMS: partial(by(engine, lag_terms), trace, loss, which="all"),
+        TERMS: partial(by(engine, lag_terms), trace, loss, lags="all"),
         GRADIENT: partial(gradient, problem, engine),
     }
     errors: dict[str, float] = {}

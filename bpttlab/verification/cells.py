@@ -60,7 +60,7 @@ def plan_weight(plan: Plan, length: int = T, batch: int = B) -> Array:
 # ------------------------------------------------------------------------------------------ one quantity of an example
 
 
-def _jacobians(one: Example) -> float:
+def jacobians_of_a_step(one: Example) -> float:
     """J_t and the products of them, which do not commute."""
     pairs = [(t, t - 1) for t in range(1, T + 1)] + [(T, 0), (5, 1), (T, 4)]
     found = [disagreement(one.trace.product(t, k), one.paths.jacobian(t, k)) for t, k in pairs]
@@ -84,7 +84,7 @@ def full_gradient(one: Example) -> float:
     return worst(one.by_backward, one.whole)
 
 
-def _scaled_gradient(one: Example) -> float:
+def gradient_by_exponents(one: Example) -> float:
     return worst({name: value.value() for name, value in backward(one.trace, one.loss, scaled=True).items()}, one.whole)
 
 
@@ -116,10 +116,10 @@ def input_gradient(one: Example) -> float:
 
 
 _QUANTITIES: dict[str, MeasuredError] = {
-    "Jacobians and their products": _jacobians,
+    "Jacobians and their products": jacobians_of_a_step,
     "vjp, input_vjp and immediate derivatives": vjp_of_rows,
     "full gradient": full_gradient,
-    "scaled gradient": _scaled_gradient,
+    "scaled gradient": gradient_by_exponents,
     "double sum": double_sum,
     "gradients of plans with carries": any_plan,
     "influence matrices and RTRL": forward_influence,

@@ -111,7 +111,7 @@ def share_error(curve: pd.DataFrame, one: Example) -> float:
 
 
 @checks("gradients")
-def _signal_to_noise(quick: bool) -> Iterator[Check]:
+def signal_to_noise_ratio(quick: bool) -> Iterator[Check]:
     """A constructed case: the gradient by V of one sequence is its input, mean +- deviation, as many of each sign.
 
     The unbiased estimate is mean^2 / s^2 - 1 / B, with s^2 the variance of the B gradients about their mean.
@@ -142,7 +142,7 @@ def sensitivities(quick: bool) -> Iterator[Check]:
 
 
 @checks("gradients")
-def _directions(quick: bool) -> Iterator[Check]:
+def directional_derivatives(quick: bool) -> Iterator[Check]:
     """Along the scale of W and a signed bias: size and sign of the derivative."""
     one = growing(CELLS[0])
     positive = 1

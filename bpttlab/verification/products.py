@@ -89,7 +89,7 @@ def last_product(trace: Trace) -> Scaled:
 
 
 @checks("products")
-def _one_unit(quick: bool) -> Iterator[Check]:
+def products_of_one_unit(quick: bool) -> Iterator[Check]:
     """A latch, and the folds where the slope of the map is 1."""
     cell = Elman(1, 1, 1)
     trace = forward(cell, silent(cell, [[1.5]]), np.zeros((100, 1, 1)), np.array([[0.5]]))
@@ -176,7 +176,7 @@ def twenty_steps_of_relu(quick: bool) -> Iterator[Check]:
 
 
 @checks("products")
-def _chaos(quick: bool) -> Iterator[Check]:
+def chaotic_products(quick: bool) -> Iterator[Check]:
     """log ||dh_T/dh_0|| / T tends to lambda_1."""
     N, networks, tolerance = (100, 8, 0.05) if quick else (200, 12, 0.03)
     for gain in (2.0, 3.0):

@@ -26,7 +26,7 @@ LOG_SLOPES = {
 _ENGINES = ("numpy", "numba") if find_spec("numba") else ("numpy",)
 
 
-def _one_unit(activation: str, a: float, engine: str, output: str = "identity") -> Trace:
+def one_saturated_unit(activation: str, a: float, engine: str, output: str = "identity") -> Trace:
     """V = W = U = 1, no biases, one step from h_0 = 0 with input a."""
     cell = Elman(1, 1, 1, activation, output)
     params: dict[str, Array] = {
@@ -41,11 +41,11 @@ def saturated_units(quick: bool) -> Iterator[Check]:
     for engine in _ENGINES:
         for activation, exact in LOG_SLOPES.items():
             for a in (0.7, -18.0, 20.0, 300.0, -300.0):
-                found = np.log(_one_unit(activation, a, engine).jacobian(1).item())
+                found = np.log(one_saturated_unit(activation, a, engine).jacobian(1).item())
                 what = f"log f' of {activation} at a = {a:g}, engine={engine}"
                 yield equal(what, "definition", float(exact(a)), found, relative=1e-14, absolute=1e-15)
         for output in ("tanh", "logistic"):
-            trace = _one_unit("identity", 30.0, engine, output)
+            trace = one_saturated_unit("identity", 30.0, engine, output)
             found = np.log(backward(trace, np.ones((1, 1, 1)))["b_y"].item())
             what = f"log f_y' of {output} at a = 30, engine={engine}"
             yield equal(what, "definition", float(LOG_SLOPES[output](30.0)), found, relative=1e-14)

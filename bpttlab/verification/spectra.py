@@ -84,7 +84,7 @@ def scatter_of_products(quick: bool) -> Iterator[Check]:
 
 
 @checks("spectra")
-def _chaos(quick: bool) -> Iterator[Check]:
+def chaotic_spectra(quick: bool) -> Iterator[Check]:
     N, T, networks, tolerance = (100, 1200, 12, 0.06) if quick else (200, 4500, 12, 0.03)
     for gain in (2.0, 3.0):
         found = [largest_exponent(gain, seed, N, T) for seed in range(networks)]

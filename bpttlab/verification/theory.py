@@ -24,7 +24,7 @@ N = 6
 
 
 @checks("theory")
-def _mean_field(quick: bool) -> Iterator[Check]:
+def mean_field_networks(quick: bool) -> Iterator[Check]:
     for gain, rate in ((0.8, -0.2231), (1.5, 0.0652), (2.0, 0.1547), (3.0, 0.3102)):
         found = theory.mean_field(gain).rate
         yield equal(f"mean field, g = {gain}: lambda_1", "Engelken, Wolf & Abbott 2023", rate, found, absolute=5e-5)
@@ -37,7 +37,7 @@ def _mean_field(quick: bool) -> Iterator[Check]:
 
 
 @checks("theory")
-def _numbers(quick: bool) -> Iterator[Check]:
+def known_numbers(quick: bool) -> Iterator[Check]:
     state, slope = theory.latch(1.5)
     yield equal("latch w = 1.5: fixed point", "Bengio, Simard & Frasconi 1994", 0.858560, state, absolute=1e-5)
     yield equal("latch w = 1.5: slope", "Bengio, Simard & Frasconi 1994", 0.394313, slope, absolute=1e-5)

@@ -35,7 +35,7 @@ def influence_balancing(T: int = 400) -> tuple[Trace, Array]:
 
 
 @checks("truncation")
-def _balance(quick: bool) -> Iterator[Check]:
+def balance_of_uoro(quick: bool) -> Iterator[Check]:
     """dL/dtheta = -6 times the loss's slope; truncated, it has the other sign."""
     trace, errors = influence_balancing()
     signs = trace.params["b_h"]

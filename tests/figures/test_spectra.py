@@ -7,7 +7,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from bpttlab import figures, tables
+from bpttlab import figures, plugins, tables
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.eigenvalues import plot_eigenvalues
@@ -40,10 +40,11 @@ def study():
 def of_spectra(study, size="page"):
     """The figures that this file is about, and why some are missing."""
     drawing, skipped = {}, {}
+    request, known = figures.FigureRequest(study, size, None, None), plugins.available("figure")
     with style.style_context(size):
-        for name, make in figures._of_spectra(study, size).items():
+        for name in figures.OF_SPECTRA:
             try:
-                drawing[name] = make()
+                drawing[name] = known[name].draw(request)
             except LabError as reason:
                 skipped[name] = str(reason)
     return drawing, skipped

@@ -256,13 +256,13 @@ def test_interpreted_is_compiled(given_network):
     dtype = params["W"].dtype
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
-        h, y_hat, slopes, fine = INTERPRETED_PASSES.forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
+        h, y_hat, slopes, fine = INTERPRETED_PASSES.run_forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
         assert fine
         assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
         assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
     dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
     arguments = cell, params, trace.x, trace.h, trace.linearization, trace.y_hat, dy_hat
-    one, other = INTERPRETED_PASSES.backward(*arguments), dispatch.run_backward(*arguments)
+    one, other = INTERPRETED_PASSES.run_backward(*arguments), dispatch.run_backward(*arguments)
     assert (one is None) == (other is None)
     if one is not None:
         assert_agree(one, other)

@@ -87,7 +87,7 @@ def test_products_around_the_edge_of_a_panel(dtype, more):
 @given(st.integers(1, 6), st.integers(1, 9), widths, st.sampled_from(["float64", "float32"]))
 def test_a_product_in_blocks_is_the_literal_one(module, Q, K, M, dtype):
     left, right, out = factors(Q, K, M, dtype)
-    blocks = module.in_blocks(right)
+    blocks = module._in_blocks(right)
     P, _, C = blocks.shape
     assert np.concatenate(blocks, axis=1)[:, :M].tobytes() == right.tobytes()
     assert not np.concatenate(blocks, axis=1)[:, M:].any()
