@@ -47,7 +47,7 @@ verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup -m slow
 
-# mutants: the exit code is 1 if verify finds fewer than 58 of 60, or with EXPERIMENTS=1 if no claim finds one
+# mutants: the exit code is 1 if verify finds fewer than 58 of every 60, or with EXPERIMENTS=1 if no claim finds one
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m mutants $(if $(EXPERIMENTS),--experiments) $(if $(ONLY),--only '$(ONLY)')
 

@@ -1,4 +1,4 @@
-"""What can compute the two loops over time here: NumPy, and whatever compiled engine the package knows and finds."""
+"""What can compute the forward and backward loops: NumPy, and whatever compiled engine the package knows and finds."""
 
 from __future__ import annotations
 

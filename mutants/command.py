@@ -65,7 +65,10 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--only", action="append", default=[], metavar="PATTERN", help="mutants by name, with wildcards")
     found.add_argument("--list", action="store_true", help="show the mutants and whether they apply; run nothing")
     found.add_argument(
-        "--least", type=int, metavar="N", help="how many have to be killed; default: 58 of 60, with --experiments all"
+        "--least",
+        type=int,
+        metavar="N",
+        help="how many have to be killed; default: 58 of every 60, with --experiments all",
     )
     found.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time; default: 2")
     found.add_argument(

@@ -1,8 +1,9 @@
 """The command `bpttlab`: sweep, status, tables, figures, claims, verify, completion.
 
-A user's mistake is one line on stderr and exit code 2. A failed run makes the exit code of a sweep 1, and a check that
-fails that of `verify` and `claims`; Ctrl-C makes it 130. Modules are imported when they are needed: `--help` is shown
-at once, and the number of BLAS threads is set before NumPy is loaded.
+A user's mistake, a damaged file or a full disk is one line on stderr and exit code 2. A failed run makes the exit code
+of a sweep 1, a check that fails that of `verify` and `claims`, a damaged file that of `status`; Ctrl-C makes it 130.
+Modules are imported when they are needed: `--help` is shown at once, and the number of BLAS threads is set before NumPy
+is loaded.
 
 One parser holds all commands; each module adds one.
 """
@@ -39,7 +40,8 @@ A ready-made study:
   bpttlab sweep study=demo experiment=vanishing_exploding
 
 bpttlab COMMAND --help shows examples of each command.
-Exit code: 0; 1: a run failed or a check does not hold; 2: a mistake on the line; 130: Ctrl-C.
+Exit code: 0: success; 1: a run failed, a check does not hold or a stored file is damaged; 2: the
+command could not finish; the message says why; 130: Ctrl-C.
 """
 
 

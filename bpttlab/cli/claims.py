@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Checks a study against the claims of its experiment, which are from the literature. A number that differs between
-networks has a 95 % interval (of a median, by order statistics). A claim is undecided if its interval contains numbers
-that are as expected and numbers that are not, or if the number is missing."""
+networks has a 95 % interval (of a median, by order statistics). A claim is undecided if its interval lies only partly
+in the expected region, or if the number is missing."""
 
 _TEXT = """\
 examples:
 
   bpttlab sweep study=demo experiment=vanishing_exploding
   bpttlab claims study=demo
-  bpttlab claims study=demo --brief         the verdicts in one line
+  bpttlab claims study=demo --brief
 
-Identities are listed apart: they can fail only if the engine contradicts itself. The line about the family of claims
-says how many fail by chance if all of them are true, and which verdicts remain at a family-wise level of 5 % (Holm).
-Exit code: 0; 1: a claim or an identity does not hold (undecided counts as such); 2: a mistake on the line.
+Identities are listed apart: they can fail only if the engine contradicts itself. The line below the
+claims says how many fail by chance if all of them are true, and which verdicts remain if all claims are judged
+together, at a level of 5 % (Holm).
+Exit code: 0: success; 1: a claim or an identity does not hold (undecided counts as such); 2: the command could
+not finish; the message says why.
 """
 
 

@@ -31,13 +31,13 @@ _TEXT = """\
 examples:
 
   bpttlab completion bash >> ~/.bashrc
-  bpttlab completion zsh >> ~/.zshrc                                   after the line with compinit
+  bpttlab completion zsh >> ~/.zshrc                                   append it below the line that runs compinit
   bpttlab completion fish > ~/.config/fish/completions/bpttlab.fish
 
   eval "$(bpttlab completion bash)"        for this shell only (zsh: the same; fish: bpttlab completion fish | source)
 
 Then, for example:  bpttlab sweep study=first task=<Tab>
-Exit code: 0; 2: a mistake on the line.
+Exit code: 0: success; 2: the command could not finish; the message says why.
 """
 
 SHELLS = ("bash", "zsh", "fish")
@@ -52,7 +52,7 @@ def add_to(commands: Any) -> None:
         commands,
         "completion",
         _command,
-        summary="make the Tab key complete all of these, in bash, zsh or fish",
+        summary="print a script for Tab completion in bash, zsh or fish",
         usage="bash|zsh|fish",
         description=_DESCRIPTION,
         text=_TEXT,

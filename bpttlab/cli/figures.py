@@ -30,19 +30,21 @@ figures, and the setting of the sweep that they need:
   growth           growth over the sequence for every radius and length; asymptotic rates
   triangle         every product of one run                                        measure=triangle
   truncation       bias and cosine of the truncated gradient
-  bias_variance    bias and variance of each scheme, a path as K grows             measure.scheme_seconds=true
-  error_cost       the error of one gradient against steps and seconds             measure.scheme_seconds=true
+  bias_variance    bias and variance of each scheme, a path as K grows             scheme=uoro, random, chunked_mean;
+                                                                                   or measure.scheme_seconds=true
+  error_cost       the error of one gradient against steps and seconds             as for bias_variance
   bias_bounds      the bias against K beside its bound and its estimate            scheme=adaptive
-  directions       derivatives along a direction: where the sign is wrong          measure.log_scale=true
+  directions       derivatives along a direction: where the sign is wrong          measure.log_scale=true or
+                                                                                   measure.signed_bias=UNITS
   exponents        the largest Lyapunov exponent, cells in one panel               measure=spectra
   spectrum         all exponents by index                                          measure=spectra
   finite_time      the largest exponent over windows of time: histograms           measure=spectra
   singular_values  singular values of products over their lag, and the exponents   measure=spectra
-  eigenvalues      of W, of J at the origin and of J_t, in the complex plane       measure=spectra
+  eigenvalues      eigenvalues of W, of J at the origin and of J_t                 measure=spectra
   paths            products between h and c of an LSTM, or between layers          measure=spectra
   sensitivity      dependence of the state on each parameter, against time         measure=spectra
 
-Exit code: 0; 2: a mistake on the line.
+Exit code: 0: success; 2: the command could not finish; the message says why.
 """
 
 FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "pdf"))
@@ -57,7 +59,8 @@ def add_to(commands: Any) -> None:
         _command,
         (STUDY, FORMAT, SIZE, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="draw a study as PNG, SVG or PDF",
-        usage="study=NAME [format=png|svg|pdf] [size=page|column] [plugins=FILE.py] [results=FOLDER] [--verbose]",
+        usage="study=NAME [format=png|svg|pdf] [size=page|column] [experiment=NAME] [plugins=FILE.py]\n"
+        "                       [results=FOLDER] [--verbose]",
         description=_DESCRIPTION,
         text=_TEXT,
     )

@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from bpttlab.store.store import Store
 
 _DESCRIPTION = """\
-Counts what is stored: runs done, diverged (the forward pass overflowed: a result) and failed, with reasons; runs that
-the last sweep of the study requested and that are missing; runs computed with different versions; damaged files."""
+Counts what is stored: runs done, diverged (the forward pass overflowed; this counts as a result) and failed, with
+reasons; runs that the last sweep of the study requested and that are missing; runs computed with different software
+versions; damaged files."""
 
 TEXT = """\
 examples:
 
   bpttlab status study=first
-  bpttlab status study=first --watch        again and again, until nothing is missing or Ctrl-C
-  bpttlab status study=first --json         for programs, on one line
+  bpttlab status study=first --watch
+  bpttlab status study=first --watch --json         a line of JSON whenever something has changed
 
 The keys of the JSON are stable:
 
@@ -41,11 +42,10 @@ The keys of the JSON are stable:
   line                         the last sweep, as it was typed; null: not known
   requested, missing           how many runs it requested, and how many of them are not stored; null: not known
   missing_runs                 their ids
-  mixed                        {"numpy": {version: runs}, ...}: what differs between runs and can change last digits
+  mixed                        {"numpy": {version: runs}, ...}: software versions that differ between runs
   damaged, remedy              [{"file": ..., "reason": ...}]: files whose contents changed; what to do
 
---watch with --json prints a line whenever something has changed.
-Exit code: 0; 1: a file is damaged; 2: a mistake on the line.
+Exit code: 0: success; 1: a stored file is damaged; 2: the command could not finish; the message says why.
 """
 
 SHOWN_REASONS = 10
@@ -65,8 +65,8 @@ def add_to(commands: Any) -> None:
         description=_DESCRIPTION,
         text=TEXT,
     )
-    parser.add_argument("--watch", action="store_true", help="show it again and again, until nothing is missing")
-    parser.add_argument("--json", action="store_true", help="for programs: one line of JSON")
+    parser.add_argument("--watch", action="store_true", help="refresh until nothing is missing or Ctrl-C is pressed")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON, for programs")
 
 
 def command(parsed: argparse.Namespace) -> int:

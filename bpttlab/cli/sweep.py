@@ -18,8 +18,8 @@ from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 
 _DESCRIPTION = """\
-Measures every combination of the values given, on all processors, and stores the runs in results/NAME. The same line
-again computes only what is missing: repeat it to finish an interrupted sweep, add values to extend a study."""
+Measures every combination of the values given, on all processors, and stores the runs in results/NAME. If you repeat
+the line, only missing runs are computed. Add values to extend a study."""
 
 _TEXT = """\
 examples:
@@ -28,10 +28,10 @@ examples:
       three runs: values separated by commas are swept; every other field has its default
 
   bpttlab sweep study=first spectral_radius=0.5,1.0,1.5 truncation=full,5,20 'seed=range(0,8)'
-      72 runs; quote a word that has characters of the shell, such as parentheses
+      72 runs; quote words with special shell characters, such as parentheses
 
   bpttlab sweep study=first 'spectral_radius=range(0.1,1.0,0.1)'
-      0.1, 0.2, ..., 0.9: a range excludes its end and counts in decimal; an integer may be written 1e3
+      0.1, 0.2, ..., 0.9: the end is not included; steps are exact decimals; an integer may be written 1e3
 
   bpttlab sweep study=first task=noise,adding cell.hidden_size=64 sequence_length=200
       a group (cell, task, scheme, initializer, measure) is chosen by name; a dot sets a field of it
@@ -40,7 +40,8 @@ examples:
       your own trained nn.RNN, nn.GRU or nn.LSTM (docs/own-network.md)
 
   bpttlab sweep study=mine plugins=mine.py cell=peephole cell.hidden_size=16,32
-      a cell, task, scheme or initializer of your own, in mine.py or an installed module (docs/extending.md)
+      a cell, task, scheme, measure or another part of your own, in mine.py or an installed module
+      (docs/extending.md)
 
   bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
       a ready-made sweep, with fewer networks; without study= the study has the name of the experiment
@@ -49,7 +50,8 @@ examples:
   bpttlab sweep task=adding --cfg job                             shows every value of a run
   bpttlab sweep study=first ... retry=failed                      computes failed runs again
   bpttlab sweep study=first ... results=/data/results workers=4   sets the folder and the number of processes
-  bpttlab sweep study=first ... --config-dir mine                 uses your own files, mine/experiment/short.yaml
+  bpttlab sweep study=first ... --config-dir mine                 also finds configuration files in mine/, for example
+                                                                  mine/experiment/short.yaml
   bpttlab sweep --help cell=gru                                   shows the fields of a choice
 
 values, with their defaults:
@@ -60,7 +62,7 @@ groups:
 {groups}
 
 bpttlab status study=first shows, during a sweep or after it, which runs are done, failed or missing.
-Exit code: 0; 1: a run failed; 2: a mistake on the line, nothing was computed; 130: Ctrl-C.
+Exit code: 0: success; 1: a run failed; 2: the command could not finish; the message says why; 130: Ctrl-C.
 """
 
 
@@ -71,14 +73,14 @@ def add_to(commands: Any) -> None:
         "sweep",
         _command,
         summary="compute a study: every combination of the values given",
-        usage="study=NAME [KEY=VALUE ...] [plugins=FILE.py] [--dry-run] [--cfg job] [--config-dir FOLDER]",
+        usage="[study=NAME] [KEY=VALUE ...] [plugins=FILE.py] [--dry-run] [--cfg job] [--config-dir FOLDER]",
         description=_DESCRIPTION,
         text=help_text,
     )
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and what it would take")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and how long it would take")
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="show the configuration; compute nothing")
-    parser.add_argument("--package", "-p", metavar="KEY", help="of --cfg: only this part")
-    parser.add_argument("--resolve", action="store_true", help="of --cfg: with interpolations replaced by values")
+    parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: show only this part")
+    parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     parser.add_argument("--config-dir", "-cd", metavar="FOLDER", help="a folder with your own configuration files")
     parser.add_argument("--multirun", "-m", action="store_true", help="always on; accepted for users of Hydra")
 
@@ -102,7 +104,7 @@ def _choices(group: Path) -> list[str]:
     own = [choice.name for choice in plugins.added() if choice.kind == group.name]
     names = sorted([*(file.stem for file in group.glob("*.yaml")), *own])
     whole = [name for name in names if name in resources.analyses()]
-    return [*whole, "parts of them"] if group.name == "experiment" else names
+    return [*whole, "and their parts, for example edge_of_chaos_rest"] if group.name == "experiment" else names
 
 
 def _fill(group: str, names: Sequence[str]) -> str:

@@ -41,11 +41,11 @@ examples:
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
-Exit code: 0; 2: a mistake on the line.
+Exit code: 0: success; 2: the command could not finish; the message says why.
 """
 
-TABLE = Key("table", "the summary that is printed (those that fit a screen)")
-ALL = Key("all", "whether everything is printed (false)", "false", ("true", "false"))
+TABLE = Key("table", "print only this summary (default: those that fit)")
+ALL = Key("all", "true: print everything (default: false)", "false", ("true", "false"))
 
 SCREEN = 40
 """Lines that are printed where nothing else is asked for."""

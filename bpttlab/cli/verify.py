@@ -1,4 +1,4 @@
-"""`bpttlab verify`: this installation against closed-form results, definitions and published claims."""
+"""`bpttlab verify`: this installation against known results, definitions and published claims."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _DESCRIPTION = """\
 Checks this installation without training a network. Each check compares a number that is measured here with a number
-from the literature, a formula or a definition. All checks take minutes; with --quick (smaller and fewer networks, wider
-tolerances, no experiments) they take less than a minute."""
+from the literature, a formula or a definition. All checks together take several minutes; with --quick (smaller and
+fewer networks, wider tolerances, no experiments) they take less than a minute."""
 
 TEXT = """\
 examples:
@@ -36,17 +36,18 @@ topics (all, where none is named):
   theory       the formulas: mean field, networks at rest, few units
   truncation   influence balancing, random cuts
   statistics   the interval of a median
-  experiments  every shipped experiment, swept whole and checked against its claims; --quick leaves it out
+  experiments  every shipped experiment, swept completely and checked against its claims; --quick leaves it out
 
-The first use of the engine numba compiles its loops: then gradients takes two minutes more, once. Without Numba the
-compiled engine is not checked.
+The first use of the engine numba compiles its loops: on each machine gradients takes a few minutes more, once, because
+it uses every loop in both dtypes. Without Numba the compiled engine is not checked.
 
 A check that is estimated from draws has a 95 % interval (of a median over networks, by order statistics). It holds if
 the whole interval is within the tolerance, fails if none of it is, and is undecided otherwise or if the number is
 missing. For the claims of experiments a line says how many fail by chance if all are true. The checks are written to
 results/verify as .csv, .md and .html. After an interruption, or an end by --fail-fast, the finished checks are written
 to files of their own, checks-interrupted.
-Exit code: 0; 1: a check does not hold (undecided counts as such); 2: a mistake on the line; 130: Ctrl-C.
+Exit code: 0: success; 1: a check does not hold (undecided counts as such); 2: the command could not finish; the
+message says why; 130: Ctrl-C.
 """
 
 TOPIC_NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
@@ -59,8 +60,8 @@ def add_to(commands: Any) -> None:
         commands,
         "verify",
         _command,
-        (RESULTS._replace(meaning="the folder of the folder verify, which is written (results)"),),
-        summary="check this installation against closed-form results and published claims",
+        (RESULTS._replace(meaning="the folder in which verify/ is written (results)"),),
+        summary="check this installation against known results and published claims",
         usage="[TOPIC ...] [results=FOLDER] [--quick] [--fail-fast]",
         description=_DESCRIPTION,
         text=TEXT,
@@ -80,7 +81,7 @@ def _command(parsed: argparse.Namespace) -> int:
                 f"verify {topic}: must be one of {', '.join(TOPIC_NAMES)}.{nearest(topic, TOPIC_NAMES)}"
             )
     if topics == ["experiments"] and parsed.quick:
-        raise ConfigurationError("verify --quick experiments: experiments are swept whole; leave out --quick")
+        raise ConfigurationError("verify --quick experiments: experiments are swept completely; leave out --quick")
     ordered = [topic for topic in TOPIC_NAMES if topic in topics or not topics]
     return verify(ordered, parsed.quick, chosen["results"], parsed.fail_fast)
 

@@ -42,13 +42,14 @@ class Values:
         float | None,
         Field(
             ge=0,
-            description="largest |eigenvalue| of W, for initializers that can state it; null: as the initializer says",
+            description="largest |eigenvalue| of W, for initializers that can state it; null: the initializer's "
+            "default",
         ),
     ] = None
     sequence_length: Annotated[int, Field(ge=1, unit="step", description="T, steps")] = 50
     truncation: Annotated[
         int | Literal["full"],
-        Field(ge=1, unit="step", description="K, steps: how far back a loss is sent; full: to the start"),
+        Field(ge=1, unit="step", description="K, how many steps back the gradient of a loss goes; full: to the start"),
     ] = "full"
     batch_size: Annotated[int, Field(ge=1, description="B, sequences of a run")] = 8
     dtype: Annotated[Literal["float64", "float32"], Field(description="of states and gradients")] = "float64"
@@ -58,11 +59,14 @@ class Values:
     ] = "mean"
     readout: Annotated[
         Literal["drawn", "units"],
-        Field(description="U and b_y; units: the prediction is the first units themselves, U = [I 0] and b_y = 0"),
+        Field(
+            description="drawn: U and b_y are drawn; units: the prediction is the first units themselves, U = [I 0] "
+            "and b_y = 0"
+        ),
     ] = "drawn"
     engine: Annotated[
         Literal["numpy", "numba"],
-        Field(description="engine of the two loops over time; numba: compiled, faster where networks are small"),
+        Field(description="engine of the forward and backward loops; numba: compiled, faster where networks are small"),
     ] = "numpy"
 
     def __post_init__(self) -> None:

@@ -29,7 +29,13 @@ OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
 class Options:
     """The options of a sweep as a whole."""
 
-    study: Annotated[str, Field(configured=None, description="required: the name of the folder results/<study>")]
+    study: Annotated[
+        str,
+        Field(
+            configured=None,
+            description="the name of the folder results/<study>; required unless experiment= is given",
+        ),
+    ]
     results: Annotated[str, Field(description="folder of all studies, from the current folder")] = "results"
     workers: Annotated[
         int | None,
@@ -44,7 +50,7 @@ class Options:
         Field(
             gt=0,
             description="GiB (2^30 bytes) that one worker may have in memory; a run that needs more has failed. With "
-            "measure=gradient few states are kept where all would not fit, with the same numbers",
+            "measure=gradient states are recomputed if not all fit; results are the same",
         ),
     ] = None
 
