@@ -6,6 +6,7 @@ of the file meanwhile. A module is imported by its name, in workers from the fol
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import importlib
 import importlib.util
@@ -162,7 +163,8 @@ def _nearest_file(path: Path) -> str:
     """The .py file, or the folder's file of a module's name, that was perhaps meant."""
     folder = path.parent
     names = [name for name in os.listdir(folder) if name.endswith(_ENDING)] if folder.is_dir() else []
-    return nearest(path.name, names)
+    stem = path.name.removesuffix(_ENDING)
+    return nearest(stem, [name.removesuffix(_ENDING) for name in names]).replace("'?", f"{_ENDING}'?")
 
 
 def execute_file(origin: Origin, code: bytes) -> ModuleType:
@@ -172,12 +174,14 @@ def execute_file(origin: Origin, code: bytes) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__file__ = origin.path
     try:
-        compiled = compile(code, origin.path, "exec", dont_inherit=True)
+        parsed = ast.parse(code, origin.path)
+        compiled = compile(parsed, origin.path, "exec", dont_inherit=True)
     except SyntaxError as error:
         where = f"line {error.lineno}: " if error.lineno else ""
         raise ConfigurationError(f"{where}cannot be parsed: {error.msg}") from None
     except ValueError as error:  # a null character, in some versions of Python
         raise ConfigurationError(f"cannot be parsed: {error}") from None
+    refuse_repeated_classes(parsed)
     sys.modules[origin.module] = module
     try:
         exec(compiled, vars(module))
@@ -185,6 +189,26 @@ def execute_file(origin: Origin, code: bytes) -> ModuleType:
         del sys.modules[origin.module]
         raise ConfigurationError(f"{_line_of(error, origin.path)}{single_line(error)}") from error
     return module
+
+
+def refuse_repeated_classes(module: ast.Module) -> None:
+    """Refuses two classes of one name, of which Python would keep the second.
+
+    Raises:
+        ConfigurationError: naming the class and both lines.
+    """
+    lines: dict[str, int] = {}
+    for one in module.body:
+        if isinstance(one, ast.ClassDef) and lines.setdefault(one.name, one.lineno) != one.lineno:
+            first, second = lines[one.name], one.lineno
+            raise ConfigurationError(f"line {second}: the class {one.name} is defined in line {first}, too; rename one")
+
+
+def describe_error(error: BaseException, origin: Origin) -> str:
+    """An exception of a user's own function in one line: "f.py line 3: KeyError: 'x'"."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == origin.path]
+    where = f" line {lines[-1]}" if lines else ""
+    return f"{origin.label}{where}: {single_line(error)}"
 
 
 def _line_of(error: BaseException, path: str) -> str:

@@ -33,6 +33,7 @@ from bpttlab.plugin_sources import (
     ORIGINS,
     Origin,
     Source,
+    describe_error,
     origin_of_module,
     origin_of_value,
     read_source,
@@ -197,7 +198,7 @@ def using(own: Any) -> Iterator[tuple[Choice, ...]]:
     """
     before = _ACTIVE.get()
     chosen = load_plugins(own)
-    unknown = [choice for choice in chosen if choice not in before]
+    unknown = [choice for choice in chosen if not any(choice.value is one.value for one in before)]
     with with_field("plugins"):
         refuse_repeated([*before, *unknown])
     token = _ACTIVE.set((*before, *unknown))
@@ -263,8 +264,12 @@ def kind_named_by(attribute: str) -> str | None:
 
 
 def load_plugins(own: Any) -> tuple[Choice, ...]:
-    """The choices of files, modules, classes and objects; see `using`."""
-    return tuple(choice for one in _parts(own) for choice in choices_of(one))
+    """The choices of files, modules, classes and objects, each once; see `using`."""
+    found: dict[int, Choice] = {}
+    for one in _parts(own):
+        for choice in choices_of(one):
+            found.setdefault(id(choice.value), choice)
+    return tuple(found.values())
 
 
 def _parts(own: Any) -> list[Any]:
@@ -422,6 +427,11 @@ def refuse_repeated(choices: Iterable[Choice]) -> None:
         if other is not choice:
             places = " and ".join(f"{called(one)} ({one.origin.label})" for one in (other, choice))
             raise ConfigurationError(f"the {choice.kind} '{choice.name}' is defined twice: {places}")
+
+
+def describe_failure(value: Any, error: Exception) -> str:
+    """The failure of a user's own object, with its file and the line: "f.py line 3: KeyError: 'x'"."""
+    return describe_error(error, next(choice.origin for choice in added() if choice.value is value))
 
 
 def called(choice: Choice) -> str:

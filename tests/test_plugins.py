@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 import textwrap
+import warnings
 
 import numpy as np
 import pytest
@@ -326,7 +327,10 @@ def test_an_own_figure_says_why_it_is_not_drawn(folder):
 
 @pytest.mark.parametrize(
     ("made", "said"),
-    [('study.runs["nothing"]', "'losses' cannot be made: KeyError: 'nothing'"), ("3", "'losses' is a int: must be")],
+    [
+        ('study.runs["nothing"]', "not made: losses: mine.py line 6: KeyError: 'nothing'"),
+        ("3", "not made: losses: mine.py: TypeError: summarise returns a int: must be a pandas DataFrame"),
+    ],
 )
 def test_an_own_table_that_cannot_be_made_is_one_line(folder, capsys, made, said):
     write(folder, "mine.py", PARTS["table"].replace('study.runs.groupby("spectral_radius", as_index=False)', made))
@@ -334,6 +338,23 @@ def test_an_own_table_that_cannot_be_made_is_one_line(folder, capsys, made, said
     write(folder, "mine.py", text)
     lab.sweep(study="x", workers=0, **SIZES)
     assert said in error_of(capsys, "tables", "study=x", "plugins=mine.py")
+    assert (folder / "results" / "x" / "tables" / "growth.csv").is_file()  # the others are made
+    assert said in error_of(capsys, "tables", "study=x", "plugins=mine.py", "table=losses")
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        ('request.study.runs["x"]', "not drawn: losses_by_radius: mine.py line 9: KeyError: 'x'"),
+        ("1", "not drawn: losses_by_radius: mine.py: TypeError: draw returns a NoneType: must be a matplotlib Figure"),
+    ],
+)
+def test_an_own_figure_that_fails_is_one_line_and_the_others_are_drawn(folder, capsys, made, said):
+    head = PARTS["figure"].split("    if request")[0]
+    write(folder, "mine.py", f'{head}    {made}\n\n\nLOSSES = StudyFigure("losses_by_radius", draw_losses)\n')
+    lab.sweep(study="x", workers=0, **SIZES)
+    assert error_of(capsys, "figures", "study=x", "plugins=mine.py") == said
+    assert (folder / "results" / "x" / "figures" / "growth.png").is_file()
 
 
 def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
@@ -456,6 +477,22 @@ def test_runs_of_another_version_are_said_and_kept_apart(mine, capsys):
         lab.sweep(study="x", plugins="mine.py", cell=OWN["cell"], workers=0, **SIZES)
 
 
+def test_only_choices_of_a_changed_file_are_said_to_have_another_version(mine):
+    def sweep(files, **more):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            lab.sweep(study="x", plugins=files, cell=OWN["cell"], workers=0, **SIZES, **more)
+        return [str(one.message) for one in caught if "another version" in str(one.message)]
+
+    write(mine, "echo.py", PARTS["task"])
+    assert sweep("mine.py") == []
+    assert sweep("mine.py,echo.py", task="echo") == []  # another set of files, each in one version
+    write(mine, "echo.py", PARTS["task"] + "# another version\n")
+    (said,) = sweep("mine.py,echo.py", task="echo")
+    assert said.startswith("1 stored run of task=echo used another version of echo.py (")
+    assert sweep("mine.py") == []
+
+
 def test_provenance_names_the_files(mine):
     lab.sweep(study="x", plugins="mine.py", cell=["doubled", "elman"], workers=0, **SIZES)
     study = lab.load("x")
@@ -475,6 +512,36 @@ def test_results_are_read_with_the_file_gone(mine, capsys):
 
 # ------------------------------------------------------------------ mistakes
 
+
+def test_a_file_that_is_named_twice_is_read_once(mine):
+    for several in ("mine.py,mine.py", ["mine.py", "./mine.py"]):
+        with plugins.using(several) as chosen:
+            assert [choice.name for choice in chosen] == ["doubled"]
+            with plugins.using("./mine.py"):
+                assert len(plugins.in_use()) == 1
+
+
+def test_a_field_without_default_must_be_given(mine, capsys):
+    write(mine, "mine.py", CELL.replace("factor: float = 2.0", "factor: float"))
+    line = ("sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL)
+    assert "cell.factor has no default: give cell.factor=VALUE" in error_of(capsys, *line)
+    assert main([*line, "cell.factor=2", "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("files", "hint"),
+    [
+        (["damped.py"], ""),
+        (["mine.py", "damped.py"], " Did you mean 'mine.py'?"),
+    ],
+)
+def test_the_ending_of_a_file_does_not_make_it_near(folder, capsys, files, hint):
+    for name in files:
+        write(folder, name, CELL)
+    said = error_of(capsys, "sweep", "study=x", "plugins=mien.py", *SMALL)
+    assert said.endswith(f"plugins=mien.py: there is no such file.{hint}")
+
+
 NO_METHOD = CELL.replace("    def vjp(", "    def no_vjp(")
 SHADOW = CELL.replace('name: ClassVar[str] = "doubled"', 'name: ClassVar[str] = "gru"')
 TWICE = CELL + CELL[CELL.index("@dataclass") :].replace("class Doubled", "class Other")
@@ -492,6 +559,7 @@ TWICE = CELL + CELL[CELL.index("@dataclass") :].replace("class Doubled", "class 
         (NO_METHOD, "plugins=mine.py: Doubled lacks vjp of the contract Cell"),
         (SHADOW, "plugins=mine.py: Doubled: the cell 'gru' comes with bpttlab; give it another name"),
         (TWICE, "plugins=mine.py: the cell 'doubled' is defined twice: Doubled (mine.py) and Other (mine.py)"),
+        (CELL + CELL, "plugins=mine.py: line 56: the class Doubled is defined in line 11, too; rename one"),
         (CELL.replace("(frozen=True)", ""), "plugins=mine.py: Doubled must be a frozen dataclass: @dataclass(frozen="),
         (CELL.replace("@dataclass(frozen=True)", ""), "plugins=mine.py: Doubled must be a frozen dataclass"),
         (CELL.replace("factor: float", "factor: complex"), "Doubled.factor has the type complex: must be int, float, "),

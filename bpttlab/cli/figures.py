@@ -44,7 +44,7 @@ figures, and the setting of the sweep that they need:
   paths            products between h and c of an LSTM, or between layers          measure=spectra
   sensitivity      dependence of the state on each parameter, against time         measure=spectra
 
-Exit code: 0: success; 2: the command could not finish; the message says why.
+Exit code: 0: success; 2: the command could not finish, or a figure of your own failed; the message says why.
 """
 
 FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "pdf"))
@@ -86,9 +86,12 @@ def _draw(chosen: dict[str, str], verbose: bool) -> int:
         drawing.update(analyses.draw_figures(analysis, study, chosen["size"]))  # type: ignore[arg-type]
     folder = study.path / "figures"
     paths = [figures.save(figure, folder / name, chosen["format"]) for name, figure in drawing.items()]
-    print("\n".join(_report(folder, paths, drawing.skipped, verbose)))
+    skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
+    print("\n".join(_report(folder, paths, skipped, verbose)))
     name_unread_plugins(chosen, study)
-    return 0
+    for name in sorted(drawing.failed):
+        print(f"not drawn: {name}: {drawing.skipped[name]}", file=sys.stderr)
+    return 2 if drawing.failed else 0
 
 
 def _report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: bool) -> list[str]:

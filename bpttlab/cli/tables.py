@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from bpttlab.cli.arguments import (
     load_study,
     split_plugins,
 )
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.errors import ConfigurationError, LabError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ examples:
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
-Exit code: 0: success; 2: the command could not finish; the message says why.
+Exit code: 0: success; 2: the command could not finish, or a table of your own failed; the message says why.
 """
 
 TABLE = Key("table", "print only this summary (default: those that fit)")
@@ -78,8 +79,11 @@ def write_and_print(chosen: dict[str, str]) -> int:
     from bpttlab.claims import analyses
 
     analysis, study = load_with_analysis(chosen)
-    summaries = tables.summaries(study) | (analyses.find_summaries(analysis, study) if analysis else {})
+    made = tables.summaries(study)
+    summaries = made | (analyses.find_summaries(analysis, study) if analysis else {})
     wanted, whole = chosen["table"], chosen["all"] == "true"
+    if wanted in made.failed:
+        raise LabError(f"not made: {wanted}: {made.failed[wanted]}")
     if wanted and wanted not in summaries:
         raise ConfigurationError(
             f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}"
@@ -92,7 +96,9 @@ def write_and_print(chosen: dict[str, str]) -> int:
     print(text if wanted or whole else screenful(summaries, width), end="")
     print(f"tables: {study.path / 'tables'} ({len(summaries)} as .csv, .md and .tex)")
     name_unread_plugins(chosen, study)
-    return 0
+    for name, why in made.failed.items():
+        print(f"not made: {name}: {why}", file=sys.stderr)
+    return 2 if made.failed else 0
 
 
 def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, whole: bool = True) -> str:

@@ -32,11 +32,13 @@ NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA)
 
 
 class Drawing(dict[str, "Figure"]):
-    """The figures of a study by name; `skipped` has the reason for each figure that was not drawn."""
+    """The figures of a study by name; `skipped` has the reason for each figure that was not drawn, and `failed` names
+    those of a user's own of which the reason is an error in their function."""
 
     def __init__(self) -> None:
         super().__init__()
         self.skipped: dict[str, str] = {}
+        self.failed: set[str] = set()
 
 
 def draw(
@@ -70,10 +72,36 @@ def draw(
         for name, figure in plugins.available("figure").items():
             told(name)
             try:
-                drawing[name] = figure.draw(request)
+                drawing[name] = draw_one(figure, request)
             except LabError as reason:
                 drawing.skipped[name] = str(reason)
+                drawing.failed |= {name} if isinstance(reason, FailedFigureError) else set()
     return drawing
+
+
+class FailedFigureError(LabError):
+    """The function of a user's own figure raised an exception, or returned no figure."""
+
+
+def draw_one(figure: StudyFigure, request: FigureRequest) -> Figure:
+    """A figure.
+
+    Raises:
+        LabError: the reason why there is none.
+        FailedFigureError: one of a user's own fails; the message has its file and line.
+    """
+    from matplotlib.figure import Figure
+
+    shipped = figure in plugins.shipped("figure").values()
+    try:
+        drawn = figure.draw(request)
+        if not (shipped or isinstance(drawn, Figure)):
+            raise TypeError(f"draw returns a {type(drawn).__name__}: must be a matplotlib Figure")
+    except Exception as error:
+        if shipped or isinstance(error, LabError):
+            raise
+        raise FailedFigureError(plugins.describe_failure(figure, error)) from error
+    return drawn
 
 
 def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:

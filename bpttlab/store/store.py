@@ -190,6 +190,19 @@ class Store:
         """run_id -> configuration (canonical JSON), of all stored runs."""
         return {run_id: stored.configuration for run_id, stored in choose(self.commits()).items()}
 
+    def plugin_files(self) -> dict[str, set[str]]:
+        """run_id -> the user's own files that it used, as they were named, of all stored runs that used some.
+
+        Raises:
+            DamagedShardError: naming all shards of `provenance` that are damaged or missing.
+        """
+        found: dict[str, set[str]] = {}
+        for rows in self.rows("provenance", self.commits(), ["run_id", "plugin_files"]).values():
+            for run_id, names in zip(rows["run_id"].to_pylist(), rows["plugin_files"].to_pylist(), strict=True):
+                if names:
+                    found.setdefault(run_id, set()).update(names.split(", "))
+        return found
+
     def refuse_collisions(self, planned: Mapping[str, str]) -> None:
         """Refuses a planned run whose id belongs to another stored configuration.
 

@@ -497,7 +497,17 @@ def build_typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     missing = [name for name in known if name not in given and known[name].default is MISSING]
     if missing:
         raise ConfigurationError(f"{path.format(missing[0])}: must be given")
-    return kind(**{name: typed_value(kind, name, value, path.format(name)) for name, value in given.items()})
+    return kind(**{name: typed_or_required(kind, name, value, path.format(name)) for name, value in given.items()})
+
+
+def typed_or_required(kind: Any, name: str, value: Any, path: str) -> Any:
+    """`typed_value`. A null that a field cannot have stands for the default that the field has not."""
+    try:
+        return typed_value(kind, name, value, path)
+    except ConfigurationError:
+        if value is None and kind.__dataclass_fields__[name].default is MISSING:
+            raise ConfigurationError(f"{path} has no default: give {path}=VALUE") from None
+        raise
 
 
 def has_default(field: Any) -> bool:

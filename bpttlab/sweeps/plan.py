@@ -173,7 +173,7 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
     runs = {configuration.run_id: configuration for configuration in parsed}
     store = options.store
     store.refuse_collisions({run_id: configuration.canonical for run_id, configuration in runs.items()})
-    versions = tuple(plugin_versions.other_versions(runs, store.configurations))
+    versions = tuple(plugin_versions.other_versions(runs, store))
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}

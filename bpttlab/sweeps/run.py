@@ -100,8 +100,8 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
             return [found[configuration.run_id] for configuration in configurations]
         records = [record_of_error(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
-    labels = [source.label for source in dict(configurations[0].sources).values()]
-    for record in records:
+    for configuration, record in zip(configurations, records, strict=True):
+        labels = list(dict.fromkeys(source.label for _, source in configuration.sources))
         record.provenance = provenance(seconds, started, plugins=labels) | record.provenance
     return records
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 import pandas as pd
@@ -37,6 +38,7 @@ __all__ = [
     "COLUMNS",
     "REGIMES",
     "StudyTables",
+    "Summaries",
     "SummaryTable",
     "along_directions",
     "bias_bounds",
@@ -122,7 +124,15 @@ def main_parameter(table: pd.DataFrame) -> str:
     return next(iter(["W"] * ("W" in names) + recurrent + names), "W")
 
 
-def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
+class Summaries(dict[str, pd.DataFrame]):
+    """The summaries of a study by name; `failed` has the error of each one of a user's own that could not be made."""
+
+    def __init__(self, made: Mapping[str, pd.DataFrame], failed: Mapping[str, str]) -> None:
+        super().__init__(made)
+        self.failed = dict(failed)
+
+
+def summaries(study: StudyTables) -> Summaries:
     """The summary tables of a study by name.
 
     headline, growth and, if the study has them, critical_spectral_radius, truncation_bias, costs, equal_cost,
@@ -133,18 +143,29 @@ def summaries(study: StudyTables) -> dict[str, pd.DataFrame]:
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
     shipped = {name: table.summarise(study) for name, table in plugins.shipped("table").items()}
-    own = {choice.name: make_own(choice.value, study) for choice in plugins.added() if choice.kind == "table"}
-    return {name: frame for name, frame in {**shipped, **own}.items() if name == "growth" or not frame.empty}
+    own, failed = {}, {}
+    for choice in plugins.added():
+        if choice.kind == "table":
+            try:
+                own[choice.name] = make_own(choice.value, study)
+            except LabError as error:
+                failed[choice.name] = str(error)
+    made = {name: frame for name, frame in {**shipped, **own}.items() if name == "growth" or not frame.empty}
+    return Summaries(made, failed)
 
 
 def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
-    """A summary of a user's own; empty if the study has not the tables that it is made of."""
+    """A summary of a user's own; empty if the study has not the tables that it is made of.
+
+    Raises:
+        LabError: its function raises another exception, or returns no frame; the message has its file and line.
+    """
     try:
         frame = table.summarise(study)
+        if not isinstance(frame, pd.DataFrame):
+            raise TypeError(f"summarise returns a {type(frame).__name__}: must be a pandas DataFrame")
     except LabError:
         return pd.DataFrame()
     except Exception as error:
-        raise LabError(f"the table '{table.name}' cannot be made: {type(error).__name__}: {error}") from error
-    if not isinstance(frame, pd.DataFrame):
-        raise LabError(f"the table '{table.name}' is a {type(frame).__name__}: must be a pandas DataFrame")
+        raise LabError(plugins.describe_failure(table, error)) from error
     return frame
