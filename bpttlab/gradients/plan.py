@@ -15,11 +15,12 @@ Index legend: T time, B sequence, S segment, R plan of an ensemble.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.fields import shown
 from bpttlab.numerics.array import Array
 
 
@@ -83,15 +84,25 @@ def plan_of(scheme: HasPlan | Plan | None, length: int) -> Plan:
     """The plan of a scheme at a length; a plan is itself, and None the full one.
 
     Raises:
-        ConfigurationError: the scheme has no one plan.
+        ConfigurationError: it is no scheme, or has no one plan.
     """
     if scheme is None:
         return full_plan(length)
     if isinstance(scheme, Plan):
         return scheme
+    check_scheme(scheme)
     if not isinstance(scheme, HasPlan):
         name = getattr(scheme, "name", scheme)
         raise ConfigurationError(
             f"scheme={name}: has no one plan; truncation_bias measures it, and random cuts have draw(T, rng)"
         )
     return scheme.plan(length)
+
+
+def check_scheme(scheme: Any) -> None:
+    """Refuses what is no truncation scheme: its name, its K, its class."""
+    if isinstance(scheme, type):
+        raise ConfigurationError(f"scheme={scheme.__name__}: must be a scheme such as lab.Full(), not a class")
+    if not (isinstance(scheme, HasPlan) or hasattr(scheme, "estimate")):
+        kind = "a string" if isinstance(scheme, str) else f"of type {type(scheme).__name__}"
+        raise ConfigurationError(f"scheme={shown(scheme)}: must be a scheme such as lab.Full(), not {kind}")

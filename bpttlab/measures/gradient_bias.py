@@ -25,7 +25,7 @@ from bpttlab.gradients.directional import (
 )
 from bpttlab.gradients.estimators import GradientEstimate, log_scatter
 from bpttlab.gradients.inputs import check_errors
-from bpttlab.gradients.plan import full_plan
+from bpttlab.gradients.plan import check_scheme, full_plan
 from bpttlab.gradients.scaled_gradients import scaled_gradients, sum_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling, zero_parameters
@@ -65,7 +65,11 @@ def truncation_bias(
         one sequence), draws (missing: nothing is drawn), steps_computed (of one plan or draw, and of the
         choice of K where the scheme makes one).
         Natural logarithms; -inf is exactly zero; NaN where a quotient is not defined.
+
+    Raises:
+        ConfigurationError: it is no scheme, or one that draws without `rng`.
     """
+    check_scheme(scheme)
     frame = as_frame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
     return frame.astype({"truncation": "Int64", "draws": "Int64"})
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer, check_method
+from bpttlab.fields import check_integer, check_method, shown
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.product_norms import Reach, product_norms
@@ -80,6 +80,8 @@ def windowed_products(
             two, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
+    if isinstance(lags, str) or not isinstance(lags, Iterable):
+        raise ConfigurationError(f"lags={shown(lags)}: must be a list of integers from 1 to T = {trace.length}")
     chosen = sorted({check_integer("lag", lag, 1, trace.length) for lag in lags})
     if not chosen:
         raise ConfigurationError(f"lags: there are none; must be integers from 1 to T = {trace.length}")

@@ -8,7 +8,7 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -23,6 +23,7 @@ from bpttlab.networks import initializers
 from bpttlab.networks.cells import Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.stacked import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
+from bpttlab.networks.losses import find_loss
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
@@ -98,6 +99,8 @@ class Configuration:
     """Where the weights of `cell` are, if they are in a file of a person's own."""
     sources: tuple[tuple[str, Source], ...] = ()
     """(group, file) of the classes that do not come with bpttlab, and of the activations and losses that they name."""
+    replaced_scheme: str | None = field(default=None, compare=False)
+    """The scheme other than the default that truncation=full replaces, if there is one."""
 
     DEFAULTS: ClassVar[Plain] = {
         "cell": defaults(Elman),
@@ -118,13 +121,14 @@ class Configuration:
         """
         if not isinstance(plain, Mapping):
             raise ConfigurationError(f"configuration={shown(plain)}: must be a mapping of fields")
-        plain = python_value(plain)
+        plain = nest(python_value(plain))
         check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS])
-        groups = {name: as_mapping(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
+        groups = {name: named_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = build_typed(Values, without(plain, (*GROUPS, PLUGINS)), "")
         length = values.sequence_length
         task = once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
+        check_loss(task)
         scales = once("scales", groups["scales"], lambda group: build_typed(Scales, group, "scales"))
         own = own_network(groups["cell"], task, scales, values)
         sizes = task.input_size, task.output_size
@@ -137,7 +141,8 @@ class Configuration:
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
-        return cls(values, cell, task, scheme, initializer, scales, measure, own, sources)
+        replaced = replaced_by_full(groups["scheme"], scheme)
+        return cls(values, cell, task, scheme, initializer, scales, measure, own, sources, replaced)
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -356,11 +361,34 @@ def _scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
     check_known(chosen, own_fields(kind, leave=("truncation",)), f"scheme.{{}} of '{name}'")
     if kind.takes_truncation:
         if K == "full":
+            check_values(kind, chosen, "scheme")
             return Full()
         chosen = kind.complete(chosen, int(K))
     scheme: Scheme = build_typed(kind, chosen, "scheme")
     scheme.check_cell(cell.name)
     return scheme
+
+
+def check_values(kind: type, values: Mapping[str, Any], group: str) -> None:
+    """Refuses a value that its field does not allow, of an object that is not built; null may mean a value of K."""
+    for name, value in values.items():
+        if value is not None:
+            typed_value(kind, name, value, f"{group}.{name}")
+
+
+def replaced_by_full(group: Mapping[str, Any], scheme: Scheme) -> str | None:
+    """The scheme that was chosen where truncation=full takes its place; None for the default, which nobody chose."""
+    name = str(group["name"])
+    unchosen = (Full.name, Configuration.DEFAULTS["scheme"]["name"])
+    return name if isinstance(scheme, Full) and name not in unchosen else None
+
+
+def check_loss(task: Task) -> None:
+    """Refuses a task whose loss has a name that none has, before anything is computed."""
+    try:
+        find_loss(task.loss_name)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"task '{task.name}': loss_name: {error}") from error
 
 
 def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Values) -> FromFile | None:
@@ -435,6 +463,28 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
     return {"name": value}
 
 
+def named_group(group: str, value: Any) -> Mapping[str, Any]:
+    """`as_mapping`; fields without a name are those of the choice that is the default."""
+    mapping, default = as_mapping(group, value), Configuration.DEFAULTS[group]
+    return {"name": default["name"], **mapping} if "name" in default and "name" not in mapping else mapping
+
+
+def nest(flat: Mapping[str, Any]) -> Plain:
+    """`{"task": "noise", "task.input_size": 3}` as `{"task": {"name": "noise", "input_size": 3}}`.
+
+    A group is chosen before its fields are set, wherever it stands.
+    """
+    dotted = [name for name in flat if "." in str(name)]
+    plain: Plain = {name: value for name, value in flat.items() if name not in dotted}
+    for name in dotted:
+        group, _, below = name.partition(".")
+        default = Configuration.DEFAULTS[group] if group in GROUPS else {}
+        chosen = plain.get(group, default)
+        mapping = named_group(group, chosen) if group in GROUPS else as_mapping(group, chosen)
+        plain[group] = {**mapping, below: flat[name]}
+    return plain
+
+
 @cache
 def choices_of_group(group: str) -> tuple[str, ...]:
     """The choices of a group that there are in conf/."""
@@ -479,7 +529,7 @@ def own_fields(kind: Any, leave: tuple[str, ...]) -> list[str]:
 @cache
 def fields_of(kind: Any) -> tuple[str, ...]:
     """The names of a dataclass's fields."""
-    return tuple(field.name for field in fields(kind))
+    return tuple(one.name for one in fields(kind))
 
 
 # ------------------------------------------------------------------------------------------ types and their errors
@@ -494,7 +544,7 @@ def build_typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
     check_known(values, fields_of(kind), path)
     known = kind.__dataclass_fields__
     given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
-    missing = [name for name in known if name not in given and known[name].default is MISSING]
+    missing = [name for name in fields_of(kind) if name not in given and known[name].default is MISSING]
     if missing:
         raise ConfigurationError(f"{path.format(missing[0])}: must be given")
     return kind(**{name: typed_or_required(kind, name, value, path.format(name)) for name, value in given.items()})
@@ -510,8 +560,8 @@ def typed_or_required(kind: Any, name: str, value: Any, path: str) -> Any:
         raise
 
 
-def has_default(field: Any) -> bool:
-    return field.default is not MISSING and field.default is not None
+def has_default(declared: Any) -> bool:
+    return declared.default is not MISSING and declared.default is not None
 
 
 def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:

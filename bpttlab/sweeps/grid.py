@@ -12,7 +12,7 @@ from typing import Any
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Plain, python_value
-from bpttlab.sweeps.configuration import GROUPS, Configuration, as_mapping
+from bpttlab.sweeps.configuration import nest
 from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
 
 
@@ -34,11 +34,10 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     if twice:
         raise ConfigurationError(f"{twice[0]} is given twice")
     axes = {**(fields or {}), **more}
-    names = sorted(axes, key=lambda name: "." in name)  # a group is chosen before its fields are set
     several = {name: _choices(name, value) for name, value in axes.items()}
     refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
-    return [nest({name: run[name] for name in names}) for run in runs]
+    return [nest(run) for run in runs]
 
 
 def _choices(name: str, value: Any) -> list[Any]:
@@ -50,16 +49,3 @@ def _choices(name: str, value: Any) -> list[Any]:
     if not found:
         raise ConfigurationError(f"{name}={value!r}: holds no value at all")
     return found
-
-
-def nest(flat: Mapping[str, Any]) -> Plain:
-    """`{"task": "noise", "task.input_size": 3}` as `{"task": {"name": "noise", "input_size": 3}}`."""
-    plain: Plain = {}
-    for name, value in flat.items():
-        group, dot, field = name.partition(".")
-        if not dot:
-            plain[name] = dict(value) if isinstance(value, Mapping) else value
-            continue
-        default = Configuration.DEFAULTS[group] if group in GROUPS else {}
-        plain[group] = {**as_mapping(group, plain.get(group, default)), field: value}
-    return plain

@@ -200,7 +200,8 @@ class Composer:
         try:
             parsed: Override = self.parser.parse_rule(line, "override")
         except HydraException as error:
-            raise ConfigurationError(f"cannot read {line!r} as key=value: {one_line(error)}") from error
+            reason = unclosed(line) or one_line(error)
+            raise ConfigurationError(f"cannot read {line!r} as key=value: {reason}") from error
         if not parsed.key_or_group:
             raise ConfigurationError(f"cannot read {line!r} as key=value: the key is missing")
         parsed.config_loader = self.loader  # a glob asks it for the files of its group
@@ -468,6 +469,14 @@ def set_in_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[A
         raise ConfigurationError(one_line(error)) from error
 
 
+def unclosed(line: str) -> str:
+    """What a line opens and does not close, in words; "" if it closes all, or has quotes, which may hold anything."""
+    pairs = (("(", ")", "a parenthesis"), ("[", "]", "a bracket"), ("{", "}", "a brace"))
+    if "'" in line or '"' in line:
+        return ""
+    return next((f"{name} is not closed" for left, right, name in pairs if line.count(left) > line.count(right)), "")
+
+
 def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> None:
     if exists(plain, axis.key):
         return
@@ -475,6 +484,8 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
     if isinstance(plain.get(group), dict):
         known = list(plain[group])
         chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group
+        if known == ["name"]:
+            raise ConfigurationError(f"{axis.key}: {chosen} has no fields")
         raise ConfigurationError(f"{axis.key}: {chosen} has only {', '.join(known)}.{nearest(name, known)}")
     hint = nearest(axis.key, [*groups, *(key for key, _ in leaves(plain))])
     raise ConfigurationError(f"{axis.key}: no field and no group has this name.{hint}")

@@ -107,6 +107,7 @@ class SweepPlan:
         stored: run_id -> status, of those that are stored.
         to_do: those to compute.
         other_versions: what there is to say of stored runs that used other versions of the user's own files.
+        replaced_schemes: what there is to say of schemes that truncation=full replaces.
     """
 
     requested: int
@@ -114,12 +115,14 @@ class SweepPlan:
     stored: dict[str, str]
     to_do: tuple[Configuration, ...]
     other_versions: tuple[str, ...] = ()
+    replaced_schemes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The plan in words."""
         networks = len({configuration.network_id for configuration in self.runs.values()})
         repeated = self.requested - len(self.runs)
-        same = f" ({repeated} more requested are the same as others)" if repeated else ""
+        verb = "is the same as another" if repeated == 1 else "are the same as others"
+        same = f" ({repeated} more requested {verb})" if repeated else ""
         stored = f", {len(self.stored)} stored already ({report(Counter(self.stored.values()))})" if self.stored else ""
         lines = [f"{format_count(len(self.runs), 'run')} of {format_count(networks, 'network')}{same}{stored}"]
         lines += [
@@ -129,7 +132,7 @@ class SweepPlan:
 
     def remarks(self) -> list[str]:
         """What holds for many runs and is said once."""
-        return [*self.full_gradients(), *self.close_values(), *self.other_versions]
+        return [*self.full_gradients(), *self.replaced_schemes, *self.close_values(), *self.other_versions]
 
     def close_values(self) -> list[str]:
         """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
@@ -177,9 +180,16 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
-    return SweepPlan(
-        len(parsed), runs, stored, tuple(run for run_id, run in runs.items() if run_id not in kept), versions
-    )
+    to_do = tuple(run for run_id, run in runs.items() if run_id not in kept)
+    return SweepPlan(len(parsed), runs, stored, to_do, versions, tuple(replaced_schemes(parsed)))
+
+
+def replaced_schemes(configurations: Sequence[Configuration]) -> list[str]:
+    """A line for the schemes that truncation=full replaces in every run, if there are any."""
+    requested = dict.fromkeys(one.replaced_scheme for one in configurations)
+    measured = {one.scheme.name for one in configurations}
+    names = [name for name in requested if name is not None and name not in measured]
+    return [f"truncation=full replaces scheme={','.join(names)}; add truncation=K"] if names else []
 
 
 def bundles(configurations: Iterable[Configuration], workers: int = 0) -> list[Bundle]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass
+@dataclass(repr=False)
 class RunRecords:
     """All results of one run.
 
@@ -58,6 +58,10 @@ class RunRecords:
     provenance: dict[str, Any] = field(default_factory=dict)
     tables: dict[str, Columns] = field(default_factory=dict)
     own: MeasureColumns = NO_COLUMNS
+
+    def __repr__(self) -> str:
+        rows = ", ".join(f"{table} {len(next(iter(columns.values()), ()))}" for table, columns in self.tables.items())
+        return f"RunRecords({self.run.get('status')}, run_id {self.run.get('run_id')}, rows: {rows or 'none'})"
 
     def __getattr__(self, table: str) -> pd.DataFrame:
         """A table as a frame: `records.jacobians`."""

@@ -73,7 +73,7 @@ class Tally:
         return statuses
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Summary:
     """A sweep that has ended.
 
@@ -86,6 +86,11 @@ class Summary:
     plan: SweepPlan
     tally: Tally
     path: Path
+
+    def __repr__(self) -> str:
+        computed = report(self.tally.statuses)
+        stored = f", stored before: {report(Counter(self.plan.stored.values()))}" if self.plan.stored else ""
+        return f"Summary({format_count(len(self.plan.runs), 'run')}, computed: {computed}{stored}, in {self.path})"
 
     @property
     def failed_before(self) -> int:
@@ -158,14 +163,14 @@ def sweep(
     Raises:
         LabError: a configuration is wrong, or the results cannot be read or written.
     """
+    options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
     if (configurations is None) == (not axes):
         raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
     if isinstance(configurations, Mapping):
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
-    options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
     with using(plugins):
         planned = plan(grid(axes) if configurations is None else configurations, options)
-        for remark in [*planned.close_values(), *planned.other_versions]:
+        for remark in [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions]:
             warnings.warn(remark, LabWarning, stacklevel=2)
         return carry_out(planned, options, progress)
 

@@ -50,7 +50,7 @@ def format_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None,
     left = [] if whole else [sheet.titles[name] for group in others for name in group if name not in first]
     hidden = len(frame) - min(len(frame), len(frame) if rows is None else rows)
     notes += [f"more columns: {', '.join(left)}"] if left else []
-    notes += [f"... and {hidden} more rows"] if hidden and first else []
+    notes += [f"... and {hidden} more {'row' if hidden == 1 else 'rows'}"] if hidden and first else []
     parts = ["\n".join(fill(caption, width)), "\n\n".join(blocks), "\n".join(fill(notes, width))]
     return "\n".join([*filter(None, parts), ""])
 

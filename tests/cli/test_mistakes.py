@@ -29,6 +29,10 @@ MISTAKES = [
     ("tables study=x all=maybe", "all=maybe: must be true or false"),
     # groups, fields, values
     ("sweep study=x tsk=noise", "Did you mean 'task'?"),
+    ("sweep study=x seed=range(0,8", "a parenthesis is not closed"),
+    ("sweep study=x cell={name:elman", "a brace is not closed"),
+    ("sweep study=x task=adding task.foo=1", "task 'adding' has no fields"),
+    ("sweep study=x scheme=chunked scheme.offset=abc", "scheme.offset='abc': must be an integer >= 0"),
     ("sweep study=x task=nois", "Did you mean 'noise'?"),
     ("sweep study=x task=nois,adding", "Did you mean 'noise'?"),
     ("sweep study=x radius=1", "radius"),

@@ -1,12 +1,16 @@
 """What a run is: typed, normalised, and refused by name."""
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.plugins import using
 from bpttlab.store import identity
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.tasks import Task
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 
 parse = Configuration.parse
@@ -216,3 +220,48 @@ def test_rows_are_counted_for_every_cell(cell):
         rows = records.tables.get(table, {"none": []})
         assert number == len(next(iter(rows.values()))), table
     assert (records.run.get("asymptote_rate") is None) == (configuration.cell.lipschitz is None)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said"),
+    [
+        ({"name": "chunked", "offset": "abc"}, "scheme.offset='abc': must be an integer >= 0"),
+        ({"name": "chunked", "offset": -1}, "scheme.offset=-1: must be an integer >= 0"),
+        ({"name": "random", "draws": 1}, "scheme.draws=1: must be"),
+        ({"name": "windowed", "k1": 0}, "scheme.k1=0: must be"),
+    ],
+)
+def test_the_fields_of_a_scheme_are_checked_where_full_replaces_it(scheme, said):
+    with pytest.raises(ConfigurationError, match=said):
+        parse({"scheme": scheme})
+    assert parse({"scheme": scheme["name"]}).scheme == Full()
+
+
+def test_fields_of_a_group_without_its_name_are_those_of_the_default():
+    nested = parse({"cell": {"hidden_size": 6}, "task": {"input_size": 3}, "initializer": {}})
+    assert nested == parse({"cell": {"name": "elman", "hidden_size": 6}, "task": {"name": "noise", "input_size": 3}})
+    dotted = parse({"cell.hidden_size": 6, "task.input_size": 3})
+    assert dotted == nested and dotted.run_id == nested.run_id
+    assert parse({"cell.hidden_size": 6, "cell": "gru"}).cell.name == "gru"
+    with pytest.raises(ConfigurationError, match="cell.hiden of .elman.: there is no such field"):
+        parse({"cell.hiden": 6})
+
+
+@dataclass(frozen=True)
+class Misspelt(Task):
+    """A task whose loss has a name that none has."""
+
+    name = "misspelt"
+    loss_name = "sqared_error"
+    prefix_stable = False
+    input_size = output_size = 1
+    baseline_loss = 0.0
+
+    def draw(self, rng, batch_size):
+        raise AssertionError("nothing is drawn")
+
+
+def test_a_task_whose_loss_does_not_exist_is_refused_before_a_run():
+    said = "task 'misspelt': loss_name: .*'sqared_error'.*Did you mean 'squared_error'"
+    with using([Misspelt]), pytest.raises(ConfigurationError, match=said):
+        parse({"task": "misspelt"})

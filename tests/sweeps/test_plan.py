@@ -8,6 +8,7 @@ from bpttlab.store.store import Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.grid import grid
 from bpttlab.sweeps.plan import Options, bundles, plan, separate
+from bpttlab.sweeps.run import run
 from bpttlab.sweeps.scheduler import sweep
 from bpttlab.sweeps.worker_pool import Limits
 from tests.support.sweeps import parsed, points
@@ -17,7 +18,7 @@ def test_a_plan_types_everything_and_counts_what_is_the_same(tmp_path):
     planned = plan([*points([0, 1], ["full", 3]), *points([0])], Options("x", str(tmp_path)))
     assert (planned.requested, len(planned.runs), len(planned.to_do)) == (5, 4, 4)
     runs, bundled = planned.lines()
-    assert runs == "4 runs of 2 networks (1 more requested are the same as others)"
+    assert runs == "4 runs of 2 networks (1 more requested is the same as another)"
     assert bundled == "4 runs to do, in 2 bundles"
     assert list(tmp_path.iterdir()) == []
 
@@ -36,6 +37,16 @@ def test_no_run_at_all_is_refused(tmp_path):
 def test_a_truncation_as_long_as_the_sequence_is_remarked_on_once(tmp_path):
     (remark,) = plan(points(range(4), ["full", 5, 6, 9]), Options("x", str(tmp_path))).remarks()
     assert "8 runs (6 of 6 steps, 9 of 6 steps)" in remark
+
+
+def test_a_scheme_that_full_replaces_everywhere_is_remarked_on_once(tmp_path):
+    options = Options("x", str(tmp_path))
+    said = "truncation=full replaces scheme=chunked,windowed; add truncation=K"
+    assert said in plan(grid(scheme=["chunked", "windowed"], seed=[0, 1]), options).lines()
+    both = plan(grid(scheme=["chunked", "windowed"], truncation=["full", 3]), options)
+    assert both.replaced_schemes == plan(grid(scheme=["per_loss", "full"]), options).replaced_schemes == ()
+    with pytest.warns(LabWarning, match="truncation=full replaces scheme=chunked"):
+        sweep(scheme="chunked", sequence_length=4, study="x", results=tmp_path, workers=0, progress=False)
 
 
 def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
@@ -97,3 +108,19 @@ def test_a_collision_of_run_ids_with_what_is_stored_is_refused(tmp_path, monkeyp
     monkeypatch.setattr(Configuration, "run_id", stored)
     with pytest.raises(CollisionError):
         plan(points([1]), Options("x", str(tmp_path)))
+
+
+def test_options_are_checked_before_what_is_swept(tmp_path):
+    with pytest.raises(ConfigurationError, match="workers='two': must be an integer"):
+        sweep(study="x", results=tmp_path, workers="two")
+
+
+def test_a_summary_and_the_records_of_a_run_are_one_short_line(tmp_path):
+    summary = sweep(sequence_length=4, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
+    assert repr(summary) == f"Summary(2 runs, computed: 2 done, in {tmp_path / 'x'})"
+    again = sweep(sequence_length=4, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
+    assert "computed: none, stored before: 2 done" in repr(again)
+    records = run({"sequence_length": 4, "cell.hidden_size": 3})
+    rows = len(records.jacobians)
+    assert f"(done, run_id {records.run['run_id']}, rows: " in repr(records) and f"jacobians {rows}" in repr(records)
+    assert len(repr(records)) < 200

@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Field, settle_fields
+from bpttlab.fields import Field, settle_fields, shown
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.input_scales import Scales, gaussian
@@ -338,8 +338,9 @@ class Cell(ABC):
             dtype: float64 or float32; drawn in float64 in either case.
 
         Raises:
-            ConfigurationError: both an initializer and a spectral radius are given.
+            ConfigurationError: both an initializer and a spectral radius are given; an argument is not as above.
         """
+        check_drawing(rng, initializer, scales, dtype)
         if initializer is not None and spectral_radius is not None:
             raise ConfigurationError(f"spectral_radius={spectral_radius}: state it in the initializer that is given")
         initializer = initializer or GaussianRadius(1.0 if spectral_radius is None else spectral_radius)
@@ -355,6 +356,20 @@ class Cell(ABC):
             "U": gaussian(weights, (self.output_size, self.hidden_size), scales.U),
             "b_y": gaussian(biases, (self.output_size,), scales.b),
         }
+
+
+def check_drawing(rng: Any, initializer: Any, scales: Any, dtype: Any) -> None:
+    """Refuses arguments of `init` of another type."""
+    if not isinstance(rng, np.random.Generator):
+        raise ConfigurationError(f"rng={shown(rng)}: must be a generator, such as numpy.random.default_rng(0)")
+    if not isinstance(initializer, Initializer | None):
+        kind = "a string" if isinstance(initializer, str) else f"of type {type(initializer).__name__}"
+        example = "an initializer such as lab.Orthogonal()" + ("" if isinstance(initializer, type) else f", not {kind}")
+        raise ConfigurationError(f"initializer={shown(initializer)}: must be {example}")
+    if not isinstance(scales, Scales | None):
+        raise ConfigurationError(f"scales={shown(scales)}: must be scales such as lab.Scales(b=0.1)")
+    if dtype not in ("float64", "float32", np.float64, np.float32):
+        raise ConfigurationError(f"dtype={shown(dtype)}: must be float64 or float32")
 
 
 BLOCK_STEPS = 64
