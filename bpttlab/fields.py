@@ -78,7 +78,7 @@ def check_integer(
     number = as_integer(value)
     if number is None or number < least or (most is not None and number > most):
         limits = f" from {least} to {most}" if most is not None else f" >= {least}" if least > -math.inf else ""
-        raise ConfigurationError(f"{field}={shown(value)}: must be an integer{limits}{because}")
+        raise ConfigurationError(f"{field}={format_value(value)}: must be an integer{limits}{because}")
     return number
 
 
@@ -96,7 +96,7 @@ def real_number(
     """
     number = python_value(value)
     if isinstance(number, bool) or not isinstance(number, Real) or not (accepts is None or accepts(float(number))):
-        raise ConfigurationError(f"{field}={shown(value)}: must be {allowed}")
+        raise ConfigurationError(f"{field}={format_value(value)}: must be {allowed}")
     return float(number)
 
 
@@ -108,10 +108,10 @@ def check_method(method: Any, methods: Sequence[str]) -> None:
     """
     if method not in methods:
         hint = nearest(method, methods)
-        raise ConfigurationError(f"method={shown(method)}: must be one of {', '.join(methods)}.{hint}")
+        raise ConfigurationError(f"method={format_value(method)}: must be one of {', '.join(methods)}.{hint}")
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """A value in a message, in one line; of an array how many values it has, of a large float what it may be."""
     value = python_value(value)
     text = " ".join(repr(value).split())
@@ -136,7 +136,7 @@ def checked_arguments(function: Function) -> Function:
     def checked(*arguments: Any, **named: Any) -> Any:
         bound = signature.bind(*arguments, **named)
         for name, value in bound.arguments.items():
-            bound.arguments[name] = _settled(name, value, kinds[name])
+            bound.arguments[name] = _convert_to_kinds(name, value, kinds[name])
         return function(*bound.args, **bound.kwargs)
 
     return checked  # type: ignore[return-value]
@@ -148,16 +148,16 @@ def primitive(annotation: Any) -> frozenset[type]:
     return frozenset(PRIMITIVES[name] for name in names) if all(name in PRIMITIVES for name in names) else frozenset()
 
 
-def _settled(name: str, value: Any, kinds: frozenset[type]) -> Any:
+def _convert_to_kinds(name: str, value: Any, kinds: frozenset[type]) -> Any:
     """A value as one of these kinds; with no kinds given, as it is."""
-    value = converted(value, kinds) if kinds else value
+    value = convert_value(value, kinds) if kinds else value
     if kinds and type(value) not in kinds and not (str in kinds and isinstance(value, str)):
         allowed = " or ".join(words for kind, words in _NAMES.items() if kind in kinds)
-        raise ConfigurationError(f"{name}={shown(value)}: must be {allowed}")
+        raise ConfigurationError(f"{name}={format_value(value)}: must be {allowed}")
     return value
 
 
-def converted(value: Any, kinds: frozenset[type]) -> Any:
+def convert_value(value: Any, kinds: frozenset[type]) -> Any:
     """The Python value; a whole float as an int where no float is allowed, an int as a float where no int is, a path as
     its text."""
     value = python_value(value)
@@ -373,7 +373,7 @@ def typed_value(kind: type, name: str, value: Any, path: str) -> Any:
     from pydantic import ValidationError  # takes a tenth of a second to import, and most values need it not
 
     try:
-        typed = adapter(kind, name).validate_python(converted(value, allowed.types), strict=True)
+        typed = adapter(kind, name).validate_python(convert_value(value, allowed.types), strict=True)
     except ValidationError as error:
         raise refusal(path, value, allowed, list_complaints(error)) from None
     if not allowed.is_choice(typed):
@@ -386,7 +386,7 @@ def refusal(path: str, value: Any, allowed: Allowed, complaints: str = "") -> Co
     wanted = allowed.in_words if allowed.complete else complaints
     reason = f" {allowed.field.because}" if allowed.field.because else ""
     hint = nearest(value, allowed.names)
-    return ConfigurationError(f"{path}={shown(value)}: must be {wanted}{reason}{f'.{hint}' if hint else ''}")
+    return ConfigurationError(f"{path}={format_value(value)}: must be {wanted}{reason}{f'.{hint}' if hint else ''}")
 
 
 @cache

@@ -144,10 +144,10 @@ class Names(Collection[str]):
 
 def available(kind: str) -> dict[str, Any]:
     """All choices of a kind by name: shipped, of installed packages, and those in use."""
-    return {**shipped(kind), **{choice.name: choice.value for choice in added() if choice.kind == kind}}
+    return {**shipped(kind), **{choice.name: choice.value for choice in own_choices() if choice.kind == kind}}
 
 
-def added() -> list[Choice]:
+def own_choices() -> list[Choice]:
     """The choices that do not come with bpttlab."""
     return [*_ACTIVE.get(), *installed()]
 
@@ -220,7 +220,7 @@ def restore(origins: Iterable[Origin]) -> None:
     _ACTIVE.set(tuple(choices))
 
 
-def in_use() -> tuple[Choice, ...]:
+def choices_in_use() -> tuple[Choice, ...]:
     """The choices that are known by `using`."""
     return _ACTIVE.get()
 
@@ -228,9 +228,9 @@ def in_use() -> tuple[Choice, ...]:
 def sources_of(*objects: Any) -> tuple[Source, ...]:
     """The files from outside of bpttlab that decide what objects compute: those of their classes and base classes, and
     of the activations and losses that they name. Each once, sorted by hash."""
-    if not added():
+    if not own_choices():
         return ()
-    known = {id(choice.value): choice.origin for choice in added()}
+    known = {id(choice.value): choice.origin for choice in own_choices()}
     origins = {origin_in(known, one) for value in objects for one in _values_of(value)}
     sources = {origin.source.digest: origin.source for origin in origins if origin is not None}
     return tuple(sources[digest] for digest in sorted(sources))
@@ -297,7 +297,7 @@ def choice_of(value: Any) -> Choice:
     if kind is None:
         allowed = "the path of a .py file, a module, or a class of a contract with a name"
         raise ConfigurationError(f"is a {type(value).__name__}: must be {allowed}")
-    return checked(kind, value, origin_of_value(value))
+    return check_choice(kind, value, origin_of_value(value))
 
 
 def choices_of_module(origin: Origin) -> list[Choice]:
@@ -311,7 +311,7 @@ def choices_of_module(origin: Origin) -> list[Choice]:
     for value in _members_of(module):
         kind = _kind_of(value)
         if kind is not None and not is_known(kind, value):
-            found.append(checked(kind, value, origin_of(value, origin)))
+            found.append(check_choice(kind, value, origin_of(value, origin)))
     if not found:
         raise ConfigurationError(f"defines no {', '.join(KINDS)}: a class of such a contract with a name of its own")
     refuse_repeated(found)
@@ -364,7 +364,7 @@ def is_known(kind: str, value: Any) -> bool:
 # ------------------------------------------------------------------ what can be wrong
 
 
-def checked(kind: str, value: Any, origin: Origin) -> Choice:
+def check_choice(kind: str, value: Any, origin: Origin) -> Choice:
     """A choice, or the error that says what it lacks."""
     called = getattr(value, "__name__", value.name)
     if not str(value.name).replace("-", "_").isidentifier():
@@ -425,15 +425,15 @@ def refuse_repeated(choices: Iterable[Choice]) -> None:
     for choice in choices:
         other = seen.setdefault((choice.kind, choice.name), choice)
         if other is not choice:
-            places = " and ".join(f"{called(one)} ({one.origin.label})" for one in (other, choice))
+            places = " and ".join(f"{name_of(one)} ({one.origin.label})" for one in (other, choice))
             raise ConfigurationError(f"the {choice.kind} '{choice.name}' is defined twice: {places}")
 
 
 def describe_failure(value: Any, error: Exception) -> str:
     """The failure of a user's own object, with its file and the line: "f.py line 3: KeyError: 'x'"."""
-    return describe_error(error, next(choice.origin for choice in added() if choice.value is value))
+    return describe_error(error, next(choice.origin for choice in own_choices() if choice.value is value))
 
 
-def called(choice: Choice) -> str:
+def name_of(choice: Choice) -> str:
     """What its author calls a choice."""
     return str(getattr(choice.value, "__name__", choice.name))

@@ -15,12 +15,12 @@ PACKAGE = Path(__file__).resolve().parent
 
 def conf() -> Path:
     """The folder of config.yaml and its groups."""
-    return _shipped("conf", "config.yaml")
+    return _find_folder("conf", "config.yaml")
 
 
 def experiments() -> Path:
     """The folder with one folder for each experiment."""
-    return _shipped("experiments", "")
+    return _find_folder("experiments", "")
 
 
 def analyses() -> dict[str, Path]:
@@ -34,7 +34,7 @@ def experiment_in(words: Iterable[str]) -> str | None:
     return named[0] if len(named) == 1 and named[0].isidentifier() else None
 
 
-def _shipped(folder: str, witness: str) -> Path:
+def _find_folder(folder: str, witness: str) -> Path:
     """The folder that contains `witness`, in the package or beside it."""
     for parent in (PACKAGE, PACKAGE.parent):
         if (parent / folder / witness).exists():

@@ -21,7 +21,7 @@ from bpttlab.claims import analyses
 from bpttlab.claims.analyses import Analysis
 from bpttlab.errors import ConfigurationError
 from bpttlab.store.store import Study
-from bpttlab.verification.experiments import swept
+from bpttlab.verification.experiments import sweep_experiment
 
 FOLDER = Path(__file__).resolve().parent.parent / "results" / "reference" / "experiments"
 NUMBERS = ("measured", "low", "high", "tolerance", "chance", "p_inside", "p_outside")
@@ -48,7 +48,7 @@ def made(analysis: Analysis, into: Path) -> list[Path]:
     """Sweeps an experiment, and writes its claims and its figure."""
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        study = swept(analysis.name, folder)
+        study = sweep_experiment(analysis.name, folder)
         table = into / f"{analysis.name}.csv"
         table.write_text(rounded(analyses.check_claims(analysis, study)), encoding="utf-8")
         return [table, drawn(analysis, study, into)]

@@ -518,7 +518,7 @@ def test_a_file_that_is_named_twice_is_read_once(mine):
         with plugins.using(several) as chosen:
             assert [choice.name for choice in chosen] == ["doubled"]
             with plugins.using("./mine.py"):
-                assert len(plugins.in_use()) == 1
+                assert len(plugins.choices_in_use()) == 1
 
 
 def test_a_field_without_default_must_be_given(mine, capsys):

@@ -55,7 +55,7 @@ def find_analysis(name: str) -> Analysis:
 
 def own_experiments() -> dict[str, Experiment]:
     """The experiments that do not come with bpttlab, by name."""
-    return {choice.name: choice.value for choice in plugins.added() if choice.kind == "experiment"}
+    return {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "experiment"}
 
 
 def analysis_of(experiment: Experiment) -> Analysis:

@@ -61,18 +61,28 @@ reason. Undecided is not held. `chance`: the probability, at most, that a claim 
 def at_most(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at most a limit."""
     return _row(
-        text, source, f"<= {limit:g}{_allowed('+', tolerance)}", measured, (-math.inf, limit + tolerance), tolerance
+        text,
+        source,
+        f"<= {limit:g}{_margin('+', tolerance)}",
+        measured,
+        (-math.inf, limit + tolerance),
+        tolerance,
     )
 
 
 def at_least(text: str, source: str, measured: float | Estimate, limit: float, tolerance: float = 0.0) -> Row:
     """A claim that a number is at least a limit."""
     return _row(
-        text, source, f">= {limit:g}{_allowed('-', tolerance)}", measured, (limit - tolerance, math.inf), tolerance
+        text,
+        source,
+        f">= {limit:g}{_margin('-', tolerance)}",
+        measured,
+        (limit - tolerance, math.inf),
+        tolerance,
     )
 
 
-def _allowed(sign: str, tolerance: float) -> str:
+def _margin(sign: str, tolerance: float) -> str:
     return f" {sign} {tolerance:.2g}" if tolerance else ""
 
 

@@ -122,13 +122,13 @@ def of_parser(parser: Parser, before: list[str], word: str) -> Iterable[str]:
     name, equals, value = word.partition("=")
     if equals:
         (choices,) = [key.choices for key in keys if key.name == name] or [()]
-        return [f"{name}={choice}" for choice in choices or _stored(name, value, before)]
+        return [f"{name}={choice}" for choice in choices or _stored_names(name, value, before)]
     given = {earlier.partition("=")[0] for earlier in before}
     rest = [*(parser.get_default("topics") or ()), *parser.options]
     return [*(f"{key.name}=" for key in keys if key.name not in given), *(one for one in rest if one not in given)]
 
 
-def _stored(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
+def _stored_names(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     """The values of a key that are names of stored or shipped things."""
     if key == "study":
         return _studies(before)
@@ -190,7 +190,7 @@ def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
         *earlier, _ = value.rpartition(",")
         return [f"{key}={''.join(earlier)}{choice}" for choice in CHOICES[key]]
     if equals and key in ("study", "results", "plugins"):
-        return [f"{key}={choice}" for choice in _stored(key, value, before)]
+        return [f"{key}={choice}" for choice in _stored_names(key, value, before)]
     found = [match for match in by_hydra(before, word) if match.startswith(word)]
     if len(found) == 1 and found[0].endswith("."):
         return by_hydra(before, found[0])

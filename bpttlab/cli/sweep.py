@@ -101,7 +101,7 @@ def help_text(words: Sequence[str] = ()) -> str:
 
 def _choices(group: Path) -> list[str]:
     """The names of a group; of experiments those with an analysis, for their parts are seldom chosen."""
-    own = [choice.name for choice in plugins.added() if choice.kind == group.name]
+    own = [choice.name for choice in plugins.own_choices() if choice.kind == group.name]
     names = sorted([*(file.stem for file in group.glob("*.yaml")), *own])
     whole = [name for name in names if name in resources.analyses()]
     return [*whole, "and their parts, for example edge_of_chaos_rest"] if group.name == "experiment" else names
@@ -234,7 +234,7 @@ def start_workers(words: Sequence[str], dry_run: bool) -> AbstractContextManager
     if dry_run or "workers=0" in words:
         return nullcontext()
     loops = preload.asking(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
-    return worker_pool.beginning(worker_pool.preload_of(_values_of(words, "engine", "numpy")), loops)
+    return worker_pool.preload_or_stop(worker_pool.preload_of(_values_of(words, "engine", "numpy")), loops)
 
 
 def _values_of(words: Iterable[str], key: str, default: str) -> list[str]:

@@ -114,7 +114,7 @@ def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, wh
 
 def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
     """The first summary, the user's own, as many others as fit a screen, and the names of the rest."""
-    own = {choice.name for choice in plugins.added() if choice.kind == "table"}
+    own = {choice.name for choice in plugins.own_choices() if choice.kind == "table"}
     parts: list[str] = []
     left: list[str] = []
     for name, frame in sorted(summaries.items(), key=lambda pair: (pair[0] != "headline", pair[0] not in own)):

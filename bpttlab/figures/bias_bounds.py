@@ -56,10 +56,10 @@ def _panel(axes: Axes, rows: pd.DataFrame) -> None:
         values = rows[name].to_numpy(dtype=float)
         finite = np.isfinite(values)
         axes.plot(K[finite], values[finite], **look)
-    lines.room_for_nothing(axes, rows["log_relative_bias"])
+    lines.set_empty_limits(axes, rows["log_relative_bias"])
     axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
     zero = K[np.isneginf(rows["log_relative_bias"].to_numpy(dtype=float))]
-    lines.at_foot(axes, zero[:1], color="#111111", **lines.ZERO_KEY)
+    lines.mark_lower_edge(axes, zero[:1], color="#111111", **lines.ZERO_KEY)
     axes.xaxis.set_major_locator(LogLocator(numticks=4))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

@@ -35,19 +35,20 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
     points: `tables.eigenvalue_points`. Raises LabError if no requested value is known.
     """
     columns = layout.facet_columns(points, _VALUES)
-    points, values = layout.of_few(points, columns)
+    points, values = layout.select_rows(points, columns)
     if points.empty:
         raise LabError("no run with eigenvalues has a value requested of its initializer")
     parts = layout.facets(points, columns)
     figure, grid = layout.board(parts, values, size, square=True)
-    for axes, rows in layout.on_board(grid, parts, values):
+    for axes, rows in layout.panels_with_rows(grid, parts, values):
         _plane(axes, rows)
     _limit(grid, points)
     layout.dress_board(grid, parts, values, "real part", "imaginary part")
     circle = lines.line_key("unit circle", linewidth=0.7)
     there = set(points["matrix"])
     here = [lines.line_key(name, **THIN | look | LARGER) for key, (name, look) in MATRICES.items() if key in there]
-    theory = [lines.line_key("radius at the origin, theory", **_AT_ORIGIN)] if lines.has(points["origin_rate"]) else []
+    known = lines.has_values(points["origin_rate"])
+    theory = [lines.line_key("radius at the origin, theory", **_AT_ORIGIN)] if known else []
     layout.footer(figure, [*here, circle, *theory])
     return layout.finish(figure)
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from bpttlab.figures import schemes, style
 from bpttlab.figures.bias_variance import APART, LEAST
 from bpttlab.figures.layout import finish, footer
-from bpttlab.figures.lines import at_foot, line_key
+from bpttlab.figures.lines import line_key, mark_lower_edge
 from bpttlab.figures.style import Size
 from bpttlab.tables.costs import log_error
 
@@ -63,14 +63,14 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shown: dict[str, schemes.S
         there = error > LEAST
         line: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linewidth": 0.8}
         axes.plot(spent[there], error[there], linestyle="-" if name in schemes.SEGMENTED else "none", **line)
-        at_foot(axes, spent[~there], color=look.colour, marker=look.marker)
-        _averaged(axes, own[own["log_variance"].notna()], kind, rows[kind].astype(float).max(), look.colour)
+        mark_lower_edge(axes, spent[~there], color=look.colour, marker=look.marker)
+        _draw_averaged(axes, own[own["log_variance"].notna()], kind, rows[kind].astype(float).max(), look.colour)
     axes.xaxis.set_major_locator(LogLocator(numticks=4))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_locator(MaxNLocator(4))
 
 
-def _averaged(axes: Axes, rows: pd.DataFrame, kind: str, most: float, colour: str) -> None:
+def _draw_averaged(axes: Axes, rows: pd.DataFrame, kind: str, most: float, colour: str) -> None:
     """A line along the smallest error of a mean of draws at each cost, up to that of the dearest gradient."""
     if rows.empty:
         return

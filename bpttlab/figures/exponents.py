@@ -38,7 +38,7 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
     figure, grid = layout.panels(len(parts), 1, size)
     for part, axes in zip(parts, grid[:, 0], strict=True):
         _panel(axes, part.rows, looks)
-    layout.dress(grid, parts, [layout.quantity(rows)], [r"exponent $\lambda_1$ (nat/step)"])
+    layout.label_edges(grid, parts, [layout.quantity(rows)], [r"exponent $\lambda_1$ (nat/step)"])
     layout.footer(figure, _kinds(rows, looks))
     return layout.finish(figure)
 
@@ -60,7 +60,7 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
-    for name, part in layout.each(rows, "cell_named"):
+    for name, part in layout.group_by_value(rows, "cell_named"):
         lines.interval(axes, part, "initializer_requested", "lyapunov_exponent", **looks[name])
 
 

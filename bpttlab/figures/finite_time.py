@@ -44,7 +44,7 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
         axes.tick_params(axis="y", length=0)
     _same_limits(grid[:, 0], rows)
     unit = "\n(nat/step)" if layout.panel_width(grid[0, 0]) < layout.NARROW else " (nat/step)"
-    layout.dress(grid, parts, [f"finite-time exponent{unit}"], [layout.quantity(rows)])
+    layout.label_edges(grid, parts, [f"finite-time exponent{unit}"], [layout.quantity(rows)])
     layout.footer(figure, _kinds(rows))
     return layout.finish(figure)
 
@@ -69,7 +69,7 @@ def _same_limits(column: np.ndarray, rows: pd.DataFrame) -> None:
     ends = np.array([axes.get_xlim() for axes in column])
     for axes in column:
         axes.set_xlim(ends[:, 0].min(), ends[:, 1].max())
-        lines.room_for_nothing(axes, rows["bin_low"], "x")
+        lines.set_empty_limits(axes, rows["bin_low"], "x")
 
 
 def _kinds(rows: pd.DataFrame) -> list[Artist]:

@@ -47,7 +47,7 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
     for axes in grid[:, 0] if layout.is_across(grid) else ():
         axes.set_xlabel(name)
     rate_label = "asymptotic rate (nat/step)" if size == "page" else "asymptotic rate\n(nat/step)"
-    layout.dress(grid, parts, [name, name], ["length $T$ (steps)", rate_label])
+    layout.label_edges(grid, parts, [name, name], ["length $T$ (steps)", rate_label])
     _keys(figure, grid, norm, shades, growth, size)
     return layout.finish(figure)
 
@@ -77,7 +77,7 @@ def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
         vmin=norm.vmin,  # otherwise seaborn computes limits and fails for a task without values
         vmax=norm.vmax,
         mask=~finite,
-        annot=_texts(values) if _room(axes, table.shape[1]) else False,
+        annot=_texts(values) if _numbers_fit(axes, table.shape[1]) else False,
         fmt="",
         annot_kws={"fontsize": 7},
         cbar=False,
@@ -87,16 +87,16 @@ def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
     _zero_contour(axes, values)
     axes.invert_yaxis()
     axes.tick_params(length=0, labelrotation=0)
-    _thin(axes, table.columns.to_numpy(dtype=float))
+    _label_columns(axes, table.columns.to_numpy(dtype=float))
     axes.set(xlabel="", ylabel="")
 
 
-def _room(axes: Axes, columns: int) -> bool:
+def _numbers_fit(axes: Axes, columns: int) -> bool:
     """Whether a number of four characters fits into a cell."""
     return layout.panel_width(axes) / columns > 0.33
 
 
-def _thin(axes: Axes, values: np.ndarray) -> None:
+def _label_columns(axes: Axes, values: np.ndarray) -> None:
     """Labels only as many columns as fit, 1 among them."""
     letters = max(len(f"{value:g}") for value in values)
     step = -(-len(values) // max(1, int(layout.panel_width(axes) / (0.055 * letters + 0.06))))
@@ -135,7 +135,7 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
     lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
-    for length, part in layout.each(rows, "sequence_length"):
+    for length, part in layout.group_by_value(rows, "sequence_length"):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
         axes.plot(part["initializer_requested"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
@@ -161,7 +161,7 @@ def _keys(
         pad=0.02,
         label="growth over $T$ (nat)",
     )
-    layout.heighten(figure, 0.0 if across else 0.4)
+    layout.add_height(figure, 0.0 if across else 0.4)
     layout.symmetric_ticks(bar, norm.vmax or _LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]

@@ -37,10 +37,10 @@ def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "
         rows, kind = parts[row].rows, list(_KINDS)[column]
         for level in (0.0, 1.0) if kind == "cumulative_share" else ():
             axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-        for value, part in layout.each(rows[rows["quantity"] == kind], "initializer_requested"):
+        for value, part in layout.group_by_value(rows[rows["quantity"] == kind], "initializer_requested"):
             lines.curve(axes, part, "lag", shades[value], style.NEUTRAL)
     lines.limit(grid, [[rows[rows["quantity"] == kind] for kind in _KINDS] for _, rows in parts])
-    layout.dress(grid, parts, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
+    layout.label_edges(grid, parts, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     layout.key(figure, grid, shades, layout.quantity(curves), size)
     layout.footer(figure, lines.curve_keys(curves))
     return layout.finish(figure)

@@ -90,7 +90,7 @@ def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> 
 def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -> str:
     """The task and what varies beside it: "digits, by row", one below the other where that is long."""
     named = dict(zip(columns, key, strict=True))
-    said = _said({name: named[name] for name in varying if name not in {"task", "initializer_target"}})
+    said = _describe_columns({name: named[name] for name in varying if name not in {"task", "initializer_target"}})
     parts = [_plain(named["task"]), *said] if "task" in named else said
     line = ", ".join(parts)
     return line if len(line) <= LINE else "\n".join(parts)
@@ -101,7 +101,7 @@ def _short(name: str, value: object) -> object:
     return str(value)[:8] if name.endswith("_content") else value
 
 
-def _said(named: Mapping[str, Any]) -> list[str]:
+def _describe_columns(named: Mapping[str, Any]) -> list[str]:
     """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
     words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
     there = {name: _plain(_short(name, value)) for name, value in named.items() if not pd.isna(value)}
@@ -112,7 +112,7 @@ def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """A text for each row that names the varying values: "gru, hidden size 64"; empty if nothing varies."""
     varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
     rows = zip(*(frame[name] for name in varying), strict=True) if varying else [()] * len(frame)
-    said = [", ".join(_said(dict(zip(varying, row, strict=True)))) for row in rows]
+    said = [", ".join(_describe_columns(dict(zip(varying, row, strict=True)))) for row in rows]
     return pd.Series(said, index=frame.index, dtype=object)
 
 
@@ -126,7 +126,7 @@ def longest(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
     return frame[frame["sequence_length"] == most].reset_index(drop=True)
 
 
-def each(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
+def group_by_value(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.DataFrame]]:
     """The values of a column, ascending, each with its rows."""
     yield from rows.groupby(column)
 
@@ -144,7 +144,7 @@ def quantity(frame: pd.DataFrame) -> str:
     return " or ".join(_QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "requested value"
 
 
-def few(values: Sequence[float]) -> list[float]:
+def select_values(values: Sequence[float]) -> list[float]:
     """Values with panels of their own: all of a few; of many the two ends and the one nearest to 1 or to the middle."""
     values = sorted(values)
     if len(values) <= MOST_VALUES:
@@ -155,10 +155,10 @@ def few(values: Sequence[float]) -> list[float]:
     return [values[0], nearest if inside else between[len(between) // 2], values[-1]]
 
 
-def of_few(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
+def select_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
     """The longest sequences of each facet at the few requested values that are shown; and those values."""
     frame = longest(frame[frame["initializer_requested"].notna()], columns)
-    values = few(requested_values(frame))
+    values = select_values(requested_values(frame))
     return frame[frame["initializer_requested"].isin(values)].reset_index(drop=True), values
 
 
@@ -181,7 +181,9 @@ Board: TypeAlias = tuple[Figure, np.ndarray]
 """A figure and its axes, (facets, requested values)."""
 
 
-def on_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]) -> Iterator[tuple[Axes, pd.DataFrame]]:
+def panels_with_rows(
+    grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]
+) -> Iterator[tuple[Axes, pd.DataFrame]]:
     """Each panel with its rows."""
     for (row, column), axes in np.ndenumerate(grid):
         rows = parts[row].rows
@@ -223,7 +225,7 @@ def panels(
     return figure, grid.T if across else grid
 
 
-def dress(grid: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
+def label_edges(grid: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
     """Labels at the edges: facets in titles, kinds in the labels of their axes.
 
     Args:
@@ -305,12 +307,12 @@ def _legend(figure: Figure, handles: Sequence[Artist], where: Placement, title: 
         legend = figure.legend(handles=list(handles), title=title or None, loc=where, ncols=columns, **SPACING)
         extent = legend.get_window_extent()
         if extent.width <= figure.dpi * width or columns == 1:
-            heighten(figure, extent.height / figure.dpi)
+            add_height(figure, extent.height / figure.dpi)
             return
         legend.remove()
 
 
-def heighten(figure: Figure, inches: float) -> None:
+def add_height(figure: Figure, inches: float) -> None:
     """Makes room above or below the panels for a legend, without making the panels smaller."""
     width, height = figure.get_size_inches()
     figure.set_size_inches(width, height + inches)
@@ -325,7 +327,7 @@ def _bar(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: s
     edges = np.arange(len(values) + 1) - 0.5
     mappable = ScalarMappable(BoundaryNorm(edges, len(values)), ListedColormap(list(shades.values())))
     where: Literal["right", "top"] = "right" if size == "page" else "top"
-    heighten(figure, 0.4 if where == "top" else 0.0)
+    add_height(figure, 0.4 if where == "top" else 0.0)
     bar = figure.colorbar(mappable, ax=list(grid.flat), location=where, aspect=35, pad=0.02, label=title)
     step = -(-len(values) // 9)
     centre = next((place for place, value in enumerate(values) if value == 1), 0)

@@ -47,7 +47,7 @@ def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None 
     if (band["networks"] > 1).any():
         low, high = (band[name].to_numpy(dtype=float) for name in ("low", "high"))
         _between(axes, band[x].to_numpy(dtype=float), low, high, colour)
-    at_foot(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
+    mark_lower_edge(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
 
 
 FAR_BELOW = -1e6
@@ -74,15 +74,15 @@ def whiskers(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, *
         axes.dataLim.set(seen)
 
 
-def doubtful(rows: pd.DataFrame) -> pd.Series:
+def is_doubtful(rows: pd.DataFrame) -> pd.Series:
     """Places where more than half of the networks are below resolution but the median is a number."""
     return (2 * rows["unresolved"] > rows["networks"]) & np.isfinite(rows["median"].astype(float))
 
 
-def indication(axes: Axes, rows: pd.DataFrame, x: str, colour: str) -> None:
+def draw_doubtful(axes: Axes, rows: pd.DataFrame, x: str, colour: str) -> None:
     """The doubtful part of a curve, dotted, from the last point that is not doubtful."""
     rows = rows.sort_values(x)
-    doubt = doubtful(rows)
+    doubt = is_doubtful(rows)
     shown = rows[doubt | doubt.shift(-1, fill_value=False)]
     axes.plot(shown[x], shown["median"], color=colour, **DOTTED)
 
@@ -99,10 +99,10 @@ def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> Non
     axes.plot(place[finite], middle[finite], **look)
     low, high = (rows[f"{y}_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
     whiskers(axes, place, low, high, color=look["color"], linewidth=0.9)
-    at_foot(axes, place[np.isneginf(middle)], color=look["color"], **ZERO_KEY)
+    mark_lower_edge(axes, place[np.isneginf(middle)], color=look["color"], **ZERO_KEY)
 
 
-def at_foot(axes: Axes, place: np.ndarray, **look: Any) -> None:
+def mark_lower_edge(axes: Axes, place: np.ndarray, **look: Any) -> None:
     """Marks at the lower edge of the panel: exact zeros, whose logarithm is on no axis."""
     look = {"clip_on": False, "linestyle": "none", "zorder": 5, **look}
     if len(place):  # an empty line that is not clipped has no extent, and no layout survives that
@@ -123,7 +123,7 @@ def curve_keys(curves: pd.DataFrame) -> list[Artist]:
     return [line_key("median over networks"), *band, *zero_key(curves)]
 
 
-def room_for_nothing(axes: Axes, values: pd.Series, axis: str = "y") -> None:
+def set_empty_limits(axes: Axes, values: pd.Series, axis: str = "y") -> None:
     """Limits for a panel without finite values: below zero."""
     if not np.isfinite(values.astype(float)).any():
         axes.set(**{f"{axis}lim": (-1.0, 0.06)})
@@ -138,13 +138,13 @@ def draw_theory(axes: Axes, rows: pd.DataFrame, name: str, colour: str, linestyl
 LEVEL: dict[str, Any] = {"linestyle": "--", "linewidth": 0.7}
 
 
-def level(axes: Axes, values: pd.Series, colour: str) -> None:
+def draw_level(axes: Axes, values: pd.Series, colour: str) -> None:
     """A thin line across the panel at a theoretical level, if it is the same in all rows."""
-    if has(values):
+    if has_values(values):
         axes.axhline(float(values.dropna().iloc[0]), color=colour, alpha=0.8, zorder=1, **LEVEL)
 
 
-def has(values: pd.Series) -> bool:
+def has_values(values: pd.Series) -> bool:
     """Whether the theory gives a value."""
     return bool(np.isfinite(values.astype(float)).any())
 

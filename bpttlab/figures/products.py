@@ -38,7 +38,7 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
         rows = parts[row].rows
         _panel(axes, rows[rows["quantity"] == norms[column]], shades)
     lines.limit(grid, [[rows[rows["quantity"] == norm] for norm in norms] for _, rows in parts])
-    layout.dress(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
+    layout.label_edges(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
     layout.key(figure, grid, shades, layout.quantity(curves), size)
     layout.footer(figure, _kinds(curves))
     return layout.finish(figure)
@@ -46,8 +46,8 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
 def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    with_theory = list(shades) if len(shades) <= layout.MOST_IN_LEGEND else layout.few(list(shades))
-    for value, part in layout.each(rows, "initializer_requested"):
+    with_theory = list(shades) if len(shades) <= layout.MOST_IN_LEGEND else layout.select_values(list(shades))
+    for value, part in layout.group_by_value(rows, "initializer_requested"):
         colour = shades[value]
         if value in with_theory:
             lines.draw_theory(axes, part, "bound", colour, "--")

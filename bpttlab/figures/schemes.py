@@ -112,7 +112,7 @@ def fields(table: pd.DataFrame) -> list[str]:
 
 
 def _of_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for value in layout.few(layout.requested_values(facet)):
+    for value in layout.select_values(layout.requested_values(facet)):
         yield facet[facet["initializer_requested"] == value]
 
 
@@ -128,14 +128,14 @@ def _label(rows: pd.DataFrame, place: int) -> str:
         missing = bool(pd.isna(own[name]))
         same: pd.Series = left[name].isna() if missing else left[name] == own[name]
         if not missing and (name == "cell" or (len(left) > 1 and not same.all())):
-            said.append(_said(name, own[name]))
+            said.append(_describe_value(name, own[name]))
         left = left[same]
-    said = said or [_said("task", own["task"])]
+    said = said or [_describe_value("task", own["task"])]
     line = ", ".join(said)
     return line if len(line) <= layout.LINE else ",\n".join(said)
 
 
-def _said(name: str, value: object) -> str:
+def _describe_value(name: str, value: object) -> str:
     text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
     if name in _FIRST:
         return text

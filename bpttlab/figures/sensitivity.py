@@ -25,18 +25,18 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves: `tables.sensitivity_curves`. Raises LabError if no requested value is known.
     """
     columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.of_few(curves, columns)
+    curves, values = layout.select_rows(curves, columns)
     if curves.empty:
         raise LabError("no run with forward sensitivity has a value requested of its initializer")
     parts = layout.facets(curves, columns)
     looks = _looks(curves)
     figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.on_board(grid, parts, values):
+    for axes, rows in layout.panels_with_rows(grid, parts, values):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         lines.curve(axes, rows[rows["quantity"] == "product"].assign(networks=1), "t", style.NEUTRAL, **PRODUCT)
         for name, look in looks.items():
             lines.curve(axes, rows[rows["parameter"] == name], "t", **look)
-        lines.room_for_nothing(axes, rows["median"])
+        lines.set_empty_limits(axes, rows["median"])
     layout.whole_numbers(grid)
     layout.dress_board(grid, parts, values, "$t$ (steps)", r"$\log \Vert \mathrm{d}h_t/\mathrm{d}\theta\Vert$ (nat)")
     layout.footer(figure, _kinds(curves, looks))

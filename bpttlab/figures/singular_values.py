@@ -28,14 +28,14 @@ def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves: `tables.singular_value_curves`. Raises LabError if every lag is 0 or no requested value is known.
     """
     columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.of_few(curves[curves["quantity"] == "rate"], columns)
+    curves, values = layout.select_rows(curves[curves["quantity"] == "rate"], columns)
     if curves.empty:
         raise LabError("the study has no singular values of products over at least one step")
     parts = layout.facets(curves, columns)
     lags = sorted(curves["lag"].unique())
     shades = dict(zip(lags, style.sequence_colours(len(lags)), strict=True))
     figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.on_board(grid, parts, values):
+    for axes, rows in layout.panels_with_rows(grid, parts, values):
         _panel(axes, rows, shades)
     layout.whole_numbers(grid)
     layout.dress_board(grid, parts, values, "index $i$", r"$\log \sigma_i\, /\, \ell$ (nat/step)")
@@ -45,12 +45,12 @@ def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
 def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    for lag, part in layout.each(rows, "lag"):
-        doubt = lines.doubtful(part)
+    for lag, part in layout.group_by_value(rows, "lag"):
+        doubt = lines.is_doubtful(part)
         lines.curve(axes, part[~doubt].assign(networks=1), "index", shades[lag])
         hollow = part[doubt]
         axes.plot(hollow["index"], hollow["median"], color=shades[lag], linestyle="none", **lines.HOLLOW)
-    lines.room_for_nothing(axes, rows["median"])
+    lines.set_empty_limits(axes, rows["median"])
     exponents = rows.drop_duplicates("index").sort_values("index")
     exponents = exponents[np.isfinite(exponents["lyapunov_exponent"].astype(float))]
     axes.plot(exponents["index"], exponents["lyapunov_exponent"], zorder=3, **LYAPUNOV)
@@ -61,6 +61,6 @@ def _kinds(curves: pd.DataFrame, shades: dict[int, str]) -> list[Artist]:
     kinds: list[Artist] = [lines.line_key(rf"$\ell$ = {lag}", color=shades[lag], linewidth=2) for lag in shown]
     if np.isfinite(curves["lyapunov_exponent"].astype(float)).any():
         kinds.append(lines.line_key(r"exponent $\lambda_i$", **LYAPUNOV))
-    if lines.doubtful(curves).any():
+    if lines.is_doubtful(curves).any():
         kinds.append(lines.line_key("below resolution", linestyle="none", **lines.HOLLOW))
     return [*kinds, *lines.zero_key(curves)]

@@ -28,20 +28,21 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     figure, grid = layout.panels(len(parts), 1, size)
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-        for value, rows in layout.each(part.rows, "initializer_requested"):
-            lines.level(axes, rows["mean_by_determinant"], shades[value])
-            lines.curve(axes, rows[~lines.doubtful(rows)], "index", shades[value])
-            lines.indication(axes, rows, "index", shades[value])
+        for value, rows in layout.group_by_value(part.rows, "initializer_requested"):
+            lines.draw_level(axes, rows["mean_by_determinant"], shades[value])
+            lines.curve(axes, rows[~lines.is_doubtful(rows)], "index", shades[value])
+            lines.draw_doubtful(axes, rows, "index", shades[value])
     layout.whole_numbers(grid)
     lines.limit(grid, [[part.rows] for part in parts])
-    layout.dress(grid, parts, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
+    layout.label_edges(grid, parts, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
     layout.key(figure, grid, shades, layout.quantity(curves), size)
     layout.footer(figure, _kinds(curves))
     return layout.finish(figure)
 
 
 def _kinds(curves: pd.DataFrame) -> list[Artist]:
-    doubt: list[Artist] = [lines.line_key("below resolution", **lines.DOTTED)] if lines.doubtful(curves).any() else []
-    known = lines.has(curves["mean_by_determinant"])
+    dotted = lines.is_doubtful(curves).any()
+    doubt: list[Artist] = [lines.line_key("below resolution", **lines.DOTTED)] if dotted else []
+    known = lines.has_values(curves["mean_by_determinant"])
     mean = [lines.line_key("mean, from determinants", **lines.LEVEL)] if known else []
     return [*lines.curve_keys(curves), *mean, *doubt]

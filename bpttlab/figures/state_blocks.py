@@ -29,18 +29,18 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
     """
     columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.of_few(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
+    curves, values = layout.select_rows(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
     if curves.empty:
         raise LabError("the study has no blocks of products over at least one step")
     parts = layout.facets(curves, columns)
     looks, left_out = _looks(curves)
     figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.on_board(grid, parts, values):
+    for axes, rows in layout.panels_with_rows(grid, parts, values):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for block, look in looks.items():
             lines.curve(axes, _one(rows, block), "lag", **look)
         lines.draw_theory(axes, rows, "cell_path", style.NEUTRAL, "--")
-        lines.room_for_nothing(axes, rows["median"])
+        lines.set_empty_limits(axes, rows["median"])
     layout.whole_numbers(grid)
     layout.dress_board(grid, parts, values, r"lag $\ell$ (steps)", r"$\log \Vert$block of $P\Vert_2$ (nat)")
     layout.footer(figure, _kinds(curves, looks, left_out))
@@ -88,6 +88,6 @@ def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]], left_out: int
         keys.append(lines.line_key(f"{zero} more exactly zero", **lines.ZERO_KEY))
     if left_out:
         keys.append(lines.line_key(f"{left_out} between parts not drawn", linestyle="none"))
-    if lines.has(curves["cell_path"]):
+    if lines.has_values(curves["cell_path"]):
         keys.append(lines.line_key(r"cell path $f^{\,\ell}$", linestyle="--", linewidth=0.8))
     return [*keys, *lines.zero_key(curves[curves["block"].isin(list(looks))])]

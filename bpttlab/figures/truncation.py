@@ -35,7 +35,7 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     if bias.empty:
         raise LabError(f"the study has no truncated gradient of {parameter}")
     columns = layout.summary_facet_columns(bias, [*_APART, *_scheme_fields(bias)])
-    bias = layout.longest(bias, columns).assign(named=_named)
+    bias = layout.longest(bias, columns).assign(named=_scheme_labels)
     parts = layout.facets(bias, columns)
     shades = style.colours(layout.requested_values(bias))
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
@@ -45,7 +45,7 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
         _panel(axes, parts[row].rows, list(_KINDS)[column], shades, markers)
     for axes in grid[:, 0]:  # when all are drawn, for they may share their axis
         axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
-    layout.dress(grid, parts, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
+    layout.label_edges(grid, parts, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     layout.key(figure, grid, shades, layout.quantity(bias), size)
     layout.footer(figure, _kinds(bias, markers))
     return layout.finish(figure)
@@ -55,7 +55,7 @@ def _scheme_fields(bias: pd.DataFrame) -> list[str]:
     return [str(name) for name in bias if str(name).startswith("scheme_")]
 
 
-def _named(bias: pd.DataFrame) -> pd.Series:
+def _scheme_labels(bias: pd.DataFrame) -> pd.Series:
     """Each row's scheme with the fields that vary among its runs: "windowed, k1 5"."""
     names = bias["scheme"].astype(str).str.replace("_", "-")
     vary = bias.groupby("scheme")[_scheme_fields(bias)].nunique()
@@ -73,10 +73,10 @@ def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], 
     for level in (0.0,) if kind == "log_relative_bias" else (0.0, 1.0):
         axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     rows = rows.assign(median=rows[kind], low=rows[f"{kind}_low"], high=rows[f"{kind}_high"])
-    for value, part in layout.each(rows, "initializer_requested"):
+    for value, part in layout.group_by_value(rows, "initializer_requested"):
         colour = shades[value]
         lines.curve(axes, part[part["origin"] == "wavefront"], "truncation", colour, style.NEUTRAL)
-        for name, own in layout.each(part[part["origin"] == "scheme"], "named"):
+        for name, own in layout.group_by_value(part[part["origin"] == "scheme"], "named"):
             _marks(axes, own, markers[name], colour)
     axes.set_xscale("log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if layout.panel_width(axes) > ROOMY else (1.0,)))
@@ -92,7 +92,7 @@ def _marks(axes: Axes, rows: pd.DataFrame, marker: str, colour: str) -> None:
     axes.plot(place[finite], middle[finite], zorder=4, **look)
     lines.whiskers(axes, place, *(rows[end].to_numpy(dtype=float) for end in ("low", "high")), color=colour)
     zero = place[np.isneginf(middle)]
-    lines.at_foot(axes, zero, **look)
+    lines.mark_lower_edge(axes, zero, **look)
 
 
 def _kinds(bias: pd.DataFrame, markers: dict[str, str]) -> list[Artist]:

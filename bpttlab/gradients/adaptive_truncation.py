@@ -94,11 +94,11 @@ def decay(trace: Trace, loss: Loss | Array, longest: int | None = None) -> Decay
     """
     last = trace.length - 1 if longest is None else min(longest, trace.length - 1)
     error = trace.scaled_error(check_errors(trace, loss))
-    log_phi, log_norms = gone_back(trace, error, last)
+    log_phi, log_norms = measure_wavefront(trace, error, last)
     return Decay(log_phi, last == trace.length - 1, log_norms, log_immediate_norms(trace))
 
 
-def gone_back(trace: Trace, error: Scaled, last: int) -> tuple[Array, dict[str, Array]]:
+def measure_wavefront(trace: Trace, error: Scaled, last: int) -> tuple[Array, dict[str, Array]]:
     """log phi_l for l = 0..R and, by parameter, log |g_K| for K = 1..R+1, from one wavefront."""
     names, kept = trace.cell.recurrent_parameters, dict[str, Scaled]()
     log_phi, log_norms = np.full(last + 1, -np.inf), {name: np.full(last + 1, -np.inf) for name in names}

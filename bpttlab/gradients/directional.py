@@ -62,10 +62,10 @@ def with_directions(gradients: dict[str, Scaled], directions: Directions) -> dic
     """Gradients, and beside them the derivative along each direction, (1,); nothing beside no gradients."""
     if not gradients:
         return gradients
-    return gradients | {name: _along(gradients, direction) for name, direction in directions.items()}
+    return gradients | {name: _directional_derivative(gradients, direction) for name, direction in directions.items()}
 
 
-def _along(gradients: dict[str, Scaled], direction: Params) -> Scaled:
+def _directional_derivative(gradients: dict[str, Scaled], direction: Params) -> Scaled:
     """sum_p <dL/dp, dp/dtheta>.  -> (1,)"""
     terms = [dot(Scaled.whole(g.mantissa, g.exponent.item()), Scaled.whole(direction[name].astype(g.mantissa.dtype)))
              for name, g in gradients.items() if name in direction]  # fmt: skip

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import shown
+from bpttlab.fields import format_value
 from bpttlab.numerics.array import Array
 
 
@@ -105,4 +105,4 @@ def check_scheme(scheme: Any) -> None:
         raise ConfigurationError(f"scheme={scheme.__name__}: must be a scheme such as lab.Full(), not a class")
     if not (isinstance(scheme, HasPlan) or hasattr(scheme, "estimate")):
         kind = "a string" if isinstance(scheme, str) else f"of type {type(scheme).__name__}"
-        raise ConfigurationError(f"scheme={shown(scheme)}: must be a scheme such as lab.Full(), not {kind}")
+        raise ConfigurationError(f"scheme={format_value(scheme)}: must be a scheme such as lab.Full(), not {kind}")

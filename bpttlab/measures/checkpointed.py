@@ -83,7 +83,7 @@ def walk_blocks(
         underflows += block.trace.underflows
         h_0 = block.cotangents.dropped[0]
         if relevant_step is not None:
-            at_step.append(_within(block, relevant_step))
+            at_step.append(_select_block(block, relevant_step))
     full["h_0"] = h_0.normalised()
     minibatch = log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
     return Found(full, minibatch, _input_norms(trace, at_step) if at_step else None, underflows)
@@ -99,7 +99,7 @@ def _add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Seque
         sum_gradient(trace.cell, trace.local.at(own), da[own], total)
 
 
-def _within(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
+def _select_block(block: Block, steps: Array) -> tuple[Array, Array, Scaled]:
     """The sequences whose step is in a block, and slopes and cotangents of a_t there."""
     inside = np.flatnonzero((steps > block.steps.start) & (steps <= block.steps.stop))
     at = steps[inside] - 1 - block.steps.start, inside

@@ -111,7 +111,7 @@ def estimate_columns(
             "length": length,
             "parameter": name,
             "origin": "scheme",
-            **against(found, name, full[name]),
+            **compare_with_full(found, name, full[name]),
             "log_minibatch_variance": variance,
         }
         for name, variance in minibatch.items()
@@ -119,7 +119,7 @@ def estimate_columns(
     return gather_columns(rows, sort=("parameter",))
 
 
-def against(found: GradientEstimate, name: str, full: Scaled) -> dict[str, Any]:
+def compare_with_full(found: GradientEstimate, name: str, full: Scaled) -> dict[str, Any]:
     """The numbers of an estimate for one parameter, beside the full gradient of it."""
     log_full = norm(full)
     bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf

@@ -49,7 +49,7 @@ class ProductMeasures:
         columns: one entry a row, keyed by column.
         log_frobenius_norm: (T+1, B), t = T, lags 0..T.
         reach: how far the products of t = T reach.
-        blocks: columns of `blocks.block_norms` at the reported lags of t = T; empty for a state with one part.
+        blocks: columns of `state_blocks.block_norms` at the reported lags of t = T; empty for a state with one part.
     """
 
     columns: dict[str, Array]

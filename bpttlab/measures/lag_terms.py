@@ -4,7 +4,7 @@ G_l is the sum over all losses of the term that goes back exactly l steps; sum_l
 K the gradient truncated at K, and the sum over l >= K what the truncation left out: the bias is computed as that
 tail, since a difference of two gradients floors at the rounding of the larger one.
 
-The cotangents of all losses go back side by side, one lag at a time (`paths.propagate`): the lag wavefront.
+The cotangents of all losses go back side by side, one lag at a time (`propagation.propagate`): the lag wavefront.
 
 Index legend: S losses, B sequence, N hidden state.
 """

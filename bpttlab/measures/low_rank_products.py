@@ -81,7 +81,7 @@ def low_rank_norms(trace: Trace, t: int, sequences: int) -> dict[str, Array]:
         NonFiniteError: a product is not finite; the error names its step.
     """
     check_real(trace)
-    found = [norms_of_sequence(wide(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
+    found = [norms_of_sequence(widen(trace, t, sequence)) for sequence in range(min(sequences, trace.h.shape[1]))]
     batch, lags = len(found), t + 1
     return {
         "sequence": np.repeat(np.arange(batch), lags),
@@ -107,7 +107,7 @@ def norms_of_sequence(trace: Trace) -> LagNorms:
         return whole_norms(trace)
 
 
-def wide(trace: Trace, t: int, sequence: int) -> Trace:
+def widen(trace: Trace, t: int, sequence: int) -> Trace:
     """The first t steps of one sequence in float64, with the slopes that they have."""
     one, states = np.s_[:t, sequence : sequence + 1], np.s_[: t + 1, sequence : sequence + 1]
     part = Trace(trace.cell, trace.params, trace.x[one], trace.h[states], trace.y_hat[one], trace.engine)
@@ -175,7 +175,7 @@ class Product:
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
                 chunk = self.pushed(lag, lags)
                 squares, sizes, others = self.sizes(chunk)
-            if not moderate(sizes, others):
+            if not are_moderate(sizes, others):
                 if lags > 1:
                     longest = max(1, lags // 4)
                     continue
@@ -279,6 +279,6 @@ class Product:
         self.block = np.concatenate([kept, S])
 
 
-def moderate(sizes: Array, others: Array) -> bool:
+def are_moderate(sizes: Array, others: Array) -> bool:
     """Whether no product on the way left the range in which squares are exact to rounding; zeros count as left."""
     return bool((sizes < _RANGE).all() and (sizes > 1.0 / _RANGE).all() and (others < _RANGE).all())

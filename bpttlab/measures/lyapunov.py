@@ -27,6 +27,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import BLOCK_STEPS, Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
+from bpttlab.numerics.matrices import row_sorted_qr
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -295,10 +296,10 @@ def accumulate(
             frame = Frame.start(batch, size, size if count is None else count)
             Y, longest = frame.Q, max(1, min(LONGEST_INTERVAL, _HELD_BYTES // J.nbytes))
         held.append(J)
-        Y = advanced(J, Y)
+        Y = advance(J, Y)
         singular = (largest_rank(J) < size).any()
         if len(held) >= min(length, longest) or t in stops or singular or not in_range(Y, frame.dead):
-            stretches = orthonormalised_in_parts(held, Y, frame, t)
+            stretches = orthonormalise_in_parts(held, Y, frame, t)
             parts += [by_direction(stretch) for stretch in stretches]
             length = next_length(length, len(held), stretches) if interval is None else length
             frame, held = stretches[-1].frame, []
@@ -307,15 +308,15 @@ def accumulate(
             break
     if t < last:
         raise ConfigurationError(f"jacobians: {t} of them; must be as many as the last end, {last}")
-    return collected(parts, ends)
+    return sum_windows(parts, ends)
 
 
-def advanced(J: Array, Y: Array) -> Array:
+def advance(J: Array, Y: Array) -> Array:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         return J @ Y
 
 
-def collected(parts: list[SpectrumPart], ends: Array) -> SpectrumGrowth:
+def sum_windows(parts: list[SpectrumPart], ends: Array) -> SpectrumGrowth:
     """Orthonormalisations summed over each window."""
     window = np.searchsorted(ends, [part.t for part in parts])  # 0: before the first; every end is the t of a part
     shape = parts[0].log_size.shape
@@ -327,7 +328,7 @@ def collected(parts: list[SpectrumPart], ends: Array) -> SpectrumGrowth:
     return SpectrumGrowth(ends, logs, unresolved, float((ends[-1] - ends[0]) / np.count_nonzero(window)))
 
 
-def orthonormalised_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) -> list[Stretch]:
+def orthonormalise_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) -> list[Stretch]:
     """One orthonormalisation of the product, or, where its condition is too large, those of its halves.
 
     Args:
@@ -335,21 +336,21 @@ def orthonormalised_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) 
         Y: their product with the Q of `frame`.
         t: the step of the last.
     """
-    whole = orthonormalised(Y, frame, largest_rank(held[-1]), t)
+    whole = orthonormalise(Y, frame, largest_rank(held[-1]), t)
     if len(held) == 1 or whole.condition <= _LARGEST_CONDITION:
         return [whole]
     middle = len(held) // 2
-    first = orthonormalised_in_parts(held[:middle], _product(held[:middle], frame), frame, t - len(held) + middle)
+    first = orthonormalise_in_parts(held[:middle], _product(held[:middle], frame), frame, t - len(held) + middle)
     frame = first[-1].frame
-    return first + orthonormalised_in_parts(held[middle:], _product(held[middle:], frame), frame, t)
+    return first + orthonormalise_in_parts(held[middle:], _product(held[middle:], frame), frame, t)
 
 
 def _product(held: list[Array], frame: Frame) -> Array:
     """J_t ... J_{t-l+1} Q"""
-    return reduce(lambda Y, J: advanced(J, Y), held, frame.Q)
+    return reduce(lambda Y, J: advance(J, Y), held, frame.Q)
 
 
-def orthonormalised(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
+def orthonormalise(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
     """Y = Q R, with the columns that are exactly zero, or in the span of those before them, behind all others.
 
     Where such a column stood between others, LAPACK would have given it an arbitrary direction and taken that out of
@@ -362,7 +363,7 @@ def orthonormalised(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
     dead, direction = frame.dead, frame.direction
     column = np.arange(Y.shape[-1])
     while True:
-        Q, R = _row_sorted_qr(Y)
+        Q, R = row_sorted_qr(Y)
         if not np.isfinite(R).all():
             raise NonFiniteError(f"the product of Jacobians is not finite at step t = {t}", t)
         size = np.abs(np.diagonal(R, axis1=-2, axis2=-1))
@@ -378,18 +379,6 @@ def orthonormalised(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
     resolved = dead | (size > Y.shape[-2] * np.finfo(Y.dtype).eps * largest)
     alive = Frame(np.where(dead[:, None], 0.0, Q), dead, direction)
     return Stretch(t, alive, log_size, resolved, condition_number(largest, size, dead))
-
-
-def _row_sorted_qr(Y: Array) -> tuple[Array, Array]:
-    """QR with the largest rows first, so that rows of zeros stay exactly zero and small ones keep their digits.
-
-    (A unit of relu that is off, or one far into saturation, has such a row.)
-    """
-    order = np.argsort(-np.abs(Y).max(axis=-1), axis=-1, kind="stable")[..., None]
-    Q, R = np.linalg.qr(np.take_along_axis(Y, order, axis=-2))
-    unsorted = np.empty_like(Q)
-    np.put_along_axis(unsorted, order, Q, axis=-2)
-    return unsorted, R
 
 
 def condition_number(largest: Array, size: Array, dead: Array) -> float:

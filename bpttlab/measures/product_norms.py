@@ -54,7 +54,7 @@ def product_norms(
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
     width = 0.5 * math.log(size)
-    for step, sizes in products_back(trace, t, stacked(unit_rows(trace, t), start)):
+    for step, sizes in products_back(trace, t, append_row(unit_rows(trace, t), start)):
         products = product_matrices(step, size)
         if blocks is not None:
             blocks.see(step, products)
@@ -90,7 +90,7 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
         yield step, back.log_size
 
 
-def stacked(rows: Scaled, last: Scaled) -> Scaled:
+def append_row(rows: Scaled, last: Scaled) -> Scaled:
     """One more row: (R, S, B, N) and (S, B, N) -> (R+1, S, B, N)."""
     mantissa = np.concatenate([rows.mantissa, last.mantissa[None]])
     return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))

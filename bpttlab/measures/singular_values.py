@@ -35,6 +35,7 @@ from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.log_spacing import log_spacing
+from bpttlab.numerics.matrices import row_sorted_qr
 from bpttlab.numerics.scaled import LOG_2
 from bpttlab.store.measure_columns import PRODUCT_SINGULAR_VALUES
 
@@ -184,24 +185,24 @@ def of_block(matrices: Sequence[Array]) -> ValueLogs:
     rank = min(min(core.shape) for core in cores)
     log, resolved = np.full(size, -np.inf), np.ones(size, bool)
     if rank:
-        log[:rank], resolved[:rank] = _swept(cores, rank)
+        log[:rank], resolved[:rank] = _sweep_cores(cores, rank)
     return ValueLogs(log, resolved)
 
 
-def _swept(cores: list[Array], rank: int) -> ValueLogs:
+def _sweep_cores(cores: list[Array], rank: int) -> ValueLogs:
     """The singular values of the product of the cores; no more than `rank` of them are not zero.
 
     Forward and transposed sweeps take turns, each from the vectors that the last one found.
     """
     there, back = factorise(cores), factorise([core.T for core in reversed(cores)])
-    found = taken_apart(_sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
+    found = decompose_triangle(_sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
         if not found.vectors.size:
             break
         there, back = back, there
         before, last = resolved, found
-        found = taken_apart(_sweep(there, last.vectors), rank)
+        found = decompose_triangle(_sweep(there, last.vectors), rank)
         resolved = _agree(found.log, last.log) & (found.rounding <= RESOLUTION)
         if resolved.all() or (before.any() and before.sum() >= resolved.sum()):
             break
@@ -270,7 +271,7 @@ def factorise(cores: list[Array]) -> list[Factor]:
     held, count = one_size(Factor(cores[0])), 1
     for core in cores[1:]:
         longer = one_size(Factor(core @ held.matrix, exponent=held.exponent))
-        if count < LONGEST_FACTOR and well_conditioned(longer.matrix):
+        if count < LONGEST_FACTOR and is_well_conditioned(longer.matrix):
             held, count = longer, count + 1
         else:
             factors += _parts(held)
@@ -284,7 +285,7 @@ def one_size(factor: Factor) -> Factor:
     return Factor(np.ldexp(factor.matrix, -shift), exponent=factor.exponent + shift)
 
 
-def well_conditioned(matrix: Array) -> bool:
+def is_well_conditioned(matrix: Array) -> bool:
     size = np.abs(np.diagonal(scipy.linalg.qr(matrix, mode="r", pivoting=True, check_finite=False)[0]))
     return bool(size[-1] * _LARGEST_CONDITION >= size[0] > 0)
 
@@ -295,7 +296,7 @@ def _parts(factor: Factor) -> list[Factor]:
     By a QR with its rows sorted and its columns pivoted, which keeps the digits of rows and columns of any size
     (Cox & Higham 1998; Demmel et al. 1999). Pivots of zero are left out.
     """
-    if well_conditioned(factor.matrix):
+    if is_well_conditioned(factor.matrix):
         return [factor]
     order = np.argsort(-np.abs(factor.matrix).max(axis=1), kind="stable")
     Y = factor.matrix[order]
@@ -345,7 +346,7 @@ def _sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
     steps = []
     for factor in factors:
         Y, wrong = factor.times(Q)
-        Q, R = _row_sorted_qr(Y)
+        Q, R = row_sorted_qr(Y)
         exponent, U = graded_product(R, exponent + factor.exponent, U)
         if bounded:
             steps.append((R, relative_error(Q, R, wrong)))
@@ -386,15 +387,6 @@ def inverse(unit: Array) -> Array:
     return np.abs(dtrtri(unit, unitdiag=1)[0])
 
 
-def _row_sorted_qr(Y: Array) -> tuple[Array, Array]:
-    """QR with the largest rows first, so that small ones keep their digits.  (N, K) -> (N, K'), (K', K)"""
-    order = np.argsort(-np.abs(Y).max(axis=1), kind="stable")
-    Q, R = np.linalg.qr(Y[order])
-    unsorted = np.empty_like(Q)
-    unsorted[order] = Q
-    return unsorted, R
-
-
 def graded_product(R: Array, exponent: Array, U: Array) -> tuple[Array, Array]:
     """R diag(2^exponent) U as diag(2^exponent') U': a row is a sum of those below it, smaller as a rule."""
     mantissa, own = np.frexp(R)
@@ -419,7 +411,7 @@ def relative_error(Q: Array, R: Array, wrong: Array) -> Array:
 # ------------------------------------------------------------------------------------------ one-sided Jacobi
 
 
-def taken_apart(triangle: Triangle, rank: int) -> Apart:
+def decompose_triangle(triangle: Triangle, rank: int) -> Apart:
     """Singular values and left vectors of a triangle, by rotations of its rows until all are orthogonal."""
     alive = triangle.U.any(axis=1)
     size = np.linalg.norm(triangle.U[alive], axis=1)

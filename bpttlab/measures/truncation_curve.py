@@ -1,6 +1,6 @@
 """Every per-loss truncation K = 1..T from one pass: how much of the gradient each holds.
 
-The lag wavefront as in `lags`, in plain numbers, and with as little as can be computed for each lag: one product with
+The lag wavefront as in `lag_terms`, in plain numbers, with as little as can be computed for each lag: one product with
 W, and the inner product of its term G_l with the whole gradient g, for which no G_l is needed,
 
     <G_l, g> = sum_k da_k . Z_k,        Z_k = g_W h_{k-1} for W, g_V x_k for V, g_b for b_h
@@ -276,7 +276,7 @@ def _running(intervals: Array, rest: Array) -> tuple[Array, Array]:
 
 
 def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str, dict[str, Array]]:
-    """COLUMNS from `lags.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
+    """COLUMNS from `lag_terms.measure_lags`: every lag to the last, in numbers that neither over- nor underflow."""
     trace = trace.in_float64()
     full = backward(trace, np.asarray(check_errors(trace, loss), np.float64), scaled=True)
     found = measure_lags(trace, loss, "all", full=full)

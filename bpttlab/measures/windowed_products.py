@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import check_integer, check_method, shown
+from bpttlab.fields import check_integer, check_method, format_value
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.product_norms import Reach, product_norms
@@ -81,7 +81,7 @@ def windowed_products(
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
     if isinstance(lags, str) or not isinstance(lags, Iterable):
-        raise ConfigurationError(f"lags={shown(lags)}: must be a list of integers from 1 to T = {trace.length}")
+        raise ConfigurationError(f"lags={format_value(lags)}: must be a list of integers from 1 to T = {trace.length}")
     chosen = sorted({check_integer("lag", lag, 1, trace.length) for lag in lags})
     if not chosen:
         raise ConfigurationError(f"lags: there are none; must be integers from 1 to T = {trace.length}")
@@ -178,7 +178,7 @@ class Windows:
                 spectral[t] = self.log_spectral(products.mantissa, squares) + exponents
             if kept is not None:
                 kept[t - lag] = of_size_one(products, squares)
-        if kept is not None and self.one_size and _whole(kept.mantissa):
+        if kept is not None and self.one_size and _is_complete(kept.mantissa):
             self.kept[lag] = kept
         return frobenius[lag:] - 0.5 * np.log(self.size), spectral[lag:]
 
@@ -258,7 +258,7 @@ class Windows:
         def further(step: int, products: Array, out: Array) -> None:
             self.engine.matrix_vjp(self.cell, self.params, slopes[:, lag - 1 - step], products, out)
 
-        return chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
+        return multiply_chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
 
     def beginnings(self, lag: int, first: int, blocks: int, factors: int) -> Scaled:
         """J_{m+1}, J_{m+2} J_{m+1}, ...: of each block the products of its first factors.  (L,G,N,N) and (L,G,N)"""
@@ -268,7 +268,7 @@ class Windows:
         def further(step: int, products: Array, out: Array) -> None:
             self.engine.multiply(J[:, step], products, out)
 
-        return chain(J[:, 0], further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
+        return multiply_chain(J[:, 0], further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
 
     def joined(self, late: Scaled, early: Scaled) -> Scaled:
         """Products of matrices with exponents for columns and matrices with exponents for rows.  -> (L G,N,N)"""
@@ -300,7 +300,7 @@ def of_size_one(products: Scaled, squares: Array) -> Scaled:
     return Scaled(shift_exponents(products.mantissa, -shift), products.exponent + shift)
 
 
-def _whole(products: Array) -> bool:
+def _is_complete(products: Array) -> bool:
     """Whether no row and no column of them is lost beside others: then nothing is of what is made of them."""
     for axis in ("i", "j"):
         squares = np.einsum(f"mij,mij->m{axis}", products, products)
@@ -319,7 +319,7 @@ def sums(lags: list[int]) -> dict[int, tuple[int, int]]:
     return found
 
 
-def chain(first: Array, further: Callable[[int, Array, Array], None], products: Array, axis: int) -> Scaled:
+def multiply_chain(first: Array, further: Callable[[int, Array, Array], None], products: Array, axis: int) -> Scaled:
     """Products of more and more factors, with an exponent for each row (axis -1) or column (-2).
 
     Args:

@@ -207,3 +207,15 @@ def square(W: Array) -> Array:
     if not np.isfinite(matrix).all():
         raise NonFiniteError("W has an entry that is NaN or infinite: all must be finite")
     return matrix
+
+
+def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
+    """QR with the largest rows first, so that rows of zeros stay exactly zero and small ones keep their digits.
+
+    (A unit of relu that is off, or one far into saturation, has such a row.)  (..., N, K) -> (..., N, K'), (..., K', K)
+    """
+    order = np.argsort(-np.abs(Y).max(axis=-1), axis=-1, kind="stable")[..., None]
+    Q, R = np.linalg.qr(np.take_along_axis(Y, order, axis=-2))
+    unsorted = np.empty_like(Q)
+    np.put_along_axis(unsorted, order, Q, axis=-2)
+    return unsorted, R

@@ -17,7 +17,7 @@ from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.identity import canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain
-from bpttlab.store.shards import SHARD, deserialise, naming_what_is_no_shard
+from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def read_commit(data: bytes, path: Path) -> Commit:
         StoreError: it has another version, or is not a commit; the message names `path`.
     """
     rows, about = deserialise(data, path)
-    with naming_what_is_no_shard(path):
+    with name_foreign_shard(path):
         own = from_plain(about["own"]) if "own" in about else NO_COLUMNS
         return Commit(path.stem, int(about["published"]), rows, _siblings(about, own), own)
 
@@ -88,7 +88,7 @@ def tables_of(commits: Sequence[Commit]) -> list[str]:
     return list(dict.fromkeys([*schema.TABLES, *sorted(table.name for one in commits for table in one.own.tables)]))
 
 
-def namers(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:
+def commits_by_shard(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:
     """Shard of the table -> the commits that name it."""
     found: dict[str, list[str]] = {}
     for commit in commits:

@@ -18,10 +18,10 @@ from typing import Any
 from bpttlab.errors import StoreError
 from bpttlab.store.shards import (
     NotAFileError,
+    check_is_folder,
     make_folder,
+    name_file_in_errors,
     read_file,
-    refuse_what_is_no_folder,
-    telling,
     write_atomically,
 )
 from bpttlab.store.store import Store
@@ -54,8 +54,8 @@ def write_last_sweep(store: Store, line: str | None, run_ids: Iterable[str]) -> 
         StoreError: the file cannot be written.
     """
     content = {"version": VERSION, "line": line, "runs": sorted(run_ids)}
-    refuse_what_is_no_folder(store.path)
-    with telling(store.path / FILE):
+    check_is_folder(store.path)
+    with name_file_in_errors(store.path / FILE):
         make_folder(store.path)
         write_atomically(store.path / FILE, f"{json.dumps(content, sort_keys=True)}\n".encode())
 
@@ -67,8 +67,8 @@ def read_last_sweep(store: Store) -> LastSweep | None:
         StoreError: the file was not written by `write_last_sweep`.
     """
     path = store.path / FILE
-    refuse_what_is_no_folder(store.path)
-    with telling(path):
+    check_is_folder(store.path)
+    with name_file_in_errors(path):
         try:
             data = read_file(path)
         except FileNotFoundError:

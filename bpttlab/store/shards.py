@@ -172,7 +172,7 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
         StoreError: it has another version, or is not a shard of the table of its folder; the message names `path`.
     """
     name = path.parent.name
-    with naming_what_is_no_shard(path):
+    with name_foreign_shard(path):
         file = pq.ParquetFile(pa.BufferReader(data))
         about = parse_canonical(file.schema_arrow.metadata[METADATA].decode())
         if about["schema_version"] != schema.SCHEMA_VERSION:
@@ -199,7 +199,7 @@ def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:
 
 
 @contextmanager
-def naming_what_is_no_shard(path: Path) -> Iterator[None]:
+def name_foreign_shard(path: Path) -> Iterator[None]:
     """Handles a file whose SHA-256 is right but which this program did not write."""
     foreign = (pa.ArrowException, ConfigurationError, LookupError, TypeError, AttributeError, ValueError, OSError)
     try:
@@ -226,7 +226,7 @@ def write_shard(folder: Path, data: bytes) -> str:
 def read_shard(path: Path, damage: Damage, commits: Iterable[str]) -> bytes | None:
     """The bytes of a shard if its SHA-256 is right; else None, and the damage is noted."""
     data = None
-    with telling(path):
+    with name_file_in_errors(path):
         try:
             data = read_file(path)
             reason = "its bytes are not those that were published"
@@ -329,7 +329,7 @@ def nearest_existing(folder: Path) -> Path:
     return folder if os.path.lexists(folder) else nearest_existing(folder.parent)
 
 
-def refuse_what_is_no_folder(path: Path) -> None:
+def check_is_folder(path: Path) -> None:
     """Accepts a folder, and a path that does not exist yet."""
     if path.is_symlink():
         raise StoreError(f"{path} is a link, and results are neither read nor written through links")
@@ -338,7 +338,7 @@ def refuse_what_is_no_folder(path: Path) -> None:
 
 
 @contextmanager
-def telling(path: Path) -> Iterator[None]:
+def name_file_in_errors(path: Path) -> Iterator[None]:
     """Turns an error of the operating system into one line that names the file."""
     try:
         yield

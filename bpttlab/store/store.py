@@ -25,7 +25,7 @@ import pyarrow as pa
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS
-from bpttlab.store.commits import Commit, choose, namers, read_commit, refuse_collision, tables_of
+from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
 from bpttlab.store.own_columns import NAME, to_plain
 from bpttlab.store.shards import (
     SHARD,
@@ -34,14 +34,14 @@ from bpttlab.store.shards import (
     Finished,
     Records,
     age,
+    check_is_folder,
     deserialise,
     make_folder,
+    name_file_in_errors,
     nearest_existing,
     read_shard,
-    refuse_what_is_no_folder,
     serialise,
     shard_path,
-    telling,
     write_shard,
 )
 from bpttlab.store.study import Study
@@ -89,7 +89,7 @@ class Store:
             StoreError: the results cannot be written; with the reason.
         """
         for folder in {nearest_existing(self._folder(table)) for table in schema.TABLES}:
-            with telling(folder), tempfile.TemporaryFile(dir=folder):
+            with name_file_in_errors(folder), tempfile.TemporaryFile(dir=folder):
                 pass
 
     def publish(self, records: Sequence[Records]) -> None:
@@ -123,10 +123,10 @@ class Store:
         """
         old = [path for path in self._left_behind() if age(path) > older_than]
         commits = self.commits()  # later than the listing: what was committed in between is seen
-        named = {table: namers(table, commits) for table in {*tables_of(commits), *self._table_folders()}}
+        named = {table: commits_by_shard(table, commits) for table in {*tables_of(commits), *self._table_folders()}}
         orphans = [path for path in old if path.stem not in named[path.parent.name]]
         for path in orphans:
-            with telling(path):
+            with name_file_in_errors(path):
                 path.unlink(missing_ok=True)
         return orphans
 
@@ -140,7 +140,7 @@ class Store:
     def _put(self, table: str, data: bytes) -> str:
         """Publishes one shard and returns its name."""
         folder = self._folder(table)
-        with telling(folder):
+        with name_file_in_errors(folder):
             self._make_folders(folder)
             return write_shard(folder, data)
 
@@ -226,7 +226,7 @@ class Store:
         self._sound.clear()
         commits, damage = self.survey()
         damage.refuse()
-        return len(commits) + sum(len(namers(table, commits)) for table in tables_of(commits))
+        return len(commits) + sum(len(commits_by_shard(table, commits)) for table in tables_of(commits))
 
     def survey(self) -> tuple[list[Commit], Damage]:
         """The readable commits, and all damaged or missing files, as results and not as errors.
@@ -236,7 +236,7 @@ class Store:
         damage = Damage(self._folder("store"))
         commits = self._commits(damage)
         for table in tables_of(commits):
-            for name, its_commits in namers(table, commits).items():
+            for name, its_commits in commits_by_shard(table, commits).items():
                 self._check(self._shard(table, name), damage, its_commits)
         return commits, damage
 
@@ -257,7 +257,7 @@ class Store:
         commits = self._commits(damage)
         for table in tables_of(commits):
             there = self._listing(table)
-            for name, its_commits in namers(table, commits).items():
+            for name, its_commits in commits_by_shard(table, commits).items():
                 if f"{name}.parquet" not in there:
                     damage.add(self._shard(table, name), "missing", its_commits)
         damage.refuse()
@@ -273,7 +273,7 @@ class Store:
             DamagedShardError: naming all that are damaged or missing.
         """
         damage, found = Damage(self._folder("store")), {}
-        for name, its_commits in sorted(namers(table, commits).items()):
+        for name, its_commits in sorted(commits_by_shard(table, commits).items()):
             path = self._shard(table, name)
             data = read_shard(path, damage, its_commits)
             if data is not None:
@@ -301,10 +301,10 @@ class Store:
         """The study's folder, that of its store ("store"), or that of a table; never by way of a link."""
         parts = [] if table is None else ["store"] if table == "store" else ["store", table]
         folder = self.path
-        refuse_what_is_no_folder(folder)
+        check_is_folder(folder)
         for part in parts:
             folder = folder / part
-            refuse_what_is_no_folder(folder)
+            check_is_folder(folder)
         return folder
 
     def _shard(self, table: str, name: str) -> Path:
@@ -317,7 +317,7 @@ class Store:
 
     def _listing(self, table: str) -> set[str]:
         folder = self._folder(table)
-        with telling(folder):
+        with name_file_in_errors(folder):
             return set(os.listdir(folder)) if folder.exists() else set()
 
 

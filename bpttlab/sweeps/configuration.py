@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import Field, Plain, defaults, python_value, settle_fields, shown, typed_value
+from bpttlab.fields import Field, Plain, defaults, format_value, python_value, settle_fields, typed_value
 from bpttlab.gradients.engine import check_engine
 from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
@@ -120,24 +120,25 @@ class Configuration:
                 do not go together. The message names the field, the value and what is allowed.
         """
         if not isinstance(plain, Mapping):
-            raise ConfigurationError(f"configuration={shown(plain)}: must be a mapping of fields")
+            raise ConfigurationError(f"configuration={format_value(plain)}: must be a mapping of fields")
         plain = nest(python_value(plain))
         check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS])
         groups = {name: named_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
         values: Values = build_typed(Values, without(plain, (*GROUPS, PLUGINS)), "")
         length = values.sequence_length
-        task = once("task", groups["task"], task_of, length)
+        task = build_once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
         check_loss(task)
-        scales = once("scales", groups["scales"], lambda group: build_typed(Scales, group, "scales"))
+        scales = build_once("scales", groups["scales"], lambda group: build_typed(Scales, group, "scales"))
         own = own_network(groups["cell"], task, scales, values)
         sizes = task.input_size, task.output_size
-        cell = own.cell(task.output_size) if own else once("cell", groups["cell"], cell_of, *sizes)
+        cell = own.cell(task.output_size) if own else build_once("cell", groups["cell"], cell_of, *sizes)
         check_readout(values.readout, cell, own)
-        measure = once("measure", groups["measure"], measures_of)
+        measure = build_once("measure", groups["measure"], measures_of)
         checked_measure(measure, cell, length)
-        scheme = once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
-        initializer = once("initializer", groups["initializer"], initializer_of, values.spectral_radius, own or cell)
+        scheme = build_once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
+        radius = values.spectral_radius
+        initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
@@ -218,7 +219,7 @@ class Configuration:
 # ---------------------------------------------------------------------------------------------------- groups
 
 
-def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside: Any) -> Any:
+def build_once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside: Any) -> Any:
     """`build(group, *beside)`, remembered: in a sweep most runs have most groups in common.
 
     What is in files may change, and is built anew.
@@ -230,7 +231,7 @@ def once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *beside
     if "path" in group:
         return build(group, *beside)
     typed_values = ((type(value), value) for value in beside)  # which tell 1 from 1.0 and from true
-    key = (plugins.in_use(), name, repr(group), *typed_values)
+    key = (plugins.choices_in_use(), name, repr(group), *typed_values)
     if key not in _BUILT:
         if len(_BUILT) >= MOST_BUILT:
             _BUILT.clear()
@@ -272,7 +273,7 @@ def measures_of(group: Mapping[str, Any]) -> Measures:
 
 def own_measure(name: str, values: Mapping[str, Any]) -> Any:
     """A measure that does not come with bpttlab."""
-    known = {choice.name: choice.value for choice in plugins.added() if choice.kind == "measure"}
+    known = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "measure"}
     if name not in known:
         named = [*settings(), *known]
         raise ConfigurationError(
@@ -328,7 +329,7 @@ PLUGINS = "plugins"
 
 def sources_of_groups(chosen: Mapping[str, Any]) -> tuple[tuple[str, Source], ...]:
     """(group, file) of what does not come with bpttlab in the objects of groups."""
-    if not plugins.added():  # as in most sweeps
+    if not plugins.own_choices():  # as in most sweeps
         return ()
     return tuple((group, source) for group, value in chosen.items() for source in plugins.sources_of(value))
 
@@ -450,7 +451,7 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
     if isinstance(value, Mapping):
         return value
     if not isinstance(value, str):
-        raise ConfigurationError(f"{group}={shown(value)}: must be a mapping of fields, or a name")
+        raise ConfigurationError(f"{group}={format_value(value)}: must be a mapping of fields, or a name")
     known = choices_of_group(group)
     if value in known:
         return fields_of_choice(group, value)

@@ -42,7 +42,7 @@ def text_of_choice(group: str, name: str) -> str:
     folder = resources.conf() / group
     if name in {path.stem for path in folder.glob("*.yaml")}:
         return (folder / f"{name}.yaml").read_text(encoding="utf-8")
-    own = {choice.name: choice.value for choice in plugins.added() if choice.kind == group}
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == group}
     if name not in own:
         known = sorted([*(path.stem for path in folder.glob("*.yaml")), *own])
         raise ConfigurationError(f"{group}={name!r}: must be one of {', '.join(known)}.{nearest(name, known)}")

@@ -104,10 +104,10 @@ def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
 
-        measure = partial(measure_bundle, memory_limit=left_of(limits))
+        measure = partial(measure_bundle, memory_limit=memory_left(limits))
     records = [record for bundle in job.bundles for record in compute_bundle(measure, bundle)]
-    told = [Rows(told_of_limit(record.run, limits), record.provenance, record.tables, record.own) for record in records]
-    return as_rows(told), time.perf_counter() - begun
+    rows = [Rows(name_memory_limit(one.run, limits), one.provenance, one.tables, one.own) for one in records]
+    return as_rows(rows), time.perf_counter() - begun
 
 
 def as_rows(records: Sequence[Records]) -> Finished:
@@ -123,7 +123,7 @@ def as_rows(records: Sequence[Records]) -> Finished:
         return Finished.of([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
 
 
-def left_of(limits: Limits) -> float | None:
+def memory_left(limits: Limits) -> float | None:
     """The part of its memory limit that this process may still use, in GiB."""
     return None if limits.memory is None else limits.memory - memory_of_this_process("VmRSS") / BYTES_OF_GIB
 
@@ -141,7 +141,7 @@ def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:
     return records
 
 
-def told_of_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
+def name_memory_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
     """A row of `runs`; where the run failed because it was refused memory, its reason names the limit."""
     if run["status"] != "failed" or limits.memory is None:
         return run

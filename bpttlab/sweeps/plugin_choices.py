@@ -16,16 +16,16 @@ _GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
 def register_choices(own: Any) -> Iterator[None]:
     """`plugins.using`, which Hydra knows too: the names of files, and those of installed packages."""
     with plugins.using(own):
-        choices = [choice for choice in plugins.added() if choice.kind in _GROUPS]
+        choices = [choice for choice in plugins.own_choices() if choice.kind in _GROUPS]
         if not choices:
             yield
             return
-        with _stored(choices):
+        with _in_config_store(choices):
             yield
 
 
 @contextmanager
-def _stored(choices: list[plugins.Choice]) -> Iterator[None]:
+def _in_config_store(choices: list[plugins.Choice]) -> Iterator[None]:
     """Puts choices into Hydra's ConfigStore within a `with` statement."""
     from hydra.core.config_store import ConfigStore
 

@@ -32,7 +32,7 @@ def other_versions(runs: Mapping[str, Configuration], store: Store) -> list[str]
         runs: those that are asked for, by id.
         store: it is read only if a run uses a file.
     """
-    used = {(choice, source) for run in runs.values() for choice, source in own(run)}
+    used = {(choice, source) for run in runs.values() for choice, source in choices_with_files(run)}
     if not used:
         return []
     current = {source.digest for _, source in used}
@@ -48,7 +48,7 @@ def other_versions(runs: Mapping[str, Configuration], store: Store) -> list[str]
     return [line(choice, label, several) for (choice, label), several in sorted(found.items(), key=lambda one: one[0])]
 
 
-def own(run: Configuration) -> list[tuple[VersionedChoice, Source]]:
+def choices_with_files(run: Configuration) -> list[tuple[VersionedChoice, Source]]:
     """The choices of a run that use files of the user's own."""
     return [((group, name), source) for group, source in run.sources for name in names_using(run, group, source)]
 

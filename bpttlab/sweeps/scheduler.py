@@ -35,7 +35,7 @@ from bpttlab.sweeps.grid import grid
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, duration, format_count, report
-from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, begin, preload_of
+from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, preload_of, start_preload
 
 __all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
 
@@ -152,7 +152,7 @@ def sweep(
     Args:
         configurations: plain mappings as `Configuration.parse` takes them.
         axes: instead of configurations, fields and their values, of which every combination is a run
-            (`expansion.grid`).
+            (`grid.grid`).
         study, results, workers, retry, time_limit, memory_limit: see `Options`.
         progress: a bar (True), silence (False), or what suits stderr (None).
         plugins: files, modules or classes of your own whose names may be used (`plugins.using`).
@@ -240,7 +240,7 @@ def execute(
         return tally
     store.writable()
     if workers:
-        begin(modules_to_preload(configurations), preload.asking(*kinds_of(configurations)))
+        start_preload(modules_to_preload(configurations), preload.asking(*kinds_of(configurations)))
     store.sweep_up()
     prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
@@ -250,7 +250,7 @@ def execute(
             work = partial(compute, measure, limits)
             with open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool:
                 for answer in answers(pool, queue, interrupted, limits):
-                    finished = _settle(answer, queue, limits)
+                    finished = _finish_job(answer, queue, limits)
                     if finished is not None:
                         shown.add(tally.add(finished))
                         publisher.add(finished)
@@ -293,7 +293,7 @@ def refuse_notebook(configurations: Iterable[Configuration]) -> None:
 
 def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
     """Whether a worker finds all loops on disk; this process need not import Numba then."""
-    with Workers(1, preload.are_read, preload_of(["numba"]), prepare=restored()) as one:
+    with Workers(1, preload.are_read, preload_of(["numba"]), prepare=worker_preparation()) as one:
         one.give(kinds)
         while not (answers := one.answers(JOB_SECONDS)):
             pass
@@ -305,10 +305,10 @@ WorkerPool = Workers[Job, Computed] | ThisProcess[Job, Computed]
 
 def open_pool(workers: int, work: Callable[[Job], Computed], limits: Limits, preload: tuple[str, ...]) -> WorkerPool:
     """Who computes."""
-    return Workers(workers, work, preload, limits.memory, restored()) if workers else ThisProcess(work)
+    return Workers(workers, work, preload, limits.memory, worker_preparation()) if workers else ThisProcess(work)
 
 
-def restored() -> Callable[[], None]:
+def worker_preparation() -> Callable[[], None]:
     """What makes a worker know the files that this process uses."""
     return partial(restore, for_workers())
 
@@ -331,7 +331,7 @@ def answers(pool: WorkerPool, queue: Queue, interrupted: list[int], limits: Limi
             yield answer
 
 
-def _settle(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
+def _finish_job(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
     """The rows of a job. If its worker died, its runs are queued again; one that was alone has failed."""
     if answer.result is not None:
         finished, seconds = answer.result
@@ -339,10 +339,12 @@ def _settle(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Fini
         return finished
     smaller = answer.task.smaller(answer.late)
     queue.again.extend(smaller)
-    return None if smaller else Finished.of([failed_records(run, why(answer, limits)) for run in answer.task.runs])
+    if smaller:
+        return None
+    return Finished.of([failed_records(run, failure_reason(answer, limits)) for run in answer.task.runs])
 
 
-def why(answer: Answer[Job, Computed], limits: Limits) -> str:
+def failure_reason(answer: Answer[Job, Computed], limits: Limits) -> str:
     """The reason of a run whose worker died, or was killed."""
     if answer.late:
         return f"took longer than time_limit={limits.seconds:g} (seconds)"

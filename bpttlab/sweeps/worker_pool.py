@@ -244,14 +244,14 @@ def serve(
     threading.Thread(target=end_with_parent, daemon=True).start()
     for name in preload:  # now, for the limit on threads holds for libraries that are loaded
         importlib.import_module(name)
-    said = readiness(prepare)
+    said = report_readiness(prepare)
     with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the parent is gone
         pipe.send(limit_memory(memory) if said == READY and memory is not None else said)
         while True:
             pipe.send(work(pipe.recv()))
 
 
-def readiness(prepare: Callable[[], object] | None) -> str:
+def report_readiness(prepare: Callable[[], object] | None) -> str:
     """READY after what a process calls first, or what is wrong with it."""
     try:
         if prepare is not None:
@@ -340,7 +340,7 @@ def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
     return ("bpttlab.sweeps.run", "bpttlab.sweeps.jobs", *compiled)
 
 
-def begin(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:
+def start_preload(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:
     """Starts the imports of the process that workers are forked from, if there is one, while this process continues.
 
     The first call decides the imports and the environment variables. If a sweep starts no workers, that process ends
@@ -364,12 +364,12 @@ def server_id() -> int | None:
 
 
 @contextmanager
-def beginning(preload: tuple[str, ...], surroundings: Mapping[str, str]) -> Iterator[None]:
-    """`begin`, for a command that may end early: what it started ends at once with an error, whatever it imports.
+def preload_or_stop(preload: tuple[str, ...], surroundings: Mapping[str, str]) -> Iterator[None]:
+    """`start_preload`, for a command that may end early: after an error nothing that it started goes on.
 
     Otherwise a reader of the command's output would wait for it, since it could print something too.
     """
-    begun = begin(preload, surroundings)
+    begun = start_preload(preload, surroundings)
     try:
         yield
     except BaseException:

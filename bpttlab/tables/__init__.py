@@ -144,7 +144,7 @@ def summaries(study: StudyTables) -> Summaries:
         raise LabError("the study has no runs: there is nothing to summarise")
     shipped = {name: table.summarise(study) for name, table in plugins.shipped("table").items()}
     own, failed = {}, {}
-    for choice in plugins.added():
+    for choice in plugins.own_choices():
         if choice.kind == "table":
             try:
                 own[choice.name] = make_own(choice.value, study)

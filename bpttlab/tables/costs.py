@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.numerics.array import Array
-from bpttlab.tables.points import describe_rows, join_names, need, scheme_columns
+from bpttlab.tables.points import describe_rows, join_names, require_columns, scheme_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers
 
 OWN = ("origin", "scheme", "truncation", "parameter")
@@ -74,7 +74,7 @@ def of_schemes(
     truncations: pd.DataFrame, runs: pd.DataFrame | None, values: Sequence[str]
 ) -> tuple[pd.DataFrame, list[str]]:
     """The rows of the runs' own schemes, one for each network, and the columns that distinguish points and schemes."""
-    need(truncations, "run_id", *OWN, *values)
+    require_columns(truncations, "run_id", *OWN, *values)
     runs = describe_rows(truncations, runs)
     requested = runs.set_index("run_id")["truncation"] if "truncation" in runs else pd.Series(dtype=object)
     fields = scheme_columns(runs)
@@ -85,12 +85,12 @@ def of_schemes(
     rows = rows.assign(reach=reach, truncation=reach.mask(adaptive, tried.astype(float)).astype("Int64"))
     own = {"run_id", "network_id", "reach", *OWN, *fields, *values}
     point = [name for name in map(str, rows) if name not in own]
-    by = [*point, "scheme", *_telling(rows, point, fields), "truncation", "parameter"]
+    by = [*point, "scheme", *_distinguishing_fields(rows, point, fields), "truncation", "parameter"]
     rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by])
     return rows.reset_index(drop=True), by
 
 
-def _telling(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
+def _distinguishing_fields(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
     """The fields that distinguish runs of one scheme and K. The step between windows, if it is half of K, does not
     count.
     """
@@ -152,7 +152,7 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
     bounds: the stored table `bias_bounds` with its configuration joined, or with `runs` given separately.
     """
     values = ["log_bias_bound", "log_bias_estimate"]
-    need(bounds, "run_id", "parameter", "truncation", *values)
+    require_columns(bounds, "run_id", "parameter", "truncation", *values)
     rows = join_names(
         _beside_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"]
     )

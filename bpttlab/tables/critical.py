@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.points import MEASURED_RADIUS, need, networks
+from bpttlab.tables.points import MEASURED_RADIUS, networks, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
@@ -27,7 +27,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     `lowest` and `highest` are the range of the sweep. If an initializer states a gain, the measured radius of each
     matrix is used. Networks without a requested value belong to no sweep and are left out.
     """
-    need(runs, "seed", "rho")
+    require_columns(runs, "seed", "rho")
     rows, by = networks(runs)
     rows = rows[rows["initializer_target"].ne(MEASURED_RADIUS)].reset_index(drop=True)
     by = [name for name in by if name != "initializer_requested"]

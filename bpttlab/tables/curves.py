@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError
-from bpttlab.tables.points import describe_rows, join_names, need, one_run_per_network
+from bpttlab.tables.points import describe_rows, join_names, one_run_per_network, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, quantile
 from bpttlab.theory import log_sigma_max_of_power
 
@@ -109,7 +109,7 @@ def band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
 
 def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
     """Of a table of products P_{t,k}, those of each run's last t."""
-    need(products, "run_id", "t")
+    require_columns(products, "run_id", "t")
     return products[products["t"] == products.groupby("run_id")["t"].transform("max")]
 
 
@@ -119,7 +119,7 @@ def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: 
     Without `run_id` it takes, among the runs with products ending at more than one t, the one with the requested value
     closest to 1, then the longest, then the first run_id. Raises LabError if there is none.
     """
-    need(jacobians, "run_id", "t", "lag", "log_spectral_norm")
+    require_columns(jacobians, "run_id", "t", "lag", "log_spectral_norm")
     rows = join_names(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])
     ends = rows.groupby("run_id")["t"].nunique()
     chosen = _nearest_critical(rows[rows["run_id"].isin(ends.index[ends > 1])]) if run_id is None else run_id

@@ -16,7 +16,7 @@ import pandas as pd
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.verdicts import median_of
 from bpttlab.tables.costs import COSTS, log_error, network_costs
-from bpttlab.tables.statistics import group_rows, numbers, stated
+from bpttlab.tables.statistics import group_rows, numbers, reported_median
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
 _EXACT = 1e-9
@@ -49,7 +49,7 @@ class Candidates(NamedTuple):
 
     def spent(self, cost: str) -> Array:
         """The cost of one gradient of each, median over networks; NaN if it is unknown or zero."""
-        found = np.array([median_of(known(row)).value for row in self.measured[cost]])
+        found = np.array([median_of(drop_nan(row)).value for row in self.measured[cost]])
         return np.where(found > 0, found, np.nan)
 
     def errors(self, averaged: Array) -> Array:
@@ -84,7 +84,7 @@ def equal_cost(
     parts = []
     for _, own in rows.groupby(point, dropna=False) if len(rows) else ():
         found = Candidates.of(own, inside)
-        parts += [_at(own[point], _bought(found, cost)) for cost in COSTS]
+        parts += [_with_point(own[point], _best_within_budgets(found, cost)) for cost in COSTS]
     columns = [*point, "cost", "budget", *inside, *_MEASURED]
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -99,12 +99,12 @@ _MEASURED = (
 )
 
 
-def _at(point: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
+def _with_point(point: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Rows with their point, of which the first row says what it is, in front."""
     return pd.concat([point.iloc[[0] * len(rows)].reset_index(drop=True), rows], axis=1)
 
 
-def _bought(candidates: Candidates, cost: str) -> pd.DataFrame:
+def _best_within_budgets(candidates: Candidates, cost: str) -> pd.DataFrame:
     """The best gradient of each scheme within each budget."""
     spent = candidates.spent(cost)
     usable = np.isfinite(spent) & ~np.isnan(candidates.errors(np.ones(len(spent)))).all(axis=1)
@@ -114,9 +114,9 @@ def _bought(candidates: Candidates, cost: str) -> pd.DataFrame:
         averaged = gradients_within(candidates, spent, budget)
         errors = candidates.errors(np.maximum(averaged, 1.0))
         chosen = _best_of_each(candidates, np.flatnonzero(usable & (averaged > 0)), errors, spent)
-        found = _compared(errors[chosen])
+        found = _compare_errors(errors[chosen])
         found |= {"budget": [budget] * len(chosen), "averaged": averaged[chosen].astype(int).tolist()}
-        found["reach"] = [median_of(known(candidates.measured["reach"][number])).value for number in chosen]
+        found["reach"] = [median_of(drop_nan(candidates.measured["reach"][number])).value for number in chosen]
         rows += chosen
         for name, values in found.items():
             measured[name] += values
@@ -137,7 +137,7 @@ def gradients_within(candidates: Candidates, spent: Array, budget: float) -> Arr
 
 def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: Array) -> list[int]:
     """The candidate of each scheme with the smallest median error, the cheapest of equal ones."""
-    median = {number: median_of(known(errors[number])).value for number in within}
+    median = {number: median_of(drop_nan(errors[number])).value for number in within}
     order = sorted(within.tolist(), key=lambda number: (median[number], spent[number], number))
     schemes, best = candidates.keys["scheme"].tolist(), dict[str, int]()
     for number in order:
@@ -145,12 +145,12 @@ def _best_of_each(candidates: Candidates, within: Array, errors: Array, spent: A
     return [best[name] for name in sorted(best)]
 
 
-def _compared(errors: Array) -> dict[str, list[Any]]:
+def _compare_errors(errors: Array) -> dict[str, list[Any]]:
     """The gradient of each scheme: its error, its difference from the best, its standing.  (schemes, networks)"""
-    medians, floored = [stated(known(row))[:3] for row in errors], np.maximum(errors, np.log(_EXACT))
+    medians, floored = [reported_median(drop_nan(row))[:3] for row in errors], np.maximum(errors, np.log(_EXACT))
     leader = floored[int(np.argmin([median for median, _, _ in medians]))]
     found: dict[str, list[Any]] = {"networks": (~np.isnan(errors)).sum(axis=1).tolist(), "standing": standings(floored)}
-    behind = [stated(known(row - leader))[:3] for row in floored]
+    behind = [reported_median(drop_nan(row - leader))[:3] for row in floored]
     for column, rows in (("log_relative_error", medians), ("log_error_behind", behind)):
         found |= {f"{column}{end}": list(values) for end, values in zip(ENDS, zip(*rows, strict=True), strict=True)}
     return found
@@ -160,13 +160,13 @@ def standings(errors: Array) -> list[str]:
     """Of each scheme against all others, by the interval of the paired difference.  (schemes, networks)"""
     if len(errors) == 1:
         return [ONLY]
-    beats = np.array([[median_of(known(other - one)).low > 0.0 for other in errors] for one in errors])
+    beats = np.array([[median_of(drop_nan(other - one)).low > 0.0 for other in errors] for one in errors])
     others = len(errors) - 1
     won, lost = beats.sum(axis=1), beats.sum(axis=0)
     return [BEST if wins == others else WORSE if losses else UNDECIDED for wins, losses in zip(won, lost, strict=True)]
 
 
-def known(values: Array) -> Array:
+def drop_nan(values: Array) -> Array:
     """Without NaN."""
     return values[~np.isnan(values)]
 

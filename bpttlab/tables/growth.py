@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.points import need, networks
+from bpttlab.tables.points import networks, require_columns
 from bpttlab.tables.regimes import regime
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
@@ -28,7 +28,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     else that varies except seed, scheme and truncation), then those above. Logarithms are natural, rates are per step
     (docs/tables.md, Summaries).
     """
-    need(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
+    require_columns(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
     rows, by = networks(runs)
     keys, group = group_rows(rows, by)
     done = rows["status"] == "done"

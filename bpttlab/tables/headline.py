@@ -51,10 +51,10 @@ def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     fits = 0 < len(points) <= _BESIDE and not table.duplicated([RADIUS, *beside]).any()
     if len(table) <= LINES or not fits:
         return format_table(table, width, rows=2 * LINES, whole=False)
-    return _side_by_side(table, beside, width)
+    return _format_by_radius(table, beside, width)
 
 
-def _side_by_side(table: pd.DataFrame, beside: list[str], width: int) -> str:
+def _format_by_radius(table: pd.DataFrame, beside: list[str], width: int) -> str:
     """One line per radius, with as much in a cell as there is room for."""
     sheet = Sheet.of(table)
     radii, points = sheet.cells[RADIUS], list(zip(*(sheet.cells[name] for name in beside), strict=True))

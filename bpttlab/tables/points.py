@@ -27,7 +27,7 @@ PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
 _ORDER = {"done": 0, "diverged": 1, "failed": 2}
 
 
-def need(frame: pd.DataFrame, *columns: str) -> None:
+def require_columns(frame: pd.DataFrame, *columns: str) -> None:
     """Refuses a frame that lacks a column, and names the column."""
     for column in columns:
         if column not in frame:
@@ -77,7 +77,7 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     The settings of measures do not distinguish points, except the first lag of the fit of the growth rate. A field that
     follows from the name of its group (`task_input_size` if each task has its own) is left out.
     """
-    need(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
+    require_columns(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
     skipped = {"seed", "spectral_radius", "truncation", "scheme", *_POINT, *(f"initializer_{name}" for name in STATED)}
     names = [name for name in varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))]
     names = [name for name in names if name not in PREFIXES or not _decided_by(runs, "cell_content", name)]
@@ -102,7 +102,7 @@ def scheme_columns(runs: pd.DataFrame) -> list[str]:
 def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     """One row per network and sweep point, a measured one if there is one; and the point's columns."""
     by, runs = point_columns(runs), with_requested(runs)
-    need(runs, "status", "growth_rate")
+    require_columns(runs, "status", "growth_rate")
     order = runs.assign(_order=runs["status"].map(_ORDER), _unfitted=runs["growth_rate"].isna())
     seed = ["seed"] if "seed" in runs else []
     order = order.sort_values(["_order", "_unfitted", *seed, "run_id"], kind="stable")
@@ -117,7 +117,7 @@ def join_names(
 
     Without `runs`, the configuration and network_id of `rows` themselves are used.
     """
-    need(rows, "run_id", *own)
+    require_columns(rows, "run_id", *own)
     runs = describe_rows(rows, runs)
     by = point_columns(runs)
     extra = [name for name in more if name not in own]
@@ -143,7 +143,7 @@ def describe_rows(rows: pd.DataFrame, runs: pd.DataFrame | None) -> pd.DataFrame
     `run_scheme`.
     """
     if runs is None:
-        need(rows, "network_id")
+        require_columns(rows, "network_id")
         runs = rows.drop_duplicates("run_id").reset_index(drop=True)
         whole = {name: name[4:] for name in map(str, runs) if name.startswith("run_") and name != "run_id"}
         return runs.drop(columns=[name for name in whole.values() if name in runs]).rename(columns=whole)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
-from bpttlab.tables.points import describe_rows, join_names, need, networks, one_run_per_network
+from bpttlab.tables.points import describe_rows, join_names, networks, one_run_per_network, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
 
 _MEDIANS = ("origin_radius", "jacobian_radius", "trajectory_radius", "kaplan_yorke_dimension", "entropy_bound")
@@ -39,10 +39,10 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     the Kaplan-Yorke dimension and the entropy bound (autonomous networks only) are medians. Runs without exponents take
     no part and have no row.
     """
-    need(runs, "lyapunov_exponent", "growth_rate")
-    rows, by = networks(_requested(runs))
+    require_columns(runs, "lyapunov_exponent", "growth_rate")
+    rows, by = networks(_requested_runs(runs))
     keys, group = group_rows(rows, by)
-    measured = _measured(rows, ("lyapunov_exponent", "growth_rate", *_RATES, *_MEDIANS))
+    measured = _measured_columns(rows, ("lyapunov_exponent", "growth_rate", *_RATES, *_MEDIANS))
     there = measured["lyapunov_exponent"].notna()
     autonomous = rows.get("autonomous", pd.Series(pd.NA, index=rows.index)).astype("boolean").fillna(False)
     return keys.assign(
@@ -57,13 +57,13 @@ def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _requested(runs: pd.DataFrame) -> pd.DataFrame:
+def _requested_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs whose settings request exponents, or that have some."""
     requested = runs.get("measure_exponents", pd.Series("all", index=runs.index)).fillna("none") != "none"
     return runs[(requested & (runs["status"] != "done")) | runs["lyapunov_exponent"].notna()].reset_index(drop=True)
 
 
-def _measured(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+def _measured_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """Measured columns as floats; NaN without the column or an exponent, so that all columns have one sample."""
     found = pd.DataFrame({name: numbers(rows[name]) for name in names if name in rows}, index=rows.index)
     there = numbers(rows["lyapunov_exponent"]).notna() & (rows["status"] == "done")
@@ -81,7 +81,7 @@ def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     `index_per_unit` is index / N, N the hidden units: with two numbers of state a unit (LSTM) it ends at 2.
     `mean_by_determinant` is the theory of the mean of all exponents, the same in all rows of a point.
     """
-    need(spectra, "run_id", "index", "lyapunov_exponent", "low")
+    require_columns(spectra, "run_id", "index", "lyapunov_exponent", "low")
     runs = describe_rows(spectra, runs)
     rows = spectra.assign(index_per_unit=spectra["index"] / _hidden_units(spectra, runs))
     values = ["lyapunov_exponent", "low", "index_per_unit"]
@@ -110,7 +110,7 @@ def finite_time_distribution(
     in every bin of a point: `networks`, `steps` (median length of a window), `zero` (windows at -inf) and `mean`, the
     exponent over all windows (median over sequences, then over networks).
     """
-    need(finite_time, "sequence", "t", "index", "finite_time_exponent", "steps")
+    require_columns(finite_time, "sequence", "t", "index", "finite_time_exponent", "steps")
     rows = join_names(
         finite_time[finite_time["index"] == index], runs, ["sequence", "t", "finite_time_exponent", "steps"]
     )
@@ -169,7 +169,7 @@ def singular_value_curves(
     networks with a value below resolution in any sequence. `lyapunov_exponent` is the median over the same networks, NA
     without `spectra`.
     """
-    need(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
+    require_columns(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
     runs = describe_rows(singular_values, runs)
     rows = _beside_exponents(products_to_the_end(singular_values), spectra)
     rows = rows.assign(
@@ -206,7 +206,7 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     ones. It takes its place in medians and quartiles, which are NA if they fall on it, and is counted in `unresolved`.
     `cell_path` = lag * log f is the theory of c<-c for an LSTM with a constant forget gate.
     """
-    need(blocks, "run_id", "t", "lag", "block", *NORMS.values())
+    require_columns(blocks, "run_id", "t", "lag", "block", *NORMS.values())
     runs, last = describe_rows(blocks, runs), products_to_the_end(blocks)
     parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
     return pd.concat(parts, ignore_index=True)
@@ -238,7 +238,7 @@ def sensitivity_curves(
     with no parameter: the spectral norm of the product over as many steps, at the end of the sequence. It is the effect
     of a state t steps later, and "sensitivity" is the effect of a parameter in all these steps.
     """
-    need(sensitivity, "run_id", "t", "parameter", "log_norm")
+    require_columns(sensitivity, "run_id", "t", "parameter", "log_norm")
     runs, rows = describe_rows(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
     if jacobians is not None and not jacobians.empty:
         rows = pd.concat([rows[list(OF_SENSITIVITY)], _products_of(rows, jacobians)], ignore_index=True)

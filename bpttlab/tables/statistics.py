@@ -64,12 +64,12 @@ def with_interval(rows: pd.DataFrame, group: pd.Series, column: str) -> dict[str
 def estimates(column: pd.Series, group: pd.Series) -> pd.DataFrame:
     """value, low and high of each group, by `verdicts.median_of`."""
     values = numbers(column).dropna()
-    of_group = {number: stated(part.to_numpy())[:3] for number, part in values.groupby(group)}
+    of_group = {number: reported_median(part.to_numpy())[:3] for number, part in values.groupby(group)}
     found = pd.DataFrame.from_dict(of_group, orient="index", columns=["value", "low", "high"], dtype=np.float64)
     return found.reindex(pd.Index(np.sort(group.unique()), name=group.name))
 
 
-def stated(values: np.ndarray) -> Estimate:
+def reported_median(values: np.ndarray) -> Estimate:
     """`median_of`; with too few values its interval is missing (NaN) and not infinite."""
     found = median_of(values)
     return found if len(values) >= LEAST_NETWORKS else found._replace(low=np.nan, high=np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.special import entr
@@ -106,9 +106,6 @@ class Characters(Task):
             counts[text[t + windows]] += 1
             cost += entr(counts / windows).sum()
         return float(cost / length)
-
-    def identity_fields(self) -> dict[str, Any]:
-        return {name: value for name, value in super().identity_fields().items() if name != "path"}
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         found = self.text

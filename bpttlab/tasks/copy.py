@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.tasks.task import Batch, Task, every_step, one_hot, whole
+from bpttlab.tasks.task import Batch, Task, every_step, integer_at_least, one_hot
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Copy(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         reason = f" for task 'copy' ({self.symbols} symbols to read, a delimiter, {self.symbols} to repeat)"
-        whole("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
+        integer_at_least("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
 
     @property
     def delay(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.marked_numbers import mark_steps
-from bpttlab.tasks.task import Batch, Task, last_step, number_at_the_end, whole
+from bpttlab.tasks.task import Batch, Task, integer_at_least, last_step, number_at_the_end
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class DelayedRecall(Task):
         else:
             least = self.delay + 1
             reason = f" for task 'delayed_recall' (a marker {self.delay} steps before the end)"
-        whole("sequence_length", self.sequence_length, least=least, because=reason)
+        integer_at_least("sequence_length", self.sequence_length, least=least, because=reason)
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         values = rng.random((self.sequence_length, batch_size))

@@ -12,7 +12,7 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, last_step, whole
+from bpttlab.tasks.task import Batch, Task, integer_at_least, last_step
 
 CLASSES = 10
 WHITEST = 16
@@ -54,7 +54,7 @@ class Digits(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         reason = f" for task 'digits' by {self.by} (one step for each {self.by} of an 8x8 image)"
-        whole("sequence_length", self.sequence_length, least=self.image_steps, because=reason)
+        integer_at_least("sequence_length", self.sequence_length, least=self.image_steps, because=reason)
 
     @property
     def image_steps(self) -> int:

@@ -22,7 +22,7 @@ A `.csv` (with a header) or `.parquet` table, one row for each step of each sequ
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from scipy.special import entr
@@ -133,9 +133,6 @@ class File(Task):
             counts = [np.bincount(classes, minlength=found.output_size) for classes in target.T]
             costs = entr(np.array(counts) / len(target))
         return float(losses.step_weights(self.mask(found), "mean") @ costs.sum(axis=-1))
-
-    def identity_fields(self) -> dict[str, Any]:
-        return {name: value for name, value in super().identity_fields().items() if name != "path"}
 
     def mask(self, found: Sequences) -> Array:
         """The steps where the loss counts."""

@@ -77,7 +77,7 @@ def mackey_glass_trajectory(history: Array, last: int) -> Array:
     """x at the times 0, 1, …, last, from a constant for t <= 0.  (B,) -> (last+1, B)"""
     piece, samples = constant(history), []
     for _ in range(last // DELAY + 1):
-        piece = following(piece)
+        piece = integrate_delay(piece)
         samples.append(piece.ends[:-1:UNIT].copy())
     return np.concatenate(samples)[: last + 1]
 
@@ -87,7 +87,7 @@ def constant(history: Array) -> Piece:
     return Piece(np.tile(history, (steps + 1, 1)), np.tile(history, (steps, 1)))
 
 
-def following(past: Piece) -> Piece:
+def integrate_delay(past: Piece) -> Piece:
     """The solution over the next delay.
 
     The driving term F(t) = 0.2 g(x(t - 17)) is known, and dx/dt = F - 0.1 x is linear. So a step of Runge-Kutta is x <-
@@ -95,7 +95,7 @@ def following(past: Piece) -> Piece:
     """
     from scipy.signal import lfilter  # its import takes longer than all others here
 
-    ends, middles = _driven(past.ends), _driven(past.middles)
+    ends, middles = _driving_term(past.ends), _driving_term(past.middles)
     h, z = 1.0 / UNIT, DECAY / UNIT
     c = 1.0 - z + z**2 / 2.0 - z**3 / 6.0 + z**4 / 24.0
     w_0, w_m, w_1 = 1.0 - z + z**2 / 2.0 - z**3 / 4.0, 4.0 - 2.0 * z + z**2 / 2.0, 1.0
@@ -106,7 +106,7 @@ def following(past: Piece) -> Piece:
     return Piece(x, 0.5 * (x[:-1] + x[1:]) + h / 8.0 * (slope[:-1] - slope[1:]))
 
 
-def _driven(x: Array) -> Array:
+def _driving_term(x: Array) -> Array:
     """0.2 g(x)."""
     square = x * x
     fourth = square * square

@@ -10,7 +10,7 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, one_hot, whole
+from bpttlab.tasks.task import Batch, Task, integer_at_least, one_hot
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Memorization(Task):
     def __post_init__(self) -> None:
         super().__post_init__()
         reason = f" for task 'memorization' ({self.symbols} symbols to read, a cue, {self.symbols} to repeat)"
-        whole("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
+        integer_at_least("sequence_length", self.sequence_length, least=2 * self.symbols + 1, because=reason)
 
     @property
     def delay(self) -> int:

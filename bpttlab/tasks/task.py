@@ -8,7 +8,7 @@ A new task is one file in this folder with one class; it is found by its `name`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -108,11 +108,11 @@ class Task(ABC):
             ConfigurationError: the batch size is not an integer >= 1, or there are not so many sequences.
         """
         self.check_batch_size(batch_size)
-        return self.draw(rng, whole("batch_size", batch_size, least=1))
+        return self.draw(rng, integer_at_least("batch_size", batch_size, least=1))
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuses a batch size that `sample` could not give, before anything is computed."""
-        size = whole("batch_size", batch_size, least=1)
+        size = integer_at_least("batch_size", batch_size, least=1)
         if self.largest_batch_size is not None and size > self.largest_batch_size:
             raise ConfigurationError(
                 f"batch_size={size}: task '{self.name}' has {self.largest_batch_size} sequences, "
@@ -123,9 +123,10 @@ class Task(ABC):
         """The fields that decide its batches beside the length: the task's part of a stored configuration and of its
         hash.
 
-        These are its fields as a rule; for a file they are its content, and not its name.
+        Fields with `compare=False` are left out: of a file its content is part of the identity, and not its name.
         """
-        return {name: value for name, value in asdict(self).items() if name != "sequence_length"}
+        left_out = {"sequence_length", *(one.name for one in fields(self) if not one.compare)}
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
     def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
         """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
@@ -137,7 +138,7 @@ def minimum_length(steps: int, because: str) -> Field:
     return Field(ge=steps, because=because, given_by="sequence_length", description="T, steps")
 
 
-def whole(field: str, value: object, least: int, because: str = "") -> int:
+def integer_at_least(field: str, value: object, least: int, because: str = "") -> int:
     """The value as an int, or the error that names its field."""
     return check_integer(field, value, least, because=because)
 

@@ -59,11 +59,11 @@ def mean_field(gain: float, variance: float = 0.0) -> MeanField:
     input, lambda_1 near g = 1 needs N >= 512.
     """
     check_not_negative(gain=gain, variance=variance)
-    q = _settled(gain, variance)
+    q = _variance_root(gain, variance)
     return MeanField(q, gain**2 * slope_square(q))
 
 
-def _settled(gain: float, variance: float) -> float:
+def _variance_root(gain: float, variance: float) -> float:
     """The root q > 0, between the lower bound from tanh^2 a >= a^2 - 2/3 a^4 and the upper bound g^2 + s."""
     if variance == 0.0 and gain <= 1.0:
         return 0.0

@@ -118,13 +118,13 @@ def run_checks(topic: str, quick: bool, begins: Callable[[str], None] = lambda n
         name = source.__name__.replace("_", " ")
         begins(name)
         begun = time.perf_counter()
-        for check in without_end(source, name, quick):
+        for check in contain_errors(source, name, quick):
             now = time.perf_counter()
             yield replace(check, seconds=now - begun)
             begun = now
 
 
-def without_end(source: CheckSource, name: str, quick: bool) -> Iterator[Check]:
+def contain_errors(source: CheckSource, name: str, quick: bool) -> Iterator[Check]:
     """The checks of one function. An error in the middle becomes a failed check and does not end the others."""
     try:
         yield from source(quick)

@@ -23,14 +23,14 @@ def check_experiment(name: str, quick: bool) -> Iterator[Check]:
     if quick:
         return
     with tempfile.TemporaryDirectory() as folder:
-        claims = analyses.check_claims(analyses.find_analysis(name), swept(name, folder))
+        claims = analyses.check_claims(analyses.find_analysis(name), sweep_experiment(name, folder))
     for row in claims.to_dict("records"):
         low, high = (row["low"], row["high"]) if row["low"] != row["high"] else (math.nan, math.nan)
         known = row["source"], row["expected"], row["measured"], row["tolerance"]
         yield Check(f"{name}: {row['claim']}", *known, low, high, stated=row["verdict"], claim=row)
 
 
-def swept(name: str, folder: str, *changes: str) -> Study:
+def sweep_experiment(name: str, folder: str, *changes: str) -> Study:
     """A study of the experiment, computed in a folder; raises KeyboardInterrupt if a signal ended the sweep.
 
     Args:

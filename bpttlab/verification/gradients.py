@@ -21,7 +21,7 @@ from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification import gradient_check
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.gradient_check import AGREEMENT, disagreement, worst
-from bpttlab.verification.networks import silent
+from bpttlab.verification.networks import silent_weights
 
 NOTES = "notes, the double sum"
 
@@ -141,7 +141,7 @@ def cliff(w: float | Array, b: Array, x_0: float = 0.5, target: float = 0.7, ste
     """
     N = len(b)
     cell = Elman(1, N, N, "logistic")
-    params = silent(cell, np.diag(np.broadcast_to(np.asarray(w, float), N))) | {"b_h": b, "U": np.eye(N)}
+    params = silent_weights(cell, np.diag(np.broadcast_to(np.asarray(w, float), N))) | {"b_h": b, "U": np.eye(N)}
     trace = forward(cell, params, np.zeros((steps, 1, 1)), np.full((1, N), 1.0 / (1.0 + np.exp(-x_0))))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 2.0 * (trace.y_hat[-1] - target)

@@ -26,7 +26,7 @@ from bpttlab.verification.cells import SOURCE, compiled_kinds
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import Example, T, example, rows_of
 from bpttlab.verification.gradient_check import COMPLEX_STEP, disagreement, largest, worst
-from bpttlab.verification.networks import silent
+from bpttlab.verification.networks import silent_weights
 from bpttlab.verification.schemes import CELLS, array_norm, growing, weight_of
 
 LAGS = np.arange(T)
@@ -120,7 +120,7 @@ def signal_to_noise_ratio(quick: bool) -> Iterator[Check]:
     cell = Elman(1, 1, 1, "identity")
     for mean, deviation in ((0.0, 2.0), (1.0, 2.0), (3.0, 2.0), (-3.0, 0.5)):
         x = mean + deviation * np.where(np.arange(batch) % 2, 1.0, -1.0).reshape(1, batch, 1)
-        trace = forward(cell, silent(cell, [[0.0]]), x)
+        trace = forward(cell, silent_weights(cell, [[0.0]]), x)
         frame = lag_terms(trace, np.full(trace.y_hat.shape, 1.0 / batch), "all")
         found = frame.set_index("parameter").loc["V", "signal_to_noise"]
         known = mean**2 / (deviation**2 * batch / (batch - 1)) - 1.0 / batch
@@ -160,7 +160,7 @@ def directional_derivatives(quick: bool) -> Iterator[Check]:
 # ------------------------------------------------------------------------------------------ many steps
 
 
-def lengthy(cell: Cell, length: int, engine: str) -> tuple[Trace, Array]:
+def make_long_pass(cell: Cell, length: int, engine: str) -> tuple[Trace, Array]:
     """Many steps, the last loss and some early ones."""
     rng = np.random.default_rng(12)
     params = {name: 0.4 * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
@@ -189,7 +189,7 @@ def blocks_of_steps(quick: bool) -> Iterator[Check]:
     cell, length = Elman(1, 2, 1), SUMMED_STEPS + 9
     expected: Params = {}
     for engine in engines(cell):
-        trace, slope = lengthy(cell, length, engine)
+        trace, slope = make_long_pass(cell, length, engine)
         expected = expected or whole_by_complex_step(trace, slope)
         few = checkpointing.checkpointed_forward(cell, trace.params, trace.x, engine=engine, steps=SUMMED_STEPS)
         ways = {
@@ -252,7 +252,7 @@ def far_inputs(trace: Trace, slope: Array, engine: str) -> Iterator[Check]:
 def states_of_any_size(quick: bool) -> Iterator[Check]:
     """The gradient by U of states of size 1e-170: its exponent is that of the errors and that of the states."""
     cell = Elman(1, 2, 1, "identity")
-    params = silent(cell, 0.5 * np.eye(2))
+    params = silent_weights(cell, 0.5 * np.eye(2))
     trace = forward(cell, params, np.zeros((3, 1, 1)), np.full((1, 2), 1e-170))
     slope = np.full(trace.y_hat.shape, 1e-170)
     expected = np.log(1e-170) * 2 + np.log(0.5 + 0.25 + 0.125) + 0.5 * np.log(2.0)

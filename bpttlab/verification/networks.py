@@ -14,7 +14,7 @@ from bpttlab.networks.initializers import Gaussian
 from bpttlab.numerics.array import Array
 
 
-def silent(cell: Elman, W: Any) -> Params:
+def silent_weights(cell: Elman, W: Any) -> Params:
     """Weights with this W; all others are zero except a readout of ones."""
     params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
     return params | {"W": np.asarray(W, float), "U": np.ones(cell.parameter_shapes()["U"])}
@@ -24,26 +24,26 @@ def linear(W: Any, T: int) -> Trace:
     """h_t = W h_{t-1}: every Jacobian is W."""
     W = np.asarray(W, float)
     cell = Elman(1, len(W), 1, "identity")
-    return forward(cell, silent(cell, W), np.zeros((T, 1, 1)))
+    return forward(cell, silent_weights(cell, W), np.zeros((T, 1, 1)))
 
 
 def autonomous(gain: float, seed: int, N: int, T: int, activation: str = "tanh") -> Trace:
     """h_t = f(W h_{t-1}) with a Gaussian W, from a random state."""
     rng = np.random.default_rng([7, seed])
     cell = Elman(1, N, 1, activation)
-    params = silent(cell, Gaussian(gain).sample(rng, N))
+    params = silent_weights(cell, Gaussian(gain).sample(rng, N))
     return forward(cell, params, np.zeros((T, 1, 1)), rng.standard_normal((1, N)))
 
 
-def driven(gain: float, variance: float, seed: int, N: int, T: int) -> Trace:
+def drive(gain: float, variance: float, seed: int, N: int, T: int) -> Trace:
     """h_t = tanh(W h_{t-1} + x_t) with Gaussian noise of this variance in every unit."""
     rng = np.random.default_rng([8, seed])
     cell = Elman(N, N, 1)
-    params = silent(cell, Gaussian(gain).sample(rng, N)) | {"V": np.sqrt(variance) * np.eye(N)}
+    params = silent_weights(cell, Gaussian(gain).sample(rng, N)) | {"V": np.sqrt(variance) * np.eye(N)}
     return forward(cell, params, rng.standard_normal((T, 1, N)))
 
 
-def settle(trace: Trace, steps: int) -> Trace:
+def last_steps(trace: Trace, steps: int) -> Trace:
     """The last steps of it alone."""
     return Trace(trace.cell, trace.params, trace.x[-steps:], trace.h[-steps - 1 :], trace.y_hat[-steps:])
 

@@ -21,7 +21,7 @@ from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Scaled, spectral_log_norm
 from bpttlab.verification.check import Check, agree, check_median, checks, equal
-from bpttlab.verification.networks import autonomous, driven, linear, log_typical_norm, settle, silent
+from bpttlab.verification.networks import autonomous, drive, last_steps, linear, log_typical_norm, silent_weights
 
 ARITHMETIC = "arithmetic"
 
@@ -92,7 +92,7 @@ def last_product(trace: Trace) -> Scaled:
 def products_of_one_unit(quick: bool) -> Iterator[Check]:
     """A latch, and the folds where the slope of the map is 1."""
     cell = Elman(1, 1, 1)
-    trace = forward(cell, silent(cell, [[1.5]]), np.zeros((100, 1, 1)), np.array([[0.5]]))
+    trace = forward(cell, silent_weights(cell, [[1.5]]), np.zeros((100, 1, 1)), np.array([[0.5]]))
     source = "Bengio, Simard & Frasconi 1994"
     yield equal("latch w = 1.5: state after 100 steps", source, 0.858560, trace.h[-1, 0, 0], absolute=1e-5)
     yield equal("latch w = 1.5: slope there", source, 0.394313, trace.jacobian(100)[0, 0, 0], absolute=1e-5)
@@ -100,7 +100,9 @@ def products_of_one_unit(quick: bool) -> Iterator[Check]:
         upper = 1.0 if b < -2.5 else -1.0
         h = 0.5 * (1.0 + upper * np.sqrt(0.2))
         cell = Elman(1, 1, 1, "logistic")
-        trace = forward(cell, silent(cell, [[5.0]]) | {"b_h": np.array([b])}, np.zeros((1, 1, 1)), np.array([[h]]))
+        trace = forward(
+            cell, silent_weights(cell, [[5.0]]) | {"b_h": np.array([b])}, np.zeros((1, 1, 1)), np.array([[h]])
+        )
         yield equal(
             f"fold of 5 sigma(x) + b at b = {b:.6f}: slope", "Doya 1992", 1.0, trace.jacobian(1)[0, 0, 0], 1e-12
         )
@@ -159,7 +161,7 @@ HE = "He et al. 2015"
 def twenty_steps_of_tanh(quick: bool) -> Iterator[Check]:
     N, tolerance = 512, 0.03 if quick else 0.02
     for gain, networks in ((0.8, 8), (1.5, 20)):  # at rest they scatter little, in chaos more
-        traces = (settle(autonomous(gain, seed, N, 120), 20) for seed in range(networks))
+        traces = (last_steps(autonomous(gain, seed, N, 120), 20) for seed in range(networks))
         rates = [log_typical_norm(trace) / 20 for trace in traces]
         what = f"tanh, g = {gain}, N = {N}: log(|P|_F / sqrt N) / 20"
         yield check_median(what, POOLE, theory.mean_field(gain).rate, rates, tolerance)
@@ -180,7 +182,7 @@ def chaotic_products(quick: bool) -> Iterator[Check]:
     """log ||dh_T/dh_0|| / T tends to lambda_1."""
     N, networks, tolerance = (100, 8, 0.05) if quick else (200, 12, 0.03)
     for gain in (2.0, 3.0):
-        traces = [settle(autonomous(gain, seed, N, 1000), 500) for seed in range(networks)]
+        traces = [last_steps(autonomous(gain, seed, N, 1000), 500) for seed in range(networks)]
         rates = [float(spectral_log_norm(last_product(trace))) / 500 for trace in traces]
         what = f"tanh, g = {gain:g}, N = {N}: log |dh_T/dh_0| / T, T = 500"
         source = "Engelken, Wolf & Abbott 2023"
@@ -192,7 +194,7 @@ def driven_products(quick: bool) -> Iterator[Check]:
     """At the critical gain a typical product neither grows nor decays."""
     N, networks, tolerance = (256, 8, 0.03) if quick else (512, 12, 0.02)
     gain, _ = theory.critical_gain(0.25)
-    traces = (settle(driven(gain, 0.25, seed, N, 60), 20) for seed in range(networks))
+    traces = (last_steps(drive(gain, 0.25, seed, N, 60), 20) for seed in range(networks))
     rates = [log_typical_norm(trace) / 20 for trace in traces]
     what = f"tanh driven by variance 0.25, g = {gain:.4f}, N = {N}: log(|P|_F / sqrt N) / 20"
     yield check_median(what, "Chen, Pennington & Schoenholz 2018", 0.0, rates, tolerance)

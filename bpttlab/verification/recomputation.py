@@ -66,7 +66,7 @@ def replay(configuration: str | Mapping[str, Any]) -> Pass:
 # ---------------------------------------------------------------------------------------------------- one step
 
 
-def _along(found: Pass, t: int, v: Array) -> Array:
+def _jvp(found: Pass, t: int, v: Array) -> Array:
     """J_t v of every sequence, t from 1.  (B, N) -> (B, N)"""
     z_t = found.cell.project(found.params, found.x[t - 1 : t])[0]
     ends = (found.cell.step(found.params, z_t, found.h[t - 1] + sign * EPSILON * v) for sign in (1.0, -1.0))
@@ -120,7 +120,7 @@ def growth_along(found: Pass, v: Array, transient: int) -> Array:
     """Mean growth a step of ||J_t ... J_1 v|| after the transient.  (N,) -> (B,)"""
     carried, grown = np.tile(v, (found.h.shape[1], 1)), np.zeros(found.h.shape[1])
     for t in range(1, len(found.x) + 1):
-        carried = _along(found, t, carried)
+        carried = _jvp(found, t, carried)
         size = np.linalg.norm(carried, axis=-1)
         carried = carried / size[:, None]
         grown += np.log(size) if t > transient else 0.0

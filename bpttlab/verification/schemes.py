@@ -170,7 +170,7 @@ class Script:
         return np.array(next(self.outcomes)).reshape(shape)
 
 
-def scripted(outcomes: Sequence[Any]) -> Any:
+def make_script(outcomes: Sequence[Any]) -> Any:
     """A `Script`, for functions that take a generator."""
     return Script(outcomes)
 
@@ -195,7 +195,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
         errors, mean, total = [], {name: np.zeros_like(value) for name, value in one.full.items()}, 0.0
         for cuts in product((False, True), repeat=length - 1):
             probability, carry = outcome(scheme, cuts)
-            found = backward(one.trace, one.loss, scheme.draw(length, scripted(cuts)))
+            found = backward(one.trace, one.loss, scheme.draw(length, make_script(cuts)))
             plan = Plan(np.array([[0, length, 0]]), carry)
             errors.append(worst(found, one.kept(plan_weight(plan, length))))
             mean = {name: value + probability * found[name] for name, value in mean.items()}
@@ -282,7 +282,7 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         one = example(cell, mask=np.array([0.5, 0.0, 1.0]), batch=1)
         names, signs = cell.recurrent_parameters, product((0, 1), repeat=2)
         outcomes = list(product(list(signs), repeat=3))
-        drawn = [uoro(one.trace, one.loss, scripted(some)) for some in outcomes]
+        drawn = [uoro(one.trace, one.loss, make_script(some)) for some in outcomes]
         error = worst(
             {name: np.mean([g[name] for g in drawn], axis=0) for name in names}, {n: one.full[n] for n in names}
         )

@@ -16,7 +16,7 @@ from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, check_median, checks, equal
 from bpttlab.verification.given_jacobians import product_of
-from bpttlab.verification.networks import autonomous, driven, linear, silent
+from bpttlab.verification.networks import autonomous, drive, linear, silent_weights
 
 CHAOS = "Engelken, Wolf & Abbott 2023"
 
@@ -122,7 +122,7 @@ def driven_networks(quick: bool) -> Iterator[Check]:
     N, T, networks, tolerance = (256, 600, 12, 0.03) if quick else (512, 2000, 12, 0.005)
     for variance in (0.05, 0.25, 1.0):
         gain, _ = theory.critical_gain(variance)
-        traces = (driven(gain, variance, seed, N, T) for seed in range(networks))
+        traces = (drive(gain, variance, seed, N, T) for seed in range(networks))
         found = [float(from_trace(trace, T // 10, count=1)["lyapunov_exponent"].iloc[0]) for trace in traces]
         what = f"tanh driven by variance {variance}, g = {gain:.4f}, N = {N}, T = {T}: lambda_1"
         yield check_median(what, "Chen, Pennington & Schoenholz 2018", 0.0, found, tolerance)
@@ -134,7 +134,7 @@ def falling_silent(quick: bool) -> Iterator[Check]:
     for seed in range(2 if quick else 8):
         rng, cell = np.random.default_rng([3, seed]), Elman(1, 12, 1)
         W = GaussianRadius(0.8).sample(rng, 12)
-        trace = forward(cell, silent(cell, W), np.zeros((4000, 1, 1)), rng.standard_normal((1, 12)))
+        trace = forward(cell, silent_weights(cell, W), np.zeros((4000, 1, 1)), rng.standard_normal((1, 12)))
         expected = np.sort(np.log(np.abs(np.linalg.eigvals(W))))[::-1]
         error = np.abs(from_trace(trace)["lyapunov_exponent"] - expected).max()
         yield agree(f"rho(W) = 0.8, N = 12, network {seed}: whole spectrum", "log |eig W|", error, 0.02)

@@ -17,7 +17,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.tasks import Adding, Copy
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
-from bpttlab.verification.networks import silent
+from bpttlab.verification.networks import silent_weights
 
 DRIVEN = "Chen, Pennington & Schoenholz 2018"
 N = 6
@@ -72,7 +72,7 @@ def at_rest(cell: Cell, **gates: tuple[int, float]) -> Params:
     return params
 
 
-def placed(cell: Cell, expected: Callable[[Array], Array], **gates: tuple[int, float]) -> float:
+def spectrum_error(cell: Cell, expected: Callable[[Array], Array], **gates: tuple[int, float]) -> float:
     """The largest disagreement of the characteristic polynomials: zeros have no order, and are ill conditioned."""
     params = at_rest(cell, **gates)
     block = next(iter(cell.recurrent_blocks(params).values()))
@@ -88,15 +88,15 @@ def origins(quick: bool) -> Iterator[Check]:
         return agree(f"{name} at the origin, characteristic polynomial", source, error, tolerance)
 
     for forget in (0.0, 1.0, 3.0):
-        error = placed(LSTM(2, N, 1), lambda W, b=forget: theory.lstm_at_origin(W, b), f=(1, forget))  # type: ignore[misc]
+        error = spectrum_error(LSTM(2, N, 1), lambda W, b=forget: theory.lstm_at_origin(W, b), f=(1, forget))  # type: ignore[misc]
         yield of(f"LSTM, b_f = {forget:g}", error)
-    yield of("GRU", placed(GRU(2, N, 1), theory.gru_at_origin))
-    yield of("GRU, b_u = 1", placed(GRU(2, N, 1), lambda W: theory.gru_at_origin(W, update=1.0), u=(1, 1.0)))
-    yield of("minimal RNN", placed(MinimalRNN(2, N, 1), theory.minimal_rnn_at_origin))
-    yield of("leaky, alpha = 0.3", placed(Leaky(2, N, 1, alpha=0.3), lambda W: theory.leaky_at_origin(W, 0.3)))
+    yield of("GRU", spectrum_error(GRU(2, N, 1), theory.gru_at_origin))
+    yield of("GRU, b_u = 1", spectrum_error(GRU(2, N, 1), lambda W: theory.gru_at_origin(W, update=1.0), u=(1, 1.0)))
+    yield of("minimal RNN", spectrum_error(MinimalRNN(2, N, 1), theory.minimal_rnn_at_origin))
+    yield of("leaky, alpha = 0.3", spectrum_error(Leaky(2, N, 1, alpha=0.3), lambda W: theory.leaky_at_origin(W, 0.3)))
     cell = Antisymmetric(2, N, 1, epsilon=0.4, gamma=0.1)
     expected = theory.antisymmetric_at_origin(at_rest(cell)["W"], 0.4, 0.1)
-    yield of("antisymmetric", placed(cell, lambda W: expected))
+    yield of("antisymmetric", spectrum_error(cell, lambda W: expected))
 
 
 @checks("theory")
@@ -129,7 +129,7 @@ def curse_of_memory(quick: bool) -> Iterator[Check]:
     """h_t = l h_{t-1} + noise: the states are bounded, the sensitivity to l is not."""
     decay, T, draws = 0.9, 150, 40_000
     cell = Elman(1, 1, 1, "identity")
-    params = silent(cell, [[decay]]) | {"V": np.ones((1, 1))}
+    params = silent_weights(cell, [[decay]]) | {"V": np.ones((1, 1))}
     trace = forward(cell, params, np.random.default_rng(0).standard_normal((T, draws, 1)))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0

@@ -18,7 +18,7 @@ from bpttlab.truncation.averaged import Random
 from bpttlab.truncation.segmented import Chunked, PerLoss
 from bpttlab.verification.check import Check, agree, checks, equal, estimate
 from bpttlab.verification.gradient_check import AGREEMENT, disagreement
-from bpttlab.verification.networks import silent
+from bpttlab.verification.networks import silent_weights
 
 BALANCE = "Tallec & Ollivier 2018a"
 
@@ -27,7 +27,7 @@ def influence_balancing(T: int = 400) -> tuple[Trace, Array]:
     """23 units in a chain, ten driven by +theta, 13 by -theta; the loss is the state of the first at the end."""
     cell = Elman(1, 23, 1, "identity")
     signs = signed_bias(cell, 10)["b_h"]
-    params = silent(cell, 0.5 * np.eye(23) + 0.5 * np.eye(23, k=1)) | {"b_h": signs, "U": np.eye(1, 23)}
+    params = silent_weights(cell, 0.5 * np.eye(23) + 0.5 * np.eye(23, k=1)) | {"b_h": signs, "U": np.eye(1, 23)}
     trace = forward(cell, params, np.zeros((T, 1, 1)))
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
@@ -69,7 +69,7 @@ def random_cuts(quick: bool) -> Iterator[Check]:
     """A constant slope c, an error b at every step: the gradient at the first is a random recurrence."""
     b, c, K, T, draws = 1.0, 0.6, 5, 120, 40_000
     cell = Elman(1, 1, 1, "identity")
-    trace = forward(cell, silent(cell, [[c]]), np.zeros((T, draws, 1)))
+    trace = forward(cell, silent_weights(cell, [[c]]), np.zeros((T, draws, 1)))
     plan = Random(K, draws=2).draw(T, np.random.default_rng(2), draws)
     z = trace.walk(np.full((T, draws, 1), b), plan).da[0, :, 0]
     moments = theory.random_truncation_moments(b, c, 1.0 - 1.0 / K)

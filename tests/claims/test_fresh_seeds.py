@@ -3,7 +3,7 @@
 import pytest
 
 from bpttlab.claims import analyses
-from bpttlab.verification.experiments import swept
+from bpttlab.verification.experiments import sweep_experiment
 
 
 @pytest.mark.slow
@@ -11,7 +11,7 @@ from bpttlab.verification.experiments import swept
     ("name", "seeds"), [("vanishing_exploding", "range(200,208)"), ("gates_remember", "range(500,512)")]
 )
 def test_claims_hold_on_fresh_seeds(name, seeds, tmp_path):
-    study = swept(name, str(tmp_path), f"seed={seeds}")
+    study = sweep_experiment(name, str(tmp_path), f"seed={seeds}")
     claims = analyses.check_claims(analyses.find_analysis(name), study)
     assert claims["held"].all(), claims.loc[
         ~claims["held"], ["claim", "verdict", "measured", "low", "high"]

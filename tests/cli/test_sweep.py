@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch, capsys):
 
 def test_workers_begin_with_what_the_line_says(monkeypatch):
     begun = []
-    monkeypatch.setattr(worker_pool, "beginning", lambda preload, loops: begun.append((preload, *loops.values())))
+    monkeypatch.setattr(worker_pool, "preload_or_stop", lambda preload, loops: begun.append((preload, *loops.values())))
     for words in (["study=x"], ["engine=numpy,numba", "cell=gru,elman", "dtype=float32"], ["workers=0"]):
         start_workers(words, dry_run=False)
     start_workers(["study=x"], dry_run=True)

@@ -243,7 +243,7 @@ def test_a_spectrum_is_dotted_where_it_is_below_resolution(study, drawn):
     for axes, cell in zip(drawn["page"]["spectrum"].axes, CELL, strict=True):
         for radius in SMALL["radii"]:
             rows = rows_at(curves, cell=cell, initializer_requested=radius)
-            doubt = lines.doubtful(rows)
+            doubt = lines.is_doubtful(rows)
             (solid,) = of_colour(axes, shades[radius], linestyle="-")
             np.testing.assert_array_equal(solid.get_xydata(), rows.loc[~doubt, ["index", "median"]])
             (dotted,) = of_colour(axes, shades[radius], linestyle=":")
@@ -274,7 +274,7 @@ def test_singular_values_are_hollow_below_resolution_and_stand_beside_the_expone
     axes = np.reshape(drawn["page"]["singular_values"].axes, (2, 3))[1, 1]
     for lag in lags:
         rows = rows_at(curves, lag=lag)
-        doubt = lines.doubtful(rows)
+        doubt = lines.is_doubtful(rows)
         (solid,) = of_colour(axes, shades[lag], marker="None")
         np.testing.assert_array_equal(solid.get_xydata(), rows.loc[~doubt, ["index", "median"]])
         hollow = of_colour(axes, shades[lag], marker="o")
@@ -282,7 +282,7 @@ def test_singular_values_are_hollow_below_resolution_and_stand_beside_the_expone
         for line in hollow:
             assert line.get_markerfacecolor() == "none"
             np.testing.assert_array_equal(line.get_xydata(), rows.loc[doubt, ["index", "median"]])
-    assert lines.doubtful(curves).any()
+    assert lines.is_doubtful(curves).any()
     (exponents,) = of_colour(axes, style.CENTRE)
     np.testing.assert_array_equal(exponents.get_ydata(), rows["lyapunov_exponent"])
 
@@ -391,4 +391,4 @@ def test_eigenvalues_without_an_asked_value_are_refused(study):
     ],
 )
 def test_the_few_values_with_panels_of_their_own(values, expected):
-    assert layout.few(values) == expected
+    assert layout.select_values(values) == expected

@@ -23,7 +23,7 @@ from bpttlab.measures.lyapunov import (
     jacobians,
     kaplan_yorke_dimension,
     lyapunov_spectrum,
-    orthonormalised,
+    orthonormalise,
 )
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.initializers import Gaussian, Orthogonal
@@ -104,7 +104,7 @@ def test_a_direction_that_dies_late_takes_its_past_with_it():
 def test_a_column_of_zeros_goes_behind_the_others():
     frame = Frame(np.eye(3)[None], np.zeros((1, 3), bool), np.arange(3)[None])
     Y = np.array([[[0.0, 1.0, 1.0], [0.0, 2.0, 0.0], [0.0, 2.0, 0.0]]])
-    stretch = orthonormalised(Y, frame, np.array([3]), 1)
+    stretch = orthonormalise(Y, frame, np.array([3]), 1)
     assert stretch.frame.direction.tolist() == [[1, 2, 0]]
     assert stretch.frame.dead.tolist() == [[False, False, True]]
     np.testing.assert_allclose(stretch.log_size, [[np.log(3.0), 0.5 * np.log(8.0 / 9.0), -np.inf]], rtol=1e-12)

@@ -9,7 +9,7 @@ import numpy as np
 
 from bpttlab.networks.activations import tanh_slope
 from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, apart, sent_back, side_by_side
+from bpttlab.networks.cells.gating import affine_gradient, concat_blocks, split_blocks, weights_vjp
 from bpttlab.numerics.array import Array
 
 
@@ -35,7 +35,7 @@ class Plain(Cell):
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         da_t = linearization_t * dh_t
-        return da_t, sent_back(da_t, params["W"])
+        return da_t, weights_vjp(da_t, params["W"])
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)
@@ -64,22 +64,22 @@ class Momentum(Cell):
         return {"V": (2 * N, self.input_size), "W": (2 * N, N), "b_h": (2 * N,)}
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
-        h, v = apart(h_prev, 2)
-        a_1, a_2 = apart(z_t @ params["V"].T + params["b_h"] + h @ params["W"].T, 2)
+        h, v = split_blocks(h_prev, 2)
+        a_1, a_2 = split_blocks(z_t @ params["V"].T + params["b_h"] + h @ params["W"].T, 2)
         v_t = self.mu * v + np.tanh(a_1) * np.sin(a_2)
-        return side_by_side(h + v_t, v_t)
+        return concat_blocks(h + v_t, v_t)
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         before = h[:-1, :, : self.hidden_size]
-        a_1, a_2 = apart(in_blocks(x, params["V"]) + params["b_h"] + in_blocks(before, params["W"]), 2)
-        return side_by_side(tanh_slope(a_1) * np.sin(a_2), np.tanh(a_1) * np.cos(a_2))
+        a_1, a_2 = split_blocks(in_blocks(x, params["V"]) + params["b_h"] + in_blocks(before, params["W"]), 2)
+        return concat_blocks(tanh_slope(a_1) * np.sin(a_2), np.tanh(a_1) * np.cos(a_2))
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        s_1, s_2 = apart(linearization_t, 2)
-        dh, dv = apart(dh_t, 2)
+        s_1, s_2 = split_blocks(linearization_t, 2)
+        dh, dv = split_blocks(dh_t, 2)
         dv = dv + dh
-        da_t = side_by_side(s_1 * dv, s_2 * dv)
-        return da_t, side_by_side(dh + sent_back(da_t, params["W"]), self.mu * dv)
+        da_t = concat_blocks(s_1 * dv, s_2 * dv)
+        return da_t, concat_blocks(dh + weights_vjp(da_t, params["W"]), self.mu * dv)
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev[..., : self.hidden_size], da)

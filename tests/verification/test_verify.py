@@ -282,7 +282,7 @@ def test_claims_of_an_experiment_are_checks(monkeypatch):
     ]
     analysis = analyses.Analysis("odd", lambda study: pd.DataFrame(rows), dict, dict, "growth")
     monkeypatch.setattr(analyses, "find_analysis", lambda name: analysis)
-    monkeypatch.setattr(experiments, "swept", lambda name, folder: None)
+    monkeypatch.setattr(experiments, "sweep_experiment", lambda name, folder: None)
     first, second = experiments.check_experiment("odd", quick=False)
     assert (first.what, first.expected, first.verdict, first.held) == ("odd: rate", "<= 2", "holds", True)
     assert (second.expected, second.verdict, second.low, second.held) == ("3.5 +- 1", "undecided", 0.0, False)
@@ -310,7 +310,7 @@ def test_an_experiment_is_swept_as_it_is_shipped(monkeypatch, tmp_path):
         return scheduler.carry_out(dataclasses.replace(planned, to_do=planned.to_do[:1]), options, progress)
 
     monkeypatch.setattr(experiments, "carry_out", carry_out)
-    study = experiments.swept("vanishing_exploding", str(tmp_path))
+    study = experiments.sweep_experiment("vanishing_exploding", str(tmp_path))
     assert len(seen[0].runs) > 100
     assert len(study.runs) == 1
 

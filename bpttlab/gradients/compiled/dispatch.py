@@ -1,4 +1,4 @@
-"""The compiled loops for a cell and its arrays: what `bptt` and the measures call where the engine is numba.
+"""The compiled loops for a cell and its arrays: what `gradients` and the measures call if the engine is numba.
 
 `kernels` knows numbers and arrays of fixed kinds; this is where a cell becomes such numbers, where room is made for
 what the loops fill, and where it is decided whether arrays may be given to them at all.
@@ -49,7 +49,7 @@ MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 
 
-def solid(array: Array) -> Array:
+def contiguous(array: Array) -> Array:
     """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
 
@@ -59,12 +59,12 @@ def is_small(x: Array, W: Array) -> bool:
     return x.shape[0] * x.shape[1] * W.size < MUCH
 
 
-def room(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
-    """`np.empty` or `np.zeros` for the arrays of a pass, as it is or, if there is much to multiply, `at_a_line`."""
-    return make if is_small(x, W) else partial(at_a_line, make)
+def allocator(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
+    """`np.empty` or `np.zeros` for the arrays of a pass; `allocate_aligned` with it if there is much to multiply."""
+    return make if is_small(x, W) else partial(allocate_aligned, make)
 
 
-def at_a_line(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
+def allocate_aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
     """`make(shape, dtype)`, beginning with a cache line as in `kernels.aligned`.
 
     It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
@@ -126,7 +126,7 @@ def form(cell: Cell) -> Form:
     return Form(ONE_GATE, COMPILED_ACTIVATIONS[cell.activation], output, 1, 0)
 
 
-def fit(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
+def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
     """Whether these are the arrays that compiled code may be given: of these names, shapes and dtype, and solid."""
     if len(arrays) != len(shapes):
         return False
@@ -146,7 +146,7 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
     W, b_y = params["W"], params["b_y"]
-    empty = room(np.empty, x, W)
+    empty = allocator(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
     slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype)
     h[0] = 0.0 if h_0 is None else h_0
@@ -171,7 +171,7 @@ def run_backward(
         return None
     W, U = params["W"], params["U"]
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
-    zeros = room(np.zeros, x, W)
+    zeros = allocator(np.zeros, x, W)
     dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
     db_h, db_y, dh = np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
     db_n = None if isinstance(cell, Elman) else np.zeros(A, dtype)
@@ -205,7 +205,7 @@ def in_one_call(
 
 def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
-    W, N = solid(params["W"]), cell.hidden_size
+    W, N = contiguous(params["W"]), cell.hidden_size
     of_cell = form(cell)
     return of_cell.kind, W, of_cell.gated * N
 
@@ -231,9 +231,9 @@ def walk(
     da, dropped = np.zeros((T, B, cell.preactivation_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
     da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
     plain = walk_back(
-        kind, W, solid(slopes), solid(error), solid(exponents),
-        solid(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
-        solid(np.asarray(segments, np.int64)),
+        kind, W, contiguous(slopes), contiguous(error), contiguous(exponents),
+        contiguous(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
+        contiguous(np.asarray(segments, np.int64)),
         da, da_exponents, dropped, dropped_exponents, np.empty((len(segments) * B, width), error.dtype),
         MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
     )  # fmt: skip
@@ -251,8 +251,8 @@ def scaled_vjp(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: 
     da, dh_prev = np.empty((*dh.shape[:-1], cell.preactivation_size), dh.dtype), np.empty(dh.shape, dh.dtype)
     of_prev = exponents.reshape(rows).copy()
     normalised_vjp(
-        kind, W, solid(slopes).reshape(-1, slopes.shape[-1]),
-        solid(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
+        kind, W, contiguous(slopes).reshape(-1, slopes.shape[-1]),
+        contiguous(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
         np.empty((rows, width), dh.dtype),
     )  # fmt: skip
     return da, dh_prev, of_prev.reshape(exponents.shape)
@@ -273,7 +273,7 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
     rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
     log_sizes = np.empty((L, B))
     rows_back(
-        kind, W, solid(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
+        kind, W, contiguous(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
         np.empty((R * B, width), dh.dtype),
         int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
     )  # fmt: skip
@@ -282,7 +282,7 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
 
 def multiply(left: Array, right: Array, out: Array) -> Array:
     """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
-    left, right = (solid(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
+    left, right = (contiguous(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
     many_products(left, right, out.reshape(-1, *out.shape[-2:]))
     return out
 
@@ -302,7 +302,7 @@ def vjp_and_add(
     S, B, size = dh.shape[1:]
     rows, of_rows = dh.reshape(S * B, size).copy(), exponents.reshape(S * B).copy()
     wave_back(
-        kind, W, solid(slopes), solid(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
+        kind, W, contiguous(slopes), contiguous(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
         np.empty((S * B, width), dh.dtype), int(np.finfo(dh.dtype).minexp) // 2, lags,
     )  # fmt: skip
     return rows.reshape(dh.shape), of_rows.reshape(exponents.shape)

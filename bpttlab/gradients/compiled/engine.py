@@ -45,8 +45,8 @@ class Compiled(Engine):
             x, h_0 = check_inputs(cell, params, x, h_0)
             if not self.runs(cell, x.dtype):
                 return NUMPY.forward(cell, params, x, h_0)
-            given = {name: dispatch.solid(value.astype(x.dtype, copy=False)) for name, value in params.items()}
-            x, h_0 = dispatch.solid(x), dispatch.solid(h_0)
+            given = {name: dispatch.contiguous(value.astype(x.dtype, copy=False)) for name, value in params.items()}
+            x, h_0 = dispatch.contiguous(x), dispatch.contiguous(h_0)
         h, y_hat, linearization, fine = dispatch.run_forward(cell, given, x, h_0)
         if not fine:
             check_inputs(cell, params, x, h_0)
@@ -78,7 +78,9 @@ class Compiled(Engine):
         arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
         shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
         dtype, linearization = trace.h.dtype, trace.linearization
-        if not dispatch.fit(trace.params, cell.parameter_shapes(), dtype) or not dispatch.fit(arrays, shapes, dtype):
+        if not dispatch.are_accepted(trace.params, cell.parameter_shapes(), dtype):
+            return None
+        if not dispatch.are_accepted(arrays, shapes, dtype):
             return None
         if not linearization.flags.carray:
             return None
@@ -91,7 +93,7 @@ class Compiled(Engine):
         if ready(cell, params, x, h_0) is None or dispatch.form(cell).output < 0:
             return None
         T, B = x.shape[:2]
-        if not dispatch.fit({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
+        if not dispatch.are_accepted({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
             return None
         weights = uniform(T, reduction) if mask is None else step_weights(mask, reduction)
         if weights.shape != (T,):
@@ -179,12 +181,12 @@ def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | N
     if (
         type(x) is not np.ndarray
         or not dispatch.has_kernel(cell, x.dtype)
-        or not dispatch.fit(params, cell.parameter_shapes(), x.dtype)
+        or not dispatch.are_accepted(params, cell.parameter_shapes(), x.dtype)
     ):
         return None
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
         return None
-    if h_0 is not None and not dispatch.fit({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
+    if h_0 is not None and not dispatch.are_accepted({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
         return None
     return params
 

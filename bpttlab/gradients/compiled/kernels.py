@@ -10,8 +10,8 @@ where a row leaves the middle of the range.
 
 No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step.
 
-All that is compiled stands in this one file, and what calls it for a cell in `compiled_passes`: Numba keeps compiled
-loops on disk until their own file changes, and would not notice a change of what they call in another.
+Compiled loops call others of their own file only: Numba keeps them on disk until that file changes, and would not
+notice a change in another. The loops of Lyapunov exponents are in `spectral_kernels`; `dispatch` calls both for a cell.
 
 Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, Q sequences of a step, R rows for each.
 """
@@ -230,7 +230,7 @@ def aligned(rows: int, columns: int, dtype: Any) -> Array:
 
 
 @compiled()
-def realigned(matrix: Array) -> Array:
+def realign(matrix: Array) -> Array:
     """The same numbers, `aligned`."""
     out = aligned(matrix.shape[0], matrix.shape[1], matrix.dtype)
     for k in range(len(matrix)):
@@ -872,7 +872,7 @@ def _whole_numbers(exponents: Array) -> bool:
 
 
 @compiled()
-def _within(rows: Array, least: float, most: float) -> bool:
+def _in_range(rows: Array, least: float, most: float) -> bool:
     """Whether the largest entry of every row is zero or lies in that range.  (Q,N)"""
     for q in range(len(rows)):
         large = others = 0
@@ -886,7 +886,7 @@ def _within(rows: Array, least: float, most: float) -> bool:
 
 
 @compiled()
-def passed_on(delta: Array, slopes: Array, da: Array, least: float) -> bool:
+def no_underflow(delta: Array, slopes: Array, da: Array, least: float) -> bool:
     """Whether no row of da, made of delta and slopes, may have underflowed.  (Q,S), (Q,any), (Q,A)"""
     for q in range(len(da)):
         large = 0
@@ -1049,7 +1049,7 @@ def pass_back(
     delta = aligned(most_rows, S, dtype).reshape(steps, B, S)
     da = aligned(most_rows, A, dtype).reshape(steps, B, A)
     gated = aligned(most_rows, width, dtype).reshape(steps, B, width)
-    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), realigned(W)
+    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), realign(W)
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
@@ -1066,11 +1066,11 @@ def pass_back(
         else:
             back_gates(kind, W_here, slopes[start:stop], of_h, of_a, of_gates, dh)
         delta_here, da_here = of_h.reshape(rows, S), of_a.reshape(rows, A)
-        if not (_within(delta_here, least, most) and passed_on(delta_here, of_step, da_here, least)):
+        if not (_in_range(delta_here, least, most) and no_underflow(delta_here, of_step, da_here, least)):
             return False
         x_here, h_prev = x[start:stop].reshape(rows, I), readout_slice(h[start:stop], N, room)
         _add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
-    if not _within(dh, least, most):
+    if not _in_range(dh, least, most):
         return False
     found = finite(dV) and finite(dW) and finite(db_h)
     if db_n is not None:

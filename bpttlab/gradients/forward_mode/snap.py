@@ -89,9 +89,9 @@ def snap_cost(trace: Trace, n: int) -> float:
 
 def structure(cell: Cell, params: Params) -> tuple[dict[str, Array], Array]:
     """Where d+h_t/dtheta, (N,P) of each parameter, and J_t, (N,N), are not zero at some state: booleans."""
-    probe = probing(cell, params)
-    touched = {name: (rows != 0.0).any(axis=0) for name, rows in immediate_derivatives(probe, 1).items()}
-    return touched, (probe.jacobian(1) != 0.0).any(axis=0)
+    trace = probe(cell, params)
+    touched = {name: (rows != 0.0).any(axis=0) for name, rows in immediate_derivatives(trace, 1).items()}
+    return touched, (trace.jacobian(1) != 0.0).any(axis=0)
 
 
 def patterns(touched: dict[str, Array], links: Array, units: Array, n: int) -> dict[str, Array]:
@@ -107,7 +107,7 @@ def patterns(touched: dict[str, Array], links: Array, units: Array, n: int) -> d
     return reach
 
 
-def _apart(touched: Array) -> Array:
+def _color_rows(touched: Array) -> Array:
     """Which rows of a pattern (N,P) may be added up, since no column has entries in two of them: (N,), sets from 0.
 
     So few cotangents show all entries (Curtis, Powell & Reid 1974): one for an Elman cell, two for an LSTM.
@@ -120,18 +120,18 @@ def _apart(touched: Array) -> Array:
     return sets
 
 
-def probing(cell: Cell, params: Params) -> Trace:
+def probe(cell: Cell, params: Params) -> Trace:
     """One step from a few random states, at random weights that are zero where those of a matrix are.
 
     Biases outweigh everything else, so that every unit of relu is on and no other one is far in its saturation.
     """
     rng = np.random.default_rng(0)
-    drawn = {name: stand_in(rng, values) for name, values in params.items()}
+    drawn = {name: draw_stand_in(rng, values) for name, values in params.items()}
     x, h_0 = rng.uniform(-1.0, 1.0, (1, PROBES, cell.input_size)), rng.uniform(-1.0, 1.0, (PROBES, cell.state_size))
     return forward(cell, drawn, x, h_0)
 
 
-def stand_in(rng: np.random.Generator, values: Array) -> Array:
+def draw_stand_in(rng: np.random.Generator, values: Array) -> Array:
     """Biases from 1 to 2; a matrix with its zeros, and no row's absolute sum above 0.1."""
     if values.ndim == 1:
         return np.asarray(rng.uniform(1.0, 2.0, values.shape))
@@ -185,7 +185,7 @@ def masked_recursion(
 ) -> dict[str, list[Scaled]]:
     """The gradient of every block, (G,1,C) each: sum over t and sequences of dL_t/dh_t M_t."""
     B, dtype = trace.h.shape[1], trace.h.dtype
-    sets = _apart(np.concatenate(list(touched.values()), axis=1))
+    sets = _color_rows(np.concatenate(list(touched.values()), axis=1))
     sums = (np.arange(sets.max() + 1)[:, None] == sets).astype(dtype)
     M = {name: [Scaled.zeros((B, *block.shape), dtype) for block in found] for name, found in kept.items()}
     total = {
@@ -208,13 +208,13 @@ def masked_recursion(
 def _contract(error_t: Scaled, rows: Array, M_t: Scaled) -> Scaled:
     """dL_t/dh_t M_t of a block, summed over sequences.  (B,N), (G,K), (B,G,K,C) -> (G,1,C)"""
     mantissa, exponent = np.frexp(error_t.mantissa)
-    weights = Scaled(_side_by_side(mantissa[:, rows]), _side_by_side((exponent + error_t.exponent)[:, rows]))
+    weights = Scaled(_join_sequences(mantissa[:, rows]), _join_sequences((exponent + error_t.exponent)[:, rows]))
     G, C = len(rows), M_t.shape[-1]
     mantissas = M_t.mantissa.swapaxes(0, 1).reshape(G, -1, C)
     return weight_influence(weights, Scaled(mantissas, M_t.exponent.swapaxes(0, 1).reshape(G, -1, 1)))
 
 
-def _side_by_side(entries: Array) -> Array:
+def _join_sequences(entries: Array) -> Array:
     """The rows of all sequences as one: (B,G,K) -> (G,1,BK)"""
     return entries.swapaxes(0, 1).reshape(entries.shape[1], 1, -1)
 

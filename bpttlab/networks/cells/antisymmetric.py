@@ -17,7 +17,7 @@ import numpy as np
 from bpttlab.fields import Field
 from bpttlab.networks.activations import tanh_slope
 from bpttlab.networks.cells.cell import Local, Params, in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, scaled_rows, sent_back
+from bpttlab.networks.cells.gating import affine_gradient, scaled_rows, weights_vjp
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
@@ -59,7 +59,7 @@ class Antisymmetric(OneMatrix):
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = epsilon tanh'(a_t) dh_t,  dh_{t-1} = dh_t + M^T da_t."""
         da_t = linearization_t * dh_t
-        return da_t, dh_t + sent_back(da_t, self.effective(params))
+        return da_t, dh_t + weights_vjp(da_t, self.effective(params))
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         """W stands in M twice: dL/dW = dL/dM - (dL/dM)^T."""

@@ -25,7 +25,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Field, settle_fields, shown
+from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.input_scales import Scales, gaussian
@@ -361,15 +361,15 @@ class Cell(ABC):
 def check_drawing(rng: Any, initializer: Any, scales: Any, dtype: Any) -> None:
     """Refuses arguments of `init` of another type."""
     if not isinstance(rng, np.random.Generator):
-        raise ConfigurationError(f"rng={shown(rng)}: must be a generator, such as numpy.random.default_rng(0)")
+        raise ConfigurationError(f"rng={format_value(rng)}: must be a generator, such as numpy.random.default_rng(0)")
     if not isinstance(initializer, Initializer | None):
         kind = "a string" if isinstance(initializer, str) else f"of type {type(initializer).__name__}"
         example = "an initializer such as lab.Orthogonal()" + ("" if isinstance(initializer, type) else f", not {kind}")
-        raise ConfigurationError(f"initializer={shown(initializer)}: must be {example}")
+        raise ConfigurationError(f"initializer={format_value(initializer)}: must be {example}")
     if not isinstance(scales, Scales | None):
-        raise ConfigurationError(f"scales={shown(scales)}: must be scales such as lab.Scales(b=0.1)")
+        raise ConfigurationError(f"scales={format_value(scales)}: must be scales such as lab.Scales(b=0.1)")
     if dtype not in ("float64", "float32", np.float64, np.float32):
-        raise ConfigurationError(f"dtype={shown(dtype)}: must be float64 or float32")
+        raise ConfigurationError(f"dtype={format_value(dtype)}: must be float64 or float32")
 
 
 BLOCK_STEPS = 64

@@ -23,7 +23,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks, rows
-from bpttlab.networks.cells.gating import apart, diagonal, sent_back, side_by_side
+from bpttlab.networks.cells.gating import concat_blocks, diagonal, split_blocks, weights_vjp
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -98,26 +98,26 @@ class Diagonal(Cell):
         """
         re, im = self.eigenvalues(params)
         kept = _times(re, im, h[:-1])
-        kept_re, kept_im = apart(kept, 2)
+        kept_re, kept_im = split_blocks(kept, 2)
         dh_dnu = twice(self.input_gain_slope(params)) * in_blocks(x, params["V"]) - twice(np.exp(params["nu"])) * kept
-        dh_dtheta = twice(np.exp(params["theta"])) * side_by_side(-kept_im, kept_re)
-        constant = side_by_side(re, im, self.input_gain(params))
-        return side_by_side(np.broadcast_to(constant, (*x.shape[:2], len(constant))), dh_dnu, dh_dtheta)
+        dh_dtheta = twice(np.exp(params["theta"])) * concat_blocks(-kept_im, kept_re)
+        constant = concat_blocks(re, im, self.input_gain(params))
+        return concat_blocks(np.broadcast_to(constant, (*x.shape[:2], len(constant))), dh_dnu, dh_dtheta)
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """dh_{t-1} = conj(lambda) . dh_t.  (...,7N), (...,2N) -> (...,2N), (...,2N)"""
-        re, im = apart(linearization_t, 7)[:2]
+        re, im = split_blocks(linearization_t, 7)[:2]
         dh_prev = _times(re, -im, dh_t)
         return np.broadcast_to(dh_t, dh_prev.shape), dh_prev
 
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """dx_t = V^T (gamma . da_t).  (...,7N), (...,2N) -> (...,I)"""
-        return sent_back(twice(apart(linearization_t, 7)[2]) * da_t, params["V"])
+        return weights_vjp(twice(split_blocks(linearization_t, 7)[2]) * da_t, params["V"])
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
-        _, _, gamma, nu_re, nu_im, theta_re, theta_im = apart(rows(local.linearization), 7)
+        _, _, gamma, nu_re, nu_im, theta_re, theta_im = split_blocks(rows(local.linearization), 7)
         da = rows(da)
-        da_re, da_im = apart(da, 2)
+        da_re, da_im = split_blocks(da, 2)
         return {
             "nu": (da_re * nu_re + da_im * nu_im).sum(axis=0),
             "theta": (da_re * theta_re + da_im * theta_im).sum(axis=0),
@@ -127,7 +127,7 @@ class Diagonal(Cell):
 
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t of [Re h, Im h], the same at every step.  (...,7N) -> (...,2N,2N)"""
-        return real_matrix(*apart(linearization_t, 7)[:2])
+        return real_matrix(*split_blocks(linearization_t, 7)[:2])
 
     # ------------------------------------------------------------------ weights
 
@@ -171,16 +171,16 @@ class Diagonal(Cell):
 
 def twice(entries: Array) -> Array:
     """The same factor for the real and the imaginary part.  (...,N) -> (...,2N)"""
-    return side_by_side(entries, entries)
+    return concat_blocks(entries, entries)
 
 
 def _times(re: Array, im: Array, h: Array) -> Array:
     """(re + i im) . h with h = [Re h, Im h].  (...,N), (...,N), (...,2N) -> (...,2N)"""
-    h_re, h_im = apart(h, 2)
-    return side_by_side(re * h_re - im * h_im, im * h_re + re * h_im)
+    h_re, h_im = split_blocks(h, 2)
+    return concat_blocks(re * h_re - im * h_im, im * h_re + re * h_im)
 
 
 def real_matrix(re: Array, im: Array) -> Array:
     """diag(re + i im) as it acts on [Re h, Im h].  (...,N), (...,N) -> (...,2N,2N)"""
-    upper, lower = side_by_side(diagonal(re), diagonal(-im)), side_by_side(diagonal(im), diagonal(re))
+    upper, lower = concat_blocks(diagonal(re), diagonal(-im)), concat_blocks(diagonal(im), diagonal(re))
     return np.concatenate([upper, lower], axis=-2)

@@ -18,17 +18,17 @@ LOGISTIC, TANH = activations.find_activation("logistic"), activations.find_activ
 """What gates, and what candidates and the output of an LSTM go through."""
 
 
-def side_by_side(*blocks: Array) -> Array:
+def concat_blocks(*blocks: Array) -> Array:
     """(...,N), (...,N), ... -> (...,kN)"""
     return np.concatenate(blocks, axis=-1)
 
 
-def apart(array: Array, blocks: int) -> list[Array]:
+def split_blocks(array: Array, blocks: int) -> list[Array]:
     """The inverse: views.  (...,kN) -> k times (...,N)"""
     return np.split(array, blocks, axis=-1)
 
 
-def sent_back(da: Array, weights: Array) -> Array:
+def weights_vjp(da: Array, weights: Array) -> Array:
     """W^T da, whatever the leading axes.  (...,A), (A,N) -> (...,N)"""
     return (rows(da) @ weights).reshape(*da.shape[:-1], weights.shape[1])
 

@@ -27,12 +27,12 @@ from bpttlab.networks.cells.gating import (
     TANH,
     affine_gradient,
     affine_immediate,
-    apart,
+    concat_blocks,
     diagonal,
     sample_blocks,
     scaled_rows,
-    sent_back,
-    side_by_side,
+    split_blocks,
+    weights_vjp,
 )
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
@@ -72,10 +72,10 @@ class GRU(Cell):
         N = self.hidden_size
         if self.reset == "after":
             recurrent = h_prev @ params["W"].T
-            r, u = apart(logistic(z_t[..., : 2 * N] + recurrent[..., : 2 * N]), 2)
+            r, u = split_blocks(logistic(z_t[..., : 2 * N] + recurrent[..., : 2 * N]), 2)
             n = np.tanh(z_t[..., 2 * N :] + r * (recurrent[..., 2 * N :] + params["b_n"]))
         else:
-            r, u = apart(logistic(z_t[..., : 2 * N] + h_prev @ params["W"][: 2 * N].T), 2)
+            r, u = split_blocks(logistic(z_t[..., : 2 * N] + h_prev @ params["W"][: 2 * N].T), 2)
             n = np.tanh(z_t[..., 2 * N :] + (r * h_prev) @ params["W"][2 * N :].T)
         return u * h_prev + (1.0 - u) * n
 
@@ -87,7 +87,7 @@ class GRU(Cell):
         """
         a_r, a_u, a_n, multiplied = self.preactivations(params, x, h)
         h_prev = h[:-1]
-        return side_by_side(
+        return concat_blocks(
             logistic_slope(a_r) * multiplied,
             logistic_slope(a_u) * (h_prev - np.tanh(a_n)),
             logistic(-a_u) * tanh_slope(a_n),
@@ -98,13 +98,13 @@ class GRU(Cell):
     def preactivations(self, params: Params, x: Array, h: Array) -> tuple[Array, Array, Array, Array]:
         """a_r, a_u and a_n of every step, and what r_t multiplies.  (T,B,I), (T+1,B,N) -> (T,B,N) each"""
         N, h_prev = self.hidden_size, h[:-1]
-        z_r, z_u, z_n = apart(self.project(params, x), 3)
+        z_r, z_u, z_n = split_blocks(self.project(params, x), 3)
         if self.reset == "after":
-            w_r, w_u, w_n = apart(in_blocks(h_prev, params["W"]), 3)
+            w_r, w_u, w_n = split_blocks(in_blocks(h_prev, params["W"]), 3)
             multiplied = w_n + params["b_n"]
             candidate = logistic(z_r + w_r) * multiplied
         else:
-            w_r, w_u = apart(in_blocks(h_prev, params["W"][: 2 * N]), 2)
+            w_r, w_u = split_blocks(in_blocks(h_prev, params["W"][: 2 * N]), 2)
             multiplied = h_prev
             candidate = in_blocks(logistic(z_r + w_r) * h_prev, params["W"][2 * N :])
         return z_r + w_r, z_u + w_u, z_n + candidate, multiplied
@@ -117,20 +117,20 @@ class GRU(Cell):
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_r, a_u, a_n] and of h_{t-1}.  (...,5N), (...,N) -> (...,3N), (...,N)"""
         N = self.hidden_size
-        s_r, s_u, s_n, r, u = apart(linearization_t, 5)
+        s_r, s_u, s_n, r, u = split_blocks(linearization_t, 5)
         da_u, da_n = s_u * dh_t, s_n * dh_t
         if self.reset == "after":
             da_r = s_r * da_n
-            sent = sent_back(side_by_side(da_r, da_u, r * da_n), params["W"])
+            sent = weights_vjp(concat_blocks(da_r, da_u, r * da_n), params["W"])
         else:
-            dq = sent_back(da_n, params["W"][2 * N :])  # of q_t = r_t . h_{t-1}
+            dq = weights_vjp(da_n, params["W"][2 * N :])  # of q_t = r_t . h_{t-1}
             da_r = s_r * dq
-            sent = r * dq + sent_back(side_by_side(da_r, da_u), params["W"][: 2 * N])
-        return side_by_side(da_r, da_u, da_n), u * dh_t + sent
+            sent = r * dq + weights_vjp(concat_blocks(da_r, da_u), params["W"][: 2 * N])
+        return concat_blocks(da_r, da_u, da_n), u * dh_t + sent
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         """As for an Elman cell with three blocks, but for W_n, which r_t stands beside."""
-        da_n, r = apart(da, 3)[2], apart(local.linearization, 5)[3]
+        da_n, r = split_blocks(da, 3)[2], split_blocks(local.linearization, 5)[3]
         gradients = affine_gradient(local.x, local.h_prev, da)
         if self.reset == "after":
             gated = r * da_n
@@ -143,7 +143,7 @@ class GRU(Cell):
 
     def immediate(self, local: Local, da: Array) -> Params:
         """As `gradient`, without its sum."""
-        da_n, r, h_prev = apart(da, 3)[2], apart(local.linearization, 5)[3], local.h_prev
+        da_n, r, h_prev = split_blocks(da, 3)[2], split_blocks(local.linearization, 5)[3], local.h_prev
         found = affine_immediate(local.x, h_prev, da)
         if self.reset == "after":
             found["b_n"] = r * da_n
@@ -158,7 +158,7 @@ class GRU(Cell):
 
         dq/dh = diag(r) W_n + diag(s_r) W_r (after),  W_n (diag(r) + diag(s_r) W_r) (before).
         """
-        s_r, s_u, s_n, r, u = apart(linearization_t, 5)
+        s_r, s_u, s_n, r, u = split_blocks(linearization_t, 5)
         W_r, W_u, W_n = np.split(params["W"], 3)
         if self.reset == "after":
             inner = scaled_rows(r, W_n) + scaled_rows(s_r, W_r)

@@ -18,7 +18,7 @@ from bpttlab.fields import Field
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, scaled_rows, sent_back
+from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, scaled_rows, weights_vjp
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
@@ -57,7 +57,7 @@ class Leaky(OneMatrix):
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = alpha f_h'(a_t) dh_t,  dh_{t-1} = (1 - alpha) dh_t + W^T da_t."""
         da_t = linearization_t * dh_t
-        return da_t, self.leaked(dh_t, sent_back(da_t, params["W"]))
+        return da_t, self.leaked(dh_t, weights_vjp(da_t, params["W"]))
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)

@@ -27,12 +27,12 @@ from bpttlab.networks.cells.gating import (
     TANH,
     affine_gradient,
     affine_immediate,
-    apart,
+    concat_blocks,
     diagonal,
     sample_blocks,
     scaled_rows,
-    sent_back,
-    side_by_side,
+    split_blocks,
+    weights_vjp,
 )
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
@@ -83,10 +83,10 @@ class LSTM(Cell):
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """[h_t, c_t] from [h_{t-1}, c_{t-1}].  (B,4N), (B,2N) -> (B,2N)"""
-        h, c = apart(h_prev, 2)
-        a_i, a_f, a_g, a_o = apart(z_t + h @ params["W"].T, 4)
+        h, c = split_blocks(h_prev, 2)
+        a_i, a_f, a_g, a_o = split_blocks(z_t + h @ params["W"].T, 4)
         c_t = logistic(a_f) * c + logistic(a_i) * np.tanh(a_g)
-        return side_by_side(logistic(a_o) * np.tanh(c_t), c_t)
+        return concat_blocks(logistic(a_o) * np.tanh(c_t), c_t)
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[s_i, s_f, s_g, s_o, f, k] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,6N)
@@ -94,8 +94,8 @@ class LSTM(Cell):
         s_i, s_f, s_g = dc_t/d(a_i, a_f, a_g),  s_o = dh_t/da_o,  f = dc_t/dc_{t-1},  k = dh_t/dc_t.
         """
         c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
-        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
-        return side_by_side(
+        a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
+        return concat_blocks(
             logistic_slope(a_i) * np.tanh(a_g),
             logistic_slope(a_f) * c_prev,
             tanh_slope(a_g) * logistic(a_i),
@@ -110,17 +110,17 @@ class LSTM(Cell):
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gates, of the candidate, and of c_t on its way to h_t."""
-        a_i, a_f, a_g, a_o = apart(self.preactivations(params, x, h), 4)
+        a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
         c_t = h[1:, :, self.hidden_size :]
         return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,6N), (...,2N) -> (...,4N), (...,2N)"""
-        s_i, s_f, s_g, s_o, f, k = apart(linearization_t, 6)
-        dh, dc = apart(dh_t, 2)
+        s_i, s_f, s_g, s_o, f, k = split_blocks(linearization_t, 6)
+        dh, dc = split_blocks(dh_t, 2)
         dc = dc + k * dh  # both ways to c_t: its own, and through h_t
-        da_t = side_by_side(s_i * dc, s_f * dc, s_g * dc, s_o * dh)
-        return da_t, side_by_side(sent_back(da_t, params["W"]), f * dc)
+        da_t = concat_blocks(s_i * dc, s_f * dc, s_g * dc, s_o * dh)
+        return da_t, concat_blocks(weights_vjp(da_t, params["W"]), f * dc)
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev[..., self.readout_slice], da)
@@ -133,11 +133,11 @@ class LSTM(Cell):
 
         c<-c = diag(f),  c<-h = sum of diag(s) W over i, f, g;  h<-c = k c<-c,  h<-h = diag(s_o) W_o + k c<-h.
         """
-        s_i, s_f, s_g, s_o, f, k = apart(linearization_t, 6)
+        s_i, s_f, s_g, s_o, f, k = split_blocks(linearization_t, 6)
         W_i, W_f, W_g, W_o = np.split(params["W"], 4)
         c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
-        h_row = side_by_side(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
-        return np.concatenate([h_row, side_by_side(c_h, diagonal(f))], axis=-2)
+        h_row = concat_blocks(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
+        return np.concatenate([h_row, concat_blocks(c_h, diagonal(f))], axis=-2)
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h in float64."""

@@ -22,11 +22,11 @@ from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
-    apart,
+    concat_blocks,
     diagonal,
     scaled_rows,
-    sent_back,
-    side_by_side,
+    split_blocks,
+    weights_vjp,
 )
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
@@ -48,7 +48,7 @@ class MinimalRNN(Cell):
     def project(self, params: Params, x: Array) -> Array:
         """[z_t, W_z z_t + b_h] for every t at once.  (T,B,I) -> (T,B,2N)"""
         z = np.tanh(self.project_input(params, x))
-        return side_by_side(z, in_blocks(z, params["W_z"]) + params["b_h"])
+        return concat_blocks(z, in_blocks(z, params["W_z"]) + params["b_h"])
 
     def project_input(self, params: Params, x: Array) -> Array:
         """V x_t + b_z.  (T,B,I) -> (T,B,N)"""
@@ -56,7 +56,7 @@ class MinimalRNN(Cell):
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = u_t . h_{t-1} + (1 - u_t) . z_t.  (B,2N), (B,N) -> (B,N)"""
-        proposed, waiting = apart(z_t, 2)
+        proposed, waiting = split_blocks(z_t, 2)
         u = logistic(waiting + h_prev @ params["W"].T)
         return u * h_prev + (1.0 - u) * proposed
 
@@ -64,7 +64,7 @@ class MinimalRNN(Cell):
         """[s_u, u, 1 - u, tanh'(a_z), z] of every step, s_u = dh_t/da_u.  (T,B,I), (T+1,B,N) -> (T,B,5N)"""
         z, a_u, a_z = self.preactivations(params, x, h)
         s_u = logistic_slope(a_u) * (h[:-1] - z)
-        return side_by_side(s_u, logistic(a_u), logistic(-a_u), tanh_slope(a_z), z)
+        return concat_blocks(s_u, logistic(a_u), logistic(-a_u), tanh_slope(a_z), z)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gate, and of z_t."""
@@ -79,18 +79,18 @@ class MinimalRNN(Cell):
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_z, a_u] and of h_{t-1}.  (...,5N), (...,N) -> (...,2N), (...,N)"""
-        s_u, u, rest, z_slope, _ = apart(linearization_t, 5)
+        s_u, u, rest, z_slope, _ = split_blocks(linearization_t, 5)
         da_u = s_u * dh_t
-        dz = rest * dh_t + sent_back(da_u, params["W_z"])
-        return side_by_side(z_slope * dz, da_u), u * dh_t + sent_back(da_u, params["W"])
+        dz = rest * dh_t + weights_vjp(da_u, params["W_z"])
+        return concat_blocks(z_slope * dz, da_u), u * dh_t + weights_vjp(da_u, params["W"])
 
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """dx_t = V^T da_z, whose way through W_z `vjp` has gone.  (...,5N), (...,2N) -> (...,I)"""
-        return sent_back(apart(da_t, 2)[0], params["V"])
+        return weights_vjp(split_blocks(da_t, 2)[0], params["V"])
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
-        da_z, da_u = apart(da, 2)
-        da_z, da_u, z = rows(da_z), rows(da_u), rows(apart(local.linearization, 5)[4])
+        da_z, da_u = split_blocks(da, 2)
+        da_z, da_u, z = rows(da_z), rows(da_u), rows(split_blocks(local.linearization, 5)[4])
         return {
             "V": da_z.T @ rows(local.x),
             "b_z": da_z.sum(axis=0),
@@ -101,7 +101,7 @@ class MinimalRNN(Cell):
 
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = diag(u_t) + diag(s_u) W.  (...,5N) -> (...,N,N)"""
-        s_u, u, _, _, _ = apart(linearization_t, 5)
+        s_u, u, _, _, _ = split_blocks(linearization_t, 5)
         return diagonal(u) + scaled_rows(s_u, params["W"])
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:

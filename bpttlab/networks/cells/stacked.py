@@ -24,7 +24,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, identity_rows
-from bpttlab.networks.cells.gating import side_by_side
+from bpttlab.networks.cells.gating import concat_blocks
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -108,7 +108,7 @@ class Stacked(Cell):
             if below:
                 z_t = cell.project(own, below[-1][..., cell.readout_slice])
             below.append(cell.step(own, z_t, h_prev[..., state]))
-        return side_by_side(*below)
+        return concat_blocks(*below)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Those of all layers."""
@@ -129,7 +129,7 @@ class Stacked(Cell):
             if layer + 1 < self.layers:
                 x = h[1:, :, state][..., cell.readout_slice]
                 parts.append(x)
-        return side_by_side(*parts)
+        return concat_blocks(*parts)
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Downwards: what a layer's input receives is added to h_t of the layer below.  (...,any), (...,LS) -> both"""
@@ -150,7 +150,7 @@ class Stacked(Cell):
             heard = cell.input_vjp(own, slope, da_l) if layer else None
             da.append(da_l)
             dh_prev.append(ds_prev)
-        return side_by_side(*reversed(da)), side_by_side(*reversed(dh_prev))
+        return concat_blocks(*reversed(da)), concat_blocks(*reversed(dh_prev))
 
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """The first layer's.  (...,any), (...,A) -> (...,I)"""
@@ -165,7 +165,7 @@ class Stacked(Cell):
             own = cell.parameter_vjp(
                 Local(x, local.h_prev[..., state], local.linearization[..., slopes]), da[..., part]
             )
-            gradients |= numbered(own, layer)
+            gradients |= add_layer_number(own, layer)
             x = local.linearization[..., heard]
         return gradients
 
@@ -195,16 +195,16 @@ class Stacked(Cell):
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """Each layer from a stream of its own; the first is drawn as if it were alone, whatever comes above it."""
-        params = numbered(self.cells[0].draw(rng, initializer, scales), 0)
+        params = add_layer_number(self.cells[0].draw(rng, initializer, scales), 0)
         for layer, stream in enumerate(rng.spawn(self.layers - 1), start=1):
-            params |= numbered(self.cells[layer].draw(stream, initializer, scales), layer)
+            params |= add_layer_number(self.cells[layer].draw(stream, initializer, scales), layer)
         return params
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             name: shape
             for layer, cell in enumerate(self.cells)
-            for name, shape in numbered(cell.shapes(), layer).items()
+            for name, shape in add_layer_number(cell.shapes(), layer).items()
         }
 
     @property
@@ -221,7 +221,7 @@ class Stacked(Cell):
         """Those of each layer, the first layer's first."""
         blocks: dict[str, Array] = {}
         for layer, cell in enumerate(self.cells):
-            blocks |= numbered(cell.recurrent_blocks(self.own(params, layer)), layer)
+            blocks |= add_layer_number(cell.recurrent_blocks(self.own(params, layer)), layer)
         return blocks
 
     @property
@@ -250,7 +250,7 @@ class Stacked(Cell):
         return {
             name: slice(state.start + part.start, state.start + part.stop)
             for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True))
-            for name, part in numbered(cell.parts, layer).items()
+            for name, part in add_layer_number(cell.parts, layer).items()
         }
 
     # ------------------------------------------------------------------ constraints, layer by layer
@@ -268,7 +268,7 @@ class Stacked(Cell):
         """What a method of every layer makes of its part of the arguments, and what belongs to none as it is."""
         found: Params = {}
         for layer, cell in enumerate(self.cells):
-            found |= numbered(getattr(cell, method)(*(self.own(one, layer) for one in arguments)), layer)
+            found |= add_layer_number(getattr(cell, method)(*(self.own(one, layer) for one in arguments)), layer)
         ends = tuple(f"_{layer + 1}" for layer in range(self.layers))
         return found | {name: values for name, values in arguments[-1].items() if not name.endswith(ends)}
 
@@ -289,7 +289,7 @@ def check_layer(kind: type[Cell]) -> None:
         raise ConfigurationError(f"cell.of={kind.name!r}: a layer cannot be a stack itself; ask for more cell.layers")
 
 
-def numbered(named: dict[str, Any], layer: int) -> dict[str, Any]:
+def add_layer_number(named: dict[str, Any], layer: int) -> dict[str, Any]:
     """W, V, ... of a layer as W_1, V_1, ..."""
     return {f"{name}_{layer + 1}": values for name, values in named.items()}
 

@@ -120,7 +120,7 @@ def test_aligned_arrays_begin_with_a_cache_line_and_are_their_own(module, dtype,
 def test_arrays_of_a_pass_begin_with_a_cache_line_if_there_is_much_to_multiply(dtype, T, aligned):
     x, W = np.zeros((T, 10, 1), dtype), np.zeros((10, 10))
     for make in (np.empty, np.zeros):
-        of_pass = dispatch.room(make, x, W)
+        of_pass = dispatch.allocator(make, x, W)
         assert (of_pass is make) != aligned
         arrays = [of_pass((3, 1, 5 + n), x.dtype) for n in range(9)]
         for n, array in enumerate(arrays):
