@@ -100,6 +100,13 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
     try:
         return make(study)
     except (LookupError, ValueError, TypeError) as error:  # tables without the rows that the analysis needs
+        swept = of(study)
+        if analysis.name != swept:
+            other = f", but with experiment={swept}" if swept else ""
+            raise LabError(
+                f"{study.path} cannot be {what} of {analysis.name}: the study was not swept with "
+                f"experiment={analysis.name}{other}"
+            ) from error
         raise LabError(
             f"{study.path} cannot be {what} of {analysis.name}. Was it swept with "
             f"experiment={analysis.name}? ({type(error).__name__}: {error})"

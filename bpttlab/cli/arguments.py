@@ -61,6 +61,14 @@ class Parser(argparse.ArgumentParser):
         self.summary = ""
         self.words: Sequence[str] = ()
 
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """argparse's own message has other words than those of all other values."""
+        if action.choices is not None and action.option_strings and value not in action.choices:
+            choices = [str(choice) for choice in action.choices]
+            option = action.option_strings[0]
+            raise ConfigurationError(f"{option}={value}: must be one of {', '.join(choices)}.{nearest(value, choices)}")
+        super()._check_value(action, value)
+
     def error(self, message: str) -> NoReturn:
         raise ConfigurationError(f"{message} ({self.prog} --help)")
 
@@ -111,7 +119,9 @@ def add_command(
         lines = [f"  {key.shape:<26}  {key.meaning}\n" for key in keys]
         return ("words:\n" + "".join(lines) + "\n" if lines else "") + shown
 
-    parser: Parser = commands.add_parser(name, usage=f"bpttlab {name} {usage}", description=description, text=below)
+    parser: Parser = commands.add_parser(
+        name, prog=f"bpttlab {name}", usage=f"bpttlab {name} {usage}", description=description, text=below
+    )
     parser.summary = summary
     parser.add_argument("words", nargs="*", help=argparse.SUPPRESS)
     parser.set_defaults(run=run, parser=parser, keys=tuple(keys))
@@ -133,8 +143,8 @@ def parse_line(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     return parsed
 
 
-def key_values(words: Iterable[str], keys: Iterable[Key]) -> dict[str, str]:
-    """key=value words as a dictionary.
+def key_values(words: Iterable[str], keys: Iterable[Key], command: str) -> dict[str, str]:
+    """key=value words of a command as a dictionary.
 
     Raises:
         ConfigurationError: an unknown key, one given twice, without a value, or with one that is no choice; or a
@@ -145,7 +155,8 @@ def key_values(words: Iterable[str], keys: Iterable[Key]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.partition("=")
         if name not in known:
-            raise ConfigurationError(f"{word}: must be one of {', '.join(known)}.{nearest(name, known)}")
+            has = f"it has {', '.join(known)}" if known else "it has none"
+            raise ConfigurationError(f"{word}: {command} has no word {name!r}; {has}.{nearest(name, known)}")
         if not equals or not value:
             raise ConfigurationError(f"{word}: must be {known[name].shape}, with no spaces around =")
         if name in chosen:
@@ -167,7 +178,7 @@ def split_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:
         ConfigurationError: it is given twice, or without a value.
     """
     own = [word for word in words if word.startswith("plugins=")]
-    value = key_values(own, [PLUGINS_KEY])["plugins"]
+    value = key_values(own, [PLUGINS_KEY], "the line")["plugins"]
     return value or None, [word for word in words if word not in own]
 
 

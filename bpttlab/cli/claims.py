@@ -52,7 +52,7 @@ def add_to(commands: Any) -> None:
 
 def _command(parsed: argparse.Namespace) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: no stored file is executed."""
-    chosen = key_values(parsed.words, parsed.keys)
+    chosen = key_values(parsed.words, parsed.keys, "claims")
     with plugins.using(chosen["plugins"] or None):
         return check(chosen, parsed.brief)
 

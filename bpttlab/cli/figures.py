@@ -69,7 +69,7 @@ def add_to(commands: Any) -> None:
 
 def _command(parsed: argparse.Namespace) -> int:
     """Draws a study."""
-    chosen = key_values(parsed.words, parsed.keys)
+    chosen = key_values(parsed.words, parsed.keys, "figures")
     with plugins.using(chosen["plugins"] or None):
         return _draw(chosen, parsed.verbose)
 

@@ -74,7 +74,7 @@ def add_to(commands: Any) -> None:
 def _command(parsed: argparse.Namespace) -> int:
     """Performs the checks of the topics, prints and writes them."""
     topics = [word for word in parsed.words if "=" not in word]
-    chosen = key_values([word for word in parsed.words if "=" in word], parsed.keys)
+    chosen = key_values([word for word in parsed.words if "=" in word], parsed.keys, "verify")
     for topic in topics:
         if topic not in TOPIC_NAMES:
             raise ConfigurationError(

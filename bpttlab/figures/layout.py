@@ -23,6 +23,7 @@ from matplotlib.ticker import MaxNLocator
 from bpttlab.errors import LabError
 from bpttlab.figures import style
 from bpttlab.figures.style import Size
+from bpttlab.tables.digests import PLUGIN_HASHES, short_column, short_digests
 
 _QUANTITIES = {
     "spectral_radius": r"spectral radius $\rho$",
@@ -60,12 +61,25 @@ def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
 
     Raises LabError for more parts than a figure can show.
     """
-    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    varying = varying_columns(frame, columns)
+    digests = short_digests(frame[PLUGIN_HASHES]) if PLUGIN_HASHES in varying else {}
     groups = frame.groupby(list(columns), dropna=False, sort=True)
     if groups.ngroups > MOST_FACETS:
         names = ", ".join(varying)
         raise LabError(f"{groups.ngroups} combinations of {names} are too many for one figure (at most {MOST_FACETS})")
-    return [Facet(_label(columns, varying, key), rows.reset_index(drop=True)) for key, rows in groups]
+    keys = [[digests.get(value, value) for value in key] for key, _ in groups]
+    parts = [rows.reset_index(drop=True) for _, rows in groups]
+    return [Facet(_label(columns, varying, key), rows) for key, rows in zip(keys, parts, strict=True)]
+
+
+def varying_columns(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
+    """Those with several values; `plugins`, a hash, only where no other of them says which files a row has."""
+    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    others = [name for name in varying if name != PLUGIN_HASHES]
+    if PLUGIN_HASHES not in varying or not others:
+        return varying
+    versions = frame.groupby(others, dropna=False)[PLUGIN_HASHES].nunique(dropna=False)
+    return others if versions.max() <= 1 else varying
 
 
 def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
@@ -110,7 +124,9 @@ def _describe_columns(named: Mapping[str, Any]) -> list[str]:
 
 def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     """A text for each row that names the varying values: "gru, hidden size 64"; empty if nothing varies."""
-    varying = [name for name in columns if frame[name].nunique(dropna=False) > 1]
+    varying = varying_columns(frame, columns)
+    if PLUGIN_HASHES in varying:
+        frame = frame.assign(**{PLUGIN_HASHES: short_column(frame[PLUGIN_HASHES])})
     rows = zip(*(frame[name] for name in varying), strict=True) if varying else [()] * len(frame)
     said = [", ".join(_describe_columns(dict(zip(varying, row, strict=True)))) for row in rows]
     return pd.Series(said, index=frame.index, dtype=object)

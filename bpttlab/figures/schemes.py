@@ -14,6 +14,7 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
+from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 
 SEGMENTED = ("per_loss", "windowed", "chunked", "chunked_mean", "random", "adaptive")
 MARKS = dict(zip(SEGMENTED, ("o", "s", "^", "p", "D", "h"), strict=True)) | {
@@ -86,6 +87,8 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
     if len(parts) > layout.MOST_FACETS:
         raise LabError(f"{len(parts)} points are too many for one figure (at most {layout.MOST_FACETS})")
     first = pd.DataFrame([part.iloc[0][[*columns, "initializer_requested"]] for part in parts]).reset_index(drop=True)
+    if PLUGIN_HASHES in first:
+        first = first.assign(**{PLUGIN_HASHES: short_column(first[PLUGIN_HASHES])})
     labels = [_label(first, place) for place in range(len(parts))]
     return [Facet(label, part.reset_index(drop=True)) for label, part in zip(labels, parts, strict=True)]
 
@@ -121,7 +124,8 @@ _FIRST = ("cell", "task", "initializer")
 
 def _label(rows: pd.DataFrame, place: int) -> str:
     """The cell, and other columns until no other point has the same values."""
-    order = [*(name for name in _FIRST if name in rows), *(str(name) for name in rows if name not in _FIRST)]
+    others = sorted((str(name) for name in rows if name not in _FIRST), key=PLUGIN_HASHES.__eq__)  # a hash only at last
+    order = [*(name for name in _FIRST if name in rows), *others]
     left, said = rows, []
     own = {str(name): value for name, value in rows.iloc[place].items()}
     for name in order:

@@ -13,6 +13,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from bpttlab.tables.columns import COLUMNS, COUNT, FEW, header
+from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names
 
 LONG = 28
@@ -66,6 +67,8 @@ class Sheet:
     @classmethod
     def of(cls, frame: pd.DataFrame) -> Sheet:
         """All columns of a summary, as they are printed."""
+        if PLUGIN_HASHES in frame:
+            frame = frame.assign(**{PLUGIN_HASHES: short_column(frame[PLUGIN_HASHES])})
         texts, names = present(frame), shown_names(frame)
         cells = {name: texts.iloc[:, at].tolist() for at, name in enumerate(names)}
         return cls(frame, cells, {name: header(name) for name in names})

@@ -31,15 +31,15 @@ def test_interruptions_and_errors_have_their_exit_codes(monkeypatch, capsys):
 
 def test_key_values():
     keys = [arguments.STUDY, arguments.Key("format", "of files", "png", ("png", "svg"))]
-    assert arguments.key_values(["study=a=b"], keys) == {"study": "a=b", "format": "png"}
-    assert arguments.key_values(["study=?"], keys)["study"] == "?"
+    assert arguments.key_values(["study=a=b"], keys, "figures") == {"study": "a=b", "format": "png"}
+    assert arguments.key_values(["study=?"], keys, "figures")["study"] == "?"
     for words, message in {
-        ("study=a", "fromat=svg"): "fromat=svg: must be one of study, format. Did you mean 'format'",
+        ("study=a", "fromat=svg"): "figures has no word 'fromat'; it has study, format. Did you mean 'format'",
         ("study=a", "study=b"): r"study is given twice \(a, b\): give it once",
         ("study=a", "format=pgn"): "format=pgn: must be png or svg. Did you mean 'png'",
     }.items():
         with pytest.raises(ConfigurationError, match=message):
-            arguments.key_values(words, keys)
+            arguments.key_values(words, keys, "figures")
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,7 @@ def test_claims_are_held_against_a_study(odd, capsys):
         assert capsys.readouterr().out.splitlines() == shown[-1:]
     odd.write_text(BROKEN, encoding="utf-8")
     assert main(["claims", "study=first", "experiment=odd"]) == 2
-    assert "Was it swept with experiment=odd?" in capsys.readouterr().err
+    assert capsys.readouterr().err.endswith("the study was not swept with experiment=odd\n")
     assert main(["claims", "study=first", "experiment=od"]) == 2
     assert "Did you mean 'odd'?" in capsys.readouterr().err
     assert main(["claims", "study=first"]) == 2

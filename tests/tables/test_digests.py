@@ -1,0 +1,49 @@
+"""Hashes of plugin files: eight digits where people read, every digit in files for programs."""
+
+import pandas as pd
+
+from bpttlab.figures import layout
+from bpttlab.tables import format_table, writing
+from bpttlab.tables.digests import short_digests
+
+ONE, TWO, SHARED = "1" * 32, "2" * 32, "f" * 32
+
+
+def test_the_digits_that_differ():
+    found = short_digests([f"{ONE}+{SHARED}", f"{TWO}+{SHARED}", None])
+    assert found == {f"{ONE}+{SHARED}": "11111111", f"{TWO}+{SHARED}": "22222222"}
+    assert short_digests([f"{ONE}+{TWO}"]) == {f"{ONE}+{TWO}": "11111111+22222222"}
+    assert short_digests([f"{ONE}+{SHARED}", SHARED]) == {f"{ONE}+{SHARED}": "11111111", SHARED: "ffffffff"}
+    near = [ONE, ONE[:-1] + "2"]
+    assert short_digests(near) == {value: value for value in near}
+
+
+def summary(cells, digests):
+    rows = {
+        "task": "noise",
+        "cell": cells,
+        "plugins": digests,
+        "sequence_length": 5,
+        "networks": 3,
+        "value": [0.5, 0.7],
+    }
+    return pd.DataFrame(rows)
+
+
+def test_a_printed_table_has_short_hashes_and_the_csv_the_whole_ones():
+    frame = summary(["a", "b"], [f"{ONE}+{SHARED}", f"{TWO}+{SHARED}"])
+    text = format_table(frame)
+    assert "11111111" in text and "22222222" in text and ONE not in text and SHARED[:8] not in text
+    assert f"{ONE}+{SHARED}" in writing.csv(frame)
+
+
+def test_panels_name_hashes_only_where_nothing_else_tells_them_apart():
+    columns = ["task", "cell", "plugins"]
+    apart = layout.facets(summary(["a", "b"], [ONE, TWO]), columns)
+    assert [part.label for part in apart] == ["noise, a", "noise, b"]
+    versions = layout.facets(summary(["a", "a"], [f"{ONE}+{SHARED}", f"{TWO}+{SHARED}"]), columns)
+    assert [part.label for part in versions] == ["noise, plugins 11111111", "noise, plugins 22222222"]
+    assert list(layout.descriptions(summary(["a", "a"], [ONE, TWO]), columns)) == [
+        "plugins 11111111",
+        "plugins 22222222",
+    ]
