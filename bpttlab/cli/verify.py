@@ -43,9 +43,9 @@ it uses every loop in both dtypes. Without Numba the compiled engine is not chec
 
 A check that is estimated from draws has a 95 % interval (of a median over networks, by order statistics). It holds if
 the whole interval is within the tolerance, fails if none of it is, and is undecided otherwise or if the number is
-missing. For the claims of experiments a line says how many fail by chance if all are true. The checks are written to
-results/verify as .csv, .md and .html. After an interruption, or an end by --fail-fast, the finished checks are written
-to files of their own, checks-interrupted.
+missing. For the claims of experiments a line says how many fail by chance if all are true. Checks that do not hold are
+shown one by one; --verbose shows all. All are written to results/verify as .csv, .md and .html. After an interruption,
+or an end by --fail-fast, the finished checks are written to files of their own, checks-interrupted.
 Exit code: 0: success; 1: a check does not hold (undecided counts as such); 2: the command could not finish; the
 message says why; 130: Ctrl-C.
 """
@@ -62,12 +62,13 @@ def add_to(commands: Any) -> None:
         _command,
         (RESULTS._replace(meaning="the folder in which verify/ is written (results)"),),
         summary="check this installation against known results and published claims",
-        usage="[TOPIC ...] [results=FOLDER] [--quick] [--fail-fast]",
+        usage="[TOPIC ...] [results=FOLDER] [--quick] [--fail-fast] [--verbose]",
         description=_DESCRIPTION,
         text=TEXT,
     )
     parser.add_argument("--quick", action="store_true", help="smaller networks, wider tolerances, no experiments")
     parser.add_argument("--fail-fast", action="store_true", help="stop at the first check that fails")
+    parser.add_argument("--verbose", "-v", action="store_true", help="show every check, not only those that fail")
     parser.set_defaults(topics=TOPIC_NAMES)
 
 
@@ -83,14 +84,14 @@ def _command(parsed: argparse.Namespace) -> int:
     if topics == ["experiments"] and parsed.quick:
         raise ConfigurationError("verify --quick experiments: experiments are swept completely; leave out --quick")
     ordered = [topic for topic in TOPIC_NAMES if topic in topics or not topics]
-    return verify(ordered, parsed.quick, chosen["results"], parsed.fail_fast)
+    return verify(ordered, parsed.quick, chosen["results"], parsed.fail_fast, parsed.verbose)
 
 
-def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False) -> int:
-    """Prints a table of each topic and writes one file of each kind, also after an interruption; the exit code."""
+def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False, verbose: bool = False) -> int:
+    """Prints each topic, with `verbose` all its checks, and writes a file of each kind, also after an interruption."""
     found: list[tuple[str, Check]] = []
     try:
-        whole = perform(topics, quick, fail_fast, found)
+        whole = perform(topics, quick, fail_fast, found, verbose)
     except KeyboardInterrupt:
         print("interrupted: ", end="")
         _publish(found, topics, quick, results, whole=False)
@@ -98,7 +99,9 @@ def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False
     return _publish(found, topics, quick, results, whole)
 
 
-def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[str, Check]]) -> bool:
+def perform(
+    topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[str, Check]], verbose: bool = False
+) -> bool:
     """Performs all checks, adds them to `found` and prints each topic; whether none was left out by `fail_fast`."""
     from tqdm import tqdm
 
@@ -114,7 +117,7 @@ def perform(topics: list[str], quick: bool, fail_fast: bool, found: list[tuple[s
                 failed = check.verdict == FAILS
                 if failed and fail_fast:
                     break
-            bar.write(f"{topic}\n{report.text(verification.table(found[first:]))}\n")
+            bar.write(report.topic_text(topic, verification.table(found[first:]), verbose))
             if failed and fail_fast:
                 return False
     return True

@@ -28,7 +28,22 @@ def help_of_choices(words: Iterable[str]) -> str:
         ConfigurationError: a group has no choice of that name; the message gives the nearest one.
     """
     named = [word.partition("=")[::2] for word in words]
-    return "\n\n".join(help_of_choice(group, name) for group, name in named if group in _GROUPS)
+    parts = [help_of_choice(group, name) for group, name in named if group in _GROUPS]
+    parts += [help_of_experiment(name) for group, name in named if group == "experiment" and _is_shipped(name)]
+    return "\n\n".join(parts)
+
+
+def _is_shipped(name: str) -> bool:
+    """Whether an experiment is none of the user's own, whose description is in their file."""
+    own = [choice.name for choice in plugins.own_choices() if choice.kind == "experiment"]
+    return name not in own
+
+
+def help_of_experiment(name: str) -> str:
+    """What a shipped experiment is, and what it sets: its file in conf/, without its mark for Hydra."""
+    lines = text_of_choice("experiment", name).splitlines()
+    kept = [line for line in lines if not line.startswith("# @package")]
+    return "\n".join([f"experiment={name}", "", *uncomment(kept)]).rstrip()
 
 
 def help_of_choice(group: str, name: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from functools import partial
 from importlib.util import find_spec
 
@@ -134,8 +134,13 @@ def check_cell(
     some = [one for one in examples(kinds()[kind], dtype, engine) if one.trace.engine.name == engine]
     tolerance = COMPLEX_STEP_AGREEMENT if dtype == "float64" else agreement(dtype)
     for name, measure in quantities.items():
-        what = f"{kind}, {dtype}, {engine}: {name}, worst of {len(some)} variants"
+        what = f"{kind}, {dtype}, {engine}: {name}{worst_of(some)}"
         yield agree(what, SOURCE, largest(measure(one) for one in some), tolerance)
+
+
+def worst_of(some: Sized) -> str:
+    """How many variants a check is the worst of; "" of one alone."""
+    return f", worst of {len(some)} variants" if len(some) > 1 else ""
 
 
 def every_quantity(kind: str, quick: bool) -> Iterator[Check]:
@@ -238,7 +243,7 @@ def constraints(quick: bool) -> Iterator[Check]:
     for kind in kinds():
         cells = variants(kinds()[kind])
         errors = np.array([constraint_errors(cell) for cell in cells])
-        what = f"{kind}: {{}}, worst of {len(cells)} variants"
+        what = f"{kind}: {{}}{worst_of(cells)}"
         yield agree(what.format("constrain(free(parameters))"), "definition", errors[:, 0].max(), 1e-12)
         yield agree(what.format("gradient by the free numbers"), SOURCE, errors[:, 1].max(), COMPLEX_STEP_AGREEMENT)
 

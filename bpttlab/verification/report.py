@@ -56,6 +56,12 @@ def text(frame: pd.DataFrame) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+def topic_text(topic: str, frame: pd.DataFrame, verbose: bool) -> str:
+    """A line for a topic, and below it a table of the checks that do not hold, or with `verbose` of all."""
+    shown = frame if verbose else frame[frame["verdict"] != HOLDS]
+    return f"{topic}: {summary(frame)}\n" + (f"{text(shown)}\n" if len(shown) else "")
+
+
 def summary(frame: pd.DataFrame) -> str:
     """135 of 137 checks hold, 1 fails, 1 undecided."""
     counts = frame["verdict"].value_counts()

@@ -96,3 +96,12 @@ def test_help_of_shipped_choices_imports_no_engine():
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_help_of_an_experiment_says_what_it_asks_and_sets(capsys):
+    assert main(["sweep", "--help", "experiment=vanishing_exploding"]) == 0
+    shown = capsys.readouterr().out
+    assert "experiment=vanishing_exploding\n\nDoes the gradient vanish or explode" in shown
+    assert "spectral_radius: 0.5,0.9" in shown and "@package" not in shown
+    with pytest.raises(ConfigurationError, match="Did you mean 'cliffs'"):
+        help_of_choices(["experiment=clifs"])

@@ -183,10 +183,12 @@ def two_topics(monkeypatch):
 
 
 def test_verify_prints_and_writes_what_holds(two_topics, folder, capsys):
-    assert main(["verify", "theory"]) == 0
+    assert main(["verify", "theory", "--verbose"]) == 0
     shown = capsys.readouterr().out
     assert "2 of 2 checks hold; written to" in shown
-    assert "a number" in shown
+    assert shown.count("a number") == 2
+    assert main(["verify", "theory"]) == 0
+    assert capsys.readouterr().out.splitlines()[:2] == ["theory: 2 of 2 checks hold", ""]
     files = [f"results/verify/checks-theory.{ending}" for ending in ("csv", "html", "md")]
     assert visible(folder) == ["results", "results/verify", *files]
     frame = pd.read_csv(folder / files[0])
@@ -219,6 +221,7 @@ def test_verify_fails_if_one_check_does_not_hold(two_topics, doctored, monkeypat
     monkeypatch.setitem(TOPICS, "spectra", [lambda quick: [check(1.0), doctored]])
     assert main(["verify", "spectra", "theory"]) == 1
     shown = capsys.readouterr().out
+    assert shown.count("a number") == 1 and f"spectra: 1 of 2 checks hold, 1 {doctored.verdict}" in shown
     assert f"3 of 4 checks hold, 1 {doctored.verdict}" in shown
     page = (folder / "results/verify/checks-spectra-theory.html").read_text()
     assert page.count(f'class="{doctored.verdict}"') == 1
@@ -249,7 +252,7 @@ def test_what_was_done_before_an_interruption_is_written(two_topics, monkeypatch
 
 
 def test_a_real_topic_through_the_command(folder, capsys):
-    assert main(["verify", "truncation", "--quick"]) == 0
+    assert main(["verify", "truncation", "--quick", "--verbose"]) == 0
     assert "influence balancing: dL/dtheta" in capsys.readouterr().out
 
 
