@@ -510,6 +510,102 @@ def test_results_are_read_with_the_file_gone(mine, capsys):
         assert main([command, "study=x"]) == 0, capsys.readouterr().err
 
 
+# ------------------------------------------------------------------ what an own class returns
+
+ROWS = '''
+from dataclasses import dataclass
+from typing import ClassVar
+
+from bpttlab.measures.measure import Measure, Result
+from bpttlab.store.column import Column, Table
+
+STEPS = Table("steps", "run and t", ("t",), (Column("t", "int64", "step", "from 1", required=True),))
+
+
+@dataclass(frozen=True)
+class Steps(Measure):
+    """The steps."""
+
+    name: ClassVar[str] = "steps"
+    tables: ClassVar[tuple[Table, ...]] = (STEPS,)
+    every: int = 1
+
+    def rows(self, cell, length, sampling):
+        return {"steps": 3}
+
+    def __call__(self, context):
+        return Result({"steps": {"t": [1, 2, 3]}})
+'''
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ('Result({"steps": {"t": [1, 2, 2]}})', "Steps: table 'steps' has two rows with t=2; the key must be unique"),
+        ('Result({"steps": {"t": [1, 2, 3, 4]}})', "Steps: table 'steps' has 4 rows; its method rows allows 3"),
+        ("None", "Steps returns None: must be a Result"),
+        ('{"t": [1]}', "Steps returns a dict: must be a Result"),
+        ('Result({"steps": {"t": [1, 2, 3]}})', None),
+    ],
+)
+def test_rows_that_an_own_measure_cannot_have_are_a_failed_run(folder, returned, said):
+    write(folder, "mine.py", ROWS.replace('Result({"steps": {"t": [1, 2, 3]}})', returned))
+    run = sweep_one(measure="steps")
+    assert run["status"] == ("failed" if said else "done")
+    assert said is None or said in run["error"]
+
+
+def sweep_one(**chosen):
+    """The row of runs of a sweep of one run with the file mine.py."""
+    lab.sweep(study="x", plugins="mine.py", workers=0, **{**SIZES, **chosen})
+    (row,) = lab.load("x").runs.to_dict("records")
+    return row
+
+
+@pytest.mark.parametrize(
+    ("returned", "said"),
+    [
+        ("(x, x)", "Echo.draw returns tuple: must be a Batch(x, target, mask)"),
+        ("Batch(x[1:], x[1:], every_step(5))", "Echo.draw: x has shape (5, 2, 1); must be (T, B, I) = (6, 2, 1)"),
+        ("Batch(x, x, every_step(5))", "Echo.draw: mask has 5 steps; must be T = 6"),
+    ],
+)
+def test_what_an_own_task_cannot_return_is_a_failed_run(folder, returned, said):
+    write(
+        folder, "mine.py", PARTS["task"].replace("Batch(x, self.gain * x, every_step(self.sequence_length))", returned)
+    )
+    run = sweep_one(task="echo")
+    assert run["status"] == "failed" and said in run["error"]
+
+
+def test_an_own_scheme_that_returns_nothing_is_a_failed_run(folder):
+    text = PARTS["scheme"]
+    write(folder, "mine.py", text[: text.index("        return [(max")] + "        return None\n")
+    run = sweep_one(scheme="last_only", truncation=3)
+    assert run["status"] == "failed"
+    assert "LastOnly.segments returns None: must be a list of (start, stop, loss_from)" in run["error"]
+
+
+def test_fields_of_an_own_measure_are_named(folder, capsys):
+    write(folder, "mine.py", ROWS)
+    line = ("sweep", "study=x", "plugins=mine.py", *SMALL)
+    assert main([*line, "--help", "measure=steps"]) == 0
+    assert "fields are set by measure.steps.FIELD=VALUE" in capsys.readouterr().out
+    assert "measure 'steps' has only every." in error_of(capsys, *line, "measure=steps", "measure.steps.evry=0")
+    said = error_of(capsys, *line, "measure.steps.every=2,3")
+    assert said.endswith("measure.steps.every: add measure=steps, or write +measure.steps.every=2,3")
+
+
+def test_claims_and_tables_name_the_files_that_they_need(folder, capsys):
+    write(folder, "mine.py", PARTS["experiment"] + PARTS["table"])
+    assert main(["sweep", "study=x", "plugins=mine.py", "experiment=short", *SMALL]) == 0
+    assert "give plugins=mine.py" in error_of(capsys, "claims", "study=x")
+    assert "For tables of your own give plugins=mine.py." in error_of(capsys, "tables", "study=x", "table=losses")
+    write(folder, "cell.py", CELL)
+    lab.sweep(study="y", plugins="cell.py", workers=0, **OWN)
+    assert "give plugins=cell.py" in error_of(capsys, "claims", "study=y")
+
+
 # ------------------------------------------------------------------ mistakes
 
 

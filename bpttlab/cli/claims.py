@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins, resources
 from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, add_command, key_values
-from bpttlab.cli.tables import load_with_analysis
+from bpttlab.cli.tables import find_unread_plugins, load_with_analysis
 from bpttlab.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,6 +63,9 @@ def check(chosen: dict[str, str], brief: bool) -> int:
     from bpttlab.claims.claims import CLAIM, IDENTITY
 
     analysis, study = load_with_analysis(chosen)
+    unread = find_unread_plugins(chosen, study) if analysis is None else None
+    if unread:
+        raise ConfigurationError(f"experiment is missing: give plugins={unread}, as the sweep of the study had")
     if analysis is None:
         raise ConfigurationError(f"experiment is missing: must be one of {', '.join(resources.analyses())}")
     claims = analyses.check_claims(analysis, study)

@@ -85,8 +85,10 @@ def write_and_print(chosen: dict[str, str]) -> int:
     if wanted in made.failed:
         raise LabError(f"not made: {wanted}: {made.failed[wanted]}")
     if wanted and wanted not in summaries:
+        unread = find_unread_plugins(chosen, study)
+        remedy = f" For tables of your own give plugins={unread}." if unread else ""
         raise ConfigurationError(
-            f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}"
+            f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}{remedy}"
         )
     for name, frame in summaries.items():
         tables.write(frame, study.path / "tables" / name)
@@ -129,11 +131,22 @@ def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
 
 def name_unread_plugins(chosen: dict[str, str], study: Study) -> None:
     """Prints a line if the study was swept with files of the user's own and this command received none."""
+    if named := find_unread_plugins(chosen, study):
+        print(f"plugins={named} is not read: give it here too for tables, figures and claims of its own")
+
+
+def find_unread_plugins(chosen: dict[str, str], study: Study) -> str | None:
+    """The user's own files that the study was swept with, if this command received none: those of its last command,
+    otherwise those of its runs."""
     from bpttlab.claims import analyses
 
+    if chosen["plugins"]:
+        return None
     named, _ = split_plugins(analyses.words(study))
-    if named is not None and not chosen["plugins"]:
-        print(f"plugins={named} is not read: give it here too for tables, figures and claims of its own")
+    if named is None and "plugins" in study.runs:
+        files = study.provenance["plugin_files"].dropna().unique()
+        named = ",".join(sorted({name for several in files for name in several.split(", ")}))
+    return named or None
 
 
 def load_with_analysis(chosen: dict[str, str]) -> tuple[Analysis | None, Study]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 
+from bpttlab.errors import LabError
 from bpttlab.fields import Field
 from bpttlab.gradients.directional import (
     LOG_SCALE,
@@ -91,7 +92,12 @@ def measure_truncation(
         full = full or scaled_gradients(trace, dL_dy_hat, walked)
         minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
     full = with_directions(full, directions or {})
-    found = scheme.estimate(trace, loss, error, full, rng).along(directions or {})
+    estimate = scheme.estimate(trace, loss, error, full, rng)
+    if not isinstance(estimate, GradientEstimate):
+        raise LabError(
+            f"{type(scheme).__name__}.estimate returns {type(estimate).__name__}: must be a GradientEstimate"
+        )
+    found = estimate.along(directions or {})
     return estimate_columns(found, scheme, trace.length, full, minibatch)
 
 

@@ -12,14 +12,16 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Any, TypeVar
 
+import numpy as np
+
 from bpttlab import plugins
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, SchemaError
 from bpttlab.fields import Plain
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling
 from bpttlab.measures.recurrent_matrix import RecurrentMatrix
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.columnar import concatenate
-from bpttlab.store.column import MeasureColumns
+from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.truncation.scheme import Scheme
 
 MeasureType = TypeVar("MeasureType", bound=Measure)
@@ -122,18 +124,52 @@ class Measures:
 
     def of_pass(self, context: Context) -> list[Result]:
         """What runs share that differ in scheme and truncation only."""
-        return [measure(context) for measure in self.active if not measure.depends_on_scheme]
+        return [result_of(measure, context) for measure in self.active if not measure.depends_on_scheme]
 
     def of_scheme(self, context: Context) -> list[Result]:
         """What depends on the scheme of one run."""
         chosen = [measure for measure in self.active if measure.depends_on_scheme]
-        return [measure(context) for measure in chosen if measure.applies_to(context.scheme)]
+        return [result_of(measure, context) for measure in chosen if measure.applies_to(context.scheme)]
 
     @property
     def own_columns(self) -> MeasureColumns:
         """The tables and the columns of `runs` of the measures that do not come with bpttlab."""
         tables = tuple(table for measure in self.own for table in measure.tables)
         return MeasureColumns(tables, tuple(column for measure in self.own for column in measure.summary))
+
+
+def result_of(measure: Measure, context: Context) -> Result:
+    """The result of a measure; of one that does not come with bpttlab, checked.
+
+    Raises:
+        SchemaError: it is no Result, has two rows of one key, or more rows than `rows` allows; the message names the
+            class, the table and the key.
+    """
+    result = measure(context)
+    if measure.path() == "measure":
+        return result
+    called = type(measure).__name__
+    if not isinstance(result, Result):
+        kind = "None" if result is None else f"a {type(result).__name__}"
+        raise SchemaError(f"{called} returns {kind}: must be a Result, such as Result({{'table': columns}})")
+    most = measure.rows(context.trace.cell, context.trace.length, context.sampling)
+    for table in measure.tables:
+        check_rows_of_result(called, table, result.tables.get(table.name, {}), most.get(table.name))
+    return result
+
+
+def check_rows_of_result(called: str, table: Table, columns: Mapping[str, Any], most: int | None) -> None:
+    """Refuses two rows of one key, and more rows than a measure says that it has."""
+    number = max((len(values) for values in columns.values()), default=0)
+    if most is not None and number > most:
+        raise SchemaError(f"{called}: table '{table.name}' has {number} rows; its method rows allows {most}")
+    keys = [np.asarray(columns[name]).tolist() for name in table.keys if name in columns]
+    seen: set[tuple[Any, ...]] = set()
+    for key in zip(*keys, strict=False):
+        if key in seen:
+            shown = ", ".join(f"{name}={value!r}" for name, value in zip(table.keys, key, strict=False))
+            raise SchemaError(f"{called}: table '{table.name}' has two rows with {shown}; the key must be unique")
+        seen.add(key)
 
 
 def check_distinct(measures: Iterable[Measure]) -> None:

@@ -49,7 +49,9 @@ def help_of_experiment(name: str) -> str:
 def help_of_choice(group: str, name: str) -> str:
     """What a choice is, and a line for each of its fields."""
     lines = ["" if line.startswith("name:") else line for line in text_of_choice(group, name).splitlines()]
-    return "\n".join([f"{group}={name}   (fields are set by {group}.FIELD=VALUE)", "", *uncomment(lines)]).rstrip()
+    own = group == "measure" and any(one.kind == group and one.name == name for one in plugins.own_choices())
+    path = f"{group}.{name}" if own else group
+    return "\n".join([f"{group}={name}   (fields are set by {path}.FIELD=VALUE)", "", *uncomment(lines)]).rstrip()
 
 
 def text_of_choice(group: str, name: str) -> str:

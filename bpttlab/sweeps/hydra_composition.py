@@ -35,7 +35,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bpttlab import resources
+from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Plain
 from bpttlab.sweeps.hydra_independence import (
@@ -481,6 +481,7 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
     if exists(plain, axis.key):
         return
     group, _, name = axis.key.partition(".")
+    refuse_unknown_field_of_own_measure(plain, axis)
     if isinstance(plain.get(group), dict):
         known = list(plain[group])
         chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group
@@ -489,6 +490,21 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
         raise ConfigurationError(f"{axis.key}: {chosen} has only {', '.join(known)}.{nearest(name, known)}")
     hint = nearest(axis.key, [*groups, *(key for key, _ in leaves(plain))])
     raise ConfigurationError(f"{axis.key}: no field and no group has this name.{hint}")
+
+
+def refuse_unknown_field_of_own_measure(plain: Plain, axis: Axis) -> None:
+    """Refuses measure.NAME.FIELD of a user's own measure that is not chosen, or has no such field."""
+    group, *names = axis.key.split(".")
+    own = {choice.name for choice in plugins.own_choices() if choice.kind == "measure"}
+    if group != "measure" or len(names) != 2 or names[0] not in own:
+        return
+    chosen = plain[group].get(names[0])
+    if chosen is None:
+        line = f"+{axis.key}={','.join(map(as_written, axis.values))}"
+        raise ConfigurationError(f"{axis.key}: add measure={names[0]}, or write {line}")
+    known = list(chosen)
+    there_are = f"has only {', '.join(known)}" if known else "has no fields"
+    raise ConfigurationError(f"{axis.key}: measure {names[0]!r} {there_are}.{nearest(names[1], known)}")
 
 
 def exists(plain: Plain, key: str) -> bool:

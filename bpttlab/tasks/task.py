@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Field, check_integer, settle_fields
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
@@ -108,7 +108,21 @@ class Task(ABC):
             ConfigurationError: the batch size is not an integer >= 1, or there are not so many sequences.
         """
         self.check_batch_size(batch_size)
-        return self.draw(rng, integer_at_least("batch_size", batch_size, least=1))
+        size = integer_at_least("batch_size", batch_size, least=1)
+        batch = self.draw(rng, size)
+        self._check_drawn(batch, size)
+        return batch
+
+    def _check_drawn(self, batch: object, size: int) -> None:
+        """Refuses what is no batch of T steps: a mistake in `draw` of a user's own task."""
+        draw, T = f"{type(self).__name__}.draw", self.sequence_length
+        if not isinstance(batch, Batch):
+            raise LabError(f"{draw} returns {type(batch).__name__}: must be a Batch(x, target, mask)")
+        if batch.x.shape != (T, size, self.input_size):
+            raise LabError(f"{draw}: x has shape {batch.x.shape}; must be (T, B, I) = {(T, size, self.input_size)}")
+        for name in ("target", "mask"):
+            if len(found := getattr(batch, name)) != T:
+                raise LabError(f"{draw}: {name} has {len(found)} steps; must be T = {T}")
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuses a batch size that `sample` could not give, before anything is computed."""

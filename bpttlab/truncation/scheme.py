@@ -16,12 +16,13 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Field, settle_fields
+from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.estimators import GradientEstimate, ensemble_estimate, estimate_by_difference, plan_estimate
 from bpttlab.gradients.plan import Ensemble, Plan, full_plan
@@ -93,6 +94,9 @@ class Scheme(ABC):
             rng: needed by schemes that draw.
         """
         gradient = self.one_gradient(trace, loss, rng or np.random.default_rng(0))
+        if not isinstance(gradient, Mapping):
+            allowed = "a dictionary of gradients, keyed like the parameters of the recurrence"
+            raise LabError(f"{type(self).__name__}.one_gradient returns {type(gradient).__name__}: must be {allowed}")
         return estimate_by_difference(trace, gradient, full, self.cost(trace), self.truncation)
 
     def seconds(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> float:
@@ -135,7 +139,11 @@ class Segmented(Scheme):
 
     def plan(self, length: int) -> Plan:
         """The plan for a length of T steps. A scheme that cuts nothing has the full plan, to the last bit."""
-        segments = np.array(self.segments(length))
+        given = self.segments(length)
+        segments = np.array(given)
+        if segments.ndim != 2 or segments.shape[1] != 3:
+            allowed = "a list of (start, stop, loss_from)"
+            raise LabError(f"{type(self).__name__}.segments returns {format_value(given)}: must be {allowed}")
         if not segments[:, 0].any():
             return full_plan(length)
         return Plan(segments, np.ones(length))
