@@ -8,6 +8,7 @@ import pytest
 import bpttlab as lab
 from bpttlab import plugins
 from bpttlab.cli import main
+from bpttlab.errors import LabWarning
 from tests.support.extending import FILES, LINES, PAGE, TEXT
 
 PARTS = {
@@ -84,6 +85,25 @@ def test_results_need_no_file(written, capsys):
     assert "rms" in lab.load("mine").activity
     assert main(["tables", "study=mine"]) == 0
     assert "activity" not in capsys.readouterr().out.split("plugins=")[0].split("results are in")[1]
+
+
+def test_versions_and_settings_of_the_measure_are_points_of_their_own(written):
+    def sweep(**more):
+        activity = [{"activity": {"level": level}} for level in more.pop("levels", [0.9])]
+        lab.sweep(study="two", plugins="activity.py", measure=activity, workers=0, sequence_length=8, **more)
+
+    sweep(seed=range(2), levels=[0.5, 0.9])
+    (written / "activity.py").write_text(FILES["activity.py"] + "# another version\n", encoding="utf-8")
+    with pytest.warns(LabWarning, match="another version of activity.py"):
+        sweep(seed=range(2))
+    with plugins.using("activity.py"):
+        study = lab.load("two")
+        summary = lab.tables.summaries(study)["activity"]
+        drawing = lab.figures.draw(study)
+    assert list(summary["networks"]) == [2, 2, 2]
+    assert summary["plugins"].nunique() == 2 and set(summary["measure_activity_level"]) == {0.5, 0.9}
+    legend = drawing["activity"].axes[0].get_legend().get_texts()
+    assert len(legend) >= 3 and all("plugins=" in text.get_text() for text in legend)
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", TEXT))

@@ -17,7 +17,7 @@ from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.equal_cost import equal_cost
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
-from bpttlab.tables.points import varying
+from bpttlab.tables.points import label_points, point_columns, rows_at_points, varying
 from bpttlab.tables.printing import format_table
 from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.spectra import (
@@ -58,11 +58,14 @@ __all__ = [
     "has_costs",
     "has_exponents",
     "headline",
+    "label_points",
     "lag_curves",
     "latex",
     "main_parameter",
     "markdown",
+    "point_columns",
     "present",
+    "rows_at_points",
     "sensitivity_curves",
     "singular_value_curves",
     "spectrum_curves",

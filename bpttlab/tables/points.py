@@ -7,6 +7,7 @@ statistic over networks first keeps one row per network and point.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,10 +19,12 @@ from bpttlab.tables.statistics import numbers
 _MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
     column.name for column in CONFIGURATION
 }
+_SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 UNDRAWN = "none"  # the initializer of such networks
+_HASH = 8  # digits of the hash of a file in a label
 _DIGITS = 4  # significant digits of a measured radius that distinguish points
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
 _ORDER = {"done": 0, "diverged": 1, "failed": 2}
@@ -83,6 +86,41 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     names = [name for name in names if name not in PREFIXES or not _decided_by(runs, "cell_content", name)]
     fit = [name for name in varying(runs) if name == "measure_fit_from"]
     return [*_POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
+
+
+def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a table of a user's own measure with the columns of their sweep point, and the names of these.
+
+    They are `point_columns` and the varying settings of own measures, `plugins` included: two versions of a file are
+    two points. Of runs that share the network and the point, and differ in scheme or truncation, one is kept.
+
+    Args:
+        study: a loaded study.
+        table: a name of one of its tables.
+
+    Returns:
+        run_id, network_id, the table's own columns and those of the point; and the names of the point's columns.
+    """
+    rows, runs = study.table(table), study.runs
+    known = set(map(str, runs))
+    own = [name for name in map(str, rows) if name not in known]
+    runs = with_requested(describe_rows(rows, runs))
+    settings = [name for name in varying(runs) if name.startswith("measure_") and name not in _SHIPPED]
+    point = list(dict.fromkeys([*point_columns(runs), *settings]))
+    of_run = runs.reindex(columns=["run_id", "network_id", *point])
+    joined = rows[["run_id", *own]].merge(of_run, on="run_id", how="inner", validate="many_to_one")
+    return one_run_per_network(joined, point).reset_index(drop=True), point
+
+
+def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
+    """A label for the point of each row, of the columns that vary: "spectral_radius=0.9, plugins=1b2c3d4e"."""
+    columns = [name for name in point if rows[name].nunique(dropna=False) > 1]
+    parts = {name: rows[name].astype(object).where(rows[name].notna(), "none").map(str) for name in columns}
+    parts = {name: values.str[:_HASH] if name == "plugins" else values for name, values in parts.items()}
+    labels = pd.Series("", index=rows.index)
+    for number, (name, values) in enumerate(parts.items()):
+        labels = labels + (", " if number else "") + f"{name}=" + values
+    return labels
 
 
 def _decided_by_group(runs: pd.DataFrame, name: str) -> bool:
