@@ -178,6 +178,16 @@ def test_an_own_measure_is_chosen_beside_the_standard_ones(folder):
     assert list(runs["plugins"].str.len()) == [32, 32]
 
 
+def test_what_an_own_measure_adds_to_runs_makes_no_point(folder):
+    write(folder, "mine.py", PARTS["measure"])
+    line = ["sweep", "study=x", "plugins=mine.py", "measure=largest", "seed=range(0,3)", *SMALL]
+    assert main(line) == 0
+    runs = lab.load("x").runs
+    assert runs["largest_state"].nunique() == 3
+    (row,) = lab.tables.growth(runs).to_dict("records")
+    assert row["networks"] == 3
+
+
 def test_a_run_without_an_own_measure_keeps_its_id(folder):
     write(folder, "mine.py", PARTS["measure"])
     plain = Configuration.parse(SIZES)

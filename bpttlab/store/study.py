@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
+from bpttlab.store.columns import MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.identity import parse_canonical
 from bpttlab.store.own_columns import unite
@@ -85,7 +86,10 @@ class Study:
                 f"there is no table '{name}': must be one of {', '.join(self._known)}.{nearest(name, self._known)}"
             )
         if name not in self._frames:
-            self._frames[name] = schema.frame(self._runs if name == "runs" else self._measured(name))
+            frame = schema.frame(self._runs if name == "runs" else self._measured(name))
+            if name == "runs" and self._own.summary:  # which no other table has
+                frame.attrs[MEASURED] = [column.name for column in self._own.summary]
+            self._frames[name] = frame
         return self._frames[name]
 
     def __getattr__(self, name: str) -> pd.DataFrame:
