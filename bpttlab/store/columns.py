@@ -83,5 +83,5 @@ CONFIGURATION = _read_configuration()
 """Configuration columns of known type, as the classes of the engine state them (`sweeps/configuration_columns.py`). A
 field of a group that is not among them has the type of its values."""
 
-MEASURED = "measured"
+OWN_MEASURED = "measured"
 """Key of `runs.attrs`: columns of `runs` that measures of a user's own have computed, which are no configuration."""

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
-from bpttlab.store.columns import MEASURED
+from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.identity import parse_canonical
 from bpttlab.store.own_columns import unite
@@ -88,7 +88,7 @@ class Study:
         if name not in self._frames:
             frame = schema.frame(self._runs if name == "runs" else self._measured(name))
             if name == "runs" and self._own.summary:  # which no other table has
-                frame.attrs[MEASURED] = [column.name for column in self._own.summary]
+                frame.attrs[OWN_MEASURED] = [column.name for column in self._own.summary]
             self._frames[name] = frame
         return self._frames[name]
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError, nearest
-from bpttlab.store.columns import CONFIGURATION, MEASURED, TABLES
+from bpttlab.store.columns import CONFIGURATION, OWN_MEASURED, TABLES
 from bpttlab.tables.statistics import numbers
 
 _MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
@@ -39,7 +39,7 @@ def require_columns(frame: pd.DataFrame, *columns: str) -> None:
 
 def varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
-    measured = _MEASURED | set(runs.attrs.get(MEASURED, ()))
+    measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
     names = [name for name in map(str, runs) if name not in measured]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 

@@ -273,7 +273,7 @@ def test_broken_files_are_one_line(own):
         (["spectralradius=1,2"], r"Did you mean 'spectral_radius'\?"),
         (["hidden_size=3"], r"Did you mean 'cell.hidden_size'\?"),
         (["cell.hidden_sizes=3"], r"cell 'elman' has only .* Did you mean 'hidden_size'\?"),
-        (["task=noise,adding", "task.input_size=2"], "task.input_size: task 'adding' has only name"),
+        (["task=noise,adding", "task.input_size=2"], "task.input_size: task 'adding' has no fields"),
         (["seed.more=3"], "seed.more"),
         (["seed=range(0,3"], r"cannot read 'seed=range\(0,3'"),
         (["seed=range(a,b)"], "cannot read"),

@@ -86,13 +86,13 @@ import os
 from bpttlab.sweeps import worker_pool
 from tests.support.workers import double
 try:
-    with worker_pool.beginning(("slow",), {}):
+    with worker_pool.preload_or_stop(("slow",), {}):
         raise KeyError
 except KeyError:
     assert worker_pool.server_id() is None
-with worker_pool.beginning((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as pool:
+with worker_pool.preload_or_stop((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as pool:
     pool.give("SOMETHING")
-    print(pool.answers(20)[0].result, worker_pool.begin(()), os.environ.get("SOMETHING"))
+    print(pool.answers(20)[0].result, worker_pool.start_preload(()), os.environ.get("SOMETHING"))
 """
 
 
