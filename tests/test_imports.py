@@ -123,7 +123,7 @@ def test_the_architecture_page_has_the_rooms_in_order():
 
 
 OF_THE_SAME_NAME = {
-    "add_to": "how each command adds its parser, called by `bpttlab.cli`",
+    "register": "how each command adds its parser, called by `bpttlab.cli`",
     "TEXT": "each command's help, which `bpttlab.cli` reads by this name",
     "truncation_bias": "a measure, and the summary table of it",
 }

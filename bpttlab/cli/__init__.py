@@ -55,7 +55,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS, required=True, parser_class=Parser)
     for module in (sweep, status, tables, figures, claims, verify, completion):
-        module.add_to(commands)
+        module.register(commands)
     lines = [f"  bpttlab {name:<12} {added.summary}" for name, added in commands.choices.items()]
     parser.text = TEXT.format(commands="\n".join(lines))
     return parser

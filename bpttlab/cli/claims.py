@@ -35,7 +35,7 @@ not finish; the message says why.
 """
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab claims`."""
     parser = add_command(
         commands,

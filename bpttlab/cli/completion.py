@@ -46,7 +46,7 @@ ASKED = "_ARGCOMPLETE"
 """The variable with which the script of a shell asks."""
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab completion`."""
     parser = add_command(
         commands,

@@ -51,7 +51,7 @@ FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "p
 SIZE = Key("size", "the width of the figures: of a page, or of one of its columns (page)", "page", ("page", "column"))
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab figures`."""
     parser = add_command(
         commands,

@@ -53,7 +53,7 @@ WATCH_SECONDS = 1.0
 MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "blas")
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab status`."""
     parser = add_command(
         commands,

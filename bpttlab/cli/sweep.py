@@ -66,7 +66,7 @@ Exit code: 0: success; 1: a run failed; 2: the command could not finish; the mes
 """
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab sweep`."""
     parser = add_command(
         commands,

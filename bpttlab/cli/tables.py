@@ -52,7 +52,7 @@ SCREEN = 40
 """Lines that are printed where nothing else is asked for."""
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab tables`."""
     add_command(
         commands,

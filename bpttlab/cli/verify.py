@@ -54,7 +54,7 @@ TOPIC_NAMES = ("gradients", "products", "spectra", "theory", "truncation", "stat
 """Those of `verification.TOPICS`, which completion does not import."""
 
 
-def add_to(commands: Any) -> None:
+def register(commands: Any) -> None:
     """Adds `bpttlab verify`."""
     parser = add_command(
         commands,

@@ -51,7 +51,7 @@ def _triangle(request: FigureRequest) -> Figure:
     return plot_triangle(tables.triangle(rows, request.study.runs, request.run_id), request.size)
 
 
-def truncation(request: FigureRequest) -> Figure:
+def _truncation(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.truncations, "truncated gradients")
     return plot_truncation(tables.truncation_bias(rows, request.study.runs), request.size, request.parameter)
 
@@ -66,11 +66,11 @@ def _costs(request: FigureRequest) -> pd.DataFrame:
     return tables.costs(_refuse_empty(measured, "variance or seconds of a scheme"), request.study.runs, provenance)
 
 
-def bias_variance(request: FigureRequest) -> Figure:
+def _bias_variance(request: FigureRequest) -> Figure:
     return plot_bias_variance(_costs(request), request.size, request.parameter)
 
 
-def error_cost(request: FigureRequest) -> Figure:
+def _error_cost(request: FigureRequest) -> Figure:
     return plot_error_cost(_costs(request), request.size, request.parameter)
 
 
@@ -94,12 +94,12 @@ def _exponents(request: FigureRequest) -> Figure:
     return plot_exponents(tables.exponents(runs), request.size)
 
 
-def spectrum(request: FigureRequest) -> Figure:
+def _spectrum(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.spectra, "Lyapunov spectra")
     return plot_spectrum(tables.spectrum_curves(rows, request.study.runs), request.size)
 
 
-def finite_time(request: FigureRequest) -> Figure:
+def _finite_time(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.finite_time, "finite-time exponents")
     return plot_finite_time(tables.finite_time_distribution(rows, request.study.runs), request.size)
 
@@ -115,12 +115,12 @@ def _eigenvalues(request: FigureRequest) -> Figure:
     return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size)
 
 
-def paths(request: FigureRequest) -> Figure:
+def _paths(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
     return plot_paths(tables.block_curves(rows, request.study.runs), request.size)
 
 
-def sensitivity(request: FigureRequest) -> Figure:
+def _sensitivity(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.sensitivity, "forward sensitivities")
     return plot_sensitivity(tables.sensitivity_curves(rows, request.study.runs, request.study.jacobians), request.size)
 
@@ -132,19 +132,19 @@ def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     return table
 
 
-PRODUCTS = StudyFigure("products", _products)
+_PRODUCTS = StudyFigure("products", _products)
 _LAG_TERMS = StudyFigure("lag_terms", _lag_terms)
 _GROWTH = StudyFigure("growth", _growth)
-TRIANGLE = StudyFigure("triangle", _triangle)
-TRUNCATION = StudyFigure("truncation", truncation)
-BIAS_VARIANCE = StudyFigure("bias_variance", bias_variance)
-ERROR_COST = StudyFigure("error_cost", error_cost)
+_TRIANGLE = StudyFigure("triangle", _triangle)
+_TRUNCATION = StudyFigure("truncation", _truncation)
+_BIAS_VARIANCE = StudyFigure("bias_variance", _bias_variance)
+_ERROR_COST = StudyFigure("error_cost", _error_cost)
 _BIAS_BOUNDS = StudyFigure("bias_bounds", _bias_bounds)
-DIRECTIONS = StudyFigure("directions", _directions)
+_DIRECTIONS = StudyFigure("directions", _directions)
 _EXPONENTS = StudyFigure("exponents", _exponents)
-SPECTRUM = StudyFigure("spectrum", spectrum)
-_FINITE_TIME = StudyFigure("finite_time", finite_time)
+_SPECTRUM = StudyFigure("spectrum", _spectrum)
+_FINITE_TIME = StudyFigure("finite_time", _finite_time)
 _SINGULAR_VALUES = StudyFigure("singular_values", _singular_values)
 _EIGENVALUES = StudyFigure("eigenvalues", _eigenvalues)
-PATHS = StudyFigure("paths", paths)
-_SENSITIVITY = StudyFigure("sensitivity", sensitivity)
+_PATHS = StudyFigure("paths", _paths)
+_SENSITIVITY = StudyFigure("sensitivity", _sensitivity)

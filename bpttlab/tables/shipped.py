@@ -20,7 +20,7 @@ def _costs(study: Any) -> pd.DataFrame:
     return tables.costs(study.truncations, study.runs, study.provenance) if _has_costs(study) else _NOTHING
 
 
-def equal_costs(study: Any) -> pd.DataFrame:
+def _equal_costs(study: Any) -> pd.DataFrame:
     return tables.equal_cost(study.truncations, study.runs, study.provenance) if _has_costs(study) else _NOTHING
 
 
@@ -48,13 +48,13 @@ def _headline(study: Any) -> pd.DataFrame:
     return tables.headline(growth) if growth["growth_rate"].notna().any() else _NOTHING
 
 
-HEADLINE = SummaryTable("headline", _headline)
+_HEADLINE = SummaryTable("headline", _headline)
 _GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
 _CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
-TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias)
+_TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias)
 _COSTS = SummaryTable("costs", _costs)
-EQUAL_COST = SummaryTable("equal_cost", equal_costs)
-ALONG_DIRECTIONS = SummaryTable("along_directions", _along_directions)
+_EQUAL_COST = SummaryTable("equal_cost", _equal_costs)
+_ALONG_DIRECTIONS = SummaryTable("along_directions", _along_directions)
 _BIAS_BOUNDS = SummaryTable("bias_bounds", _bias_bounds)
 _EXPONENTS = SummaryTable("exponents", _exponents)
 _THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs))
