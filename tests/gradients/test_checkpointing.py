@@ -1,6 +1,7 @@
 """Few states kept, the others computed again: the same bytes, in little memory."""
 
 import importlib.util
+import re
 import tracemalloc
 from functools import partial
 
@@ -69,7 +70,7 @@ def assert_same_gradients(trace, few, errors, plan=None):
     try:
         expected = backward(trace, errors, plan)
     except GradientRangeError as error:
-        with pytest.raises(GradientRangeError, match=str(error)):
+        with pytest.raises(GradientRangeError, match=re.escape(str(error))):
             lab.backward(few, errors, plan)
     else:
         same = assert_agreement if trace.engine.name == "numba" and plan is None else assert_same_bytes
@@ -108,7 +109,7 @@ def test_random_shapes(make, engine, seed, T, B, N, gain, dtype, blocks, at_the_
     try:
         trace = forward(cell, params, x, h_0, engine)
     except DivergedError as error:
-        with pytest.raises(DivergedError, match=str(error)):
+        with pytest.raises(DivergedError, match=re.escape(str(error))):
             checkpointed_forward(cell, params, x, h_0, engine, blocks * BLOCK_STEPS)
     else:
         few = checkpointed_forward(cell, params, x, h_0, engine, blocks * BLOCK_STEPS)
@@ -259,7 +260,7 @@ def test_errors_name_the_step_of_the_whole_sequence():
     params["W"] = 2.0 * np.eye(2)
     with pytest.raises(DivergedError) as whole:
         forward(cell, params, x)
-    with pytest.raises(DivergedError, match=str(whole.value)) as few:
+    with pytest.raises(DivergedError, match=re.escape(str(whole.value))) as few:
         checkpointed_forward(cell, params, x)
     assert few.value.step == whole.value.step > BLOCK_STEPS
     x[100, 0, 0] = np.nan

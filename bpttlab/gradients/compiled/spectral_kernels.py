@@ -22,7 +22,16 @@ _NOISE = 0.05
 """Of a random vector in each start, beside the vector that led before: another may have overtaken it."""
 
 RESIDUAL = 1e-12
-"""||A A^T u - theta u|| / theta at which a singular vector is found."""
+"""||A A^T u - theta u|| / theta at which a singular vector may be found.
+
+One step more must leave theta as it is (`_UNCHANGED`): of two nearly equal singular values the smaller one has a small
+residual as well, and the next direction of Lanczos points to the larger."""
+
+_UNCHANGED = 1e-13
+"""Relative change of theta in the step that confirms it."""
+
+_INVARIANT = 1e-14
+"""||A A^T u - theta u|| / theta below which the next direction is only rounding."""
 
 MOST_STEPS = 48
 """Of Lanczos; where more are needed the caller takes all singular values."""
@@ -96,7 +105,7 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
     """Squares of the largest singular values of matrices that follow on each other, (L,R,N) -> (L,).
 
     Lanczos on A A^T from the vector that led the matrix before, and some noise; full reorthogonalisation; until the
-    residual is small (`RESIDUAL`). NaN where it is not after `MOST_STEPS`.
+    residual is small (`RESIDUAL`) and one step more confirms it. NaN where it is not after `MOST_STEPS`.
 
     Args:
         u: (R,) the left singular vector to start from, which becomes that of the last matrix.
@@ -111,7 +120,7 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
         A = matrices[lag]
         w[:] = u + _NOISE * noise
         size = math.sqrt(np.dot(w, w))
-        theta, steps, converged = 0.0, 0, False
+        theta, before, steps, small, converged = 0.0, 0.0, 0, False, False
         while steps < most and not converged:
             Q[steps] = w / size
             np.dot(Q[steps], A, z)
@@ -124,6 +133,7 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
                 w -= room
             size = math.sqrt(np.dot(w, w))
             beta[steps - 1] = size
+            before = theta
             if steps == 1:
                 theta = alpha[0]
             else:
@@ -131,7 +141,10 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
                 above = 0.5 * (theta + alpha[steps - 1]) + math.sqrt(half * half + coupling * coupling)
                 theta = largest_root(alpha, beta, steps, above * (1.0 + 1e-15))
             ritz_vector(alpha, beta, steps, theta, s)
-            converged = size * s[steps - 1] <= RESIDUAL * theta
+            residual = size * s[steps - 1]
+            confirmed = small and theta - before <= _UNCHANGED * theta
+            small = residual <= RESIDUAL * theta
+            converged = small and (confirmed or size <= _INVARIANT * theta)
         found[lag] = theta if converged or steps == R else math.nan
         np.dot(s[:steps], Q[:steps], u)
 
