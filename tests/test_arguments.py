@@ -39,7 +39,10 @@ def test_what_is_no_list_of_lags(traced, lags):
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"rng": 0}, "rng=0: must be a generator"),
+        ({"rng": "0"}, "rng='0': must be a generator, such as numpy.random.default_rng.0., or a seed"),
+        ({"rng": -1}, "rng=-1: must be a generator"),
+        ({"rng": True}, "rng=True: must be a generator"),
+        ({"rng": None}, "rng=None: must be a generator"),
         ({"initializer": "orthogonl"}, "initializer='orthogonl': must be an initializer .*, not a string"),
         ({"initializer": lab.Orthogonal}, "initializer=.*: must be an initializer such as lab.Orthogonal..$"),
         ({"scales": 0.1}, "scales=0.1: must be scales"),

@@ -8,7 +8,9 @@ Plotting libraries are imported when a figure is drawn.
 from __future__ import annotations
 
 import os
+from base64 import b64encode
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +41,21 @@ class Drawing(dict[str, "Figure"]):
         super().__init__()
         self.skipped: dict[str, str] = {}
         self.failed: set[str] = set()
+
+    def __repr__(self) -> str:
+        return f"Drawing({', '.join(self) or 'no figure'}; {len(self.skipped)} not drawn)"
+
+    def _repr_html_(self) -> str:
+        """All figures, one below the other, for a notebook."""
+        return "".join(f"<p>{escape(name)}</p>{image_of(figure)}" for name, figure in self.items())
+
+
+def image_of(figure: Figure) -> str:
+    """A figure within a page of HTML, as wide as it is on paper at 100 pixels an inch."""
+    from bpttlab.figures import style
+
+    width, png = 100 * figure.get_figwidth(), b64encode(style.png_of(figure)).decode()
+    return f'<img style="max-width:100%; width:{width:.0f}px" src="data:image/png;base64,{png}">'
 
 
 def draw(

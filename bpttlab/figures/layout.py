@@ -187,7 +187,7 @@ def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: b
     width = style.WIDTHS[size]
     wide = (width - 0.6) / len(values)
     height = min(wide, 2.6) if square else min(max(0.75 * wide, 1.3), 2.2)
-    figure = Figure(figsize=(width, len(parts) * height + 0.5), layout="constrained")
+    figure = style.Page(figsize=(width, len(parts) * height + 0.5), layout="constrained")
     shared: Literal["all", "row"] = "all" if square else "row"
     grid = figure.subplots(len(parts), len(values), squeeze=False, sharex=shared, sharey=shared)
     return figure, grid
@@ -235,7 +235,7 @@ def panels(
     rows, columns = (kinds, count) if across else (count, kinds)
     width = style.WIDTHS[size]
     height = height or min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
-    figure = Figure(figsize=(width, rows * height + 0.2), layout="constrained")
+    figure = style.Page(figsize=(width, rows * height + 0.2), layout="constrained")
     shared: Literal["row", "col"] = "row" if across else "col"
     grid = figure.subplots(rows, columns, squeeze=False, sharey=shared if share else False)
     return figure, grid.T if across else grid

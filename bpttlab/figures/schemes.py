@@ -157,7 +157,7 @@ def panels_of_schemes(count: int, kinds: int, size: Size, height: float = HEIGHT
     across = min(count, ACROSS[size])
     blocks = -(-count // across)
     titles = 0.3 * blocks
-    figure = Figure(figsize=(style.WIDTHS[size], blocks * kinds * height + titles + 0.2), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], blocks * kinds * height + titles + 0.2), layout="constrained")
     grid = figure.subplots(blocks * kinds, across, squeeze=False)
     placed = grid.reshape(blocks, kinds, across).swapaxes(1, 2).reshape(blocks * across, kinds)
     for axes in placed[count:].flat:

@@ -6,6 +6,7 @@ The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -104,6 +105,21 @@ def sequence_colours(count: int) -> list[str]:
 def categories(names: Sequence[str]) -> dict[str, str]:
     """A colour for each of a few names, in their order; after the last colour the first again."""
     return {name: CATEGORIES[place % len(CATEGORIES)] for place, name in enumerate(names)}
+
+
+class Page(Figure):
+    """A figure that a notebook shows by itself, as wide as it is on paper at 100 pixels an inch."""
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, float]]:
+        return png_of(self), {"width": 100.0 * self.get_figwidth(), "height": 100.0 * self.get_figheight()}
+
+
+def png_of(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    with style_context():
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
 
 
 def save_figure(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:

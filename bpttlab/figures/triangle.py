@@ -23,7 +23,7 @@ def plot_triangle(triangle: pd.DataFrame, size: Size = "page") -> Figure:
     most = max(1.0, float(np.abs(values[finite]).max(initial=0.0)))
     style.check_size(size)
     width = style.WIDTHS[size] if size == "column" else 0.62 * style.WIDTHS["page"]
-    figure = Figure(figsize=(width, 0.82 * width + 0.3), layout="constrained")
+    figure = style.Page(figsize=(width, 0.82 * width + 0.3), layout="constrained")
     axes = figure.subplots()
     edges = (np.arange(values.shape[1] + 1) - 0.5, np.arange(values.shape[0] + 1) + 0.5)
     norm = SymLogNorm(linthresh=1.0, vmin=-most, vmax=most)

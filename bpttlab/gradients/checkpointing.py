@@ -33,6 +33,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
+from bpttlab.numerics.short_repr import show_briefly
 
 GIB = 1 << 30
 _ARRAYS = 3.5
@@ -57,6 +58,9 @@ class CheckpointedTrace:
     states: Array
     steps: int
     engine: Engine = NUMPY
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @property
     def length(self) -> int:
@@ -189,6 +193,9 @@ class Block(NamedTuple):
     steps: slice
     trace: Trace
     cotangents: Cotangents
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 def blocks(trace: CheckpointedTrace, dL_dy_hat: Array, carry: Array, scaled: bool) -> Iterator[Block]:

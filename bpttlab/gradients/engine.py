@@ -24,6 +24,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss, Reduction
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, spectral_log_norm
+from bpttlab.numerics.short_repr import show_briefly
 
 Numbers = TypeVar("Numbers", Array, Scaled)
 
@@ -40,6 +41,9 @@ class Cotangents(NamedTuple):
     da: Any
     dropped: Any
 
+    def __repr__(self) -> str:
+        return show_briefly(self)
+
 
 class RowsBack(NamedTuple):
     """Rows after going back one step more.
@@ -54,6 +58,9 @@ class RowsBack(NamedTuple):
     log_size: Array | None
     finite: bool
 
+    def __repr__(self) -> str:
+        return show_briefly(self)
+
 
 class Engine(ABC):
     """What computes the loops over t.
@@ -65,6 +72,9 @@ class Engine(ABC):
 
     name: ClassVar[str]
     linearizes: ClassVar[bool]
+
+    def __repr__(self) -> str:
+        return f"engine {self.name!r}"
 
     def runs(self, cell: Cell, dtype: Any) -> bool:
         """Whether it has loops for this cell and dtype; NumPy's has them for all."""

@@ -21,6 +21,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, Gradients, Scaled
+from bpttlab.numerics.short_repr import show_briefly
 
 HELD_BYTES = 2**26
 """Cotangents of members of an ensemble that are held at once."""
@@ -45,6 +46,9 @@ class GradientEstimate:
     tail: Gradients
     steps_computed: int
     truncation: int | None
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @classmethod
     def single(

@@ -22,6 +22,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import format_value
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Plan:
 
     segments: Array
     carry: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @property
     def steps_computed(self) -> int:
@@ -70,6 +74,9 @@ class Ensemble(NamedTuple):
     carry: Array
     weight: Array
     drawn: bool
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 @runtime_checkable

@@ -13,6 +13,7 @@ import numpy as np
 from bpttlab.gradients.trace import Trace
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
+from bpttlab.numerics.short_repr import show_briefly
 
 
 class Lag(NamedTuple):
@@ -29,6 +30,9 @@ class Lag(NamedTuple):
     t: Array
     dh: Scaled
     da: Scaled | None
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 class Between:

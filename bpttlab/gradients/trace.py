@@ -15,6 +15,7 @@ import numpy as np
 from bpttlab.networks.cells.cell import Cell, Local, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
+from bpttlab.numerics.short_repr import show_briefly
 
 if TYPE_CHECKING:
     from bpttlab.gradients.engine import Cotangents, Engine
@@ -46,6 +47,9 @@ class Trace:
     h: Array
     y_hat: Array
     engine: Engine = field(default_factory=numpy_engine)
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @property
     def length(self) -> int:

@@ -34,6 +34,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, gather_columns
+from bpttlab.numerics.random_streams import Rng, check_generator
 from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
 from bpttlab.store.measure_columns import GRADIENT_BIAS
 from bpttlab.truncation.scheme import Scheme
@@ -47,7 +48,7 @@ def truncation_bias(
     trace: Trace,
     loss: Loss | Array,
     scheme: Scheme,
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
     directions: Directions | None = None,
 ) -> pd.DataFrame:
     """Norm, cosine, relative bias and variance of the gradient under a scheme, a row per recurrent parameter.
@@ -56,7 +57,7 @@ def truncation_bias(
         trace: a forward pass.
         loss: as in `backward`.
         scheme: how the gradient is cut.
-        rng: where random cuts come from; needed by schemes that draw.
+        rng: where random cuts come from, a generator or a seed; needed by schemes that draw.
         directions: name -> dp/dtheta by parameter; each is one more row (`directions`), whose cosine is 1 or -1.
 
     Returns:
@@ -71,7 +72,8 @@ def truncation_bias(
         ConfigurationError: it is no scheme, or one that draws without `rng`.
     """
     check_scheme(scheme)
-    frame = as_frame(measure_truncation(trace, loss, scheme, rng=rng, directions=directions))
+    generator = None if rng is None else check_generator(rng)
+    frame = as_frame(measure_truncation(trace, loss, scheme, rng=generator, directions=directions))
     return frame.astype({"truncation": "Int64", "draws": "Int64"})
 
 

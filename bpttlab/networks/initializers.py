@@ -25,6 +25,7 @@ from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Field, check_integer, real_number, settle_fields
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
 
 SpectralRadius = Annotated[
     float,
@@ -62,7 +63,7 @@ class Initializer(ABC):
         """The value requested of the target."""
         return float(getattr(self, self.target))
 
-    def sample(self, rng: np.random.Generator, size: int) -> Array:
+    def sample(self, rng: Rng, size: int) -> Array:
         """W = requested x W_0, float64 (size, size).
 
         Raises:
@@ -70,7 +71,7 @@ class Initializer(ABC):
             LabError: the draw cannot have what is requested of it.
         """
         self.check_size(size)
-        return self.requested * self.unscaled(rng, check_integer("size", size, 1))
+        return self.requested * self.unscaled(check_generator(rng), check_integer("size", size, 1))
 
     def check_size(self, size: int) -> None:
         """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""

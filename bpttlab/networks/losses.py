@@ -18,6 +18,7 @@ from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, DivergedError, nearest
 from bpttlab.networks.activations import logistic, softplus
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 Reduction = Literal["mean", "sum"]
 
@@ -37,6 +38,9 @@ class Loss:
 
     value: float
     gradient: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 def squared_error(y_hat: Array, target: Array) -> Array:

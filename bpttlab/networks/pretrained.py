@@ -30,6 +30,8 @@ from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.networks.pytorch_weights import NO_READOUT, PATH, Weights, read_weights
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
+from bpttlab.numerics.short_repr import show_briefly
 
 if TYPE_CHECKING:
     from bpttlab.tasks import Task
@@ -41,6 +43,9 @@ class Network(NamedTuple):
     cell: Cell
     params: Params
 
+    def __repr__(self) -> str:
+        return show_briefly(self)
+
 
 def from_file(
     path: str | os.PathLike[str],
@@ -49,7 +54,7 @@ def from_file(
     readout_prefix: str | None = None,
     output_activation: str = "identity",
     output_size: int | None = None,
-    rng: np.random.Generator | None = None,
+    rng: Rng | None = None,
 ) -> Network:
     """A trained nn.RNN, nn.GRU or nn.LSTM as a cell with its parameters, in float64.
 
@@ -73,7 +78,7 @@ def from_file(
     if own.weights.output_size is None and (output_size is None or rng is None):
         raise ConfigurationError(f"{PATH}={os.fspath(path)!r}: has no readout: give output_size, and rng to draw one")
     cell = own.cell(None if output_size is None else check_integer("output_size", output_size, 1))
-    return Network(cell, own.network_weights(cell, rng or np.random.default_rng()))
+    return Network(cell, own.network_weights(cell, np.random.default_rng() if rng is None else check_generator(rng)))
 
 
 # ---------------------------------------------------------------------------------------------------- configuration

@@ -32,6 +32,7 @@ from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, NonFiniteError, nearest
 from bpttlab.networks.cells.cell import Params
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 PATH = "cell.path"
 NO_READOUT = "none"
@@ -75,6 +76,9 @@ class Weights:
     recurrent_prefix: str
     readout_prefix: str
     params: Params
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 def read_weights(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> Weights:
@@ -132,6 +136,9 @@ class Tensor:
     name: str
     shape: tuple[int, ...]
     numbers: Callable[[], Array]
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     def read(self) -> Array:
         """In float64.

@@ -8,6 +8,12 @@ from numbers import Integral
 
 import numpy as np
 
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import format_value
+
+Rng = np.random.Generator | int
+"""A source of randomness as a caller gives it: a generator, or a seed of one."""
+
 
 def stream(role: str, *fields: int | str) -> np.random.Generator:
     """The random numbers that depend on these fields and on nothing else: equal fields give equal streams.
@@ -21,6 +27,21 @@ def stream(role: str, *fields: int | str) -> np.random.Generator:
     """
     words = np.frombuffer(b"".join(_word(field) for field in (role, *fields)), dtype="<u4")
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words.tolist())))
+
+
+def check_generator(rng: object) -> np.random.Generator:
+    """A generator; of a seed, an integer >= 0, the one that numpy.random.default_rng makes of it.
+
+    Raises:
+        ConfigurationError: it is neither.
+    """
+    if isinstance(rng, np.random.Generator):
+        return rng
+    if isinstance(rng, Integral) and not isinstance(rng, bool) and int(rng) >= 0:
+        return np.random.default_rng(int(rng))
+    raise ConfigurationError(
+        f"rng={format_value(rng)}: must be a generator, such as numpy.random.default_rng(0), or a seed, an integer >= 0"
+    )
 
 
 def _word(field: object) -> bytes:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bpttlab.errors import GradientRangeError
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 ZERO_EXPONENT = -(2**40)
 """The exponent of a row of zeros: below every other, so that sums and maxima need no special case."""
@@ -31,6 +32,9 @@ class Scaled:
 
     mantissa: Array
     exponent: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @classmethod
     def of(cls, array: Array) -> Scaled:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -96,6 +96,20 @@ class Study:
         if name.startswith("_") or name not in self._known:
             raise AttributeError(f"a study has no '{name}'.{nearest(name, [*self._known, 'name', 'path', 'tables'])}")
         return self.table(name)
+
+    def __getitem__(self, name: object) -> NoReturn:
+        """Refuses what would be asked of a frame; so do `in` and iteration.
+
+        Raises:
+            StoreError: with the tables that there are.
+        """
+        known = ", ".join(f"study.{table}" for table in self.tables)
+        raise StoreError(f"study '{self.name}' is not a frame: take one of its tables, {known}")
+
+    __contains__ = __getitem__
+
+    def __iter__(self) -> Iterator[str]:
+        return self[None]
 
     def __dir__(self) -> list[str]:
         return [*super().__dir__(), *self._known]

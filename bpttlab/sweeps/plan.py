@@ -97,7 +97,7 @@ def separate(runs: Sequence[Mapping[str, Any]]) -> tuple[Options, list[Mapping[s
     return Options(**chosen), [{name: run[name] for name in run if name not in OPTIONS} for run in runs]  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SweepPlan:
     """What a sweep has to do.
 
@@ -116,6 +116,10 @@ class SweepPlan:
     to_do: tuple[Configuration, ...]
     other_versions: tuple[str, ...] = ()
     replaced_schemes: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        stored = f", {len(self.stored)} stored already" if self.stored else ""
+        return f"SweepPlan({format_count(len(self.runs), 'run')}{stored}, {len(self.to_do)} to do)"
 
     def lines(self) -> list[str]:
         """The plan in words."""

@@ -15,6 +15,7 @@ from bpttlab.tables.costs import along_directions, bias_bounds, costs, has_costs
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.equal_cost import equal_cost
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
 from bpttlab.tables.points import label_points, point_columns, rows_at_points, varying
@@ -107,6 +108,7 @@ class StudyTables(Protocol):
     def provenance(self) -> pd.DataFrame: ...
 
 
+@takes_frames
 def choose_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows to show if all would be too many: the schemes that were run, and W if there are parameters."""
     if name == "theory":
@@ -120,6 +122,7 @@ def choose_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
     return table if chosen.empty else chosen.reset_index(drop=True)
 
 
+@takes_frames
 def main_parameter(table: pd.DataFrame) -> str:
     """The parameter to show if only one can be shown: W, or that of the first layer, or the first by name."""
     names = sorted(set(table["parameter"])) if "parameter" in table else []
@@ -133,6 +136,12 @@ class Summaries(dict[str, pd.DataFrame]):
     def __init__(self, made: Mapping[str, pd.DataFrame], failed: Mapping[str, str]) -> None:
         super().__init__(made)
         self.failed = dict(failed)
+
+    def __repr__(self) -> str:
+        """The names of the tables and their numbers of rows."""
+        rows = ", ".join(f"{name} {len(frame)}" for name, frame in self.items())
+        failed = f"; not made: {', '.join(self.failed)}" if self.failed else ""
+        return f"Summaries(rows: {rows or 'none'}{failed})"
 
 
 def summaries(study: StudyTables) -> Summaries:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import describe_rows, join_names, scheme_columns
 from bpttlab.tables.statistics import count_networks, group_rows, networks_in, numbers, with_interval
 
@@ -12,6 +13,7 @@ KEYS = ("origin", "scheme", "truncation", "parameter")
 _VALUES = ("log_relative_bias", "cosine", "log_norm")
 
 
+@takes_frames
 def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """One row per sweep point, origin, scheme, truncation and parameter: bias, cosine and norm over networks.
 

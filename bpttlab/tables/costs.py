@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.numerics.array import Array
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import describe_rows, join_names, require_columns, scheme_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers
 
@@ -29,6 +30,7 @@ NORMAL = 1.959964
 """Standard deviations that hold 95 %."""
 
 
+@takes_frames
 def costs(
     truncations: pd.DataFrame, runs: pd.DataFrame | None = None, provenance: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -61,6 +63,7 @@ def network_costs(
     return rows.assign(**errors(rows), scheme_seconds=_seconds_of(rows, provenance)), by
 
 
+@takes_frames
 def has_costs(truncations: pd.DataFrame, provenance: pd.DataFrame | None = None) -> bool:
     """Whether the table has more than a bias: a variance, or the seconds of a gradient."""
     timed = (
@@ -141,6 +144,7 @@ def _seconds_of(rows: pd.DataFrame, provenance: pd.DataFrame | None) -> pd.Serie
 # ------------------------------------------------------------------ what is known of the bias
 
 
+@takes_frames
 def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The exact bias of per-loss truncations with its bound and its estimate: one row per sweep point, parameter, K.
 
@@ -193,6 +197,7 @@ def _beside_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFra
 # ------------------------------------------------------------------ along directions
 
 
+@takes_frames
 def along_directions(truncations: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """The derivative along each direction relative to the full one: 1 is right, below 0 the sign is wrong.
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import MEASURED_RADIUS, networks, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
+@takes_frames
 def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per task, length and all else that varies except the requested value: where growth changes into decay.
 

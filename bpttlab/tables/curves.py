@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import describe_rows, join_names, one_run_per_network, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, quantile
 from bpttlab.theory import log_sigma_max_of_power
@@ -18,6 +19,7 @@ BAND = (0.25, 0.75)
 _THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "mean_field_rate"}
 
 
+@takes_frames
 def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """log norm of Jacobian products against lag: one row per sweep point, norm ("spectral", "frobenius") and lag.
 
@@ -48,6 +50,7 @@ def _edge(lag: pd.Series) -> pd.Series:
     return numbers(lag).map(lambda steps: log_sigma_max_of_power(1.0, int(steps)))
 
 
+@takes_frames
 def lag_curves(lag_terms: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Lag terms of the gradient against lag: one row per sweep point, parameter, lag and quantity.
 
@@ -113,6 +116,7 @@ def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
     return products[products["t"] == products.groupby("run_id")["t"].transform("max")]
 
 
+@takes_frames
 def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None) -> pd.DataFrame:
     """log ||P_{t,k}||_2 for every pair of one run, median over sequences: columns run_id, the point's, seed, t, k, lag.
 

@@ -16,6 +16,7 @@ import pandas as pd
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.verdicts import median_of
 from bpttlab.tables.costs import COSTS, log_error, network_costs
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.statistics import group_rows, numbers, reported_median
 
 BEST, UNDECIDED, WORSE, ONLY = "best", "not told apart", "worse", "only one"
@@ -58,6 +59,7 @@ class Candidates(NamedTuple):
         return log_error(own["log_relative_bias"], own["log_variance"], own["draws"], own["reach"], averaged[:, None])
 
 
+@takes_frames
 def equal_cost(
     truncations: pd.DataFrame, runs: pd.DataFrame | None = None, provenance: pd.DataFrame | None = None
 ) -> pd.DataFrame:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import networks, require_columns
 from bpttlab.tables.regimes import regime
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
+@takes_frames
 def growth(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point: growth over the sequence and its regime, the asymptotic rate, horizons, theory.
 

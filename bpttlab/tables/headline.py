@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.printing import VALUE as RADIUS
 from bpttlab.tables.printing import Sheet, fill, format_table, print_grid
 from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
@@ -28,6 +29,7 @@ LEGENDS = {
 """What a cell holds; the first style that fits the terminal is taken."""
 
 
+@takes_frames
 def headline(growth: pd.DataFrame) -> pd.DataFrame:
     """The rows of the longest sequence, with the columns of the question.
 
@@ -44,6 +46,7 @@ def headline(growth: pd.DataFrame) -> pd.DataFrame:
     return longest[names].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
 
 
+@takes_frames
 def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     """The headline for a terminal of `width` columns."""
     beside = [name for name in key_names(table) if table[name].nunique(dropna=False) > 1 and name != RADIUS]

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bpttlab.errors import LabError, nearest
 from bpttlab.store.columns import CONFIGURATION, OWN_MEASURED, TABLES
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.statistics import numbers
 
 _MEASURED = {column.name for table in TABLES.values() for column in table.columns} - {
@@ -37,6 +38,7 @@ def require_columns(frame: pd.DataFrame, *columns: str) -> None:
             raise LabError(f"the table has no column '{column}'.{nearest(column, frame.columns)}")
 
 
+@takes_frames
 def varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
     measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
@@ -75,6 +77,7 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
     return found.map(lambda value: float(f"{value:.{_DIGITS}g}")).astype("Float64")
 
 
+@takes_frames
 def point_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that distinguish sweep points: POINT, and all else that varies except seed, scheme and truncation.
 
@@ -113,6 +116,7 @@ def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
     return one_run_per_network(joined, point).reset_index(drop=True), point
 
 
+@takes_frames
 def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
     """A label for the point of each row, of the columns that vary: "spectral_radius=0.9, plugins=1b2c3d4e"."""
     columns = [name for name in point if rows[name].nunique(dropna=False) > 1]

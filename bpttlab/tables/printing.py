@@ -14,6 +14,7 @@ from tabulate import tabulate
 
 from bpttlab.tables.columns import COLUMNS, COUNT, FEW, header
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names
 
 LONG = 28
@@ -32,6 +33,7 @@ TARGET, VALUE = "initializer_target", "initializer_requested"
 """What is requested of an initializer, and its value."""
 
 
+@takes_frames
 def format_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None, whole: bool = True) -> str:
     """A table for a terminal of `width` columns, with a caption above and notes below.
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import describe_rows, join_names, networks, one_run_per_network, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
 
@@ -24,11 +25,13 @@ FEWEST_BINS = 5
 # ------------------------------------------------------------------ one row per sweep point
 
 
+@takes_frames
 def has_exponents(runs: pd.DataFrame) -> bool:
     """Whether any run has a Lyapunov exponent."""
     return "lyapunov_exponent" in runs and bool(runs["lyapunov_exponent"].notna().any())
 
 
+@takes_frames
 def exponents(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point: the largest Lyapunov exponent with its interval, and the numbers to compare it with.
 
@@ -73,6 +76,7 @@ def _measured_columns(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
 # ------------------------------------------------------------------ spectra
 
 
+@takes_frames
 def spectrum_curves(spectra: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """Lyapunov exponents against index: one row per sweep point and index.
 
@@ -100,6 +104,7 @@ def _hidden_units(rows: pd.DataFrame, runs: pd.DataFrame) -> pd.Series:
     return rows["run_id"].map(numbers(of_run))
 
 
+@takes_frames
 def finite_time_distribution(
     finite_time: pd.DataFrame, runs: pd.DataFrame | None = None, index: int = 1
 ) -> pd.DataFrame:
@@ -159,6 +164,7 @@ def _bins(values: pd.Series) -> pd.DataFrame:
 # ------------------------------------------------------------------ products
 
 
+@takes_frames
 def singular_value_curves(
     singular_values: pd.DataFrame, runs: pd.DataFrame | None = None, spectra: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -198,6 +204,7 @@ def _beside_exponents(rows: pd.DataFrame, spectra: pd.DataFrame | None) -> pd.Da
     return rows.merge(spectra[[*keys, "lyapunov_exponent"]], on=keys, how="left", validate="many_to_one")
 
 
+@takes_frames
 def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """log norm of the blocks of products against lag: one row per sweep point, norm, block and lag.
 
@@ -229,6 +236,7 @@ def _blocks_of(blocks: pd.DataFrame, runs: pd.DataFrame, norm: str) -> pd.DataFr
 # ------------------------------------------------------------------ sensitivity
 
 
+@takes_frames
 def sensitivity_curves(
     sensitivity: pd.DataFrame, runs: pd.DataFrame | None = None, jacobians: pd.DataFrame | None = None
 ) -> pd.DataFrame:
@@ -261,6 +269,7 @@ def _products_of(rows: pd.DataFrame, jacobians: pd.DataFrame) -> pd.DataFrame:
 # ------------------------------------------------------------------ eigenvalues
 
 
+@takes_frames
 def eigenvalue_points(
     eigenvalues: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: str | None = None
 ) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import networks
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
 
@@ -15,6 +16,7 @@ def overlays(runs: pd.DataFrame) -> list[str]:
     return [str(name).removesuffix(_ENDING) for name in runs if str(name).endswith(_ENDING)]
 
 
+@takes_frames
 def theory(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point and overlay: the rate, and the residual (measured minus theory) with its interval.
 

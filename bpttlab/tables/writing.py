@@ -19,6 +19,7 @@ import pandas as pd
 
 from bpttlab.errors import StoreError
 from bpttlab.tables.columns import FEW, header, header_with_interval, without_interval
+from bpttlab.tables.frame_arguments import takes_frames
 
 _TEX = {
     **{character: "\\" + character for character in "&%$#_{}"},
@@ -38,6 +39,7 @@ _ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it co
 MISSING = {"truncation": "full"}  # where NA has a word
 
 
+@takes_frames
 def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
     """Write `stem`.csv, `stem`.md and `stem`.tex, each whole or not at all; the folder is made. Returns the paths.
 
@@ -47,11 +49,13 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
     return [publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame)) for ending, form in forms.items()]
 
 
+@takes_frames
 def csv(frame: pd.DataFrame) -> str:
     """Comma-separated, columns by name, floats with every digit, -inf as it is, NA empty."""
     return frame.to_csv(index=False, lineterminator="\n")
 
 
+@takes_frames
 def markdown(frame: pd.DataFrame) -> str:
     """A Markdown table, numbers aligned right."""
     shown = present(frame)
@@ -60,6 +64,7 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]) + "\n"
 
 
+@takes_frames
 def latex(frame: pd.DataFrame) -> str:
     """A LaTeX tabular with the rules of the package booktabs."""
     shown = present(frame)
@@ -75,6 +80,7 @@ def latex(frame: pd.DataFrame) -> str:
     return "\n".join(["% \\usepackage{booktabs}", *body, r"\end{tabular}"]) + "\n"
 
 
+@takes_frames
 def present(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame as text: headers with units, values rounded, each value with its interval in one column."""
     shown = {}

@@ -17,6 +17,7 @@ import numpy as np
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -44,6 +45,9 @@ class Sequences:
     target: Array
     mask: Array | None
     output_size: int
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     @property
     def steps(self) -> int:

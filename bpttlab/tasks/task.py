@@ -17,6 +17,8 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Field, check_integer, settle_fields
 from bpttlab.networks import losses
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
+from bpttlab.numerics.short_repr import show_briefly
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +38,9 @@ class Batch:
     target: Array
     mask: Array
     relevant_step: Array | None = None
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     def prefix(self, length: int) -> Batch:
         """The first steps alone; for a task that is `prefix_stable`, the batch of that length.
@@ -101,15 +106,15 @@ class Task(ABC):
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         """A batch of an allowed size."""
 
-    def sample(self, rng: np.random.Generator, batch_size: int) -> Batch:
-        """A batch; equal generators give equal bytes.
+    def sample(self, rng: Rng, batch_size: int) -> Batch:
+        """A batch; equal generators, or equal seeds, give equal bytes.
 
         Raises:
             ConfigurationError: the batch size is not an integer >= 1, or there are not so many sequences.
         """
         self.check_batch_size(batch_size)
         size = integer_at_least("batch_size", batch_size, least=1)
-        batch = self.draw(rng, size)
+        batch = self.draw(check_generator(rng), size)
         self._check_drawn(batch, size)
         return batch
 

@@ -15,6 +15,7 @@ import numpy as np
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.short_repr import show_briefly
 
 LARGEST_TEXT = 1 << 27
 """Largest file."""
@@ -38,6 +39,9 @@ class Text:
     content: str
     alphabet: str
     characters: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
 
 def read_text(path: str) -> Text:

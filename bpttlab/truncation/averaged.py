@@ -15,6 +15,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
 from bpttlab.truncation.scheme import Draws, ManyPlans, generator_of
 
 
@@ -97,9 +98,9 @@ class Random(ManyPlans):
             since = np.where(cut, 1.0, since + 1.0)
         return carry.swapaxes(0, 1)
 
-    def draw(self, length: int, rng: np.random.Generator, batch: int = 1) -> Plan:
+    def draw(self, length: int, rng: Rng, batch: int = 1) -> Plan:
         """One plan, for `backward`."""
-        return full_plan(length, self.carries(length, batch, 1, rng)[0])
+        return full_plan(length, self.carries(length, batch, 1, check_generator(rng))[0])
 
     def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
         """That of one plan, drawn for it alone."""

@@ -30,6 +30,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
 from bpttlab.numerics.scaled import Gradients, Scaled
 
 
@@ -189,15 +190,15 @@ class Forward(Scheme):
     truncation: ClassVar[int | None] = None  # type: ignore[misc]
 
 
-def generator_of(scheme: Scheme, rng: np.random.Generator | None) -> np.random.Generator:
+def generator_of(scheme: Scheme, rng: Rng | None) -> np.random.Generator:
     """The generator of a scheme that draws.
 
     Raises:
         ConfigurationError: there is none.
     """
     if rng is None:
-        raise ConfigurationError(f"rng=None: scheme '{scheme.name}' needs a numpy.random.Generator")
-    return rng
+        raise ConfigurationError(f"rng=None: scheme '{scheme.name}' needs a numpy.random.Generator or a seed")
+    return check_generator(rng)
 
 
 Draws = Annotated[int, Field(ge=2, description="gradients that are drawn; mean and variance are those of so many")]

@@ -306,7 +306,7 @@ def draw(study: Any, size: Size) -> dict[str, Figure]:
 def three_panels(size: Size) -> tuple[Figure, np.ndarray]:
     """Side by side on a page, one above the other in a column."""
     width, shape = style.WIDTHS[size], (1, 3) if size == "page" else (3, 1)
-    figure = Figure(figsize=(width, 2.1 if size == "page" else 6.0), layout="constrained")
+    figure = style.Page(figsize=(width, 2.1 if size == "page" else 6.0), layout="constrained")
     return figure, figure.subplots(*shape)
 
 

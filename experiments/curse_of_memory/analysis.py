@@ -263,7 +263,7 @@ def draw(study: Any, size: Size = "page") -> dict[str, Figure]:
     """Root mean squares of the state and of its sensitivities against the memory 1/(1 - |lambda|), with the theory."""
     found = moments(study)
     across = size == "page"
-    figure = Figure(figsize=(style.WIDTHS[size], 2.5 if across else 4.6), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], 2.5 if across else 4.6), layout="constrained")
     grid = figure.subplots(1, 2) if across else figure.subplots(2, 1)
     panel(grid[0], found[found["cell"] == CELLS[0]], {"h": ("h", False), "lambda": ("lambda", False)})
     grid[0].set_title(r"$h_t = \lambda h_{t-1} + x_t$")

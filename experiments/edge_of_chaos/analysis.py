@@ -320,7 +320,7 @@ def draw(study: Any, size: Size = "page") -> dict[str, Figure]:
     table = summaries(study)["chaos"]
     runs = study.runs[study.runs["status"] == "done"]
     across = size == "page"
-    figure = Figure(figsize=(style.WIDTHS[size], 2.4 if across else 6.0), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], 2.4 if across else 6.0), layout="constrained")
     grid = figure.subplots(1, 3) if across else figure.subplots(3, 1)
     alone_panel(grid[0], table[table["variance"] == 0.0])
     driven_panel(grid[1], table[table["variance"] > 0.0])

@@ -330,7 +330,7 @@ def draw(study: Any, size: Size) -> dict[str, Figure]:
     """
     tables = summaries(study)
     shape = (1, 3) if size == "page" else (3, 1)
-    figure = Figure(figsize=(style.WIDTHS[size], 2.6 if size == "page" else 6.6), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], 2.6 if size == "page" else 6.6), layout="constrained")
     axes = figure.subplots(*shape)
     delays = sorted(set(tables["forget_bias"]["task_delay"]) | set(tables["chrono"]["task_delay"]))
     shades = dict(zip(delays, style.sequence_colours(len(delays)), strict=True))

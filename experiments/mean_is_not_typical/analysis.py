@@ -312,7 +312,7 @@ EXPECTED: dict[str, Any] = {"color": "#111111", "linestyle": ":", "linewidth": 1
 def row_of_panels(count: int, size: Size) -> tuple[Figure, np.ndarray]:
     """Side by side on a page, one above the other in a column."""
     shape = (1, count) if size == "page" else (count, 1)
-    figure = Figure(figsize=(style.WIDTHS[size], 2.1 if size == "page" else 1.7 * count), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], 2.1 if size == "page" else 1.7 * count), layout="constrained")
     return figure, figure.subplots(*shape)
 
 

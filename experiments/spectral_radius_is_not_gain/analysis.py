@@ -390,7 +390,7 @@ def draw(study: Any, size: Size = "page") -> dict[str, Figure]:
     drives = sorted(tables["critical_points"]["drive"].unique())
     across = size == "page"
     count = 1 + len(drives)
-    figure = Figure(figsize=(style.WIDTHS[size], 2.2 if across else 1.75 * count), layout="constrained")
+    figure = style.Page(figsize=(style.WIDTHS[size], 2.2 if across else 1.75 * count), layout="constrained")
     grid = figure.subplots(1, count) if across else figure.subplots(count, 1)
     shades = style.categories(KINDS)
     powers_panel(grid[0], part(study.jacobians, "rest"), shades)

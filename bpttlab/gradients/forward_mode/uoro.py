@@ -21,12 +21,13 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
 
 _EPSILON = 1e-7
 """Keeps the scalings from dividing by zero (Tallec & Ollivier 2018a, algorithm 1)."""
 
 
-def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: float = _EPSILON) -> Params:
+def uoro(trace: Trace, loss: Loss | Array, rng: Rng, epsilon: float = _EPSILON) -> Params:
     """The gradient by UORO (Tallec & Ollivier 2018a, algorithm 1), on weights that do not change: unbiased.
 
     Each sequence has signs, factors and scalings of its own, so that a batch of B averages over B draws.
@@ -36,7 +37,7 @@ def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: fl
     Args:
         trace: a forward pass.
         loss: as in `backward`.
-        rng: the source of the signs.
+        rng: the source of the signs, a generator or a seed.
         epsilon: added in rho_0 and rho_1, above 0.
 
     Returns:
@@ -48,14 +49,12 @@ def uoro(trace: Trace, loss: Loss | Array, rng: np.random.Generator, epsilon: fl
     """
     dL_dy_hat = check_errors(trace, loss)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        estimates = estimates_of_sequences(trace, trace.error(dL_dy_hat), rng, epsilon)
+        estimates = estimates_of_sequences(trace, trace.error(dL_dy_hat), check_generator(rng), epsilon)
         recurrent = {name: estimate.sum(axis=0) for name, estimate in estimates.items()}
         return with_readout(trace, dL_dy_hat, recurrent)
 
 
-def uoro_draws(
-    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int, epsilon: float = _EPSILON
-) -> Params:
+def uoro_draws(trace: Trace, loss: Loss | Array, rng: Rng, draws: int, epsilon: float = _EPSILON) -> Params:
     """Many estimates at once, the copies of the batch side by side.  Each (draws, *shape), recurrent parameters only.
 
     Raises:
@@ -63,7 +62,7 @@ def uoro_draws(
     """
     copies, error = trace.repeated(draws), np.tile(trace.error(check_errors(trace, loss)), (1, draws, 1))
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        estimates = estimates_of_sequences(copies, error, rng, epsilon)
+        estimates = estimates_of_sequences(copies, error, check_generator(rng), epsilon)
         shapes = {name: (draws, -1, *trace.params[name].shape) for name in estimates}
         found = {name: values.reshape(shapes[name]).sum(axis=1) for name, values in estimates.items()}
     if not all(np.isfinite(values).all() for values in found.values()):
@@ -72,7 +71,7 @@ def uoro_draws(
 
 
 def uoro_variance(
-    trace: Trace, loss: Loss | Array, rng: np.random.Generator, draws: int = 100, epsilon: float = _EPSILON
+    trace: Trace, loss: Loss | Array, rng: Rng, draws: int = 100, epsilon: float = _EPSILON
 ) -> dict[str, float]:
     """Variance of `uoro` over its signs at fixed data: the trace of the covariance, relative to |gradient|^2.
 
@@ -84,7 +83,7 @@ def uoro_variance(
     """
     if draws < 2:
         raise ConfigurationError(f"draws={draws}: must be an integer >= 2")
-    exact = backward(trace, loss)
+    exact, rng = backward(trace, loss), check_generator(rng)
     drawn = [uoro(trace, loss, rng, epsilon) for _ in range(draws)]
     return {
         name: relative_variance(np.stack([one[name] for one in drawn]), exact[name])

@@ -31,6 +31,8 @@ from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import Rng, check_generator
+from bpttlab.numerics.short_repr import show_briefly
 
 Params = dict[str, Array]
 
@@ -47,6 +49,9 @@ class Local(NamedTuple):
     x: Array
     h_prev: Array
     linearization: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
 
     def at(self, index: Any) -> Local:
         """Along leading axes."""
@@ -320,7 +325,7 @@ class Cell(ABC):
 
     def init(
         self,
-        rng: np.random.Generator,
+        rng: Rng,
         initializer: Initializer | None = None,
         spectral_radius: float | None = None,
         scales: Scales | None = None,
@@ -331,7 +336,7 @@ class Cell(ABC):
         Each parameter has a stream of its own, so that W is the same W whatever the sizes of the others.
 
         Args:
-            rng: the source of randomness.
+            rng: the source of randomness, a generator or a seed.
             initializer: of W; by default a Gaussian matrix rescaled to `spectral_radius` exactly.
             spectral_radius: of W, for the default initializer only (1 unless stated).
             scales: standard deviations of the other weights.
@@ -340,12 +345,12 @@ class Cell(ABC):
         Raises:
             ConfigurationError: both an initializer and a spectral radius are given; an argument is not as above.
         """
-        check_drawing(rng, initializer, scales, dtype)
+        check_drawing(initializer, scales, dtype)
         if initializer is not None and spectral_radius is not None:
             raise ConfigurationError(f"spectral_radius={spectral_radius}: state it in the initializer that is given")
         initializer = initializer or GaussianRadius(1.0 if spectral_radius is None else spectral_radius)
         scales = scales or Scales()
-        recurrence, output = rng.spawn(2)
+        recurrence, output = check_generator(rng).spawn(2)
         params = self.draw(recurrence, initializer, scales) | self.draw_readout(output, scales)
         return {name: values.astype(dtype) for name, values in params.items()}
 
@@ -358,10 +363,8 @@ class Cell(ABC):
         }
 
 
-def check_drawing(rng: Any, initializer: Any, scales: Any, dtype: Any) -> None:
+def check_drawing(initializer: Any, scales: Any, dtype: Any) -> None:
     """Refuses arguments of `init` of another type."""
-    if not isinstance(rng, np.random.Generator):
-        raise ConfigurationError(f"rng={format_value(rng)}: must be a generator, such as numpy.random.default_rng(0)")
     if not isinstance(initializer, Initializer | None):
         kind = "a string" if isinstance(initializer, str) else f"of type {type(initializer).__name__}"
         example = "an initializer such as lab.Orthogonal()" + ("" if isinstance(initializer, type) else f", not {kind}")
