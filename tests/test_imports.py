@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 ROOMS = [
     {"errors"},
-    {"fields", "plugin_sources", "plugins", "resources"},
+    {"fields", "plugin_sources", "plugins", "resources", "user_environment"},
     {"numerics"},
     {"theory", "user_files"},
     {"store"},
@@ -31,7 +31,7 @@ ROOMS = [
 ]
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 RESULTS = {"store", "tables", "figures"}
-GROUND = {"errors", "fields", "plugin_sources", "plugins", "resources", "user_files", "numerics", "theory"}
+GROUND = set().union(*ROOMS[:4])
 
 
 def room_of(path):

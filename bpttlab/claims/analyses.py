@@ -19,6 +19,7 @@ from bpttlab.claims.experiment import Experiment, no_figures, no_tables
 from bpttlab.errors import ConfigurationError, LabError, StoreError, nearest
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Store, Study
+from bpttlab.user_environment import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -120,6 +121,7 @@ def find_summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
 
 def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
     """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`."""
+    import_matplotlib()
     from bpttlab.figures import style
 
     with style.style_context(size):

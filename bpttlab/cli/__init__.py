@@ -19,6 +19,7 @@ from bpttlab.cli import claims, completion, figures, status, sweep, tables, veri
 from bpttlab.cli.arguments import Parser, escape, parse_line
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.sweeps import blas_threads
+from bpttlab.user_environment import choose_file_backend
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -80,6 +81,7 @@ class ShowVersion(argparse.Action):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
     blas_threads.pin()
+    choose_file_backend()
     escape_unprintable()
     parser = build_parser()
     if completion.is_asked():

@@ -18,6 +18,7 @@ from bpttlab import plugins
 from bpttlab.errors import LabError
 from bpttlab.figures.figure import FigureRequest, StudyFigure
 from bpttlab.tables import StudyTables
+from bpttlab.user_environment import import_matplotlib
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,6 +81,7 @@ def draw(
     Raises:
         LabError: the study has no runs, or the size is unknown.
     """
+    import_matplotlib()
     from bpttlab.figures import style
 
     if study.runs.empty:
@@ -123,6 +125,7 @@ def draw_one(figure: StudyFigure, request: FigureRequest) -> Figure:
 
 def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
     """Write the figure to `stem`.`format` (png, svg or pdf); see `style.save`."""
+    import_matplotlib()
     from bpttlab.figures import style
 
     return style.save_figure(figure, stem, format)

@@ -1,5 +1,7 @@
 """The style of figures and their files: sizes for a paper, legible letters, colours for all kinds of colour vision.
 
+The settings of a user (matplotlibrc, rcParams) change no figure: `style_context` begins with matplotlib's defaults.
+
 Requested values have a diverging scale centred at 1: blue below, black at 1, orange to red above, darker further away.
 The scale is ordinal, so that 0.9, 1 and 1.1 differ as clearly as 0.5 and 1.5.
 """
@@ -13,8 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import matplotlib as mpl
 import seaborn as sns
+from matplotlib import style as mpl_style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
@@ -37,9 +39,9 @@ GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4
 
 @contextmanager
 def style_context(size: Size = "page") -> Iterator[None]:
-    """The house style, for drawing and for saving; restores the former style."""
+    """The house style, for drawing and for saving, on matplotlib's defaults; restores the former style."""
     check_size(size)
-    with mpl.rc_context({**sns.axes_style("ticks"), **_settings()}):
+    with mpl_style.context(["default", {**sns.axes_style("ticks"), **_settings()}]):
         yield
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.progress import format_count, report
 from bpttlab.sweeps.worker_pool import Limits
+from bpttlab.user_environment import processors
 
 Bundle = tuple[Configuration, ...]
 
@@ -76,11 +76,6 @@ class Options:
     @property
     def limits(self) -> Limits:
         return Limits(self.time_limit, self.memory_limit)
-
-
-def processors() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def separate(runs: Sequence[Mapping[str, Any]]) -> tuple[Options, list[Mapping[str, Any]]]:

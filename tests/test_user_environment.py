@@ -1,0 +1,60 @@
+"""The processors that a process may use: affinity, and the quota of a container in both versions of control groups."""
+
+import math
+import os
+
+import pytest
+
+from bpttlab import user_environment
+
+
+def make_system(root, membership, files):
+    """A folder that looks like `/`, with a process that is a member of control groups."""
+    for name, text in {"proc/self/cgroup": membership, **files}.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+    return root
+
+
+QUOTAS = [
+    ("0::/\n", {"sys/fs/cgroup/cpu.max": "150000 100000\n"}, 2),
+    ("0::/\n", {"sys/fs/cgroup/cpu.max": "50000 100000\n"}, 1),
+    ("0::/\n", {"sys/fs/cgroup/cpu.max": "max 100000\n"}, 64),
+    ("0::/job/step\n", {"sys/fs/cgroup/job/cpu.max": "400000 100000", "sys/fs/cgroup/job/step/cpu.max": "max 1"}, 4),
+    ("0::/../..\n", {"sys/fs/cgroup/cpu.max": "300000 100000\n"}, 3),
+    (
+        "5:cpu,cpuacct:/docker/1\n1:name=systemd:/\n",
+        {
+            "sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_quota_us": "200000",
+            "sys/fs/cgroup/cpu,cpuacct/docker/1/cpu.cfs_period_us": "100000",
+        },
+        2,
+    ),
+    (
+        "5:cpu:/\n",
+        {"sys/fs/cgroup/cpu/cpu.cfs_quota_us": "-1\n", "sys/fs/cgroup/cpu/cpu.cfs_period_us": "100000\n"},
+        64,
+    ),
+    ("0::/\n", {"sys/fs/cgroup/cpu.max": "nonsense\n"}, 64),
+    ("nonsense\n\n", {}, 64),
+]
+
+
+@pytest.mark.parametrize(("membership", "files", "expected"), QUOTAS)
+def test_a_quota_limits_the_number_of_processors(tmp_path, monkeypatch, membership, files, expected):
+    monkeypatch.setattr(user_environment, "_available_processors", lambda: 64)
+    assert user_environment.processors(make_system(tmp_path, membership, files)) == expected
+
+
+def test_a_system_without_control_groups_has_no_quota(tmp_path, monkeypatch):
+    monkeypatch.setattr(user_environment, "_available_processors", lambda: 64)
+    assert user_environment.processors(tmp_path) == 64
+
+
+@pytest.mark.parametrize("missing", ["sched_getaffinity", "process_cpu_count"])
+def test_other_systems_count_their_processors(tmp_path, monkeypatch, missing):
+    monkeypatch.delattr(os, "process_cpu_count", raising=False)
+    monkeypatch.delattr(os, missing, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert 1 <= user_environment.processors(tmp_path) < math.inf
