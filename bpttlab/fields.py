@@ -127,7 +127,7 @@ def format_value(value: Any) -> str:
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def checked_arguments(function: Function) -> Function:
+def check_arguments(function: Function) -> Function:
     """A function whose arguments are normalised and checked where they are annotated as int, float, bool or str."""
     signature = inspect.signature(function)
     kinds = {name: primitive(parameter.annotation) for name, parameter in signature.parameters.items()}

@@ -2,7 +2,7 @@
 
     plugins.find("cell", "gru")                     the class of that name
     plugins.names("cell")                           all names
-    with plugins.using("mine.py"):                  and those of a file, a module, a class, or a list of these
+    with plugins.use("mine.py"):                  and those of a file, a module, a class, or a list of these
         plugins.find("cell", "peephole")
 
 A class that subclasses the contract of its kind (`KINDS`) and has a `name` is a choice, and so is an object of a
@@ -110,7 +110,7 @@ def find(kind: str, name: str, field: str | None = None) -> Any:
     Raises:
         ConfigurationError: there is none of this name; the message lists all names, and the nearest one.
     """
-    known = shipped(kind)
+    known = find_shipped(kind)
     if name in known:
         return known[name]
     known = available(kind)
@@ -133,7 +133,7 @@ class Names(Collection[str]):
         self.kind = kind
 
     def __contains__(self, name: object) -> bool:
-        return name in shipped(self.kind) or name in available(self.kind)
+        return name in find_shipped(self.kind) or name in available(self.kind)
 
     def __iter__(self) -> Iterator[str]:
         return iter(available(self.kind))
@@ -144,16 +144,16 @@ class Names(Collection[str]):
 
 def available(kind: str) -> dict[str, Any]:
     """All choices of a kind by name: shipped, of installed packages, and those in use."""
-    return {**shipped(kind), **{choice.name: choice.value for choice in own_choices() if choice.kind == kind}}
+    return {**find_shipped(kind), **{choice.name: choice.value for choice in own_choices() if choice.kind == kind}}
 
 
 def own_choices() -> list[Choice]:
     """The choices that do not come with bpttlab."""
-    return [*_ACTIVE.get(), *installed()]
+    return [*_ACTIVE.get(), *find_installed()]
 
 
 @cache
-def shipped(kind: str) -> Mapping[str, Any]:
+def find_shipped(kind: str) -> Mapping[str, Any]:
     """Those that come with bpttlab, by name, in the order of their modules; not to be changed.
 
     Of experiments, which are files, their paths.
@@ -168,7 +168,7 @@ def shipped(kind: str) -> Mapping[str, Any]:
 
 
 @cache
-def installed() -> tuple[Choice, ...]:
+def find_installed() -> tuple[Choice, ...]:
     """Those of installed packages.
 
     Raises:
@@ -186,7 +186,7 @@ def installed() -> tuple[Choice, ...]:
 
 
 @contextmanager
-def using(own: Any) -> Iterator[tuple[Choice, ...]]:
+def use(own: Any) -> Iterator[tuple[Choice, ...]]:
     """Makes the choices of a user's own known within a `with` statement.
 
     Args:
@@ -246,7 +246,7 @@ def _values_of(value: Any) -> Iterator[Any]:
     yield from type(value).__mro__
     for name in {*getattr(value, "__dataclass_fields__", {}), *NAMED}:
         one = getattr(value, name, None)
-        if isinstance(one, str) and (kind := kind_named_by(name)) is not None:
+        if isinstance(one, str) and (kind := kind_of_attribute(name)) is not None:
             yield from filter(None, [available(kind).get(one)])
         else:
             for part in one if isinstance(one, tuple) else (one,):
@@ -258,7 +258,7 @@ NAMED = {"activation": "activation", "output_activation": "activation", "loss_na
 """Attributes that name a choice of another kind."""
 
 
-def kind_named_by(attribute: str) -> str | None:
+def kind_of_attribute(attribute: str) -> str | None:
     """The kind of the choice that an attribute names, if it names one: NAMED, and all that end in _activation."""
     return "activation" if attribute.endswith("_activation") else NAMED.get(attribute)
 
@@ -358,7 +358,7 @@ def is_choice(kind: str, value: Any) -> bool:
 
 def is_known(kind: str, value: Any) -> bool:
     """Whether a module has an object from bpttlab, which it may use under any name."""
-    return any(value is one for one in shipped(kind).values())
+    return any(value is one for one in find_shipped(kind).values())
 
 
 # ------------------------------------------------------------------ what can be wrong
@@ -369,7 +369,7 @@ def check_choice(kind: str, value: Any, origin: Origin) -> Choice:
     called = getattr(value, "__name__", value.name)
     if not str(value.name).replace("-", "_").isidentifier():
         raise ConfigurationError(f"{called}.name={value.name!r}: must be letters, digits and _")
-    if value.name in shipped(kind):
+    if value.name in find_shipped(kind):
         raise ConfigurationError(f"{called}: the {kind} '{value.name}' comes with bpttlab; give it another name")
     if inspect.isclass(value):
         refuse_incomplete(kind, value)

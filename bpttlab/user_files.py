@@ -57,9 +57,9 @@ def read_user_file(
         NonFiniteError: it holds a NaN or an infinity where `understand` does not allow one.
     """
     try:
-        status = os.stat(absolute(path))
+        status = os.stat(make_absolute(path))
         refuse_kind(path, status, endings)
-        return remember(understand, absolute(path), status.st_size, status.st_mtime_ns, status.st_ino, *requested)
+        return remember(understand, make_absolute(path), status.st_size, status.st_mtime_ns, status.st_ino, *requested)
     except (ConfigurationError, NonFiniteError) as error:
         raise type(error)(f"{field}={path!r}: {error}") from None
     except FileNotFoundError:
@@ -69,7 +69,7 @@ def read_user_file(
         raise ConfigurationError(f"{field}={path!r}: cannot be read: {reason}") from None
 
 
-def absolute(path: str) -> str:
+def make_absolute(path: str) -> str:
     """The path from the root, ~ being the home folder."""
     return os.path.abspath(os.path.expanduser(path))
 
@@ -115,7 +115,7 @@ def refuse_size(size: int, largest: int | None = None) -> None:
 def _nearest_file(path: str, endings: Collection[str] | None) -> str:
     """A suggestion: the existing file with the nearest name."""
     try:
-        names = os.listdir(Path(absolute(path)).parent)
+        names = os.listdir(Path(make_absolute(path)).parent)
     except OSError:
         return ""
     return nearest(Path(path).name, [name for name in names if endings is None or Path(name).suffix.lower() in endings])

@@ -34,7 +34,7 @@ def test_every_file_of_the_page_is_known_here():
 
 @pytest.mark.parametrize(("name", "found"), PARTS.items())
 def test_a_file_adds_what_the_page_says(written, name, found):
-    with plugins.using(name) as choices:
+    with plugins.use(name) as choices:
         assert [f"{choice.kind} {choice.name}" for choice in choices] == found
 
 
@@ -51,7 +51,7 @@ def test_a_wrong_derivative_of_the_cell_is_found(written):
 
 
 def test_the_task_asks_for_the_last_pulse(written):
-    with plugins.using("flip_flop.py"):
+    with plugins.use("flip_flop.py"):
         kind = plugins.find("task", "flip_flop")
     task = kind(sequence_length=400, bits=2)
     batch = task.sample(np.random.default_rng(0), 64)
@@ -96,7 +96,7 @@ def test_versions_and_settings_of_the_measure_are_points_of_their_own(written):
     (written / "activity.py").write_text(FILES["activity.py"] + "# another version\n", encoding="utf-8")
     with pytest.warns(LabWarning, match="another version of activity.py"):
         sweep(seed=range(2))
-    with plugins.using("activity.py"):
+    with plugins.use("activity.py"):
         study = lab.load("two")
         summary = lab.tables.summaries(study)["activity"]
         drawing = lab.figures.draw(study)

@@ -47,8 +47,8 @@ def error_of(capsys, *words):
 
 @pytest.mark.parametrize("kind", [kind for kind in plugins.KINDS if kind != "experiment"])
 def test_shipped_choices_are_found_by_name(kind):
-    assert plugins.names(kind) == sorted(plugins.shipped(kind))
-    for name, value in plugins.shipped(kind).items():
+    assert plugins.names(kind) == sorted(plugins.find_shipped(kind))
+    for name, value in plugins.find_shipped(kind).items():
         assert plugins.find(kind, name) is value and value.name == name
 
 
@@ -56,7 +56,7 @@ def test_shipped_choices_are_found_by_name(kind):
 def test_a_file_adds_its_choice_within_the_with_statement(folder, kind):
     write(folder, "mine.py", PARTS[kind])
     name = own_parts.NAMES[kind]
-    with plugins.using("mine.py") as (choice,):
+    with plugins.use("mine.py") as (choice,):
         assert (choice.kind, choice.name) == (kind, name)
         assert plugins.find(kind, name) is choice.value
         assert name in plugins.names(kind)
@@ -71,9 +71,9 @@ def test_files_modules_classes_and_lists_of_them(folder, monkeypatch):
     write(folder, "mine.py", CELL)
     import own_scheme  # type: ignore[import-not-found]  # the file written above
 
-    with plugins.using(["mine.py,own_task", own_scheme.LastOnly]) as chosen:
+    with plugins.use(["mine.py,own_task", own_scheme.LastOnly]) as chosen:
         assert [choice.name for choice in chosen] == ["doubled", "echo", "last_only"]
-    with plugins.using(folder / "mine.py") as chosen, plugins.using(own_scheme):
+    with plugins.use(folder / "mine.py") as chosen, plugins.use(own_scheme):
         assert plugins.find("cell", "doubled") is chosen[0].value
 
 
@@ -82,22 +82,22 @@ def test_an_activation_object_is_a_choice_of_its_own_file(folder, monkeypatch):
     write(folder, "own_activation.py", PARTS["activation"])
     import own_activation  # type: ignore[import-not-found]  # the file written above
 
-    with plugins.using(own_activation.STEEP):
+    with plugins.use(own_activation.STEEP):
         assert plugins.find("activation", "steep") is own_activation.STEEP
         assert plugins.for_workers()[0].path == str(folder / "own_activation.py")
 
 
 def test_what_a_file_imports_from_bpttlab_is_no_choice_of_it(folder):
     write(folder, "mine.py", "from bpttlab.networks.cells import Elman\n" + PARTS["activation"])
-    with plugins.using("mine.py") as chosen:
+    with plugins.use("mine.py") as chosen:
         assert [choice.name for choice in chosen] == ["steep"]
 
 
 def test_an_unchanged_file_is_executed_once(mine):
     write(mine, "mine.py", CELL + "print('executed')\n")
-    with plugins.using("mine.py") as one:
+    with plugins.use("mine.py") as one:
         pass
-    with plugins.using("mine.py") as other:
+    with plugins.use("mine.py") as other:
         assert other == one
 
 
@@ -108,7 +108,7 @@ def test_an_installed_package_names_its_modules(folder, monkeypatch):
     information.mkdir()
     write(information, "METADATA", "Metadata-Version: 2.1\nName: lab-echo\nVersion: 1.0\n")
     write(information, "entry_points.txt", "[bpttlab.plugins]\necho = lab_echo\n")
-    plugins.installed.cache_clear()
+    plugins.find_installed.cache_clear()
     try:
         assert plugins.find("task", "echo").__module__ == "lab_echo"
         run = Configuration.parse({"task": "echo", **SIZES})
@@ -116,7 +116,7 @@ def test_an_installed_package_names_its_modules(folder, monkeypatch):
         assert main(["sweep", "study=x", "task=echo", "task.gain=1,2", *SMALL]) == 0
     finally:
         monkeypatch.undo()
-        plugins.installed.cache_clear()
+        plugins.find_installed.cache_clear()
 
 
 def test_the_contracts_of_all_kinds_are_those_of_the_package():
@@ -142,7 +142,7 @@ def test_a_run_in_python(mine):
 
 
 def test_fields_of_an_own_choice_have_its_defaults(mine):
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         run = Configuration.parse({"cell": "doubled", **SIZES})
         assert (run.cell.hidden_size, run.cell.factor) == (32, 2.0)
         with pytest.raises(ConfigurationError, match=r"cell\.facto of 'doubled': .* Did you mean 'factor'"):
@@ -191,7 +191,7 @@ def test_what_an_own_measure_adds_to_runs_makes_no_point(folder):
 def test_a_run_without_an_own_measure_keeps_its_id(folder):
     write(folder, "mine.py", PARTS["measure"])
     plain = Configuration.parse(SIZES)
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         assert Configuration.parse(SIZES).run_id == plain.run_id
         run = Configuration.parse({"measure": {"largest": {}}, **SIZES})
     assert [group for group, _ in run.sources] == ["measure"]
@@ -225,7 +225,7 @@ def test_a_package_offers_the_classes_of_its_modules(folder, monkeypatch):
     write(package, "cells.py", CELL)
     write(package, "tasks.py", PARTS["task"])
     monkeypatch.syspath_prepend(folder)
-    with plugins.using("lab_parts") as chosen:
+    with plugins.use("lab_parts") as chosen:
         assert [(choice.name, choice.origin.module) for choice in chosen] == [
             ("doubled", "lab_parts.cells"),
             ("echo", "lab_parts.tasks"),
@@ -237,7 +237,7 @@ def test_a_package_offers_the_classes_of_its_modules(folder, monkeypatch):
 def test_a_worker_that_finds_another_version_of_a_module_says_so(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     write(folder, "versioned_cell.py", CELL)
-    with plugins.using("versioned_cell"):
+    with plugins.use("versioned_cell"):
         (origin,) = plugins.for_workers()
     write(folder, "versioned_cell.py", CELL + "# another version\n")
     with pytest.raises(ConfigurationError, match=r"versioned_cell\.py has changed since it was imported"):
@@ -245,7 +245,7 @@ def test_a_worker_that_finds_another_version_of_a_module_says_so(folder, monkeyp
 
 
 def test_workers_execute_the_bytes_that_were_read(mine):
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         origins = plugins.for_workers()
         run = Configuration.parse(OWN)
     write(mine, "mine.py", "raise RuntimeError")
@@ -313,8 +313,8 @@ def test_shipped_experiments_are_the_files_of_conf():
 
 
 def test_shipped_figures_and_tables_are_in_their_order():
-    assert tuple(plugins.shipped("figure")) == figures.NAMES
-    assert list(plugins.shipped("table"))[:3] == ["headline", "growth", "critical_spectral_radius"]
+    assert tuple(plugins.find_shipped("figure")) == figures.NAMES
+    assert list(plugins.find_shipped("table"))[:3] == ["headline", "growth", "critical_spectral_radius"]
 
 
 def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, capsys):
@@ -330,7 +330,7 @@ def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, caps
 def test_an_own_figure_says_why_it_is_not_drawn(folder):
     write(folder, "mine.py", PARTS["figure"])
     lab.sweep(study="x", workers=0, **SIZES)
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         assert figures.draw(lab.load("x")).skipped["losses_by_radius"] == "the study has one spectral radius"
     assert "losses_by_radius" not in figures.draw(lab.load("x")).skipped
 
@@ -370,7 +370,7 @@ def test_an_own_figure_that_fails_is_one_line_and_the_others_are_drawn(folder, c
 def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
     write(folder, "mine.py", PARTS["table"].replace("study.runs.groupby", "study.table('nothing').groupby"))
     lab.sweep(study="x", workers=0, **SIZES)
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         assert "losses" not in tables.summaries(lab.load("x"))
 
 
@@ -429,14 +429,14 @@ def test_a_class_of_a_script_is_computed_in_its_process(folder, workers, said):
 
 def test_a_run_that_uses_no_own_choice_keeps_its_id(mine):
     before = Configuration.parse(SIZES)
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         after = Configuration.parse(SIZES)
     assert (before.run_id, before.network_id) == (after.run_id, after.network_id) and before.sources == after.sources
 
 
 def test_the_bytes_of_a_file_are_part_of_the_ids_of_its_runs(mine):
     def ids(text, name="mine.py", **values):
-        with plugins.using(write(mine, name, text)):
+        with plugins.use(write(mine, name, text)):
             run = Configuration.parse({**OWN, **values})
         return run.run_id, run.network_id, run.bundle_key
 
@@ -447,9 +447,9 @@ def test_the_bytes_of_a_file_are_part_of_the_ids_of_its_runs(mine):
 
 def test_only_the_files_that_a_run_uses_identify_it(mine):
     write(mine, "task.py", PARTS["task"])
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         alone = Configuration.parse(OWN)
-    with plugins.using("mine.py,task.py"):
+    with plugins.use("mine.py,task.py"):
         assert Configuration.parse(OWN).run_id == alone.run_id
         both = Configuration.parse({**OWN, "task": "echo"})
     assert [group for group, _ in both.sources] == ["cell", "task"]
@@ -459,18 +459,18 @@ def test_only_the_files_that_a_run_uses_identify_it(mine):
 
 def test_a_task_of_ones_own_makes_no_other_network(folder):
     def network(version):
-        with plugins.using(write(folder, "mine.py", PARTS["task"] + f"# version {version}")):
+        with plugins.use(write(folder, "mine.py", PARTS["task"] + f"# version {version}")):
             return Configuration.parse({"task": "echo", **SIZES}).network_id
 
     assert network(1) == network(2)
 
 
 def test_a_stored_configuration_is_parsed_with_the_same_file_only(mine):
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         run = Configuration.parse(OWN)
         assert Configuration.parse(json.loads(run.canonical)).run_id == run.run_id
     write(mine, "mine.py", CELL + "# another version\n")
-    with plugins.using("mine.py"), pytest.raises(ConfigurationError, match="SHA-256 mismatch: expected "):
+    with plugins.use("mine.py"), pytest.raises(ConfigurationError, match="SHA-256 mismatch: expected "):
         Configuration.parse(json.loads(run.canonical))
 
 
@@ -621,9 +621,9 @@ def test_claims_and_tables_name_the_files_that_they_need(folder, capsys):
 
 def test_a_file_that_is_named_twice_is_read_once(mine):
     for several in ("mine.py,mine.py", ["mine.py", "./mine.py"]):
-        with plugins.using(several) as chosen:
+        with plugins.use(several) as chosen:
             assert [choice.name for choice in chosen] == ["doubled"]
-            with plugins.using("./mine.py"):
+            with plugins.use("./mine.py"):
                 assert len(plugins.choices_in_use()) == 1
 
 
@@ -724,17 +724,17 @@ def test_the_nearest_name_may_be_an_own_one(mine, capsys):
 
 @pytest.mark.parametrize(("own", "said"), [(3, "=3: is a int"), (Elman, "comes with bpttlab"), (TANH, "no func")])
 def test_what_is_no_choice_is_refused_in_python(own, said):
-    with pytest.raises(ConfigurationError, match=said), plugins.using(own):
+    with pytest.raises(ConfigurationError, match=said), plugins.use(own):
         pass
 
 
 def test_a_module_that_changed_after_its_import_is_refused(folder, monkeypatch):
     monkeypatch.syspath_prepend(folder)
     write(folder, "changing.py", PARTS["task"])
-    with plugins.using("changing"):
+    with plugins.use("changing"):
         pass
     write(folder, "changing.py", PARTS["task"] + "# another version\n")
-    with pytest.raises(ConfigurationError, match="has changed since it was imported"), plugins.using("changing"):
+    with pytest.raises(ConfigurationError, match="has changed since it was imported"), plugins.use("changing"):
         pass
 
 
@@ -751,18 +751,18 @@ def test_an_installed_package_that_is_broken_is_named(folder, monkeypatch):
     information.mkdir()
     write(information, "METADATA", "Metadata-Version: 2.1\nName: lab-gone\nVersion: 1.0\n")
     write(information, "entry_points.txt", "[bpttlab.plugins]\ngone = lab_gone\n")
-    plugins.installed.cache_clear()
+    plugins.find_installed.cache_clear()
     try:
         with pytest.raises(ConfigurationError, match="installed plugin gone: there is no such file and no such module"):
             plugins.find("cell", "nothing")
     finally:
         monkeypatch.undo()
-        plugins.installed.cache_clear()
+        plugins.find_installed.cache_clear()
 
 
 def test_an_own_activation_has_the_derivative_that_it_states(folder):
     write(folder, "mine.py", PARTS["activation"])
-    with plugins.using("mine.py"):
+    with plugins.use("mine.py"):
         steep: Activation = plugins.find("activation", "steep")
     a = np.linspace(-2.0, 2.0, 9)
     assert_agree({"slope": steep.slope(a)}, {"slope": steep.function(a + 1e-30j).imag / 1e-30})

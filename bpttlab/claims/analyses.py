@@ -94,10 +94,10 @@ def check_claims(analysis: Analysis, study: Study) -> pd.DataFrame:
     Raises:
         LabError: the study lacks the rows that the claims need.
     """
-    return _made(analysis, study, analysis.claims, "checked against the claims")
+    return _make(analysis, study, analysis.claims, "checked against the claims")
 
 
-def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: str) -> Any:
+def _make(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: str) -> Any:
     try:
         return make(study)
     except (LookupError, ValueError, TypeError) as error:  # tables without the rows that the analysis needs
@@ -116,7 +116,7 @@ def _made(analysis: Analysis, study: Study, make: Callable[[Any], Any], what: st
 
 def find_summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
     """The experiment's own tables of the study; raises the same errors as the claims."""
-    return _made(analysis, study, analysis.summaries, "summarised in the tables")
+    return _make(analysis, study, analysis.summaries, "summarised in the tables")
 
 
 def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
@@ -125,4 +125,4 @@ def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figu
     from bpttlab.figures import style
 
     with style.style_context(size):
-        return _made(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")
+        return _make(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")

@@ -53,7 +53,7 @@ def register(commands: Any) -> None:
 def _command(parsed: argparse.Namespace) -> int:
     """Calls `claims` of the experiment's analysis.py, which comes with the package: no stored file is executed."""
     chosen = key_values(parsed.words, parsed.keys, "claims")
-    with plugins.using(chosen["plugins"] or None):
+    with plugins.use(chosen["plugins"] or None):
         return check(chosen, parsed.brief)
 
 

@@ -70,7 +70,7 @@ def register(commands: Any) -> None:
 def _command(parsed: argparse.Namespace) -> int:
     """Draws a study."""
     chosen = key_values(parsed.words, parsed.keys, "figures")
-    with plugins.using(chosen["plugins"] or None):
+    with plugins.use(chosen["plugins"] or None):
         return _draw(chosen, parsed.verbose)
 
 

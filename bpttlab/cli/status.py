@@ -78,7 +78,7 @@ def command(parsed: argparse.Namespace) -> int:
     look = StatusReport(Store(chosen["results"], chosen["study"]))
     if parsed.watch:
         return watch(look, parsed.json)
-    status = look.now()
+    status = look.read_status()
     print(status.as_json() if parsed.json else "\n".join(status.lines()))
     return status.exit_code
 
@@ -160,7 +160,7 @@ class StatusReport:
         self.store = store
         self.surroundings: dict[str, dict[str, pa.Table]] = {}
 
-    def now(self) -> Status:
+    def read_status(self) -> Status:
         """What is stored at this moment.
 
         Raises:
@@ -170,7 +170,7 @@ class StatusReport:
 
         self.store.refuse_if_missing()
         commits, damage = self.store.survey()
-        requested, unreadable = self.requested()
+        requested, unreadable = self.read_requested()
         if not commits and requested is None and not damage.shards:
             self.store.load()  # which says that there is nothing
         chosen = choose(commits)
@@ -190,12 +190,12 @@ class StatusReport:
             requested=None if requested is None else len(requested.runs),
             missing=None if missing is None else len(missing),
             missing_runs=missing or [],
-            mixed=self.mixed([stored for stored in chosen.values() if stored.commit.name not in damage.commits]),
+            mixed=self.find_mixed([stored for stored in chosen.values() if stored.commit.name not in damage.commits]),
             damaged=damaged,
             remedy=damage.remedy if damage.shards else None,
         )
 
-    def requested(self) -> tuple[LastSweep | None, list[dict[str, str]]]:
+    def read_requested(self) -> tuple[LastSweep | None, list[dict[str, str]]]:
         """What the last sweep requested; a file that cannot be read is damage like any other."""
         from bpttlab.errors import StoreError
         from bpttlab.store import last_sweep
@@ -205,7 +205,7 @@ class StatusReport:
         except StoreError as error:
             return None, [{"file": last_sweep.FILE, "reason": str(error)}]
 
-    def mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:
+    def find_mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:
         """What was not the same for all runs and can change the last digits of a number."""
         commits = {stored.commit.name: stored.commit for stored in sound}
         for name, commit in commits.items():
@@ -243,7 +243,7 @@ def watch(look: StatusReport, as_json: bool) -> int:
     shown = ""
     try:
         while True:
-            status = look.now()
+            status = look.read_status()
             said = status.as_json() if as_json else status.first_line()
             if in_place:
                 shown = redraw(status.lines(), shown)

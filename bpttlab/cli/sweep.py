@@ -94,7 +94,7 @@ def help_text(words: Sequence[str] = ()) -> str:
         path for path in resources.conf().iterdir() if path.is_dir() and not path.name.startswith(("_", "."))
     )
     named, others = split_plugins(words)
-    with plugins.using(named):
+    with plugins.use(named):
         groups = "\n".join(_fill(folder.name, _choices(folder)) for folder in folders)
         return help_of_choices(others) or _TEXT.format(groups=groups, values=help_of_values())
 
@@ -201,7 +201,7 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     options, configurations = separate(runs)
     planned = plan(configurations, options)
     if planned.to_do and not dry_run:
-        options.store.writable()
+        options.store.check_writable()
     print(f"study {options.study}:", "\n  ".join(planned.lines()), flush=True)
     if dry_run:
         from bpttlab.sweeps import cost_estimate
@@ -233,7 +233,7 @@ def start_workers(words: Sequence[str], dry_run: bool) -> AbstractContextManager
 
     if dry_run or "workers=0" in words:
         return nullcontext()
-    loops = preload.asking(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
+    loops = preload.request_preload(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
     return worker_pool.preload_or_stop(worker_pool.preload_of(_values_of(words, "engine", "numpy")), loops)
 
 

@@ -69,7 +69,7 @@ def register(commands: Any) -> None:
 def _command(parsed: argparse.Namespace) -> int:
     """Writes all summaries and prints some."""
     chosen = key_values(parsed.words, parsed.keys, "tables")
-    with plugins.using(chosen["plugins"] or None):
+    with plugins.use(chosen["plugins"] or None):
         return write_and_print(chosen)
 
 

@@ -130,7 +130,7 @@ def _publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, res
 
     frame = verification.table(found)
     paths = report.write_report(frame, Path(results, "verify"), topics, quick, whole)
-    about = report.about_the_family(frame)
+    about = report.describe_chance_failures(frame)
     print(f"{about}\n" if about else "", end="")
     print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
     return int(not frame["held"].all())

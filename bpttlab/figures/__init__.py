@@ -111,7 +111,7 @@ def draw_one(figure: StudyFigure, request: FigureRequest) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    shipped = figure in plugins.shipped("figure").values()
+    shipped = figure in plugins.find_shipped("figure").values()
     try:
         drawn = figure.draw(request)
         if not (shipped or isinstance(drawn, Figure)):

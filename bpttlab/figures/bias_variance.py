@@ -40,7 +40,7 @@ def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str 
     parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
     figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.9)
-    left = _left(parts)
+    left = _find_left_end(parts)
     for own, part in zip(axes[:, 0], parts, strict=True):
         _panel(own, part.rows, shown, left)
     schemes.dress_schemes(axes, parts, ["log relative bias (nat)"], ["log relative s.d. (nat)"])
@@ -48,7 +48,7 @@ def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str 
     return finish(figure)
 
 
-def _left(parts: list[Facet]) -> float:
+def _find_left_end(parts: list[Facet]) -> float:
     """The left end of the axis: smaller biases are drawn on the edge."""
     bias = pd.concat([part.rows["log_relative_bias"] for part in parts]).to_numpy(dtype=float)
     bias = bias[np.isfinite(bias) & (bias > LEAST)]
@@ -100,7 +100,7 @@ def _path(axes: Axes, rows: pd.DataFrame, look: schemes.SchemeStyle, name: str) 
         axes.plot(rows["x"], rows["y"], color=look.colour, linewidth=0.8, zorder=2)
     if name == NUMBERED:
         _numbers(axes, rows)
-    marks = zip(*(rows[column] for column in ("x", "y", "steps_computed")), _within_noise(rows), strict=True)
+    marks = zip(*(rows[column] for column in ("x", "y", "steps_computed")), _is_within_noise(rows), strict=True)
     for x, y, steps, empty in marks:
         edge: dict[str, Any] = {"markerfacecolor": "white" if empty else look.colour, "markeredgewidth": 0.7}
         axes.plot(x, y, marker=look.marker, color=look.colour, markersize=_size(steps), zorder=4, clip_on=False, **edge)
@@ -113,7 +113,7 @@ def _numbers(axes: Axes, rows: pd.DataFrame) -> None:
         axes.annotate(f"{K}", (x, y), xytext=(0, 4), textcoords="offset points", ha="center", fontsize=7)
 
 
-def _within_noise(rows: pd.DataFrame) -> pd.Series:
+def _is_within_noise(rows: pd.DataFrame) -> pd.Series:
     return rows["log_relative_bias"].astype(float) < rows["log_bias_noise"].astype(float) + np.log(2.0)
 
 
@@ -133,7 +133,7 @@ def _kinds(parts: list[Facet]) -> list[Artist]:
     scatter = [lines.line_key("batch to batch", **MINIBATCH)]
     lane = [lines.band_key("one plan: no variance")]
     return [
-        *(hollow if _within_noise(rows).any() else []),
+        *(hollow if _is_within_noise(rows).any() else []),
         *(scatter if rows["log_minibatch_variance"].notna().any() else []),
         *(lane if rows["log_variance"].isna().any() else []),
         *sizes,

@@ -105,12 +105,12 @@ def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -
     """The task and what varies beside it: "digits, by row", one below the other where that is long."""
     named = dict(zip(columns, key, strict=True))
     said = _describe_columns({name: named[name] for name in varying if name not in {"task", "initializer_target"}})
-    parts = [_plain(named["task"]), *said] if "task" in named else said
+    parts = [_to_plain_value(named["task"]), *said] if "task" in named else said
     line = ", ".join(parts)
     return line if len(line) <= LINE else "\n".join(parts)
 
 
-def _short(name: str, value: object) -> object:
+def _shorten_digest(name: str, value: object) -> object:
     """The first digits of a file's content, as many as distinguish the files."""
     return str(value)[:8] if name.endswith("_content") else value
 
@@ -118,7 +118,7 @@ def _short(name: str, value: object) -> object:
 def _describe_columns(named: Mapping[str, Any]) -> list[str]:
     """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
     words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
-    there = {name: _plain(_short(name, value)) for name, value in named.items() if not pd.isna(value)}
+    there = {name: _to_plain_value(_shorten_digest(name, value)) for name, value in named.items() if not pd.isna(value)}
     return [text if name == "cell" else f"{words[name]} {text}" for name, text in there.items()]
 
 
@@ -132,7 +132,7 @@ def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
     return pd.Series(said, index=frame.index, dtype=object)
 
 
-def _plain(value: object) -> str:
+def _to_plain_value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ").replace("$", r"\$")
 
 

@@ -46,7 +46,7 @@ def curve(axes: Axes, rows: pd.DataFrame, x: str, colour: str, zero: str | None 
     band = rows[np.isfinite(rows["high"].astype(float)) & rows["low"].notna()]
     if (band["networks"] > 1).any():
         low, high = (band[name].to_numpy(dtype=float) for name in ("low", "high"))
-        _between(axes, band[x].to_numpy(dtype=float), low, high, colour)
+        _shade_between(axes, band[x].to_numpy(dtype=float), low, high, colour)
     mark_lower_edge(axes, place[np.isneginf(middle)][:1], color=zero or colour, **ZERO_KEY)
 
 
@@ -54,7 +54,7 @@ FAR_BELOW = -1e6
 """Nats: where -inf is drawn, below the foot of every panel."""
 
 
-def _between(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
+def _shade_between(axes: Axes, place: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:
     """A band, continued through the lower edge of the panel if its lower end is -inf."""
     axes.fill_between(place, low, high, where=np.isfinite(low), color=colour, alpha=0.18, linewidth=0)
     if np.isneginf(low).any():

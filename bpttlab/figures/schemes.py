@@ -77,7 +77,7 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
     """
     columns = layout.summary_facet_columns(table, apart)
     table = layout.longest(table, columns)
-    parts = [part for _, facet in table.groupby(columns, dropna=False) for part in _of_few(facet)]
+    parts = [part for _, facet in table.groupby(columns, dropna=False) for part in _keep_few(facet)]
     if schemes > 1:
         parts = [part for part in parts if part["scheme"].nunique() >= schemes]
     if not parts:
@@ -114,7 +114,7 @@ def fields(table: pd.DataFrame) -> list[str]:
     return [str(name) for name in table if str(name).startswith("scheme_") and name != "scheme_seconds"]
 
 
-def _of_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
+def _keep_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
     for value in layout.select_values(layout.requested_values(facet)):
         yield facet[facet["initializer_requested"] == value]
 

@@ -60,12 +60,12 @@ def _scheme_labels(bias: pd.DataFrame) -> pd.Series:
     names = bias["scheme"].astype(str).str.replace("_", "-")
     vary = bias.groupby("scheme")[_scheme_fields(bias)].nunique()
     for field in [name for name in vary if (vary[name] > 1).any()]:
-        said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {_short(value)}")
+        said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {_shorten(value)}")
         names = names + said
     return names
 
 
-def _short(value: object) -> str:
+def _shorten(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

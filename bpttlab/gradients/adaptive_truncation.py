@@ -45,7 +45,7 @@ class Decay(NamedTuple):
     log_norms: dict[str, Array]
     log_immediate: dict[str, float]
 
-    def up_to(self, longest: int) -> Decay:
+    def limit_lags(self, longest: int) -> Decay:
         """As if no longer lag had been looked at."""
         seen = min(longest, len(self.log_phi) - 1) + 1
         log_norms = {name: values[:seen] for name, values in self.log_norms.items()}
@@ -149,7 +149,7 @@ def bound_biases(trace: Trace, loss: Loss | Array, longest: int | None = None) -
 def measure_bounds(trace: Trace, loss: Loss | Array, longest: int | None, truncations: Array) -> dict[str, Array]:
     """`bound_biases` as columns, at some K."""
     found = decay(trace, loss)
-    seen = found.up_to(trace.length - 1 if longest is None else longest)
+    seen = found.limit_lags(trace.length - 1 if longest is None else longest)
     at, parts = truncations - 1, []
     for name, log_norm in sorted(found.log_norms.items()):
         estimate = np.full(trace.length, np.nan)

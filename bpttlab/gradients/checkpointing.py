@@ -248,7 +248,7 @@ def scaled_gradient_by_blocks(trace: CheckpointedTrace, loss: Loss | Array, carr
         for part in scaled_parts(block.trace, dL_dy_hat[block.steps], block.cotangents.da):
             add_to(total, part)
         h_0 = block.cotangents.dropped[0]
-    return total | {"h_0": h_0.normalised()}
+    return total | {"h_0": h_0.normalise()}
 
 
 def floats(numbers: Any) -> Array:

@@ -221,7 +221,7 @@ class NumPy(Engine):
 
     def vjp(self, trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
         da, dh_prev = vjp(trace.cell, trace.params, linearization_t, dh_t)
-        return da, dh_prev.normalised()
+        return da, dh_prev.normalise()
 
 
 def recur(cell: Cell, params: Params, z: Array, h: Array) -> None:
@@ -288,7 +288,7 @@ def vjp(cell: Cell, params: Params, linearization_t: Array, dh_t: Any) -> tuple[
 
 
 def normalise(numbers: Any) -> Any:
-    return numbers.normalised() if isinstance(numbers, Scaled) else numbers
+    return numbers.normalise() if isinstance(numbers, Scaled) else numbers
 
 
 def zeros_like(numbers: Any, shape: tuple[int, ...]) -> Any:

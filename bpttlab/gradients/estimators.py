@@ -51,7 +51,7 @@ class GradientEstimate:
         return show_briefly(self)
 
     @classmethod
-    def single(
+    def from_one_gradient(
         cls, gradient: Gradients, tail: Gradients, steps_computed: int, truncation: int | None
     ) -> GradientEstimate:
         return cls([gradient], np.ones(1), False, tail, steps_computed, truncation)
@@ -72,7 +72,7 @@ class GradientEstimate:
         factor = R / (R - 1) if self.drawn else 1.0
         return log_scatter([one[name] for one in self.members], self.mean[name], self.weight, factor)
 
-    def along(self, directions: Directions) -> GradientEstimate:
+    def add_directions(self, directions: Directions) -> GradientEstimate:
         """With the derivatives along directions beside those of the parameters."""
         members = [with_directions(one, directions) for one in self.members]
         return replace(self, members=members, tail=with_directions(self.tail, directions))
@@ -93,8 +93,8 @@ def plan_estimate(trace: Trace, error: Scaled, plan: Plan, full: Gradients, trun
     """
     if plan.cuts_nothing:
         kept = {name: full[name] for name in trace.cell.recurrent_parameters}
-        return GradientEstimate.single(kept, {}, plan.steps_computed, truncation)
-    return GradientEstimate.single(*kept_and_tail(trace, error, plan), plan.steps_computed, truncation)
+        return GradientEstimate.from_one_gradient(kept, {}, plan.steps_computed, truncation)
+    return GradientEstimate.from_one_gradient(*kept_and_tail(trace, error, plan), plan.steps_computed, truncation)
 
 
 def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, Gradients]:
@@ -106,7 +106,7 @@ def kept_and_tail(trace: Trace, error: Scaled, plan: Plan) -> tuple[Gradients, G
 
 def tail_of(trace: Trace, dropped: Scaled) -> Gradients:
     """The gradient of what a walk did not carry on; empty where that is nothing.  dropped (T+1, B, N)"""
-    errors = dropped[1:].normalised()
+    errors = dropped[1:].normalise()
     if not errors.mantissa.any():
         return {}
     return recurrent_gradient(trace.cell, trace.local, trace.walk(errors, full_plan(trace.length)).da)
@@ -119,7 +119,7 @@ def ensemble_estimate(trace: Trace, error: Scaled, ensemble: Ensemble, truncatio
     dropped = Scaled.zeros((T + 1, B, trace.h.shape[-1]), trace.h.dtype)
     for some in np.array_split(np.arange(len(ensemble.weight)), pieces(trace, len(ensemble.weight))):
         carry = np.broadcast_to(ensemble.carry[some], (len(some), T, B)).swapaxes(0, 1).reshape(T, -1)
-        copies = trace.repeated(len(some))
+        copies = trace.repeat(len(some))
         walked = copies.walk(tile(error, len(some)), full_plan(T, carry))
         for place, member in enumerate(some):
             own = np.s_[:, place * B : (place + 1) * B]
@@ -167,7 +167,7 @@ def estimate_by_difference(
 ) -> GradientEstimate:
     """For a gradient in plain numbers whose bias can only be a difference."""
     own = {name: Scaled.whole(gradient[name]) for name in trace.cell.recurrent_parameters}
-    return GradientEstimate.single(own, differences(full, own), steps, truncation)
+    return GradientEstimate.from_one_gradient(own, differences(full, own), steps, truncation)
 
 
 def estimate_of_draws(drawn: Params, full: Gradients, steps: int, truncation: int | None = None) -> GradientEstimate:

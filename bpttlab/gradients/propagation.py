@@ -43,11 +43,11 @@ class Between:
         self.trace, self.requested = trace, requested
         self.total: Scaled | None = None  # (T, B, A)
 
-    def passed(self, lag: int, last: int) -> int:
+    def count_skipped(self, lag: int, last: int) -> int:
         """How many lags from this one on are not requested; the last of all is left alone."""
         return min([steps for steps in self.requested if steps >= lag], default=last) - lag if lag < last else 0
 
-    def somewhere(self) -> Scaled:
+    def get_total(self) -> Scaled:
         """The total that there is, or nothing yet."""
         if self.total is None:
             (T, B), A = self.trace.x.shape[:2], self.trace.cell.preactivation_size
@@ -56,7 +56,7 @@ class Between:
 
     def take(self) -> tuple[Array, Scaled]:
         """The steps that have any, as an index, and the sums there; from here on there is nothing."""
-        total, self.total = self.somewhere(), None
+        total, self.total = self.get_total(), None
         there = np.asarray(total.mantissa.any(axis=(1, 2)))
         return there, total[there]
 
@@ -78,12 +78,12 @@ def propagate(trace: Trace, t: Array, rows: Scaled, between: Between | None = No
         the others is in the rows with t > l.
     """
     slopes = trace.linearization
-    t, dh = np.asarray(t), rows.normalised()
+    t, dh = np.asarray(t), rows.normalise()
     lag, last = 0, int(t.max())
     while lag <= last:
-        passed = 0 if between is None else between.passed(lag, last)
+        passed = 0 if between is None else between.count_skipped(lag, last)
         if between is not None and passed:
-            t, dh = trace.engine.skip(trace, t, lag, passed, dh, between.somewhere())
+            t, dh = trace.engine.skip(trace, t, lag, passed, dh, between.get_total())
             lag += passed
             continue
         going = t > lag

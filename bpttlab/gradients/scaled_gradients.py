@@ -20,7 +20,7 @@ def scaled_gradients(trace: Trace, dL_dy_hat: Array, cotangents: Cotangents) -> 
     total: dict[str, Scaled] = {}
     for part in scaled_parts(trace, dL_dy_hat, cotangents.da):
         add_to(total, part)
-    return total | {"h_0": cotangents.dropped[0].normalised()}
+    return total | {"h_0": cotangents.dropped[0].normalise()}
 
 
 def scaled_parts(trace: Trace, dL_dy_hat: Array, da: Scaled) -> Iterator[dict[str, Scaled]]:

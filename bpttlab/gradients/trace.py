@@ -142,7 +142,7 @@ class Trace:
         """Back through every segment of a plan by the trace's engine (`Engine.walk`)."""
         return self.engine.walk(self, error, plan)
 
-    def repeated(self, times: int) -> Trace:
+    def repeat(self, times: int) -> Trace:
         """The sequences of the batch several times over, one copy of the batch after another."""
         x, h, y_hat, slopes = (
             np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.linearization)
@@ -161,4 +161,4 @@ class Trace:
         """`error`, of any size."""
         one = Scaled.whole(dL_dy_hat)
         error = self.error(one.mantissa)
-        return Scaled(error, np.full((*error.shape[:-1], 1), one.exponent.item())).normalised()
+        return Scaled(error, np.full((*error.shape[:-1], 1), one.exponent.item())).normalise()

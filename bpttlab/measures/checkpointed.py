@@ -84,7 +84,7 @@ def walk_blocks(
         h_0 = block.cotangents.dropped[0]
         if relevant_step is not None:
             at_step.append(_select_block(block, relevant_step))
-    full["h_0"] = h_0.normalised()
+    full["h_0"] = h_0.normalise()
     minibatch = log_variance_of_sequences(trace.cell.recurrent_parameters, parts, full, directions)
     return Found(full, minibatch, _input_norms(trace, at_step) if at_step else None, underflows)
 
@@ -113,5 +113,5 @@ def _input_norms(trace: CheckpointedTrace, found: Sequence[tuple[Array, Array, S
     da = Scaled(
         np.concatenate([da.mantissa for _, _, da in found])[order],
         np.concatenate([da.exponent for _, _, da in found])[order],
-    ).normalised()
+    ).normalise()
     return Scaled(trace.cell.input_vjp(trace.params, slopes, da.mantissa), da.exponent).log_norm()

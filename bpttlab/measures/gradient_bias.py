@@ -99,13 +99,13 @@ def measure_truncation(
         raise LabError(
             f"{type(scheme).__name__}.estimate returns {type(estimate).__name__}: must be a GradientEstimate"
         )
-    found = estimate.along(directions or {})
+    found = estimate.add_directions(directions or {})
     return estimate_columns(found, scheme, trace.length, full, minibatch)
 
 
 def full_columns(length: int, full: Gradients, minibatch: dict[str, float]) -> dict[str, Array]:
     """The rows of the full gradient itself, which lacks nothing; `minibatch` has a number for each parameter."""
-    found = GradientEstimate.single({name: full[name] for name in minibatch}, {}, length, None)
+    found = GradientEstimate.from_one_gradient({name: full[name] for name in minibatch}, {}, length, None)
     return estimate_columns(found, Full(), length, full, minibatch)
 
 

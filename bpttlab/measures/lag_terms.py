@@ -30,7 +30,7 @@ from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
-from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sums_beside
+from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sum_side_by_side
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.store.measure_columns import GRADIENT_LAG_TERMS
 from bpttlab.truncation.segmented import PerLoss
@@ -97,7 +97,7 @@ def measure_lags(
     reported = np.array(reported_lags(last, which, lags), np.int64)
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(check_errors(trace, loss))
-    return gathered.measured(gathered.gather(wavefront(trace, error, last, gathered.between), error))
+    return gathered.make_measures(gathered.gather(wavefront(trace, error, last, gathered.between), error))
 
 
 class Gathered:
@@ -141,19 +141,19 @@ class Gathered:
             there, sums = self.between.take()
             self.parts.append(recurrent_gradient(self.trace.cell, self.trace.local.at(there), sums))
 
-    def measured(self, rest: Gradients) -> LagMeasures:
+    def make_measures(self, rest: Gradients) -> LagMeasures:
         """All rows; `rest` is what `gather` has returned."""
         if not self.parts:
             return LagMeasures({}, {})
-        found = [self.of_parameter(name, rest.get(name)) for name in self.names]
+        found = [self.columns_of_parameter(name, rest.get(name)) for name in self.names]
         terms, truncations = ([columns[number] for columns in found] for number in range(2))
         return LagMeasures(concatenate(terms), concatenate(truncations) if len(truncations[0]["truncation"]) else {})
 
-    def of_parameter(self, name: str, rest: Scaled | None) -> tuple[dict[str, Array], dict[str, Array]]:
+    def columns_of_parameter(self, name: str, rest: Scaled | None) -> tuple[dict[str, Array], dict[str, Array]]:
         """Rows of both tables, from the sums of all parts up to each, and from each on."""
         parts, whole = [part[name] for part in self.parts], Whole(self.full[name])
-        kept = sums_beside(parts, whole)
-        tail = sums_beside([*([] if rest is None else [rest]), *reversed(parts)], whole).log_norm[::-1]
+        kept = sum_side_by_side(parts, whole)
+        tail = sum_side_by_side([*([] if rest is None else [rest]), *reversed(parts)], whole).log_norm[::-1]
         log_full = norm(self.full[name])
         return self.lag_rows(name, parts, whole, kept, log_full), self.truncation_rows(name, kept, tail, log_full)
 

@@ -135,7 +135,7 @@ class Chunk(NamedTuple):
     rows: Array
     exponent: int
 
-    def rescaled(self) -> Chunk:
+    def rescale(self) -> Chunk:
         """The same with its largest number in [1/2, 1)."""
         one = Scaled.whole(self.rows, self.exponent)
         return Chunk(one.mantissa, one.exponent.item())
@@ -173,13 +173,13 @@ class Product:
         while lag < T:
             lags = min(longest, check - lag, T - lag, max(1, _HELD_NUMBERS // self.block.size))
             with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                chunk = self.pushed(lag, lags)
+                chunk = self.push(lag, lags)
                 squares, sizes, others = self.sizes(chunk)
             if not are_moderate(sizes, others):
                 if lags > 1:
                     longest = max(1, lags // 4)
                     continue
-                chunk = chunk.rescaled()
+                chunk = chunk.rescale()
                 squares, sizes, others = self.sizes(chunk)
             self.object(lag, sizes, others)
             self.refuse_lost(squares, lag)
@@ -199,7 +199,7 @@ class Product:
                 break
         return LagNorms(spectral, frobenius - half, rank, False)
 
-    def pushed(self, lag: int, lags: int) -> Chunk:
+    def push(self, lag: int, lags: int) -> Chunk:
         """So many lags further."""
         trace, end = self.trace, self.trace.length - lag
         rows = np.empty((lags + 1, *self.block.shape))
@@ -240,7 +240,7 @@ class Product:
             return
         rows, trace = Scaled.of(self.block[: self.rank][lost]), self.trace
         for step in range(trace.length - lag, trace.length - lag - len(squares), -1):
-            rows = vjp(trace.cell, trace.params, trace.linearization[step - 1, 0], rows)[1].normalised()
+            rows = vjp(trace.cell, trace.params, trace.linearization[step - 1, 0], rows)[1].normalise()
         if rows.mantissa.any():
             raise FellBackError
 

@@ -80,7 +80,7 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
             check_finite_products(step)
             yield step, None
         return
-    first = Lag(0, t, rows.normalised(), None)
+    first = Lag(0, t, rows.normalise(), None)
     check_finite_products(first)
     yield first, None
     for lag, back in enumerate(trace.engine.rows_back(trace, int(t[0]), first.dh), start=1):
@@ -109,7 +109,7 @@ def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, A
     if error is None:
         log_norm = spectral_log_norm(products, normalised=True)
         return log_norm, np.full(log_norm.shape, np.nan)
-    one = products.common(2)
+    one = products.share_exponent(2)
     matrices = one.mantissa.astype(np.float64, copy=False)
     squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
     most = squares[..., -1]

@@ -46,7 +46,7 @@ class RecurrentMatrix:
             **matrices.describe_matrix(W, self.transient_lags, find_engine(engine).spectral_norms(len(W)).logs),
             "initializer_target": initializer.target if drawn else None,
             "initializer_requested": initializer.requested if drawn else None,
-            "initializer_realized": initializer.realized(W) if drawn else None,
+            "initializer_realized": initializer.measure_realized(W) if drawn else None,
             "origin_radius": matrices.spectral_radius(origin_jacobian(cell, params)),
         }
 

@@ -45,7 +45,7 @@ def input_gradient_norms(trace: Trace, loss: Loss | Array, steps: Array) -> Arra
 def _input_norms(trace: Trace, da: Scaled, steps: Array) -> Array:
     """`input_gradient_norms` from the cotangents that a full walk has left.  (T,B,A), (B,) -> (B,)"""
     at = check_steps(trace, steps) - 1, np.arange(trace.x.shape[1])
-    da = da[at].normalised()
+    da = da[at].normalise()
     dx = trace.cell.input_vjp(trace.params, trace.linearization[at], da.mantissa)
     return Scaled(dx, da.exponent).log_norm()
 

@@ -30,7 +30,7 @@ MeasureType = TypeVar("MeasureType", bound=Measure)
 @cache
 def shipped_measures() -> tuple[type[Measure], ...]:
     """The classes that come with bpttlab, by name."""
-    known = plugins.shipped("measure")
+    known = plugins.find_shipped("measure")
     return tuple(known[name] for name in sorted(known))
 
 

@@ -102,7 +102,7 @@ class Blocks:
 
     def see(self, step: Lag, products: Scaled) -> None:
         """The products of one lag, (S, B, N, N); the last is that of the last t."""
-        last = products[-1].normalised()
+        last = products[-1].normalise()
         self.follow(last.mantissa)
         if step.lag in self.lags:
             self.found += [self.norms(step, last, *names) for names in product(self.parts, repeat=2)]

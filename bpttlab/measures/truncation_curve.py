@@ -149,9 +149,9 @@ class Curve:
         """Of all paths from these errors; each parameter as one row."""
         with np.errstate(all="ignore"):
             da = self.trace.walk(error, full_plan(self.trace.length)).da
-            return self.contracted(da)
+            return self.contract(da)
 
-    def contracted(self, da: Array) -> Params:
+    def contract(self, da: Array) -> Params:
         """The immediate derivatives of the first steps contracted with da.  (T or less,B,A)"""
         gradients = self.trace.cell.parameter_vjp(self.trace.local.at(slice(0, len(da))), da)
         return {name: gradients[name].ravel() for name in self.names}
@@ -172,11 +172,13 @@ class Curve:
         T = self.trace.length
         interval = np.searchsorted(self.requested, np.arange(T), side="right")  # how many of the K requested are <= l
         tiles = self.trace.engine.takes_tiles(self.trace.cell)
-        wave = self.in_tiles(interval) if tiles else self.lag_after_lag(interval)
+        wave = self.sum_in_tiles(interval) if tiles else self.sum_lag_after_lag(interval)
         rest = self.gradient(wave.left)
-        return {name: self.of_parameter(number, name, wave, rest[name]) for number, name in enumerate(self.names)}
+        return {
+            name: self.columns_of_parameter(number, name, wave, rest[name]) for number, name in enumerate(self.names)
+        }
 
-    def of_parameter(self, number: int, name: str, wave: Wave, rest: Array) -> dict[str, Array]:
+    def columns_of_parameter(self, number: int, name: str, wave: Wave, rest: Array) -> dict[str, Array]:
         """COLUMNS from the sums over intervals of lags, and over those before and after each K."""
         T, followed, size = self.trace.length, len(wave.shares), self.size[name]
         if not euclidean(rest) <= REMAINS * size:
@@ -184,7 +186,7 @@ class Curve:
         columns = {"share": np.ones(T), **{column: np.full(T, np.nan) for column in _COLUMNS[1:]}}
         columns["share"][:followed] = np.cumsum(wave.shares[:, number]) / size**2
         reached = np.searchsorted(self.requested, followed, side="right")
-        before, after = _running(wave.intervals[name][: reached + 1], rest)
+        before, after = _accumulate_both_ways(wave.intervals[name][: reached + 1], rest)
         for place, K in enumerate(self.requested):
             kept, tail = (before[place], after[place]) if place < reached else (self.full[name], rest)
             columns["log_norm"][K - 1] = log_of(euclidean(kept)) + self.exponent * LOG_2
@@ -195,10 +197,10 @@ class Curve:
 
     # ------------------------------------------------------------------------------------ the wavefront
 
-    def lag_after_lag(self, interval: Array) -> Wave:
+    def sum_lag_after_lag(self, interval: Array) -> Wave:
         """For every cell: all losses one lag further, and again."""
         trace, T = self.trace, self.trace.length
-        Z, dh, least = self.inner(), self.error, self.least
+        Z, dh, least = self.compute_inner(), self.error, self.least
         shares, total = (
             np.zeros((T, len(self.names))),
             np.zeros((T, *trace.linearization.shape[1:-1], trace.cell.preactivation_size)),
@@ -214,18 +216,18 @@ class Curve:
             total[: T - lag] += da
             lag, dh = lag + 1, dh[1:]
             if lag == T or size <= least or interval[lag] != interval[lag - 1]:
-                for name, gradient in self.contracted(total[: T - begun]).items():
+                for name, gradient in self.contract(total[: T - begun]).items():
                     intervals[name][interval[lag - 1]] = gradient
                 total[: T - begun], begun = 0.0, lag
-        return Wave(shares[:lag], intervals, self.injected(dh))
+        return Wave(shares[:lag], intervals, self.inject(dh))
 
-    def injected(self, dh: Array) -> Array:
+    def inject(self, dh: Array) -> Array:
         """Cotangents of h_1, h_2, ... as the errors of all steps.  (some,B,N) -> (T,B,N)"""
         left = np.zeros(self.error.shape)
         left[: len(dh)] = dh
         return left
 
-    def inner(self) -> Array | None:
+    def compute_inner(self) -> Array | None:
         """Z_k of each parameter, (P,T,B,A), where a_t is affine in them; else None."""
         cell, local = self.trace.cell, self.trace.local
         if not isinstance(cell, AFFINE):
@@ -241,12 +243,12 @@ class Curve:
         """<G_l, g> of each parameter, from the da of one lag.  (P,)"""
         if Z is not None:
             return np.array([np.vdot(of_parameter[: len(da)], da) for of_parameter in Z])
-        term = self.contracted(da)
+        term = self.contract(da)
         return np.array([term[name] @ self.full[name] for name in self.names])
 
-    def in_tiles(self, interval: Array) -> Wave:
+    def sum_in_tiles(self, interval: Array) -> Wave:
         """For an Elman cell, by compiled loops that keep a tile of losses near the processor."""
-        trace, (T, B, N), Z = self.trace, self.error.shape, self.inner()
+        trace, (T, B, N), Z = self.trace, self.error.shape, self.compute_inner()
         assert Z is not None
         local = np.concatenate([trace.local.h_prev, trace.x, np.ones((T, B, 1))], axis=-1).reshape(T * B, -1)
         together = min(T, max(1, TILE // B))
@@ -262,10 +264,10 @@ class Curve:
         I = trace.x.shape[-1]
         parts = {"W": gradients[:, :, :N], "V": gradients[:, :, N : N + I], "b_h": gradients[:, :, -1]}
         intervals = {name: parts[name].reshape(len(gradients), -1) for name in self.names}
-        return Wave(shares[:followed], intervals, self.injected(dh.reshape(T, B, N)[followed:]))
+        return Wave(shares[:followed], intervals, self.inject(dh.reshape(T, B, N)[followed:]))
 
 
-def _running(intervals: Array, rest: Array) -> tuple[Array, Array]:
+def _accumulate_both_ways(intervals: Array, rest: Array) -> tuple[Array, Array]:
     """Sums of all intervals up to each but the last, and of those after it and the rest.  (K+1,E), (E,) -> 2 (K,E)"""
     before, after = intervals[:-1].copy(), intervals[1:].copy()
     for place in range(1, len(before)):
@@ -280,7 +282,9 @@ def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str
     trace = trace.in_float64()
     full = backward(trace, np.asarray(check_errors(trace, loss), np.float64), scaled=True)
     found = measure_lags(trace, loss, "all", full=full)
-    columns = {name: of_whole(norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters}
+    columns = {
+        name: columns_of_whole(norm(full[name]), trace.length, requested) for name in trace.cell.recurrent_parameters
+    }
     terms, truncated, wanted = found.lag_terms, found.truncations, set(requested.tolist())
     for row, name in enumerate(terms.get("parameter", ())):
         columns[name]["share"][terms["lag"][row]] = terms["cumulative_share"][row]
@@ -291,7 +295,7 @@ def term_by_term(trace: Trace, loss: Loss | Array, requested: Array) -> dict[str
     return columns
 
 
-def of_whole(log_size: float, T: int, requested: Array) -> dict[str, Array]:
+def columns_of_whole(log_size: float, T: int, requested: Array) -> dict[str, Array]:
     """COLUMNS of truncations that leave out nothing."""
     columns = {column: np.full(T, np.nan) for column in _COLUMNS}
     alive = np.isfinite(log_size)

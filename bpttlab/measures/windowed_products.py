@@ -162,7 +162,7 @@ class Windows:
     def norms(self, lag: int) -> tuple[Array, Array]:
         """Logarithms of ||P||_F / sqrt(N) and ||P||_2 for t = lag..T."""
         frobenius, spectral = np.empty(self.length + 1), np.empty(self.length + 1)
-        kept, self.one_size = self.kept_room(lag), True
+        kept, self.one_size = self.find_kept(lag), True
         for t, products in self.products(lag):
             squares = np.einsum("mij,mij->m", products.mantissa, products.mantissa)
             if squares.min() < SMALLEST**2:
@@ -204,20 +204,20 @@ class Windows:
                 last = min(self.length, first + self.together - 1)
                 yield np.arange(first, last + 1), one_exponent(self.jacobians(first, last))
         elif all(part in self.kept for part in self.of_others.get(lag, (0,))):
-            yield from self.from_kept(lag)
+            yield from self.multiply_kept(lag)
         else:
             yield from self.from_blocks(lag)
 
     # ------------------------------------------------------------------------------------ of two shorter ones
 
-    def kept_room(self, lag: int) -> Scaled | None:
+    def find_kept(self, lag: int) -> Scaled | None:
         """Where the products of this lag are kept for those of a longer one, if they are needed."""
         if lag not in self.parts:
             return None
         shape = (self.length + 1 - lag, self.size, self.size)
         return Scaled(np.empty(shape), np.empty((shape[0], 1, 1), np.int64))
 
-    def from_kept(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
+    def multiply_kept(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
         """P_{t,t-l} = P_{t,t-a} P_{t-a,t-a-b}, l = a + b."""
         a, b = self.of_others[lag]
         late, early = self.kept[a], self.kept[b]  # their entry 0 is that of t = a, t = b
@@ -235,18 +235,18 @@ class Windows:
         together = max(1, self.together // lag)
         yield np.array([lag]), self.one_matrix(self.ends(lag, 0, 1, lag)[-1:, 0], axis=-1)
         for first in range(1, whole, together):
-            yield from self.paired(lag, first, min(together, whole - first), lag)
+            yield from self.multiply_pairs(lag, first, min(together, whole - first), lag)
         if rest:
-            yield from self.paired(lag, whole, 1, rest)
+            yield from self.multiply_pairs(lag, whole, 1, rest)
 
-    def paired(self, lag: int, first: int, blocks: int, steps: int) -> Iterator[tuple[Array, Scaled]]:
+    def multiply_pairs(self, lag: int, first: int, blocks: int, steps: int) -> Iterator[tuple[Array, Scaled]]:
         """The products that end within so many steps of blocks first, first + 1, ..."""
         t = lag * np.arange(first, first + blocks) + np.arange(1, steps + 1)[:, None]  # (L, G)
         late = self.beginnings(lag, first, blocks, steps)
         both = min(steps, lag - 1)
         if both:
             early = self.ends(lag, first - 1, blocks, lag - 1)[lag - 1 - both :][::-1]
-            yield t[:both].ravel(), self.joined(late[:both], early)
+            yield t[:both].ravel(), self.join(late[:both], early)
         if steps == lag:
             yield t[-1], self.one_matrix(late[-1], axis=-2)
 
@@ -255,22 +255,22 @@ class Windows:
         slopes = self.linearization[first * lag : (first + blocks) * lag].reshape(blocks, lag, 1, -1)
         last = self.jacobians((first + 1) * lag, (first + blocks) * lag)[::lag]
 
-        def further(step: int, products: Array, out: Array) -> None:
+        def go_further(step: int, products: Array, out: Array) -> None:
             self.engine.matrix_vjp(self.cell, self.params, slopes[:, lag - 1 - step], products, out)
 
-        return multiply_chain(last, further, self.room("ends", (factors, *last.shape)), axis=-1)
+        return multiply_chain(last, go_further, self.room("ends", (factors, *last.shape)), axis=-1)
 
     def beginnings(self, lag: int, first: int, blocks: int, factors: int) -> Scaled:
         """J_{m+1}, J_{m+2} J_{m+1}, ...: of each block the products of its first factors.  (L,G,N,N) and (L,G,N)"""
         J = self.jacobians(first * lag + 1, (first + blocks - 1) * lag + factors)
         J = J.reshape(blocks, -1, self.size, self.size) if blocks > 1 else J[None]
 
-        def further(step: int, products: Array, out: Array) -> None:
+        def go_further(step: int, products: Array, out: Array) -> None:
             self.engine.multiply(J[:, step], products, out)
 
-        return multiply_chain(J[:, 0], further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
+        return multiply_chain(J[:, 0], go_further, self.room("beginnings", (factors, *J[:, 0].shape)), axis=-2)
 
-    def joined(self, late: Scaled, early: Scaled) -> Scaled:
+    def join(self, late: Scaled, early: Scaled) -> Scaled:
         """Products of matrices with exponents for columns and matrices with exponents for rows.  -> (L G,N,N)"""
         exponents, right = late.exponent + early.exponent, early.mantissa  # (L,G,N), of the numbers that meet
         whole = exponents[..., :1]
@@ -338,7 +338,7 @@ def multiply_chain(first: Array, further: Callable[[int, Array, Array], None], p
                 further(one, products[one - 1], products[one])
         exponents[step : step + several] = exponents[step - 1]
         step += several
-        if several > 1 and not within_range(products[step - several - 1], products[step - 1], axis):
+        if several > 1 and not stays_in_range(products[step - several - 1], products[step - 1], axis):
             for one in range(step - several, step):
                 further(one, products[one - 1], products[one])
                 exponents[one] = exponents[one - 1]
@@ -348,7 +348,7 @@ def multiply_chain(first: Array, further: Callable[[int, Array, Array], None], p
     return Scaled(products, exponents)
 
 
-def within_range(before: Array, after: Array, axis: int) -> bool:
+def stays_in_range(before: Array, after: Array, axis: int) -> bool:
     """Whether every row or column has kept its size so far that nothing between can have left the range of floats."""
     size = np.abs(after).max(axis=axis)
     kept = (size < 2.0**_RANGE) & (size > 2.0**-_RANGE)

@@ -2,7 +2,7 @@
 
 A spectral radius, a gain and a scale are different things: a Gaussian matrix of gain 1 has a largest singular value
 near 2, and a spectral radius near 1 that differs from draw to draw. So each initializer names the one quantity that it
-sets (`target`), and `realized` measures it on the matrix drawn.
+sets (`target`), and `measure_realized` measures it on the matrix drawn.
 
 Every draw is W = requested x W_0, with the same W_0 from the same generator for every requested value: networks of one
 seed along a sweep of spectral radii differ only by the factor.
@@ -71,7 +71,7 @@ class Initializer(ABC):
             LabError: the draw cannot have what is requested of it.
         """
         self.check_size(size)
-        return self.requested * self.unscaled(check_generator(rng), check_integer("size", size, 1))
+        return self.requested * self.draw_unscaled(check_generator(rng), check_integer("size", size, 1))
 
     def check_size(self, size: int) -> None:
         """Refuses a number of hidden units for which nothing can be drawn, before anything is computed."""
@@ -81,11 +81,11 @@ class Initializer(ABC):
         """What an initializer demands of the number of units beyond its being one."""
 
     @abstractmethod
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         """W_0: a draw for an requested value of 1."""
 
     @abstractmethod
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         """The target as measured on a matrix."""
 
 
@@ -107,10 +107,10 @@ class Gaussian(Initializer):
     independent_entries: ClassVar[bool] = True
     gain: Annotated[float, Field(ge=0, description="standard deviation of an entry of W, times sqrt(N)")] = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return rng.standard_normal((size, size)) / math.sqrt(size)
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.gain(W)
 
 
@@ -137,11 +137,11 @@ class Uniform(Initializer):
         float, Field(ge=0, description="standard deviation of an entry of W, times sqrt(N); b = gain sqrt(3/N)")
     ] = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         bound = math.sqrt(3.0 / size)
         return rng.uniform(-bound, bound, (size, size))
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.gain(W)
 
 
@@ -163,10 +163,10 @@ class GaussianRadius(Initializer):
     independent_entries: ClassVar[bool] = True
     spectral_radius: SpectralRadius = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return with_unit_radius(rng.standard_normal((size, size)))
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -204,13 +204,13 @@ class Sparse(Initializer):
                 f"must be at least {1 / size:.3g} (one connection)"
             )
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         drawn, order = rng.standard_normal((size, size)), rng.random((size, size)).argsort(axis=1)
         kept = np.zeros_like(drawn, dtype=bool)
         np.put_along_axis(kept, order[:, : self.connections(size)], True, axis=1)
         return with_unit_radius(np.where(kept, drawn, 0.0))
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -230,10 +230,10 @@ class Orthogonal(Initializer):
     has_spectral_radius: ClassVar[bool] = True
     scale: Scale = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return orthogonal(rng, size)
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -249,10 +249,10 @@ class Identity(Initializer):
     has_spectral_radius: ClassVar[bool] = True
     scale: Scale = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size)
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -304,7 +304,7 @@ class NonNormal(Initializer):
                 f"initializer.feed_forward={self.feed_forward}: a single hidden unit has no other to feed; must be 0"
             )
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         Q, schur_form = orthogonal(rng, size), self.schur_form(rng, size)
         if not self.rotated:
             return schur_form
@@ -332,7 +332,7 @@ class NonNormal(Initializer):
             form[-1, -1] = rng.choice([-1.0, 1.0])
         return form
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
@@ -346,16 +346,18 @@ class NoInitializer(Initializer):
     draws: ClassVar[bool] = False
 
     def check_units(self, size: int) -> None:
-        raise ConfigurationError(f"initializer='none': this cell's W has to be drawn; must be one of {drawing()}")
+        raise ConfigurationError(
+            f"initializer='none': this cell's W has to be drawn; must be one of {names_that_draw()}"
+        )
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         raise NotImplementedError("check_units refuses every size")
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         return matrices.spectral_radius(W)
 
 
-def drawing() -> str:
+def names_that_draw() -> str:
     """The names of the initializers that draw something."""
     return ", ".join(name for name, kind in plugins.available("initializer").items() if kind.draws)
 
@@ -381,10 +383,10 @@ class Bidiagonal(Initializer):
     spectral_radius: SpectralRadius = 1.0
     coupling: Annotated[float, Field(ge=0, description="the entries above the diagonal, over those on it")] = 1.0
 
-    def unscaled(self, rng: np.random.Generator, size: int) -> Array:
+    def draw_unscaled(self, rng: np.random.Generator, size: int) -> Array:
         return np.eye(size) + self.coupling * np.eye(size, k=1)
 
-    def realized(self, W: Array) -> float:
+    def measure_realized(self, W: Array) -> float:
         """The largest entry of the diagonal, where the eigenvalues of a triangular matrix are."""
         return float(np.abs(np.diag(W)).max())
 

@@ -144,7 +144,7 @@ class FromFile:
         for name, value in held.items():
             if getattr(self, name) not in (None, value):
                 raise ConfigurationError(f"cell.{name}={getattr(self, name)!r}: {self.path} has {value!r}")
-        for name, value in {**settled, **held, "path": user_files.absolute(self.path)}.items():
+        for name, value in {**settled, **held, "path": user_files.make_absolute(self.path)}.items():
             object.__setattr__(self, name, value)
 
     def check_activation(self, found: Weights) -> None:

@@ -59,28 +59,28 @@ def stack(parts: Sequence[Scaled]) -> Scaled:
 def parts_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
     """Each part by itself."""
     some = max(1, HELD_NUMBERS // parts[0].mantissa.size)
-    chunks = [stack(parts[first : first + some]).normalised() for first in range(0, len(parts), some)]
+    chunks = [stack(parts[first : first + some]).normalise() for first in range(0, len(parts), some)]
     return join([whole.beside(chunk) for chunk in chunks])
 
 
-def sums_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
+def sum_side_by_side(parts: Sequence[Scaled], whole: Whole) -> Beside:
     """The sum of the first part, of the first two, and so on, up to the sum of all."""
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):
-        sums = _running(stack([*carried, *parts[first : first + some]]))
+        sums = _accumulate(stack([*carried, *parts[first : first + some]]))
         found.append(whole.beside(sums[len(carried) :]))
         carried = [sums[-1:]]
     return join(found)
 
 
-def _running(parts: Scaled) -> Scaled:
+def _accumulate(parts: Scaled) -> Scaled:
     """Row p is the sum of rows 0..p, normalised.  (P,E)"""
     most = np.maximum.accumulate(parts.live_exponent, axis=0)
     sums, factors = parts.at(most), power_of_two(most[:-1] - most[1:], parts.mantissa.dtype)
     for p, factor in enumerate(factors[:, 0], start=1):
         sums[p] += sums[p - 1] * factor
-    return Scaled(sums, most).normalised()
+    return Scaled(sums, most).normalise()
 
 
 def join(chunks: Sequence[Beside]) -> Beside:

@@ -124,12 +124,12 @@ def portions(matrix: Scaled, lags: int) -> Iterator[tuple[Scaled, Array]]:
     """Powers 1, 2, ... with a bound of the log norm of each, in portions that fit into memory: (L, N, N) and (L,)."""
     held = max(1, _HELD_NUMBERS // matrix.mantissa.size)
     first = first_powers(matrix, max(1, min(lags, _TOGETHER, held)))
-    factors, powers = first.common(2), first
+    factors, powers = first.share_exponent(2), first
     waiting: list[tuple[Scaled, Array]] = []
     for before in range(0, lags, len(first)):
         if before:  # W^(before + i) = W^before W^i
             last = powers[-1]
-            powers = Scaled(last.mantissa @ factors.mantissa, last.exponent + factors.exponent).normalised()
+            powers = Scaled(last.mantissa @ factors.mantissa, last.exponent + factors.exponent).normalise()
         most = log_norms_above(powers)[: lags - before]
         ends = np.flatnonzero(most <= 0.0)[:1]
         most = most[: ends[0] + 1] if len(ends) else most
@@ -151,10 +151,10 @@ def join_blocks(parts: list[tuple[Scaled, Array]]) -> tuple[Scaled, Array]:
 
 def first_powers(matrix: Scaled, count: int) -> Scaled:
     """W, W^2, ..., rows normalised, of a matrix with one exponent.  (count, N, N)"""
-    powers = [Scaled(matrix.mantissa, np.broadcast_to(matrix.exponent, (len(matrix), 1))).normalised()]
+    powers = [Scaled(matrix.mantissa, np.broadcast_to(matrix.exponent, (len(matrix), 1))).normalise()]
     for _ in range(1, count):
         last = powers[-1]
-        powers.append(Scaled(last.mantissa @ matrix.mantissa, last.exponent + matrix.exponent).normalised())
+        powers.append(Scaled(last.mantissa @ matrix.mantissa, last.exponent + matrix.exponent).normalise())
     return Scaled(np.stack([power.mantissa for power in powers]), np.stack([power.exponent for power in powers]))
 
 
@@ -168,7 +168,7 @@ def largest_norms(powers: Scaled, most: Array, least: float, spectral: SpectralL
     near = np.flatnonzero(most >= max(least, float(most.max()) - width) - 2 * HIGHER)
     if not len(near):
         return []
-    one = powers[near].common(2)
+    one = powers[near].share_exponent(2)
     squares = one.mantissa @ one.mantissa.swapaxes(-2, -1)
     size = log_of_square(np.einsum("pij,pij->p", squares, squares), 2 * one.exponent[:, 0, 0])
     near = near[0.5 * size >= max(least, float((size - most[near]).max())) - 2 * HIGHER]

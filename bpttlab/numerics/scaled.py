@@ -39,7 +39,7 @@ class Scaled:
     @classmethod
     def of(cls, array: Array) -> Scaled:
         """The same numbers, each row with its own exponent."""
-        return cls(array, np.zeros((*array.shape[:-1], 1), dtype=np.int64)).normalised()
+        return cls(array, np.zeros((*array.shape[:-1], 1), dtype=np.int64)).normalise()
 
     @classmethod
     def whole(cls, array: Array, exponent: int = 0) -> Scaled:
@@ -96,14 +96,14 @@ class Scaled:
         numbers = FLOATS[self.mantissa.dtype.char]
         return self.mantissa * numbers.dtype.type(math.ldexp(1.0, shift) if shift >= numbers.minexp // 2 else 0.0)
 
-    def normalised(self) -> Scaled:
+    def normalise(self) -> Scaled:
         """The same numbers with every row's largest entry in [1/2, 1); rows of zeros have the exponent of zero."""
         largest = np.maximum.reduce(np.abs(self.mantissa), axis=-1, keepdims=True, initial=0.0)
         shift = np.frexp(largest)[1].astype(np.int64)
         mantissa = shift_exponents(self.mantissa, -shift)
         return Scaled(mantissa, np.where(largest > 0, self.exponent + shift, ZERO_EXPONENT))
 
-    def common(self, axes: int) -> Scaled:
+    def share_exponent(self, axes: int) -> Scaled:
         """One exponent over the last `axes` axes, the largest among them, as for a matrix or a whole batch."""
         live = self.live_exponent
         exponent = np.maximum.reduce(live, axis=tuple(range(-axes, 0)), keepdims=True, initial=ZERO_EXPONENT)
@@ -111,11 +111,11 @@ class Scaled:
 
     def log_norm(self, axes: int = 1) -> Array:
         """Natural logarithm of the Euclidean norm over the last `axes` axes; -inf is exactly zero."""
-        return self.normalised().log_norm_of_normalised(axes)
+        return self.normalise().log_norm_of_normalised(axes)
 
     def log_norm_of_normalised(self, axes: int = 1) -> Array:
         """`log_norm` of rows that are normalised already."""
-        one = self.common(axes)
+        one = self.share_exponent(axes)
         squares = (one.mantissa * one.mantissa).sum(axis=tuple(range(-axes, 0)), dtype=np.float64)
         return log_of_square(squares, one.exponent.reshape(squares.shape))
 
@@ -178,7 +178,7 @@ def spectral_log_norm(matrices: Scaled, normalised: bool = False) -> Array:
     Args:
         normalised: whether the rows are normalised already.
     """
-    one = (matrices if normalised else matrices.normalised()).common(2)  # the largest entry lies in [1/2, 1)
+    one = (matrices if normalised else matrices.normalise()).share_exponent(2)  # the largest entry lies in [1/2, 1)
     mantissa = one.mantissa.astype(np.float64, copy=False)
     finite = np.asarray(np.isfinite(mantissa).all(axis=(-2, -1)))
     gram = mantissa @ mantissa.swapaxes(-2, -1)

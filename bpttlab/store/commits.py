@@ -38,7 +38,7 @@ class Commit:
     siblings: Mapping[str, Sequence[str]]
     own: MeasureColumns = NO_COLUMNS
 
-    def named(self, table: str) -> Sequence[str]:
+    def shards_of(self, table: str) -> Sequence[str]:
         """The shards of a table that were published with it."""
         return self.siblings.get(table, ())
 
@@ -92,7 +92,7 @@ def commits_by_shard(table: str, commits: Sequence[Commit]) -> dict[str, list[st
     """Shard of the table -> the commits that name it."""
     found: dict[str, list[str]] = {}
     for commit in commits:
-        for name in commit.named(table):
+        for name in commit.shards_of(table):
             found.setdefault(name, []).append(commit.name)
     return found
 

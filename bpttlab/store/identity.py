@@ -57,7 +57,7 @@ def canonical(value: object, field: str = "") -> str:
         ConfigurationError: another type, with the name of the field; keys that are one key in NFC; too deep or too
             long.
     """
-    text = json.dumps(_plain(value, field, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(_to_plain(value, field, 0), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     if len(text.encode()) > LARGEST_CANONICAL:
         raise ConfigurationError(
             f"a configuration may have {LARGEST_CANONICAL} bytes as JSON, not {len(text.encode())}"
@@ -76,7 +76,7 @@ def parse_canonical(text: str) -> Any:
     if _depth(text) > DEEPEST:
         raise ConfigurationError(f"stored JSON may be nested {DEEPEST} deep, not {_depth(text)}")
     try:
-        return json.loads(text, object_pairs_hook=_without_duplicates)
+        return json.loads(text, object_pairs_hook=_refuse_duplicates)
     except ValueError as error:
         raise ConfigurationError(f"not valid JSON: {error}") from None
 
@@ -103,7 +103,7 @@ def id_of(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=RUN_ID_BYTES).hexdigest()
 
 
-def _plain(value: object, field: str, depth: int) -> Json:
+def _to_plain(value: object, field: str, depth: int) -> Json:
     """The value without differences that have no meaning."""
     if value is None or isinstance(value, bool):
         return value
@@ -116,7 +116,7 @@ def _plain(value: object, field: str, depth: int) -> Json:
     if isinstance(value, Mapping):
         return _mapping(value, field, depth)
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{field}[{position}]", _deeper(depth)) for position, item in enumerate(value)]
+        return [_to_plain(item, f"{field}[{position}]", _go_deeper(depth)) for position, item in enumerate(value)]
     kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
     raise ConfigurationError(
         f"{field or 'configuration'} = {value!r:.80} is a {kind}: must be None, bool, int, float, str, list or mapping"
@@ -147,7 +147,7 @@ def _float(value: float) -> float:
 
 def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, Json]:
     plain: dict[str, Json] = {}
-    deeper = _deeper(depth) if value else depth
+    deeper = _go_deeper(depth) if value else depth
     for key, item in value.items():
         if not isinstance(key, str):
             raise ConfigurationError(f"{field or 'configuration'} has the key {key!r:.80}: keys must be strings")
@@ -155,11 +155,11 @@ def _mapping(value: Mapping[Any, object], field: str, depth: int) -> dict[str, J
         name = _text(key, inner)
         if name in plain:
             raise ConfigurationError(f"{inner} occurs twice, in two Unicode forms")
-        plain[name] = _plain(item, inner, deeper)
+        plain[name] = _to_plain(item, inner, deeper)
     return plain
 
 
-def _deeper(depth: int) -> int:
+def _go_deeper(depth: int) -> int:
     if depth >= DEEPEST:
         raise ConfigurationError(f"a configuration may be nested {DEEPEST} deep at most")
     return depth + 1
@@ -174,7 +174,7 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key occurs twice")

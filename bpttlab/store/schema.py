@@ -255,10 +255,10 @@ def with_configuration(runs: pa.Table, configuration: pa.Table) -> pa.Table:
     rest = [name for name in runs.column_names if name not in _FIRST_IN_RUNS]
     for name in sorted({*rest, *_FIRST_IN_RUNS} & set(configuration.column_names)):
         raise SchemaError(f"column '{name}' of runs is a value of the configuration, and a measure fills it, too")
-    return beside(beside(runs.select(_FIRST_IN_RUNS), configuration), runs.select(rest))
+    return join_side_by_side(join_side_by_side(runs.select(_FIRST_IN_RUNS), configuration), runs.select(rest))
 
 
-def beside(left: pa.Table, right: pa.Table) -> pa.Table:
+def join_side_by_side(left: pa.Table, right: pa.Table) -> pa.Table:
     """Two tables of equally many rows as one."""
     return pa.Table.from_arrays([*left.columns, *right.columns], schema=pa.schema([*left.schema, *right.schema]))
 
@@ -323,12 +323,14 @@ def columns_markdown() -> str:
     """The tables of `docs/tables.md`."""
     parts = []
     for table in TABLES.values():
-        parts.append(f"## {table.name}\n\nOne row per {table.row}. {_sorting(table)}\n\n{_markdown(table.columns)}")
+        parts.append(
+            f"## {table.name}\n\nOne row per {table.row}. {_describe_order(table)}\n\n{_markdown(table.columns)}"
+        )
     parts.append(f"## configuration\n\nFurther columns of `runs`.\n\n{_markdown(CONFIGURATION)}")
     return "\n\n".join(parts) + "\n"
 
 
-def _sorting(table: Table) -> str:
+def _describe_order(table: Table) -> str:
     return "Sorted by " + ", ".join(f"`{key}`" for key in ("run_id", *table.keys)) + "."
 
 

@@ -77,7 +77,7 @@ class Finished:
         Raises:
             SchemaError: a column, type or value that the schema does not have.
         """
-        described = [_described(record.run) for record in records]
+        described = [_describe_configuration(record.run) for record in records]
         flat = [text.columns for text in described]
         rows = [{**record.run, "configuration": text} for record, text in zip(records, described, strict=True)]
         for row in rows:
@@ -89,7 +89,7 @@ class Finished:
         return cls(runs, flat, sibling_tables(records, own), own)
 
     @classmethod
-    def together(cls, parts: Sequence[Finished]) -> Finished:
+    def join(cls, parts: Sequence[Finished]) -> Finished:
         """The rows of several, one after another."""
         names = {name: None for part in parts for name in part.siblings}
         own = unite(part.own for part in parts)
@@ -123,7 +123,7 @@ class Finished:
         return schema.with_configuration(self.runs, schema.configuration_columns(self.configurations))
 
 
-def _described(run: Mapping[str, Any]) -> schema.Described:
+def _describe_configuration(run: Mapping[str, Any]) -> schema.Described:
     """The configuration of a row of `runs`, given as a text of ours, as any JSON or as a mapping."""
     value = run.get("configuration")
     if isinstance(value, schema.Described):

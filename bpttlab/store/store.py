@@ -82,7 +82,7 @@ class Store:
 
     # -------------------------------------------------------------- writing
 
-    def writable(self) -> None:
+    def check_writable(self) -> None:
         """Checks that runs can be published, before any is computed; leaves nothing behind.
 
         Raises:
@@ -121,7 +121,7 @@ class Store:
         Returns:
             the deleted files.
         """
-        old = [path for path in self._left_behind() if age(path) > older_than]
+        old = [path for path in self._find_remains() if age(path) > older_than]
         commits = self.commits()  # later than the listing: what was committed in between is seen
         named = {table: commits_by_shard(table, commits) for table in {*tables_of(commits), *self._table_folders()}}
         orphans = [path for path in old if path.stem not in named[path.parent.name]]
@@ -130,7 +130,7 @@ class Store:
                 path.unlink(missing_ok=True)
         return orphans
 
-    def _left_behind(self) -> Iterator[Path]:
+    def _find_remains(self) -> Iterator[Path]:
         """Temporary files and the shards of all tables except `runs`, whose shards are commits."""
         for table in self._table_folders():
             for name in self._listing(table):

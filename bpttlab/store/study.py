@@ -86,7 +86,7 @@ class Study:
                 f"there is no table '{name}': must be one of {', '.join(self._known)}.{nearest(name, self._known)}"
             )
         if name not in self._frames:
-            frame = schema.frame(self._runs if name == "runs" else self._measured(name))
+            frame = schema.frame(self._runs if name == "runs" else self._read_measured(name))
             if name == "runs" and self._own.summary:  # which no other table has
                 frame.attrs[OWN_MEASURED] = [column.name for column in self._own.summary]
             self._frames[name] = frame
@@ -140,18 +140,18 @@ class Study:
         flat = [schema.flatten(parse_canonical(text)) for text in rows["configuration"].to_pylist()]
         return schema.with_configuration(rows, schema.configuration_columns(flat))
 
-    def _measured(self, name: str) -> pa.Table:
+    def _read_measured(self, name: str) -> pa.Table:
         """The sorted rows of a table from the chosen commits, with the columns of their runs."""
         table = self._known[name]
         own = self._own_columns(table)
-        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._taken_rows(table, own)])
+        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._take_rows(table, own)])
         position = pc.index_in(rows["run_id"], value_set=self._runs["run_id"].combine_chunks())
         order = schema.sort_indices(rows.append_column("position", position), ["position", *table.keys])
         rows, position = rows.take(order), position.take(order)
         if name == "provenance":
             return rows
-        about = self._about_runs(table)
-        return self._requested(schema.beside(rows, about.take(position)))
+        about = self._describe_runs(table)
+        return self._select_requested(schema.join_side_by_side(rows, about.take(position)))
 
     def _own_columns(self, table: Table) -> list[str]:
         """The columns to read: all, or the requested ones and those that rows are sorted by."""
@@ -160,23 +160,23 @@ class Study:
             return names
         return [name for name in names if name in {"run_id", *table.keys, *self._columns}]
 
-    def _requested(self, rows: pa.Table) -> pa.Table:
+    def _select_requested(self, rows: pa.Table) -> pa.Table:
         """The columns that were requested, in that order."""
         if self._columns is None:
             return rows
         there = dict.fromkeys(["run_id", *(name for name in self._columns if name in rows.column_names)])
         return rows.select(list(there))
 
-    def _taken_rows(self, table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
+    def _take_rows(self, table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         name, some = table.name, columns if table.name in schema.TABLES else None
         shards = self._read(name, [commit for commit, _ in self._taken], some)
         for commit, runs in self._taken:
             taken = pa.array([stored.run_id for stored in runs], pa.string())
-            for shard in commit.named(name):
+            for shard in commit.shards_of(name):
                 rows = shards[shard].filter(pc.is_in(shards[shard]["run_id"], value_set=taken))
                 yield schema.conform(rows, table, columns)
 
-    def _about_runs(self, table: Table) -> pa.Table:
+    def _describe_runs(self, table: Table) -> pa.Table:
         """network_id, status and the configuration; `run_<name>` where the table itself has a column <name>."""
         fixed = schema.runs_with(self._own.summary).names
         names = ["network_id", "status", *(name for name in self._runs.column_names if name not in fixed)]

@@ -46,7 +46,7 @@ def select(runs: pa.Table, where: Where, own: Iterable[str] = ()) -> pa.Array:
     for name, requested in where.items():
         if name not in runs.column_names:
             raise ConfigurationError(f"where: runs have no column {name!r}.{nearest(name, runs.column_names)}")
-        found = of_column(name, _plain(requested), runs, name in results)
+        found = of_column(name, _to_plain(requested), runs, name in results)
         mask = [so_far and one for so_far, one in zip(mask, found, strict=True)]
     if where and not any(mask) and not results & set(where):
         asked_for = ", ".join(f"{name}={requested!r}" for name, requested in where.items())
@@ -54,7 +54,7 @@ def select(runs: pa.Table, where: Where, own: Iterable[str] = ()) -> pa.Array:
     return pa.array(mask, pa.bool_())
 
 
-def _plain(requested: Any) -> Any:
+def _to_plain(requested: Any) -> Any:
     """A condition as values of Python; an array is a list of values."""
     requested = python_value(requested)
     if getattr(requested, "ndim", 0) and hasattr(requested, "tolist"):
@@ -68,7 +68,7 @@ def of_column(name: str, requested: Any, runs: pa.Table, is_result: bool) -> lis
     kind, values = runs.schema.field(name).type, runs[name].to_pylist()
     accepts = acceptance(name, requested, kind)
     found = [accepts(value) for value in values]
-    stored = distinct(values)
+    stored = list_distinct(values)
     if name == "status" or not any(found):
         refuse_what_no_run_has(name, requested, stored, is_result)
     else:
@@ -87,7 +87,7 @@ def acceptance(name: str, requested: Any, kind: pa.DataType) -> Callable[[Any], 
         ConfigurationError: the condition is impossible for that column.
     """
     if isinstance(requested, tuple):
-        return between(name, requested, kind)
+        return match_between(name, requested, kind)
     if isinstance(requested, range) and not (pa.types.is_string(kind) or pa.types.is_boolean(kind)):
         return lambda value: value is not None and math.isfinite(value) and value % 1 == 0 and int(value) in requested
     every = requested if isinstance(requested, range) else elements(requested)
@@ -103,7 +103,7 @@ def elements(requested: Any) -> list[Any]:
     return [requested] if one else list(requested)
 
 
-def between(name: str, requested: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
+def match_between(name: str, requested: tuple[Any, ...], kind: pa.DataType) -> Callable[[Any], bool]:
     """A pair (least, most), both included."""
     if len(requested) != 2 or pa.types.is_string(kind) or pa.types.is_boolean(kind):
         raise ConfigurationError(
@@ -137,7 +137,7 @@ def to_stored(name: str, value: Any, kind: pa.DataType) -> tuple[Any, ...]:
 # ------------------------------------------------------------------ what no run has, and what is close to it
 
 
-def distinct(values: Iterable[Any]) -> list[Any]:
+def list_distinct(values: Iterable[Any]) -> list[Any]:
     """The stored values, in order, without missing ones."""
     return sorted({value for value in values if value is not None and value == value})
 
@@ -202,13 +202,13 @@ def warn_of_close(name: str, requested: Any, stored: Sequence[Any], accepts: Cal
     if isinstance(requested, range) or not numbers:
         return
     for value in filter(is_number, elements(requested)):
-        close = [one for one in near_to(float(value), numbers) if not accepts(one)]
+        close = [one for one in find_near(float(value), numbers) if not accepts(one)]
         if close:
             others = ", ".join(map(repr, close))
             warn(f"where: {name}={value!r} leaves out runs at {others}; {[value, *close]} takes them too")
 
 
-def near_to(value: float, numbers: Sequence[float]) -> Iterator[float]:
+def find_near(value: float, numbers: Sequence[float]) -> Iterator[float]:
     """The sorted numbers that differ from a value, but by no more than `CLOSE` of it."""
     width = CLOSE * abs(value)
     for one in numbers[bisect.bisect_left(numbers, value - width) : bisect.bisect_right(numbers, value + width)]:

@@ -82,7 +82,7 @@ class GroupChoice(NamedTuple):
 
 def classes_of_groups() -> dict[str, dict[str, Any]]:
     """The shipped classes of each group, by name."""
-    kinds = {group: dict(plugins.shipped(group)) for group in ("cell", "task", "scheme", "initializer")}
+    kinds = {group: dict(plugins.find_shipped(group)) for group in ("cell", "task", "scheme", "initializer")}
     return {**kinds, "cell": {**kinds["cell"], FromFile.name: FromFile}}
 
 

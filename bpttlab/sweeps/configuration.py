@@ -123,8 +123,8 @@ class Configuration:
             raise ConfigurationError(f"configuration={format_value(plain)}: must be a mapping of fields")
         plain = nest(python_value(plain))
         check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS])
-        groups = {name: named_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
-        values: Values = build_typed(Values, without(plain, (*GROUPS, PLUGINS)), "")
+        groups = {name: name_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
+        values: Values = build_typed(Values, drop_keys(plain, (*GROUPS, PLUGINS)), "")
         length = values.sequence_length
         task = build_once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
@@ -135,14 +135,14 @@ class Configuration:
         cell = own.cell(task.output_size) if own else build_once("cell", groups["cell"], cell_of, *sizes)
         check_readout(values.readout, cell, own)
         measure = build_once("measure", groups["measure"], measures_of)
-        checked_measure(measure, cell, length)
+        check_measure_once(measure, cell, length)
         scheme = build_once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
         radius = values.spectral_radius
         initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
-        replaced = replaced_by_full(groups["scheme"], scheme)
+        replaced = find_replaced_scheme(groups["scheme"], scheme)
         return cls(values, cell, task, scheme, initializer, scales, measure, own, sources, replaced)
 
     @cached_property
@@ -252,7 +252,7 @@ def cell_of(group: Mapping[str, Any], input_size: int, output_size: int) -> Any:
 
 
 @lru_cache(maxsize=MOST_BUILT)
-def checked_measure(measure: Measures, cell: Cell, length: int) -> None:
+def check_measure_once(measure: Measures, cell: Cell, length: int) -> None:
     """`Measures.check`, once."""
     measure.check(cell, length)
 
@@ -315,7 +315,7 @@ def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
         return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
     if isinstance(chosen, Measures):
         return Part.of(name, chosen.plain)
-    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else without(asdict(chosen), leave))
+    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else drop_keys(asdict(chosen), leave))
 
 
 def join_parts(parts: Mapping[str, Part]) -> str:
@@ -377,7 +377,7 @@ def check_values(kind: type, values: Mapping[str, Any], group: str) -> None:
             typed_value(kind, name, value, f"{group}.{name}")
 
 
-def replaced_by_full(group: Mapping[str, Any], scheme: Scheme) -> str | None:
+def find_replaced_scheme(group: Mapping[str, Any], scheme: Scheme) -> str | None:
     """The scheme that was chosen where truncation=full takes its place; None for the default, which nobody chose."""
     name = str(group["name"])
     unchosen = (Full.name, Configuration.DEFAULTS["scheme"]["name"])
@@ -464,7 +464,7 @@ def as_mapping(group: str, value: Any) -> Mapping[str, Any]:
     return {"name": value}
 
 
-def named_group(group: str, value: Any) -> Mapping[str, Any]:
+def name_group(group: str, value: Any) -> Mapping[str, Any]:
     """`as_mapping`; fields without a name are those of the choice that is the default."""
     mapping, default = as_mapping(group, value), Configuration.DEFAULTS[group]
     return {"name": default["name"], **mapping} if "name" in default and "name" not in mapping else mapping
@@ -481,7 +481,7 @@ def nest(flat: Mapping[str, Any]) -> Plain:
         group, _, below = name.partition(".")
         default = Configuration.DEFAULTS[group] if group in GROUPS else {}
         chosen = plain.get(group, default)
-        mapping = named_group(group, chosen) if group in GROUPS else as_mapping(group, chosen)
+        mapping = name_group(group, chosen) if group in GROUPS else as_mapping(group, chosen)
         plain[group] = {**mapping, below: flat[name]}
     return plain
 
@@ -507,7 +507,7 @@ def default_fields(kind: Any) -> Plain:
     Of a measure that is the choice standard, and the measure beside it.
     """
     if issubclass(kind, Measure):
-        return {**fields_of_choice("measure", "standard"), kind.name: without(defaults(kind), ("name",))}
+        return {**fields_of_choice("measure", "standard"), kind.name: drop_keys(defaults(kind), ("name",))}
     return {**defaults(kind), **({kind.target: None} if getattr(kind, "has_spectral_radius", False) else {})}
 
 
@@ -516,10 +516,10 @@ def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     mapping = {"name": chosen.name, **asdict(chosen)}
     if isinstance(chosen, Stacked):
         mapping["of"] = group_fields(chosen.of, leave=tuple(_OF_THE_STACK))
-    return without(mapping, leave)
+    return drop_keys(mapping, leave)
 
 
-def without(mapping: Mapping[str, Any], names: tuple[str, ...]) -> Plain:
+def drop_keys(mapping: Mapping[str, Any], names: tuple[str, ...]) -> Plain:
     return {name: value for name, value in mapping.items() if name not in names}
 
 

@@ -95,7 +95,7 @@ class Cost:
     def seconds(self, length: int) -> float:
         return self.start + self.step * length**self.power
 
-    def larger(self, factor: float) -> Cost:
+    def scale(self, factor: float) -> Cost:
         return Cost(self.start * factor, self.step * factor, self.power)
 
 
@@ -162,7 +162,7 @@ def shared_costs(typical: Sequence[Bundle]) -> dict[Hashable, Cost]:
         size = size_of(bundle[0])
         if before is None or clock.left > 3 * before[1].start:
             before = min(size, PROBE_SIZE), shared_cost(bundle, clock)
-        costs[_kind_of(bundle[0])] = before[1].larger((size / before[0]) ** _GROWTH)
+        costs[_kind_of(bundle[0])] = before[1].scale((size / before[0]) ** _GROWTH)
     return costs
 
 
@@ -170,9 +170,9 @@ def shared_cost(bundle: Bundle, clock: Clock) -> Cost:
     """Measures one run with the full gradient at two short lengths; at one if there is no second, or no time."""
     longest = max(bundle, key=length_of)
     power = 1 + (longest.measure.get(JacobianProducts).jacobians == "triangle")
-    short = shrink(uncut((longest,)), PROBE_LENGTHS[0])
+    short = shrink(replace_by_full((longest,)), PROBE_LENGTHS[0])
     first, T = clock.seconds(short), length_of(short[0])
-    long = shrink(uncut((longest,)), 4 * T if clock.left > 5 * first else 2 * T)
+    long = shrink(replace_by_full((longest,)), 4 * T if clock.left > 5 * first else 2 * T)
     longer = length_of(long[0])
     if longer == T or clock.left < 2.5 * first:
         return Cost(first / 2, first / 2 / T**power, power)
@@ -208,11 +208,11 @@ def scheme_cost(one: Configuration, clock: Clock) -> float:
     (short,) = shrink((one,), max(below, default=PROBE_LENGTHS[0]))
     if _members_of(short) > PROBE_MEMBERS:
         short = replace(short, scheme=short.scheme.with_members(PROBE_MEMBERS))
-    alone, both = (clock.seconds(bundle) for bundle in (uncut((short,)), (*uncut((short,)), short)))
+    alone, both = (clock.seconds(bundle) for bundle in (replace_by_full((short,)), (*replace_by_full((short,)), short)))
     return max(0.0, both - alone) / length_of(short) / _members_of(short)
 
 
-def uncut(bundle: Bundle) -> Bundle:
+def replace_by_full(bundle: Bundle) -> Bundle:
     """The same runs with the full gradient."""
     return tuple(replace(one, scheme=Full()) for one in bundle)
 
@@ -260,19 +260,19 @@ def rough_seconds(seconds: float) -> str:
     """Rounded to what an estimate is worth: 5 s, 40 s, 3 min, 2.5 h."""
     for unit, length in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 1.5 * length:
-            return f"{rough(seconds / length)} {unit}"
-    return f"{rough(max(1.0, seconds))} s"
+            return f"{round_roughly(seconds / length)} {unit}"
+    return f"{round_roughly(max(1.0, seconds))} s"
 
 
 def rough_bytes(size: float) -> str:
     """40 kB, 3.5 MB."""
     for unit, length in (("GB", 1e9), ("MB", 1e6)):
         if size >= length:
-            return f"{rough(size / length)} {unit}"
-    return f"{rough(size / 1e3)} kB"
+            return f"{round_roughly(size / length)} {unit}"
+    return f"{round_roughly(size / 1e3)} kB"
 
 
-def rough(number: float) -> str:
+def round_roughly(number: float) -> str:
     """One digit, or two if the first is a one."""
     digits = 2 if f"{number:.0e}".startswith("1") else 1
     return f"{float(f'{number:.{digits - 1}e}'):g}"

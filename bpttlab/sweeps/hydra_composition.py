@@ -200,7 +200,7 @@ class Composer:
         try:
             parsed: Override = self.parser.parse_rule(line, "override")
         except HydraException as error:
-            reason = unclosed(line) or one_line(error)
+            reason = find_unclosed(line) or one_line(error)
             raise ConfigurationError(f"cannot read {line!r} as key=value: {reason}") from error
         if not parsed.key_or_group:
             raise ConfigurationError(f"cannot read {line!r} as key=value: the key is missing")
@@ -469,7 +469,7 @@ def set_in_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[A
         raise ConfigurationError(one_line(error)) from error
 
 
-def unclosed(line: str) -> str:
+def find_unclosed(line: str) -> str:
     """What a line opens and does not close, in words; "" if it closes all, or has quotes, which may hold anything."""
     pairs = (("(", ")", "a parenthesis"), ("[", "]", "a bracket"), ("{", "}", "a brace"))
     if "'" in line or '"' in line:

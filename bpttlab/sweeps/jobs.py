@@ -118,7 +118,7 @@ def as_rows(records: Sequence[Records]) -> Finished:
         return Finished.of(records)
     except SchemaError as error:
         if len(records) > 1:
-            return Finished.together([as_rows([record]) for record in records])
+            return Finished.join([as_rows([record]) for record in records])
         known = {name: records[0].run[name] for name in ("run_id", "network_id", "configuration")}
         return Finished.of([Rows({**known, "status": "failed", "error": f"its rows cannot be stored: {error}"})])
 

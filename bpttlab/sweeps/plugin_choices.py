@@ -14,8 +14,8 @@ _GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
 
 @contextmanager
 def register_choices(own: Any) -> Iterator[None]:
-    """`plugins.using`, which Hydra knows too: the names of files, and those of installed packages."""
-    with plugins.using(own):
+    """`plugins.use`, which Hydra knows too: the names of files, and those of installed packages."""
+    with plugins.use(own):
         choices = [choice for choice in plugins.own_choices() if choice.kind in _GROUPS]
         if not choices:
             yield

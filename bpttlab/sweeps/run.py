@@ -32,7 +32,7 @@ from bpttlab.networks.pretrained import FromFile
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.random_streams import stream
-from bpttlab.plugins import using
+from bpttlab.plugins import use
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
@@ -79,10 +79,10 @@ def run(
     Args:
         configuration: a `Configuration`, or a plain mapping for `Configuration.parse`.
         memory_limit: GiB that it should take (`measure`).
-        plugins: files, modules or classes of your own whose names may be used (`plugins.using`).
+        plugins: files, modules or classes of your own whose names may be used (`plugins.use`).
     """
     memory_limit = None if memory_limit is None else gibibytes(memory_limit)
-    with using(plugins):
+    with use(plugins):
         if not isinstance(configuration, Configuration):
             configuration = Configuration.parse(configuration)
         return measure([configuration], memory_limit)[0]

@@ -27,7 +27,7 @@ from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.fields import Plain
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
-from bpttlab.plugins import for_workers, restore, using
+from bpttlab.plugins import for_workers, restore, use
 from bpttlab.store import last_sweep
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
@@ -155,7 +155,7 @@ def sweep(
             (`grid.grid`).
         study, results, workers, retry, time_limit, memory_limit: see `Options`.
         progress: a bar (True), silence (False), or what suits stderr (None).
-        plugins: files, modules or classes of your own whose names may be used (`plugins.using`).
+        plugins: files, modules or classes of your own whose names may be used (`plugins.use`).
 
     Returns:
         what became of the runs; a run that fails is counted there and is a row with its reason, never an exception.
@@ -168,7 +168,7 @@ def sweep(
         raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
     if isinstance(configurations, Mapping):
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
-    with using(plugins):
+    with use(plugins):
         planned = plan(grid(axes) if configurations is None else configurations, options)
         for remark in [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions]:
             warnings.warn(remark, LabWarning, stacklevel=2)
@@ -180,7 +180,7 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     if options.processes:
         refuse_notebook(planned.to_do)
     if planned.to_do:
-        options.store.writable()
+        options.store.check_writable()
         last_sweep.write_last_sweep(options.store, line, planned.runs)
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
@@ -209,7 +209,7 @@ class Publisher:
         """Everything that came since the last time."""
         begun = time.monotonic()
         if self.parts:
-            self.store.publish_rows(Finished.together(self.parts))
+            self.store.publish_rows(Finished.join(self.parts))
         self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
@@ -238,9 +238,9 @@ def execute(
     tally = Tally()
     if not configurations:
         return tally
-    store.writable()
+    store.check_writable()
     if workers:
-        start_preload(modules_to_preload(configurations), preload.asking(*kinds_of(configurations)))
+        start_preload(modules_to_preload(configurations), preload.request_preload(*kinds_of(configurations)))
     store.sweep_up()
     prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
@@ -269,7 +269,7 @@ def prepare(configurations: Sequence[Configuration], workers: int) -> None:
     compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
     cells = list(dict.fromkeys(one.cell for one in compiled))
     dtypes: list[str] = sorted({one.values.dtype for one in compiled})
-    if cells and not (workers and a_worker_has((cells, dtypes))):
+    if cells and not (workers and has_stored_loops((cells, dtypes))):
         from bpttlab.gradients.compiled import dispatch
 
         dispatch.compile_loops(cells, dtypes)
@@ -291,7 +291,7 @@ def refuse_notebook(configurations: Iterable[Configuration]) -> None:
                 )
 
 
-def a_worker_has(kinds: tuple[list[Cell], list[str]]) -> bool:
+def has_stored_loops(kinds: tuple[list[Cell], list[str]]) -> bool:
     """Whether a worker finds all loops on disk; this process need not import Numba then."""
     with Workers(1, preload.are_read, preload_of(["numba"]), prepare=worker_preparation()) as one:
         one.give(kinds)

@@ -151,7 +151,7 @@ class Workers(Generic[TaskType, ResultType]):
         patience = min([timeout, *(max(0.0, deadline - time.monotonic()) for deadline in deadlines)])
         pipes = wait([worker.pipe for worker in self.workers], patience)
         heard = [self.hear(worker) for worker in list(self.workers) if worker.pipe in pipes]
-        return [answer for answer in heard if answer is not None] + self.late()
+        return [answer for answer in heard if answer is not None] + self.kill_late()
 
     def hear(self, worker: Worker[TaskType]) -> Answer[TaskType, ResultType] | None:
         """One worker's result, or its death. An idle one's death is nobody's."""
@@ -163,7 +163,7 @@ class Workers(Generic[TaskType, ResultType]):
             answer = Answer(task, None, death=end(worker))  # type: ignore[arg-type]
         return None if task is None else answer
 
-    def late(self) -> list[Answer[TaskType, ResultType]]:
+    def kill_late(self) -> list[Answer[TaskType, ResultType]]:
         """The tasks of those whose time is over; they are killed, whatever they are doing."""
         now = time.monotonic()
         over = [worker for worker in self.busy if worker.deadline is not None and worker.deadline <= now]

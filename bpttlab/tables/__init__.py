@@ -18,7 +18,7 @@ from bpttlab.tables.equal_cost import equal_cost
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
-from bpttlab.tables.points import label_points, point_columns, rows_at_points, varying
+from bpttlab.tables.points import find_varying, label_points, point_columns, rows_at_points
 from bpttlab.tables.printing import format_table
 from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.spectra import (
@@ -51,6 +51,7 @@ __all__ = [
     "eigenvalue_points",
     "equal_cost",
     "exponents",
+    "find_varying",
     "finite_time_distribution",
     "format_headline",
     "format_table",
@@ -74,7 +75,6 @@ __all__ = [
     "theory",
     "triangle",
     "truncation_bias",
-    "varying",
     "write",
 ]
 
@@ -154,7 +154,7 @@ def summaries(study: StudyTables) -> Summaries:
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    shipped = {name: table.summarise(study) for name, table in plugins.shipped("table").items()}
+    shipped = {name: table.summarise(study) for name, table in plugins.find_shipped("table").items()}
     own, failed = {}, {}
     for choice in plugins.own_choices():
         if choice.kind == "table":

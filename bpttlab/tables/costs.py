@@ -157,9 +157,7 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
     """
     values = ["log_bias_bound", "log_bias_estimate"]
     require_columns(bounds, "run_id", "parameter", "truncation", *values)
-    rows = join_names(
-        _beside_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"]
-    )
+    rows = join_names(_join_exact(bounds, truncations), runs, ["parameter", "truncation", *values, "log_relative_bias"])
     own = {"run_id", "network_id", *values, "log_relative_bias"}
     by = [name for name in map(str, rows) if name not in {*own, "parameter", "truncation"}]
     by = [*by, "parameter", "truncation"]
@@ -184,7 +182,7 @@ def bias_bounds(bounds: pd.DataFrame, truncations: pd.DataFrame, runs: pd.DataFr
 _ROUNDING = 1e-9
 
 
-def _beside_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFrame:
+def _join_exact(bounds: pd.DataFrame, truncations: pd.DataFrame) -> pd.DataFrame:
     """Each bound with the bias that its own run measured at that K; none is left where K is the whole sequence."""
     keys = ["run_id", "parameter", "truncation"]
     exact = truncations.loc[truncations["origin"] == "wavefront", [*keys, "log_relative_bias"]]

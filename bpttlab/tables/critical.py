@@ -36,7 +36,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
     keys, family = group_rows(rows, [*by, "seed"])
     found = pd.DataFrame(
-        [_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
+        [_find_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
     )
     families = keys.join(found)
     points, group = group_rows(families, by)
@@ -46,7 +46,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
         one=count_networks(families["crossings"] == 1, group),
         none=count_networks(families["crossings"] == 0, group),
         several=count_networks(families["crossings"] > 1, group),
-        critical=_interpolated(families, group),
+        critical=_interpolate(families, group),
         critical_low=low["bracket_low_low"],
         critical_high=high["bracket_high_high"],
         bracket_low=low["bracket_low"],
@@ -56,7 +56,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     ).reset_index(drop=True)
 
 
-def _interpolated(families: pd.DataFrame, group: pd.Series) -> pd.Series:
+def _interpolate(families: pd.DataFrame, group: pd.Series) -> pd.Series:
     """The median of the interpolated radii, where all of the networks with a bracket have one."""
     without = count_networks(families["bracket_low"].notna() & families["critical"].isna(), group)
     return median(families["critical"], group).mask(without > 0)
@@ -72,7 +72,7 @@ def _radius(rows: pd.DataFrame) -> pd.Series:
     return numbers(rows["initializer_requested"]).where(rows["initializer_target"] != "gain", numbers(rows["rho"]))
 
 
-def _crossing(part: pd.DataFrame) -> dict[str, float]:
+def _find_crossing(part: pd.DataFrame) -> dict[str, float]:
     """The sign changes of one family of matrices: their number, and estimate and bracket where there is one."""
     part = part.dropna(subset=["radius", "rate"]).sort_values("radius")
     radius, rate = part["radius"].to_numpy(dtype=float), part["rate"].to_numpy(dtype=float)

@@ -23,11 +23,11 @@ def short_digests(values: Iterable[Any]) -> dict[Any, str]:
     """
     parts = {str(value): str(value).split("+") for value in values if not pd.isna(value)}
     shared = set.intersection(*map(set, parts.values())) if len(parts) > 1 else set()
-    found = {value: "+".join(one[:_DIGITS] for one in _own(hashes, shared)) for value, hashes in parts.items()}
+    found = {value: "+".join(one[:_DIGITS] for one in _select_own(hashes, shared)) for value, hashes in parts.items()}
     return found if len(set(found.values())) == len(found) else {value: value for value in found}
 
 
-def _own(hashes: list[str], shared: set[str]) -> list[str]:
+def _select_own(hashes: list[str], shared: set[str]) -> list[str]:
     """Those that are not shared; all where none is left."""
     return [one for one in hashes if one not in shared] or hashes
 

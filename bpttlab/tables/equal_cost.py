@@ -48,7 +48,7 @@ class Candidates(NamedTuple):
             measured[name][number, codes] = numbers(rows[name])
         return cls(keys.reset_index(drop=True), measured)
 
-    def spent(self, cost: str) -> Array:
+    def cost_of_one(self, cost: str) -> Array:
         """The cost of one gradient of each, median over networks; NaN if it is unknown or zero."""
         found = np.array([median_of(drop_nan(row)).value for row in self.measured[cost]])
         return np.where(found > 0, found, np.nan)
@@ -108,7 +108,7 @@ def _with_point(point: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
 
 def _best_within_budgets(candidates: Candidates, cost: str) -> pd.DataFrame:
     """The best gradient of each scheme within each budget."""
-    spent = candidates.spent(cost)
+    spent = candidates.cost_of_one(cost)
     usable = np.isfinite(spent) & ~np.isnan(candidates.errors(np.ones(len(spent)))).all(axis=1)
     rows: list[int] = []
     measured: dict[str, list[Any]] = {name: [] for name in ("budget", *_MEASURED)}

@@ -34,7 +34,7 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     rows, by = networks(runs)
     keys, group = group_rows(rows, by)
     done = rows["status"] == "done"
-    measured = _only(rows, done)
+    measured = _mask_unfinished(rows, done)
     table = keys.assign(
         networks=count_networks(done, group),
         fitted=count_networks(np.isfinite(measured["growth_rate"]), group),
@@ -66,7 +66,7 @@ _THEORY = ("asymptote_rate", "bound_rate", "mean_field_rate")
 _VALUES = ("growth_rate", "log_growth", "growing_horizon", "vanishing_horizon", *_THEORY)
 
 
-def _only(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:
+def _mask_unfinished(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:
     """The measured columns as floats, NA where the run is not done."""
     return pd.DataFrame({name: numbers(rows[name]).where(done) for name in _VALUES if name in rows}).reindex(
         columns=list(_VALUES)

@@ -39,7 +39,7 @@ def require_columns(frame: pd.DataFrame, *columns: str) -> None:
 
 
 @takes_frames
-def varying(runs: pd.DataFrame) -> list[str]:
+def find_varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
     measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
     names = [name for name in map(str, runs) if name not in measured]
@@ -86,10 +86,12 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     """
     require_columns(runs, "task", "initializer", "sequence_length", "network_id", "run_id")
     skipped = {"seed", "spectral_radius", "truncation", "scheme", *_POINT, *(f"initializer_{name}" for name in STATED)}
-    names = [name for name in varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))]
-    names = [name for name in names if name not in PREFIXES or not _decided_by(runs, "cell_content", name)]
-    fit = [name for name in varying(runs) if name == "measure_fit_from"]
-    return [*_POINT, *(name for name in names if not _decided_by_group(runs, name)), *fit]
+    names = [
+        name for name in find_varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))
+    ]
+    names = [name for name in names if name not in PREFIXES or not _is_decided_by(runs, "cell_content", name)]
+    fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
+    return [*_POINT, *(name for name in names if not _is_decided_by_group(runs, name)), *fit]
 
 
 def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
@@ -109,7 +111,7 @@ def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
     known = set(map(str, runs))
     own = [name for name in map(str, rows) if name not in known]
     runs = with_requested(describe_rows(rows, runs))
-    settings = [name for name in varying(runs) if name.startswith("measure_") and name not in _SHIPPED]
+    settings = [name for name in find_varying(runs) if name.startswith("measure_") and name not in _SHIPPED]
     point = list(dict.fromkeys([*point_columns(runs), *settings]))
     of_run = runs.reindex(columns=["run_id", "network_id", *point])
     joined = rows[["run_id", *own]].merge(of_run, on="run_id", how="inner", validate="many_to_one")
@@ -128,18 +130,18 @@ def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
     return labels
 
 
-def _decided_by_group(runs: pd.DataFrame, name: str) -> bool:
+def _is_decided_by_group(runs: pd.DataFrame, name: str) -> bool:
     group = name.split("_", 1)[0]
-    return group in runs and group != name and _decided_by(runs, group, name)
+    return group in runs and group != name and _is_decided_by(runs, group, name)
 
 
-def _decided_by(runs: pd.DataFrame, other: str, name: str) -> bool:
+def _is_decided_by(runs: pd.DataFrame, other: str, name: str) -> bool:
     return bool((runs.groupby(other)[name].nunique(dropna=False) <= 1).all())
 
 
 def scheme_columns(runs: pd.DataFrame) -> list[str]:
     """The fields of schemes that vary (k1 of windowed): they belong to the scheme and not to the point."""
-    return [name for name in varying(runs) if name.startswith("scheme_")]
+    return [name for name in find_varying(runs) if name.startswith("scheme_")]
 
 
 def networks(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

@@ -88,10 +88,10 @@ class Sheet:
         target = same.get(TARGET, NA)
         if target != NA and VALUE in self.titles:
             self.titles[VALUE] = same.pop(TARGET)
-        zero = [short(name) for name in same if same[name] == "0" and is_count(name)]
-        empty = [short(name) for name in same if same[name] == NA]
-        rest = {name: text for name, text in same.items() if short(name) not in (*zero, *empty)}
-        texts = [f"{short(name) if is_count(name) else self.titles[name]} {text}" for name, text in rest.items()]
+        zero = [shorten(name) for name in same if same[name] == "0" and is_count(name)]
+        empty = [shorten(name) for name in same if same[name] == NA]
+        rest = {name: text for name, text in same.items() if shorten(name) not in (*zero, *empty)}
+        texts = [f"{shorten(name) if is_count(name) else self.titles[name]} {text}" for name, text in rest.items()]
         lines = {"": texts, "0 networks: ": zero, "no value: ": empty}
         return [f"{what}{', '.join(texts)}" for what, texts in lines.items() if texts]
 
@@ -118,9 +118,9 @@ class Sheet:
         for name in [name for name in self.cells if has_interval(self.frame, name)]:
             bare = [text.removesuffix(mark) for text in self.cells[name]]
             if any("[" in text for text in bare):
-                kinds.setdefault(interval_of(name), []).append(short(name))
+                kinds.setdefault(interval_of(name), []).append(shorten(name))
             elif bare != self.cells[name]:
-                none.append(short(name))
+                none.append(shorten(name))
                 self.cells[name] = bare
         said = [f"{', '.join(columns)}: {kind}" for kind, columns in kinds.items()]
         return said + ([f"{', '.join(none)}: median, no interval ({FEW})"] if none else [])
@@ -167,7 +167,7 @@ def print_grid(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:
     return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def short(name: str) -> str:
+def shorten(name: str) -> str:
     """The title of a column without its unit."""
     return COLUMNS[name].header if name in COLUMNS else name
 

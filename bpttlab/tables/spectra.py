@@ -177,7 +177,7 @@ def singular_value_curves(
     """
     require_columns(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
     runs = describe_rows(singular_values, runs)
-    rows = _beside_exponents(products_to_the_end(singular_values), spectra)
+    rows = _join_exponents(products_to_the_end(singular_values), spectra)
     rows = rows.assign(
         rate=(rows["log_singular_value"] / rows["lag"]).where(rows["lag"] > 0),
         unresolved=1.0 - numbers(rows["resolved"]),
@@ -196,7 +196,7 @@ def singular_value_curves(
 _QUANTITIES = ("log_singular_value", "rate")
 
 
-def _beside_exponents(rows: pd.DataFrame, spectra: pd.DataFrame | None) -> pd.DataFrame:
+def _join_exponents(rows: pd.DataFrame, spectra: pd.DataFrame | None) -> pd.DataFrame:
     """Each row with the Lyapunov exponent of its run, sequence and index, where there is one."""
     if spectra is None or spectra.empty:
         return rows.assign(lyapunov_exponent=np.nan)

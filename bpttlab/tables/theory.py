@@ -44,11 +44,11 @@ def _of(rows: pd.DataFrame, by: list[str], name: str) -> pd.DataFrame:
         within=count_networks(why.isna(), group),
         rate=median(renamed["rate"], group),
         **with_interval(renamed, group, "residual"),
-        outside=why.groupby(group).agg(_commonest),
+        outside=why.groupby(group).agg(_find_commonest),
     ).reset_index(drop=True)
 
 
-def _commonest(reasons: pd.Series) -> str | None:
+def _find_commonest(reasons: pd.Series) -> str | None:
     """The reason of most networks; the first of equally many."""
     found = reasons.mode()
     return None if found.empty else str(found.iloc[0])

@@ -88,9 +88,9 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
     keys = key_names(frame)
     for name in names:
         if not has_interval(frame, name):
-            texts = _distinct(frame[name]) if name in keys else [describe_value(value) for value in frame[name]]
+            texts = _format_distinct(frame[name]) if name in keys else [describe_value(value) for value in frame[name]]
             pairs = zip(frame[name], texts, strict=True)
-            shown[header(name)] = [MISSING.get(name, NA) if _missing(value) else text for value, text in pairs]
+            shown[header(name)] = [MISSING.get(name, NA) if _is_missing(value) else text for value, text in pairs]
             continue
         bounds = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
         shown[header_with_interval(name)] = [describe_interval(*values, without_interval(name)) for values in bounds]
@@ -113,23 +113,23 @@ def has_interval(frame: pd.DataFrame, name: str) -> bool:
     return f"{name}_low" in frame and f"{name}_high" in frame
 
 
-def _missing(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return bool(pd.isna(value))
 
 
 def describe_value(value: Any) -> str:
     """A value in print: four significant digits, on one line."""
-    if _missing(value):
+    if _is_missing(value):
         return NA
     if isinstance(value, float | np.floating):
         return f"{value:.4g}" if abs(float(value)) > _ROUNDING else "0"
     return _CONTROL.sub(" ", str(value))
 
 
-def _distinct(values: Iterable[Any]) -> list[str]:
+def _format_distinct(values: Iterable[Any]) -> list[str]:
     """Values as text; those that rounding would make alike have every digit: 0.3 and 0.30000000000000004."""
     values = list(values)
-    alike = Counter(describe_value(value) for value in {value for value in values if not _missing(value)})
+    alike = Counter(describe_value(value) for value in {value for value in values if not _is_missing(value)})
     texts = [describe_value(value) for value in values]
     return [
         repr(float(value)) if alike[text] > 1 and isinstance(value, float | np.floating) else text
@@ -142,11 +142,11 @@ def describe_interval(value: Any, low: Any, high: Any, none: str = "") -> str:
 
     none: what follows a value that has no interval.
     """
-    if _missing(low) or _missing(high):
-        return NA if _missing(value) else f"{describe_value(value)} {none}".rstrip()
+    if _is_missing(low) or _is_missing(high):
+        return NA if _is_missing(value) else f"{describe_value(value)} {none}".rstrip()
     half = (high - low) / 2 if np.isfinite([low, high]).all() else np.inf
-    if _missing(value) or not 1e-6 < half < 1e6:
-        return f"{NA if _missing(value) else describe_value(value)} [{describe_value(low)}, {describe_value(high)}]"
+    if _is_missing(value) or not 1e-6 < half < 1e6:
+        return f"{NA if _is_missing(value) else describe_value(value)} [{describe_value(low)}, {describe_value(high)}]"
     places = max(0, 1 - int(np.floor(np.log10(half))))
     return f"{value + 0.0:.{places}f} [{low + 0.0:.{places}f}, {high + 0.0:.{places}f}]"
 

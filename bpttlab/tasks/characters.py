@@ -61,7 +61,7 @@ class Characters(Task):
             most = f"must be at most {len(found.characters) - 1}, the characters of {self.what} but the last"
             raise ConfigurationError(f"sequence_length={length}: {most}")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", self.path and user_files.absolute(self.path))
+        object.__setattr__(self, "path", self.path and user_files.make_absolute(self.path))
 
     @property
     def what(self) -> str:

@@ -92,7 +92,7 @@ class File(Task):
         if not self.mask(found).any():
             raise ConfigurationError(f"sequence_length={length}: the mask of {self.path} is 0 at all of these steps")
         object.__setattr__(self, "content", found.content)
-        object.__setattr__(self, "path", user_files.absolute(self.path))
+        object.__setattr__(self, "path", user_files.make_absolute(self.path))
 
     @property
     def sequences(self) -> Sequences:

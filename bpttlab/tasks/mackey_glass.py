@@ -75,14 +75,14 @@ class Piece(NamedTuple):
 
 def mackey_glass_trajectory(history: Array, last: int) -> Array:
     """x at the times 0, 1, …, last, from a constant for t <= 0.  (B,) -> (last+1, B)"""
-    piece, samples = constant(history), []
+    piece, samples = hold_constant(history), []
     for _ in range(last // DELAY + 1):
         piece = integrate_delay(piece)
         samples.append(piece.ends[:-1:UNIT].copy())
     return np.concatenate(samples)[: last + 1]
 
 
-def constant(history: Array) -> Piece:
+def hold_constant(history: Array) -> Piece:
     steps = DELAY * UNIT
     return Piece(np.tile(history, (steps + 1, 1)), np.tile(history, (steps, 1)))
 

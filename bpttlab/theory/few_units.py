@@ -8,7 +8,7 @@ from typing import NamedTuple
 from scipy.optimize import brentq
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import checked_arguments
+from bpttlab.fields import check_arguments
 
 
 class Latch(NamedTuple):
@@ -50,7 +50,7 @@ class Moments(NamedTuple):
         return math.sqrt(self.second - self.mean**2) if math.isfinite(self.second) else math.inf
 
 
-@checked_arguments
+@check_arguments
 def latch(w: float) -> Latch:
     """The fixed point of x_t = tanh(w x_{t-1}), and the slope of the map there: w > 1 holds a bit, with a slope < 1.
 
@@ -65,7 +65,7 @@ def latch(w: float) -> Latch:
     return Latch(state, w * (1.0 - state**2))
 
 
-@checked_arguments
+@check_arguments
 def folds(w: float) -> tuple[float, float]:
     """The biases b at which x = w sigma(x) + b has a double root; between them there are three roots. -> (lower, upper)
 
@@ -79,7 +79,7 @@ def folds(w: float) -> tuple[float, float]:
     return lower, upper
 
 
-@checked_arguments
+@check_arguments
 def wall(w: float, x_0: float) -> Wall:
     """The bias b = x_0 - w sigma(x_0) at which x_0 is a fixed point of x = w sigma(x) + b: the wall of the error.
 
@@ -92,7 +92,7 @@ def wall(w: float, x_0: float) -> Wall:
     return Wall(x_0 - w * state, w * local, local)
 
 
-@checked_arguments
+@check_arguments
 def memory_moments(decay: float) -> tuple[float, float]:
     """E h^2 = 1/(1 - l^2) and E (dh/dl)^2 = (1 + l^2)/(1 - l^2)^3 of h_t = l h_{t-1} + white noise of variance 1.
 
@@ -113,7 +113,7 @@ class RingMoments(NamedTuple):
     angle: float
 
 
-@checked_arguments
+@check_arguments
 def ring_moments(modulus: float, normalise: bool = True) -> RingMoments:
     """E|h|^2, E|dh/dnu|^2 and E|dh/dphi|^2 of h_t = l h_{t-1} + gamma u_t, l = exp(-exp(nu) + i phi), E|u|^2 = 1.
 
@@ -133,7 +133,7 @@ def ring_moments(modulus: float, normalise: bool = True) -> RingMoments:
     return RingMoments(1.0, (L * modulus / rest) ** 2, rest * turned)
 
 
-@checked_arguments
+@check_arguments
 def random_truncation_moments(b: float, c: float, p: float) -> Moments:
     """z = b + xi c z': a gradient that survives each step back with probability p and is then divided by p.
 
@@ -148,7 +148,7 @@ def random_truncation_moments(b: float, c: float, p: float) -> Moments:
     return Moments(mean, second)
 
 
-@checked_arguments
+@check_arguments
 def cell_path(forget: float, steps: int) -> float:
     """log of dc_T/dc_0 = sigma(b_f)^T of an LSTM whose recurrent weights are zero, with the bias b_f = `forget`.
 
@@ -157,7 +157,7 @@ def cell_path(forget: float, steps: int) -> float:
     return -steps * (math.log1p(math.exp(-forget)) if forget > -700.0 else -forget)
 
 
-@checked_arguments
+@check_arguments
 def chrono_cell_path(time: float, steps: int) -> float:
     """log of (u/(1 + u))^T: `cell_path` at the chrono bias b_f = log u, u > 0, which forgets in about u steps.
 

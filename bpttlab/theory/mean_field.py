@@ -21,7 +21,7 @@ from scipy.optimize import brentq
 from scipy.special import roots_legendre
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import checked_arguments
+from bpttlab.fields import check_arguments
 from bpttlab.numerics.array import Array
 
 TAIL = 12.0
@@ -46,7 +46,7 @@ class MeanField(NamedTuple):
         return 0.5 * math.log(self.chi) if self.chi > 0 else -math.inf
 
 
-@checked_arguments
+@check_arguments
 def mean_field(gain: float, variance: float = 0.0) -> MeanField:
     """The stationary state of a wide tanh network.
 
@@ -74,7 +74,7 @@ def _variance_root(gain: float, variance: float) -> float:
     return float(brentq(lambda q: gain**2 * state_square(q) + variance - q, low, high, xtol=PRECISION * high))
 
 
-@checked_arguments
+@check_arguments
 def critical_gain(variance: float = 0.0) -> tuple[float, float]:
     """g and q at which chi = 1, where lambda_1 of a driven network changes its sign. -> (g, q)
 
@@ -120,7 +120,7 @@ def gaussian_mean(function: Callable[[Array], Array], variance: float) -> float:
     return total * math.sqrt(2.0 / math.pi)
 
 
-@checked_arguments
+@check_arguments
 def tanh_log_determinant(log_abs_det: float, a: Array) -> float:
     """(1/N) log |det W| + <log tanh'(a)>, the mean exponent (1/N) sum_i lambda_i along a trajectory of h = tanh(a).
 

@@ -13,38 +13,38 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import expit
 
-from bpttlab.fields import checked_arguments
+from bpttlab.fields import check_arguments
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.matrices import eigenvalues, square
 
 
-@checked_arguments
+@check_arguments
 def lstm_at_origin(W_g: Array, forget: float = 0.0, input_gate: float = 0.0, output_gate: float = 0.0) -> Array:
     """sigma(b_f) + sigma(b_i) sigma(b_o) eig(W_g), and N zeros, because h is a function of c.  (N,N) -> (2N,)"""
     inner = expit(forget) + expit(input_gate) * expit(output_gate) * eigenvalues(W_g)
     return order_by_modulus(np.concatenate([inner, np.zeros_like(inner)]))
 
 
-@checked_arguments
+@check_arguments
 def gru_at_origin(W_n: Array, reset: float = 0.0, update: float = 0.0) -> Array:
     """u + (1 - u) r eig(W_n) with r = sigma(b_r), u = sigma(b_u): 1/2 + 1/4 eig(W_n) without biases.  (N,N) -> (N,)"""
     kept = expit(update)
     return order_by_modulus(kept + expit(-update) * expit(reset) * eigenvalues(W_n))
 
 
-@checked_arguments
+@check_arguments
 def minimal_rnn_at_origin(W: Array, update: float = 0.0) -> Array:
     """sigma(b_u), N times: at rest the gate multiplies zero, and W has no effect.  (N,N) -> (N,)"""
     return np.full(len(square(W)), expit(update), np.complex128)
 
 
-@checked_arguments
+@check_arguments
 def leaky_at_origin(W: Array, alpha: float, slope: float = 1.0) -> Array:
     """1 - alpha + alpha f'(0) eig(W), with f'(0) = 1 of tanh and 1/4 of the logistic function.  (N,N) -> (N,)"""
     return order_by_modulus(1.0 - alpha + alpha * slope * eigenvalues(W))
 
 
-@checked_arguments
+@check_arguments
 def antisymmetric_at_origin(W: Array, epsilon: float, gamma: float) -> Array:
     """1 + epsilon eig(W - W^T - gamma I): 1 - epsilon gamma, and imaginary parts in pairs.  (N,N) -> (N,)"""
     W = square(W)

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.special import digamma, polygamma
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import check_integer, checked_arguments
+from bpttlab.fields import check_arguments, check_integer
 from bpttlab.numerics.array import Array
 from bpttlab.theory.rates import log
 
 
-@checked_arguments
+@check_arguments
 def log_sigma_max_of_power(gain: float, lag: int) -> float:
     """log of g^l sqrt((l+1)^(l+1) / l^l), the limit of sigma_max(W^l) for large N.
 
@@ -30,7 +30,7 @@ def log_sigma_max_of_power(gain: float, lag: int) -> float:
     return grown + (lag * log(gain) if lag else 0.0)
 
 
-@checked_arguments
+@check_arguments
 def fourth_moment_of_power(lag: int) -> float:
     """mean s^4 / (mean s^2)^2 -> l + 1 over the singular values s of W^l: how different the directions become.
 
@@ -40,7 +40,7 @@ def fourth_moment_of_power(lag: int) -> float:
     return lag + 1.0
 
 
-@checked_arguments
+@check_arguments
 def newman_exponents(size: int, gain: float = 1.0) -> Array:
     """lambda_i = log g + 1/2 [log(2/N) + psi((N-i+1)/2)], i = 1..N, the largest first.  -> (N,)
 
@@ -51,13 +51,13 @@ def newman_exponents(size: int, gain: float = 1.0) -> Array:
     return np.asarray(log(gain) + 0.5 * (math.log(2.0 / size) + digamma((size - i + 1) / 2.0)))
 
 
-@checked_arguments
+@check_arguments
 def log_growth_variance(size: int, steps: int = 1) -> float:
     """var log ||P u|| = T psi_1(N/2) / 4 over products of T fresh Gaussian N x N matrices, for any fixed u; exact."""
     return steps * float(polygamma(1, size / 2.0)) / 4.0
 
 
-@checked_arguments
+@check_arguments
 def typical_critical_gain(size: int) -> float:
     """g = exp(1/2 [log(N/2) - psi(N/2)]): below it a typical product of fresh Gaussian matrices decays.
 

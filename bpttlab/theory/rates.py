@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
-from bpttlab.fields import checked_arguments
+from bpttlab.fields import check_arguments
 
 
-@checked_arguments
+@check_arguments
 def bound_rate(sigma_max: float, gamma: float) -> float:
     """log(gamma sigma_max(W)) with gamma = sup f' (`Activation.lipschitz`): log ||P||_2 <= lag x this rate.
 
@@ -17,7 +17,7 @@ def bound_rate(sigma_max: float, gamma: float) -> float:
     return log(gamma * sigma_max)
 
 
-@checked_arguments
+@check_arguments
 def asymptote_rate(rho: float) -> float:
     """log rho(W), the growth rate of powers of W: (1/lag) log ||W^lag|| tends to it (Gelfand's formula).
 
@@ -27,7 +27,7 @@ def asymptote_rate(rho: float) -> float:
     return log(rho)
 
 
-@checked_arguments
+@check_arguments
 def relu_rate(gain: float) -> float:
     """1/2 log(g^2/2) of relu networks: half of the units are off, and log(||P||_F / sqrt(N)) grows by this a step.
 

@@ -36,16 +36,16 @@ class Adaptive(Scheme):
         """The longest lag that the estimate looks at."""
         return self.truncation - 1
 
-    def chosen(self, trace: Trace, loss: Loss | Array) -> PerLoss:
+    def choose(self, trace: Trace, loss: Loss | Array) -> PerLoss:
         """The smallest truncation whose estimated bias is at most delta."""
         return PerLoss(adaptive_truncation(trace, loss, self.delta, self.truncation - 1))
 
     def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
-        return self.chosen(trace, loss).one_gradient(trace, loss, rng)
+        return self.choose(trace, loss).one_gradient(trace, loss, rng)
 
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
     ) -> GradientEstimate:
         """That of the truncation that was chosen, with the steps that the choice took."""
-        found = self.chosen(trace, loss).estimate(trace, loss, error, full)
+        found = self.choose(trace, loss).estimate(trace, loss, error, full)
         return replace(found, steps_computed=found.steps_computed + estimate_steps(error, self.truncation - 1))

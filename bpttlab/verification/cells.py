@@ -96,7 +96,7 @@ def any_plan(one: Example) -> float:
     """Plans of one and of several segments with carries, one a step and one for each step and sequence."""
     carry, whole = carries(np.random.default_rng(5)), np.array([[0, T, 0]])
     plans = [Plan(segments, some) for segments in (whole, SEVERAL) for some in (carry, carry[:, 1], np.ones(T))]
-    return largest(worst(backward(one.trace, one.loss, plan), one.kept(plan_weight(plan))) for plan in plans)
+    return largest(worst(backward(one.trace, one.loss, plan), one.weigh_terms(plan_weight(plan))) for plan in plans)
 
 
 def forward_influence(one: Example) -> float:

@@ -33,7 +33,7 @@ MASK = np.array([0.0, 1.0, 0.5, 0.0, 1.0, 0.25, 1.0])
 
 def kinds() -> dict[str, Any]:
     """Every cell of the package, by name."""
-    return dict(plugins.shipped("cell"))
+    return dict(plugins.find_shipped("cell"))
 
 
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
@@ -91,7 +91,7 @@ class Example:
         """`full`, and beside it the gradient by the readout."""
         return self.full | self.paths.readout_gradient(self.terms)
 
-    def kept(self, weight: Array) -> Params:
+    def weigh_terms(self, weight: Array) -> Params:
         """The gradient of which each term (t,k) counts by its weight."""
         return self.paths.gradient(self.error, weight)
 

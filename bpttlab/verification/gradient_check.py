@@ -134,7 +134,7 @@ def checks_of(activation: str, loss_name: str, reduction: losses.Reduction) -> I
     for dtype in ("float64", "float32"):
         trace, loss, loss_of = _example(activation, loss_name, reduction, dtype)
         for scheme in (Full(), PerLoss(3), Windowed(2, 3), Chunked(3)):
-            expected = literal_sum(trace, loss, keeps=kept_terms(scheme))
+            expected = literal_sum(trace, loss, keeps=terms_that_scheme_keeps(scheme))
             error = worst(backward(trace, loss, scheme), expected)
             yield _row(common, dtype, scheme.name, "literal sum", error, agreement(dtype))
     trace, loss, loss_of = _example(activation, loss_name, reduction, "float64")
@@ -186,7 +186,7 @@ def random_target(rng: np.random.Generator, loss_name: str, shape: tuple[int, in
     return rng.random(shape) if loss_name == "sigmoid_cross_entropy" else rng.standard_normal(shape)
 
 
-def kept_terms(scheme: Scheme) -> Callable[[int, int], bool]:
+def terms_that_scheme_keeps(scheme: Scheme) -> Callable[[int, int], bool]:
     """The terms (loss t, step k) of the double sum that a scheme keeps, by its definition and not by its plan."""
     K = scheme.truncation
     if K is None:

@@ -27,7 +27,7 @@ from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import Example, T, example, rows_of
 from bpttlab.verification.gradient_check import COMPLEX_STEP, disagreement, largest, worst
 from bpttlab.verification.networks import silent_weights
-from bpttlab.verification.schemes import CELLS, array_norm, growing, weight_of
+from bpttlab.verification.schemes import CELLS, array_norm, growing_network, weight_of
 
 LAGS = np.arange(T)
 
@@ -36,14 +36,14 @@ def engines(cell: Cell) -> tuple[str, ...]:
     return ("numpy", "numba") if cell.name in compiled_kinds() else ("numpy",)
 
 
-def in_growth(cell: Cell, engine: str) -> Example:
+def example_in_growth(cell: Cell, engine: str) -> Example:
     """Every engine; growth gives the terms different exponents."""
     return example(cell, engine=engine, gain=1.3)
 
 
 def terms_of(one: Example) -> list[Params]:
     """G_l for l = 0..T-1."""
-    return [one.kept(weight_of(lambda t, k, lag=lag: t - k == lag)) for lag in LAGS]  # type: ignore[misc]
+    return [one.weigh_terms(weight_of(lambda t, k, lag=lag: t - k == lag)) for lag in LAGS]  # type: ignore[misc]
 
 
 @checks("gradients")
@@ -51,7 +51,7 @@ def terms_by_lag(quick: bool) -> Iterator[Check]:
     """Every column of the table of lag terms except the signal to noise, which has its own check."""
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
-            one = in_growth(cell, engine)
+            one = example_in_growth(cell, engine)
             error = largest(
                 [term_errors(lag_terms(one.trace, one.loss, which, count=4), one) for which in ("all", "log")]
             )
@@ -79,7 +79,7 @@ def truncations_read_off_lags(quick: bool) -> Iterator[Check]:
     """The per-loss truncations of one wavefront, complete and shortened, and those of the truncation curve."""
     for cell in (*CELLS, GRU(2, 4, 5)):
         for engine in engines(cell):
-            one = in_growth(cell, engine)
+            one = example_in_growth(cell, engine)
             frames = [
                 pd.DataFrame(measure_lags(one.trace, one.loss, *how).truncations)
                 for how in (("all",), ("log", 4), ("all", 24, 3))
@@ -94,7 +94,7 @@ def kept_errors(frame: pd.DataFrame, one: Example) -> float:
     errors = []
     for row in rows_of(frame):
         whole = one.full[row.parameter]
-        kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
+        kept = one.weigh_terms(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
         errors += [np.exp(row.log_norm) / array_norm(kept) - 1.0]
         errors += [row.cosine - (kept * whole).sum() / array_norm(kept) / array_norm(whole)]
         errors += [np.exp(row.log_relative_bias) - array_norm(whole - kept) / array_norm(whole)]
@@ -105,7 +105,7 @@ def share_error(curve: pd.DataFrame, one: Example) -> float:
     errors = []
     for row in rows_of(curve):
         whole = one.full[row.parameter]
-        kept = one.kept(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
+        kept = one.weigh_terms(weight_of(lambda t, k, K=row.truncation: t - k < K))[row.parameter]  # type: ignore[misc]
         errors.append(abs(row.share - (kept * whole).sum() / array_norm(whole) ** 2))
     return largest(errors)
 
@@ -144,7 +144,7 @@ def sensitivities(quick: bool) -> Iterator[Check]:
 @checks("gradients")
 def directional_derivatives(quick: bool) -> Iterator[Check]:
     """Along the scale of W and a signed bias: size and sign of the derivative."""
-    one = growing(CELLS[0])
+    one = growing_network(CELLS[0])
     positive = 1
     chosen = {"scale": log_scale(one.trace.cell, one.trace.params), "bias": signed_bias(one.trace.cell, positive)}
     known = {
@@ -209,7 +209,7 @@ def values(gradients: dict[str, Scaled]) -> Params:
 
 
 @checks("gradients")
-def beyond_the_range_of_floats(quick: bool) -> Iterator[Check]:
+def terms_beyond_floats(quick: bool) -> Iterator[Check]:
     """h = w h + v x of one unit with w = 0.1 and h = 1 throughout; one loss at T. All derivatives are powers of w."""
     length, w = 500, 0.1
     cell = Elman(1, 1, 1, "identity")

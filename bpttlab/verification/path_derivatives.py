@@ -63,7 +63,7 @@ class Paths:
     @cached_property
     def immediate(self) -> Array:
         """D[k,k].  (T,B,N,E)"""
-        columns = [self.moved(name, index) for name in self.parts for index in self.indices(name)]
+        columns = [self.derivative_by(name, index) for name in self.parts for index in self.indices(name)]
         return np.stack(columns, axis=-1)
 
     def indices(self, name: str) -> list[tuple[int, ...]]:
@@ -73,7 +73,7 @@ class Paths:
     def part_size(self, name: str) -> int:
         return self.parts[name].stop - self.parts[name].start
 
-    def moved(self, name: str, index: tuple[int, ...]) -> Array:
+    def derivative_by(self, name: str, index: tuple[int, ...]) -> Array:
         """dh_k by one number of step k, at every k.  (T,B,N)"""
         arrays = {**self.params, "x": self.x, "h": self.h[:-1]}
         at: Any = index if name in self.params else (..., *index)
@@ -90,10 +90,10 @@ class Paths:
         for t in range(T):
             found[t, t] = self.immediate[t]
             if t:
-                found[t, :t] = self.carried(t, found[t - 1, :t])
+                found[t, :t] = self.carry(t, found[t - 1, :t])
         return found
 
-    def carried(self, t: int, derivatives: Array) -> Array:
+    def carry(self, t: int, derivatives: Array) -> Array:
         """Derivatives of h_{t-1} as they leave the step from it.  (K,B,N,E) -> (K,B,N,E)"""
         K, B, N, E = derivatives.shape
         states = self.h[t][:, :, None] + 1j * _STEP * derivatives

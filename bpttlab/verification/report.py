@@ -25,7 +25,7 @@ tr.fails { background: #fbd5d5 } tr.undecided { background: #fdf0c8 }
 """
 
 
-def format_found(frame: pd.DataFrame) -> pd.DataFrame:
+def format_checks(frame: pd.DataFrame) -> pd.DataFrame:
     """The checks as text; a number that was estimated from draws has its interval beside it."""
     bounds = zip(frame["measured"], frame["low"], frame["high"], strict=True)
     measured = [number(value) + ("" if pd.isna(low) else f" [{low:.4g}, {high:.4g}]") for value, low, high in bounds]
@@ -50,7 +50,7 @@ def number(value: float | str) -> str:
 
 def text(frame: pd.DataFrame) -> str:
     """A plain table, a line for each check."""
-    cells = [list(_COLUMNS), *format_found(frame).to_numpy().tolist()]
+    cells = [list(_COLUMNS), *format_checks(frame).to_numpy().tolist()]
     widths = [max(len(row[i]) for row in cells) for i in range(len(_COLUMNS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
@@ -69,7 +69,7 @@ def summary(frame: pd.DataFrame) -> str:
     return f"{counts.get(HOLDS, 0)} of {len(frame)} checks hold{others}"
 
 
-def about_the_family(frame: pd.DataFrame) -> str:
+def describe_chance_failures(frame: pd.DataFrame) -> str:
     """The number of claims of experiments that fail by chance, if there are claims with intervals; else empty."""
     family = family_of(frame)
     return describe_family(family) if family.claims else ""
@@ -110,18 +110,18 @@ def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _markdown(frame: pd.DataFrame, title: str) -> str:
     """A table for each topic."""
-    parts = [f"## {topic}\n\n{writing.markdown(format_found(part))}" for topic, part in by_topic(frame)]
-    about = about_the_family(frame)
+    parts = [f"## {topic}\n\n{writing.markdown(format_checks(part))}" for topic, part in by_topic(frame)]
+    about = describe_chance_failures(frame)
     return "\n".join([f"# {title}\n", f"{surroundings_line()}\n", *([f"{about}\n"] if about else []), *parts])
 
 
 def page(frame: pd.DataFrame, title: str) -> str:
     """One page of HTML without other files."""
     tables = "\n".join(
-        f"<h2>{html.escape(topic)}</h2>\n{html_table(format_found(part))}" for topic, part in by_topic(frame)
+        f"<h2>{html.escape(topic)}</h2>\n{html_table(format_checks(part))}" for topic, part in by_topic(frame)
     )
     head = f'<meta charset="utf-8"><title>{html.escape(title)}</title><style>\n{STYLE}</style>'
-    lines = [line for line in (surroundings_line(), about_the_family(frame)) if line]
+    lines = [line for line in (surroundings_line(), describe_chance_failures(frame)) if line]
     above = "\n".join(f"<p>{html.escape(line)}</p>" for line in lines)
     body = f"<h1>{html.escape(title)}</h1>\n{above}\n{tables}"
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head><body>\n{body}\n</body></html>\n'

@@ -32,7 +32,13 @@ from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.cells import SOURCE, plan_weight
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example, rows_of
-from bpttlab.verification.gradient_check import COMPLEX_STEP_AGREEMENT, disagreement, kept_terms, largest, worst
+from bpttlab.verification.gradient_check import (
+    COMPLEX_STEP_AGREEMENT,
+    disagreement,
+    largest,
+    terms_that_scheme_keeps,
+    worst,
+)
 
 TOLERANCE = COMPLEX_STEP_AGREEMENT
 
@@ -44,7 +50,7 @@ _SEGMENTED: dict[str, list[Segmented]] = {
 }
 
 
-def growing(cell: Cell) -> Example:
+def growing_network(cell: Cell) -> Example:
     """A network in which early steps count most: the norm of the full gradient differs much from that of a truncated
     one.
     """
@@ -93,11 +99,11 @@ def table_error(
 def segmented_schemes(quick: bool) -> Iterator[Check]:
     """Gradients, and the columns of `truncation_bias`, compared with the full gradient."""
     for cell in CELLS:
-        one = growing(cell)
+        one = growing_network(cell)
         for name, schemes in _SEGMENTED.items():
             found = []
             for scheme in schemes:
-                kept = one.kept(weight_of(kept_terms(scheme)))
+                kept = one.weigh_terms(weight_of(terms_that_scheme_keeps(scheme)))
                 found += [worst(backward(one.trace, one.loss, scheme), kept)]
                 found += [table_error(truncation_bias(one.trace, one.loss, scheme), kept, one.full)]
             yield agree(f"{name}, {cell.name}: gradient, norm, cosine, bias", SOURCE, largest(found), 1e-10)
@@ -106,8 +112,8 @@ def segmented_schemes(quick: bool) -> Iterator[Check]:
 @checks("gradients")
 def norms_apart(quick: bool) -> Iterator[Check]:
     """In these networks a bias relative to |g| differs from one relative to |g_K|."""
-    one = growing(CELLS[0])
-    kept = one.kept(weight_of(kept_terms(PerLoss(3))))
+    one = growing_network(CELLS[0])
+    kept = one.weigh_terms(weight_of(terms_that_scheme_keeps(PerLoss(3))))
     quotient = array_norm(one.full["W"]) / array_norm(kept["W"])
     yield agree("per_loss 3 of a growing network: |g_K| / |g| is far below 1", "construction", 1.0 / quotient, 0.7)
 
@@ -116,7 +122,7 @@ def norms_apart(quick: bool) -> Iterator[Check]:
 def every_scheme_has_a_definition(quick: bool) -> Iterator[Check]:
     """A scheme that is added to the package must be added here."""
     known = {*_SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
-    missing = sorted(set(plugins.shipped("scheme")) - known)
+    missing = sorted(set(plugins.find_shipped("scheme")) - known)
     yield equal(f"schemes without a check here: {', '.join(missing) or 'none'}", "definition", 0, len(missing))
 
 
@@ -131,10 +137,10 @@ def steps_of_a_plan(quick: bool) -> Iterator[Check]:
 def averaged_chunks(quick: bool) -> Iterator[Check]:
     """The mean keeps 1 - l/K of the lag l; its scatter is that over the K possible offsets."""
     for cell in CELLS:
-        one = growing(cell)
+        one = growing_network(cell)
         for K in (2, 3, T + 3):
-            mean = one.kept(weight_of(lambda t, k, K=K: max(0.0, 1.0 - (t - k) / K)))  # type: ignore[misc]
-            members = [one.kept(weight_of(kept_terms(Chunked(K, offset)))) for offset in range(K)]
+            mean = one.weigh_terms(weight_of(lambda t, k, K=K: max(0.0, 1.0 - (t - k) / K)))  # type: ignore[misc]
+            members = [one.weigh_terms(weight_of(terms_that_scheme_keeps(Chunked(K, offset)))) for offset in range(K)]
             error = table_error(truncation_bias(one.trace, one.loss, ChunkedMean(K)), mean, one.full, members, K)
             yield agree(f"chunked_mean {K}, {cell.name}: norm, cosine, bias, variance", SOURCE, error, 1e-9)
 
@@ -143,7 +149,7 @@ def averaged_chunks(quick: bool) -> Iterator[Check]:
 def variance_over_sequences(quick: bool) -> Iterator[Check]:
     """B / (B - 1) sum_b |g_b - g/B|^2 / |g|^2, g_b the part of each sequence."""
     for cell in CELLS:
-        one, errors = growing(cell), []
+        one, errors = growing_network(cell), []
         for row in rows_of(truncation_bias(one.trace, one.loss, Full())):
             parts = one.paths.of_sequences(one.error, np.ones((T, T)), row.parameter)
             squares = B / (B - 1) * ((parts - parts.mean(axis=0)) ** 2).sum() / (parts.sum(axis=0) ** 2).sum()
@@ -197,7 +203,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
             probability, carry = outcome(scheme, cuts)
             found = backward(one.trace, one.loss, scheme.draw(length, make_script(cuts)))
             plan = Plan(np.array([[0, length, 0]]), carry)
-            errors.append(worst(found, one.kept(plan_weight(plan, length))))
+            errors.append(worst(found, one.weigh_terms(plan_weight(plan, length))))
             mean = {name: value + probability * found[name] for name, value in mean.items()}
             total += probability
         what = f"random {scheme.truncation}, {scheme.cuts}, alpha = {scheme.alpha:g}"
@@ -209,9 +215,9 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
 def drawn_cuts(quick: bool) -> Iterator[Check]:
     """The table of an ensemble of draws: mean, bias, and the scatter with one degree of freedom less."""
     for scheme in (Random(3, draws=6), Random(3, "published", per="batch", draws=5)):
-        one = growing(CELLS[0])
+        one = growing_network(CELLS[0])
         carries = scheme.ensemble(T, B, np.random.default_rng(8)).carry
-        members = [one.kept(plan_weight(Plan(np.array([[0, T, 0]]), carry))) for carry in carries]
+        members = [one.weigh_terms(plan_weight(Plan(np.array([[0, T, 0]]), carry))) for carry in carries]
         mean = {name: np.mean([member[name] for member in members], axis=0) for name in members[0]}
         frame = truncation_bias(one.trace, one.loss, scheme, rng=np.random.default_rng(8))
         error = table_error(frame, mean, one.full, members, len(members) - 1)
@@ -267,7 +273,10 @@ def bias_by_definition(one: Example, longest: int | None) -> dict[str, Array]:
     for name in one.trace.cell.recurrent_parameters:
         M = np.linalg.norm(paths.immediate[..., paths.parts[name]], 2, axis=(-2, -1)).max()
         error = np.array([M * (phi[K:].sum() + beyond) for K in range(1, R + 2)])
-        kept = [array_norm(one.kept(weight_of(kept_terms(PerLoss(K)), length))[name]) for K in range(1, R + 2)]
+        kept = [
+            array_norm(one.weigh_terms(weight_of(terms_that_scheme_keeps(PerLoss(K)), length))[name])
+            for K in range(1, R + 2)
+        ]
         found[name] = np.where(np.array(kept) > error, error / (np.array(kept) - error), np.nan)
     return found
 

@@ -129,7 +129,7 @@ def driven_networks(quick: bool) -> Iterator[Check]:
 
 
 @checks("spectra")
-def falling_silent(quick: bool) -> Iterator[Check]:
+def silent_networks(quick: bool) -> Iterator[Check]:
     """Near the origin J = W: every exponent is the logarithm of an eigenvalue's modulus."""
     for seed in range(2 if quick else 8):
         rng, cell = np.random.default_rng([3, seed]), Elman(1, 12, 1)

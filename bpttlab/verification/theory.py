@@ -63,7 +63,7 @@ def log_determinant(quick: bool) -> Iterator[Check]:
 # ------------------------------------------------------------------------------------------ at the origin
 
 
-def at_rest(cell: Cell, **gates: tuple[int, float]) -> Params:
+def weights_at_rest(cell: Cell, **gates: tuple[int, float]) -> Params:
     """Weights drawn; all biases zero except those of whole gates, given by their place."""
     params = cell.init(np.random.default_rng(3), spectral_radius=0.9)
     params = {name: value * (not name.startswith("b")) for name, value in params.items()}
@@ -74,7 +74,7 @@ def at_rest(cell: Cell, **gates: tuple[int, float]) -> Params:
 
 def spectrum_error(cell: Cell, expected: Callable[[Array], Array], **gates: tuple[int, float]) -> float:
     """The largest disagreement of the characteristic polynomials: zeros have no order, and are ill conditioned."""
-    params = at_rest(cell, **gates)
+    params = weights_at_rest(cell, **gates)
     block = next(iter(cell.recurrent_blocks(params).values()))
     found, known = np.poly(origin_jacobian(cell, params)), np.poly(expected(block))
     return float(np.abs(found - known).max())
@@ -95,7 +95,7 @@ def origins(quick: bool) -> Iterator[Check]:
     yield of("minimal RNN", spectrum_error(MinimalRNN(2, N, 1), theory.minimal_rnn_at_origin))
     yield of("leaky, alpha = 0.3", spectrum_error(Leaky(2, N, 1, alpha=0.3), lambda W: theory.leaky_at_origin(W, 0.3)))
     cell = Antisymmetric(2, N, 1, epsilon=0.4, gamma=0.1)
-    expected = theory.antisymmetric_at_origin(at_rest(cell)["W"], 0.4, 0.1)
+    expected = theory.antisymmetric_at_origin(weights_at_rest(cell)["W"], 0.4, 0.1)
     yield of("antisymmetric", spectrum_error(cell, lambda W: expected))
 
 
@@ -105,7 +105,7 @@ def cell_paths(quick: bool) -> Iterator[Check]:
     T = 300
     for time in (1.0, 20.0, 300.0):
         cell = LSTM(2, N, 1)
-        params = at_rest(cell, f=(1, float(np.log(time))))
+        params = weights_at_rest(cell, f=(1, float(np.log(time))))
         params["W"] = np.zeros_like(params["W"])
         trace = forward(cell, params, np.zeros((T, 1, 2)))
         measured = log_cell_path(trace)
@@ -146,7 +146,7 @@ def curse_of_memory(quick: bool) -> Iterator[Check]:
 
 
 @checks("theory")
-def guessing(quick: bool) -> Iterator[Check]:
+def losses_of_guesses(quick: bool) -> Iterator[Check]:
     """The loss of a network that has learnt nothing: the mean in adding; blanks, then any letter, in copy."""
     adding = Adding(sequence_length=20)
     yield equal(

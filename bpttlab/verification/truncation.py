@@ -50,7 +50,7 @@ def balance_of_uoro(quick: bool) -> Iterator[Check]:
 
 
 @checks("truncation")
-def turning(quick: bool) -> Iterator[Check]:
+def rotating_chain(quick: bool) -> Iterator[Check]:
     """Every K up to the chain's length by the chain's own formula: lag l reaches unit j with C(l, j) / 2^l."""
     trace, errors = influence_balancing(60)
     signs, reach, total = trace.params["b_h"], np.eye(1, 23)[0], 0.0

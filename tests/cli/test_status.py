@@ -239,16 +239,16 @@ def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
 
     real = shards.read_file
     monkeypatch.setattr(shards, "read_file", lambda path: reads.append(path) or real(path))
-    assert look.now().runs == 3
+    assert look.read_status().runs == 3
     first = len(reads)
-    assert look.now().runs == 3
+    assert look.read_status().runs == 3
     assert len(reads) == first
     store.publish([finished(5)])
-    assert look.now().runs == 4
+    assert look.read_status().runs == 4
     path = shard_files(store, "lag_terms")[0]
     damage_by_flipping(path, random.Random(0))
     os.utime(path, (1e9, 1e9))
-    assert [damaged["file"] for damaged in look.now().damaged] == [f"lag_terms/{path.name}"]
+    assert [damaged["file"] for damaged in look.read_status().damaged] == [f"lag_terms/{path.name}"]
 
 
 # ------------------------------------------------------------------ with a real sweep

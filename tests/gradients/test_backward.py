@@ -11,13 +11,13 @@ from bpttlab.gradients.forward import forward
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
-from bpttlab.verification.gradient_check import assert_agree, kept_terms, numerical_gradient
+from bpttlab.verification.gradient_check import assert_agree, numerical_gradient, terms_that_scheme_keeps
 from tests.support.networks import case, cases, linear, schemes
 
 
 @given(cases(), schemes())
 def test_backward_is_the_literal_sum(case, scheme):
-    expected = literal_sum(case.trace, case.loss, kept_terms(scheme))
+    expected = literal_sum(case.trace, case.loss, terms_that_scheme_keeps(scheme))
     assert_agree(backward(case.trace, case.loss, scheme), expected)
 
 

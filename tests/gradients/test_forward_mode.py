@@ -137,8 +137,8 @@ def test_rtrl_is_backward_beyond_the_range_of_floats(gain):
     unit = np.zeros_like(trace.y_hat)
     unit[-1] = 1.0
     expected = backward(trace, unit, scaled=True)["b_h"]
-    found = np.einsum("n,np->p", trace.params["U"][0], Scaled(M.mantissa[0], M.exponent[0]).common(2).mantissa)
-    exponent = M[0].common(2).exponent.item()
+    found = np.einsum("n,np->p", trace.params["U"][0], Scaled(M.mantissa[0], M.exponent[0]).share_exponent(2).mantissa)
+    exponent = M[0].share_exponent(2).exponent.item()
     shift = np.ldexp(1.0, int(expected.exponent.item() - exponent))
     np.testing.assert_allclose(found, expected.mantissa * shift, rtol=1e-10)
     assert (float(M.log_norm(3)) > 900.0) == (gain > 1.0)

@@ -112,9 +112,9 @@ def test_one_sequence_has_no_signal_to_noise():
 
 @given(cases(dtypes=("float64",)), schemes())
 def test_kept_and_tail_are_the_kept_and_the_dropped_terms(case, scheme):
-    from bpttlab.verification.gradient_check import kept_terms
+    from bpttlab.verification.gradient_check import terms_that_scheme_keeps
 
-    keeps = kept_terms(scheme)
+    keeps = terms_that_scheme_keeps(scheme)
     error = Scaled.of(case.trace.error(case.loss.gradient))
     kept, tail = kept_and_tail(case.trace, error, scheme.plan(case.trace.length))
     dropped = literal_sum(case.trace, case.loss, lambda t, k: not keeps(t, k))

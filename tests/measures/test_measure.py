@@ -272,7 +272,7 @@ def mine(tmp_path):
 
 
 def test_a_measure_of_a_file_is_a_choice_beside_standard(mine):
-    with plugins.using(mine):
+    with plugins.use(mine):
         alone = Configuration.parse(SMALL | {"measure": "widest"})
         added = Configuration.parse(
             SMALL | {"measure": {**MEASURE_PRESETS["standard"].measures.plain, "widest": {"every": 2}}}
@@ -293,7 +293,7 @@ def test_a_measure_of_a_file_is_a_choice_beside_standard(mine):
     ],
 )
 def test_a_wrong_entry_of_the_group_is_named(mine, group, message):
-    with plugins.using(mine), pytest.raises(ConfigurationError, match=message):
+    with plugins.use(mine), pytest.raises(ConfigurationError, match=message):
         Configuration.parse({"measure": group})
 
 

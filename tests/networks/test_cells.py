@@ -25,7 +25,13 @@ from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Cell, Elman, Leaky,
 from bpttlab.networks.initializers import Gaussian, GaussianRadius, Identity, NonNormal, Orthogonal
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.truncation.segmented import Full, PerLoss
-from bpttlab.verification.gradient_check import assert_agree, complex_step, disagreement, kept_terms, numerical_gradient
+from bpttlab.verification.gradient_check import (
+    assert_agree,
+    complex_step,
+    disagreement,
+    numerical_gradient,
+    terms_that_scheme_keeps,
+)
 from tests.support.networks import schemes
 from tests.support.networks_of_cells import CELLS, assert_agree_as_sums, case, cases, takes_a_radius
 
@@ -45,7 +51,7 @@ def same_bytes(one, other):
 @given(data=st.data())
 def test_backward_is_the_literal_sum(make, data):
     example, scheme = data.draw(cases(make)), data.draw(schemes())
-    keeps = kept_terms(scheme)
+    keeps = terms_that_scheme_keeps(scheme)
     expected = literal_sum(example.trace, example.loss, keeps)
     assert_agree_as_sums(example, backward(example.trace, example.loss, scheme), expected, keeps=keeps)
 
@@ -57,7 +63,7 @@ def test_scaled_backward_is_the_plain_one(make, data):
     example, scheme = data.draw(cases(make)), data.draw(schemes())
     scaled = {name: one.value() for name, one in backward(example.trace, example.loss, scheme, scaled=True).items()}
     plain = backward(example.trace, example.loss, scheme)
-    assert_agree_as_sums(example, scaled, plain, keeps=kept_terms(scheme))
+    assert_agree_as_sums(example, scaled, plain, keeps=terms_that_scheme_keeps(scheme))
 
 
 @every_cell
@@ -584,7 +590,7 @@ def test_the_worked_example_of_the_page_is_a_cell_like_the_others(tmp_path):
     example = case(make, T=6)
     assert_agree(
         backward(example.trace, example.loss, PerLoss(3)),
-        literal_sum(example.trace, example.loss, kept_terms(PerLoss(3))),
+        literal_sum(example.trace, example.loss, terms_that_scheme_keeps(PerLoss(3))),
     )
     with pytest.raises(ConfigurationError, match="hidden_size=0"):
         make(1, 0, 1)

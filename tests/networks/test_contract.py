@@ -23,7 +23,7 @@ from bpttlab.sweeps.run import run
 from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RTRL, UORO, SnAp
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
-from bpttlab.verification.gradient_check import assert_agree, kept_terms
+from bpttlab.verification.gradient_check import assert_agree, terms_that_scheme_keeps
 from tests.support.contract import Momentum, Plain
 from tests.support.networks_of_cells import case
 
@@ -91,7 +91,7 @@ def test_default_jacobians_are_those_of_the_shipped_cell():
 def test_every_plan_agrees_with_the_double_sum(make, scheme):
     example = case(make, T=8)
     one = backward(example.trace, example.loss, scheme)
-    assert_agree(one, literal_sum(example.trace, example.loss, kept_terms(scheme)))
+    assert_agree(one, literal_sum(example.trace, example.loss, terms_that_scheme_keeps(scheme)))
 
 
 @pytest.mark.parametrize("make", [Plain, Momentum])

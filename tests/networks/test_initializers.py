@@ -78,14 +78,14 @@ ANY_SIZE = [GaussianRadius, Orthogonal, Identity, partial(Sparse, density=0.5), 
 def test_the_spectral_radius_is_exact(kind, size, requested):
     W = draw(kind(requested), size)
     assert matrices.spectral_radius(W) == pytest.approx(requested, rel=1e-11, abs=0)
-    assert kind(requested).realized(W) == matrices.spectral_radius(W)
+    assert kind(requested).measure_realized(W) == matrices.spectral_radius(W)
     assert kind(requested).requested == requested
 
 
 def test_the_gain_scatters_as_documented():
     size, gains = 30, []
     for seed in range(400):
-        gains.append(Gaussian(1.5).realized(draw(Gaussian(1.5), size, seed)))
+        gains.append(Gaussian(1.5).measure_realized(draw(Gaussian(1.5), size, seed)))
     assert np.mean(gains) == pytest.approx(1.5, rel=4 / (math.sqrt(2) * size * 20))
     assert np.std(gains) / 1.5 == pytest.approx(1 / (math.sqrt(2) * size), rel=0.15)
 
@@ -115,7 +115,7 @@ def test_the_gains_of_pytorch_and_glorot_are_their_bounds(gain, bound):
 
 def test_the_gain_of_uniform_entries_scatters_as_documented():
     size = 30
-    gains = [Uniform(1.5).realized(draw(Uniform(1.5), size, seed)) for seed in range(400)]
+    gains = [Uniform(1.5).measure_realized(draw(Uniform(1.5), size, seed)) for seed in range(400)]
     assert np.mean(gains) == pytest.approx(1.5, rel=4 / (math.sqrt(5) * size * 20))
     assert np.std(gains) / 1.5 == pytest.approx(1 / (math.sqrt(5) * size), rel=0.15)
 
@@ -299,7 +299,7 @@ def test_too_few_units_are_refused_before_anything_is_drawn(initializer, hidden_
 def test_a_bidiagonal_matrix_is_a_jordan_block_of_another_scale():
     W = draw(Bidiagonal(0.5, coupling=3.0), 5)
     np.testing.assert_array_equal(W, 0.5 * np.eye(5) + 1.5 * np.eye(5, k=1))
-    assert Bidiagonal(0.5, 3.0).realized(W) == 0.5
+    assert Bidiagonal(0.5, 3.0).measure_realized(W) == 0.5
     chain = draw(Bidiagonal(0.5), 23)
     np.testing.assert_allclose(np.linalg.inv(np.eye(23) - chain), 2 * np.triu(np.ones((23, 23))), atol=1e-12)
     with pytest.raises(ConfigurationError, match=r"initializer\.coupling=-1: must be a finite number >= 0"):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bpttlab.numerics.cumulative_sums import Whole, parts_beside, sums_beside
+from bpttlab.numerics.cumulative_sums import Whole, parts_beside, sum_side_by_side
 from bpttlab.numerics.scaled import LOG_2, Scaled
 
 DIGITS = mpmath.MPContext()
@@ -58,7 +58,7 @@ def test_sums_are_those_of_sixty_digits_at_any_size(parts, held):
         digits = 1e-12 if parts[0].mantissa.dtype == np.float64 else 2e-6
         for found, expected in (
             (parts_beside(parts, Whole(whole)), literal(vectors, precisely(whole))),
-            (sums_beside(parts, Whole(whole)), literal(accumulated(vectors), precisely(whole))),
+            (sum_side_by_side(parts, Whole(whole)), literal(accumulated(vectors), precisely(whole))),
         ):
             np.testing.assert_allclose(found.log_norm, expected[:, 0], rtol=digits, atol=digits)
             in_range = (np.abs(expected[:, 1]) < 1e300) & ~((expected[:, 1] != 0) & (np.abs(expected[:, 1]) < 1e-300))
@@ -69,7 +69,7 @@ def test_sums_are_those_of_sixty_digits_at_any_size(parts, held):
 def test_a_sum_that_vanishes_is_minus_infinity_and_has_no_direction():
     one = Scaled.whole(np.array([3.0, -1.0]), 7)
     minus = Scaled(-one.mantissa, one.exponent)
-    found = sums_beside([one, minus], Whole(one))
+    found = sum_side_by_side([one, minus], Whole(one))
     assert found.log_norm[1] == -np.inf
     assert found.share.tolist() == [1.0, 0.0]
     assert found.cosine[0] == pytest.approx(1.0, rel=1e-15)
@@ -86,7 +86,7 @@ def test_beside_a_gradient_of_zero_nothing_has_a_share():
 
 def test_exponents_beyond_every_float_are_told_apart():
     parts = [Scaled.whole(np.ones(2), exponent) for exponent in (0, -5000, 5000)]
-    found = sums_beside(parts, Whole(parts[2]))
+    found = sum_side_by_side(parts, Whole(parts[2]))
     expected = 0.5 * np.log(2.0) + np.array([0, 0, 5000]) * LOG_2
     np.testing.assert_allclose(found.log_norm, expected, rtol=1e-14)
     assert found.share.tolist() == [0.0, 0.0, 1.0]

@@ -17,7 +17,7 @@ def test_the_commit_names_its_siblings(here):
     (commit,) = here.commits()
     assert [path.stem for path in shard_files(here, "runs")] == [commit.name]
     for table in ("provenance", *MEASURES):
-        assert [path.stem for path in shard_files(here, table)] == list(commit.named(table))
+        assert [path.stem for path in shard_files(here, table)] == list(commit.shards_of(table))
 
 
 # ------------------------------------------------------------------ which run counts

@@ -140,7 +140,7 @@ def test_two_values_never_share_a_column(configuration, message):
 @pytest.mark.parametrize("truncation", ["full", 5])
 @pytest.mark.parametrize("initializer", sorted(kind.name for kind in Initializer.__subclasses__()))
 @pytest.mark.parametrize("scheme", ["full", "per_loss", "windowed", "chunked"])
-@pytest.mark.parametrize("task", sorted(plugins.shipped("task")))
+@pytest.mark.parametrize("task", sorted(plugins.find_shipped("task")))
 def test_every_configuration_value_is_documented_with_its_type(task, scheme, initializer, truncation, tmp_path):
     path = {}
     if task == "file":

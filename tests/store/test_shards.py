@@ -97,7 +97,7 @@ def test_rows_that_come_in_parts_are_stored_as_if_they_had_come_at_once(here, si
     for size in sizes:
         part = shards.Finished.of(list(itertools.islice(runs, size)))
         parts.append(pickle.loads(pickle.dumps(part)))  # as it comes from a worker
-    together, at_once = shards.Finished.together(parts), shards.Finished.of(RUNS)
+    together, at_once = shards.Finished.join(parts), shards.Finished.of(RUNS)
     assert together.runs_table().equals(at_once.runs_table())
     assert sorted(together.siblings) == sorted(at_once.siblings)
     for name, rows in at_once.siblings.items():
@@ -108,7 +108,7 @@ def test_rows_that_come_in_parts_are_stored_as_if_they_had_come_at_once(here, si
 def test_a_run_is_there_once_in_all_parts(here):
     part = shards.Finished.of([finished(0)])
     with pytest.raises(StoreError, match="occurs twice"):
-        here.publish_rows(shards.Finished.together([part, shards.Finished.of([finished(1)]), part]))
+        here.publish_rows(shards.Finished.join([part, shards.Finished.of([finished(1)]), part]))
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_all_damage_is_told_at_once_with_what_to_do(here):
     assert "\n" not in message
     before, after = message.split("; there, delete ")
     for path in damaged[:2]:
-        (commit,) = (name for name, one in commits.items() if path.stem in one.named(path.parent.name))
+        (commit,) = (name for name, one in commits.items() if path.stem in one.shards_of(path.parent.name))
         assert f"{path.parent.name}/{path.name}" in before or commit == damaged[2].stem
         assert f"runs/{commit}.parquet" in after
     assert f"runs/{damaged[2].name}" in before

@@ -216,11 +216,11 @@ def test_what_is_no_name_is_refused(tmp_path, study):
 
 
 def test_writable_leaves_nothing_behind(here):
-    here.writable()
+    here.check_writable()
     assert not here.root.exists()
     here.publish([finished(0)])
     before = sorted(here.root.rglob("*"))
-    here.writable()
+    here.check_writable()
     assert sorted(here.root.rglob("*")) == before
 
 
@@ -247,7 +247,7 @@ def test_an_obstacle_is_told_in_one_line_before_anything_runs(tmp_path, part, ob
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder that not even root can write to")
 def test_a_folder_that_cannot_be_written_is_told_in_one_line():
     with pytest.raises(StoreError, match=r"^results cannot be used: /proc: "):
-        Store("/proc", "first").writable()
+        Store("/proc", "first").check_writable()
     with pytest.raises(StoreError, match=r"^results cannot be used: /proc/"):
         Store("/proc", "first").publish([finished(0)])
 

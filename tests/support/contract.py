@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from bpttlab.networks.activations import tanh_slope
-from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks
+from bpttlab.networks.cells.cell import Cell, Local, Params, project_in_blocks
 from bpttlab.networks.cells.gating import affine_gradient, concat_blocks, split_blocks, weights_vjp
 from bpttlab.numerics.array import Array
 
@@ -31,7 +31,7 @@ class Plain(Cell):
         return np.tanh(z_t @ params["V"].T + params["b_h"] + h_prev @ params["W"].T)
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
-        return tanh_slope(in_blocks(x, params["V"]) + params["b_h"] + in_blocks(h[:-1], params["W"]))
+        return tanh_slope(project_in_blocks(x, params["V"]) + params["b_h"] + project_in_blocks(h[:-1], params["W"]))
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         da_t = linearization_t * dh_t
@@ -71,7 +71,9 @@ class Momentum(Cell):
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         before = h[:-1, :, : self.hidden_size]
-        a_1, a_2 = split_blocks(in_blocks(x, params["V"]) + params["b_h"] + in_blocks(before, params["W"]), 2)
+        a_1, a_2 = split_blocks(
+            project_in_blocks(x, params["V"]) + params["b_h"] + project_in_blocks(before, params["W"]), 2
+        )
         return concat_blocks(tanh_slope(a_1) * np.sin(a_2), np.tanh(a_1) * np.cos(a_2))
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:

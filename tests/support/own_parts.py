@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from bpttlab.networks import activations
-from bpttlab.networks.cells.cell import in_blocks, rows
+from bpttlab.networks.cells.cell import project_in_blocks, rows
 from bpttlab.networks.cells.single_matrix import OneMatrix
 
 
@@ -27,7 +27,7 @@ class Doubled(OneMatrix):
     lipschitz: ClassVar[float | None] = None
 
     def project(self, params, x):
-        return in_blocks(x, params["V"]) + params["b_h"]
+        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params, z_t, h_prev):
         return activations.find_activation(self.activation).function(self.factor * (z_t + h_prev @ params["W"].T))
@@ -93,10 +93,10 @@ class Shift(Initializer):
     has_spectral_radius: ClassVar[bool] = True
     spectral_radius: float = 1.0
 
-    def unscaled(self, rng, size):
+    def draw_unscaled(self, rng, size):
         return np.roll(np.eye(size), 1, axis=1)
 
-    def realized(self, W):
+    def measure_realized(self, W):
         return float(np.abs(W).max())
 '''
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.plugins import using
+from bpttlab.plugins import use
 from bpttlab.store import identity
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.tasks import Task
@@ -263,5 +263,5 @@ class Misspelt(Task):
 
 def test_a_task_whose_loss_does_not_exist_is_refused_before_a_run():
     said = "task 'misspelt': loss_name: .*'sqared_error'.*Did you mean 'squared_error'"
-    with using([Misspelt]), pytest.raises(ConfigurationError, match=said):
+    with use([Misspelt]), pytest.raises(ConfigurationError, match=said):
         parse({"task": "misspelt"})

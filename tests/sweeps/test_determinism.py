@@ -206,7 +206,7 @@ def test_a_sweep_killed_at_ten_moments_ends_as_if_it_had_not_been(tmp_path):
             f"{table}/{one}.parquet"
             for c in Store(results, "x").commits()
             for table in c.siblings
-            for one in c.named(table)
+            for one in c.shards_of(table)
         }
         half_published += bool(files(store, *(table for table in schema.TABLES if table != "runs")) - named)
     assert 0 not in ended, "it was done before it could be killed"

@@ -34,10 +34,10 @@ class Cycle(Initializer):
     spectral_radius: SpectralRadius = 1.0
     shift: Annotated[int, Field(ge=1, description="units from one to the next")] = 3
 
-    def unscaled(self, rng, size):
+    def draw_unscaled(self, rng, size):
         return np.roll(np.eye(size), self.shift, axis=1)
 
-    def realized(self, W):
+    def measure_realized(self, W):
         return float(np.abs(np.linalg.eigvals(W)).max())
 '''
 
@@ -71,7 +71,7 @@ def test_a_choice_that_there_is_not_is_refused_with_the_nearest():
 
 def test_a_choice_of_a_users_file_is_described_from_its_class(tmp_path):
     (tmp_path / "own.py").write_text(OWN, encoding="utf-8")
-    with plugins.using(str(tmp_path / "own.py")):
+    with plugins.use(str(tmp_path / "own.py")):
         text = help_of_choices(["initializer=cycle"])
     assert "Each unit sends to the next." in text.splitlines()
     assert "spectral_radius: null           # largest |eigenvalue| of W; null: " in text

@@ -357,7 +357,7 @@ def test_extreme_costs_are_drawn_or_refused_in_words(study, changed, size):
 
 
 def test_a_scheme_keeps_its_look_and_no_two_are_alike():
-    known = list(plugins.shipped("scheme"))
+    known = list(plugins.find_shipped("scheme"))
     looks = schemes.looks(known)
     assert set(looks) == set(known) and len(set(looks.values())) == len(known)
     assert schemes.looks(["uoro", "random"])["random"] == looks["random"]
@@ -393,8 +393,8 @@ def test_the_page_names_exactly_the_schemes_there_are():
     page = (ROOT / "docs" / "truncation.md").read_text(encoding="utf-8")
     table = page[: page.index("## Comparing")]
     named = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
-    assert sorted(named) == sorted(2 * list(plugins.shipped("scheme")))  # one row in each of the two tables
-    assert {path.stem for path in (ROOT / "conf" / "scheme").glob("*.yaml")} == set(plugins.shipped("scheme"))
+    assert sorted(named) == sorted(2 * list(plugins.find_shipped("scheme")))  # one row in each of the two tables
+    assert {path.stem for path in (ROOT / "conf" / "scheme").glob("*.yaml")} == set(plugins.find_shipped("scheme"))
 
 
 @pytest.mark.parametrize("page", ["docs/truncation.md", "experiments/what_truncation_costs/README.md"])

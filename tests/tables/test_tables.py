@@ -27,14 +27,14 @@ def study():
 
 
 def test_varying_names_configuration_columns_only(study):
-    assert tables.varying(study.runs) == [
+    assert tables.find_varying(study.runs) == [
         "seed", "spectral_radius", "sequence_length", "truncation", "scheme", "initializer_spectral_radius"
     ]  # fmt: skip
 
 
 def test_varying_counts_a_missing_value():
     runs = pd.DataFrame({"task_delay": [1.0, np.nan], "cell": ["elman", "elman"], "growth_rate": [0.0, 1.0]})
-    assert tables.varying(runs) == ["task_delay"]
+    assert tables.find_varying(runs) == ["task_delay"]
 
 
 def test_what_varies_makes_a_point_and_what_the_task_decides_does_not():

@@ -474,7 +474,7 @@ def test_a_task_and_its_file_in_conf_say_the_same(path):
 
 def test_every_task_has_a_file_in_conf():
     written = {yaml.safe_load(path.read_text(encoding="utf-8"))["name"] for path in FILES}
-    assert written == set(plugins.shipped("task"))
+    assert written == set(plugins.find_shipped("task"))
 
 
 def test_every_task_is_swept_from_the_command_line(folder):
@@ -591,8 +591,8 @@ def test_more_digits_than_there_are_is_refused_before_anything_is_drawn():
 
 
 def test_tasks_are_found_by_name():
-    assert {type(task) for task in ALL} | {tasks.File} == set(plugins.shipped("task").values())
-    for name, kind in plugins.shipped("task").items():
+    assert {type(task) for task in ALL} | {tasks.File} == set(plugins.find_shipped("task").values())
+    for name, kind in plugins.find_shipped("task").items():
         assert plugins.find("task", name) is kind is getattr(tasks, kind.__name__)
     with pytest.raises(ConfigurationError, match="task='nois': must be one of adding, .* Did you mean 'noise'?"):
         plugins.find("task", "nois")

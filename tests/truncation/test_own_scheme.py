@@ -33,7 +33,7 @@ def damped_of_the_page(folder):
     return path
 
 
-with TemporaryDirectory() as folder, plugins.using(str(damped_of_the_page(Path(folder)))):
+with TemporaryDirectory() as folder, plugins.use(str(damped_of_the_page(Path(folder)))):
     Damped = plugins.find("scheme", "damped")
 
 
@@ -60,7 +60,7 @@ def test_that_of_the_undamped_one_is_rounding():
 
 def configured(**changes):
     plain = {"cell": {"name": "elman", "hidden_size": 4}, "sequence_length": 8, "batch_size": 2, "truncation": 3}
-    with plugins.using(Damped):
+    with plugins.use(Damped):
         return Configuration.parse({**plain, **changes})
 
 

@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 from bpttlab.errors import ConfigurationError
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
-from bpttlab.verification.gradient_check import kept_terms
+from bpttlab.verification.gradient_check import terms_that_scheme_keeps
 from tests.support.networks import case, schemes
 
 
 @given(schemes(), st.integers(1, 30))
 def test_segments_keep_the_terms_of_the_definition(scheme, T):
-    keeps = kept_terms(scheme)
+    keeps = terms_that_scheme_keeps(scheme)
     reached = {
         (t, k)
         for start, stop, loss_from in scheme.plan(T).segments

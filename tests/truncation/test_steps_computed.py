@@ -88,7 +88,7 @@ def test_steps_computed_are_those_of_one_gradient(monkeypatch, scheme, losses):
 
 
 def test_every_scheme_is_counted():
-    assert {type(scheme) for scheme in SCHEMES} == set(plugins.shipped("scheme").values())
+    assert {type(scheme) for scheme in SCHEMES} == set(plugins.find_shipped("scheme").values())
 
 
 def test_the_choice_of_a_truncation_is_part_of_its_cost():

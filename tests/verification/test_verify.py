@@ -122,7 +122,7 @@ def test_a_scheme_that_keeps_a_lag_too_many_is_found(monkeypatch):
     right = PerLoss.segments
     monkeypatch.setattr(PerLoss, "segments", lambda self, T: right(PerLoss(self.truncation + 1), T))
     assert "fails" in verdicts("gradients", "other_ways")
-    assert "fails" in verdicts("truncation", "turning")
+    assert "fails" in verdicts("truncation", "rotating_chain")
 
 
 def test_every_cell_is_checked_without_a_list():
@@ -156,7 +156,7 @@ def test_products_of_given_matrices_are_in_their_order():
 def test_a_scheme_without_a_definition_is_found(monkeypatch):
     from bpttlab.verification import schemes
 
-    monkeypatch.setattr(plugins, "shipped", lambda kind: {"per_loss": None, "hebbian": None})
+    monkeypatch.setattr(plugins, "find_shipped", lambda kind: {"per_loss": None, "hebbian": None})
     assert [one.verdict for one in schemes.every_scheme_has_a_definition(True)] == ["fails"]
 
 

@@ -53,7 +53,7 @@ def no_compilation() -> Iterator[None]:
         event.unregister("numba:compile", refusal)
 
 
-def asking(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
+def request_preload(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, str]:
     """The variable that asks for these."""
     return {VARIABLE: f"{','.join(cells)} {','.join(dtypes)}"}
 

@@ -70,7 +70,7 @@ def recursion(trace: Trace, names: tuple[str, ...]) -> Iterator[Influence]:
     M = {name: Scaled.zeros((B, N, trace.params[name].size), trace.h.dtype) for name in names}
     for t in range(1, trace.length + 1):
         J, immediate = trace.jacobian(t), immediate_derivatives(trace, t)
-        M = {name: (times(J, M[name]) + Scaled.of(immediate[name])).normalised() for name in names}
+        M = {name: (times(J, M[name]) + Scaled.of(immediate[name])).normalise() for name in names}
         yield Influence(t, M)
 
 
@@ -137,7 +137,7 @@ def weight_influence(weights: Scaled, rows: Scaled) -> Scaled:
     exponent = np.where(weights.mantissa != 0.0, exponent, ZERO_EXPONENT)
     largest = exponent.max(axis=-1, keepdims=True)
     factors = weights.mantissa * power_of_two(exponent - largest, rows.mantissa.dtype)
-    return Scaled(factors @ rows.mantissa, largest).normalised()
+    return Scaled(factors @ rows.mantissa, largest).normalise()
 
 
 # ---------------------------------------------------------------------------------------------------- in and out

@@ -199,9 +199,9 @@ def masked_recursion(
                 rows, columns = block.rows[:, :, None], block.columns[:, None, :]
                 carried = times(J[:, rows, block.rows[:, None, :]], M[name][number])
                 new = Scaled.of(summed[name][:, sets[rows], columns] * touched[name][rows, columns])
-                M[name][number] = (carried + new).normalised()
+                M[name][number] = (carried + new).normalise()
                 loss_t = _contract(error[t - 1], block.rows, M[name][number])
-                total[name][number] = (total[name][number] + loss_t).normalised()
+                total[name][number] = (total[name][number] + loss_t).normalise()
     return total
 
 

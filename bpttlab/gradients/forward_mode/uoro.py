@@ -60,7 +60,7 @@ def uoro_draws(trace: Trace, loss: Loss | Array, rng: Rng, draws: int, epsilon: 
     Raises:
         GradientRangeError: one of them is too large for a float.
     """
-    copies, error = trace.repeated(draws), np.tile(trace.error(check_errors(trace, loss)), (1, draws, 1))
+    copies, error = trace.repeat(draws), np.tile(trace.error(check_errors(trace, loss)), (1, draws, 1))
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         estimates = estimates_of_sequences(copies, error, check_generator(rng), epsilon)
         shapes = {name: (draws, -1, *trace.params[name].shape) for name in estimates}

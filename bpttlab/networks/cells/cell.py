@@ -383,7 +383,7 @@ so that a sequence has the bytes of the first steps of a longer one, and both ma
 """
 
 
-def in_blocks(x: Array, weights: Array) -> Array:
+def project_in_blocks(x: Array, weights: Array) -> Array:
     """x_t . weights^T for every t, the same bytes whatever follows.  (T,B,I), (N,I) -> (T,B,N)
 
     One step alone, (B,I), is one product: within a loop over t it has as many rows at every t.

@@ -22,7 +22,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks, rows
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import concat_blocks, diagonal, split_blocks, weights_vjp
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
@@ -85,7 +85,7 @@ class Diagonal(Cell):
 
     def project(self, params: Params, x: Array) -> Array:
         """gamma V x_t + b_h for every t at once.  (T,B,I) -> (T,B,2N)"""
-        return twice(self.input_gain(params)) * in_blocks(x, params["V"]) + params["b_h"]
+        return repeat_entries(self.input_gain(params)) * project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = lambda . h_{t-1} + z_t, element by element.  (B,2N), (B,2N) -> (B,2N)"""
@@ -99,8 +99,11 @@ class Diagonal(Cell):
         re, im = self.eigenvalues(params)
         kept = _times(re, im, h[:-1])
         kept_re, kept_im = split_blocks(kept, 2)
-        dh_dnu = twice(self.input_gain_slope(params)) * in_blocks(x, params["V"]) - twice(np.exp(params["nu"])) * kept
-        dh_dtheta = twice(np.exp(params["theta"])) * concat_blocks(-kept_im, kept_re)
+        dh_dnu = (
+            repeat_entries(self.input_gain_slope(params)) * project_in_blocks(x, params["V"])
+            - repeat_entries(np.exp(params["nu"])) * kept
+        )
+        dh_dtheta = repeat_entries(np.exp(params["theta"])) * concat_blocks(-kept_im, kept_re)
         constant = concat_blocks(re, im, self.input_gain(params))
         return concat_blocks(np.broadcast_to(constant, (*x.shape[:2], len(constant))), dh_dnu, dh_dtheta)
 
@@ -112,7 +115,7 @@ class Diagonal(Cell):
 
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """dx_t = V^T (gamma . da_t).  (...,7N), (...,2N) -> (...,I)"""
-        return weights_vjp(twice(split_blocks(linearization_t, 7)[2]) * da_t, params["V"])
+        return weights_vjp(repeat_entries(split_blocks(linearization_t, 7)[2]) * da_t, params["V"])
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         _, _, gamma, nu_re, nu_im, theta_re, theta_im = split_blocks(rows(local.linearization), 7)
@@ -121,7 +124,7 @@ class Diagonal(Cell):
         return {
             "nu": (da_re * nu_re + da_im * nu_im).sum(axis=0),
             "theta": (da_re * theta_re + da_im * theta_im).sum(axis=0),
-            "V": (twice(gamma) * da).T @ rows(local.x),
+            "V": (repeat_entries(gamma) * da).T @ rows(local.x),
             "b_h": da.sum(axis=0),
         }
 
@@ -169,7 +172,7 @@ class Diagonal(Cell):
         return 2 * self.hidden_size
 
 
-def twice(entries: Array) -> Array:
+def repeat_entries(entries: Array) -> Array:
     """The same factor for the real and the imaginary part.  (...,N) -> (...,2N)"""
     return concat_blocks(entries, entries)
 

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
-from bpttlab.networks.cells.cell import Local, Params, in_blocks, rows
+from bpttlab.networks.cells.cell import Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import affine_immediate
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
@@ -32,7 +32,7 @@ class Elman(OneMatrix):
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
-        return in_blocks(x, params["V"]) + params["b_h"]
+        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """Notes eq. 2: h_t = f_h(V x_t + W h_{t-1} + b_h).  (B,N), (B,N) -> (B,N)"""

@@ -21,7 +21,7 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
+from bpttlab.networks.cells.cell import Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
@@ -65,7 +65,7 @@ class GRU(Cell):
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,3N)"""
-        return in_blocks(x, params["V"]) + params["b_h"]
+        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """(B,3N), (B,N) -> (B,N)"""
@@ -100,13 +100,13 @@ class GRU(Cell):
         N, h_prev = self.hidden_size, h[:-1]
         z_r, z_u, z_n = split_blocks(self.project(params, x), 3)
         if self.reset == "after":
-            w_r, w_u, w_n = split_blocks(in_blocks(h_prev, params["W"]), 3)
+            w_r, w_u, w_n = split_blocks(project_in_blocks(h_prev, params["W"]), 3)
             multiplied = w_n + params["b_n"]
             candidate = logistic(z_r + w_r) * multiplied
         else:
-            w_r, w_u = split_blocks(in_blocks(h_prev, params["W"][: 2 * N]), 2)
+            w_r, w_u = split_blocks(project_in_blocks(h_prev, params["W"][: 2 * N]), 2)
             multiplied = h_prev
-            candidate = in_blocks(logistic(z_r + w_r) * h_prev, params["W"][2 * N :])
+            candidate = project_in_blocks(logistic(z_r + w_r) * h_prev, params["W"][2 * N :])
         return z_r + w_r, z_u + w_u, z_n + candidate, multiplied
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:

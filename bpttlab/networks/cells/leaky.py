@@ -17,7 +17,7 @@ import numpy as np
 from bpttlab.fields import Field
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
-from bpttlab.networks.cells.cell import Local, Params, in_blocks
+from bpttlab.networks.cells.cell import Local, Params, project_in_blocks
 from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, scaled_rows, weights_vjp
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
@@ -40,12 +40,12 @@ class Leaky(OneMatrix):
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,N)"""
-        return in_blocks(x, params["V"]) + params["b_h"]
+        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = (1 - alpha) h_{t-1} + alpha f_h(z_t + W h_{t-1}).  (B,N), (B,N) -> (B,N)"""
         f_h = activations.find_activation(self.activation).function
-        return self.leaked(h_prev, self.alpha * f_h(z_t + h_prev @ params["W"].T))
+        return self.add_leak(h_prev, self.alpha * f_h(z_t + h_prev @ params["W"].T))
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """alpha f_h'(a_t), from a_t again: h_t - (1 - alpha) h_{t-1} has lost digits.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
@@ -57,7 +57,7 @@ class Leaky(OneMatrix):
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """da_t = alpha f_h'(a_t) dh_t,  dh_{t-1} = (1 - alpha) dh_t + W^T da_t."""
         da_t = linearization_t * dh_t
-        return da_t, self.leaked(dh_t, weights_vjp(da_t, params["W"]))
+        return da_t, self.add_leak(dh_t, weights_vjp(da_t, params["W"]))
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)
@@ -67,11 +67,11 @@ class Leaky(OneMatrix):
 
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t = (1 - alpha) I + diag(alpha f_h'(a_t)) W.  (...,N) -> (...,N,N)"""
-        return self.leaked(
+        return self.add_leak(
             np.eye(self.hidden_size, dtype=linearization_t.dtype), scaled_rows(linearization_t, params["W"])
         )
 
-    def leaked(self, old: Array, new: Array) -> Array:
+    def add_leak(self, old: Array, new: Array) -> Array:
         """(1 - alpha) old + new; at alpha = 1 the new itself, with the signs of its zeros."""
         return new if self.alpha == 1.0 else (1.0 - self.alpha) * old + new
 

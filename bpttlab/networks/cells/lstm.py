@@ -21,7 +21,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, in_blocks
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
@@ -79,7 +79,7 @@ class LSTM(Cell):
 
     def project(self, params: Params, x: Array) -> Array:
         """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,4N)"""
-        return in_blocks(x, params["V"]) + params["b_h"]
+        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """[h_t, c_t] from [h_{t-1}, c_{t-1}].  (B,4N), (B,2N) -> (B,2N)"""
@@ -106,7 +106,7 @@ class LSTM(Cell):
 
     def preactivations(self, params: Params, x: Array, h: Array) -> Array:
         """[a_i, a_f, a_g, a_o] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,4N)"""
-        return self.project(params, x) + in_blocks(h[:-1, :, : self.hidden_size], params["W"])
+        return self.project(params, x) + project_in_blocks(h[:-1, :, : self.hidden_size], params["W"])
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gates, of the candidate, and of c_t on its way to h_t."""

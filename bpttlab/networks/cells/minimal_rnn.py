@@ -18,7 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import Cell, Local, Params, in_blocks, rows
+from bpttlab.networks.cells.cell import Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
@@ -48,11 +48,11 @@ class MinimalRNN(Cell):
     def project(self, params: Params, x: Array) -> Array:
         """[z_t, W_z z_t + b_h] for every t at once.  (T,B,I) -> (T,B,2N)"""
         z = np.tanh(self.project_input(params, x))
-        return concat_blocks(z, in_blocks(z, params["W_z"]) + params["b_h"])
+        return concat_blocks(z, project_in_blocks(z, params["W_z"]) + params["b_h"])
 
     def project_input(self, params: Params, x: Array) -> Array:
         """V x_t + b_z.  (T,B,I) -> (T,B,N)"""
-        return in_blocks(x, params["V"]) + params["b_z"]
+        return project_in_blocks(x, params["V"]) + params["b_z"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """h_t = u_t . h_{t-1} + (1 - u_t) . z_t.  (B,2N), (B,N) -> (B,N)"""
@@ -75,7 +75,7 @@ class MinimalRNN(Cell):
         """z_t, a_u and a_z of every step.  (T,B,I), (T+1,B,N) -> (T,B,N) each"""
         a_z = self.project_input(params, x)
         z = np.tanh(a_z)
-        return z, in_blocks(z, params["W_z"]) + params["b_h"] + in_blocks(h[:-1], params["W"]), a_z
+        return z, project_in_blocks(z, params["W_z"]) + params["b_h"] + project_in_blocks(h[:-1], params["W"]), a_z
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_z, a_u] and of h_{t-1}.  (...,5N), (...,N) -> (...,2N), (...,N)"""

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
-from bpttlab.networks.cells.cell import Cell, Params, in_blocks
+from bpttlab.networks.cells.cell import Cell, Params, project_in_blocks
 from bpttlab.numerics.array import Array
 
 
@@ -17,7 +17,7 @@ class OneMatrix(Cell):
 
     def preactivations(self, params: Params, x: Array, h: Array) -> Array:
         """a_t = V x_t + b_h + W h_{t-1} for every t.  (T,B,I), (T+1,B,N) -> (T,B,N)"""
-        return self.project(params, x) + in_blocks(h[:-1], params["W"])
+        return self.project(params, x) + project_in_blocks(h[:-1], params["W"])
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         return [(activations.find_activation(getattr(self, "activation", "tanh")), self.preactivations(params, x, h))]

@@ -118,7 +118,7 @@ def test_plain_numbers_stop_before_the_ends_of_the_range(factor, T, plain):
 def test_a_row_that_vanishes_beside_one_that_does_not_is_noticed():
     """Two sequences: the sum of one gradient hides nothing of the other's."""
     trace, _ = long_linear(0.5, 1000)
-    twice = trace.repeated(2)
+    twice = trace.repeat(2)
     errors = np.zeros_like(twice.y_hat)
     errors[-1, 0] = 1.0
     errors[:, 1] = 1.0
@@ -433,7 +433,7 @@ def test_a_row_of_zero_errors_outweighs_nothing():
 def test_the_trace_keeps_its_engine():
     cell, params, x, h_0 = network(LSTM)
     trace = forward(cell, params, x, h_0, engine="numba")
-    for part in (trace, trace.prefix(3), trace.head(1), trace.repeated(2)):
+    for part in (trace, trace.prefix(3), trace.head(1), trace.repeat(2)):
         assert part.engine is find_engine("numba")
     assert forward(cell, params, x, h_0).engine is find_engine("numpy")
 

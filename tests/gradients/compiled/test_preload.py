@@ -47,9 +47,9 @@ def test_what_is_on_disk_is_read():
 
     dispatch.compile_loops(*KINDS)
     assert requested().stdout == "True 3\n"
-    assert scheduler.a_worker_has(KINDS)
+    assert scheduler.has_stored_loops(KINDS)
     assert preload.preload_requested("elman float64")
-    (words,) = preload.asking(["gru", "elman"], ["float64"]).values()
+    (words,) = preload.request_preload(["gru", "elman"], ["float64"]).values()
     assert words == "gru,elman float64"
 
 
@@ -69,7 +69,7 @@ def test_this_process_compiles_only_what_no_worker_finds(monkeypatch, there, cou
 
     seen = []
     monkeypatch.setattr(dispatch, "compile_loops", lambda cells, dtypes: seen.append((len(cells), dtypes)))
-    monkeypatch.setattr(scheduler, "a_worker_has", lambda kinds: there)
+    monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: there)
     scheduler.prepare(parsed(range(3), engine="numba"), count)
     scheduler.prepare(parsed(range(3)), count)
     assert seen == [(1, ["float64"])] * compiled
@@ -81,7 +81,7 @@ def dying(kinds):
 
 def test_a_worker_that_dies_of_the_question_has_nothing(monkeypatch):
     monkeypatch.setattr(preload, "are_read", dying)
-    assert not scheduler.a_worker_has(KINDS)
+    assert not scheduler.has_stored_loops(KINDS)
 
 
 def test_a_sweep_needs_no_compiled_loops_of_cells_that_have_none(tmp_path):
