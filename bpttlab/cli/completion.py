@@ -1,7 +1,8 @@
 """`bpttlab completion`: the Tab key, in bash, zsh and fish.
 
 argcomplete has the scripts of the shells, takes the line apart and quotes the answers. What a word may become is found
-here: commands, options and keys from the parsers; groups, values and fields of a sweep by Hydra's own completion.
+here: commands, options and keys from the parsers; values of fields from the classes that declare them; groups and
+fields of a sweep by Hydra's own completion.
 argcomplete's reading of a parser does not reach that: it completes no word that follows an option which follows a word.
 """
 
@@ -15,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpttlab import resources
+from bpttlab import plugins, resources
 from bpttlab.cli.arguments import Key, Parser, add_command, split_plugins
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.sweeps import plugin_choices
@@ -136,7 +137,17 @@ def _stored_names(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
         return folders(value)
     if key == "plugins":
         return plugin_files(value)
-    return resources.analyses() if key == "experiment" else ()
+    with plugins.use(split_plugins([*before])[0]):
+        if key == "table":
+            return [*plugins.available("table"), *_written_tables(before)]
+        own = [choice.name for choice in plugins.own_choices() if choice.kind == key]
+        return [*resources.analyses(), *own] if key == "experiment" else ()
+
+
+def _written_tables(before: Iterable[str]) -> list[str]:
+    """The summaries that `bpttlab tables` has written of the study that the line names: an experiment adds its own."""
+    given = {"results": "results", "study": ""} | dict(word.partition("=")[::2] for word in before)
+    return sorted(path.stem for path in Path(given["results"], given["study"], "tables").glob("*.csv"))
 
 
 def _studies(before: Iterable[str]) -> list[str]:
@@ -168,14 +179,6 @@ def python_files(beginning: str) -> list[str]:
 
 # ------------------------------------------------------------------ a sweep
 
-CHOICES = {
-    "retry": ("failed",),
-    "truncation": ("full",),
-    "dtype": ("float64", "float32"),
-    "reduction": ("mean", "sum"),
-}
-"""Values of a sweep that complete without an import; a test compares them with the types."""
-
 
 def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
     """Options, and what Hydra composes."""
@@ -186,15 +189,25 @@ def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
     if word.startswith("-"):
         return parser.options
     key, equals, value = word.partition("=")
-    if equals and key in CHOICES:
-        *earlier, _ = value.rpartition(",")
-        return [f"{key}={''.join(earlier)}{choice}" for choice in CHOICES[key]]
     if equals and key in ("study", "results", "plugins"):
         return [f"{key}={choice}" for choice in _stored_names(key, value, before)]
+    if equals and (found := values_of_field(before, key, value)):
+        return found
     found = [match for match in by_hydra(before, word) if match.startswith(word)]
     if len(found) == 1 and found[0].endswith("."):
         return by_hydra(before, found[0])
     return found if equals or any(one.startswith("plugins=") for one in before) else ["plugins=", *found]
+
+
+def values_of_field(before: list[str], key: str, value: str) -> list[str]:
+    """What a field becomes whose values can be listed; of a list with commas, its last element."""
+    from bpttlab.sweeps import field_choices
+
+    start, comma, _ = value.rpartition(",")
+    named, lines = split_plugins([word for word in before if "=" in word and not word.startswith("-")])
+    with plugins.use(named):
+        choices = field_choices.choices_of_field(key, lines)
+    return [f"{key}={start}{comma}{choice}" for choice in choices if choice not in start.split(",")]
 
 
 def by_hydra(before: list[str], word: str) -> list[str]:

@@ -5,18 +5,42 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import get_args
 
 import argcomplete
 import pytest
 
+from bpttlab import plugins
 from bpttlab.cli import completion, main
 from bpttlab.cli.figures import FORMAT, SIZE
+from bpttlab.fields import allowed_values
 from bpttlab.figures import style
 from bpttlab.sweeps.configuration import Values
+from bpttlab.sweeps.plan import Options
 from tests.support.commandline import REPOSITORY, bpttlab, complete, run
+
+OWN = """
+from dataclasses import dataclass
+from typing import Literal
+from bpttlab.claims.experiment import Experiment
+from bpttlab.tables.table import SummaryTable
+from bpttlab.networks.initializers import Initializer
+
+@dataclass(frozen=True)
+class Sided(Initializer):
+    name = "sided"
+    side: Literal["left", "right"] = "left"
+
+    def draw_unscaled(self, rng, size):
+        return rng.standard_normal((size, size))
+
+    def measure_realized(self, W):
+        return 1.0
+
+TABLE = SummaryTable("my_table", lambda study: study.runs)
+QUESTION = Experiment("my_question", {"seed": 1})
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -59,8 +83,24 @@ def home(studied, monkeypatch):
         ("bpttlab sweep --c", ["--cfg", "--config-dir"]),
         ("bpttlab sweep --cfg ", ["all", "hydra", "job"]),
         ("bpttlab sweep --config-dir r", ["results/"]),
-        ("bpttlab sweep retry=", ["retry=failed"]),
-        ("bpttlab sweep dtype=float64,", ["dtype=float64,float32", "dtype=float64,float64"]),
+        ("bpttlab sweep retry=", ["retry=failed", "retry=null"]),
+        ("bpttlab sweep dtype=float64,", ["dtype=float64,float32"]),
+        ("bpttlab sweep truncation=5,", ["truncation=5,full"]),
+        ("bpttlab sweep engine=", ["engine=numba", "engine=numpy"]),
+        ("bpttlab sweep readout=", ["readout=drawn", "readout=units"]),
+        ("bpttlab sweep reduction=", ["reduction=mean", "reduction=sum"]),
+        (
+            "bpttlab sweep cell.activation=",
+            [f"cell.activation={name}" for name in ("identity", "logistic", "relu", "softplus", "tanh")],
+        ),
+        ("bpttlab sweep cell.activation=tanh,r", ["cell.activation=tanh,relu"]),
+        ("bpttlab sweep cell.reset=", ["cell.reset=after", "cell.reset=before"]),
+        ("bpttlab sweep cell=elman,gru cell.reset=", ["cell.reset=after", "cell.reset=before"]),
+        ("bpttlab sweep cell=elman cell.reset=", []),
+        ("bpttlab sweep task=digits_rows task.by=", ["task.by=pixel", "task.by=row"]),
+        ("bpttlab sweep initializer.rotated=", ["initializer.rotated=false", "initializer.rotated=true"]),
+        ("bpttlab sweep measure.exponents=", ["measure.exponents=all", "measure.exponents=none"]),
+        ("bpttlab tables study=first table=gr", ["table=growth"]),
         ("bpttlab sweep seq", ["sequence_length="]),
         ("bpttlab sweep task=ad", ["task=adding"]),
         ("bpttlab sweep task=noise,ad", ["task=noise,adding"]),
@@ -101,11 +141,29 @@ def test_experiments_of_ones_own(tmp_path):
     assert complete(f"bpttlab sweep '--config-dir={tmp_path}' experiment=sho") == ["experiment=short"]
 
 
-def test_values_that_are_known_by_heart_are_all_there_are():
-    hints = get_type_hints(Values)
-    for field in fields(Values):
-        if field.name in completion.CHOICES and get_origin(hints[field.name]) is Literal:
-            assert completion.CHOICES[field.name] == get_args(hints[field.name])
+def test_every_choice_of_a_field_completes():
+    for kind in (Values, Options):
+        for name, allowed in allowed_values(kind).items():
+            words = complete(f"bpttlab sweep {name}=") if allowed.literals else []
+            assert {f"{name}={choice}" for choice in allowed.literals} <= set(words)
+    assert complete("bpttlab tables table=") == sorted(f"table={name}" for name in plugins.find_shipped("table"))
+
+
+def test_fields_tables_and_experiments_of_ones_own(folder):
+    (folder / "mine.py").write_text(OWN, encoding="utf-8")
+    assert complete("bpttlab sweep plugins=mine.py initializer=sided initializer.side=l") == ["initializer.side=left"]
+    assert complete("bpttlab tables plugins=mine.py table=my_") == ["table=my_table"]
+    assert complete("bpttlab claims plugins=mine.py experiment=my_") == ["experiment=my_question"]
+
+
+def test_tables_that_were_written_complete(folder):
+    (folder / "results" / "first" / "tables").mkdir(parents=True)
+    (folder / "results" / "first" / "tables" / "by_depth.csv").touch()
+    assert complete("bpttlab tables study=first table=by") == ["table=by_depth"]
+    assert complete("bpttlab tables table=by") == []
+
+
+def test_keys_of_figures_have_the_values_of_figures():
     assert set(SIZE.choices) == set(get_args(style.Size))
     assert FORMAT.choices == style.FORMATS
 
