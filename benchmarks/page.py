@@ -11,6 +11,7 @@ from benchmarks import figures, report
 from benchmarks.peers import MODULES
 from benchmarks.record import Record
 from benchmarks.rows import Row
+from bpttlab.files import publish
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SECTIONS = {
@@ -35,7 +36,7 @@ def write(docs: Path, record: Record, name: str) -> list[Path]:
     """Replaces what stands between the marks, and draws the figures; the files that were written."""
     page = docs / "performance.md"
     text = page.read_text(encoding="utf-8")
-    page.write_text(between(text, measured(record, name)), encoding="utf-8")
+    publish(page, between(text, measured(record, name)))
     return [page, *figures.write(docs / "figures", [row for rows in record.rows.values() for row in rows])]
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.rows import Row
+from bpttlab.files import publish
 
 FOLDER = Path("results", "reference", "benchmarks")
 
@@ -39,8 +40,7 @@ class Record:
     def write(self, path: Path) -> None:
         rows = [row.plain() for found in self.rows.values() for row in found]
         plain = {"machine": self.machine, "measured": self.measured, "rows": rows}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        publish(path, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
 def read(path: Path) -> Record:

@@ -20,6 +20,7 @@ from bpttlab import figures, resources
 from bpttlab.claims import analyses
 from bpttlab.claims.analyses import Analysis
 from bpttlab.errors import ConfigurationError
+from bpttlab.files import publish
 from bpttlab.store.store import Study
 from bpttlab.verification.experiments import sweep_experiment
 
@@ -49,8 +50,7 @@ def made(analysis: Analysis, into: Path) -> list[Path]:
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         study = sweep_experiment(analysis.name, folder)
-        table = into / f"{analysis.name}.csv"
-        table.write_text(rounded(analyses.check_claims(analysis, study)), encoding="utf-8")
+        table = publish(into / f"{analysis.name}.csv", rounded(analyses.check_claims(analysis, study)))
         return [table, drawn(analysis, study, into)]
 
 

@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 ROOMS = [
     {"errors"},
-    {"fields", "plugin_sources", "plugins", "resources", "user_environment"},
+    {"escapes", "fields", "files", "plugin_sources", "plugins", "resources", "user_environment"},
     {"numerics"},
     {"theory", "user_files"},
     {"store"},

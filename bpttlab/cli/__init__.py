@@ -16,8 +16,9 @@ import sys
 from collections.abc import Sequence
 
 from bpttlab.cli import claims, completion, figures, status, sweep, tables, verify
-from bpttlab.cli.arguments import Parser, escape, parse_line
+from bpttlab.cli.arguments import Parser, parse_line
 from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.escapes import escape_line
 from bpttlab.sweeps import blas_threads
 from bpttlab.user_environment import choose_file_backend
 
@@ -128,7 +129,7 @@ def run_command(parser: Parser, arguments: list[str]) -> int:
 
 def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
-    print(f"bpttlab: {escape(message)}", file=sys.stderr)
+    print(f"bpttlab: {escape_line(message)}", file=sys.stderr)
     return WRONG
 
 

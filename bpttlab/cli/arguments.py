@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.escapes import escape_lines
 
 if TYPE_CHECKING:
     from bpttlab.store.store import Study
@@ -189,6 +190,6 @@ def load_study(chosen: dict[str, str]) -> Study:
     return store.load(chosen["study"], Path(chosen["results"]))
 
 
-def escape(text: str) -> str:
-    """Text of any origin as one line: characters that a terminal would obey or break are shown as escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+def say(text: str, end: str = "\n", error: bool = False, flush: bool = False) -> None:
+    """Prints text of any origin: what a terminal would obey is shown as an escape. All commands print with it."""
+    print(escape_lines(text), end=end, file=sys.stderr if error else sys.stdout, flush=flush or error)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins, resources
-from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, add_command, key_values
+from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, add_command, key_values, say
 from bpttlab.cli.tables import find_unread_plugins, load_with_analysis
 from bpttlab.errors import ConfigurationError
 
@@ -71,17 +71,17 @@ def check(chosen: dict[str, str], brief: bool) -> int:
     claims = analyses.check_claims(analysis, study)
     if not brief:
         print_claims(*(claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY)))
-        print(f"\n{multiplicity.describe_family(multiplicity.family_of(claims))}")
-    print(_summary(claims, f"{analysis.name} hold in {study.path}"))
+        say(f"\n{multiplicity.describe_family(multiplicity.family_of(claims))}")
+    say(_summary(claims, f"{analysis.name} hold in {study.path}"))
     return int(not claims["held"].all())
 
 
 def print_claims(own: pd.DataFrame, identities: pd.DataFrame) -> None:
     """One line a claim, then one line an identity."""
-    print("\n".join(describe_all(own)))
+    say("\n".join(describe_all(own)))
     if len(identities):
-        print("\nidentities (they can fail only if the engine contradicts itself)")
-        print("\n".join(describe_all(identities)))
+        say("\nidentities (they can fail only if the engine contradicts itself)")
+        say("\n".join(describe_all(identities)))
 
 
 def _summary(claims: pd.DataFrame, of: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab import plugins
-from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, WIDTH, Key, add_command, key_values
+from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, WIDTH, Key, add_command, key_values, say
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
 
 _DESCRIPTION = """\
@@ -87,10 +87,10 @@ def _draw(chosen: dict[str, str], verbose: bool) -> int:
     folder = study.path / "figures"
     paths = [figures.save(figure, folder / name, chosen["format"]) for name, figure in drawing.items()]
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
-    print("\n".join(_report(folder, paths, skipped, verbose)))
+    say("\n".join(_report(folder, paths, skipped, verbose)))
     name_unread_plugins(chosen, study)
     for name in sorted(drawing.failed):
-        print(f"not drawn: {name}: {drawing.skipped[name]}", file=sys.stderr)
+        say(f"not drawn: {name}: {drawing.skipped[name]}", error=True)
     return 2 if drawing.failed else 0
 
 
@@ -106,4 +106,4 @@ def _report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: b
 def _announce(name: str) -> None:
     """Shows on a terminal what is being drawn; a large study takes some seconds a figure."""
     if sys.stderr.isatty():
-        print(f"drawing {name} …", file=sys.stderr)
+        say(f"drawing {name} …", error=True)

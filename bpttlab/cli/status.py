@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpttlab.cli.arguments import RESULTS, STUDY, add_command, escape, key_values, split_plugins
+from bpttlab.cli.arguments import RESULTS, STUDY, add_command, key_values, split_plugins
+from bpttlab.escapes import escape_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -121,7 +122,7 @@ class Status:
 
     def lines(self) -> list[str]:
         """The same in words."""
-        return [escape(line) for line in [self.first_line(), *self.problems()]]
+        return [escape_line(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
         from bpttlab.sweeps.progress import format_count, report

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab import plugins, resources
-from bpttlab.cli.arguments import WIDTH, add_command, split_plugins
+from bpttlab.cli.arguments import WIDTH, add_command, say, split_plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
@@ -202,18 +202,18 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     planned = plan(configurations, options)
     if planned.to_do and not dry_run:
         options.store.check_writable()
-    print(f"study {options.study}:", "\n  ".join(planned.lines()), flush=True)
+    say(f"study {options.study}: " + "\n  ".join(planned.lines()), flush=True)
     if dry_run:
         from bpttlab.sweeps import cost_estimate
 
         print("".join(f"  {estimate}\n" for estimate in cost_estimate.lines(planned, options)), end="")
         return 0
     summary = carry_out(planned, options, line=line)
-    print("\n".join(summary.lines()))
+    say("\n".join(summary.lines()))
     if summary.tally.interrupted is not None:
-        print(f"go on with: {line}")
+        say(f"go on with: {line}")
     else:
-        print("next:", "\n      ".join(next_commands(options.study, options.results, line)))
+        say("next: " + "\n      ".join(next_commands(options.study, options.results, line)))
     return summary.exit_code
 
 

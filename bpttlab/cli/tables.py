@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import shutil
-import sys
 import textwrap
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from bpttlab.cli.arguments import (
     add_command,
     key_values,
     load_study,
+    say,
     split_plugins,
 )
 from bpttlab.errors import ConfigurationError, LabError, nearest
@@ -95,11 +95,11 @@ def write_and_print(chosen: dict[str, str]) -> int:
     width = shutil.get_terminal_size((120, 24)).columns
     shown = {wanted: summaries[wanted]} if wanted else summaries
     text = "\n".join(show(name, frame, width, None if whole else SCREEN) for name, frame in shown.items())
-    print(text if wanted or whole else screenful(summaries, width), end="")
-    print(f"tables: {study.path / 'tables'} ({len(summaries)} as .csv, .md and .tex)")
+    say(text if wanted or whole else screenful(summaries, width), end="")
+    say(f"tables: {study.path / 'tables'} ({len(summaries)} as .csv, .md and .tex)")
     name_unread_plugins(chosen, study)
     for name, why in made.failed.items():
-        print(f"not made: {name}: {why}", file=sys.stderr)
+        say(f"not made: {name}: {why}", error=True)
     return 2 if made.failed else 0
 
 
@@ -132,7 +132,7 @@ def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
 def name_unread_plugins(chosen: dict[str, str], study: Study) -> None:
     """Prints a line if the study was swept with files of the user's own and this command received none."""
     if named := find_unread_plugins(chosen, study):
-        print(f"plugins={named} is not read: give it here too for tables, figures and claims of its own")
+        say(f"plugins={named} is not read: give it here too for tables, figures and claims of its own")
 
 
 def find_unread_plugins(chosen: dict[str, str], study: Study) -> str | None:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from bpttlab.cli.arguments import RESULTS, add_command, key_values
+from bpttlab.cli.arguments import RESULTS, add_command, key_values, say
 from bpttlab.errors import ConfigurationError, nearest
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ def _publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, res
     frame = verification.table(found)
     paths = report.write_report(frame, Path(results, "verify"), topics, quick, whole)
     about = report.describe_chance_failures(frame)
-    print(f"{about}\n" if about else "", end="")
-    print(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
+    say(f"{about}\n" if about else "", end="")
+    say(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")
     return int(not frame["held"].all())
 
 

@@ -20,7 +20,8 @@ from matplotlib import style as mpl_style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
-from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.files import publish
 
 Size = Literal["column", "page"]
 WIDTHS = {"column": 3.4, "page": 7.0}  # inches
@@ -133,15 +134,9 @@ def save_figure(figure: Figure, stem: str | os.PathLike[str], format: str = "png
     """
     if format not in FORMATS:
         raise ConfigurationError(f"format={format}: must be png, svg or pdf.{nearest(format, FORMATS)}")
-    path = Path(f"{os.fspath(stem)}.{format}")
-    hidden = path.with_name(f".{path.name}.part")
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     smallest: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if format == "png" else {}
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with style_context():
-            figure.savefig(hidden, format=format, metadata=undated[format], **smallest)
-        hidden.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    data = io.BytesIO()
+    with style_context():
+        figure.savefig(data, format=format, metadata=undated[format], **smallest)
+    return publish(Path(f"{os.fspath(stem)}.{format}"), data.getvalue())

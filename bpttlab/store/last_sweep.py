@@ -16,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab.errors import StoreError
+from bpttlab.files import make_folder, write_atomically
 from bpttlab.store.shards import (
     NotAFileError,
     check_is_folder,
-    make_folder,
     name_file_in_errors,
     read_file,
-    write_atomically,
 )
 from bpttlab.store.store import Store
 

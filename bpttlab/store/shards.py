@@ -1,8 +1,7 @@
 """Rows as shards: finished runs to tables, a table to bytes, bytes to a file, and back.
 
 A shard has rows of one table. Its file is named by the SHA-256 of its bytes, so that any damage is detected. It exists
-whole or not at all: it is written under a name that begins with a dot, fsynced and renamed, and the folder is fsynced.
-Reading follows no link and executes nothing.
+whole or not at all (`files.write_atomically`). Reading follows no link and executes nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +11,8 @@ import os
 import re
 import stat
 import time
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
+from bpttlab.files import write_atomically
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
 from bpttlab.store.identity import canonical, parse_canonical
@@ -269,39 +268,6 @@ class Damage:
 
 
 # ------------------------------------------------------------------ files and folders
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """The file exists with all its bytes or not at all, whatever is killed; after the return it is durable."""
-    temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
-    _fsync_folder(path.parent)
-
-
-def make_folder(folder: Path) -> None:
-    """Makes a folder and its parents; its name is on disk before anything is written to it."""
-    if not folder.parent.is_dir():
-        make_folder(folder.parent)
-    with suppress(FileExistsError):
-        folder.mkdir()
-    _fsync_folder(folder.parent)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class NotAFileError(Exception):

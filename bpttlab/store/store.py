@@ -23,6 +23,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.files import make_folder
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS
 from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
@@ -36,7 +37,6 @@ from bpttlab.store.shards import (
     age,
     check_is_folder,
     deserialise,
-    make_folder,
     name_file_in_errors,
     nearest_existing,
     read_shard,

@@ -13,6 +13,7 @@ from typing import Any
 
 from bpttlab import resources
 from bpttlab.fields import defaults, describe_fields
+from bpttlab.files import publish
 from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
 from bpttlab.sweeps.choices import GroupChoice, every_choice
@@ -136,7 +137,7 @@ def write_files(folder: Path, files: dict[str, str]) -> list[str]:
     """Writes the files that are not current, and returns their names."""
     changed = [name for name, text in files.items() if _read(folder / name) != text]
     for name in changed:
-        (folder / name).write_text(files[name], encoding="utf-8")
+        publish(folder / name, files[name])
     return changed
 
 

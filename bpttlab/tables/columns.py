@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from bpttlab.escapes import escape_line
 from bpttlab.numerics.verdicts import LEAST_NETWORKS
 
 FEW = f"n < {LEAST_NETWORKS}"
@@ -261,7 +262,7 @@ COLUMNS = {**POINT, **NETWORKS, **_GROWTH, **_CRITICAL, **SCHEMES, **_COSTS, **_
 
 def header(name: str) -> str:
     """The column's name in print with its unit: "growth over T (nat)"; an unknown column keeps its own name."""
-    column = COLUMNS.get(name, SummaryColumn(name, "", ""))
+    column = COLUMNS.get(name, SummaryColumn(escape_line(name), "", ""))
     return f"{column.header} ({column.unit})" if column.unit else column.header
 
 

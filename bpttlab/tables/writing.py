@@ -17,23 +17,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bpttlab.errors import StoreError
+from bpttlab.escapes import escape_csv, escape_latex, escape_line, escape_markdown
+from bpttlab.files import publish
 from bpttlab.tables.columns import FEW, header, header_with_interval, without_interval
 from bpttlab.tables.frame_arguments import takes_frames
 
-_TEX = {
-    **{character: "\\" + character for character in "&%$#_{}"},
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # a line that begins with [ would be read as the spacing requested of the line break before it
-    "]": "{]}",
-}
 _NUMBER = re.compile(r"(-?)(?:(\d+(?:\.\d+)?)(?:e([+-]\d+))?|inf)")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_SPACES = re.compile(r"[\t\n\v\f\r]+")
 NA = "–"
 _ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it could matter
 MISSING = {"truncation": "full"}  # where NA has a word
@@ -51,8 +41,17 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
 
 @takes_frames
 def csv(frame: pd.DataFrame) -> str:
-    """Comma-separated, columns by name, floats with every digit, -inf as it is, NA empty."""
-    return frame.to_csv(index=False, lineterminator="\n")
+    """Comma-separated, columns by name, floats with every digit, -inf as it is, NA empty.
+
+    A text that a spreadsheet would run as a formula has an apostrophe before it (`escapes.escape_csv`).
+    """
+    texts = [str(name) for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    escaped = frame.assign(**{name: frame[name].astype(object).map(_csv_cell) for name in texts})
+    return escaped.rename(columns=_csv_cell).to_csv(index=False, lineterminator="\n")
+
+
+def _csv_cell(value: Any) -> Any:
+    return escape_csv(value) if isinstance(value, str) else value
 
 
 @takes_frames
@@ -60,7 +59,7 @@ def markdown(frame: pd.DataFrame) -> str:
     """A Markdown table, numbers aligned right."""
     shown = present(frame)
     rule = ["---:" if right else ":---" for right in is_numeric(frame)]
-    rows = [[_escape_markdown(cell) for cell in row] for row in _rows(shown)]
+    rows = [[escape_markdown(cell) for cell in row] for row in _rows(shown)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]) + "\n"
 
 
@@ -72,10 +71,10 @@ def latex(frame: pd.DataFrame) -> str:
     sides = "".join("r" if number else "l" for number in right)
     heading, *rows = _rows(shown)
     cells = [
-        [_tex_numbers(cell) if number else _escape_tex(cell) for cell, number in zip(row, right, strict=True)]
+        [_tex_numbers(cell) if number else escape_latex(cell) for cell, number in zip(row, right, strict=True)]
         for row in rows
     ]
-    lines = [" & ".join(row) + r" \\" for row in [[_escape_tex(cell) for cell in heading], *cells]]
+    lines = [" & ".join(row) + r" \\" for row in [[escape_latex(cell) for cell in heading], *cells]]
     body = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
     return "\n".join(["% \\usepackage{booktabs}", *body, r"\end{tabular}"]) + "\n"
 
@@ -123,7 +122,7 @@ def describe_value(value: Any) -> str:
         return NA
     if isinstance(value, float | np.floating):
         return f"{value:.4g}" if abs(float(value)) > _ROUNDING else "0"
-    return _CONTROL.sub(" ", str(value))
+    return escape_line(_SPACES.sub(" ", str(value)))
 
 
 def _format_distinct(values: Iterable[Any]) -> list[str]:
@@ -161,15 +160,6 @@ def _rows(shown: pd.DataFrame) -> list[list[str]]:
     return [list(shown), *shown.to_numpy().tolist()]
 
 
-def _escape_markdown(text: str) -> str:
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_\[\]|#~])", r"\\\1", text)
-
-
-def _escape_tex(text: str) -> str:
-    return "".join(_TEX.get(character, character) for character in text).replace(NA, "--")
-
-
 def _tex_numbers(text: str) -> str:
     """A cell of numbers with each set as mathematics: -0.1 [-inf, 1e-05] with true minus signs and powers of ten."""
     shown = _NUMBER.sub(_tex_number, text).replace(NA, "--")
@@ -180,18 +170,3 @@ def _tex_number(match: re.Match[str]) -> str:
     sign, digits, exponent = match.groups()
     power = rf" \times 10^{{{int(exponent)}}}" if exponent else ""
     return "$" + sign + (digits or r"\infty") + power + "$"
-
-
-def publish(path: Path, text: str) -> Path:
-    """Write the whole file under a hidden name, then give it its own; the folder is made.
-
-    Raises StoreError naming the file that cannot be written.
-    """
-    hidden = path.with_name(f".{path.name}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        hidden.write_text(text, encoding="utf-8", newline="\n")
-        hidden.replace(path)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}") from error
-    return path

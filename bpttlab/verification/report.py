@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bpttlab.claims.multiplicity import describe_family, family_of
+from bpttlab.files import publish
 from bpttlab.numerics.verdicts import HOLDS
 from bpttlab.store.provenance import surroundings
 from bpttlab.tables import writing
@@ -100,7 +101,7 @@ def write_report(
     """
     title = f"bpttlab verify{' --quick' if quick else ''}{'' if whole else ', interrupted'}: {summary(frame)}"
     texts = {"csv": writing.csv(frame), "md": _markdown(frame, title), "html": page(frame, title)}
-    return [writing.publish(folder / f"{stem(topics, quick, whole)}.{ending}", body) for ending, body in texts.items()]
+    return [publish(folder / f"{stem(topics, quick, whole)}.{ending}", body) for ending, body in texts.items()]
 
 
 def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
