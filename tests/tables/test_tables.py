@@ -324,7 +324,7 @@ def test_markdown_escapes_rounds_and_names_the_unit():
     lines = tables.markdown(awkward()).splitlines()
     assert len(lines) == 4
     assert "asymptotic rate (nat/step), median \\[95 %, order statistics\\]" in lines[0]
-    assert r"a\|b\_c &amp; 50% $x^2$ {\~} \\ &lt;i&gt; \#1 \[z\]" in lines[2]
+    assert r"a\|b\_c &amp; 50% \$x^2\$ {\~} \\ &lt;i&gt; \#1 \[z\]" in lines[2]
     assert r"-0.1235 \[-0.1300, -0.1170\]" in lines[2]
     assert r"| two lines | – | 12 | -inf \[n &lt; 6\] | full |" in lines[3]
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
