@@ -91,7 +91,7 @@ def write_and_print(chosen: dict[str, str]) -> int:
             f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}{remedy}"
         )
     for name, frame in summaries.items():
-        tables.write(frame, study.path / "tables" / name)
+        tables.write(frame, study.path / "tables" / name, tables.find_caption(name, frame))
     width = shutil.get_terminal_size((120, 24)).columns
     shown = {wanted: summaries[wanted]} if wanted else summaries
     text = "\n".join(show(name, frame, width, None if whole else SCREEN) for name, frame in shown.items())
@@ -111,7 +111,7 @@ def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, wh
         return f"{name}\n{tables.format_headline(frame, width)}"
     chosen = frame if rows is None else tables.choose_rows(name, frame)
     rest = "" if len(chosen) == len(frame) else f"  ({len(chosen)} of {len(frame)} rows; all: all=true or the files)"
-    return f"{name}{rest}\n{tables.format_table(chosen, width, rows, whole)}"
+    return f"{name}{rest}\n{tables.format_table(chosen, width, rows, whole, tables.find_caption(name, chosen))}"
 
 
 def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:

@@ -51,6 +51,7 @@ __all__ = [
     "eigenvalue_points",
     "equal_cost",
     "exponents",
+    "find_caption",
     "find_varying",
     "finite_time_distribution",
     "format_headline",
@@ -162,8 +163,15 @@ def summaries(study: StudyTables) -> Summaries:
                 own[choice.name] = make_own(choice.value, study)
             except LabError as error:
                 failed[choice.name] = str(error)
-    made = {name: frame for name, frame in {**shipped, **own}.items() if name == "growth" or not frame.empty}
-    return Summaries(made, failed)
+    made = {name: frame for name, frame in {**shipped, **own}.items() if not frame.empty}
+    return Summaries(made or {"growth": shipped["growth"]}, failed)
+
+
+def find_caption(name: str, frame: pd.DataFrame) -> list[str]:
+    """The sentences of a summary of `summaries` by its name; none of another table."""
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "table"}
+    table = plugins.shipped("table").get(name) or own.get(name)
+    return list(table.caption(frame)) if table is not None and not frame.empty else []
 
 
 def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:

@@ -86,8 +86,15 @@ _GROWTH = {
         "regime",
         "",
         "from the interval of log_growth: vanishing (upper end < -1), exploding (lower end > 1), critical (all of it "
-        "within [-1, 1]), else undecided, as without an interval",
+        "within [-1, 1]), else undecided; no interval: fewer than 6 networks; diverged, failed: so did all networks",
         "interval of log_growth",
+    ),
+    "regimes_of_networks": SummaryColumn(
+        "by network",
+        "",
+        "how many networks have which regime, each by its own log_growth: vanishing (< -1), exploding (> 1), else "
+        "critical; and how many diverged, failed or were not measured",
+        "every network",
     ),
     "growth_rate": SummaryColumn(
         "asymptotic rate",
@@ -98,14 +105,20 @@ _GROWTH = {
     "growing_horizon": SummaryColumn(
         "grows past e",
         "lag",
-        "first lag with ||P||_2 above e; never counts as later than all lags, and is NA as a median",
+        "growing_horizon of runs: first lag with ||P||_2 above e; a network that never grows counts as later than all "
+        "lags; NA: half of the networks or more never grow",
     ),
     "growing_none": SummaryColumn(
         "never grows", "networks", "networks whose ||P||_2 stays at or below e up to T", COUNT
     ),
-    "vanishing_horizon": SummaryColumn("keeps 1/e", "lag", "last lag with ||P||_2 at or above 1/e; at most T"),
+    "vanishing_horizon": SummaryColumn(
+        "keeps 1/e",
+        "lag",
+        "vanishing_horizon of runs: last lag with ||P||_2 at or above 1/e; a network that is still there at lag T "
+        "counts as T",
+    ),
     "vanishing_censored": SummaryColumn(
-        "kept to T", "networks", "networks with ||P||_2 at or above 1/e at lag T: their horizon is censored", COUNT
+        "kept to T", "networks", "networks with ||P||_2 at or above 1/e at lag T: their horizon is T or more", COUNT
     ),
     "horizon": SummaryColumn(
         "horizon", "lag", "growing_horizon where log_growth > 0, else vanishing_horizon if below T"
@@ -121,7 +134,7 @@ _CRITICAL = {
     "one": SummaryColumn(
         "one", "networks", "networks whose asymptotic rate changes its sign once in the range swept", COUNT
     ),
-    "none": SummaryColumn("none", "networks", "networks whose rate has one sign in the whole range", COUNT),
+    "none": SummaryColumn("none", "networks", "networks whose rate has one sign at all radii swept", COUNT),
     "several": SummaryColumn("several", "networks", "networks with several sign changes", COUNT),
     "critical": SummaryColumn(
         "critical radius",
@@ -132,10 +145,16 @@ _CRITICAL = {
         BY_BRACKETS,
     ),
     "bracket_low": SummaryColumn(
-        "bracket from", "", "largest radius swept below the sign change", "median over networks with one sign change"
+        "bracket from",
+        "",
+        "largest radius swept below the sign change; of an even number of networks the lower of the middle two",
+        "median over networks with one sign change",
     ),
     "bracket_high": SummaryColumn(
-        "bracket to", "", "smallest radius swept above the sign change", "median over networks with one sign change"
+        "bracket to",
+        "",
+        "smallest radius swept above the sign change; of an even number of networks the higher of the middle two",
+        "median over networks with one sign change",
     ),
     "lowest": SummaryColumn("swept from", "", "smallest radius swept", "minimum over networks"),
     "highest": SummaryColumn("swept to", "", "largest radius swept", "maximum over networks"),

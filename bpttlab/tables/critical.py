@@ -9,7 +9,7 @@ import pandas as pd
 
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import MEASURED_RADIUS, networks, require_columns
-from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
+from bpttlab.tables.statistics import count_networks, group_rows, median, middle_value, numbers, with_interval
 
 
 @takes_frames
@@ -18,13 +18,16 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
 
     A network is followed through the sweep of W = rho W_0 with the same W_0, that is the same seed. Its critical radius
     lies between two neighbouring radii whose growth rates differ in sign. The sweep gives only this bracket. `one`,
-    `none` and `several` count networks by their number of sign changes; only those with one take part.
+    `none` and `several` count networks by their number of sign changes; only those with one take part. A network with
+    a rate at fewer than two radii was not followed through a sweep: it is not counted, and a point of such networks has
+    no row.
 
-    `bracket_low` and `bracket_high` are the medians of the brackets' ends. `critical_low` is the lower end of the 95 %
-    interval of the median lower end, `critical_high` the upper end of that of the median upper end, each by order
-    statistics (NA below six networks). They contain the median critical radius for any place within the brackets, so
-    that a coarse sweep has a wide interval. `critical` is interpolated: the median of the radii at which the straight
-    line between the two rates is zero. It is NA if a network has a rate of -inf at one end.
+    `bracket_low` and `bracket_high` are two of the radii swept: the lower median of the brackets' lower ends and the
+    upper median of their upper ends, which contain the median critical radius of these networks. `critical_low` is the
+    lower end of the 95 % interval of the median lower end, `critical_high` the upper end of that of the median upper
+    end, each by order statistics (NA below six networks). They contain the median critical radius for any place within
+    the brackets, so that a coarse sweep has a wide interval. `critical` is interpolated: the median of the radii at
+    which the straight line between the two rates is zero. It is NA if a network has a rate of -inf at one end.
 
     `lowest` and `highest` are the range of the sweep. If an initializer states a gain, the measured radius of each
     matrix is used. Networks without a requested value belong to no sweep and are left out.
@@ -39,21 +42,29 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
         [_find_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
     )
     families = keys.join(found)
+    families = families[families["crossings"] != UNKNOWN].reset_index(drop=True)
     points, group = group_rows(families, by)
     low, high = (with_interval(families, group, end) for end in ("bracket_low", "bracket_high"))
     return points.assign(
-        networks=count_networks(families["crossings"] >= 0, group),
+        networks=count_networks(families["crossings"].notna(), group),
         one=count_networks(families["crossings"] == 1, group),
         none=count_networks(families["crossings"] == 0, group),
         several=count_networks(families["crossings"] > 1, group),
         critical=_interpolate(families, group),
         critical_low=low["bracket_low_low"],
         critical_high=high["bracket_high_high"],
-        bracket_low=low["bracket_low"],
-        bracket_high=high["bracket_high"],
+        bracket_low=middle_value(families["bracket_low"], group, "lower"),
+        bracket_high=middle_value(families["bracket_high"], group, "higher"),
         lowest=families.groupby(group)["lowest"].min(),
         highest=families.groupby(group)["highest"].max(),
     ).reset_index(drop=True)
+
+
+def describe_brackets(table: pd.DataFrame) -> list[str]:
+    """The caption of the summary: what a bracket is, or that there is none."""
+    if table["bracket_low"].isna().all():
+        return ["no bracket: the asymptotic rate of no network changes its sign once within the radii swept"]
+    return ["bracket: radii swept that enclose the sign change of the asymptotic rate, in the median over networks"]
 
 
 def _interpolate(families: pd.DataFrame, group: pd.Series) -> pd.Series:
@@ -63,6 +74,8 @@ def _interpolate(families: pd.DataFrame, group: pd.Series) -> pd.Series:
 
 
 CROSSING = ("crossings", "critical", "bracket_low", "bracket_high", "lowest", "highest")
+UNKNOWN = -1
+"""The crossings of a network without rates at two radii: no sweep was measured."""
 
 
 def _radius(rows: pd.DataFrame) -> pd.Series:
@@ -76,11 +89,12 @@ def _find_crossing(part: pd.DataFrame) -> dict[str, float]:
     """The sign changes of one family of matrices: their number, and estimate and bracket where there is one."""
     part = part.dropna(subset=["radius", "rate"]).sort_values("radius")
     radius, rate = part["radius"].to_numpy(dtype=float), part["rate"].to_numpy(dtype=float)
+    if len(set(radius)) < 2:
+        return dict.fromkeys(CROSSING, np.nan) | {"crossings": UNKNOWN}
     brackets = sign_changes(radius, rate)
     low, high, estimate = brackets[0] if len(brackets) == 1 else (np.nan, np.nan, np.nan)
-    ends = {"lowest": radius.min(), "highest": radius.max()} if len(radius) else {"lowest": np.nan, "highest": np.nan}
-    crossings = len(brackets) if len(radius) else -1  # -1: no rate, the number is unknown
-    return {"crossings": crossings, "critical": estimate, "bracket_low": low, "bracket_high": high, **ends}
+    found = (len(brackets), estimate, low, high, radius.min(), radius.max())
+    return dict(zip(CROSSING, found, strict=True))
 
 
 def sign_changes(radius: Sequence[float] | np.ndarray, rate: Sequence[float] | np.ndarray) -> list[tuple[float, ...]]:

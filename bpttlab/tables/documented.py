@@ -33,13 +33,13 @@ class DocumentedSummary(NamedTuple):
 SUMMARIES = {
     "headline": DocumentedSummary(
         "sweep point of the longest sequence: the columns of growth that answer the question",
-        "networks growth_rate regime horizon",
+        "networks growth_rate regime horizon regimes_of_networks",
         "growth_rate",
     ),
     "growth": DocumentedSummary(
         "sweep point: growth over the sequence, and the asymptotic rate",
-        "networks fitted diverged failed vanished underflowed log_growth regime growth_rate growing_horizon "
-        "growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
+        "networks fitted diverged failed vanished underflowed log_growth regime regimes_of_networks growth_rate "
+        "growing_horizon growing_none vanishing_horizon vanishing_censored asymptote_rate bound_rate mean_field_rate",
         "log_growth growth_rate",
     ),
     "critical_spectral_radius": DocumentedSummary(

@@ -7,7 +7,7 @@ import pandas as pd
 
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import networks, require_columns
-from bpttlab.tables.regimes import regime
+from bpttlab.tables.regimes import count_regimes, network_regimes, point_regimes
 from bpttlab.tables.statistics import count_networks, group_rows, median, numbers, with_interval
 
 
@@ -16,15 +16,16 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point: growth over the sequence and its regime, the asymptotic rate, horizons, theory.
 
     `log_growth` = log(||P_{T,0}||_F / sqrt N) is the growth over the whole sequence. `regime` names its interval
-    (`regimes.regime`). `growth_rate` is different: it is the slope in lag after the transient, the final rate at which
-    products grow or decay.
+    (`regimes.regime`), or says that there is none or that all networks diverged. `regimes_of_networks` counts the
+    regimes of the single networks. `growth_rate` is different: it is the slope in lag after the transient, the final
+    rate at which products grow or decay.
 
     Medians are over networks; `_low` and `_high` are the 95 % interval of the median by order statistics (NA below six
-    networks, and the regime is undecided). `networks` counts the measured networks, `fitted` those with a finite growth
-    rate, `vanished` those whose product over the sequence is zero, `underflowed` those with derivatives of activations
-    below the range of floats (a zero of theirs may be a very small number), `growing_none` those that never rose above
-    e, `vanishing_censored` those still at or above 1/e at the end. Diverged and failed networks are counted and take no
-    part in any median.
+    networks). A point at which no network was asked for its growth has no row. `networks` counts the measured networks,
+    `fitted` those with a finite growth rate, `vanished` those whose product over the sequence is zero, `underflowed`
+    those with derivatives of activations below the range of floats (a zero of theirs may be a very small number),
+    `growing_none` those that never rose above e, `vanishing_censored` those still at or above 1/e at the end. Diverged
+    and failed networks are counted and take no part in any median.
 
     Columns: those of the point (task, initializer, initializer_target, initializer_requested, sequence_length and all
     else that varies except seed, scheme and truncation), then those above. Logarithms are natural, rates are per step
@@ -32,7 +33,9 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
     """
     require_columns(runs, "log_growth", "growing_horizon", "vanishing_horizon", "horizon_censored")
     rows, by = networks(runs)
+    rows = _select_asked(rows, by)
     keys, group = group_rows(rows, by)
+    own = network_regimes(rows["status"], numbers(rows["log_growth"]))
     done = rows["status"] == "done"
     measured = _mask_unfinished(rows, done)
     table = keys.assign(
@@ -45,10 +48,11 @@ def growth(runs: pd.DataFrame) -> pd.DataFrame:
         **with_interval(measured, group, "log_growth"),
     )
     return table.assign(
-        regime=regime(table["log_growth_low"], table["log_growth_high"]),
+        regime=point_regimes(table),
+        regimes_of_networks=own.groupby(group).agg(count_regimes).astype(object),
         **with_interval(measured, group, "growth_rate"),
-        growing_horizon=_growing_horizon(measured, done, group),
-        growing_none=count_networks(done & measured["growing_horizon"].isna(), group),
+        growing_horizon=_growing_horizon(measured, group),
+        growing_none=count_networks(_find_not_growing(measured), group),
         vanishing_horizon=median(measured["vanishing_horizon"], group),
         vanishing_censored=count_networks(done & (numbers(rows["horizon_censored"]) == 1), group),
         asymptote_rate=median(measured["asymptote_rate"], group),
@@ -73,10 +77,20 @@ def _mask_unfinished(rows: pd.DataFrame, done: pd.Series) -> pd.DataFrame:
     )
 
 
-def _growing_horizon(measured: pd.DataFrame, done: pd.Series, group: pd.Series) -> pd.Series:
+def _select_asked(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """The rows of points at which the growth of some network was measured, or at which one diverged or failed."""
+    there = (rows["status"] != "done") | rows[["log_growth", "growth_rate", "vanishing_horizon"]].notna().any(axis=1)
+    return rows[there.groupby(group_rows(rows, by)[1]).transform("any")].reset_index(drop=True)
+
+
+def _find_not_growing(measured: pd.DataFrame) -> pd.Series:
+    """Whether a network, if its products were measured at all, has none above e."""
+    return measured["growing_horizon"].isna() & measured["vanishing_horizon"].notna()
+
+
+def _growing_horizon(measured: pd.DataFrame, group: pd.Series) -> pd.Series:
     """The median first lag above e, where "never" counts as later than every lag; NA if the median network never
     exceeds e.
     """
-    never = done & measured["growing_horizon"].isna()
-    found = median(-measured["growing_horizon"].mask(never, np.inf), group)
+    found = median(-measured["growing_horizon"].mask(_find_not_growing(measured), np.inf), group)
     return (-found).replace(np.inf, np.nan)

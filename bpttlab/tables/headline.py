@@ -13,6 +13,7 @@ import pandas as pd
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.printing import VALUE as RADIUS
 from bpttlab.tables.printing import Sheet, fill, format_table, print_grid
+from bpttlab.tables.regimes import NO_INTERVAL, OF_NETWORK, describe_regimes, describe_shortage, describe_thresholds
 from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
 
 LINES = 10
@@ -42,8 +43,9 @@ def headline(growth: pd.DataFrame) -> pd.DataFrame:
     longest = growth[growth["sequence_length"] == growth["sequence_length"].max()].reset_index(drop=True)
     vanishing = longest["vanishing_horizon"].mask(longest["vanishing_horizon"] >= longest["sequence_length"])
     horizon = longest["growing_horizon"].where(longest["log_growth"] > 0, vanishing)
-    names = [*key_names(growth), "networks", "growth_rate", "growth_rate_low", "growth_rate_high", "regime"]
-    return longest[names].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
+    names = [*key_names(growth), "networks", "growth_rate", "growth_rate_low", "growth_rate_high"]
+    found = longest[[*names, "regime"]].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
+    return found.assign(regimes_of_networks=longest["regimes_of_networks"])
 
 
 @takes_frames
@@ -53,11 +55,14 @@ def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     points = table[beside].drop_duplicates() if beside else table.iloc[:0]
     fits = 0 < len(points) <= _BESIDE and not table.duplicated([RADIUS, *beside]).any()
     if len(table) <= LINES or not fits:
-        return format_table(table, width, rows=2 * LINES, whole=False)
-    return _format_by_radius(table, beside, width)
+        return format_table(table, width, rows=2 * LINES, whole=False, caption=describe_regimes(table))
+    caption = [*describe_shortage(table), *describe_thresholds(table)]
+    if table["regime"].eq(NO_INTERVAL).any():
+        caption = [*caption, f"without an interval: the regime of every network, or mixed; {OF_NETWORK}"]
+    return _format_by_radius(table, beside, width, caption)
 
 
-def _format_by_radius(table: pd.DataFrame, beside: list[str], width: int) -> str:
+def _format_by_radius(table: pd.DataFrame, beside: list[str], width: int, said: Sequence[str]) -> str:
     """One line per radius, with as much in a cell as there is room for."""
     sheet = Sheet.of(table)
     radii, points = sheet.cells[RADIUS], list(zip(*(sheet.cells[name] for name in beside), strict=True))
@@ -70,7 +75,7 @@ def _format_by_radius(table: pd.DataFrame, beside: list[str], width: int) -> str
     }
     fitting = [style for style in LEGENDS if max(map(len, texts[style].splitlines())) <= width]
     style = [*fitting, "bare"][0]
-    return "\n".join([*fill([*caption, LEGENDS[style]], width), texts[style], ""])
+    return "\n".join([*fill([*caption, *said, LEGENDS[style]], width), texts[style], ""])
 
 
 def pivot(title: str, radii: Sequence[str], points: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:
@@ -85,5 +90,13 @@ def describe_cell(row: Mapping[Any, Any], style: str) -> str:
     """What is known of one point: -0.693 [-0.702, -0.684] vanishing 2."""
     interval = describe_interval(row["growth_rate"], row["growth_rate_low"], row["growth_rate_high"])
     rate = describe_value(row["growth_rate"]) if style == "bare" else interval
-    regime = str(row["regime"])
-    return f"{rate} {regime[0] if style == 'marks' else regime} {describe_value(row['horizon'])}"
+    return f"{rate} {_describe_regime(row, style)} {describe_value(row['horizon'])}"
+
+
+def _describe_regime(row: Mapping[Any, Any], style: str) -> str:
+    """The regime of a point; without an interval over networks that of every network, or "mixed" where they differ."""
+    word = str(row["regime"])
+    if word == NO_INTERVAL:
+        _, *names = str(row["regimes_of_networks"]).split(" ", 1)
+        word = "mixed" if "," in names[0] else names[0]
+    return word[0] if style == "marks" else word

@@ -18,7 +18,7 @@ from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names
 
 LONG = 28
-"""A cell with more characters becomes a note below the table."""
+"""A cell with more characters becomes a note below the table, if it is a sentence and no list of counts."""
 
 _NARROW = 12
 """A header is broken into lines of at most the width of the cells, or of this."""
@@ -34,18 +34,21 @@ TARGET, VALUE = "initializer_target", "initializer_requested"
 
 
 @takes_frames
-def format_table(frame: pd.DataFrame, width: int = 100, rows: int | None = None, whole: bool = True) -> str:
+def format_table(
+    frame: pd.DataFrame, width: int = 100, rows: int | None = None, whole: bool = True, caption: Sequence[str] = ()
+) -> str:
     """A table for a terminal of `width` columns, with a caption above and notes below.
 
     Args:
         frame: a summary, in the columns of `tables.columns`.
         rows: the most rows that are shown; None: all. The others are counted below.
         whole: whether columns that do not fit continue in a block below, beside the keys again; else they are named.
+        caption: sentences that stand above the table, below what is said of constant columns.
     """
     if frame.empty:
         return "(no rows)\n"
     sheet = Sheet.of(frame)
-    caption = [*sheet.fold_constants(), *sheet.fold_missing_intervals()]
+    caption = [*sheet.fold_constants(), *sheet.fold_missing_intervals(), *caption]
     sheet.join_scheme_fields()
     notes = sheet.fold_long_texts()
     first, *others = sheet.groups(width)
@@ -128,7 +131,8 @@ class Sheet:
     def fold_long_texts(self) -> list[str]:
         """Replaces long texts by (a), (b), ...; the notes that hold them, each once."""
         marks: dict[str, str] = {}
-        for name in [name for name in self.cells if name not in self.keys and not has_interval(self.frame, name)]:
+        short = {*self.keys, *(name for name in self.cells if has_interval(self.frame, name)), "regimes_of_networks"}
+        for name in [name for name in self.cells if name not in short]:
             if max(map(len, self.cells[name])) > LONG:
                 for text in filter(NA.__ne__, self.cells[name]):
                     marks.setdefault(text, f"({letters(len(marks))})")

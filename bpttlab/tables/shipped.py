@@ -7,6 +7,8 @@ from typing import Any
 import pandas as pd
 
 from bpttlab import tables
+from bpttlab.tables.critical import describe_brackets
+from bpttlab.tables.regimes import describe_regimes
 from bpttlab.tables.table import SummaryTable
 
 _NOTHING = pd.DataFrame()
@@ -45,12 +47,14 @@ def _exponents(study: Any) -> pd.DataFrame:
 
 def _headline(study: Any) -> pd.DataFrame:
     growth = tables.growth(study.runs)
-    return tables.headline(growth) if growth["growth_rate"].notna().any() else _NOTHING
+    return tables.headline(growth) if growth[["growth_rate", "log_growth"]].notna().any(axis=None) else _NOTHING
 
 
-_HEADLINE = SummaryTable("headline", _headline)
-_GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs))
-_CRITICAL = SummaryTable("critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs))
+_HEADLINE = SummaryTable("headline", _headline, describe_regimes)
+_GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs), describe_regimes)
+_CRITICAL = SummaryTable(
+    "critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs), describe_brackets
+)
 _TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias)
 _COSTS = SummaryTable("costs", _costs)
 _EQUAL_COST = SummaryTable("equal_cost", _equal_costs)

@@ -7,6 +7,7 @@ all networks with 95 %. Both depend on order only, so that -inf, the logarithm o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,11 @@ def quantile(column: pd.Series, group: pd.Series, q: float) -> pd.Series:
 def median(column: pd.Series, group: pd.Series) -> pd.Series:
     """The median of each group; NA where it has no value."""
     return quantile(column, group, 0.5)
+
+
+def middle_value(column: pd.Series, group: pd.Series, side: Literal["lower", "higher"]) -> pd.Series:
+    """The median of each group as one of its values: of two in the middle the lower or the higher one."""
+    return numbers(column).groupby(group).quantile(0.5, interpolation=side)
 
 
 def count_networks(condition: pd.Series, group: pd.Series) -> pd.Series:

@@ -8,11 +8,15 @@ HALF_LIFE = SummaryTable("half_life", summarise_half_life)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
+
+
+def _give_no_caption(frame: pd.DataFrame) -> Sequence[str]:
+    return ()
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,9 @@ class SummaryTable:
         name: what it and its files are called.
         summarise: a frame. It is empty, or a LabError is raised, if the study has nothing to summarise. Columns before
             one called `networks` name the row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
+        caption: sentences that stand above the frame in print, and below it in Markdown: what its words mean.
     """
 
     name: str
     summarise: Callable[[Any], pd.DataFrame]
+    caption: Callable[[pd.DataFrame], Sequence[str]] = _give_no_caption

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +30,17 @@ MISSING = {"truncation": "full"}  # where NA has a word
 
 
 @takes_frames
-def write(frame: pd.DataFrame, stem: str | os.PathLike[str]) -> list[Path]:
+def write(frame: pd.DataFrame, stem: str | os.PathLike[str], caption: Sequence[str] = ()) -> list[Path]:
     """Write `stem`.csv, `stem`.md and `stem`.tex, each whole or not at all; the folder is made. Returns the paths.
+
+    The sentences of the caption are paragraphs below the table in Markdown, and comments above it in LaTeX.
 
     Raises StoreError naming the file that cannot be written.
     """
-    forms: dict[str, Callable[[pd.DataFrame], str]] = {"csv": csv, "md": markdown, "tex": latex}
-    return [publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame)) for ending, form in forms.items()]
+    below = "".join(f"\n{_escape_markdown(sentence)}\n" for sentence in caption)
+    above = "".join(f"% {_CONTROL.sub(' ', sentence)}\n" for sentence in caption)
+    texts = {"csv": csv(frame), "md": markdown(frame) + below, "tex": above + latex(frame)}
+    return [publish(Path(f"{os.fspath(stem)}.{ending}"), text) for ending, text in texts.items()]
 
 
 @takes_frames

@@ -21,7 +21,8 @@ def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     shown = capsys.readouterr().out
     assert shown.startswith("headline\n")
     assert shown.endswith("\ntables: results/first/tables (5 as .csv, .md and .tex)\n")
-    assert "undecided" in shown
+    assert "by network 3 vanishing" in shown
+    assert "3 networks: no interval over networks (it needs 6); sweep seed=range(0,8)" in shown
     assert "no interval (n < 6)" in shown
     assert len(shown.splitlines()) <= 40
     written = sorted(path.name for path in Path("results/first/tables").iterdir())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bpttlab import tables
-from bpttlab.tables.critical import sign_changes
+from bpttlab.tables.critical import describe_brackets, sign_changes
 from tests.support import synthetic
 from tests.support.analysed import swept
 from tests.support.frames import one
@@ -39,6 +39,27 @@ def test_a_sweep_on_one_side_has_no_critical_radius():
     assert [row["one"], row["none"], row["several"]] == [0, 4, 0]
     assert math.isnan(row["critical"])
     assert math.isnan(row["critical_low"])
+
+
+def test_a_bracket_names_radii_that_were_swept():
+    runs = synthetic.study(radii=(1.0, 1.3, 2.0), lengths=(50,), seeds=8, truncations=("full",), rate=curved).runs
+    runs["growth_rate"] += runs["seed"].map(dict.fromkeys(range(4), 0.3)).fillna(0.0)  # half of them below 1.3
+    row = tables.critical_spectral_radius(runs).iloc[0]
+    assert [row["one"], row["bracket_low"], row["bracket_high"]] == [8, 1.0, 2.0]
+    assert row["bracket_low"] <= row["critical"] <= row["bracket_high"]
+
+
+def test_one_radius_is_no_sweep():
+    runs = synthetic.study(lengths=(50,), truncations=("full",), tasks=("noise", "adding")).runs
+    alone = runs[(runs["task"] == "noise") | (runs["initializer_requested"] == 1.1)]
+    assert tables.critical_spectral_radius(alone)["task"].tolist() == ["noise"]
+    assert tables.critical_spectral_radius(alone[alone["task"] == "adding"]).empty
+
+
+def test_the_caption_says_whether_there_is_a_bracket(study):
+    assert describe_brackets(tables.critical_spectral_radius(study.runs))[0].startswith("bracket: radii swept")
+    below = synthetic.study(radii=(0.5, 0.9), lengths=(50,)).runs
+    assert describe_brackets(tables.critical_spectral_radius(below))[0].startswith("no bracket: ")
 
 
 def test_several_sign_changes_are_counted_and_not_averaged(study):

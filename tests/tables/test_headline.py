@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bpttlab import tables
+from bpttlab.tables.regimes import OF_POINT
 from tests.support import synthetic
 
 RADII = (0.5, 0.9, 1.1, 1.5, 2.0, 3.0)
@@ -21,6 +22,7 @@ def growth(tasks=("noise", "adding"), radii=RADII, lengths=(10, 50)):
         networks=8,
         log_growth=rate * frame["sequence_length"],
         regime=np.where(rate > 0, "exploding", "vanishing"),
+        regimes_of_networks=np.where(rate > 0, "8 exploding", "8 vanishing"),
         growth_rate=rate,
         growth_rate_low=rate - 0.01,
         growth_rate_high=rate + 0.01,
@@ -29,7 +31,7 @@ def growth(tasks=("noise", "adding"), radii=RADII, lengths=(10, 50)):
     )[
         [
             *("task", "initializer", "initializer_target", "initializer_requested", "sequence_length", "networks"),
-            *("log_growth", "regime", "growth_rate", "growth_rate_low", "growth_rate_high"),
+            *("log_growth", "regime", "regimes_of_networks", "growth_rate", "growth_rate_low", "growth_rate_high"),
             *("growing_horizon", "vanishing_horizon"),
         ]
     ]
@@ -39,8 +41,8 @@ def test_it_has_one_row_per_point_of_the_longest_sequence():
     table = tables.headline(growth())
     assert len(table) == 2 * len(RADII)
     assert set(table["sequence_length"]) == {50}
-    assert list(table.columns[-6:]) == [
-        *("networks", "growth_rate", "growth_rate_low", "growth_rate_high", "regime", "horizon")
+    assert list(table.columns[-7:]) == [
+        *("networks", "growth_rate", "growth_rate_low", "growth_rate_high", "regime", "horizon", "regimes_of_networks")
     ]
 
 
@@ -66,9 +68,19 @@ def test_it_is_that_of_a_study():
 def test_many_points_are_one_line_per_radius():
     lines = tables.format_headline(tables.headline(growth()), 120).splitlines()
     assert lines[0] == "initializer gaussian_radius, T (step) 50, networks 8"
-    assert lines[2].split() == ["spectral_radius", "noise", "adding"]
-    assert [line.split()[0] for line in lines[3:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
-    assert lines[3].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
+    assert lines[1] == OF_POINT
+    assert lines[3].split() == ["spectral_radius", "noise", "adding"]
+    assert [line.split()[0] for line in lines[4:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
+    assert lines[4].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
+
+
+@pytest.mark.parametrize(("own", "said"), [("3 vanishing", "vanishing"), ("2 vanishing, 1 critical", "mixed")])
+def test_without_an_interval_a_cell_has_the_regime_of_every_network(own, said):
+    few = growth().assign(networks=3, regime="no interval", regimes_of_networks=own)
+    lines = tables.format_headline(tables.headline(few), 160).splitlines()
+    assert lines[1].startswith("3 networks: no interval over networks")
+    assert lines[2].startswith("without an interval: the regime of every network, or mixed")
+    assert lines[-1].split()[-2] == said
 
 
 @pytest.mark.parametrize(("width", "cell"), [(100, "vanishing 5"), (80, "-0.683] v 5"), (60, "-0.6931 vanishing 5")])
@@ -80,7 +92,7 @@ def test_a_narrow_terminal_has_less_in_a_cell(width, cell):
 
 def test_few_points_are_one_line_each():
     text = tables.format_headline(tables.headline(growth(tasks=("noise",))), 120)
-    assert len([line for line in text.splitlines() if "ing" in line.split()[-2:][0]]) == len(RADII)
+    assert len([line for line in text.splitlines() if line.endswith("ing") and "gaussian" not in line]) == len(RADII)
 
 
 def test_many_tasks_are_one_line_each_up_to_a_screenful():

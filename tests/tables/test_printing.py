@@ -23,7 +23,9 @@ def test_a_constant_column_is_said_once_above_the_table(growth):
     text = tables.format_table(growth, width=100)
     assert text.count("gaussian_radius") == 1
     assert (growth["regime"] == "vanishing").any()
-    assert len([line for line in text.splitlines() if "vanishing" in line]) == (growth["regime"] == "vanishing").sum()
+    assert (
+        len([line for line in text.splitlines() if "  vanishing " in line]) == (growth["regime"] == "vanishing").sum()
+    )
 
 
 def test_the_value_requested_has_its_own_name(growth):

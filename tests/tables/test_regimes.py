@@ -3,10 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bpttlab import tables
-from bpttlab.tables.regimes import REGIMES, regime
+from bpttlab.tables.regimes import OF_NETWORK, OF_POINT, REGIMES, describe_regimes, regime
 from tests.support import synthetic
 from tests.support.analysed import swept
 from tests.support.frames import one
@@ -40,7 +41,7 @@ def of_networks(log_growth, **changes):
         (-5.0, 5.0, "undecided"),
         (-math.inf, -math.inf, "vanishing"),
         (-math.inf, 0.0, "undecided"),
-        (math.nan, math.nan, "undecided"),
+        (math.nan, math.nan, "no interval"),
     ],
 )
 def test_the_regime_of_an_interval(low, high, expected):
@@ -54,8 +55,10 @@ def test_the_regime_of_a_point_follows_from_its_interval():
     assert set(table["regime"]) == set(REGIMES)
 
 
-def test_networks_that_disagree_are_undecided():
-    assert of_networks([-2.0] * 3 + [2.0] * 3)["regime"] == "undecided"
+def test_networks_that_disagree_are_undecided_and_counted():
+    row = of_networks([-2.0] * 3 + [2.0] * 3 + [0.5])
+    assert row["regime"] == "undecided"
+    assert row["regimes_of_networks"] == "3 vanishing, 3 exploding, 1 critical"
     assert of_networks([2.0] * 6)["regime"] == "exploding"
 
 
@@ -68,8 +71,56 @@ def test_fewer_than_six_networks_have_no_interval_and_no_regime(log_growth):
     assert row["log_growth"] == log_growth
     assert math.isnan(row["log_growth_low"])
     assert math.isnan(row["log_growth_high"])
-    assert row["regime"] == "undecided"
+    assert row["regime"] == "no interval"
     assert row["networks"] == 5
+
+
+@pytest.mark.parametrize(
+    ("log_growth", "own"),
+    [(-25.0, "1 vanishing"), (25.0, "1 exploding"), (1.0, "1 critical"), (-math.inf, "1 vanishing")],
+)
+def test_one_network_has_a_regime_of_its_own(log_growth, own):
+    row = of_networks([log_growth])
+    assert [row["regime"], row["regimes_of_networks"]] == ["no interval", own]
+
+
+def described(log_growth, **changes):
+    """The caption of a point of networks with these values."""
+    return describe_regimes(pd.DataFrame([of_networks(log_growth, **changes)]))
+
+
+def test_the_caption_says_what_is_lacking_and_the_thresholds():
+    assert described([-25.0])[0] == "1 network: no interval over networks; sweep seed=range(0,8)"
+    assert described([-25.0] * 3)[0] == "3 networks: no interval over networks (it needs 6); sweep seed=range(0,8)"
+    assert described([-25.0] * 6) == [OF_POINT, f"by network: {OF_NETWORK}"]
+
+
+def test_networks_of_files_are_not_told_to_sweep_seeds():
+    row = of_networks([-25.0]).replace({"spectral_radius": "measured_radius"})
+    assert describe_regimes(pd.DataFrame([row]))[0] == "1 network: no interval over networks"
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_a_point_whose_networks_all_ended_early_says_so(status):
+    study = synthetic.study(radii=(0.5, 9.0), lengths=(50,), truncations=("full",), seeds=8)
+    lost = synthetic.diverged(study, study.runs["initializer_requested"] == 9.0, status).runs
+    row = one(tables.growth(lost), initializer_requested=9.0)
+    assert [row["regime"], row["regimes_of_networks"], row["networks"]] == [status, f"8 {status}", 0]
+
+
+def test_a_network_that_diverged_is_counted_beside_the_others():
+    study = synthetic.study(radii=(0.5,), lengths=(50,), truncations=("full",), seeds=7)
+    row = tables.growth(synthetic.diverged(study, study.runs["seed"] == 0).runs).iloc[0]
+    assert [row["regime"], row["regimes_of_networks"]] == ["vanishing", "6 vanishing, 1 diverged"]
+
+
+def test_a_point_that_was_not_asked_for_its_growth_has_no_row():
+    study = synthetic.study(radii=(0.5, 0.9), lengths=(50,), truncations=("full",), seeds=3)
+    unasked = synthetic.diverged(study, study.runs["initializer_requested"] == 0.9, "done").runs
+    assert tables.growth(unasked)["initializer_requested"].tolist() == [0.5]
+    some = synthetic.diverged(study, study.runs["seed"] == 2, "done").runs
+    row = one(tables.growth(some), initializer_requested=0.9)
+    assert [row["regimes_of_networks"], row["growing_none"]] == ["2 vanishing, 1 not measured", 2]
 
 
 def test_where_nothing_is_left_it_vanished_whatever_the_rate():
