@@ -170,7 +170,7 @@ def summaries(study: StudyTables) -> Summaries:
 def find_caption(name: str, frame: pd.DataFrame) -> list[str]:
     """The sentences of a summary of `summaries` by its name; none of another table."""
     own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "table"}
-    table = plugins.shipped("table").get(name) or own.get(name)
+    table = plugins.find_shipped("table").get(name) or own.get(name)
     return list(table.caption(frame)) if table is not None and not frame.empty else []
 
 
@@ -178,12 +178,14 @@ def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
     """A summary of a user's own; empty if the study has not the tables that it is made of.
 
     Raises:
-        LabError: its function raises another exception, or returns no frame; the message has its file and line.
+        LabError: its function or its caption raises another exception, or it returns no frame; the message has the file
+            and line.
     """
     try:
         frame = table.summarise(study)
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(f"summarise returns a {type(frame).__name__}: must be a pandas DataFrame")
+        list(table.caption(frame))
     except LabError:
         return pd.DataFrame()
     except Exception as error:
