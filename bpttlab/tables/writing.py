@@ -37,8 +37,8 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str], caption: Sequence[s
 
     Raises StoreError naming the file that cannot be written.
     """
-    below = "".join(f"\n{_escape_markdown(sentence)}\n" for sentence in caption)
-    above = "".join(f"% {_CONTROL.sub(' ', sentence)}\n" for sentence in caption)
+    below = "".join(f"\n{escape_markdown(sentence)}\n" for sentence in caption)
+    above = "".join(f"% {escape_line(sentence)}\n" for sentence in caption)
     texts = {"csv": csv(frame), "md": markdown(frame) + below, "tex": above + latex(frame)}
     return [publish(Path(f"{os.fspath(stem)}.{ending}"), text) for ending, text in texts.items()]
 
