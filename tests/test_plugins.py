@@ -367,6 +367,18 @@ def test_an_own_figure_that_fails_is_one_line_and_the_others_are_drawn(folder, c
     assert (folder / "results" / "x" / "figures" / "growth.png").is_file()
 
 
+def test_an_own_figure_that_cannot_be_saved_is_one_line(folder, capsys):
+    head = PARTS["figure"].split("    if request")[0]
+    made = "figure = Figure()\n    figure.suptitle('$\\\\frac$')\n    return figure"
+    drawn = f'{head}    {made}\n\n\nLOSSES = StudyFigure("losses_by_radius", draw_losses)\n'
+    write(folder, "mine.py", f"from matplotlib.figure import Figure\n{drawn}")
+    lab.sweep(study="x", workers=0, **SIZES)
+    line = error_of(capsys, "figures", "study=x", "plugins=mine.py")
+    assert line.startswith("not drawn: losses_by_radius: mine.py: ValueError: ")
+    saved = folder / "results" / "x" / "figures"
+    assert (saved / "growth.png").is_file() and not [*saved.glob("*losses*"), *saved.glob(".*")]
+
+
 def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
     write(folder, "mine.py", PARTS["table"].replace("study.runs.groupby", "study.table('nothing').groupby"))
     lab.sweep(study="x", workers=0, **SIZES)
@@ -391,6 +403,9 @@ def test_an_own_experiment_is_swept_by_its_name(folder, capsys):
     assert len(study.runs) == 4 and set(study.runs["task"]) == {"adding"}
     assert main(["tables", "study=short", "plugins=mine.py"]) == 0
     capsys.readouterr()
+    expected = "bpttlab: experiment=short is not known; the study was swept with plugins=mine.py: give it here too"
+    for command in ("claims", "tables", "figures"):
+        assert error_of(capsys, command, "study=short", "experiment=short") == expected
     assert "experiment=short makes no claims" in error_of(capsys, "claims", "study=short", "plugins=mine.py")
 
 

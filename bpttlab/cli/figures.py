@@ -81,11 +81,15 @@ def _draw(chosen: dict[str, str], verbose: bool) -> int:
 
     analysis, study = load_with_analysis(chosen)
     drawing = figures.draw(study, chosen["size"], told=_announce)  # type: ignore[arg-type]  # a choice of the key
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "figure"}
     if analysis:
         _announce(f"the figures of {analysis.name}")
-        drawing.update(analyses.draw_figures(analysis, study, chosen["size"]))  # type: ignore[arg-type]
+        added = analyses.draw_figures(analysis, study, chosen["size"])  # type: ignore[arg-type]
+        drawing.update(added)
+        experiments = analyses.own_experiments()
+        own |= dict.fromkeys(added, experiments[analysis.name]) if analysis.name in experiments else {}
     folder = study.path / "figures"
-    paths = [figures.save(figure, folder / name, chosen["format"]) for name, figure in drawing.items()]
+    paths = figures.save_all(drawing, folder, chosen["format"], own)
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
     say("\n".join(_report(folder, paths, skipped, verbose)))
     name_unread_plugins(chosen, study)

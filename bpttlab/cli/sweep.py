@@ -52,7 +52,8 @@ examples:
   bpttlab sweep study=first ... results=/data/results workers=4   sets the folder and the number of processes
   bpttlab sweep study=first ... --config-dir mine                 also finds configuration files in mine/, for example
                                                                   mine/experiment/short.yaml
-  bpttlab sweep --help cell=gru                                   shows the fields of a choice
+  bpttlab sweep --help cell=gru                                   shows the fields of a choice, of an experiment or of
+                                                                  a value (--help engine=numba)
 
 values, with their defaults:
 
@@ -86,7 +87,7 @@ def register(commands: Any) -> None:
 
 
 def help_text(words: Sequence[str] = ()) -> str:
-    """The examples, values and groups; where words name choices, as cell=gru does, the fields of these.
+    """The examples, values and groups; where words set something, as cell=gru does, what they set.
 
     The names of a group are those in conf/, of installed packages, and in files that words name.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import textwrap
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
@@ -153,8 +154,25 @@ def load_with_analysis(chosen: dict[str, str]) -> tuple[Analysis | None, Study]:
     """The study, and the analysis of the experiment that was named, else of the one that it was swept with."""
     from bpttlab.claims import analyses
 
-    if chosen["experiment"]:
-        return analyses.find_analysis(chosen["experiment"]), load_study(chosen)
-    study = load_study(chosen)
-    name = analyses.of(study)
-    return (analyses.find_analysis(name) if name else None), study
+    if not chosen["experiment"]:
+        study = load_study(chosen)
+        name = analyses.of(study)
+        return (analyses.find_analysis(name) if name else None), study
+    try:
+        analysis = analyses.find_analysis(chosen["experiment"])
+    except ConfigurationError:
+        refuse_without_plugins(chosen)
+        raise
+    return analysis, load_study(chosen)
+
+
+def refuse_without_plugins(chosen: dict[str, str]) -> None:
+    """Refuses an unknown experiment of a study that was swept with the user's own files, which may contain it."""
+    unread = None
+    with suppress(LabError):  # a study that cannot be read is not what is wrong first
+        unread = find_unread_plugins(chosen, load_study(chosen))
+    if unread:
+        raise ConfigurationError(
+            f"experiment={chosen['experiment']} is not known; the study was swept with plugins={unread}: give it here "
+            "too"
+        )

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
 from bpttlab.errors import LabError
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 
     from bpttlab.figures.style import Size
 
-__all__ = ["NAMES", "OF_COSTS", "OF_GRADIENTS", "OF_SPECTRA", "Drawing", "FigureRequest", "StudyFigure", "draw", "save"]
+__all__ = [
+    "NAMES",
+    "OF_COSTS",
+    "OF_GRADIENTS",
+    "OF_SPECTRA",
+    "Drawing",
+    "FigureRequest",
+    "StudyFigure",
+    "draw",
+    "save",
+    "save_all",
+]
 
 OF_GRADIENTS = ("products", "lag_terms", "growth", "triangle", "truncation")
 OF_SPECTRA = ("exponents", "spectrum", "finite_time", "singular_values", "eigenvalues", "paths", "sensitivity")
@@ -129,3 +140,21 @@ def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> P
     from bpttlab.figures import style
 
     return style.save_figure(figure, stem, format)
+
+
+def save_all(drawing: Drawing, folder: Path, format: str, own: Mapping[str, Any]) -> list[Path]:
+    """Saves every figure; the paths. One of a user's own that cannot be saved is added to `drawing.failed`.
+
+    Args:
+        own: the user's object that made a figure, by the name of the figure.
+    """
+    paths = []
+    for name, figure in drawing.items():
+        try:
+            paths.append(save(figure, folder / name, format))
+        except Exception as error:
+            if name not in own or isinstance(error, LabError):
+                raise
+            drawing.skipped[name] = plugins.describe_failure(own[name], error)
+            drawing.failed.add(name)
+    return paths

@@ -6,12 +6,15 @@ its class.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 
 _GROUPS = ("cell", "task", "scheme", "initializer", "measure")
+_PLACES = ("study", "results", "plugins")
+"""Keys that say where results and files are."""
 
 
 def help_of_values() -> str:
@@ -22,25 +25,63 @@ def help_of_values() -> str:
 
 
 def help_of_choices(words: Iterable[str]) -> str:
-    """The fields of each choice that words name, such as cell=gru; "" where no word names one.
+    """What each word KEY=VALUE sets: a choice (cell=gru), an experiment, or a value (engine=numba); "" without any.
+
+    Words that say only where results are, such as study=first, ask for nothing.
 
     Raises:
-        ConfigurationError: a group has no choice of that name; the message gives the nearest one.
+        ConfigurationError: a group has no choice of that name, or there is no such key; the message gives the nearest.
     """
-    named = [word.partition("=")[::2] for word in words]
-    parts = [help_of_choice(group, name) for group, name in named if group in _GROUPS]
-    parts += [help_of_experiment(name) for group, name in named if group == "experiment" and _is_shipped(name)]
-    return "\n\n".join(parts)
+    named = dict(word.partition("=")[::2] for word in words if "=" in word)
+    pages = {_title(key, named): None for key in named if key not in _PLACES}
+    return "\n\n".join(_page(*title) for title in pages)
 
 
-def _is_shipped(name: str) -> bool:
-    """Whether an experiment is none of the user's own, whose description is in their file."""
-    own = [choice.name for choice in plugins.own_choices() if choice.kind == "experiment"]
-    return name not in own
+def _title(key: str, named: Mapping[str, str]) -> tuple[str, str]:
+    """The key and the value whose page describes a key: for cell.activation those of the cell."""
+    group, dot, _ = key.removeprefix("+").partition(".")
+    return (group, named.get(group) or _default(group)) if dot and group in _GROUPS else (group, named.get(key, ""))
+
+
+def _page(key: str, value: str) -> str:
+    if key in _GROUPS:
+        return "\n\n".join(help_of_choice(key, name) for name in value.split(","))
+    if key == "experiment":
+        return "\n\n".join(help_of_experiment(name) for name in value.split(","))
+    return help_of_value(key)
+
+
+def _default(group: str) -> str:
+    """The choice of a group that conf/ has."""
+    (line,) = re.findall(rf"^  - {group}: (\w+)", (resources.conf() / "config.yaml").read_text(encoding="utf-8"), re.M)
+    return str(line)
+
+
+def help_of_value(key: str) -> str:
+    """The lines of `help_of_values` about one value.
+
+    Raises:
+        ConfigurationError: there is no such value.
+    """
+    blocks = re.split(r"\n(?=\w)", help_of_values())
+    for block in blocks:
+        if block.startswith(f"{key}:"):
+            return block.rstrip()
+    known = [*_GROUPS, "experiment", *(block.partition(":")[0] for block in blocks)]
+    raise ConfigurationError(
+        f"{key}: a sweep has no such value, and --help no page for it: must be one of {', '.join(known)}."
+        f"{nearest(key, known)}"
+    )
 
 
 def help_of_experiment(name: str) -> str:
-    """What a shipped experiment is, and what it sets: its file in conf/, without its mark for Hydra."""
+    """What an experiment is, and what it sets: its file in conf/, without its mark for Hydra; a user's own sweep."""
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "experiment"}
+    if name in own:
+        from bpttlab.sweeps.plugin_choices import axis
+
+        lines = [f"{key}: {axis(values)}" for key, values in own[name].sweep.items()]
+        return "\n".join([f"experiment={name}   (your own; it sets)", "", *lines])
     lines = text_of_choice("experiment", name).splitlines()
     kept = [line for line in lines if not line.startswith("# @package")]
     return "\n".join([f"experiment={name}", "", *uncomment(kept)]).rstrip()

@@ -252,7 +252,7 @@ def test_the_identity_is_the_identity():
 
 
 def test_a_draw_that_cannot_be_rescaled_is_refused():
-    class NilpotentDraws:
+    class NilpotentDraws(np.random.Generator):
         def standard_normal(self, shape):
             return np.diag(np.ones(shape[0] - 1), 1)
 
@@ -261,7 +261,7 @@ def test_a_draw_that_cannot_be_rescaled_is_refused():
 
     for initializer in (GaussianRadius(1.0), Sparse(1.0, 1.0)):
         with pytest.raises(LabError, match="spectral radius 0 .* another seed"):
-            initializer.sample(NilpotentDraws(), 4)
+            initializer.sample(NilpotentDraws(np.random.PCG64(0)), 4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -13,6 +13,7 @@ from bpttlab.networks.cells import GRU
 from bpttlab.sweeps.configuration import Values
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 from bpttlab.sweeps.plan import Options
+from tests.support.own_parts import PARTS, write
 
 OWN = '''
 from dataclasses import dataclass
@@ -105,3 +106,34 @@ def test_help_of_an_experiment_says_what_it_asks_and_sets(capsys):
     assert "spectral_radius: 0.5,0.9" in shown and "@package" not in shown
     with pytest.raises(ConfigurationError, match="Did you mean 'cliffs'"):
         help_of_choices(["experiment=clifs"])
+
+
+def test_help_of_a_value_is_its_lines():
+    assert help_of_choices(["engine=numba"]).startswith("engine: numpy   ")
+    assert help_of_choices(["scales.V=2"]).splitlines()[0].startswith("scales:")
+    assert (
+        help_of_choices(["seed=1", "study=x"])
+        == "seed: 0                         # draws the network and the data (>= 0)"
+    )
+
+
+def test_help_of_a_field_is_that_of_its_choice():
+    assert help_of_choices(["cell.hidden_size=64"]) == help_of_choices(["cell=elman"])
+    assert help_of_choices(["cell=gru", "cell.reset=before"]) == help_of_choices(["cell=gru"])
+    assert help_of_choices(["task=noise,adding"]) == help_of_choices(["task=noise"]) + "\n\n" + help_of_choices(
+        ["task=adding"]
+    )
+
+
+def test_help_has_no_page_for_an_unknown_key(capsys):
+    assert main(["sweep", "--help", "table=growth"]) == 2
+    assert "table: a sweep has no such value, and --help no page for it" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="Did you mean 'engine'"):
+        help_of_choices(["engin=numba"])
+
+
+def test_help_of_ones_own_experiment_says_what_it_sets(folder, capsys):
+    write(folder, "mine.py", PARTS["experiment"])
+    assert main(["sweep", "--help", "plugins=mine.py", "experiment=short"]) == 0
+    shown = capsys.readouterr().out
+    assert "experiment=short   (your own; it sets)\n\n" in shown and "examples:" not in shown
