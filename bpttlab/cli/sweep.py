@@ -19,7 +19,8 @@ from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 
 _DESCRIPTION = """\
 Measures every combination of the values given, on all processors, and stores the runs in results/NAME. If you repeat
-the line, only missing runs are computed. Add values to extend a study."""
+the line, only missing runs are computed. Add values to extend a study. The same line in several terminals, or on
+several machines with one folder of results, divides the work."""
 
 _TEXT = """\
 examples:
@@ -196,6 +197,7 @@ def _line_of(parsed: argparse.Namespace) -> str:
 
 def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     """Plans, computes and reports; the exit code."""
+    from bpttlab.sweeps.division import describe_others
     from bpttlab.sweeps.plan import plan, separate
     from bpttlab.sweeps.scheduler import carry_out
 
@@ -203,7 +205,8 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     planned = plan(configurations, options)
     if planned.to_do and not dry_run:
         options.store.check_writable()
-    say(f"study {options.study}: " + "\n  ".join(planned.lines()), flush=True)
+    others = describe_others(planned.to_do, options.store.path)
+    say(f"study {options.study}: " + "\n  ".join([*planned.lines(), *others]), flush=True)
     if dry_run:
         from bpttlab.sweeps import cost_estimate
 

@@ -17,7 +17,7 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -102,15 +102,15 @@ class Store:
         if records:
             self.publish_rows(Finished.of(records))
 
-    def publish_rows(self, finished: Finished) -> None:
-        """`publish` for runs that are rows already."""
+    def publish_rows(self, finished: Finished) -> str:
+        """`publish` for runs that are rows already; the name of the commit."""
         runs, now = finished.runs_table(), time.time_ns()
         own = {"own": to_plain(finished.own)} if finished.own != NO_COLUMNS else {}
         names = {
             table: [self._put(table, serialise(table, rows, published=now, **({} if table in schema.TABLES else own)))]
             for table, rows in finished.siblings.items()
         }
-        self._put("runs", serialise("runs", runs, published=now, siblings=names, **own))
+        return self._put("runs", serialise("runs", runs, published=now, siblings=names, **own))
 
     def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
         """Deletes files of dead writers: temporary files, and shards that no commit names.
@@ -263,6 +263,10 @@ class Store:
         damage.refuse()
         return commits
 
+    def commits_since(self, known: Container[str]) -> list[Commit]:
+        """The readable commits that are not known yet; a damaged one is left out here, and named by `commits`."""
+        return self._commits(Damage(self._folder("store")), known)
+
     def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """The rows of a table that were published with these commits: shard -> rows, in order of the shards' names.
 
@@ -282,9 +286,9 @@ class Store:
         damage.refuse()
         return found
 
-    def _commits(self, damage: Damage) -> list[Commit]:
+    def _commits(self, damage: Damage, known: Container[str] = ()) -> list[Commit]:
         names = sorted(match[1] for match in map(SHARD.fullmatch, self._listing("runs")) if match)
-        return [commit for name in names if (commit := self._commit(name, damage)) is not None]
+        return [commit for name in names if name not in known and (commit := self._commit(name, damage))]
 
     def _commit(self, name: str, damage: Damage) -> Commit | None:
         if name not in self._read_before:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from bpttlab.errors import LabError, SchemaError
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
@@ -66,30 +66,60 @@ class Job:
         return []
 
 
-class Queue:
-    """The jobs to come, of a size that keeps every worker busy and the overhead small."""
+class Supply(Protocol):
+    """Bundles that are not in the queue yet.
 
-    def __init__(self, waiting: Iterable[Bundle], workers: int) -> None:
+    Attributes:
+        left: how many there are.
+    """
+
+    @property
+    def left(self) -> int: ...
+
+    def take(self, count: int) -> list[Bundle]:
+        """About so many of them; none if there are none now."""
+        ...
+
+
+class Queue:
+    """The jobs to come, of a size that keeps every worker busy and the overhead small.
+
+    Args:
+        waiting: bundles to begin with.
+        supply: further bundles.
+    """
+
+    def __init__(self, waiting: Iterable[Bundle], workers: int, supply: Supply | None = None) -> None:
         self.waiting = deque(waiting)
         self.again: deque[Job] = deque()
         self.workers = max(1, workers)
+        self.supply = supply
         self.seconds_of_a_bundle: float | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.waiting or self.again)
+        return bool(self.again or self.left)
 
-    def take(self) -> Job:
-        """The next job; repeated ones come first."""
+    @property
+    def left(self) -> int:
+        """How many bundles have not been given to a worker."""
+        return len(self.waiting) + (self.supply.left if self.supply else 0)
+
+    def take(self) -> Job | None:
+        """The next job; repeated ones come first. None: there is none now."""
         if self.again:
             return self.again.popleft()
-        return Job(tuple(self.waiting.popleft() for _ in range(self.size())))
+        size = self.size()
+        if self.supply and len(self.waiting) < size:
+            self.waiting.extend(self.supply.take(size - len(self.waiting)))
+        chosen = tuple(self.waiting.popleft() for _ in range(min(size, len(self.waiting))))
+        return Job(chosen) if chosen else None
 
     def size(self) -> int:
         """How many bundles take JOB_SECONDS, but never so many that another worker would have none left."""
         if self.seconds_of_a_bundle is None:
             return 1
         affordable = int(JOB_SECONDS / max(self.seconds_of_a_bundle, 1e-6))
-        return max(1, min(affordable, LARGEST_PARCEL, len(self.waiting) // (2 * self.workers)))
+        return max(1, min(affordable, LARGEST_PARCEL, self.left // (2 * self.workers)))
 
     def learn(self, job: Job, seconds: float) -> None:
         """How long a job took."""

@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -65,8 +66,9 @@ class Options:
                 value = f"{name}={getattr(self, name):g}"
                 raise ConfigurationError(f"{value}: needs a worker process to hold to it, and workers=0 has none")
 
-    @property
+    @cached_property
     def store(self) -> Store:
+        """The store of the study, one for the whole sweep: it reads every commit once."""
         return Store(self.results, self.study)
 
     @property

@@ -23,6 +23,7 @@ class Progress:
     def __init__(self, total: int, shown: bool | None = None) -> None:
         self.total = total
         self.statuses: Counter[str] = Counter()
+        self.elsewhere = 0
         self.in_lines = shown is None and not sys.stderr.isatty()
         self.bar = tqdm(total=total, unit="run", disable=None if shown is None else not shown, smoothing=0.1)
         self.begun = self.last_line = time.monotonic()
@@ -36,19 +37,29 @@ class Progress:
     def add(self, statuses: Mapping[str, int]) -> None:
         """So many more runs have ended with each status."""
         self.statuses.update(statuses)
+        self._advance(sum(statuses.values()))
+
+    def add_elsewhere(self, runs: int) -> None:
+        """Other launchers have computed so many more runs."""
+        self.elsewhere += runs
+        self._advance(runs)
+
+    def _advance(self, runs: int) -> None:
         unusual = {status: n for status, n in self.statuses.items() if status != "done" and n}
-        self.bar.set_postfix(unusual, refresh=False)
-        self.bar.update(sum(statuses.values()))
+        others = {"by others": self.elsewhere} if self.elsewhere else {}
+        self.bar.set_postfix({**unusual, **others}, refresh=False)
+        self.bar.update(runs)
         if self.in_lines and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
             print(self.line(), file=sys.stderr, flush=True)
 
     def line(self) -> str:
         """Where it stands, in words."""
-        ended, seconds = self.statuses.total(), time.monotonic() - self.begun
+        ended, seconds = self.statuses.total() + self.elsewhere, time.monotonic() - self.begun
         rate = ended / seconds if seconds else 0.0
         left = f", {duration((self.total - ended) / rate)} left" if rate else ""
-        return f"{ended} of {self.total} runs, {rate:.3g} runs/s{left}"
+        others = f" ({self.elsewhere} by other launchers)" if self.elsewhere else ""
+        return f"{ended} of {self.total} runs{others}, {rate:.3g} runs/s{left}"
 
 
 def duration(seconds: float) -> str:

@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.fields import Plain
@@ -29,8 +29,10 @@ from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, use
 from bpttlab.store import last_sweep
+from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.division import Division
 from bpttlab.sweeps.grid import grid
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
@@ -54,12 +56,14 @@ class Tally:
     Attributes:
         statuses: how many of each status.
         reasons: why runs failed, and how many for each reason.
+        elsewhere: how many of each status other launchers computed meanwhile.
         interrupted: the signal that ended the sweep early.
         seconds: how long it took.
     """
 
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    elsewhere: Counter[str] = field(default_factory=Counter)
     interrupted: int | None = None
     seconds: float = 0.0
 
@@ -103,7 +107,7 @@ class Summary:
         """0 if no run of this sweep failed, 1 if one did, 130 after Ctrl-C."""
         if self.tally.interrupted is not None:
             return 128 + self.tally.interrupted
-        return int(self.tally.statuses["failed"] + self.failed_before > 0)
+        return int(self.tally.statuses["failed"] + self.tally.elsewhere["failed"] + self.failed_before > 0)
 
     def lines(self) -> list[str]:
         """What there is to say at the end."""
@@ -113,6 +117,9 @@ class Summary:
         ]
         if not self.plan.to_do:
             lines = [f"nothing to do: {report(Counter(self.plan.stored.values()))} before"]
+        if elsewhere := self.tally.elsewhere.total():
+            by_others = f"{format_count(elsewhere, 'run')} computed meanwhile by other launchers of this study"
+            lines.append(f"{by_others}: {report(self.tally.elsewhere)}")
         lines += [f"failed, {n} ×: {reason}" for reason, n in self.tally.reasons.most_common(5)]
         others = len(self.tally.reasons) - 5
         lines += (
@@ -123,7 +130,7 @@ class Summary:
         if self.failed_before:
             lines.append(f"failed before: {self.failed_before}, not tried again (retry=failed does)")
         if self.tally.interrupted is not None:
-            left = format_count(len(self.plan.to_do) - computed, "run")
+            left = format_count(len(self.plan.to_do) - computed - elsewhere, "run")
             lines.append(f"interrupted: {left} left to do; what is done is stored")
         return [*lines, f"results are in {self.path}"]
 
@@ -193,15 +200,23 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
 
 
 class Publisher:
-    """Puts finished runs into the store, some at a time."""
+    """Puts finished runs into the store, some at a time.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        notice: receives the name of each commit and the ids of its runs.
+    """
+
+    def __init__(self, store: Store, notice: Callable[[str, list[str]], None] | None = None) -> None:
         self.store = store
+        self.notice = notice
         self.parts: list[Finished] = []
         self.due = time.monotonic() + PUBLISHING_SECONDS
 
     def add(self, finished: Finished) -> None:
         self.parts.append(finished)
+        self.publish_if_due()
+
+    def publish_if_due(self) -> None:
         if time.monotonic() >= self.due:
             self.publish()
 
@@ -209,7 +224,10 @@ class Publisher:
         """Everything that came since the last time."""
         begun = time.monotonic()
         if self.parts:
-            self.store.publish_rows(Finished.join(self.parts))
+            finished = Finished.join(self.parts)
+            commit = self.store.publish_rows(finished)
+            if self.notice:
+                self.notice(commit, finished.column("run_id"))
         self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
@@ -244,21 +262,18 @@ def execute(
     store.sweep_up()
     prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
-    queue, publisher = Queue(waiting, workers), Publisher(store)
+    work = partial(compute, measure, limits)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
         try:
-            work = partial(compute, measure, limits)
-            with open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool:
-                for answer in answers(pool, queue, interrupted, limits):
-                    finished = _finish_job(answer, queue, limits)
-                    if finished is not None:
-                        shown.add(tally.add(finished))
-                        publisher.add(finished)
+            with (
+                open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool,
+                Leases(store.path) as leases,
+            ):
+                division = Division(waiting, store, leases)
+                work_through(pool, division, workers, Steps(store, tally, shown, interrupted, limits))
         except StartError:
             if not interrupted:  # else it was ended by the same signal
-                publisher.publish()
                 raise
-        publisher.publish()
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally
@@ -318,17 +333,54 @@ def modules_to_preload(configurations: Iterable[Configuration]) -> tuple[str, ..
     return preload_of(configuration.values.engine for configuration in configurations)
 
 
-def answers(pool: WorkerPool, queue: Queue, interrupted: list[int], limits: Limits) -> Iterator[Answer[Job, Computed]]:
-    """Keeps everybody busy until all is done or somebody wants to stop."""
+class Steps(NamedTuple):
+    """What the steps of a sweep have in common."""
+
+    store: Store
+    tally: Tally
+    shown: Progress
+    interrupted: list[int]
+    limits: Limits
+
+
+def work_through(pool: WorkerPool, division: Division, workers: int, steps: Steps) -> None:
+    """Keeps everybody busy until all runs are stored, here or by another launcher, or somebody wants to stop."""
+    queue, publisher = Queue((), workers, division), Publisher(steps.store, division.published)
     given = 0
-    while (queue or given) and not interrupted:
-        while queue and pool.idle and not interrupted:
-            job = queue.take()
-            pool.give(job, job.seconds(limits.seconds))
-            given += 1
-        for answer in pool.answers(JOB_SECONDS):
-            given -= 1
-            yield answer
+    try:
+        while (queue or given) and not steps.interrupted:
+            given += give_jobs(pool, queue, steps)
+            for answer in pool.answers(JOB_SECONDS):
+                given -= 1
+                finished = _finish_job(answer, queue, steps.limits)
+                if finished is not None:
+                    steps.shown.add(steps.tally.add(finished))
+                    publisher.add(finished)
+            show_elsewhere(division, steps)
+            if given:
+                publisher.publish_if_due()
+            elif queue:
+                publisher.publish()  # other launchers may wait for these runs, as this one does for theirs
+                time.sleep(JOB_SECONDS)
+    finally:
+        publisher.publish()
+
+
+def give_jobs(pool: WorkerPool, queue: Queue, steps: Steps) -> int:
+    """Gives a job to every idle worker, as far as there are jobs; how many."""
+    given = 0
+    while pool.idle and not steps.interrupted and (job := queue.take()) is not None:
+        pool.give(job, job.seconds(steps.limits.seconds))
+        given += 1
+    return given
+
+
+def show_elsewhere(division: Division, steps: Steps) -> None:
+    """Counts what other launchers have computed since the last time."""
+    new = division.elsewhere - steps.tally.elsewhere
+    if new:
+        steps.tally.elsewhere.update(new)
+        steps.shown.add_elsewhere(new.total())
 
 
 def _finish_job(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
