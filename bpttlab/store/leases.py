@@ -34,7 +34,8 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from bpttlab.errors import StoreError
-from bpttlab.store.shards import check_is_folder, make_folder, name_file_in_errors
+from bpttlab.files import make_folder
+from bpttlab.store.shards import check_is_folder, name_file_in_errors
 
 FOLDER = "leases"
 LEASE_SECONDS = 30.0
@@ -125,7 +126,7 @@ class Leases:
                 if seen is not None and seen.data == self.launcher.encode():
                     path.unlink(missing_ok=True)
 
-    def of_others(self) -> dict[str, set[str]]:
+    def list_others(self) -> dict[str, set[str]]:
         """Other living launchers, and the shares that each has."""
         found = {name: set[str]() for name in self._launchers() if name != self.launcher and self._lives(name)}
         for path in self._files(_LEASE):
@@ -213,7 +214,7 @@ class Leases:
             self._write_own_file()
 
     def _write_own_file(self) -> None:
-        self._own_file.write_text(json.dumps(this_process()), encoding="utf-8")
+        self._own_file.write_text(json.dumps(describe_process()), encoding="utf-8")
 
     def _renew_until_the_end(self) -> None:
         while not self._ended.wait(self.seconds / RENEWALS):
@@ -258,23 +259,23 @@ def read(path: Path) -> Seen | None:
 # ------------------------------------------------------------------ processes of this machine
 
 
-def this_process() -> dict[str, Any]:
+def describe_process() -> dict[str, Any]:
     """A process, and a hash of the machine on which its number means something."""
-    return {"machine": machine(), "process": os.getpid(), "begun": begin_of(os.getpid())}
+    return {"machine": identify_machine(), "process": os.getpid(), "begun": find_begin(os.getpid())}
 
 
 def has_ended(launcher: bytes) -> bool:
     """Whether the file of a launcher names a process of this machine that no longer exists."""
     try:
         named = json.loads(launcher)
-        if named["machine"] != machine():
+        if named["machine"] != identify_machine():
             return False
-        return begin_of(int(named["process"])) != named["begun"]
+        return find_begin(int(named["process"])) != named["begun"]
     except (ValueError, LookupError, TypeError, OverflowError):
         return False
 
 
-def machine() -> str:
+def identify_machine() -> str:
     """A hash of what tells one set of processes from another: host, boot and, in a container, its processes."""
     known = [platform.node(), _first_line("/proc/sys/kernel/random/boot_id")]
     with suppress(OSError):
@@ -282,7 +283,7 @@ def machine() -> str:
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:32]
 
 
-def begin_of(process: int) -> str | None:
+def find_begin(process: int) -> str | None:
     """When a process began, as far as the system tells; None if there is no such process."""
     stated = _first_line(f"/proc/{process}/stat")
     if stated:

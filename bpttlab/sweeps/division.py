@@ -51,7 +51,7 @@ class Division:
         self._looked = 0.0
         commits = store.commits_since(())
         self._known = {commit.name for commit in commits}
-        self._leave_out({run_id: status for run_id, status in statuses_of(commits).items() if status != "failed"})
+        self._leave_out({run_id: status for run_id, status in collect_statuses(commits).items() if status != "failed"})
 
     @property
     def left(self) -> int:
@@ -85,9 +85,9 @@ class Division:
         self._looked = time.monotonic()
         new = self.store.commits_since(self._known)
         self._known.update(commit.name for commit in new)
-        self._leave_out(statuses_of(new))
+        self._leave_out(collect_statuses(new))
 
-    def published(self, commit: str, run_ids: Iterable[str]) -> None:
+    def note_commit(self, commit: str, run_ids: Iterable[str]) -> None:
         """Notes what this launcher has published, and returns the shares of which all is published."""
         self._known.add(commit)
         touched = {run_id: self.share_of_run[run_id] for run_id in run_ids}
@@ -121,7 +121,7 @@ def share_name(configuration: Configuration) -> str:
 
 def describe_others(to_do: Iterable[Configuration], study: Path) -> list[str]:
     """A line about the other launchers that work on a study now, if there are any."""
-    others = Leases(study).of_others()
+    others = Leases(study).list_others()
     if not others:
         return []
     shares = set().union(*others.values())
@@ -131,7 +131,7 @@ def describe_others(to_do: Iterable[Configuration], study: Path) -> list[str]:
     return [f"{count} {work} on this study, and {'has' if len(others) == 1 else 'have'} taken {theirs} of these runs"]
 
 
-def statuses_of(commits: Sequence[Commit]) -> dict[str, str]:
+def collect_statuses(commits: Sequence[Commit]) -> dict[str, str]:
     """run_id -> status, of the runs of some commits; a result comes before a failure."""
     found: dict[str, str] = {}
     for commit in commits:

@@ -203,12 +203,12 @@ class Publisher:
     """Puts finished runs into the store, some at a time.
 
     Args:
-        notice: receives the name of each commit and the ids of its runs.
+        notify: receives the name of each commit and the ids of its runs.
     """
 
-    def __init__(self, store: Store, notice: Callable[[str, list[str]], None] | None = None) -> None:
+    def __init__(self, store: Store, notify: Callable[[str, list[str]], None] | None = None) -> None:
         self.store = store
-        self.notice = notice
+        self.notify = notify
         self.parts: list[Finished] = []
         self.due = time.monotonic() + PUBLISHING_SECONDS
 
@@ -226,8 +226,8 @@ class Publisher:
         if self.parts:
             finished = Finished.join(self.parts)
             commit = self.store.publish_rows(finished)
-            if self.notice:
-                self.notice(commit, finished.column("run_id"))
+            if self.notify:
+                self.notify(commit, finished.column("run_id"))
         self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
@@ -345,7 +345,7 @@ class Steps(NamedTuple):
 
 def work_through(pool: WorkerPool, division: Division, workers: int, steps: Steps) -> None:
     """Keeps everybody busy until all runs are stored, here or by another launcher, or somebody wants to stop."""
-    queue, publisher = Queue((), workers, division), Publisher(steps.store, division.published)
+    queue, publisher = Queue((), workers, division), Publisher(steps.store, division.note_commit)
     given = 0
     try:
         while (queue or given) and not steps.interrupted:

@@ -10,7 +10,7 @@ import pytest
 
 from bpttlab.errors import StoreError
 from bpttlab.store import leases
-from bpttlab.store.leases import FOLDER, Leases, this_process
+from bpttlab.store.leases import FOLDER, Leases, describe_process
 from bpttlab.store.store import Store
 from tests.support.stored import RUNS
 
@@ -34,10 +34,10 @@ def test_one_launcher_has_a_share_until_it_returns_it(tmp_path):
         assert one.take("abc")
         assert not other.take("abc")
         assert other.take("abd")
-        assert other.of_others() == {one.launcher: {"abc"}}
+        assert other.list_others() == {one.launcher: {"abc"}}
         one.release(["abc"])
         assert other.take("abc")
-        assert one.of_others() == {other.launcher: {"abc", "abd"}}
+        assert one.list_others() == {other.launcher: {"abc", "abd"}}
 
 
 def test_the_end_of_the_last_launcher_leaves_no_file(tmp_path):
@@ -45,7 +45,7 @@ def test_the_end_of_the_last_launcher_leaves_no_file(tmp_path):
         with Leases(tmp_path) as other:
             assert other.take("abc")
         assert one.take("abc")
-        assert one.of_others() == {}
+        assert one.list_others() == {}
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +79,7 @@ def test_a_silent_launcher_loses_its_share_after_the_time(tmp_path):
     with Leases(tmp_path, seconds=30.0) as one:
         assert not one.take("abc")
         assert one.take("abd")
-        assert one.of_others() == {DEAD: {"abc"}}
+        assert one.list_others() == {DEAD: {"abc"}}
 
 
 def test_a_launcher_that_touches_its_file_keeps_its_share(tmp_path):
@@ -109,14 +109,14 @@ def test_a_clock_that_differs_from_the_file_system_does_not_matter(tmp_path, mon
 def test_a_killed_process_of_this_machine_loses_its_share_at_once(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    leave_behind(tmp_path, **{**this_process(), "process": ended.pid})
+    leave_behind(tmp_path, **{**describe_process(), "process": ended.pid})
     with Leases(tmp_path) as one:
         assert one.take("abc")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_process_number_that_is_used_again_is_another_process(tmp_path):
-    leave_behind(tmp_path, **{**this_process(), "begun": "0"})
+    leave_behind(tmp_path, **{**describe_process(), "begun": "0"})
     with Leases(tmp_path) as one:
         assert one.take("abc")
 
@@ -144,7 +144,7 @@ def test_who_was_suspended_does_not_return_what_others_took(tmp_path):
         one.release(["abc"])
         assert not one.take("abc")
         one._touch()
-        assert other.of_others() == {one.launcher: set()}
+        assert other.list_others() == {one.launcher: set()}
 
 
 def test_of_two_who_take_over_the_faster_one_has_the_share(tmp_path, monkeypatch):
