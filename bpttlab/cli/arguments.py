@@ -1,4 +1,4 @@
-"""What all commands have in common: the parser, their key=value words, and text for a terminal."""
+"""The common part of all commands: the parser, their key=value words, and text for a terminal."""
 
 from __future__ import annotations
 

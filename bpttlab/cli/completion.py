@@ -104,7 +104,7 @@ def answer(commands: Mapping[str, Parser]) -> int:
 
 
 def candidates(commands: Mapping[str, Parser], before: list[str], word: str) -> list[str]:
-    """What a word may become, sorted, after the words before it (without the program)."""
+    """The completions of a word, sorted, after the words before it (without the program)."""
     name, *earlier = before or [""]
     if not before or name == "help":
         found = [] if earlier else [*commands, *(() if before else ("help", "--help", "--version"))]
@@ -165,7 +165,7 @@ def folders(beginning: str) -> list[str]:
 
 
 def plugin_files(value: str) -> list[str]:
-    """What a list of files with commas may become."""
+    """The completions of a list of files with commas."""
     *earlier, last = value.rpartition(",")
     return [f"{''.join(earlier)}{file}" for file in python_files(last)]
 
@@ -200,7 +200,7 @@ def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
 
 
 def values_of_field(before: list[str], key: str, value: str) -> list[str]:
-    """What a field becomes whose values can be listed; of a list with commas, its last element."""
+    """The completions of a field whose values can be listed; of a list with commas, those of its last element."""
     from bpttlab.sweeps import field_choices
 
     start, comma, _ = value.rpartition(",")
@@ -244,7 +244,7 @@ def config_dir(words: list[str]) -> str | None:
 
 
 def query_hydra(composer: Composer, lines: Iterable[str], word: str) -> list[str]:
-    """What Hydra's own completion finds; its other methods are those of its shells, and split words at spaces.
+    """The matches of Hydra's own completion, by its internal methods: the public ones split words at spaces.
 
     A sweep is composed with the first value of each list, for Hydra's completion finds nothing after a list.
     """

@@ -89,7 +89,7 @@ def command(parsed: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class Status:
-    """What is stored of a study; the attributes are the keys of the JSON."""
+    """The state of a stored study; the attributes are the keys of the JSON."""
 
     study: str
     path: str
@@ -132,7 +132,7 @@ class Status:
         return f"{self.path}: {counted}" + (f", {self.missing} missing" if self.missing else "")
 
     def problems(self) -> list[str]:
-        """What is not as a person would like it."""
+        """Lines about failed, diverged, missing, mixed and damaged runs."""
         lines = [line for status in ("failed", "diverged") for line in describe_reasons(status, self.reasons[status])]
         if self.missing:
             again = f": repeat {self.line}" if self.line else ""
@@ -162,7 +162,7 @@ class StatusReport:
         self.surroundings: dict[str, dict[str, pa.Table]] = {}
 
     def read_status(self) -> Status:
-        """What is stored at this moment.
+        """The state of the study at this moment.
 
         Raises:
             StoreError: there is no such study, or nothing in it and nothing requested.
@@ -197,7 +197,7 @@ class StatusReport:
         )
 
     def read_requested(self) -> tuple[LastSweep | None, list[dict[str, str]]]:
-        """What the last sweep requested; a file that cannot be read is damage like any other."""
+        """The runs that the last sweep requested; a file that cannot be read is damage like any other."""
         from bpttlab.errors import StoreError
         from bpttlab.store import last_sweep
 
@@ -207,7 +207,7 @@ class StatusReport:
             return None, [{"file": last_sweep.FILE, "reason": str(error)}]
 
     def find_mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:
-        """What was not the same for all runs and can change the last digits of a number."""
+        """Versions and settings that differ between runs and can change the last digits of a number."""
         commits = {stored.commit.name: stored.commit for stored in sound}
         for name, commit in commits.items():
             if name not in self.surroundings:

@@ -222,7 +222,7 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
 
 
 def next_commands(study: str, results: str, line: str) -> list[str]:
-    """What a person does with a study that was computed by this line."""
+    """The commands to run next on a study that this line has computed."""
     where = [f"study={study}", *([f"results={results}"] if results != "results" else [])]
     where += [word for word in shlex.split(line) if word.startswith("plugins=")]
     has_claims = resources.experiment_in(shlex.split(line)) in resources.analyses()

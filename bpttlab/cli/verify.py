@@ -51,7 +51,7 @@ message says why; 130: Ctrl-C.
 """
 
 TOPIC_NAMES = ("gradients", "products", "spectra", "theory", "truncation", "statistics", "experiments")
-"""Those of `verification.TOPICS`, which completion does not import."""
+"""The names in `verification.TOPICS`, which completion does not import."""
 
 
 def register(commands: Any) -> None:

@@ -1,1 +1,1 @@
-"""What is measured of a trace: one file, one quantity."""
+"""Measures of a trace: each file has one quantity."""

@@ -1,4 +1,4 @@
-"""What is known of the bias of per-loss truncations without the full gradient: for runs that choose K by it."""
+"""Bounds on the bias of per-loss truncations, computed without the full gradient: for runs that choose K by them."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ class BiasBounds(Measure):
 
 
 def reported_truncations(trace: Trace, lags: int) -> Array:
-    """Those that are read off the lag terms, and the whole length."""
+    """The truncations that the lag terms give, and the whole length."""
     return np.unique(np.append(log_spacing(trace.length - 1, lags), trace.length))[1:]

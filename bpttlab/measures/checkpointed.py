@@ -1,4 +1,4 @@
-"""What can be measured of a run while the blocks of a checkpointed trace go by: its gradient, and what is made of that.
+"""Measures of a run whose trace has checkpoints: its gradient, and results that follow from the gradient.
 
 The numbers are those of a run that keeps all of its states, to the last bit.
 
@@ -29,7 +29,6 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Gradients, Scaled
 from bpttlab.truncation.scheme import Scheme
-from bpttlab.truncation.segmented import Full
 
 
 class Found(NamedTuple):
@@ -50,11 +49,11 @@ class Found(NamedTuple):
 
 def suffices(measures: Measures, scheme: Scheme) -> bool:
     """Whether nothing is requested that needs every state."""
-    return isinstance(scheme, Full) and not measures.need_states(scheme)
+    return scheme.is_full and not measures.need_states(scheme)
 
 
 def measure_blocks(measures: Measures, trace: CheckpointedTrace, loss: Loss, relevant_step: Array | None) -> Result:
-    """What the measures return that need no states, in one walk back block by block."""
+    """The results of the measures that need no states, in one walk back block by block."""
     directions = measures.get(GradientBias).directions(trace.cell, trace.params)
     found = walk_blocks(trace, errors_like(trace.y_hat, loss), directions, relevant_step)
     rows = full_columns(trace.length, with_directions(found.full, directions), found.minibatch)
@@ -90,7 +89,7 @@ def walk_blocks(
 
 
 def _add_gradients(block: Block, dL_dy_hat: Array, full: Gradients, parts: Sequence[Gradients]) -> None:
-    """What a block adds to the gradient, and to that of each sequence."""
+    """Adds the part of a block to the gradient, and to the gradient of each sequence."""
     trace, da = block.trace, block.cotangents.da
     for part in scaled_parts(trace, dL_dy_hat, da):
         add_to(full, part)

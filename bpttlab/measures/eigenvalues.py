@@ -41,7 +41,7 @@ class Eigenvalues(Measure):
         return self.eigenvalue_steps > 0
 
     def rows(self, cell: Cell, length: int, sampling: Sampling) -> dict[str, int]:
-        """Those of J_t of every sequence; of J at the origin and of W once."""
+        """The eigenvalues of J_t of every sequence; those of J at the origin and of W once."""
         if not self.active:
             return {"eigenvalues": 0}
         of_steps = cell.state_size * min(self.eigenvalue_steps, length) * sampling.sequences

@@ -12,7 +12,7 @@ from bpttlab.store.measure_columns import FORWARD_PASS
 
 @dataclass(frozen=True)
 class ForwardPass(Measure):
-    """What the forward pass alone says: its loss and its underflows."""
+    """Results of the forward pass alone: its loss and its underflows."""
 
     name: ClassVar[str] = "forward_pass"
     summary = FORWARD_PASS.summary

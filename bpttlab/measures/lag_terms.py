@@ -101,7 +101,7 @@ def measure_lags(
 
 
 class Gathered:
-    """What one pass over the wavefront leaves: parts of the gradient in the order of their lags, which are the terms of
+    """Result of one pass over the wavefront: parts of the gradient in the order of their lags, which are the terms of
     the reported lags and sums of G_l between them."""
 
     def __init__(self, trace: Trace, full: Gradients, reported: Array) -> None:

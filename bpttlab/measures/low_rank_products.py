@@ -34,7 +34,7 @@ DROPPED = 1e-11
 """Rows this far below the largest are dropped: by the diagonal of a QR with pivots."""
 
 _ROUNDING = 1e-12
-"""What a QR may have done to R, with four digits to spare: so much noise joins the combinations of what was dropped."""
+"""Bound on the rounding error that a QR causes in R, four digits larger than needed; dropped parts get it as noise."""
 
 OBJECTION = 1e-7
 """||D|| / ||R|| at which R is given up. An estimate from K = 4 combinations is 100 times too small once in 10^7."""
@@ -126,7 +126,7 @@ def whole_norms(trace: Trace) -> LagNorms:
 
 
 class FellBackError(Exception):
-    """What was dropped may matter."""
+    """The dropped part may be large enough to change the result."""
 
 
 class Chunk(NamedTuple):

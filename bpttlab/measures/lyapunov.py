@@ -204,7 +204,7 @@ def convergence_interval(growth: SpectrumGrowth) -> tuple[Array, Array]:
 
 
 class SpectrumGrowth(NamedTuple):
-    """What the QR of a stream of Jacobians leaves.
+    """The result of the QR of a stream of Jacobians.
 
     Attributes:
         ends: (E+1,), the step before the first window, then the last of each.
@@ -261,7 +261,7 @@ class Stretch(NamedTuple):
 
 
 class SpectrumPart(NamedTuple):
-    """What is kept of one orthonormalisation: as in `Stretch`, by direction."""
+    """The results of one orthonormalisation that are kept: as in `Stretch`, by direction."""
 
     t: int
     log_size: Array

@@ -73,7 +73,7 @@ class Sampling:
 
 
 class Result(NamedTuple):
-    """What a measure returns.
+    """The result of a measure.
 
     Attributes:
         tables: rows by table, as columns without run_id; a column that is left out is missing in every row.
@@ -88,7 +88,7 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True)
 class Context:
-    """What a measure receives: one forward pass with its loss, and what is computed of them once for all measures.
+    """The argument of a measure: one forward pass with its loss, and quantities that all measures share.
 
     Attributes:
         trace: the forward pass; T steps, B sequences.
@@ -125,12 +125,12 @@ class Context:
 
     @property
     def state_errors(self) -> Scaled:
-        """What the loss at t alone sends to h_t, (T, B, N)."""
+        """dL_t/dh_t, the derivative of the loss at t alone, (T, B, N)."""
         return self.once("state_errors", lambda: self.trace.scaled_error(self.errors))
 
     @property
     def cotangents(self) -> Cotangents:
-        """Those of the walk back with nothing truncated, scaled."""
+        """The cotangents of the backward walk without truncation, scaled."""
         return self.once("cotangents", lambda: self.trace.walk(self.state_errors, full_plan(self.trace.length)))
 
     @property

@@ -148,7 +148,7 @@ def horizons(log_spectral_norm: Array) -> Horizons:
 
 
 _SLACK = 1e-9
-"""What rounding may make of the bounds of a log norm; far more than it does."""
+"""An upper limit of the rounding error in the bounds of a log norm; real errors are far smaller."""
 
 
 class Reach:

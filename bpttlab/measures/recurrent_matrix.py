@@ -20,7 +20,7 @@ from bpttlab.store.measure_columns import RECURRENT_MATRIX
 
 @dataclass(frozen=True)
 class RecurrentMatrix:
-    """What the tables say of W. It measures a network, not a run, and so is no `Measure`.
+    """The columns of the tables about W. They describe a network, not a run; so this is no `Measure`.
 
     Attributes:
         transient_lags: powers of W searched for their peak.

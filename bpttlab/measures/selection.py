@@ -84,7 +84,7 @@ class Measures:
 
     @property
     def active(self) -> list[Measure]:
-        """Those whose settings request anything."""
+        """The measures whose settings request a result."""
         return [measure for measure in (*self.shipped, *self.own) if measure.active]
 
     def get(self, kind: type[MeasureType]) -> MeasureType:
@@ -123,11 +123,11 @@ class Measures:
         return any(measure.needs_states and measure.applies_to(scheme) for measure in self.active)
 
     def of_pass(self, context: Context) -> list[Result]:
-        """What runs share that differ in scheme and truncation only."""
+        """The part of the results that is common to runs that differ only in scheme and truncation."""
         return [result_of(measure, context) for measure in self.active if not measure.depends_on_scheme]
 
     def of_scheme(self, context: Context) -> list[Result]:
-        """What depends on the scheme of one run."""
+        """The part of the results that depends on the scheme of one run."""
         chosen = [measure for measure in self.active if measure.depends_on_scheme]
         return [result_of(measure, context) for measure in chosen if measure.applies_to(context.scheme)]
 

@@ -118,7 +118,7 @@ def measure_singular_values(
 
 
 def of_sequence(trace: Trace, sequence: int, t: int, lag: int) -> ValueLogs:
-    """Those of P_{t,t-lag} of one sequence of the batch."""
+    """The singular values of P_{t,t-lag} of one sequence of the batch."""
     if lag == 0:
         return ValueLogs(np.zeros(trace.h.shape[-1]), np.ones(trace.h.shape[-1], bool))
     b, steps = slice(sequence, sequence + 1), slice(t - lag, t)
@@ -259,7 +259,7 @@ class Factor:
 
 
 def entry_scale(Y: Array) -> Array:
-    """What a rounding error in the QR of Y is relative to, entry by entry, with rows and columns of any size."""
+    """The scale of rounding errors in the QR of Y, entry by entry, for rows and columns of any size."""
     columns = np.linalg.norm(Y, axis=0)
     rows = np.linalg.norm(Y / np.where(columns > 0, columns, 1.0), axis=1)
     return np.minimum(np.linalg.norm(Y, axis=1)[:, None], rows[:, None] * columns)

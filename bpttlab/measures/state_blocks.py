@@ -31,7 +31,7 @@ LOG_SPACED = 24
 """How many lags "log" stands for."""
 
 _NEGLIGIBLE = 20.0
-"""What rows of unknown size may be at most below the block they are in, in log, so that its norm is known."""
+"""The norm of a block is known if the log of every row of unknown size is below that of the block by this."""
 
 
 def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log", sequences: int = 2) -> pd.DataFrame:

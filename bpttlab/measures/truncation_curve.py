@@ -119,7 +119,7 @@ class CurveFellBackError(Exception):
 
 
 class Wave(NamedTuple):
-    """What the wavefront leaves.
+    """The result of the wavefront.
 
     Attributes:
         shares: (followed, P), <G_l, g>.

@@ -195,7 +195,7 @@ class Windows:
         return spectral_log_norm(Scaled.of(matrices)) if logs is None else logs
 
     def products(self, lag: int) -> Iterator[tuple[Array, Scaled]]:
-        """Those of some t after those of others: t (M,), and (M,N,N) with one exponent for each matrix.
+        """The products, for some t at a time: t (M,), and (M,N,N) with one exponent for each matrix.
 
         Their memory is used again for the next ones.
         """
@@ -310,7 +310,7 @@ def _is_complete(products: Array) -> bool:
 
 
 def sums(lags: list[int]) -> dict[int, tuple[int, int]]:
-    """Those lags that are the sum of two others, or twice another."""
+    """The lags that are the sum of two other lags, or twice another."""
     requested, found = set(lags), {}
     for lag in lags:
         for part in lags:

@@ -381,7 +381,7 @@ def find_replaced_scheme(group: Mapping[str, Any], scheme: Scheme) -> str | None
     """The scheme that was chosen where truncation=full takes its place; None for the default, which nobody chose."""
     name = str(group["name"])
     unchosen = (Full.name, Configuration.DEFAULTS["scheme"]["name"])
-    return name if isinstance(scheme, Full) and name not in unchosen else None
+    return name if scheme.is_full and name not in unchosen else None
 
 
 def check_loss(task: Task) -> None:

@@ -41,11 +41,13 @@ class Scheme(ABC):
         name: what configurations call it.
         takes_truncation: whether it has a K, which `truncation=` sets; with truncation=full it is the full gradient.
         forwards: whether it carries derivatives forwards, of which a step costs much more.
+        is_full: whether it is the full gradient, which truncation=full stands for.
     """
 
     name: ClassVar[str]
     takes_truncation: ClassVar[bool] = True
     forwards: ClassVar[bool] = False
+    is_full: ClassVar[bool] = False
 
     truncation: Annotated[
         int | None,

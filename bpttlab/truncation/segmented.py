@@ -16,6 +16,7 @@ class Full(Segmented):
 
     name: ClassVar[str] = "full"
     takes_truncation: ClassVar[bool] = False
+    is_full: ClassVar[bool] = True
     truncation: ClassVar[int | None] = None  # type: ignore[misc]  # a constant of this scheme, a field of the others
 
     def segments(self, length: int) -> list[tuple[int, int, int]]:

@@ -165,7 +165,7 @@ def test_a_stack_is_its_layers_one_after_the_other(make):
     params, x = stack.init(np.random.default_rng(1)), np.random.default_rng(2).standard_normal((70, 2, 2))
     trace = forward(stack, params, x)
     for layer, (cell, state) in enumerate(zip(stack.cells, stack.states, strict=True)):
-        own = {**stack.own(params, layer), "U": params["U"], "b_y": params["b_y"]}
+        own = {**stack.layer_params(params, layer), "U": params["U"], "b_y": params["b_y"]}
         alone = forward(cell, own, x)
         assert_agree({"h": trace.h[:, :, state]}, {"h": alone.h})
         x = alone.h[1:, :, cell.readout_slice]
@@ -181,7 +181,7 @@ def test_the_jacobian_is_block_lower_triangular_with_the_layers_own_blocks(make)
     for layer, (cell, state) in enumerate(zip(stack.cells, stack.states, strict=True)):
         np.testing.assert_array_equal(J[:, state, state.stop :], 0.0)
         slope = trace.linearization[2][..., stack.slope_parts[layer][0]]
-        assert J[:, state, state].tobytes() == cell.jacobian(stack.own(params, layer), slope).tobytes()
+        assert J[:, state, state].tobytes() == cell.jacobian(stack.layer_params(params, layer), slope).tobytes()
 
 
 def test_layers_are_drawn_apart_and_the_lower_ones_do_not_depend_on_the_upper():
@@ -196,7 +196,7 @@ def test_more_than_nine_layers_keep_their_names_apart():
     stack = Stacked(1, 2, 1, layers=12)
     params = stack.init(np.random.default_rng(0))
     assert set(params) == set(stack.parameter_shapes()) and "W_11" in params
-    assert stack.own(params, 0)["W"] is params["W_1"] and stack.own(params, 10)["W"] is params["W_11"]
+    assert stack.layer_params(params, 0)["W"] is params["W_1"] and stack.layer_params(params, 10)["W"] is params["W_11"]
     errors = np.ones((3, 1, 1))
     assert set(backward(forward(stack, params, np.ones((3, 1, 1))), errors)) == {*params, "h_0"}
 

@@ -253,7 +253,7 @@ def test_a_stack_at_the_origin_has_the_eigenvalues_of_its_layers_where_they_are_
     params = cell.init(np.random.default_rng(0), spectral_radius=0.9)
     for name in ("b_h_1", "b_h_2"):
         params[name] = np.zeros(4) if at_rest else np.ones(4)
-    layers = [eigenvalues(origin_jacobian(one, cell.own(params, i) | {"U": params["U"], "b_y": params["b_y"]}))
+    layers = [eigenvalues(origin_jacobian(one, cell.layer_params(params, i) | {"U": params["U"], "b_y": params["b_y"]}))
               for i, one in enumerate(cell.cells)]  # fmt: skip
     found = np.poly(origin_jacobian(cell, params))
     alike = np.allclose(found, characteristic(np.concatenate(layers)), rtol=1e-12, atol=1e-12)

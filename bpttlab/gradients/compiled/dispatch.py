@@ -102,7 +102,7 @@ def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
 
 
 class Form(NamedTuple):
-    """What compiled code has to know of a cell.
+    """The description of a cell that compiled code needs.
 
     Attributes:
         kind, activation, output: which `vjp`, f_h and f_y; output is -1 where the readout is not compiled.

@@ -13,7 +13,7 @@ from io import StringIO
 from typing import Any
 
 VARIABLE = "BPTTLAB_PRECOMPILED"
-"""What the process that imports this should read: names of cells and of dtypes, "elman,gru float64"."""
+"""The variable that names the loops to load: names of cells and of dtypes, "elman,gru float64"."""
 
 
 class NotOnDisk(Exception):

@@ -28,7 +28,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT, Scaled, power_of_two
 
 _LARGEST_BYTES = 2**31
-"""What the influence matrices of all sequences may take, the working copies of a step among them."""
+"""Limit of the memory for the influence matrices of all sequences and the working copies of one step."""
 
 WORKING_COPIES = 7
 """Arrays of the size of M_t that a step holds at once, the old M_{t-1} among them; as it was measured."""

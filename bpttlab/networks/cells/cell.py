@@ -38,7 +38,7 @@ Params = dict[str, Array]
 
 
 class Local(NamedTuple):
-    """What the immediate derivatives of some steps depend on, each with the same leading axes.
+    """The values on which the immediate derivatives of some steps depend, each with the same leading axes.
 
     Attributes:
         x: (..., I) inputs of the steps.
@@ -221,11 +221,11 @@ class Cell(ABC):
         elif initializer not in (NoInitializer(), GaussianRadius()):  # the default stands for nothing requested
             raise ConfigurationError(
                 f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the cell "
-                f"'{self.name}' has no matrix W to draw; leave initializer and spectral_radius out{self.instead()}"
+                f"'{self.name}' has no matrix W to draw; leave initializer and spectral_radius out{self.describe_alternative()}"
             )
 
-    def instead(self) -> str:
-        """What to set where there is no W to draw, as the end of a message."""
+    def describe_alternative(self) -> str:
+        """The end of a message about a cell without a W to draw: what to set instead."""
         return ""
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:

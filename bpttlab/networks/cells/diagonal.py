@@ -134,7 +134,7 @@ class Diagonal(Cell):
 
     # ------------------------------------------------------------------ weights
 
-    def instead(self) -> str:
+    def describe_alternative(self) -> str:
         return ", and set cell.r_min and cell.r_max"
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:

@@ -1,4 +1,4 @@
-"""What several cells are made of: gates side by side, and their weights.
+"""Parts of cells with gates: gates side by side, and their weights.
 
 A cell with gates keeps one block of N numbers for each, side by side along the last axis, in the order of its file.
 
@@ -15,7 +15,7 @@ from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 LOGISTIC, TANH = activations.find_activation("logistic"), activations.find_activation("tanh")
-"""What gates, and what candidates and the output of an LSTM go through."""
+"""The activations of gates, and of candidates and the output of an LSTM."""
 
 
 def concat_blocks(*blocks: Array) -> Array:

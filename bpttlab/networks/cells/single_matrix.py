@@ -1,4 +1,4 @@
-"""What cells have in common that have the notes' V, W and b_h, one pre-activation a unit, and h for a state."""
+"""The common part of cells with the notes' V, W and b_h, one pre-activation for each unit, and h as the state."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Stacked(Cell):
         parts = side_by_side_slices([width for both in zip(widths, heard, strict=True) for width in both])
         return tuple(zip(parts[::2], parts[1::2], strict=True))
 
-    def own(self, params: Params, layer: int) -> Params:
+    def layer_params(self, params: Params, layer: int) -> Params:
         """The parameters of a layer, counted from 0, under the names that its cell knows.
 
         The readout's have no number and belong to no layer.
@@ -98,23 +98,23 @@ class Stacked(Cell):
 
     def project(self, params: Params, x: Array) -> Array:
         """Of the first layer, for every t at once; the others wait for the layer below.  (T,B,I) -> (T,B,any)"""
-        return self.cells[0].project(self.own(params, 0), x)
+        return self.cells[0].project(self.layer_params(params, 0), x)
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """Upwards through the layers.  (B,any), (B,LS) -> (B,LS)"""
         below: list[Array] = []
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            own = self.own(params, layer)
+            own = self.layer_params(params, layer)
             if below:
                 z_t = cell.project(own, below[-1][..., cell.readout_slice])
             below.append(cell.step(own, z_t, h_prev[..., state]))
         return concat_blocks(*below)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
-        """Those of all layers."""
+        """The activations of all layers with their inputs."""
         found: list[tuple[Activation, Array]] = []
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            found += cell.activation_inputs(self.own(params, layer), x, h[..., state])
+            found += cell.activation_inputs(self.layer_params(params, layer), x, h[..., state])
             x = h[1:, :, state][..., cell.readout_slice]
         return found
 
@@ -125,7 +125,7 @@ class Stacked(Cell):
         """
         parts: list[Array] = []
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            parts.append(cell.linearize(self.own(params, layer), x, h[..., state]))
+            parts.append(cell.linearize(self.layer_params(params, layer), x, h[..., state]))
             if layer + 1 < self.layers:
                 x = h[1:, :, state][..., cell.readout_slice]
                 parts.append(x)
@@ -139,7 +139,7 @@ class Stacked(Cell):
         for layer in reversed(range(self.layers)):
             cell, own, slope = (
                 self.cells[layer],
-                self.own(params, layer),
+                self.layer_params(params, layer),
                 linearization_t[..., self.slope_parts[layer][0]],
             )
             ds = dh_t[..., self.states[layer]]
@@ -155,7 +155,7 @@ class Stacked(Cell):
     def input_vjp(self, params: Params, linearization_t: Array, da_t: Array) -> Array:
         """The first layer's.  (...,any), (...,A) -> (...,I)"""
         slope, da = linearization_t[..., self.slope_parts[0][0]], da_t[..., self.locals[0]]
-        return self.cells[0].input_vjp(self.own(params, 0), slope, da)
+        return self.cells[0].input_vjp(self.layer_params(params, 0), slope, da)
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         gradients: Params = {}
@@ -177,7 +177,7 @@ class Stacked(Cell):
         size = self.state_size
         J = np.zeros((*linearization_t.shape[:-1], size, size), linearization_t.dtype)
         for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True)):
-            own, slope = self.own(params, layer), linearization_t[..., self.slope_parts[layer][0]]
+            own, slope = self.layer_params(params, layer), linearization_t[..., self.slope_parts[layer][0]]
             J[..., state, state] = cell.jacobian(own, slope)
             if layer:
                 heard = J[..., self.states[layer - 1], : state.start][..., cell.readout_slice, :]
@@ -221,7 +221,7 @@ class Stacked(Cell):
         """Those of each layer, the first layer's first."""
         blocks: dict[str, Array] = {}
         for layer, cell in enumerate(self.cells):
-            blocks |= add_layer_number(cell.recurrent_blocks(self.own(params, layer)), layer)
+            blocks |= add_layer_number(cell.recurrent_blocks(self.layer_params(params, layer)), layer)
         return blocks
 
     @property
@@ -256,19 +256,21 @@ class Stacked(Cell):
     # ------------------------------------------------------------------ constraints, layer by layer
 
     def unconstrain(self, params: Params) -> Params:
-        return self.each(Cell.unconstrain.__name__, params)
+        return self.call_each(Cell.unconstrain.__name__, params)
 
     def constrain(self, free: Params) -> Params:
-        return self.each(Cell.constrain.__name__, free)
+        return self.call_each(Cell.constrain.__name__, free)
 
     def constraint_vjp(self, free: Params, gradient: Params) -> Params:
-        return self.each(Cell.constraint_vjp.__name__, free, gradient)
+        return self.call_each(Cell.constraint_vjp.__name__, free, gradient)
 
-    def each(self, method: str, *arguments: Params) -> Params:
-        """What a method of every layer makes of its part of the arguments, and what belongs to none as it is."""
+    def call_each(self, method: str, *arguments: Params) -> Params:
+        """Calls a method of every layer with its part of the arguments; returns arguments of no layer as they are."""
         found: Params = {}
         for layer, cell in enumerate(self.cells):
-            found |= add_layer_number(getattr(cell, method)(*(self.own(one, layer) for one in arguments)), layer)
+            found |= add_layer_number(
+                getattr(cell, method)(*(self.layer_params(one, layer) for one in arguments)), layer
+            )
         ends = tuple(f"_{layer + 1}" for layer in range(self.layers))
         return found | {name: values for name, values in arguments[-1].items() if not name.endswith(ends)}
 
