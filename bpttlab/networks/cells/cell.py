@@ -221,7 +221,8 @@ class Cell(ABC):
         elif initializer not in (NoInitializer(), GaussianRadius()):  # the default stands for nothing requested
             raise ConfigurationError(
                 f"initializer '{initializer.name}' with {initializer.target}={initializer.requested}: the cell "
-                f"'{self.name}' has no matrix W to draw; leave initializer and spectral_radius out{self.describe_alternative()}"
+                f"'{self.name}' has no matrix W to draw; leave initializer and spectral_radius out"
+                f"{self.describe_alternative()}"
             )
 
     def describe_alternative(self) -> str:
