@@ -45,6 +45,12 @@ STUDY = Key("study", "the name of the study (required)", None)
 RESULTS = Key("results", "the folder of all studies (results)", "results", value="FOLDER")
 EXPERIMENT = Key("experiment", "the experiment whose analysis is used (the one that the study was swept with)")
 
+NETWORKS_KEY = Key(
+    "networks",
+    "path: files of your own (cell=from_file) are networks of one point (docs/own-network.md)",
+    "",
+    ("path",),
+)
 PLUGINS_KEY = Key("plugins", "your own files or modules, with commas between (docs/extending.md)", value="FILE.py")
 
 
@@ -187,7 +193,7 @@ def load_study(chosen: dict[str, str]) -> Study:
     """The study that the words name."""
     from bpttlab.store import store
 
-    return store.load(chosen["study"], Path(chosen["results"]))
+    return store.load(chosen["study"], Path(chosen["results"]), networks=chosen.get("networks") or None)
 
 
 def say(text: str, end: str = "\n", error: bool = False, flush: bool = False) -> None:

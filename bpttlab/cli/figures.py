@@ -8,7 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab import plugins
-from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, WIDTH, Key, add_command, key_values, say
+from bpttlab.cli.arguments import (
+    EXPERIMENT,
+    NETWORKS_KEY,
+    PLUGINS_KEY,
+    RESULTS,
+    STUDY,
+    WIDTH,
+    Key,
+    add_command,
+    key_values,
+    say,
+)
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
 
 _DESCRIPTION = """\
@@ -57,10 +68,10 @@ def register(commands: Any) -> None:
         commands,
         "figures",
         _command,
-        (STUDY, FORMAT, SIZE, EXPERIMENT, PLUGINS_KEY, RESULTS),
+        (STUDY, FORMAT, SIZE, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="draw a study as PNG, SVG or PDF",
-        usage="study=NAME [format=png|svg|pdf] [size=page|column] [experiment=NAME] [plugins=FILE.py]\n"
-        "                       [results=FOLDER] [--verbose]",
+        usage="study=NAME [format=png|svg|pdf] [size=page|column] [networks=path] [experiment=NAME]\n"
+        "                       [plugins=FILE.py] [results=FOLDER] [--verbose]",
         description=_DESCRIPTION,
         text=_TEXT,
     )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins
 from bpttlab.cli.arguments import (
     EXPERIMENT,
+    NETWORKS_KEY,
     PLUGINS_KEY,
     RESULTS,
     STUDY,
@@ -59,9 +60,10 @@ def register(commands: Any) -> None:
         commands,
         "tables",
         _command,
-        (STUDY, TABLE, ALL, EXPERIMENT, PLUGINS_KEY, RESULTS),
+        (STUDY, TABLE, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
-        usage="study=NAME [table=NAME] [all=true] [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
+        usage="study=NAME [table=NAME] [all=true] [networks=path] [experiment=NAME] [plugins=FILE.py]\n"
+        "                      [results=FOLDER]",
         description=_DESCRIPTION,
         text=_TEXT,
     )

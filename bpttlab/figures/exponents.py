@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
+from bpttlab.tables.points import has_files
 
 MOST_CELLS = len(style.CATEGORIES)
 
@@ -33,7 +34,7 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page") -> Figure:
     columns = layout.summary_facet_columns(exponents)
     rows = layout.longest(exponents, columns)
     rows = rows.assign(cell_named=layout.descriptions(rows, [name for name in columns if _of_cell(name)]))
-    looks = _looks(sorted(rows["cell_named"].unique()))
+    looks = _looks(sorted(rows["cell_named"].unique()), joined=not has_files(rows))
     parts = layout.facets(rows, [name for name in columns if not _of_cell(name)])
     figure, grid = layout.panels(len(parts), 1, size)
     for part, axes in zip(parts, grid[:, 0], strict=True):
@@ -47,13 +48,14 @@ def _of_cell(column: str) -> bool:
     return column == "cell" or column.startswith("cell_")
 
 
-def _looks(cells: Sequence[str]) -> dict[str, dict[str, Any]]:
+def _looks(cells: Sequence[str], joined: bool) -> dict[str, dict[str, Any]]:
     """Colour and mark of each cell."""
     if len(cells) > MOST_CELLS:
         raise LabError(f"{len(cells)} cells are too many for one panel (at most {MOST_CELLS})")
     shades = style.categories(cells)
     marks = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(cells)}
-    return {name: {"color": shades[name], "marker": marks[name], "linewidth": 0.9} for name in cells}
+    line = {"linewidth": 0.9, "linestyle": "-" if joined else "none"}
+    return {name: {"color": shades[name], "marker": marks[name], **line} for name in cells}
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
@@ -62,6 +64,9 @@ def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> 
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     for name, part in layout.group_by_value(rows, "cell_named"):
         lines.interval(axes, part, "initializer_requested", "lyapunov_exponent", **looks[name])
+    if has_files(rows):
+        requested.name_ticks(axes, rows, layout.panel_width(axes))
+        axes.set_xlim(0.5, len(requested.requested_values(rows)) + 0.5)
 
 
 def _kinds(rows: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artist]:

@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
+from bpttlab.tables.points import has_files
 
 _VALUES = ("networks", "steps", "zero", "mean", "bin_low", "bin_high", "windows", "density")
 RIDGE = 0.85  # of the distance between two base lines
@@ -33,13 +34,16 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
     columns = layout.facet_columns(distribution, _VALUES)
     rows = layout.longest(distribution[distribution["initializer_requested"].notna()], columns)
     parts = layout.facets(rows, columns)
-    shades = style.colours(layout.requested_values(rows))
+    shades = requested.value_colours(rows)
+    if has_files(rows):  # from top to bottom in the order given
+        shades = dict(reversed(shades.items()))
+    names = requested.value_names(rows)
     figure, grid = layout.panels(len(parts), 1, size, height=min(max(1.6, 0.26 * len(shades) + 0.5), 4.0))
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axvline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for place, (value, colour) in enumerate(shades.items()):
             _ridge(axes, part.rows[part.rows["initializer_requested"] == value], place, colour)
-        axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [f"{value:g}" for value in shades])
+        axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [names[value] for value in shades])
         axes.set_ylim(-0.2, len(shades))
         axes.tick_params(axis="y", length=0)
     _same_limits(grid[:, 0], rows)

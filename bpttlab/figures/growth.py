@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
+from bpttlab.tables.points import has_files
 
 MINUS = "\N{MINUS SIGN}"
 _LINEAR = 1.0  # nats around zero that the colour scale shows linearly
@@ -42,6 +43,8 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
     for (_, rows), (heat, rate) in zip(parts, grid, strict=True):
         _heat_map(heat, rows, norm)
         _rates(rate, rows, shades)
+        if has_files(rows):
+            name_networks(heat, rate, rows)
     _same_limits(grid[:, 1])
     name = layout.quantity(growth)
     for axes in grid[:, 0] if layout.is_across(grid) else ():
@@ -104,6 +107,13 @@ def _label_columns(axes: Axes, values: np.ndarray) -> None:
     axes.set_xticks([place + 0.5 for place in named], [f"{values[place]:g}" for place in named])
 
 
+def name_networks(heat: Axes, rate: Axes, rows: pd.DataFrame) -> None:
+    """Names of files in place of their places, below both panels."""
+    requested.name_ticks(heat, rows, layout.panel_width(heat), shift=-0.5)
+    requested.name_ticks(rate, rows, layout.panel_width(rate))
+    rate.set_xlim(0.5, len(requested.requested_values(rows)) + 0.5)
+
+
 def _texts(values: np.ndarray) -> np.ndarray:
     def text(value: float) -> str:
         return (f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}").replace("-", MINUS)
@@ -138,7 +148,8 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
     for length, part in layout.group_by_value(rows, "sequence_length"):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
-        axes.plot(part["initializer_requested"], part["growth_rate"], marker="o", markersize=sizes[length], **look)
+        joined: dict[str, Any] = {"marker": "o", "linestyle": "none" if has_files(rows) else "-"}
+        axes.plot(part["initializer_requested"], part["growth_rate"], markersize=sizes[length], **joined, **look)
         ends = (part[f"growth_rate_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
         lines.whiskers(axes, part["initializer_requested"].to_numpy(dtype=float), *ends, **look)
 
@@ -164,7 +175,8 @@ def _keys(
     layout.add_height(figure, 0.0 if across else 0.4)
     layout.symmetric_ticks(bar, norm.vmax or _LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
-    handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], marker="o") for length in shown]
+    joined: dict[str, Any] = {"marker": "o", "linestyle": "none" if has_files(growth) else "-"}
+    handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], **joined) for length in shown]
     handles += [*lines.interval_keys(growth["growth_rate_low"]), *lines.rate_keys(growth)]
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
         handles.append(lines.line_key("zero growth", **CONTOUR))

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
 
 _VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero")
@@ -31,7 +31,7 @@ def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "
     columns = layout.facet_columns(curves, _VALUES)
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
-    shades = style.colours(layout.requested_values(curves))
+    shades = requested.value_colours(curves)
     figure, grid = layout.panels(len(parts), len(_KINDS), size)
     for (row, column), axes in np.ndenumerate(grid):
         rows, kind = parts[row].rows, list(_KINDS)[column]
@@ -41,6 +41,6 @@ def plot_lag_terms(curves: pd.DataFrame, size: Size = "page", parameter: str = "
             lines.curve(axes, part, "lag", shades[value], style.NEUTRAL)
     lines.limit(grid, [[rows[rows["quantity"] == kind] for kind in _KINDS] for _, rows in parts])
     layout.label_edges(grid, parts, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
-    layout.key(figure, grid, shades, layout.quantity(curves), size)
+    layout.key(figure, grid, shades, curves, size)
     layout.footer(figure, lines.curve_keys(curves))
     return layout.finish(figure)

@@ -21,9 +21,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from bpttlab.errors import LabError
-from bpttlab.figures import style
+from bpttlab.figures import requested, style
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column, short_digests
+from bpttlab.tables.points import LABEL, has_files, network_labels
 
 _QUANTITIES = {
     "spectral_radius": r"spectral radius $\rho$",
@@ -31,6 +32,7 @@ _QUANTITIES = {
     "scale": "scale $s$",
     "measured_radius": r"measured spectral radius $\rho$",
     "radius": r"radius $\rho$, requested or measured",
+    "file": "network",
 }
 SYMBOLS = {
     "spectral_radius": r"$\rho$",
@@ -85,14 +87,14 @@ def varying_columns(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
 def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
     """The columns that make facets: all except the drawn values, the requested value and the length.
 
-    Networks of files that differ in the requested (here: measured) value share a facet.
+    If all networks are from files, they share a facet, with what follows from the file.
     """
-    apart = {*values, "initializer_requested", "sequence_length"}
+    apart = {*values, requested.VALUE, "sequence_length"}
     names = [str(name) for name in frame if name not in apart]
-    others = [name for name in names if name != "cell_content"]
-    told = frame.groupby([*others, "initializer_requested"], dropna=False)
-    alike = "cell_content" in names and bool((told["cell_content"].nunique(dropna=False) <= 1).all())
-    return others if alike else names
+    if not network_labels(frame):
+        return names
+    kinds = frame.groupby(LABEL)[[name for name in names if name.startswith("cell_")]].nunique(dropna=False)
+    return [name for name in names if name not in kinds or (kinds[name] > 1).any()]
 
 
 def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> list[str]:
@@ -118,8 +120,9 @@ def _shorten_digest(name: str, value: object) -> object:
 def _describe_columns(named: Mapping[str, Any]) -> list[str]:
     """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
     words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
-    there = {name: _to_plain_value(_shorten_digest(name, value)) for name, value in named.items() if not pd.isna(value)}
-    return [text if name == "cell" else f"{words[name]} {text}" for name, text in there.items()]
+    said = {name: _to_plain_value(_shorten_digest(name, value)) for name, value in named.items() if not pd.isna(value)}
+    there = {name: requested.figure_text(str(named[name])) if name == LABEL else text for name, text in said.items()}
+    return [text if name in ("cell", LABEL) else f"{words[name]} {text}" for name, text in there.items()]
 
 
 def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
@@ -147,11 +150,6 @@ def group_by_value(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.Da
     yield from rows.groupby(column)
 
 
-def requested_values(frame: pd.DataFrame) -> list[float]:
-    """The values requested of the initializer, ascending."""
-    return sorted(float(value) for value in frame["initializer_requested"].dropna().unique())
-
-
 def quantity(frame: pd.DataFrame) -> str:
     """The quantity of the requested values in words: spectral radius, gain or scale (or several of them)."""
     targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
@@ -174,7 +172,7 @@ def select_values(values: Sequence[float]) -> list[float]:
 def select_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
     """The longest sequences of each facet at the few requested values that are shown; and those values."""
     frame = longest(frame[frame["initializer_requested"].notna()], columns)
-    values = select_values(requested_values(frame))
+    values = select_values(requested.requested_values(frame))
     return frame[frame["initializer_requested"].isin(values)].reset_index(drop=True), values
 
 
@@ -209,8 +207,10 @@ def panels_with_rows(
 def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float], x: str, y: str) -> None:
     """Labels at the edges: requested values above, facets on the left."""
     symbol = " or ".join(sorted({_symbol(part.rows) for part in parts}))
+    rows = pd.concat([part.rows for part in parts])
+    names = requested.value_names(rows)
     for axes, value in zip(grid[0], values, strict=True):
-        axes.set_title(f"{symbol} = {value:g}")
+        axes.set_title(names[value] if has_files(rows) else f"{symbol} = {names[value]}")
     for axes, part in zip(grid[:, 0], parts, strict=True):
         label = part.label if len(part.label) <= BESIDE_A_PANEL else part.label.replace(", ", ",\n")
         axes.set_ylabel(f"{label}\n{y}")
@@ -300,12 +300,13 @@ def finish(figure: Figure) -> Figure:
 # ------------------------------------------------------------------ keys to colours and lines
 
 
-def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: str, size: Size) -> None:
-    """The meaning of the colours, above the panels: a legend for a few values, a colour bar for many."""
+def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], frame: pd.DataFrame, size: Size) -> None:
+    """The meaning of the colours, above the panels: a legend for a few requested values, a colour bar for many."""
+    names, title = requested.value_names(frame), quantity(frame)
     if len(shades) > MOST_IN_LEGEND:
-        _bar(figure, grid, shades, title, size)
+        _bar(figure, grid, shades, names, title, size)
         return
-    handles = [Line2D([], [], color=colour, linewidth=2, label=f"{value:g}") for value, colour in shades.items()]
+    handles = [Line2D([], [], color=colour, linewidth=2, label=names[value]) for value, colour in shades.items()]
     _legend(figure, handles, "outside upper center", title)
 
 
@@ -337,7 +338,14 @@ def add_height(figure: Figure, inches: float) -> None:
 SPACING: dict[str, Any] = {"handlelength": 1.8, "columnspacing": 1.4, "handletextpad": 0.5}
 
 
-def _bar(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: str, size: Size) -> None:
+def _bar(
+    figure: Figure,
+    grid: np.ndarray,
+    shades: Mapping[float, str],
+    names: Mapping[float, str],
+    title: str,
+    size: Size,
+) -> None:
     """An ordinal colour bar: one step a value, as many of them named as are legible."""
     values = list(shades)
     edges = np.arange(len(values) + 1) - 0.5
@@ -348,5 +356,5 @@ def _bar(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], title: s
     step = -(-len(values) // 9)
     centre = next((place for place, value in enumerate(values) if value == 1), 0)
     named = [place for place in range(len(values)) if (place - centre) % step == 0]
-    bar.set_ticks(named, labels=[f"{values[place]:g}" for place in named])
+    bar.set_ticks(named, labels=[names[values[place]] for place in named])
     bar.minorticks_off()

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 
 from bpttlab.figures import style
 from bpttlab.numerics.verdicts import LEAST_NETWORKS
+from bpttlab.tables.points import has_files
 
 
 def line_key(label: str, **look: Any) -> Line2D:
@@ -162,14 +163,20 @@ def rate(axes: Axes, rows: pd.DataFrame, name: str, look: dict[str, Any]) -> Non
     """A thin line of theory over the requested values, where the table has it."""
     there = rows[np.isfinite(rows[name].astype(float))].drop_duplicates("initializer_requested")
     there = there.sort_values("initializer_requested")
-    axes.plot(there["initializer_requested"], there[name], color=style.NEUTRAL, zorder=1, **look)
+    axes.plot(there["initializer_requested"], there[name], color=style.NEUTRAL, zorder=1, **{**look, **_apart(rows)})
+
+
+def _apart(rows: pd.DataFrame) -> dict[str, Any]:
+    """Networks from files have no line between them."""
+    return {"marker": "_", "markersize": 9, "linestyle": "none"} if has_files(rows) else {}
 
 
 def rate_keys(rows: pd.DataFrame) -> list[Artist]:
-    """The legend's entries for rates of theory that are lines: at two requested values or more."""
+    """The legend's entries for rates of theory that are drawn: lines need two requested values or more."""
     there = {name: rows[np.isfinite(rows[name].astype(float))] for name in _RATES}
-    drawn = [name for name, part in there.items() if part["initializer_requested"].nunique() > 1]
-    return [line_key(_RATES[name][0], **_RATES[name][1]) for name in drawn]
+    least = 0 if has_files(rows) else 1
+    drawn = [name for name, part in there.items() if part["initializer_requested"].nunique() > least]
+    return [line_key(_RATES[name][0], **{**_RATES[name][1], **_apart(rows)}) for name in drawn]
 
 
 def limit(grid: np.ndarray, rows: Sequence[Sequence[pd.DataFrame]]) -> None:

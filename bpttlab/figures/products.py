@@ -8,7 +8,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
 
 _VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound", "mean_field")
@@ -32,14 +32,14 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
     curves = layout.longest(curves, columns)
     parts = layout.facets(curves, columns)
     norms = [norm for norm in _NORMS if norm in set(curves["quantity"])]
-    shades = style.colours(layout.requested_values(curves))
+    shades = requested.value_colours(curves)
     figure, grid = layout.panels(len(parts), len(norms), size)
     for (row, column), axes in np.ndenumerate(grid):
         rows = parts[row].rows
         _panel(axes, rows[rows["quantity"] == norms[column]], shades)
     lines.limit(grid, [[rows[rows["quantity"] == norm] for norm in norms] for _, rows in parts])
     layout.label_edges(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
-    layout.key(figure, grid, shades, layout.quantity(curves), size)
+    layout.key(figure, grid, shades, curves, size)
     layout.footer(figure, _kinds(curves))
     return layout.finish(figure)
 

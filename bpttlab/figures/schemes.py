@@ -11,10 +11,11 @@ from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
+from bpttlab.tables.points import LABEL, has_files
 
 SEGMENTED = ("per_loss", "windowed", "chunked", "chunked_mean", "random", "adaptive")
 MARKS = dict(zip(SEGMENTED, ("o", "s", "^", "p", "D", "h"), strict=True)) | {
@@ -86,7 +87,9 @@ def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[
         )
     if len(parts) > layout.MOST_FACETS:
         raise LabError(f"{len(parts)} points are too many for one figure (at most {layout.MOST_FACETS})")
-    first = pd.DataFrame([part.iloc[0][[*columns, "initializer_requested"]] for part in parts]).reset_index(drop=True)
+    first = pd.DataFrame([part.iloc[0] for part in parts]).reset_index(drop=True)
+    own = LABEL if has_files(table) else "initializer_requested"
+    first = first[list(dict.fromkeys([*columns, own]))]
     if PLUGIN_HASHES in first:
         first = first.assign(**{PLUGIN_HASHES: short_column(first[PLUGIN_HASHES])})
     labels = [_label(first, place) for place in range(len(parts))]
@@ -115,7 +118,7 @@ def fields(table: pd.DataFrame) -> list[str]:
 
 
 def _keep_few(facet: pd.DataFrame) -> Iterator[pd.DataFrame]:
-    for value in layout.select_values(layout.requested_values(facet)):
+    for value in layout.select_values(requested.requested_values(facet)):
         yield facet[facet["initializer_requested"] == value]
 
 
@@ -140,6 +143,8 @@ def _label(rows: pd.DataFrame, place: int) -> str:
 
 
 def _describe_value(name: str, value: object) -> str:
+    if name == LABEL:
+        return requested.figure_text(requested.shorten_label(str(value)))
     text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
     if name in _FIRST:
         return text

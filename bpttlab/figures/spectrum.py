@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
 
 _VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved", "mean_by_determinant")
@@ -24,7 +24,7 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     columns = layout.facet_columns(curves, _VALUES)
     curves = layout.longest(curves[curves["initializer_requested"].notna()], columns)
     parts = layout.facets(curves, columns)
-    shades = style.colours(layout.requested_values(curves))
+    shades = requested.value_colours(curves)
     figure, grid = layout.panels(len(parts), 1, size)
     for part, axes in zip(parts, grid[:, 0], strict=True):
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
@@ -35,7 +35,7 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
     layout.whole_numbers(grid)
     lines.limit(grid, [[part.rows] for part in parts])
     layout.label_edges(grid, parts, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
-    layout.key(figure, grid, shades, layout.quantity(curves), size)
+    layout.key(figure, grid, shades, curves, size)
     layout.footer(figure, _kinds(curves))
     return layout.finish(figure)
 

@@ -7,8 +7,9 @@ import pandas as pd
 from matplotlib.colors import SymLogNorm
 from matplotlib.figure import Figure
 
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
+from bpttlab.tables.points import has_files
 
 
 def plot_triangle(triangle: pd.DataFrame, size: Size = "page") -> Figure:
@@ -45,5 +46,6 @@ def plot_triangle(triangle: pd.DataFrame, size: Size = "page") -> Figure:
 
 def _title(triangle: pd.DataFrame) -> str:
     run = triangle.iloc[0]
-    name = layout.quantity(triangle)
-    return f"{str(run['task']).replace('_', ' ')}, {name} = {run['initializer_requested']:g}, seed {run['seed']}"
+    name, value = layout.quantity(triangle), requested.value_names(triangle)[run["initializer_requested"]]
+    equals = " " if has_files(triangle) else " = "
+    return f"{str(run['task']).replace('_', ' ')}, {name}{equals}{value}, seed {run['seed']}"

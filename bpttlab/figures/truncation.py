@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, style
+from bpttlab.figures import layout, lines, requested, style
 from bpttlab.figures.style import Size
 
 _KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
@@ -37,7 +37,7 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     columns = layout.summary_facet_columns(bias, [*_APART, *_scheme_fields(bias)])
     bias = layout.longest(bias, columns).assign(named=_scheme_labels)
     parts = layout.facets(bias, columns)
-    shades = style.colours(layout.requested_values(bias))
+    shades = requested.value_colours(bias)
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
     markers = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(schemes)}
     figure, grid = layout.panels(len(parts), len(_KINDS), size)
@@ -46,7 +46,7 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     for axes in grid[:, 0]:  # when all are drawn, for they may share their axis
         axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
     layout.label_edges(grid, parts, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
-    layout.key(figure, grid, shades, layout.quantity(bias), size)
+    layout.key(figure, grid, shades, bias, size)
     layout.footer(figure, _kinds(bias, markers))
     return layout.finish(figure)
 

@@ -1,5 +1,7 @@
 """A user's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package.
 
+nn.RNNCell, nn.GRUCell and nn.LSTMCell are networks of one layer; their tensors have the same names without _l0.
+
 In PyTorch:
 
     from safetensors.torch import save_file
@@ -16,6 +18,7 @@ Inputs, hidden units, layers and outputs are those of the file. The task must ha
 from __future__ import annotations
 
 import os
+import unicodedata
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 
@@ -23,7 +26,7 @@ import numpy as np
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import Field, check_integer, settle_fields
+from bpttlab.fields import Field, check_integer, format_value, settle_fields
 from bpttlab.networks import activations
 from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
 from bpttlab.networks.cells.cell import Params
@@ -91,7 +94,7 @@ class FromFile:
     It has the description of the file in a configuration and not its numbers, which are read where they are needed.
 
     Faults of the file are refused when this is built. The run's identity contains the content of the file and the
-    prefixes, given or found, and not the file's name. A file that changes during a sweep is refused.
+    prefixes, given or found, and neither the file's name nor its label. A file that changes during a sweep is refused.
 
     Attributes:
         recurrent_prefix, readout_prefix: afterwards those that were found.
@@ -131,9 +134,17 @@ class FromFile:
     of: Annotated[str | None, Field(given_by="path", description="cell of the file")] = None
     layers: Annotated[int | None, Field(ge=1, given_by="path", description="L, layers of the file")] = None
     hidden_size: Annotated[int | None, Field(ge=1, given_by="path", description="N, hidden units of the file")] = None
+    label: Annotated[
+        str | int | float | None,
+        Field(
+            description="name of the network in tables and figures, one for each file of cell.path or one for all; "
+            "null: the file's name"
+        ),
+    ] = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         settle_fields(self, "cell.{}")
+        object.__setattr__(self, "label", check_label(self.label))
         if not self.path:
             raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
         found = read_weights(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
@@ -206,10 +217,8 @@ class FromFile:
         return self.readout_prefix != NO_READOUT
 
     def identity_fields(self) -> dict[str, Any]:
-        """What a run's identity has of it: all but where the file is."""
-        return {"name": self.name} | {
-            known.name: getattr(self, known.name) for known in fields(self) if known.name != "path"
-        }
+        """What a run's identity has of it: all but where the file is, and what it is called."""
+        return {"name": self.name} | {known.name: getattr(self, known.name) for known in fields(self) if known.compare}
 
     # ------------------------------------------------------------------ what the rest of a configuration may say
 
@@ -256,6 +265,22 @@ class FromFile:
                     f"dtype={dtype}: {user_files.show_path(self.path)} has weights up to {largest:.3g} ({name}), "
                     "too large"
                 )
+
+
+LONGEST_LABEL = 100
+"""Characters of a label."""
+
+
+def check_label(label: str | float | None) -> str | None:
+    """The label as a text of one line, in one Unicode form (NFC); None stays None."""
+    if label is None:
+        return None
+    text = unicodedata.normalize("NFC", str(label)).strip()
+    if not (text.isprintable() and 0 < len(text) <= LONGEST_LABEL):
+        raise ConfigurationError(
+            f"cell.label={format_value(label)}: must be one line of 1 to {LONGEST_LABEL} printable characters"
+        )
+    return text
 
 
 def as_text(prefix: str | int | None) -> str | None:

@@ -1,5 +1,7 @@
 """The weights of a trained PyTorch nn.RNN, nn.GRU or nn.LSTM in a file: read, checked, and named as in the notes.
 
+nn.RNNCell, nn.GRUCell and nn.LSTMCell are networks of one layer whose tensors have no _l0.
+
 A `.safetensors` file or a `.npz` archive of arrays, with the names that `module.state_dict()` has:
 
     <recurrent prefix>weight_ih_l0   (k N, I)     V of the first layer; of every other, _l1, …, (k N, N)
@@ -49,6 +51,9 @@ TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 OWN_NAMES = re.compile(r"(weight|bias)_(?P<part>ih|hh|hr)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 """What PyTorch calls the tensors of a recurrent module."""
+
+OF_A_CELL = re.compile(r"(?P<prefix>.*?)(weight|bias)_(ih|hh)", re.DOTALL)
+"""What it calls those of a module that computes one step."""
 
 SHOWN = 8
 """Tensors that a message lists."""
@@ -100,7 +105,7 @@ def _interpret(
     data: bytes, ending: str, content: str, recurrent_prefix: str | None, readout_prefix: str | None
 ) -> Weights:
     """The network that a file's bytes are."""
-    tensors = _READERS[ending](data)
+    tensors = as_layers(_READERS[ending](data))
     recurrent, readout = prefixes(tensors, recurrent_prefix, readout_prefix)
     own = own_tensors(tensors, recurrent, readout)
     of, sizes, params = recurrence(own, recurrent)
@@ -203,6 +208,17 @@ _READERS: dict[str, Callable[[bytes], Tensors]] = {
 }
 
 
+def as_layers(tensors: Tensors) -> Tensors:
+    """The tensors of nn.RNNCell, nn.GRUCell and nn.LSTMCell under the names that a network of one layer has.
+
+    Each tensor keeps its own name for messages. A file that has both names is left as it is.
+    """
+    renamed = {name: f"{name}_l0" if OF_A_CELL.fullmatch(name) else name for name in tensors}
+    if len(set(renamed.values())) < len(renamed):
+        return tensors
+    return {renamed[name]: tensor for name, tensor in tensors.items()}
+
+
 # ------------------------------------------------------------------ prefixes
 
 
@@ -228,7 +244,9 @@ def recurrent_prefix_of(tensors: Tensors, given: str | None) -> str:
     first = "weight_ih_l0"
     candidates = [name.removesuffix(first) for name in tensors if name.endswith(first)]
     if not candidates:
-        raise ConfigurationError(f"has no tensor whose name ends in {first}; there are {list_tensors(tensors)}")
+        raise ConfigurationError(
+            f"has no tensor whose name ends in {first} (or weight_ih, of a cell); there are {list_tensors(tensors)}"
+        )
     known = ", ".join(map(repr, candidates))
     if given is None and len(candidates) > 1:
         raise ConfigurationError(
@@ -303,7 +321,7 @@ def refuse_rest(rest: Tensors) -> None:
 
 def list_tensors(tensors: Tensors) -> str:
     """Names with shapes: fc.weight (2, 8), fc.bias (2,)."""
-    shown = [f"{name} {tensors[name].shape}" for name in sorted(tensors)[:SHOWN]]
+    shown = [f"{tensors[name].name} {tensors[name].shape}" for name in sorted(tensors)[:SHOWN]]
     more = [f"{len(tensors) - SHOWN} more"] if len(tensors) > SHOWN else []
     return ", ".join([*shown, *more]) or "none"
 
@@ -392,7 +410,9 @@ def readout_of(tensors: Tensors, prefix: str, N: int) -> Params:
 
 def take_tensor(tensors: Tensors, name: str) -> Tensor:
     if name not in tensors:
-        raise ConfigurationError(f"has no tensor {name!r}; there are {list_tensors(tensors)}")
+        is_cell = any(key != tensor.name for key, tensor in tensors.items())
+        missing = name.removesuffix("_l0") if is_cell else name
+        raise ConfigurationError(f"has no tensor {missing!r}; there are {list_tensors(tensors)}")
     return tensors[name]
 
 
@@ -400,5 +420,5 @@ def _numbers(tensors: Tensors, name: str, shape: tuple[int, ...]) -> Array:
     """The numbers of a tensor of that shape."""
     tensor = take_tensor(tensors, name)
     if tensor.shape != shape:
-        raise ConfigurationError(f"tensor {name!r} has shape {tensor.shape}: must be {shape}")
+        raise ConfigurationError(f"tensor {tensor.name!r} has shape {tensor.shape}: must be {shape}")
     return tensor.read()

@@ -85,3 +85,20 @@ field of a group that is not among them has the type of its values."""
 
 OWN_MEASURED = "measured"
 """Key of `runs.attrs`: columns of `runs` that measures of a user's own have computed, which are no configuration."""
+
+NETWORK_CONTENT = "cell_content"
+"""The column of `runs` that identifies the file of a network of a user's own."""
+
+NETWORK_NAMES = (
+    Column("cell_file", "string", "", "the network's file, as the last sweep over it named it; missing: not known"),
+    Column(
+        "cell_label",
+        "string",
+        "",
+        "the network's name: cell.label, else the end of the file's name that distinguishes it; with networks=path the "
+        "name of a point of which files are the networks",
+    ),
+    Column("cell_order", "int64", "", "place of that name among those of the study, in the order given, from 1"),
+)
+"""Columns that `runs` has after `cell_content` when it is read (`network_names`). No shard has them, and no id depends
+on them."""

@@ -27,6 +27,7 @@ from bpttlab.files import make_folder
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS
 from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
+from bpttlab.store.network_names import read_names
 from bpttlab.store.own_columns import NAME, to_plain
 from bpttlab.store.shards import (
     SHARD,
@@ -157,7 +158,9 @@ class Store:
 
     # -------------------------------------------------------------- reading
 
-    def load(self, where: Where | None = None, columns: Sequence[str] | None = None) -> Study:
+    def load(
+        self, where: Where | None = None, columns: Sequence[str] | None = None, networks: str | None = None
+    ) -> Study:
         """The study as it is stored now; the arguments are those of the function `load`.
 
         Raises:
@@ -171,7 +174,7 @@ class Store:
         commits = self.commits()
         if not commits:
             raise StoreError(f"study '{self.study}' in {self.root} has no runs yet")
-        return Study(self.study, self.path, commits, self.rows, where, columns)
+        return Study(self.study, self.path, commits, self.rows, where, columns, read_names(self.path), networks)
 
     def refuse_if_missing(self) -> None:
         """Accepts a study that has a folder.
@@ -331,11 +334,13 @@ def load(
     *,
     where: Where | None = None,
     columns: Sequence[str] | None = None,
+    networks: str | None = None,
 ) -> Study:
     """A stored study: `load("first").runs` is the table of its runs.
 
         load("first", where={"task": ["noise", "adding"], "spectral_radius": (0.9, 1.1), "seed": range(8)})
         load("first", where={"status": "done"}, columns=["lag", "log_spectral_norm", "spectral_radius"]).jacobians
+        load("mine", networks="path").runs
 
     Args:
         study: its name.
@@ -347,15 +352,17 @@ def load(
             and stored values that differ from a wanted one by rounding alone. Files without wanted runs are not read.
         columns: the columns of the measures' tables, in this order and after run_id; a table leaves out the ones that
             it does not have. None: all. `runs` and `provenance` always have all their columns.
+        networks: "path": the files of `cell.path` that have one label, or none, are networks of one point, so that
+            summaries have intervals over them (docs/own-network.md). None: each file is a point of its own.
 
     Raises:
         StoreError: no such study, with the nearest name; an empty study; a study of another version of the tables.
         DamagedShardError: damaged or missing files; each is named, with a remedy.
         CollisionError: two configurations have one run id.
         ConfigurationError: `where` or `columns` names an unknown column, or `where` has an impossible value, or a value
-            that no run has.
+            that no run has; or `networks` is something else.
     """
-    return Store(results, study).load(where, columns)
+    return Store(results, study).load(where, columns, networks)
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

@@ -16,6 +16,7 @@ from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.identity import parse_canonical
+from bpttlab.store.network_names import NamedFile, with_names
 from bpttlab.store.own_columns import unite
 from bpttlab.store.where import Where, select
 
@@ -35,6 +36,9 @@ class Study:
 
     `Store.load` makes one.
 
+    Networks from files of a user's own have the columns cell_file, cell_label and cell_order beside cell_content
+    (`network_names`).
+
     Attributes:
         name: the study's name.
         path: its folder.
@@ -53,9 +57,16 @@ class Study:
         rows: Reader,
         where: Where | None = None,
         columns: Sequence[str] | None = None,
+        files: Sequence[NamedFile] = (),
+        networks: str | None = None,
     ) -> None:
+        if networks not in (None, "path"):
+            hint = nearest(networks, ["path"])
+            raise ConfigurationError(f"networks={networks!r}: must be 'path' or None.{hint}")
         self.name = name
         self.path = path
+        self._files = files
+        self._pool = networks == "path"
         self._read = rows
         self._chosen = choose(commits)
         self._own = unite(stored.commit.own for stored in self._chosen.values())
@@ -138,7 +149,8 @@ class Study:
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
         flat = [schema.flatten(parse_canonical(text)) for text in rows["configuration"].to_pylist()]
-        return schema.with_configuration(rows, schema.configuration_columns(flat))
+        runs = schema.with_configuration(rows, schema.configuration_columns(flat))
+        return with_names(runs, self._files, self._pool)
 
     def _read_measured(self, name: str) -> pa.Table:
         """The sorted rows of a table from the chosen commits, with the columns of their runs."""

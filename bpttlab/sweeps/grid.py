@@ -13,6 +13,7 @@ from typing import Any
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Plain, python_value
 from bpttlab.sweeps.configuration import nest
+from bpttlab.sweeps.own_networks import set_label, take_labels
 from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
 
 
@@ -22,7 +23,8 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     Args:
         fields, more: field -> its value, or several: a list, a tuple, a range or an array. A text or a mapping is one
             value. A field of a group is named with a dot, `{"cell.hidden_size": [32, 64]}`. Values of NumPy become the
-            equal values of Python: np.arange(0.1, 1.0, 0.1) holds 0.30000000000000004, and keeps it.
+            equal values of Python: np.arange(0.1, 1.0, 0.1) holds 0.30000000000000004, and keeps it. Several values of
+            `cell.label` belong to those of `cell.path`, one to each.
 
     Returns:
         mappings as `Configuration.parse` takes them, which says what is wrong with a name or a value.
@@ -34,10 +36,10 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     if twice:
         raise ConfigurationError(f"{twice[0]} is given twice")
     axes = {**(fields or {}), **more}
-    several = {name: _choices(name, value) for name, value in axes.items()}
+    several, labels = take_labels({name: _choices(name, value) for name, value in axes.items()})
     refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
-    return [nest(run) for run in runs]
+    return [set_label(nest(run), labels) for run in runs]
 
 
 def _choices(name: str, value: Any) -> list[Any]:

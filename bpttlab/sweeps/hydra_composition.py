@@ -45,6 +45,7 @@ from bpttlab.sweeps.hydra_independence import (
     group_of,
     has_conditional_defaults,
 )
+from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
 from bpttlab.sweeps.ranges import refuse_too_many
 from bpttlab.sweeps.sweep_values import as_written, line_parser, one_by_one, one_line, plain_value, swept_elements
 
@@ -147,7 +148,7 @@ class Composer:
                 would silently leave out.
         """
         axes = self.with_parts(self.axes(lines))
-        refuse_too_many(math.prod(len(axis.values) for axis in axes), swept_lines(axes))
+        refuse_too_many(math.prod(len(axis.values) for axis in axes if axis.key != LABEL), swept_lines(axes))
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         refuse_other_machinery(fixed.machinery)
@@ -444,8 +445,9 @@ def runs(composed: Composed, axes: Sequence[Axis], groups: Iterable[str]) -> Ite
     for axis in axes:
         refuse_unknown_field(composed.plain, axis, groups)
     combine = set_in_omegaconf if composed.has_interpolations else set_in_dictionaries
-    for values in itertools.product(*(axis.values for axis in axes)):
-        yield combine(composed, [axis.key for axis in axes], values)
+    several, labels = take_labels({axis.key: axis.values for axis in axes})
+    for values in itertools.product(*several.values()):
+        yield set_label(combine(composed, several, values), labels)
 
 
 def set_in_dictionaries(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:
@@ -480,6 +482,8 @@ def find_unclosed(line: str) -> str:
 def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> None:
     if exists(plain, axis.key):
         return
+    if axis.key == "networks":
+        raise ConfigurationError("networks: is a word of bpttlab tables and figures; it changes no run")
     group, _, name = axis.key.partition(".")
     refuse_unknown_field_of_own_measure(plain, axis)
     if isinstance(plain.get(group), dict):

@@ -12,10 +12,12 @@ from typing import Annotated, Any, Literal
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
+from bpttlab.store.network_names import NamedFile
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.own_networks import equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.user_environment import processors
@@ -105,6 +107,8 @@ class SweepPlan:
         to_do: those to compute.
         other_versions: what there is to say of stored runs that used other versions of the user's own files.
         replaced_schemes: what there is to say of schemes that truncation=full replaces.
+        files: the names of the user's own networks, in the order given.
+        of_files: what there is to say of them.
     """
 
     requested: int
@@ -113,6 +117,8 @@ class SweepPlan:
     to_do: tuple[Configuration, ...]
     other_versions: tuple[str, ...] = ()
     replaced_schemes: tuple[str, ...] = ()
+    files: tuple[NamedFile, ...] = ()
+    of_files: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         stored = f", {len(self.stored)} stored already" if self.stored else ""
@@ -133,7 +139,8 @@ class SweepPlan:
 
     def remarks(self) -> list[str]:
         """What holds for many runs and is said once."""
-        return [*self.full_gradients(), *self.replaced_schemes, *self.close_values(), *self.other_versions]
+        own = [*self.close_values(), *self.other_versions, *self.of_files]
+        return [*self.full_gradients(), *self.replaced_schemes, *own]
 
     def close_values(self) -> list[str]:
         """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
@@ -171,7 +178,8 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
         CollisionError: two configurations have one run id.
         StoreError: the study cannot be read.
     """
-    parsed = [Configuration.parse(configuration) for configuration in configurations]
+    settled, ignored = settle_activations(configurations)
+    parsed = [Configuration.parse(configuration) for configuration in settled]
     if not parsed:
         raise ConfigurationError("the sweep asks for no run at all")
     runs = {configuration.run_id: configuration for configuration in parsed}
@@ -182,7 +190,8 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
     to_do = tuple(run for run_id, run in runs.items() if run_id not in kept)
-    return SweepPlan(len(parsed), runs, stored, to_do, versions, tuple(replaced_schemes(parsed)))
+    files, of_files = tuple(named_files(parsed)), (*ignored, *equal_files(parsed))
+    return SweepPlan(len(parsed), runs, stored, to_do, versions, tuple(replaced_schemes(parsed)), files, of_files)
 
 
 def replaced_schemes(configurations: Sequence[Configuration]) -> list[str]:

@@ -30,6 +30,7 @@ from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, use
 from bpttlab.store import last_sweep
 from bpttlab.store.leases import Leases
+from bpttlab.store.network_names import write_names
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
@@ -177,7 +178,8 @@ def sweep(
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
     with use(plugins):
         planned = plan(grid(axes) if configurations is None else configurations, options)
-        for remark in [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions]:
+        said = [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions, *planned.of_files]
+        for remark in said:
             warnings.warn(remark, LabWarning, stacklevel=2)
         return carry_out(planned, options, progress)
 
@@ -189,9 +191,11 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     if planned.to_do:
         options.store.check_writable()
         last_sweep.write_last_sweep(options.store, line, planned.runs)
+        write_names(options.store.path, planned.files)
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
             last_sweep.write_last_sweep(options.store, line, planned.runs)
+        write_names(options.store.path, planned.files)  # a sweep for new names alone
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
     return Summary(planned, tally, options.store.path)
 

@@ -46,12 +46,17 @@ POINT = {
     "initializer_target": SummaryColumn(
         "quantity",
         "",
-        "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn",
+        "what the initializer states: spectral_radius, gain or scale; measured_radius: no W is drawn; file: all "
+        "networks are from files",
         KEY,
     ),
     "initializer_requested": SummaryColumn(
-        "value requested", "", "of the quantity; of measured_radius rho, median over networks, to 4 digits", KEY
+        "value requested",
+        "",
+        "of the quantity; of measured_radius rho, median over networks, to 4 digits; of file its place, from 1",
+        KEY,
     ),
+    "cell_label": SummaryColumn("network", "", "name of a network from a file; only if there are some", KEY),
     "sequence_length": SummaryColumn("T", "step", "sequence length", KEY),
 }
 

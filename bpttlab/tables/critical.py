@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.tables.frame_arguments import takes_frames
-from bpttlab.tables.points import MEASURED_RADIUS, networks, require_columns
+from bpttlab.tables.points import FROM_FILE, MEASURED_RADIUS, networks, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, middle_value, numbers, with_interval
 
 
@@ -34,7 +34,7 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     """
     require_columns(runs, "seed", "rho")
     rows, by = networks(runs)
-    rows = rows[rows["initializer_target"].ne(MEASURED_RADIUS)].reset_index(drop=True)
+    rows = rows[~rows["initializer_target"].isin([MEASURED_RADIUS, FROM_FILE])].reset_index(drop=True)
     by = [name for name in by if name != "initializer_requested"]
     rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
     keys, family = group_rows(rows, [*by, "seed"])

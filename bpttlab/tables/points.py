@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError, nearest
-from bpttlab.store.columns import CONFIGURATION, OWN_MEASURED, TABLES
+from bpttlab.store.columns import CONFIGURATION, NETWORK_CONTENT, NETWORK_NAMES, OWN_MEASURED, TABLES
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.statistics import numbers
 
@@ -22,9 +22,12 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 }
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
+_NAMES = {column.name for column in NETWORK_NAMES}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
+FROM_FILE = "file"  # or this, if all networks are from files
 UNDRAWN = "none"  # the initializer of such networks
+LABEL, ORDER = "cell_label", "cell_order"  # the name of a network from a file, and its place in the order given
 _HASH = 8  # digits of the hash of a file in a label
 _DIGITS = 4  # significant digits of a measured radius that distinguish points
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
@@ -42,14 +45,15 @@ def require_columns(frame: pd.DataFrame, *columns: str) -> None:
 def find_varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
     measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
-    names = [name for name in map(str, runs) if name not in measured]
+    names = [name for name in map(str, runs) if name not in measured | _NAMES]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
 def with_requested(runs: pd.DataFrame) -> pd.DataFrame:
     """`runs` with initializer_target and initializer_requested filled from the configuration for runs that never began.
 
-    Without an initializer, the measured spectral radius of W is used.
+    Without an initializer, the measured spectral radius of W is used; of a study of networks from files alone, their
+    place in the order given.
     """
     target = runs.get("initializer_target", pd.Series(pd.NA, index=runs.index)).astype(object)
     requested = runs.get("initializer_requested", pd.Series(np.nan, index=runs.index)).astype("Float64")
@@ -58,10 +62,18 @@ def with_requested(runs: pd.DataFrame) -> pd.DataFrame:
         target = target.mask(target.isna() & stated.notna(), name)
         requested = requested.fillna(stated.where(target == name))
     undrawn = runs.get("initializer", pd.Series("", index=runs.index)).eq(UNDRAWN).fillna(False).astype(bool)
-    target, requested = target.mask(undrawn, MEASURED_RADIUS), requested.mask(undrawn, _measured_radius(runs))
+    if has_labels(runs) and runs[LABEL].notna().all():
+        target, requested = target.mask(undrawn, FROM_FILE), requested.mask(undrawn, runs[ORDER].astype("Float64"))
+    else:
+        target, requested = target.mask(undrawn, MEASURED_RADIUS), requested.mask(undrawn, _measured_radius(runs))
     return runs.assign(
         initializer_target=target, initializer_requested=requested.to_numpy(dtype=np.float64, na_value=np.nan)
     )
+
+
+def has_labels(rows: pd.DataFrame) -> bool:
+    """Whether some rows are of networks from files that have names."""
+    return {LABEL, ORDER} <= {*map(str, rows)} and bool(rows[LABEL].notna().any())
 
 
 def _measured_radius(runs: pd.DataFrame) -> pd.Series:
@@ -71,7 +83,8 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
     """
     if "rho" not in runs:
         return pd.Series(np.nan, index=runs.index).astype("Float64")
-    by = [name for name in map(str, runs) if name.startswith("cell") or name in ("initializer", "dtype")]
+    of_cell = [name for name in map(str, runs) if name.startswith("cell") and name not in _NAMES]
+    by = [*of_cell, *(name for name in (LABEL, "initializer", "dtype") if name in runs)]
     group = runs.groupby(by, dropna=False).ngroup()
     found = numbers(runs["rho"]).groupby(group).transform("median")
     return found.map(lambda value: float(f"{value:.{_DIGITS}g}")).astype("Float64")
@@ -81,6 +94,8 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
 def point_columns(runs: pd.DataFrame) -> list[str]:
     """The columns that distinguish sweep points: POINT, and all else that varies except seed, scheme and truncation.
 
+    Networks from files are distinguished by their names, if they have some.
+
     The settings of measures do not distinguish points, except the first lag of the fit of the growth rate. A field that
     follows from the name of its group (`task_input_size` if each task has its own) is left out.
     """
@@ -89,9 +104,13 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     names = [
         name for name in find_varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))
     ]
-    names = [name for name in names if name not in PREFIXES or not _is_decided_by(runs, "cell_content", name)]
+    file = NETWORK_CONTENT if NETWORK_CONTENT in runs else "network_id"  # where files are networks of one point
+    names = [name for name in names if name not in PREFIXES or not _is_decided_by(runs, file, name)]
     fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
-    return [*_POINT, *(name for name in names if not _is_decided_by_group(runs, name)), *fit]
+    label = [LABEL] if has_labels(runs) else []
+    names = [name for name in names if not (label and (name == NETWORK_CONTENT or _follows_cell(runs, name)))]
+    point = [*_POINT[:-1], *label, _POINT[-1]]
+    return [*point, *(name for name in names if not _is_decided_by_group(runs, name)), *fit]
 
 
 def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
@@ -120,14 +139,38 @@ def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
 
 @takes_frames
 def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
-    """A label for the point of each row, of the columns that vary: "spectral_radius=0.9, plugins=1b2c3d4e"."""
+    """A label for the point of each row, of the columns that vary: "spectral_radius=0.9, plugins=1b2c3d4e".
+
+    A network from a file is called by its name: "lstm_100".
+    """
     columns = [name for name in point if rows[name].nunique(dropna=False) > 1]
+    if has_files(rows):
+        columns = [name for name in columns if name not in ("initializer_target", "initializer_requested")]
     parts = {name: rows[name].astype(object).where(rows[name].notna(), "none").map(str) for name in columns}
     parts = {name: values.str[:_HASH] if name == "plugins" else values for name, values in parts.items()}
     labels = pd.Series("", index=rows.index)
     for number, (name, values) in enumerate(parts.items()):
-        labels = labels + (", " if number else "") + f"{name}=" + values
+        labels = labels + (", " if number else "") + ("" if name == LABEL else f"{name}=") + values
     return labels
+
+
+def has_files(rows: pd.DataFrame) -> bool:
+    """Whether all rows are of networks from files, so that the requested value is their place in the order given."""
+    target = rows.get("initializer_target")
+    return target is not None and bool(len(target)) and bool(target.eq(FROM_FILE).fillna(False).all())
+
+
+def network_labels(rows: pd.DataFrame) -> dict[float, str]:
+    """The requested values of networks from files -> their names, in the order given; empty if rows have others."""
+    if not has_files(rows) or LABEL not in rows:
+        return {}
+    named = rows[["initializer_requested", LABEL]].drop_duplicates().sort_values("initializer_requested")
+    return {float(place): str(label) for place, label in named.itertuples(index=False)}
+
+
+def _follows_cell(runs: pd.DataFrame, name: str) -> bool:
+    """Whether it is the activation of networks from files of which only an nn.RNN has one."""
+    return name == "cell_activation" and "cell_of" in runs and _is_decided_by(runs, "cell_of", name)
 
 
 def _is_decided_by_group(runs: pd.DataFrame, name: str) -> bool:

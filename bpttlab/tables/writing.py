@@ -21,6 +21,7 @@ from bpttlab.escapes import escape_csv, escape_latex, escape_line, escape_markdo
 from bpttlab.files import publish
 from bpttlab.tables.columns import FEW, header, header_with_interval, without_interval
 from bpttlab.tables.frame_arguments import takes_frames
+from bpttlab.tables.points import network_labels
 
 _NUMBER = re.compile(r"(-?)(?:(\d+(?:\.\d+)?)(?:e([+-]\d+))?|inf)")
 _SPACES = re.compile(r"[\t\n\v\f\r]+")
@@ -101,14 +102,20 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown_names(frame: pd.DataFrame) -> list[str]:
-    """The columns that are shown as such: all but the ends of intervals."""
+    """The columns that are shown as such: all but the ends of intervals, and of networks from files how W is drawn."""
+    undrawn = ("initializer", "initializer_target", "initializer_requested") if network_labels(frame) else ()
+    return [name for name in whole_names(frame) if name not in undrawn]
+
+
+def whole_names(frame: pd.DataFrame) -> list[str]:
+    """The columns without the ends of intervals."""
     ends = {f"{name}_{end}" for name in frame for end in ("low", "high") if has_interval(frame, str(name))}
     return [str(name) for name in frame if name not in ends]
 
 
 def key_names(frame: pd.DataFrame) -> list[str]:
     """The columns that name the row: those before `networks`."""
-    names = shown_names(frame)
+    names = whole_names(frame)
     return names[: names.index("networks")] if "networks" in names else []
 
 

@@ -58,11 +58,11 @@ def home(studied, monkeypatch):
         ("bpttlab nothing s", []),
         (
             "bpttlab figures ",
-            ["--help", "--verbose", "experiment=", "format=", "plugins=", "results=", "size=", "study="],
+            ["--help", "--verbose", "experiment=", "format=", "networks=", "plugins=", "results=", "size=", "study="],
         ),
         (
             "bpttlab figures study=first ",
-            ["--help", "--verbose", "experiment=", "format=", "plugins=", "results=", "size="],
+            ["--help", "--verbose", "experiment=", "format=", "networks=", "plugins=", "results=", "size="],
         ),
         ("bpttlab figures study=", ["study=first"]),
         ("bpttlab figures study=x", []),

@@ -300,6 +300,44 @@ def changed(of="lstm", without=(), more=None, **sizes):
 ONES = np.ones
 
 
+def of_a_cell(held):
+    """Tensors under the names of nn.LSTMCell and its like."""
+    return {name.removesuffix("_l0"): values for name, values in held.items()}
+
+
+@each_kind
+@each_suffix
+@pytest.mark.parametrize("prefix", ["", "cell."])
+def test_a_cell_is_a_network_of_one_layer(of, suffix, prefix):
+    held = state_dict(of, prefix=prefix)
+    layer, cell = (
+        from_file(save(f"{name}.{suffix}", tensors), activation_of(of))
+        for name, tensors in (("layer", held), ("cell", of_a_cell(held)))
+    )
+    assert layer.cell == cell.cell and layer.params.keys() == cell.params.keys()
+    for name, values in layer.params.items():
+        np.testing.assert_array_equal(cell.params[name], values)
+
+
+@pytest.mark.parametrize(
+    ("held", "message"),
+    [
+        (
+            of_a_cell(changed(without=["rnn.weight_hh_l0"])),
+            r"has no tensor 'rnn.weight_hh'; there are rnn.bias_hh \(12,",
+        ),
+        (
+            of_a_cell(changed(more={"rnn.bias_ih_l0": np.ones(3)})),
+            r"tensor 'rnn.bias_ih' has shape \(3,\): must be \(12,\)",
+        ),
+        (changed() | of_a_cell(changed()), "tensor 'rnn.weight_ih': an nn.RNN, nn.GRU or nn.LSTM has only"),
+        (of_a_cell(changed() | changed(prefix="b.")), "has 2 recurrent networks: set cell.recurrent_prefix to one of"),
+    ],
+)
+def test_messages_name_the_tensors_of_a_cell_as_they_are(held, message):
+    refused(message, save("net.npz", held))
+
+
 @each_suffix
 @pytest.mark.parametrize(
     ("held", "fields", "message"),
@@ -307,8 +345,8 @@ ONES = np.ones
         (changed(without=["rnn.weight_hh_l0"]), {}, r"no tensor 'rnn.weight_hh_l0'; there are rnn.bias_hh_l0 \(12,\)"),
         (changed(without=["rnn.bias_hh_l0"]), {}, "has no tensor 'rnn.bias_hh_l0'"),
         (changed(layers=2, without=["rnn.bias_ih_l1"]), {}, "has no tensor 'rnn.bias_ih_l1'"),
-        (changed(without=["rnn.weight_ih_l0"]), {}, "has no tensor .* ends in weight_ih_l0; there are head.bias"),
-        ({}, {}, "has no tensor whose name ends in weight_ih_l0; there are none"),
+        (changed(without=["rnn.weight_ih_l0"]), {}, "has no tensor .* ends in weight_ih_l0 .* there are head.bias"),
+        ({}, {}, "has no tensor whose name ends in weight_ih_l0 .* there are none"),
         (changed(more={"rnn.weight_xx_l0": ONES(3)}), {}, "tensor 'rnn.weight_xx_l0': an nn.RNN, nn.GRU or nn"),
         (changed(more={"rnn.norm.weight": ONES(3)}), {"recurrent_prefix": "rnn", "readout_prefix": "head"},
          "tensor 'rnn.norm.weight': an nn.RNN"),
@@ -529,21 +567,19 @@ def test_the_networks_of_a_study_are_told_apart_by_their_content(study):
     assert set(runs["cell_of"]) == {"gru"} and set(runs["cell_hidden_size"]) == {4}
 
 
-def test_growth_stands_at_the_measured_radius(study):
+def test_growth_stands_at_the_file_in_the_order_given(study):
     growth = tables.growth(study.runs)
-    assert (
-        len(growth) == 6 and set(growth["networks"]) == {1} and set(growth["initializer_target"]) == {"measured_radius"}
-    )
-    rho = study.runs.drop_duplicates("cell_content").set_index("cell_content")["rho"]
-    np.testing.assert_allclose(growth["initializer_requested"], growth["cell_content"].map(rho), rtol=5e-4)
+    assert len(growth) == 6 and set(growth["networks"]) == {1} and set(growth["initializer_target"]) == {"file"}
+    assert growth["cell_label"].tolist() == ["step0", "step0", "step1", "step1", "step2", "step2"]
+    assert growth["initializer_requested"].tolist() == [1, 1, 2, 2, 3, 3]
 
 
 def test_a_network_is_shown_with_its_first_data(study):
     """All seeds have the same weights: one of them stands for the network, the same one everywhere."""
     first = study.runs[(study.runs["seed"] == 0) & (study.runs["truncation"] == "3")].set_index(
-        ["cell_content", "sequence_length"]
+        ["cell_label", "sequence_length"]
     )
-    growth = tables.growth(study.runs).set_index(["cell_content", "sequence_length"])
+    growth = tables.growth(study.runs).set_index(["cell_label", "sequence_length"])
     pd.testing.assert_series_equal(
         growth["log_growth"].sort_index(), first["log_growth"].sort_index(), check_names=False, check_dtype=False
     )
@@ -561,28 +597,31 @@ def test_a_study_of_files_has_no_critical_radius(study):
     assert set(tables.summaries(study)) == {"growth", "headline", "theory", "truncation_bias"}
 
 
-def test_all_figures_show_the_files_by_their_radius(study):
+def test_all_figures_show_the_files_by_their_names(study):
     drawing = figures.draw(study)
     assert set(drawing) == {"products", "lag_terms", "growth", "truncation"}
     for name in ("products", "lag_terms", "truncation"):
         legend = drawing[name].legends[0]
-        assert legend.get_title().get_text() == r"measured spectral radius $\rho$"
-        assert [float(text.get_text()) for text in legend.get_texts()] == sorted(
-            float(f"{rho:.4g}") for rho in study.runs["rho"].unique()
-        )
+        assert legend.get_title().get_text() == "network"
+        assert [text.get_text() for text in legend.get_texts()] == ["step0", "step1", "step2"]
     titles = [axes.get_title(loc="left") for axes in drawing["growth"].axes]
     assert "adding" in titles and not any("content" in title for title in titles)
+    heat, rate = drawing["growth"].axes[:2]
+    for axes in (heat, rate):
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == ["step0", "step1", "step2"]
+    assert {line.get_linestyle() for line in rate.lines if line.get_marker() == "o"} == {"None"}
 
 
-def test_files_with_one_radius_have_panels_of_their_own(study):
-    """Scaling the readout alone leaves W, and the colour of the curve, as it is."""
+def test_files_with_one_radius_share_a_panel(study):
+    """Scaling the readout alone leaves W as it is."""
     held = state_dict("gru", N=4, seed=0)
     save("twin.safetensors", {**held, "head.weight": 2 * held["head.weight"]})
     files = "cell.path=step0.safetensors,twin.safetensors"
     lines = ["workers=0", "batch_size=2", "sequence_length=8", "task=adding"]
     assert main(["sweep", "study=twins", "cell=from_file", files, *lines]) == 0
     products = figures.draw(lab.load("twins"))["products"]
-    assert sum("content" in axes.get_title() for axes in products.axes) == 2
+    assert [text.get_text() for text in products.legends[0].get_texts()] == ["step0", "twin"]
+    assert len(products.axes) == 2
 
 
 def test_rings_pool_their_networks_at_the_median_radius(study):
@@ -610,7 +649,8 @@ def test_files_and_drawn_networks_stand_side_by_side(study):
 def test_the_command_line_makes_tables_and_figures(study, capsys):
     for command in ("tables", "figures", "status"):
         assert main([command, "study=own"]) == 0
-    assert "measured_radius" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "step1" in shown and "measured_radius" not in shown and "file" not in shown.splitlines()[1]
     assert "results/own/figures/growth.png" in visible(".") and "results/own/tables/growth.csv" in visible(".")
 
 

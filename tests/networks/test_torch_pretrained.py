@@ -77,3 +77,21 @@ def test_outputs_and_gradients_are_those_of_pytorch(path, kind, data):
     expected = gradients_of_pytorch(model, errors, x)
     assert ours.keys() == expected.keys()
     assert_agree(ours, expected)
+
+
+CELLS = {"tanh": torch.nn.RNNCell, "gru": torch.nn.GRUCell, "lstm": torch.nn.LSTMCell}
+
+
+@pytest.mark.parametrize("kind", sorted(CELLS))
+@pytest.mark.parametrize("bias", [True, False])
+def test_cells_of_one_step_are_networks_of_one_layer(path, kind, bias):
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"cell": CELLS[kind](3, 4, bias=bias), "head": torch.nn.Linear(4, 2)}).double()
+    safetensors_torch.save_file(model.state_dict(), path)
+    x = np.random.default_rng(0).standard_normal((5, 2, 3))
+    state, expected = None, []
+    for x_t in torch.tensor(x):
+        state = model["cell"](x_t, state)
+        expected.append(model["head"](state[0] if kind == "lstm" else state).detach().numpy())
+    cell, params = from_file(path, "tanh" if kind == "tanh" else None)
+    assert_agree({"y_hat": forward(cell, params, x).y_hat}, {"y_hat": np.array(expected)})

@@ -1,0 +1,73 @@
+"""Requested values in figures: their colours and their names. Networks from files have their names, in the order given.
+
+A requested value is a spectral radius, a gain or a scale. Where all networks are from files, it is the place of the
+file in the order given (`tables.points.network_labels`), which is shown by the file's name and never joined by a line.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+
+from bpttlab.figures import style
+from bpttlab.tables.points import network_labels
+
+VALUE = "initializer_requested"
+LONGEST = 28
+"""Characters of a name in a figure."""
+
+_TICK = 0.065
+"""Inches of a letter of a tick's label."""
+
+
+def requested_values(frame: pd.DataFrame) -> list[float]:
+    """The values requested of the initializer, ascending."""
+    return sorted(float(value) for value in frame[VALUE].dropna().unique())
+
+
+def value_colours(frame: pd.DataFrame) -> dict[float, str]:
+    """A colour for each requested value: about 1 as its centre, or for files as a few kinds or a long sequence."""
+    shown = requested_values(frame)
+    if not network_labels(frame):
+        return style.colours(shown)
+    many = len(shown) > len(style.CATEGORIES)
+    return dict(zip(shown, style.sequence_colours(len(shown)) if many else style.CATEGORIES, strict=False))
+
+
+def value_names(frame: pd.DataFrame) -> dict[float, str]:
+    """A text for each requested value."""
+    labels = network_labels(frame)
+    if not labels:
+        return {value: f"{value:g}" for value in requested_values(frame)}
+    short = {place: shorten_label(label) for place, label in labels.items()}
+    alike = Counter(short.values())
+    chosen = {place: text if alike[text] == 1 else labels[place] for place, text in short.items()}
+    return {place: figure_text(label) for place, label in chosen.items()}
+
+
+def shorten_label(label: str) -> str:
+    """Both ends of a long name."""
+    half = LONGEST // 2
+    return label if len(label) <= LONGEST else f"{label[: half - 1]}…{label[-half:]}"
+
+
+def figure_text(label: str) -> str:
+    """A name as text of a figure, in which a dollar sign begins no mathematics."""
+    return label.replace("$", r"\$")
+
+
+def name_ticks(axes: Axes, frame: pd.DataFrame, width: float, shift: float = 0.0) -> None:
+    """Names at the ticks of an axis of files; slanted where they do not fit side by side.
+
+    Args:
+        width: of the panel in inches.
+        shift: from the value to its place on the axis.
+    """
+    labels = value_names(frame)
+    fits = max(map(len, labels.values())) * _TICK < width / len(labels)
+    look: dict[str, Any] = {} if fits else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    axes.set_xticks([place + shift for place in labels], list(labels.values()), **look)
+    axes.minorticks_off()

@@ -1,0 +1,251 @@
+"""The names of a user's own networks: results/<study>/network_names/<time>-<SHA-256>.json.
+
+    {"files": [{"content": "0a1b…", "file": "lstm_100.safetensors", "label": null}, …], "version": 1}
+
+A run is identified by the content of its file. Names may change without a new run, so they are kept beside the runs,
+by content. A sweep over files writes one record, in the order of its line, if it says something new. Records are never
+changed: two sweeps at the same time lose no name. A later record decides the names and the order of its files; a label
+holds until another is given. No number depends on a record, and a study without them is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from bpttlab.errors import StoreError
+from bpttlab.files import make_folder, write_atomically
+from bpttlab.store.columns import NETWORK_CONTENT, NETWORK_NAMES
+from bpttlab.store.shards import (
+    NotAFileError,
+    check_is_folder,
+    name_file_in_errors,
+    read_file,
+)
+
+NAMES_FOLDER = "network_names"
+_VERSION = 1
+_RECORD = re.compile(r"\d{20}-[0-9a-f]{16}\.json")
+_CONTENT = re.compile(r"[0-9a-f]{32,64}")
+_LARGEST_BYTES = 1 << 24
+_LONGEST = 4096
+"""Characters of a file's path."""
+
+_DIGITS = 8
+"""Of the hash of a file that has no name."""
+
+
+class NamedFile(NamedTuple):
+    """What a sweep calls a file.
+
+    Attributes:
+        content: the SHA-256 of its bytes, as in the column `cell_content`.
+        file: its path, from the current folder if it is below that.
+        label: cell.label; None: not given.
+    """
+
+    content: str
+    file: str
+    label: str | None = None
+
+
+# ------------------------------------------------------------------ writing and reading
+
+
+def write_names(folder: Path, files: Iterable[NamedFile]) -> None:
+    """Records the files of a sweep, in the order of its line; nothing if the names are those that are known.
+
+    Args:
+        folder: the study's folder.
+
+    Raises:
+        StoreError: the record cannot be written, or a former one cannot be read.
+    """
+    first: dict[str, NamedFile] = {}
+    for named in files:
+        first.setdefault(named.content, named)
+    files = list(first.values())
+    before = read_names(folder)
+    if not files or merge_names([before, files]) == before:
+        return
+    content = {"version": _VERSION, "files": [named._asdict() for named in files]}
+    data = f"{json.dumps(content, sort_keys=True)}\n".encode()
+    path = folder / NAMES_FOLDER / f"{time.time_ns():020d}-{hashlib.sha256(data).hexdigest()[:16]}.json"
+    with name_file_in_errors(path):
+        make_folder(path.parent)
+        write_atomically(path, data)
+
+
+def read_names(folder: Path) -> list[NamedFile]:
+    """The files of all sweeps of a study, in the order given.
+
+    Raises:
+        StoreError: a record was not written by `write_names`.
+    """
+    return merge_names(read_record(folder / NAMES_FOLDER / name) for name in _listing(folder))
+
+
+def _listing(folder: Path) -> list[str]:
+    """The records, the oldest first."""
+    for path in (folder, folder / NAMES_FOLDER):
+        check_is_folder(path)
+    with name_file_in_errors(folder / NAMES_FOLDER):
+        names = os.listdir(folder / NAMES_FOLDER) if (folder / NAMES_FOLDER).exists() else []
+    return sorted(filter(_RECORD.fullmatch, names))
+
+
+def merge_names(records: Iterable[Sequence[NamedFile]]) -> list[NamedFile]:
+    """The names after all records, the oldest first.
+
+    A record without a label for a file leaves the former one.
+    """
+    known: dict[str, NamedFile] = {}
+    order: list[str] = []
+    for record in records:
+        order = merge_order(order, [named.content for named in record])
+        for named in record:
+            former = known.get(named.content, named)
+            known[named.content] = named if named.label is not None else named._replace(label=former.label)
+    return [known[content] for content in order]
+
+
+def merge_order(before: Sequence[str], later: Sequence[str]) -> list[str]:
+    """The order after a later line: its own in its order, the others in their places.
+
+    What is new stands behind the one that it follows on the line.
+    """
+    again = [one for one in later if one in before]
+    places = iter(again)
+    order = [next(places) if one in again else one for one in before]
+    for at, one in enumerate(later):
+        if one not in order:
+            first = order.index(again[0]) if again else len(order)
+            order.insert(order.index(later[at - 1]) + 1 if at else first, one)
+    return order
+
+
+def read_record(path: Path) -> list[NamedFile]:
+    """A record, checked: results may come from anywhere."""
+    with name_file_in_errors(path):
+        try:
+            data = read_file(path)
+        except NotAFileError:
+            raise StoreError(f"{path} is a link or a folder, not a file; {_REMEDY}") from None
+    try:
+        if len(data) > _LARGEST_BYTES:
+            raise ValueError("it is too large")
+        content: Any = json.loads(data)
+        if content["version"] != _VERSION:
+            raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {_VERSION}")
+        return [_named_file(entry) for entry in content["files"]]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from None
+
+
+_REMEDY = "delete it, and a sweep over the files writes their names anew"
+
+
+def _named_file(entry: Mapping[str, Any]) -> NamedFile:
+    named = NamedFile(entry["content"], entry["file"], entry["label"])
+    if not _CONTENT.fullmatch(named.content):
+        raise ValueError("a content is no SHA-256")
+    texts = [named.file, *([] if named.label is None else [named.label])]
+    if not all(isinstance(text, str) and 0 < len(text) <= _LONGEST for text in texts):
+        raise ValueError("a file or a label is no name")
+    return named
+
+
+# ------------------------------------------------------------------ names -> columns of runs
+
+
+def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -> pa.Table:
+    """`runs` with NETWORK_NAMES after `cell_content`, if it has that column.
+
+    Args:
+        pool: whether the files that have one label, or none, are networks of one point: they have one `cell_label` and
+            `cell_order`, `network_id` is the content of the file, and there is no column `cell_content`.
+    """
+    if NETWORK_CONTENT not in runs.column_names:
+        return runs
+    contents = [
+        content if cell == "from_file" else None
+        for cell, content in zip(runs["cell"].to_pylist(), runs[NETWORK_CONTENT].to_pylist(), strict=True)
+    ]
+    known = {named.content: named for named in files}
+    there = {content for content in contents if content is not None}
+    order = [*(content for content in known if content in there), *sorted(there - set(known))]
+    named = [known.get(content, NamedFile(content, "")) for content in order]
+    labels = pooled_labels(named) if pool else distinct_labels(named)
+    places = _places(labels)
+    rows = {
+        one.content: (one.file or None, label, place) for one, label, place in zip(named, labels, places, strict=True)
+    }
+    values = list(zip(*(rows.get(content or "", (None,) * len(NETWORK_NAMES)) for content in contents), strict=True))
+    for at, (column, found) in enumerate(
+        zip(NETWORK_NAMES, values, strict=True), runs.column_names.index(NETWORK_CONTENT) + 1
+    ):
+        runs = runs.add_column(at, column.arrow_field, pa.array(found, column.arrow_field.type))
+    return _with_files_as_networks(runs, contents) if pool else runs
+
+
+def _places(labels: Sequence[str]) -> list[int]:
+    """The place of each label, from 1; equal labels share one."""
+    first = {label: place for place, label in enumerate(dict.fromkeys(labels), 1)}
+    return [first[label] for label in labels]
+
+
+def _with_files_as_networks(runs: pa.Table, contents: Sequence[str | None]) -> pa.Table:
+    """`runs` in which a file is a network, whatever a seed draws beside it."""
+    at = runs.column_names.index("network_id")
+    ids = [content or drawn for content, drawn in zip(contents, runs["network_id"].to_pylist(), strict=True)]
+    return runs.set_column(at, runs.schema.field(at), pa.array(ids, pa.string())).drop_columns([NETWORK_CONTENT])
+
+
+POOLED = "all files"
+"""The name of a point of which files without a label are the networks."""
+
+
+def pooled_labels(files: Sequence[NamedFile]) -> list[str]:
+    """The labels of points: those that were given; files without one are together."""
+    return [POOLED if named.label is None else named.label for named in files]
+
+
+def distinct_labels(files: Sequence[NamedFile]) -> list[str]:
+    """A name for each file that no other has: its label, else the end of its path without the suffix.
+
+    As many folders stand before a file's name as distinguish it. Files with one label have their names behind it.
+    """
+    stems = _distinct_stems([named.file for named in files])
+    given = Counter(named.label for named in files)
+    labels = [_label(named, stem, given[named.label]) for named, stem in zip(files, stems, strict=True)]
+    twice = Counter(labels)
+    return [
+        label if twice[label] == 1 else f"{label} ({named.content[:_DIGITS]})"
+        for label, named in zip(labels, files, strict=True)
+    ]
+
+
+def _label(named: NamedFile, stem: str, alike: int) -> str:
+    stem = stem or named.content[:_DIGITS]
+    if named.label is None:
+        return stem
+    return named.label if alike == 1 else f"{named.label} ({stem})"
+
+
+def _distinct_stems(paths: Sequence[str]) -> list[str]:
+    """Each path without its suffix, from the last folder on that distinguishes it: "lstm_0", "a/best", "b/best"."""
+    parts = [Path(path).with_suffix("").parts if path else () for path in paths]
+    found = ["/".join(part[-1:]) for part in parts]
+    for depth in range(2, max(map(len, parts), default=1) + 1):
+        twice = Counter(found)
+        found = [text if twice[text] == 1 else "/".join(part[-depth:]) for text, part in zip(found, parts, strict=True)]
+    return found

@@ -1,0 +1,114 @@
+"""Several files of a user's own in one sweep: one label for each file, an activation for those that need one.
+
+`cell.path=a,b cell.label=first,second` are two networks and not four: a label belongs to its file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from bpttlab import user_files
+from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.fields import Plain
+from bpttlab.networks.cells import Elman
+from bpttlab.networks.pretrained import FromFile, as_text, check_label
+from bpttlab.networks.pytorch_weights import PATH, read_weights
+from bpttlab.store.network_names import NamedFile
+from bpttlab.sweeps.configuration import Configuration
+
+LABEL = "cell.label"
+
+
+# ------------------------------------------------------------------ labels
+
+
+def take_labels(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[Any, Any]]:
+    """The axes of a sweep without several labels, and the label of each path.
+
+    Raises:
+        ConfigurationError: there is not one label for each file.
+    """
+    labels, paths = axes.get(LABEL, ()), axes.get(PATH, ())
+    if len(labels) < 2:
+        return dict(axes), {}
+    if len(labels) != len(paths):
+        many = f"{len(paths)} {'file' if len(paths) == 1 else 'files'}" if paths else "no list of files"
+        raise ConfigurationError(
+            f"{LABEL}={','.join(map(str, labels))}: {len(labels)} labels, and {PATH} has {many}: give one label for "
+            "each file, in the same order, or one for all"
+        )
+    left = {name: values for name, values in axes.items() if name != LABEL}
+    return left, dict(zip(reversed(paths), reversed(labels), strict=True))  # of a file that is given twice the first
+
+
+def set_label(run: Plain, labels: Mapping[Any, Any]) -> Plain:
+    """A run with the label of its file."""
+    path = run["cell"].get("path") if labels else None
+    return {**run, "cell": {**run["cell"], "label": labels[path]}} if path in labels else run
+
+
+def named_files(configurations: Iterable[Configuration]) -> list[NamedFile]:
+    """The names of the files of a sweep, in the order of its line; of equal files the first name."""
+    found: dict[str, NamedFile] = {}
+    for own in (one.own for one in configurations):
+        if own is not None and own.content is not None and own.content not in found:
+            found[own.content] = NamedFile(own.content, user_files.show_path(own.path), check_label(own.label))
+    return list(found.values())
+
+
+def equal_files(configurations: Iterable[Configuration]) -> list[str]:
+    """A line for each file that is the same network as another one of the sweep."""
+    names: dict[str, dict[str, None]] = {}
+    for own in (one.own for one in configurations):
+        if own is not None and own.content is not None:
+            names.setdefault(own.content, {})[user_files.show_path(own.path)] = None
+    groups = [list(paths) for paths in names.values() if len(paths) > 1]
+    return [f"{', '.join(paths)} have the same bytes: one network, named {paths[0]}" for paths in groups]
+
+
+# ------------------------------------------------------------------ activations
+
+
+def settle_activations(
+    configurations: Iterable[Mapping[str, Any]],
+) -> tuple[list[Mapping[str, Any]], list[str]]:
+    """Configurations in which a file that has its own activations ignores cell.activation, if another file of the sweep
+    needs it; and a line that says so."""
+    configurations = list(configurations)
+    kinds = {key: _kind_of(*key) for key in dict.fromkeys(map(_file_of, configurations)) if key is not None}
+    if Elman.name not in kinds.values():
+        return configurations, []
+    ignored: dict[str, str] = {}
+    settled = []
+    for one in configurations:
+        key = _file_of(one)
+        kind = None if key is None else kinds[key]
+        if key is not None and kind not in (None, Elman.name):
+            ignored[user_files.show_path(user_files.make_absolute(key[0]))] = str(kind)
+            one = {**one, "cell": {**one["cell"], "activation": None}}
+        settled.append(one)
+    files = ", ".join(f"{path} (nn.{kind.upper()})" for path, kind in ignored.items())
+    own = "which has its own" if len(ignored) == 1 else "which have their own"
+    return settled, [f"cell.activation is ignored for {files}, {own}"] if ignored else []
+
+
+_File = tuple[str, str | None, str | None]
+"""A path and the prefixes in the file."""
+
+
+def _file_of(one: Mapping[str, Any]) -> _File | None:
+    """The file of a configuration that gives an activation; None for any other."""
+    cell = one.get("cell") if isinstance(one, Mapping) else None
+    if not isinstance(cell, Mapping) or cell.get("name") != FromFile.name or cell.get("activation") is None:
+        return None
+    prefixes = (cell.get("recurrent_prefix"), cell.get("readout_prefix"))
+    return str(cell.get("path")), *map(as_text, prefixes)  # type: ignore[return-value]
+
+
+def _kind_of(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> str | None:
+    """The cell of a file; None if it cannot be read, which is said where the run is checked."""
+    try:
+        return read_weights(path, recurrent_prefix, readout_prefix).of
+    except LabError:
+        return None

@@ -1,0 +1,174 @@
+"""Names of a user's own networks: kept by content, in the order given, beside the runs and in no run's identity."""
+
+import os
+
+import pyarrow as pa
+import pytest
+
+from bpttlab.errors import StoreError
+from bpttlab.store.columns import NETWORK_NAMES
+from bpttlab.store.network_names import (
+    NAMES_FOLDER,
+    NamedFile,
+    distinct_labels,
+    merge_names,
+    pooled_labels,
+    read_names,
+    with_names,
+    write_names,
+)
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+A, B, C, D = (letter * 32 for letter in "abcd")
+
+
+def files(*named):
+    """(content, file) or (content, file, label) as names."""
+    return [NamedFile(*one) for one in named]
+
+
+def order(*records):
+    """The letters of the contents after records of these letters."""
+    merged = merge_names([files(*((letter * 32, letter) for letter in record)) for record in records])
+    return "".join(named.file for named in merged)
+
+
+def test_names_are_read_as_they_were_written(tmp_path):
+    written = files((B, "größe=1.npz", "lr=0.1"), (A, "runs/a.safetensors"))
+    write_names(tmp_path, written)
+    assert read_names(tmp_path) == written
+    assert read_names(tmp_path / "another") == []
+
+
+@pytest.mark.parametrize(
+    ("records", "expected"),
+    [
+        (["ab", "b"], "ab"),
+        (["ab", "ba"], "ba"),
+        (["ac", "abc"], "abc"),
+        (["ab", "cb"], "acb"),
+        (["abcd", "db"], "adcb"),
+        (["ab", "dc"], "abdc"),
+        (["b", "ab"], "ab"),
+    ],
+)
+def test_a_later_line_puts_its_own_files_in_its_order(records, expected):
+    assert order(*records) == expected
+
+
+def test_the_last_name_holds_and_a_label_until_another_is_given(tmp_path):
+    write_names(tmp_path, files((A, "a.npz", "first")))
+    write_names(tmp_path, files((A, "renamed.npz")))
+    assert read_names(tmp_path) == files((A, "renamed.npz", "first"))
+    write_names(tmp_path, files((A, "renamed.npz", "second")))
+    assert read_names(tmp_path) == files((A, "renamed.npz", "second"))
+
+
+def test_nothing_is_written_that_is_known(tmp_path):
+    for named in ((A, "a.npz", "one"), (A, "a.npz", "one"), (A, "a.npz")):
+        write_names(tmp_path, files(named))
+    write_names(tmp_path, [])
+    assert len(os.listdir(tmp_path / NAMES_FOLDER)) == 1
+
+
+def test_of_equal_files_the_first_name_holds(tmp_path):
+    write_names(tmp_path, files((A, "a.npz"), (B, "b.npz"), (A, "copy.npz")))
+    assert read_names(tmp_path) == files((A, "a.npz"), (B, "b.npz"))
+
+
+def test_names_that_differ_at_their_end_are_shown_without_their_suffix():
+    assert distinct_labels(files((A, "runs/lstm_0.safetensors"), (B, "lstm.100.npz"))) == ["lstm_0", "lstm.100"]
+
+
+def test_as_many_folders_are_shown_as_distinguish_the_files():
+    paths = [(A, "x/one/best.npz"), (B, "x/two/best.npz"), (C, "last.npz"), (D, "y/two/best.npz")]
+    assert distinct_labels(files(*paths)) == ["one/best", "x/two/best", "last", "y/two/best"]
+
+
+def test_labels_that_are_alike_have_their_files_behind_them():
+    named = files((A, "a.npz", "trained"), (B, "b.npz", "trained"), (C, "c.npz", "raw"), (D, ""))
+    assert distinct_labels(named) == ["trained (a)", "trained (b)", "raw", "dddddddd"]
+
+
+def test_a_file_that_was_replaced_is_told_by_its_hash():
+    assert distinct_labels(files((A, "a.npz"), (B, "a.npz"))) == ["a (aaaaaaaa)", "a (bbbbbbbb)"]
+
+
+def test_files_of_one_label_or_of_none_are_pooled():
+    assert pooled_labels(files((A, "a", "x"), (B, "b"), (C, "c", "x"), (D, "d"))) == [
+        "x",
+        "all files",
+        "x",
+        "all files",
+    ]
+
+
+def runs_of(*contents):
+    cells = ["elman" if content is None else "from_file" for content in contents]
+    ids = [f"id{place}" for place in range(len(contents))]
+    return pa.table({"run_id": ids, "network_id": ids, "cell": cells, "cell_content": pa.array(contents, pa.string())})
+
+
+def test_runs_have_the_names_beside_the_content():
+    named = with_names(runs_of(B, None, A, C), files((A, "a.npz"), (B, "b.npz", "bee"), (D, "d.npz")))
+    assert named.column_names == [
+        "run_id",
+        "network_id",
+        "cell",
+        "cell_content",
+        "cell_file",
+        "cell_label",
+        "cell_order",
+    ]
+    assert named["cell_file"].to_pylist() == ["b.npz", None, "a.npz", None]
+    assert named["cell_label"].to_pylist() == ["bee", None, "a", "cccccccc"]
+    assert named["cell_order"].to_pylist() == [2, None, 1, 3]
+
+
+def test_pooled_files_are_networks_and_drawn_ones_stay_what_they_are():
+    named = with_names(runs_of(B, None, A), files((A, "a.npz"), (B, "b.npz")), pool=True)
+    assert "cell_content" not in named.column_names
+    assert named["network_id"].to_pylist() == [B, "id1", A]
+    assert named["cell_label"].to_pylist() == ["all files", None, "all files"]
+    assert named["cell_order"].to_pylist() == [1, None, 1]
+
+
+def test_runs_without_files_have_no_names():
+    runs = runs_of(None).drop_columns(["cell_content"])
+    assert with_names(runs, [], pool=True) is runs
+    assert not {column.name for column in NETWORK_NAMES} & set(runs.column_names)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"version": 2, "files": []}',
+        b'{"version": 1}',
+        b'{"version": 1, "files": 3}',
+        b'{"version": 1, "files": [3]}',
+        b'{"version": 1, "files": [{"content": "../x", "file": "a", "label": null}]}',
+        b'{"version": 1, "files": [{"content": 3, "file": "a", "label": null}]}',
+        f'{{"version": 1, "files": [{{"content": "{A}", "file": 3, "label": null}}]}}'.encode(),
+        f'{{"version": 1, "files": [{{"content": "{A}", "file": "a", "label": ["x"]}}]}}'.encode(),
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+)
+def test_a_record_of_something_else_is_refused_in_one_line(tmp_path, data):
+    (tmp_path / NAMES_FOLDER).mkdir()
+    (tmp_path / NAMES_FOLDER / f"{1:020d}-{'0' * 16}.json").write_bytes(data)
+    with pytest.raises(StoreError, match=r"\.json cannot be read .*delete it, and a sweep over the files") as caught:
+        read_names(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_links_are_not_followed_and_other_files_are_ignored(tmp_path):
+    (tmp_path / NAMES_FOLDER).mkdir()
+    (tmp_path / NAMES_FOLDER / "notes.txt").write_text("mine")
+    assert read_names(tmp_path) == []
+    (tmp_path / NAMES_FOLDER / f"{1:020d}-{'0' * 16}.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link or a folder"):
+        read_names(tmp_path)
