@@ -271,7 +271,8 @@ def compiled_at_larger_sizes(quick: bool) -> Iterator[Check]:
     for cell in (Elman(3, 11, 2), LSTM(3, 11, 2), GRU(3, 11, 2), GRU(3, 11, 2, reset="before")):
         for batch, length in ((1, 300), (5, 60)):
             error = between_engines(cell, batch, length)
-            what = f"{cell.name}, N = 11, B = {batch}, T = {length}: states, gradients and walks of numba against NumPy"
+            name = f"{cell.name}, reset = {cell.reset}" if isinstance(cell, GRU) else cell.name
+            what = f"{name}, N = 11, B = {batch}, T = {length}: states, gradients and walks of numba against NumPy"
             yield agree(what, "NumPy's own loops", error, 1e-10)
 
 

@@ -41,8 +41,8 @@ def known_numbers(quick: bool) -> Iterator[Check]:
     state, slope = theory.latch(1.5)
     yield equal("latch w = 1.5: fixed point", "Bengio, Simard & Frasconi 1994", 0.858560, state, absolute=1e-5)
     yield equal("latch w = 1.5: slope", "Bengio, Simard & Frasconi 1994", 0.394313, slope, absolute=1e-5)
-    for found, b in zip(theory.folds(5.0), (-2.655610, -2.344390), strict=True):
-        yield equal("fold of x = 5 sigma(x) + b", "Doya 1992", b, found, absolute=1e-6)
+    for end, found, b in zip(("lower", "upper"), theory.folds(5.0), (-2.655610, -2.344390), strict=True):
+        yield equal(f"{end} fold of x = 5 sigma(x) + b", "Doya 1992", b, found, absolute=1e-6)
     for size, gain in ((2, 1.33), (10, 1.05)):
         found = theory.typical_critical_gain(size)
         yield equal(f"mean and median part below g, N = {size}", "Newman 1986", gain, found, absolute=0.005)
