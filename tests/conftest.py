@@ -16,11 +16,25 @@ settings.register_profile(
 settings.load_profile("lab")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Tests of compiled loops go to one worker, so that each loop is compiled once and not once a worker.
 
-    They are recognised by their folder, or by a case whose name says numba.
+    They are recognised by their folder, by a case whose name says numba, or by their mark. They take longest: they
+    begin.
     """
     for item in items:
-        if "gradients/compiled/" in item.nodeid or "numba" in item.nodeid:
+        if "gradients/compiled/" in item.nodeid or "numba" in item.nodeid or item.get_closest_marker("compiles"):
             item.add_marker(pytest.mark.xdist_group("compiled"))
+        elif shared := find_shared_fixtures(item):
+            item.add_marker(pytest.mark.xdist_group(shared[0]))
+
+
+def find_shared_fixtures(item: pytest.Function) -> list[str]:
+    """The fixtures of ours that are set up once for several tests: one worker has all of these, so that it is once."""
+    fixtures = item._fixtureinfo.name2fixturedefs  # pytest has no public way to them
+    return sorted(
+        definition.func.__module__ if definition.scope == "module" else name
+        for name, definitions in fixtures.items()
+        for definition in definitions
+        if definition.scope != "function" and definition.func.__module__.startswith("tests.")
+    )

@@ -17,6 +17,9 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.verification.gradient_check import numerical_gradient
 from tests.support.commandline import REPOSITORY
+from tests.support.compiled import needs_numba
+
+pytestmark = pytest.mark.compiles
 
 # ------------------------------------------------------------------------------------------ the protocol
 
@@ -220,7 +223,7 @@ def test_there_is_numpy_alone_where_forward_takes_no_engine(monkeypatch):
     assert engines.engines.__wrapped__() == ("numpy",)
 
 
-@pytest.mark.parametrize("engine", engines.engines())
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("numba", marks=needs_numba)])
 def test_engines_agree(engine):
     problem = drawn("elman", Shape(5, 3, 7))
     trace = forward(problem.cell, problem.params, problem.x)

@@ -152,10 +152,14 @@ def test_labels_carry_quantity_and_unit(drawn):
     ("changes", "size"),
     [
         ({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column"),
-        ({"radii": MANY, "cells": ("lstm",)}, "column"),
+        pytest.param({"radii": MANY, "cells": ("lstm",)}, "column", marks=pytest.mark.slow),
         ({"flat": True, "cells": ("lstm",), "radii": (0.9, 1.5)}, "column"),
-        ({"radii": (0.9, 1.5), "tasks": ("noise", "temporal_order")}, "column"),
-        ({"lengths": (1, 2), "cells": ("lstm",), "initializer": "gaussian", "target": "gain"}, "page"),
+        pytest.param({"radii": (0.9, 1.5), "tasks": ("noise", "temporal_order")}, "column", marks=pytest.mark.slow),
+        pytest.param(
+            {"lengths": (1, 2), "cells": ("lstm",), "initializer": "gaussian", "target": "gain"},
+            "page",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["one of all", "many", "all zero", "four facets", "short, of a gain"],
 )

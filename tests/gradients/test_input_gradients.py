@@ -104,8 +104,8 @@ def product_of_large_numbers(trace, error):
 
 @every_cell
 def test_it_is_the_product_where_no_float_holds_it(make):
-    """1200 steps back, which e^-709 does not survive in most cells."""
-    trace = case(make, T=1200, B=1, N=2, gain=0.3).trace
+    """900 steps back, which e^-709 does not survive in most cells."""
+    trace = case(make, T=900, B=1, N=2, gain=0.3).trace
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
     row, scale = product_of_large_numbers(trace, trace.error(errors)[-1, 0])

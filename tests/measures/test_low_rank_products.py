@@ -15,7 +15,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import low_rank_products
 from bpttlab.networks.cells import Diagonal, Elman
-from tests.support.compiled import needs_numba
+from tests.support.compiled import needs_numba, quick_dtypes
 from tests.support.networks import cases, linear
 from tests.support.networks_of_cells import CELLS
 from tests.support.networks_of_cells import case as case_of
@@ -36,6 +36,7 @@ from tests.support.products import (
 fast_norms = partial(bpttlab.jacobian_products, lags="all", method="fast")
 
 ENGINES = ["numpy", pytest.param("numba", marks=needs_numba)]
+WITH_LOOPS = [pytest.param(name, "numba", marks=needs_numba) for name in ("elman", "lstm", "gru", "gru, reset before")]
 
 
 def assert_right(frame, trace, t=None):
@@ -47,10 +48,11 @@ def assert_right(frame, trace, t=None):
             np.testing.assert_allclose(rows[column], expected, rtol=1e-13, atol=TOLERANCE)
 
 
-@given(cases(), st.sampled_from(["numpy", "numba"]), st.integers(1, 3))
-@needs_numba
-def test_norms_are_those_of_the_product(case, engine, sequences):
-    trace = case.trace.with_engine(engine)
+@pytest.mark.parametrize("engine", ENGINES)
+@settings(max_examples=40)
+@given(st.data(), st.integers(1, 3))
+def test_norms_are_those_of_the_product(engine, data, sequences):
+    trace = data.draw(cases(quick_dtypes(engine))).trace.with_engine(engine)
     frame = fast_norms(trace, sequences=sequences)
     assert len(frame) == (trace.length + 1) * min(sequences, trace.h.shape[1])
     assert_right(frame, trace)
@@ -58,7 +60,7 @@ def test_norms_are_those_of_the_product(case, engine, sequences):
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_of_every_cell(make):
-    @settings(max_examples=20)
+    @settings(max_examples=8)
     @given(cases_of(make, longest=30))
     def check(case):
         assert_right(fast_norms(case.trace), case.trace)
@@ -66,8 +68,7 @@ def test_of_every_cell(make):
     check()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize(("name", "engine"), [*((name, "numpy") for name in CELLS), *WITH_LOOPS])
 def test_of_every_cell_over_many_lags(name, engine):
     trace = case_of(CELLS[name], T=300, N=12, B=2, gain=0.9).trace.with_engine(engine)
     frame = fast_norms(trace)

@@ -174,8 +174,8 @@ def precise_volumes(steps):
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_the_diagonals_are_volumes_of_the_explicit_product(make):
-    trace = case(make, T=40, B=2, N=3).trace
-    growth = accumulate(jacobians(trace), [0, 40])
+    trace = case(make, T=20, B=2, N=3).trace
+    growth = accumulate(jacobians(trace), [0, 20])
     for b in range(2):
         expected = precise_volumes([J[b] for J in jacobians(trace)])
         np.testing.assert_allclose(np.cumsum(growth.logs[0, b]), expected, rtol=1e-9, atol=1e-9)

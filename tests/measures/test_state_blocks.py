@@ -69,7 +69,7 @@ def test_parts_are_the_whole_state(make):
 
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.data())
 def test_blocks_are_those_of_the_explicit_product(make, data):
     trace = data.draw(cases(make, longest=7)).trace

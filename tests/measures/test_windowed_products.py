@@ -12,7 +12,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures import windowed_products as module
 from bpttlab.measures.windowed_products import sums, windowed_products
 from bpttlab.networks.cells import LSTM
-from tests.support.compiled import needs_numba
+from tests.support.compiled import needs_numba, quick_dtypes
 from tests.support.networks import case, linear
 from tests.support.networks import cases as cases_of_elman
 from tests.support.networks_of_cells import CELLS, cases
@@ -38,9 +38,11 @@ def lags_of(draw, case):
     return draw(st.lists(st.integers(1, case.trace.length), min_size=1, max_size=4))
 
 
-@needs_numba
-@given(st.data(), cases_of_elman(), st.sampled_from(["numpy", "numba"]))
-def test_windows_are_the_products(data, case, engine):
+@pytest.mark.parametrize("engine", ["numpy", pytest.param("numba", marks=needs_numba)])
+@settings(max_examples=40)
+@given(st.data())
+def test_windows_are_the_products(engine, data):
+    case = data.draw(cases_of_elman(quick_dtypes(engine)))
     lags, trace = data.draw(lags_of(case)), case.trace.with_engine(engine)
     assert_right(trace, lags, windowed_products(trace, lags))
 

@@ -10,6 +10,13 @@ from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.networks.cells import GRU, LSTM, Elman
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
+dtypes = pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
+"""All loops are compiled once more for float32, which takes a minute."""
+
+
+def quick_dtypes(engine):
+    """What is tested beside `dtypes`: with compiled loops float64 alone."""
+    return ("float64",) if engine == "numba" else ("float64", "float32")
 
 
 MAKES = {

@@ -99,6 +99,7 @@ def test_from_the_shell_whatever_threads_the_environment_asks_for(tmp_path, whol
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
 
 
+@pytest.mark.compiles
 def test_the_compiled_engine_keeps_the_same_promises(tmp_path):
     """In one piece, shuffled among workers, and each run alone."""
     pytest.importorskip("numba")

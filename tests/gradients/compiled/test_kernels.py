@@ -27,28 +27,30 @@ from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
-from tests.support.compiled import INTERPRETED, INTERPRETED_PASSES, MAKES, needs_numba, network
+from tests.support.compiled import INTERPRETED, INTERPRETED_PASSES, MAKES, dtypes, needs_numba, network
 
 pytestmark = needs_numba
 
 
-networks = st.builds(
-    network,
-    make=st.sampled_from(list(MAKES.values())),
-    seed=st.integers(0, 2**16),
-    T=st.integers(1, 9),
-    B=st.integers(1, 3),
-    N=st.sampled_from([1, 2, 3, 4, 5, 9, 40]),
-    gain=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
-    dtype=st.sampled_from(["float64", "float32"]),
-    dead=st.booleans(),
-)
+def networks(dtype, makes=MAKES, sizes=(1, 2, 3, 4, 5, 9, 40)):
+    """Networks of all compiled cells, or of some, as `network` makes them."""
+    return st.builds(
+        network,
+        make=st.sampled_from([MAKES[name] for name in makes]),
+        seed=st.integers(0, 2**16),
+        T=st.integers(1, 9),
+        B=st.integers(1, 3),
+        N=st.sampled_from(sizes),
+        gain=st.sampled_from([0.0, 0.3, 1.0, 3.0]),
+        dtype=st.just(dtype),
+        dead=st.booleans(),
+    )
 
 
 @st.composite
-def traces(draw):
+def traces(draw, dtype):
     """The same trajectory for both engines, and errors at some of its steps."""
-    cell, params, x, h_0 = draw(networks)
+    cell, params, x, h_0 = draw(networks(dtype))
     trace = forward(cell, params, x, h_0)
     steps = draw(st.lists(st.booleans(), min_size=len(x), max_size=len(x)))
     errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape) * np.array(steps)[:, None, None]
@@ -62,8 +64,20 @@ def step_by_step(cell, params, x, h_0):
     return trace, steps
 
 
-@given(networks)
-def test_every_compiled_step_is_that_of_the_cell(given_network):
+@dtypes
+@given(st.data())
+def test_every_compiled_step_is_that_of_the_cell(dtype, data):
+    assert_steps_agree(data.draw(networks(dtype)))
+
+
+@settings(max_examples=20)
+@given(networks("float32", makes=["elman, tanh"]))
+def test_every_compiled_step_of_one_cell_in_float32(given_network):
+    """One loop of those that `dtypes` leaves to the slow tests."""
+    assert_steps_agree(given_network)
+
+
+def assert_steps_agree(given_network):
     trace, steps = step_by_step(*given_network)
     tolerance = 10 * np.finfo(trace.h.dtype).eps
     for t, step in enumerate(steps):
@@ -72,9 +86,10 @@ def test_every_compiled_step_is_that_of_the_cell(given_network):
         assert disagreement(step.linearization[0], trace.linearization[t]) <= 100 * tolerance
 
 
-@given(networks)
-def test_a_pass_is_its_steps_one_after_another(given_network):
-    cell, params, x, h_0 = given_network
+@dtypes
+@given(st.data())
+def test_a_pass_is_its_steps_one_after_another(dtype, data):
+    cell, params, x, h_0 = data.draw(networks(dtype))
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
         alone = forward(cell, params, x[t : t + 1], trace.h[t], engine="numba")
@@ -82,14 +97,15 @@ def test_a_pass_is_its_steps_one_after_another(given_network):
         assert alone.linearization[0].tobytes() == trace.linearization[t].tobytes()
 
 
-@given(traces())
-def test_backward_is_that_of_the_cells_on_one_trajectory(given_traces):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data())
+def test_backward_is_that_of_the_cells_on_one_trajectory(dtype, data):
+    trace, fast, errors = data.draw(traces(dtype))
     assert_agree(backward(fast, errors), backward(trace, errors))
 
 
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@dtypes
 @pytest.mark.parametrize(("T", "B", "N"), [(300, 1, 9), (70, 5, 8), (40, 13, 65)])
 def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
     """Longer than what goes into one product at a time, with every readout; a relu may leave steps without an error."""
@@ -189,16 +205,18 @@ def test_what_is_wrong_is_said_as_it_is_of_numpy(wrong):
     assert found[0] == found[1]
 
 
+@dtypes
 @settings(max_examples=30)
-@given(traces())
-def test_backward_is_the_literal_sum(given_traces):
-    _, fast, errors = given_traces
+@given(st.data())
+def test_backward_is_the_literal_sum(dtype, data):
+    _, fast, errors = data.draw(traces(dtype))
     assert_agree(backward(fast, errors), literal_sum(fast, errors), 3 * agreement(fast.h.dtype))
 
 
-@given(traces(), st.integers(-3000, 3000))
-def test_scaled_backward_is_that_of_the_cells(given_traces, exponent):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data(), st.integers(-3000, 3000))
+def test_scaled_backward_is_that_of_the_cells(dtype, data, exponent):
+    trace, fast, errors = data.draw(traces(dtype))
     plan = full_plan(trace.length)
     error = trace.scaled_error(errors)
     error = Scaled(error.mantissa, error.exponent + exponent)
@@ -207,9 +225,10 @@ def test_scaled_backward_is_that_of_the_cells(given_traces, exponent):
         assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
 
 
-@given(traces(), st.data())
-def test_segments_with_carries(given_traces, data):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data())
+def test_segments_with_carries(dtype, data):
+    trace, fast, errors = data.draw(traces(dtype))
     T, B = errors.shape[:2]
     segments = []
     for stop in data.draw(st.lists(st.integers(1, T), min_size=1, max_size=5, unique=True)):
@@ -225,9 +244,10 @@ def test_segments_with_carries(given_traces, data):
             assert_agree({"": values[0]}, {"": values[1]})
 
 
-@given(traces(), st.integers(-3000, 3000), st.integers(1, 9))
-def test_segments_of_truncations_at_any_size(given_traces, exponent, K):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data(), st.integers(-3000, 3000), st.integers(1, 9))
+def test_segments_of_truncations_at_any_size(dtype, data, exponent, K):
+    trace, fast, errors = data.draw(traces(dtype))
     error = trace.scaled_error(errors)
     error = Scaled(error.mantissa, error.exponent + exponent)
     for scheme in (PerLoss(K), Chunked(K), Windowed(max(1, K // 2), K)):
@@ -236,9 +256,10 @@ def test_segments_of_truncations_at_any_size(given_traces, exponent, K):
             assert_agree({"": got.at(exponent)}, {"": expected.at(exponent)})
 
 
-@given(traces())
-def test_propagated_rows_are_those_of_the_cells(given_traces):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data())
+def test_propagated_rows_are_those_of_the_cells(dtype, data):
+    trace, fast, errors = data.draw(traces(dtype))
     t = np.arange(1, trace.length + 1)
     rows = trace.scaled_error(errors)[None]
     for one, other in zip(propagate(fast, t, rows), propagate(trace, t, rows), strict=True):
@@ -249,11 +270,11 @@ def test_propagated_rows_are_those_of_the_cells(given_traces):
             assert_agree({"": one.da.at(0)}, {"": other.da.at(0)})
 
 
+@dtypes
 @settings(max_examples=40)
-@given(networks.filter(lambda given_network: given_network[0].hidden_size < 9))
-def test_interpreted_is_compiled(given_network):
-    cell, params, x, h_0 = given_network
-    dtype = params["W"].dtype
+@given(st.data())
+def test_interpreted_is_compiled(dtype, data):
+    cell, params, x, h_0 = data.draw(networks(dtype, sizes=[1, 2, 3, 4, 5]))
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
         h, y_hat, slopes, fine = INTERPRETED_PASSES.run_forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
@@ -278,6 +299,25 @@ def test_interpreted_is_compiled(given_network):
         ):
             if one.dtype == dtype:
                 assert_agree({"": one}, {"": other})
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_what_is_interpreted_in_float32_is_that_of_the_cells(data):
+    """The arithmetic of the other precision, without its compilation."""
+    cell, params, x, h_0 = data.draw(networks("float32", sizes=[1, 2, 5]))
+    trace = forward(cell, params, x, h_0)
+    for t in range(len(x)):
+        h, y_hat, slopes, fine = INTERPRETED_PASSES.run_forward(cell, params, trace.x[t : t + 1], trace.h[t])
+        assert fine
+        assert h.dtype == np.float32
+        assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
+        assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
+    errors = np.random.default_rng(2).standard_normal(trace.y_hat.shape).astype(np.float32)
+    arguments = trace.x, trace.h, trace.linearization, trace.y_hat, errors
+    found = INTERPRETED_PASSES.run_backward(cell, params, *arguments)
+    if found is not None:
+        assert_agree(found, backward(trace, errors))
 
 
 def test_it_is_interpreted():
@@ -391,7 +431,7 @@ def long_linear(factor, T, dtype="float64"):
     return trace, errors
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@dtypes
 @pytest.mark.parametrize("factor", [0.25, 0.0625, 4.0])
 def test_gradients_beyond_the_range_of_floats(factor, dtype):
     trace, errors = long_linear(factor, 700, dtype)
@@ -511,7 +551,7 @@ def test_losses_of_a_task_go_with_it():
 
 @pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@dtypes
 def test_loss_and_gradient_in_one_call(make, reduction, dtype):
     cell, params, x, h_0 = network(make, T=40, B=3, N=5, gain=0.7, dtype=dtype)
     target = np.random.default_rng(4).standard_normal((40, 3, 2)).astype(dtype)
@@ -531,10 +571,10 @@ def test_loss_and_gradient_in_one_call(make, reduction, dtype):
             assert_agree(found, expected, 10 * agreement(trace.h.dtype))
 
 
-@given(networks.filter(lambda given_network: given_network[0].name == "elman"))
-def test_a_small_network_has_the_same_bytes_in_one_call_and_in_three(given_network):
-    cell, params, x, h_0 = given_network
-    dtype = params["W"].dtype
+@dtypes
+@given(st.data())
+def test_a_small_network_has_the_same_bytes_in_one_call_and_in_three(dtype, data):
+    cell, params, x, h_0 = data.draw(networks(dtype, makes=[name for name in MAKES if name.startswith("elman")]))
     arguments = cell, params, x.astype(dtype), np.ones((*x.shape[:2], cell.output_size), dtype)
     for start in (None, h_0.astype(dtype)):
         before = None if start is None else start.copy()
@@ -583,9 +623,10 @@ def test_errors_of_loss_and_gradient_are_those_of_its_parts():
 # ------------------------------------------------------------------ products
 
 
-@given(traces(), st.sampled_from(["log", "all", "triangle"]))
-def test_norms_of_products_are_those_of_the_cells(given_traces, which):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data(), st.sampled_from(["log", "all", "triangle"]))
+def test_norms_of_products_are_those_of_the_cells(dtype, data, which):
+    trace, fast, errors = data.draw(traces(dtype))
     one, other = (jacobian_products(way, errors, which, count=4) for way in (fast, trace))
     tolerance = agreement(trace.h.dtype)
     for name in ("log_spectral_norm", "log_frobenius_norm", "log_state_gradient"):
@@ -602,9 +643,10 @@ def test_norms_of_products_beyond_the_range_of_floats(factor, monkeypatch):
     np.testing.assert_allclose(frame["log_frobenius_norm"], frame["lag"] * np.log(factor), rtol=1e-13, atol=1e-13)
 
 
-@given(traces(), st.integers(3, 5), st.none() | st.integers(0, 8))
-def test_lag_terms_and_truncations_are_those_of_the_cells(given_traces, lags, max_lag):
-    trace, fast, errors = given_traces
+@dtypes
+@given(st.data(), st.integers(3, 5), st.none() | st.integers(0, 8))
+def test_lag_terms_and_truncations_are_those_of_the_cells(dtype, data, lags, max_lag):
+    trace, fast, errors = data.draw(traces(dtype))
     one, other = (measure_lags(way, errors, "log", lags, max_lag) for way in (fast, trace))
     for table in ("lag_terms", "truncations"):
         found, expected = getattr(one, table), getattr(other, table)

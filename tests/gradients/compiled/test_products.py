@@ -10,7 +10,7 @@ from bpttlab.gradients.compiled import dispatch, kernels
 from bpttlab.gradients.forward import forward
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.verification.gradient_check import agreement, assert_agree
-from tests.support.compiled import INTERPRETED, needs_numba, network
+from tests.support.compiled import INTERPRETED, dtypes, needs_numba, network
 
 pytestmark = needs_numba
 
@@ -138,7 +138,7 @@ def test_arrays_of_a_pass_begin_with_a_cache_line_if_there_is_much_to_multiply(d
     [(Elman, 1), (LSTM, 4), (GRU, 3), (lambda *sizes: GRU(*sizes, reset="before"), 2)],
     ids=["elman", "lstm", "gru", "gru, reset before"],
 )
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@dtypes
 @pytest.mark.parametrize("B", [1, 6])
 def test_networks_of_several_blocks_are_those_of_the_cells(make, gates, dtype, B):
     """The smallest ones whose W is in more than one block: wider than 4 KB."""
