@@ -1,4 +1,4 @@
-"""The command `bpttlab`: sweep, status, tables, figures, claims, verify, completion.
+"""The command `bpttlab`: sweep, status, tables, figures, export, claims, verify, completion.
 
 A user's mistake, a damaged file or a full disk is one line on stderr and exit code 2. A failed run makes the exit code
 of a sweep 1, a check that fails that of `verify` and `claims`, a damaged file that of `status`; Ctrl-C makes it 130.
@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from bpttlab.cli import claims, completion, figures, status, sweep, tables, verify
+from bpttlab.cli import claims, completion, export, figures, status, sweep, tables, verify
 from bpttlab.cli.arguments import Parser, parse_line
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.escapes import escape_line
@@ -56,7 +56,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS, required=True, parser_class=Parser)
-    for module in (sweep, status, tables, figures, claims, verify, completion):
+    for module in (sweep, status, tables, figures, export, claims, verify, completion):
         module.register(commands)
     lines = [f"  bpttlab {name:<12} {added.summary}" for name, added in commands.choices.items()]
     parser.text = TEXT.format(commands="\n".join(lines))

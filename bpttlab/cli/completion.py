@@ -133,7 +133,7 @@ def _stored_names(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     """The values of a key that are names of stored or shipped things."""
     if key == "study":
         return _studies(before)
-    if key == "results":
+    if key in ("results", "to"):
         return folders(value)
     if key == "plugins":
         return plugin_files(value)

@@ -92,16 +92,24 @@ class Study:
             StoreError: there is no such table.
             DamagedShardError: naming all its shards that are damaged or missing.
         """
-        if name not in self._known:
-            raise StoreError(
-                f"there is no table '{name}': must be one of {', '.join(self._known)}.{nearest(name, self._known)}"
-            )
         if name not in self._frames:
-            frame = schema.frame(self._runs if name == "runs" else self._read_measured(name))
+            frame = schema.frame(self.arrow(name))
             if name == "runs" and self._own.summary:  # which no other table has
                 frame.attrs[OWN_MEASURED] = [column.name for column in self._own.summary]
             self._frames[name] = frame
         return self._frames[name]
+
+    def arrow(self, name: str) -> pa.Table:
+        """`table` as an Arrow table, read anew each time.
+
+        Raises:
+            StoreError, DamagedShardError: as `table`.
+        """
+        if name not in self._known:
+            raise StoreError(
+                f"there is no table '{name}': must be one of {', '.join(self._known)}.{nearest(name, self._known)}"
+            )
+        return self._runs if name == "runs" else self._read_measured(name)
 
     def __getattr__(self, name: str) -> pd.DataFrame:
         if name.startswith("_") or name not in self._known:
