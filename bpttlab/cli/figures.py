@@ -33,6 +33,7 @@ examples:
   bpttlab figures study=first
   bpttlab figures study=first format=pdf size=column      for one column of a paper
   bpttlab figures study=first --verbose                   every path, and why a figure is not drawn
+  bpttlab figures study=mine networks=path                files of your own (cell=from_file) as networks of one point
 
 figures, and the setting of the sweep that they need:
 

@@ -41,6 +41,7 @@ examples:
   bpttlab tables study=first                    the headline, and other summaries as far as they fit
   bpttlab tables study=first table=growth       one summary with all its columns
   bpttlab tables study=first all=true           all summaries, all rows
+  bpttlab tables study=mine networks=path       files of your own (cell=from_file) as the networks of one point
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.

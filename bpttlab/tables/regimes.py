@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.numerics.verdicts import LEAST_NETWORKS
-from bpttlab.tables.points import MEASURED_RADIUS
+from bpttlab.tables.points import MEASURED_RADIUS, has_files
 
 REGIMES = ("vanishing", "exploding", "critical", "undecided")
 E_FOLD = 1.0
@@ -73,14 +73,22 @@ def describe_shortage(table: pd.DataFrame) -> list[str]:
     few = table[(table["regime"] == NO_INTERVAL) & (table["networks"] > 0)]
     if few.empty:
         return []
-    from_files = few["initializer_target"].eq(MEASURED_RADIUS).fillna(False).astype(bool).all()
+    if has_files(few):
+        pools = "" if (few["networks"] > 1).any() else "; with networks=path files are the networks of one point"
+        return [f"{_count_networks(few)}{pools}"]
+    measured = few["initializer_target"].eq(MEASURED_RADIUS).fillna(False).astype(bool).all()
     lost = few["regimes_of_networks"].str.contains(f"{DIVERGED}|{FAILED}|{NOT_MEASURED}").any()
-    remedy = "" if from_files else "; sweep more seeds" if lost else "; sweep seed=range(0,8)"
+    remedy = "" if measured else "; sweep more seeds" if lost else "; sweep seed=range(0,8)"
+    return [f"{_count_networks(few)}{remedy}"]
+
+
+def _count_networks(few: pd.DataFrame) -> str:
+    """How many networks points without an interval have."""
     counts = sorted(set(few["networks"].astype(int)))
     many = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     noun = "network" if counts == [1] else "networks"
     needs = "" if counts == [1] else f" (it needs {LEAST_NETWORKS})"
-    return [f"{many} {noun}: no interval over networks{needs}{remedy}"]
+    return f"{many} {noun}: no interval over networks{needs}"
 
 
 def describe_thresholds(table: pd.DataFrame) -> list[str]:
