@@ -100,5 +100,9 @@ NETWORK_NAMES = (
     ),
     Column("cell_order", "int64", "", "place of that name among those of the study, in the order given, from 1"),
 )
-"""Columns that `runs` has after `cell_content` when it is read (`network_names`). No shard has them, and no id depends
+"""Columns that `runs` has after `cell_content` when it is read (`file_names`). No shard has them, and no id depends
 on them."""
+
+DATA_CONTENT = "task_content"
+DATA_NAME = Column("task_file", "string", "", "the name of the task's file, as far as it distinguishes the files")
+"""The column after it, in the same way."""

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.store.column import Column, Table, arrow_type
-from bpttlab.store.columns import CONFIGURATION, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, DATA_NAME, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.identity import canonical
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
@@ -327,8 +327,8 @@ def columns_markdown() -> str:
             f"## {table.name}\n\nOne row per {table.row}. {_describe_order(table)}\n\n{_markdown(table.columns)}"
         )
     parts.append(f"## configuration\n\nFurther columns of `runs`.\n\n{_markdown(CONFIGURATION)}")
-    said = "Columns of `runs` that are added when a study with networks from files is read; no shard has them."
-    parts.append(f"## names of network files\n\n{said}\n\n{_markdown(NETWORK_NAMES)}")
+    said = "Columns of `runs` that are added when a study of a user's own files is read; no shard has them."
+    parts.append(f"## names of files\n\n{said}\n\n{_markdown([*NETWORK_NAMES, DATA_NAME])}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -27,7 +27,7 @@ from bpttlab.files import make_folder
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS
 from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
-from bpttlab.store.network_names import read_names
+from bpttlab.store.file_names import read_names
 from bpttlab.store.own_columns import NAME, to_plain
 from bpttlab.store.shards import (
     SHARD,

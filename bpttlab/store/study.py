@@ -15,8 +15,8 @@ from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
+from bpttlab.store.file_names import NamedFile, with_names
 from bpttlab.store.identity import parse_canonical
-from bpttlab.store.network_names import NamedFile, with_names
 from bpttlab.store.own_columns import unite
 from bpttlab.store.where import Where, select
 
@@ -37,7 +37,7 @@ class Study:
     `Store.load` makes one.
 
     Networks from files of a user's own have the columns cell_file, cell_label and cell_order beside cell_content
-    (`network_names`).
+    (`file_names`).
 
     Attributes:
         name: the study's name.

@@ -14,7 +14,7 @@ from bpttlab.fields import Plain
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.pretrained import FromFile, as_text, check_label
 from bpttlab.networks.pytorch_weights import PATH, read_weights
-from bpttlab.store.network_names import NamedFile
+from bpttlab.store.file_names import NamedFile
 from bpttlab.sweeps.configuration import Configuration
 
 LABEL = "cell.label"
@@ -51,9 +51,13 @@ def set_label(run: Plain, labels: Mapping[Any, Any]) -> Plain:
 def named_files(configurations: Iterable[Configuration]) -> list[NamedFile]:
     """The names of the files of a sweep, in the order of its line; of equal files the first name."""
     found: dict[str, NamedFile] = {}
-    for own in (one.own for one in configurations):
-        if own is not None and own.content is not None and own.content not in found:
-            found[own.content] = NamedFile(own.content, user_files.show_path(own.path), check_label(own.label))
+    for of_run in ((one.own, one.task) for one in configurations):
+        for own in of_run:
+            content, path = getattr(own, "content", None), getattr(own, "path", None)
+            if isinstance(content, str) and isinstance(path, str) and path and content not in found:
+                label = check_label(own.label) if isinstance(own, FromFile) else None
+                shown = user_files.show_path(path).encode(errors="replace").decode()  # a name may be no Unicode
+                found[content] = NamedFile(content, shown, label)
     return list(found.values())
 
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
-from bpttlab.store.network_names import NamedFile
+from bpttlab.store.file_names import NamedFile
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions

@@ -29,8 +29,8 @@ from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, use
 from bpttlab.store import last_sweep
+from bpttlab.store.file_names import write_names
 from bpttlab.store.leases import Leases
-from bpttlab.store.network_names import write_names
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division

@@ -13,7 +13,15 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError, nearest
-from bpttlab.store.columns import CONFIGURATION, NETWORK_CONTENT, NETWORK_NAMES, OWN_MEASURED, TABLES
+from bpttlab.store.columns import (
+    CONFIGURATION,
+    DATA_CONTENT,
+    DATA_NAME,
+    NETWORK_CONTENT,
+    NETWORK_NAMES,
+    OWN_MEASURED,
+    TABLES,
+)
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.statistics import numbers
 
@@ -22,7 +30,7 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 }
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
-_NAMES = {column.name for column in NETWORK_NAMES}
+_NAMES = {*(column.name for column in NETWORK_NAMES), DATA_NAME.name}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 FROM_FILE = "file"  # or this, if all networks are from files
@@ -109,6 +117,7 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
     label = [LABEL] if has_labels(runs) else []
     names = [name for name in names if not (label and (name == NETWORK_CONTENT or _follows_cell(runs, name)))]
+    names = [DATA_NAME.name if name == DATA_CONTENT and DATA_NAME.name in runs else name for name in names]
     point = [*_POINT[:-1], *label, _POINT[-1]]
     return [*point, *(name for name in names if not _is_decided_by_group(runs, name)), *fit]
 

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bpttlab as lab
@@ -120,9 +121,21 @@ def test_files_stand_in_the_order_of_the_line():
 
 def test_a_study_without_its_names_shows_short_hashes():
     assert sweep("nameless", save_networks(a=("lstm", 0))) == 0
-    shutil.rmtree("results/nameless/network_names")
+    shutil.rmtree("results/nameless/file_names")
     runs = lab.load("nameless").runs
     assert labels("nameless") == [runs["cell_content"].iloc[0][:8]] and runs["cell_file"].isna().all()
+
+
+def test_sequences_from_files_keep_their_names_too():
+    rng = np.random.default_rng(0)
+    for name in ("walks", "jumps"):
+        np.savez(f"{name}.npz", x=rng.standard_normal((4, 8, 2)), target=rng.standard_normal((4, 8, 1)))
+    small = ["cell.hidden_size=4", "sequence_length=8", "batch_size=2", "workers=0"]
+    assert main(["sweep", "study=data", "task=file", "task.path=walks.npz,jumps.npz", *small]) == 0
+    growth = tables.growth(lab.load("data").runs)
+    assert sorted(growth["task_file"]) == ["jumps", "walks"] and "task_content" not in growth
+    titles = [axes.get_title() for axes in plot_growth(growth).axes]
+    assert [title.split()[-1] for title in titles if title] == ["jumps", "walks"]
 
 
 # activations ----------------------------------------------------------------------------------------------------------

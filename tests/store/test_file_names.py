@@ -7,7 +7,7 @@ import pytest
 
 from bpttlab.errors import StoreError
 from bpttlab.store.columns import NETWORK_NAMES
-from bpttlab.store.network_names import (
+from bpttlab.store.file_names import (
     NAMES_FOLDER,
     NamedFile,
     distinct_labels,
@@ -69,6 +69,11 @@ def test_nothing_is_written_that_is_known(tmp_path):
         write_names(tmp_path, files(named))
     write_names(tmp_path, [])
     assert len(os.listdir(tmp_path / NAMES_FOLDER)) == 1
+
+
+def test_what_is_no_hash_of_a_file_is_not_recorded(tmp_path):
+    write_names(tmp_path, files(("chapter one", "book.txt")))
+    assert read_names(tmp_path) == [] and not (tmp_path / NAMES_FOLDER).exists()
 
 
 def test_of_equal_files_the_first_name_holds(tmp_path):
@@ -133,6 +138,13 @@ def test_pooled_files_are_networks_and_drawn_ones_stay_what_they_are():
     assert named["cell_order"].to_pylist() == [1, None, 1]
 
 
+def test_tasks_of_files_have_their_names_without_labels():
+    runs = pa.table({"run_id": ["0", "1", "2"], "task_content": pa.array([A, None, B], pa.string())})
+    named = with_names(runs, files((B, "b.npz", "label"), (A, "walks/a.npz")))
+    assert named.column_names == ["run_id", "task_content", "task_file"]
+    assert named["task_file"].to_pylist() == ["a", None, "b"]
+
+
 def test_runs_without_files_have_no_names():
     runs = runs_of(None).drop_columns(["cell_content"])
     assert with_names(runs, [], pool=True) is runs
@@ -153,6 +165,7 @@ def test_runs_without_files_have_no_names():
         b'{"version": 1, "files": [{"content": 3, "file": "a", "label": null}]}',
         f'{{"version": 1, "files": [{{"content": "{A}", "file": 3, "label": null}}]}}'.encode(),
         f'{{"version": 1, "files": [{{"content": "{A}", "file": "a", "label": ["x"]}}]}}'.encode(),
+        f'{{"version": 1, "files": [{{"content": "{A}", "file": "\\ud800", "label": null}}]}}'.encode(),
         b"\xff\xfe",
         b"[" * 100_000,
     ],

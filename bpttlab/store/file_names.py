@@ -1,4 +1,4 @@
-"""The names of a user's own networks: results/<study>/network_names/<time>-<SHA-256>.json.
+"""The names of a user's own files of networks and data: results/<study>/file_names/<time>-<SHA-256>.json.
 
     {"files": [{"content": "0a1b…", "file": "lstm_100.safetensors", "label": null}, …], "version": 1}
 
@@ -24,7 +24,7 @@ import pyarrow as pa
 
 from bpttlab.errors import StoreError
 from bpttlab.files import make_folder, write_atomically
-from bpttlab.store.columns import NETWORK_CONTENT, NETWORK_NAMES
+from bpttlab.store.columns import DATA_CONTENT, DATA_NAME, NETWORK_CONTENT, NETWORK_NAMES
 from bpttlab.store.shards import (
     NotAFileError,
     check_is_folder,
@@ -32,7 +32,7 @@ from bpttlab.store.shards import (
     read_file,
 )
 
-NAMES_FOLDER = "network_names"
+NAMES_FOLDER = "file_names"
 _VERSION = 1
 _RECORD = re.compile(r"\d{20}-[0-9a-f]{16}\.json")
 _CONTENT = re.compile(r"[0-9a-f]{32,64}")
@@ -72,7 +72,8 @@ def write_names(folder: Path, files: Iterable[NamedFile]) -> None:
     """
     first: dict[str, NamedFile] = {}
     for named in files:
-        first.setdefault(named.content, named)
+        if _CONTENT.fullmatch(named.content):  # a class of a user's own may have another field of this name
+            first.setdefault(named.content, named)
     files = list(first.values())
     before = read_names(folder)
     if not files or merge_names([before, files]) == before:
@@ -159,7 +160,7 @@ def _named_file(entry: Mapping[str, Any]) -> NamedFile:
     if not _CONTENT.fullmatch(named.content):
         raise ValueError("a content is no SHA-256")
     texts = [named.file, *([] if named.label is None else [named.label])]
-    if not all(isinstance(text, str) and 0 < len(text) <= _LONGEST for text in texts):
+    if not all(isinstance(text, str) and text.encode() and len(text) <= _LONGEST for text in texts):
         raise ValueError("a file or a label is no name")
     return named
 
@@ -168,22 +169,35 @@ def _named_file(entry: Mapping[str, Any]) -> NamedFile:
 
 
 def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -> pa.Table:
-    """`runs` with NETWORK_NAMES after `cell_content`, if it has that column.
+    """`runs` with NETWORK_NAMES after `cell_content` and DATA_NAME after `task_content`, if it has these columns.
 
     Args:
         pool: whether the files that have one label, or none, are networks of one point: they have one `cell_label` and
             `cell_order`, `network_id` is the content of the file, and there is no column `cell_content`.
     """
+    return with_network_names(with_data_names(runs, files), files, pool)
+
+
+def with_data_names(runs: pa.Table, files: Sequence[NamedFile]) -> pa.Table:
+    """`runs` with the name of the file of each task that has one."""
+    if DATA_CONTENT not in runs.column_names:
+        return runs
+    contents = runs[DATA_CONTENT].to_pylist()
+    named = [one._replace(label=None) for one in _files_of(contents, files)]
+    labels = dict(zip([one.content for one in named], distinct_labels(named), strict=True))
+    names = pa.array([labels.get(content) for content in contents], pa.string())
+    return runs.add_column(runs.column_names.index(DATA_CONTENT) + 1, DATA_NAME.arrow_field, names)
+
+
+def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -> pa.Table:
+    """`runs` with the name of the file of each network that is from one; see `with_names`."""
     if NETWORK_CONTENT not in runs.column_names:
         return runs
     contents = [
         content if cell == "from_file" else None
         for cell, content in zip(runs["cell"].to_pylist(), runs[NETWORK_CONTENT].to_pylist(), strict=True)
     ]
-    known = {named.content: named for named in files}
-    there = {content for content in contents if content is not None}
-    order = [*(content for content in known if content in there), *sorted(there - set(known))]
-    named = [known.get(content, NamedFile(content, "")) for content in order]
+    named = _files_of(contents, files)
     labels = pooled_labels(named) if pool else distinct_labels(named)
     places = _places(labels)
     rows = {
@@ -195,6 +209,14 @@ def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -
     ):
         runs = runs.add_column(at, column.arrow_field, pa.array(found, column.arrow_field.type))
     return _with_files_as_networks(runs, contents) if pool else runs
+
+
+def _files_of(contents: Iterable[str | None], files: Sequence[NamedFile]) -> list[NamedFile]:
+    """The files with these contents in the order given, then those without a name."""
+    known = {named.content: named for named in files}
+    there = {content for content in contents if content is not None}
+    order = [*(content for content in known if content in there), *sorted(there - set(known))]
+    return [known.get(content, NamedFile(content, "")) for content in order]
 
 
 def _places(labels: Sequence[str]) -> list[int]:
