@@ -1,6 +1,7 @@
 """The examples of the README, and of the page about a network of one's own, run as they stand."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -29,13 +30,14 @@ OWN_NETWORK = README.parent / "docs" / "own-network.md"
 
 def test_the_examples_of_a_network_of_ones_own_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save("model.safetensors", state_dict("lstm", layers=2))
+    for name, seed in (("model", 0), ("a", 1), ("b", 2)):
+        save(f"{name}.safetensors", state_dict("lstm", layers=2, seed=seed))
     page = OWN_NETWORK.read_text(encoding="utf-8")
     (python,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     exec(compile(python, str(OWN_NETWORK), "exec"), {"__name__": "own_network"})
-    (shell,) = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
-    for line in shell.splitlines():
-        assert main([*line.split()[1:], *(["workers=0"] if " sweep " in line else [])]) == 0
+    shell = re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL)
+    for line in "".join(shell).splitlines():
+        assert main([*shlex.split(line)[1:], *(["workers=0"] if " sweep " in line else [])]) == 0
     assert (tmp_path / "results" / "mine" / "figures" / "growth.png").is_file()
 
 
