@@ -314,7 +314,7 @@ def test_shipped_experiments_are_the_files_of_conf():
 
 def test_shipped_figures_and_tables_are_in_their_order():
     assert tuple(plugins.find_shipped("figure")) == figures.NAMES
-    assert list(plugins.find_shipped("table"))[:3] == ["headline", "growth", "critical_spectral_radius"]
+    assert list(plugins.find_shipped("table"))[:3] == ["headline", "growth", "sufficient_truncation"]
 
 
 def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, capsys):

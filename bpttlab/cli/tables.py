@@ -51,6 +51,9 @@ Exit code: 0: success; 2: the command could not finish, or a table of your own f
 TABLE = Key("table", "print only this summary (default: those that fit)")
 ALL = Key("all", "true: print everything (default: false)", "false", ("true", "false"))
 
+SENTENCES = 4
+"""The most sentences below one of several tables."""
+
 SCREEN = 40
 """Lines that are printed where nothing else is asked for."""
 
@@ -95,7 +98,8 @@ def write_and_print(chosen: dict[str, str]) -> int:
             f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}{remedy}"
         )
     for name, frame in summaries.items():
-        tables.write(frame, study.path / "tables" / name, tables.find_caption(name, frame))
+        said = [*tables.find_caption(name, frame), *tables.find_sentences(name, frame)]
+        tables.write(frame, study.path / "tables" / name, said)
     width = shutil.get_terminal_size((120, 24)).columns
     shown = {wanted: summaries[wanted]} if wanted else summaries
     text = "\n".join(show(name, frame, width, None if whole else SCREEN) for name, frame in shown.items())
@@ -108,14 +112,20 @@ def write_and_print(chosen: dict[str, str]) -> int:
 
 
 def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, whole: bool = True) -> str:
-    """One summary under its name."""
+    """One summary under its name, and the sentences that say the same; if not whole, only as many as take the room of
+    a table.
+    """
     from bpttlab import tables
 
     if name == "headline" and rows is not None:
         return f"{name}\n{tables.format_headline(frame, width)}"
     chosen = frame if rows is None else tables.choose_rows(name, frame)
     rest = "" if len(chosen) == len(frame) else f"  ({len(chosen)} of {len(frame)} rows; all: all=true or the files)"
-    return f"{name}{rest}\n{tables.format_table(chosen, width, rows, whole, tables.find_caption(name, chosen))}"
+    said = tables.find_sentences(name, frame)[:rows]
+    if not whole and len(said) > SENTENCES:
+        said = [f"in words: table={name}"]
+    text = tables.format_table(chosen, width, rows, whole, tables.find_caption(name, chosen))
+    return "\n".join([f"{name}{rest}", text + "".join(f"{line}\n" for line in tables.fill(said, width))])
 
 
 def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:

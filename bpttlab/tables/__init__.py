@@ -19,7 +19,7 @@ from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
 from bpttlab.tables.points import find_varying, label_points, point_columns, rows_at_points
-from bpttlab.tables.printing import format_table
+from bpttlab.tables.printing import fill, format_table
 from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.spectra import (
     block_curves,
@@ -31,6 +31,7 @@ from bpttlab.tables.spectra import (
     singular_value_curves,
     spectrum_curves,
 )
+from bpttlab.tables.sufficient import sufficient_truncation
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
 from bpttlab.tables.writing import csv, latex, markdown, present, write
@@ -51,7 +52,9 @@ __all__ = [
     "eigenvalue_points",
     "equal_cost",
     "exponents",
+    "fill",
     "find_caption",
+    "find_sentences",
     "find_varying",
     "finite_time_distribution",
     "format_headline",
@@ -72,6 +75,7 @@ __all__ = [
     "sensitivity_curves",
     "singular_value_curves",
     "spectrum_curves",
+    "sufficient_truncation",
     "summaries",
     "theory",
     "triangle",
@@ -114,7 +118,7 @@ def choose_rows(name: str, table: pd.DataFrame) -> pd.DataFrame:
     """The rows to show if all would be too many: the schemes that were run, and W if there are parameters."""
     if name == "theory":
         return table[table["rate"].notna()].reset_index(drop=True)
-    if name in ("costs", "equal_cost", "bias_bounds"):
+    if name in ("sufficient_truncation", "costs", "equal_cost", "bias_bounds"):
         return table[table["parameter"] == main_parameter(table)].reset_index(drop=True)
     if name != "truncation_bias":
         return table
@@ -148,8 +152,8 @@ class Summaries(dict[str, pd.DataFrame]):
 def summaries(study: StudyTables) -> Summaries:
     """The summary tables of a study by name.
 
-    headline, growth and, if the study has them, critical_spectral_radius, truncation_bias, costs, equal_cost,
-    along_directions, bias_bounds, exponents and theory; then a user's own.
+    headline, growth and, if the study has them, sufficient_truncation, critical_spectral_radius,
+    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory; then a user's own.
 
     Raises LabError for a study without runs.
     """
@@ -168,24 +172,34 @@ def summaries(study: StudyTables) -> Summaries:
 
 
 def find_caption(name: str, frame: pd.DataFrame) -> list[str]:
-    """The sentences of a summary of `summaries` by its name; none of another table."""
+    """The caption of a summary of `summaries` by its name; none of another table."""
+    return list(_find_table(name).caption(frame)) if not frame.empty else []
+
+
+def find_sentences(name: str, frame: pd.DataFrame) -> list[str]:
+    """What the chosen rows of a summary say, in words (`choose_rows`); nothing of another table."""
+    chosen = choose_rows(name, frame)
+    return list(_find_table(name).sentences(chosen)) if not chosen.empty else []
+
+
+def _find_table(name: str) -> SummaryTable:
+    """The summary of this name, shipped or a user's own; of another table one that says nothing."""
     own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "table"}
-    table = plugins.find_shipped("table").get(name) or own.get(name)
-    return list(table.caption(frame)) if table is not None and not frame.empty else []
+    none = SummaryTable(name, lambda study: pd.DataFrame())
+    return plugins.find_shipped("table").get(name) or own.get(name, none)
 
 
 def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:
     """A summary of a user's own; empty if the study has not the tables that it is made of.
 
     Raises:
-        LabError: its function or its caption raises another exception, or it returns no frame; the message has the file
-            and line.
+        LabError: one of its functions raises another exception, or it returns no frame; the message has file and line.
     """
     try:
         frame = table.summarise(study)
         if not isinstance(frame, pd.DataFrame):
             raise TypeError(f"summarise returns a {type(frame).__name__}: must be a pandas DataFrame")
-        list(table.caption(frame))
+        [*table.caption(frame), *table.sentences(frame)]
     except LabError:
         return pd.DataFrame()
     except Exception as error:

@@ -25,7 +25,7 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
     truncations: the stored table with its configuration joined, or with `runs` given separately.
     """
     fields = scheme_columns(describe_rows(truncations, runs))
-    rows = join_names(truncations, runs, [*KEYS, *_length(truncations), *_VALUES, "steps_computed"], fields)
+    rows = join_names(truncations, runs, [*KEYS, *length_column(truncations), *_VALUES, "steps_computed"], fields)
     for field in fields:  # a row from the lag terms is the same for every scheme of the run
         rows[field] = rows[field].where(rows["origin"] != "wavefront")
     point = [name for name in map(str, rows) if name not in {"run_id", "network_id", *_VALUES, "steps_computed"}]
@@ -39,7 +39,7 @@ def truncation_bias(truncations: pd.DataFrame, runs: pd.DataFrame | None = None)
     return table.assign(steps_computed=rows.groupby(group)["steps_computed"].median()).reset_index(drop=True)
 
 
-def _length(truncations: pd.DataFrame) -> list[str]:
+def length_column(truncations: pd.DataFrame) -> list[str]:
     """The column of the measured prefix length, if it is not the sequence length itself."""
     lengths = truncations.get("length"), truncations.get("sequence_length")
     if lengths[0] is None or (lengths[1] is not None and bool((lengths[0] == lengths[1]).all())):

@@ -12,14 +12,19 @@ FEW = f"n < {LEAST_NETWORKS}"
 
 
 class Interval(NamedTuple):
-    """An interval of a value: `shown` stands in the header, `missing` in a cell without an interval."""
+    """An interval of a value: `shown` stands in the header, `missing` in a cell without an interval.
+
+    `infinite` is the word for an infinite value or end, if these are whole numbers.
+    """
 
     shown: str
     meaning: str
     missing: str = ""
+    infinite: str = ""
 
 
 BY_ORDER = Interval("median [95 %, order statistics]", "95 %, of this median, by order statistics", FEW)
+BY_LENGTHS = Interval("median [95 %, order statistics]", "95 %, of this median, by order statistics", FEW, "none")
 BY_BRACKETS = Interval("interpolated [95 %, brackets]", "95 %, by order statistics of the brackets' ends", FEW)
 BY_DRAWS = Interval("mean [95 %, over draws]", "95 %, normal, from the variance over draws; none: nothing is drawn")
 
@@ -249,6 +254,24 @@ _COSTS = {
     "one_draw": SummaryColumn("one draw", "", "standard deviation of that derivative from one draw to the next"),
 }
 
+_AT_LEAST_HALF = "median over networks, the higher of the middle two: half of them or more need no longer K"
+
+_SUFFICIENT = {
+    "lengths_measured": SummaryColumn(
+        "K measured", "", "how many different K below T - 1 were measured", "all networks of the point"
+    ),
+    "longest": SummaryColumn("longest K", "step", "the longest K measured", "maximum over networks"),
+    "sufficient_5_percent": SummaryColumn(
+        "K for 5 %",
+        "step",
+        "smallest K from which on every K measured has a relative bias of 5 % or less; inf, in print none: no K "
+        "measured below T - 1 has",
+        _AT_LEAST_HALF,
+        BY_LENGTHS,
+    ),
+    "sufficient_1_percent": SummaryColumn("K for 1 %", "step", "the same for 1 %", _AT_LEAST_HALF, BY_LENGTHS),
+}
+
 _SPECTRA = {
     "autonomous": SummaryColumn("autonomous", "networks", "networks without any input", COUNT),
     "zero": SummaryColumn("zero", "networks", "networks with an exponent of -inf", COUNT),
@@ -282,7 +305,7 @@ _THEORY = {
     "outside": SummaryColumn("outside", "", "why it does not hold", "most common reason among the other networks"),
 }
 
-COLUMNS = {**POINT, **NETWORKS, **_GROWTH, **_CRITICAL, **SCHEMES, **_COSTS, **_SPECTRA, **_THEORY}
+COLUMNS = {**POINT, **NETWORKS, **_GROWTH, **_CRITICAL, **SCHEMES, **_SUFFICIENT, **_COSTS, **_SPECTRA, **_THEORY}
 
 
 def header(name: str) -> str:
@@ -295,6 +318,11 @@ def header_with_interval(name: str) -> str:
     """The same with the statistic and the interval: "growth over T (nat), median [95 %, order statistics]"."""
     kind = COLUMNS[name].interval.shown if name in COLUMNS else "[low, high]"
     return f"{header(name)}, {kind}"
+
+
+def infinite_word(name: str) -> str:
+    """The word for an infinite value of a column of whole numbers; nothing for other columns."""
+    return COLUMNS[name].interval.infinite if name in COLUMNS else ""
 
 
 def without_interval(name: str) -> str:

@@ -88,12 +88,12 @@ def of_schemes(
     rows = rows.assign(reach=reach, truncation=reach.mask(adaptive, tried.astype(float)).astype("Int64"))
     own = {"run_id", "network_id", "reach", *OWN, *fields, *values}
     point = [name for name in map(str, rows) if name not in own]
-    by = [*point, "scheme", *_distinguishing_fields(rows, point, fields), "truncation", "parameter"]
+    by = [*point, "scheme", *select_fields(rows, point, fields), "truncation", "parameter"]
     rows = rows.sort_values("run_id", kind="stable").drop_duplicates(["network_id", *by])
     return rows.reset_index(drop=True), by
 
 
-def _distinguishing_fields(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
+def select_fields(rows: pd.DataFrame, point: Sequence[str], fields: Sequence[str]) -> list[str]:
     """The fields that distinguish runs of one scheme and K. The step between windows, if it is half of K, does not
     count.
     """

@@ -47,6 +47,11 @@ SUMMARIES = {
         "networks one none several critical bracket_low bracket_high lowest highest",
         "critical",
     ),
+    "sufficient_truncation": DocumentedSummary(
+        "sweep point, scheme (and field, as far as fields vary) and parameter: which truncation suffices",
+        "length scheme parameter networks lengths_measured longest sufficient_5_percent sufficient_1_percent",
+        "sufficient_5_percent sufficient_1_percent",
+    ),
     "truncation_bias": DocumentedSummary(
         "sweep point, origin, scheme, K and parameter (and field of the scheme, as far as fields vary)",
         "length origin scheme truncation parameter networks exact log_relative_bias cosine log_norm steps_computed",

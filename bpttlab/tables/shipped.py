@@ -9,6 +9,7 @@ import pandas as pd
 from bpttlab import tables
 from bpttlab.tables.critical import describe_brackets
 from bpttlab.tables.regimes import describe_regimes
+from bpttlab.tables.sufficient import describe_sufficient, tell_sufficient
 from bpttlab.tables.table import SummaryTable
 
 _NOTHING = pd.DataFrame()
@@ -16,6 +17,10 @@ _NOTHING = pd.DataFrame()
 
 def _truncation_bias(study: Any) -> pd.DataFrame:
     return _NOTHING if study.truncations.empty else tables.truncation_bias(study.truncations, study.runs)
+
+
+def _sufficient_truncation(study: Any) -> pd.DataFrame:
+    return _NOTHING if study.truncations.empty else tables.sufficient_truncation(study.truncations, study.runs)
 
 
 def _costs(study: Any) -> pd.DataFrame:
@@ -52,6 +57,9 @@ def _headline(study: Any) -> pd.DataFrame:
 
 _HEADLINE = SummaryTable("headline", _headline, describe_regimes)
 _GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs), describe_regimes)
+_SUFFICIENT_TRUNCATION = SummaryTable(
+    "sufficient_truncation", _sufficient_truncation, describe_sufficient, tell_sufficient
+)
 _CRITICAL = SummaryTable(
     "critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs), describe_brackets
 )

@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 
-def _give_no_caption(frame: pd.DataFrame) -> Sequence[str]:
+def _say_nothing(frame: pd.DataFrame) -> Sequence[str]:
     return ()
 
 
@@ -28,8 +28,10 @@ class SummaryTable:
         summarise: a frame. It is empty, or a LabError is raised, if the study has nothing to summarise. Columns before
             one called `networks` name the row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
         caption: sentences that stand above the frame in print, and below it in Markdown: what its words mean.
+        sentences: what the rows say, in words; below the frame.
     """
 
     name: str
     summarise: Callable[[Any], pd.DataFrame]
-    caption: Callable[[pd.DataFrame], Sequence[str]] = _give_no_caption
+    caption: Callable[[pd.DataFrame], Sequence[str]] = _say_nothing
+    sentences: Callable[[pd.DataFrame], Sequence[str]] = _say_nothing

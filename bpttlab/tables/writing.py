@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import pandas as pd
 
 from bpttlab.escapes import escape_csv, escape_latex, escape_line, escape_markdown
 from bpttlab.files import publish
-from bpttlab.tables.columns import FEW, header, header_with_interval, without_interval
+from bpttlab.tables.columns import FEW, header, header_with_interval, infinite_word, without_interval
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import network_labels
 
@@ -96,8 +96,8 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
             pairs = zip(frame[name], texts, strict=True)
             shown[header(name)] = [MISSING.get(name, NA) if _is_missing(value) else text for value, text in pairs]
             continue
-        bounds = zip(frame[name], frame[f"{name}_low"], frame[f"{name}_high"], strict=True)
-        shown[header_with_interval(name)] = [describe_interval(*values, without_interval(name)) for values in bounds]
+        rows = frame[[name, f"{name}_low", f"{name}_high"]].to_dict("records")
+        shown[header_with_interval(name)] = [describe_interval_of(row, name, without_interval(name)) for row in rows]
     return pd.DataFrame(shown, dtype=object)
 
 
@@ -145,6 +145,15 @@ def _format_distinct(values: Iterable[Any]) -> list[str]:
         repr(float(value)) if alike[text] > 1 and isinstance(value, float | np.floating) else text
         for value, text in zip(values, texts, strict=True)
     ]
+
+
+def describe_interval_of(row: Mapping[Any, Any], name: str, none: str = "") -> str:
+    """A value of a row of a summary with its interval: `describe_interval`, or whole numbers: 5 [3, none]."""
+    ends, word = (row[name], row[f"{name}_low"], row[f"{name}_high"]), infinite_word(name)
+    if not word:
+        return describe_interval(*ends, none=none)
+    value, low, high = (word if not _is_missing(end) and np.isinf(end) else describe_value(end) for end in ends)
+    return f"{value} {none}".rstrip() if NA in (low, high) else f"{value} [{low}, {high}]"
 
 
 def describe_interval(value: Any, low: Any, high: Any, none: str = "") -> str:

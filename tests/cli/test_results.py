@@ -20,15 +20,17 @@ def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     assert main(["tables", "study=first"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("headline\n")
-    assert shown.endswith("\ntables: results/first/tables (5 as .csv, .md and .tex)\n")
+    assert shown.endswith("\ntables: results/first/tables (6 as .csv, .md and .tex)\n")
     assert "by network 3 vanishing" in shown
     assert "3 networks: no interval over networks (it needs 6); sweep seed=range(0,8)" in shown
     assert "no interval (n < 6)" in shown
     assert len(shown.splitlines()) <= 40
     written = sorted(path.name for path in Path("results/first/tables").iterdir())
-    names = ("critical_spectral_radius", "growth", "headline", "theory", "truncation_bias")
+    names = ("critical_spectral_radius", "growth", "headline", "sufficient_truncation", "theory", "truncation_bias")
     assert written == sorted(f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex"))
     assert len(pd.read_csv("results/first/tables/growth.csv")) == 2
+    page = Path("results/first/tables/sufficient_truncation.md").read_text()
+    assert "\n\nK for 5 %, K for 1 %: from it on" in page and "keeps the bias of dL/dW within 5 %" in page
 
 
 def test_one_table_is_printed_whole_and_all_of_them_on_request(studied, monkeypatch, capsys):

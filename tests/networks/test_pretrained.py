@@ -594,7 +594,7 @@ def test_a_network_is_shown_with_its_first_data(study):
 
 def test_a_study_of_files_has_no_critical_radius(study):
     assert tables.critical_spectral_radius(study.runs).empty
-    assert set(tables.summaries(study)) == {"growth", "headline", "theory", "truncation_bias"}
+    assert set(tables.summaries(study)) == {"growth", "headline", "sufficient_truncation", "theory", "truncation_bias"}
 
 
 def test_all_figures_show_the_files_by_their_names(study):
