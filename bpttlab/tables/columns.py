@@ -14,7 +14,7 @@ FEW = f"n < {LEAST_NETWORKS}"
 class Interval(NamedTuple):
     """An interval of a value: `shown` stands in the header, `missing` in a cell without an interval.
 
-    `infinite` is the word for an infinite value or end, if these are whole numbers.
+    `infinite` is the word for an infinite value or end, if these are integers.
     """
 
     shown: str
@@ -321,7 +321,7 @@ def header_with_interval(name: str) -> str:
 
 
 def infinite_word(name: str) -> str:
-    """The word for an infinite value of a column of whole numbers; nothing for other columns."""
+    """The word for an infinite value of a column of integers; nothing for other columns."""
     return COLUMNS[name].interval.infinite if name in COLUMNS else ""
 
 

@@ -148,7 +148,7 @@ def _format_distinct(values: Iterable[Any]) -> list[str]:
 
 
 def describe_interval_of(row: Mapping[Any, Any], name: str, none: str = "") -> str:
-    """A value of a row of a summary with its interval: `describe_interval`, or whole numbers: 5 [3, none]."""
+    """A value of a row of a summary with its interval: `describe_interval`, or integers: 5 [3, none]."""
     ends, word = (row[name], row[f"{name}_low"], row[f"{name}_high"]), infinite_word(name)
     if not word:
         return describe_interval(*ends, none=none)
