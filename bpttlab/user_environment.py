@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 import sys
+import tempfile
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -61,6 +63,45 @@ def _may_exist(backend: str) -> bool:
     """Whether the package of "module://package.name" is installed; other names are checked by matplotlib."""
     package = backend.removeprefix("module://").split(".")[0]
     return not backend.startswith("module://") or find_spec(package) is not None
+
+
+# ------------------------------------------------------------------ folders
+
+
+def temporary_folder() -> Path | None:
+    """The folder of temporary files; None if there is none that can be written, except the current folder."""
+    try:
+        found = Path(tempfile.gettempdir())
+        return None if found.samefile(os.curdir) else found
+    except OSError:
+        return None
+
+
+def private_folder(name: str) -> Path | None:
+    """A folder for files that must be nobody else's, among the temporary files; it is made, and None if it cannot be.
+
+    Code is read from it, so that one that another user made, or may write to, is refused.
+    """
+    above, user = temporary_folder(), os.getuid() if hasattr(os, "getuid") else "user"
+    if above is None:
+        return None
+    folder = above / f"bpttlab-{user}"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if not is_private(folder):
+            return None
+        (folder / name).mkdir(mode=0o700, exist_ok=True)
+    except OSError:
+        return None
+    return folder / name
+
+
+def is_private(folder: Path) -> bool:
+    """Whether it is a folder, no link, that its owner alone can use, and whether that is this user."""
+    known = folder.lstat()
+    if not stat.S_ISDIR(known.st_mode):
+        return False
+    return not hasattr(os, "getuid") or (known.st_uid == os.getuid() and not known.st_mode & 0o077)
 
 
 # ------------------------------------------------------------------ processors

@@ -322,6 +322,6 @@ def check_engine(engine: str) -> None:
     if engine not in ENGINES:
         raise ConfigurationError(f"engine={engine!r}: must be one of {', '.join(ENGINES)}.{nearest(engine, ENGINES)}")
     if engine == "numba":
-        from bpttlab.gradients.compiled import kernels
+        from bpttlab.gradients.compiled import compilation
 
-        kernels.check_installed()
+        compilation.check_installed()

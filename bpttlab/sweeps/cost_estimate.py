@@ -4,6 +4,8 @@ Rows follow from the configurations. Bytes are rows times the bytes of a row, an
 on short runs of small networks: of every kind of run (cell, task, measures, engine) with the full gradient at two
 lengths, and of every scheme in it one beside the full gradient, for which draws cost alike. A dry run measures for
 about a second, and for a few where there are many schemes. The numbers are rounded to what they are worth.
+
+Nothing is compiled: where the loops of engine=numba are not on disk, the runs are measured with engine=numpy.
 """
 
 from __future__ import annotations
@@ -11,10 +13,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.gradients.compiled import preload
 from bpttlab.measures.jacobian_products import JacobianProducts
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
@@ -35,6 +39,8 @@ _GROWTH = 2.5
 """A larger network is measured at PROBE_SIZE; the cost of a run grows with about this power of the size."""
 
 START_SECONDS = 1.0
+COMPILING_SECONDS = 45.0
+"""Of the loops of one kind of cell and dtype."""
 PARENT_SECONDS = 0.0001
 """Of the process that publishes, for each run: reading what the worker sends, and its share of a shard."""
 
@@ -49,12 +55,12 @@ def lines(planned: SweepPlan, options: Options) -> list[str]:
         return []
     rows = expected_rows(planned.to_do)
     divided = bundles(planned.to_do, options.processes)
-    seconds = seconds_of(divided, options.processes)
+    seconds, remarks = seconds_without_compiling(divided, options.processes)
     size = bytes_of(rows, shards=min(seconds, len(divided)))
     shown = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
     workers = min(options.processes, len(divided))
     by = format_count(workers, "worker") if workers else "this process"
-    return [f"rows, at most: {shown}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}"]
+    return [f"rows, at most: {shown}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}", *remarks]
 
 
 # ------------------------------------------------------------------ rows and bytes
@@ -121,6 +127,31 @@ class Clock:
             if took > self.left / 8:
                 break
         return took
+
+
+def seconds_without_compiling(divided: Sequence[Bundle], processes: int) -> tuple[float, list[str]]:
+    """`seconds_of`, and what there is to say if the loops of engine=numba would have to be compiled for it."""
+    compiled = [one for bundle in divided for one in bundle if one.values.engine == "numba"]
+    if not compiled:
+        return seconds_of(divided, processes), []
+    kinds = (
+        list({type(one.cell): one.cell for one in compiled}.values()),
+        sorted({one.values.dtype for one in compiled}),
+    )
+    if preload.are_read(kinds):
+        with suppress(preload.NotOnDisk), preload.no_compilation():
+            return seconds_of(divided, processes), []
+    number = len(kinds[0]) * len(kinds[1])
+    remark = (
+        f"the loops of engine=numba are not compiled yet: about {rough_seconds(number * COMPILING_SECONDS)} more, "
+        "once; the time above is that of engine=numpy"
+    )
+    return seconds_of([interpret(bundle) for bundle in divided], processes), [remark]
+
+
+def interpret(bundle: Bundle) -> Bundle:
+    """The same runs with NumPy's loops."""
+    return tuple(replace(one, values=replace(one.values, engine="numpy")) for one in bundle)
 
 
 def seconds_of(divided: Sequence[Bundle], processes: int) -> float:

@@ -284,14 +284,18 @@ def execute(
 
 
 def prepare(configurations: Sequence[Configuration], workers: int) -> None:
-    """Compiles, once for all workers, what some engines need and what is not on disk."""
+    """Compiles, once for all workers, what some engines need and what is not on disk.
+
+    Where loops cannot be kept on disk, workers compile, or inherit, their own.
+    """
     compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
     cells = list(dict.fromkeys(one.cell for one in compiled))
     dtypes: list[str] = sorted({one.values.dtype for one in compiled})
     if cells and not (workers and has_stored_loops((cells, dtypes))):
-        from bpttlab.gradients.compiled import dispatch
+        from bpttlab.gradients.compiled import compilation, dispatch
 
-        dispatch.compile_loops(cells, dtypes)
+        if not workers or compilation.find_cache().kept:
+            dispatch.compile_loops(cells, dtypes)
 
 
 def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:

@@ -19,58 +19,13 @@ Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, Q s
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable
-from functools import cache
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.gradients.compiled.compilation import compiled
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT
-
-INSTALL = "pip install 'bpttlab[fast]'"
-
-
-def check_installed() -> None:
-    """Raises a ConfigurationError where there is no Numba."""
-    if "numba" not in sys.modules and find_spec("numba") is None:
-        raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} has it")
-
-
-@cache
-def _announce() -> None:
-    """From here on the first compilation in this process says so, in one line; what is read from disk says nothing."""
-    from numba.core import event
-
-    class Announcement(event.Listener):
-        told = False
-
-        def on_start(self, event: Any) -> None:
-            if event.data["dispatcher"].py_func.__module__.startswith("bpttlab.") and not self.told:
-                self.told = True
-                print("bpttlab: compiling loops, once on this machine: half a minute at most", file=sys.stderr)
-
-        def on_end(self, event: Any) -> None:
-            pass
-
-    event.register("numba:compile", Announcement())
-
-
-def compiled(*fastmath: str) -> Callable[[Any], Any]:
-    """Machine code at the first call, kept on disk for the next process; as it stands where Numba is missing."""
-    try:
-        from numba import njit
-    except ImportError:
-        return lambda function: function
-    # a nan is looked for afterwards, and tanh relies on (t + c) - c
-    assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)
-    _announce()
-    decorate: Callable[[Any], Any] = njit(nogil=True, cache=True, error_model="numpy", fastmath=set(fastmath))
-    return decorate
-
 
 # ------------------------------------------------------------------------------------------ elementary functions
 

@@ -1,7 +1,8 @@
-"""Compiled loops that are on disk already, read before workers part; nothing is compiled here.
+"""Compiled loops that are on disk already, read before workers part.
 
 The process that workers are forked from imports this module, with the variable of the environment that says for which
 cells and dtypes: it reads in the time in which the sweep is planned what every worker would have to read by itself.
+Nothing is compiled here, except where loops cannot be kept on disk: then workers inherit what this process compiled.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
 
 @contextmanager
 def no_compilation() -> Iterator[None]:
-    """Numba raises NotOnDisk where it would compile; `kernels` may announce that it does, which is not said then."""
+    """Numba raises NotOnDisk where it would compile; what `compilation` would announce is not said."""
     from numba.core import event
 
     class Refusal(event.Listener):
@@ -59,7 +60,10 @@ def request_preload(cells: Iterable[str], dtypes: Iterable[str]) -> dict[str, st
 
 
 def preload_requested(requested: str) -> bool:
-    """`are_read` of what the variable names; cells that need more than sizes are left out."""
+    """Reads what the variable names, and compiles what can be kept in memory alone; whether all is there.
+
+    Cells that need more than sizes are left out.
+    """
     from bpttlab import plugins
     from bpttlab.errors import LabError
 
@@ -69,7 +73,17 @@ def preload_requested(requested: str) -> bool:
         with suppress(LabError, TypeError):
             kind: Any = plugins.find("cell", name)
             smallest.append(kind(input_size=1, hidden_size=1, output_size=1))
-    return are_read((smallest, dtypes.split(",")))
+    return are_read((smallest, dtypes.split(","))) or compile_in_memory(smallest, dtypes.split(","))
+
+
+def compile_in_memory(cells: Sequence[Any], dtypes: Sequence[str]) -> bool:
+    """Compiles loops for processes forked from this one, if loops cannot be kept on disk; whether it did."""
+    from bpttlab.gradients.compiled import compilation, dispatch
+
+    if compilation.find_cache().kept:
+        return False
+    dispatch.compile_loops(cells, dtypes)
+    return True
 
 
 if VARIABLE in os.environ:

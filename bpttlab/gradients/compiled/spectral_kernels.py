@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from bpttlab.gradients.compiled.kernels import compiled
+from bpttlab.gradients.compiled.compilation import compiled
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2
 

@@ -530,10 +530,10 @@ def test_without_numba_the_error_says_what_to_install():
         "import sys, importlib.util\n"
         "found = importlib.util.find_spec\n"
         "sys.modules.pop('numba', None)\n"
-        "import bpttlab.gradients.compiled.kernels as kernels\n"
-        "kernels.find_spec = lambda name: None\n"
+        "import bpttlab.gradients.compiled.compilation as compilation\n"
+        "compilation.find_spec = lambda name: None\n"
         "sys.modules.pop('numba', None)\n"
-        "kernels.check_installed()"
+        "compilation.check_installed()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert (

@@ -1,0 +1,206 @@
+"""How loops are compiled: where their machine code is kept, and what is said while it is made.
+
+Numba keeps machine code in the folder that NUMBA_CACHE_DIR names, else beside the source, else in the user's folder for
+caches. Where none of them can be written, it is kept in a folder of this user alone among the temporary files; where
+that is not possible either, it lives as long as the process.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+from typing import Any
+
+from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.user_environment import private_folder
+
+INSTALL = "pip install 'bpttlab[fast]'"
+UNWRITABLE = "neither the folder of the package nor that of your caches can be written"
+
+
+def check_installed() -> None:
+    """Raises a ConfigurationError where there is no Numba."""
+    if "numba" not in sys.modules and find_spec("numba") is None:
+        raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} has it")
+
+
+def compiled(*fastmath: str) -> Callable[[Any], Any]:
+    """Machine code at the first call, kept on disk for the next process; as it stands where Numba is missing."""
+    try:
+        from numba import njit
+    except ImportError:
+        return lambda function: function
+    # a nan is looked for afterwards, and tanh relies on (t + c) - c
+    assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)
+    listen()
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
+    decorate: Callable[[Any], Any] = njit(cache=find_cache().kept, **settings)
+    return decorate
+
+
+# ------------------------------------------------------------------ where it is kept
+
+
+class Cache:
+    """Whether machine code is kept, and what there is to say of the place if it is not the usual one."""
+
+    def __init__(self, kept: bool, remark: str = "") -> None:
+        self.kept = kept
+        self.remark = remark
+
+
+@cache
+def find_cache() -> Cache:
+    """The place of machine code of this process; Numba's own one, if it can be written."""
+    from numba import config
+
+    if has_place():
+        return Cache(True)
+    folder = private_folder("numba")
+    if folder is not None:
+        config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
+        if has_place():
+            return Cache(True, f"they are kept in {folder}, since {UNWRITABLE}; NUMBA_CACHE_DIR names another folder")
+    return Cache(False, f"each process compiles again, since {UNWRITABLE}; NUMBA_CACHE_DIR names another folder")
+
+
+def has_place() -> bool:
+    """Whether Numba finds a folder for the machine code of a function of this file."""
+    from numba import njit
+
+    try:
+        njit(cache=True)(_probe)
+    except RuntimeError:  # no locator available
+        return False
+    return True
+
+
+def _probe() -> None:
+    """Never called."""
+
+
+# ------------------------------------------------------------------ what is said
+
+
+class Announcer:
+    """Says that loops are compiled when that begins; what is read from disk says nothing.
+
+    Attributes:
+        what: the loops that are compiled now, if that was announced by `announce`.
+        told: what was said in this process.
+    """
+
+    def __init__(self) -> None:
+        self.what: Announcement | None = None
+        self.told: set[str] = set()
+
+    def begin(self, dispatcher: Any, types: Any) -> None:
+        if not dispatcher.py_func.__module__.startswith("bpttlab."):
+            return
+        if self.what is not None:
+            self.what.begin()
+        elif (dtype := dtype_of(types)) not in self.told:
+            self.told.add(dtype)
+            say(f"compiling loops for {dtype}, once on this machine{remark()}")
+
+
+ANNOUNCER = Announcer()
+
+
+class Announcement:
+    """The compilation of the loops of one kind of cell, of which nothing is said before it begins."""
+
+    def __init__(self, what: str, steps: int) -> None:
+        self.what, self.steps = what, steps
+        self.begun: float | None = None
+        self.bar: Any = None
+        self.done, self.name = 0, ""
+
+    def begin(self) -> None:
+        if self.begun is None:
+            from tqdm import tqdm
+
+            self.begun = time.monotonic()
+            say(f"compiling the loops of {self.what}, once on this machine{remark()}")
+            bar = "{desc} {n}/{total} {elapsed}"
+            self.bar = tqdm(total=self.steps, initial=self.done, disable=None, leave=False, bar_format=bar)
+        self.show()
+
+    def step(self, name: str) -> None:
+        """The loops of this name are next."""
+        self.done, self.name = self.done + bool(self.name), name
+        if self.bar is not None:
+            self.bar.n = self.done
+            self.show()
+
+    def show(self) -> None:
+        self.bar.set_description_str(f"compiling {self.what}: {self.name}")
+
+    def end(self) -> None:
+        if self.begun is not None:
+            self.bar.close()
+            say(f"compiled the loops of {self.what} in {time.monotonic() - self.begun:.0f} s")
+
+
+@contextmanager
+def announce(what: str, steps: int) -> Iterator[Announcement]:
+    """What is compiled meanwhile is announced as the loops of `what`, with the number of steps and its seconds.
+
+    Raises:
+        LabError: machine code cannot be written.
+    """
+    before, ANNOUNCER.what = ANNOUNCER.what, Announcement(what, steps)
+    announcement = ANNOUNCER.what
+    try:
+        yield announcement
+        announcement.end()
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise LabError(
+            f"the compiled loops of {what} cannot be kept: {where}{error.strerror or error}; NUMBA_CACHE_DIR names "
+            "another folder, and engine=numpy compiles nothing"
+        ) from None
+    finally:
+        ANNOUNCER.what = before
+        if announcement.bar is not None:
+            announcement.bar.close()
+
+
+def say(line: str) -> None:
+    """Prints a line where there is a stderr."""
+    if sys.stderr is not None:
+        print(f"bpttlab: {line}", file=sys.stderr, flush=True)
+
+
+def remark() -> str:
+    """Where the machine code is kept, if that is not the usual place, once in this process."""
+    where = find_cache().remark
+    if not where or where in ANNOUNCER.told:
+        return ""
+    ANNOUNCER.told.add(where)
+    return f"; {where}"
+
+
+def dtype_of(types: Any) -> str:
+    """The dtype of the first array of floats among the arguments of a loop."""
+    names = [str(getattr(one, "dtype", "")) for one in types]
+    return next((name for name in names if name.startswith("float")), "numbers")
+
+
+@cache
+def listen() -> None:
+    """From here on every compilation in this process is announced."""
+    from numba.core import event
+
+    class Listener(event.Listener):
+        def on_start(self, event: Any) -> None:
+            ANNOUNCER.begin(event.data["dispatcher"], event.data["args"])
+
+        def on_end(self, event: Any) -> None:
+            pass
+
+    event.register("numba:compile", Listener())
