@@ -83,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
     blas_threads.pin()
     choose_file_backend()
+    replace_closed_streams()
     escape_unprintable()
     parser = build_parser()
     if completion.is_asked():
@@ -131,6 +132,13 @@ def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
     print(f"bpttlab: {escape_line(message)}", file=sys.stderr)
     return WRONG
+
+
+def replace_closed_streams() -> None:
+    """What is written to a stream that the caller has closed (`>&-`, a program without a console) is discarded."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
 
 
 def escape_unprintable() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -215,10 +216,17 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     summary = carry_out(planned, options, line=line)
     say("\n".join(summary.lines()))
     if summary.tally.interrupted is not None:
-        say(f"go on with: {line}")
+        say(f"go on with: {line}", flush=True)
+        end_by_signal(summary.tally.interrupted)
     else:
         say("next: " + "\n      ".join(next_commands(options.study, options.results, line)))
     return summary.exit_code
+
+
+def end_by_signal(number: int) -> None:
+    """A signal other than Ctrl-C has its usual effect, now that what is done is stored."""
+    if number != signal.SIGINT:
+        signal.raise_signal(number)
 
 
 def next_commands(study: str, results: str, line: str) -> list[str]:

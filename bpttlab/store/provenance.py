@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -89,4 +90,8 @@ def git_state(folder: Path) -> tuple[str | None, bool | None]:
 
 def git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    others = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}  # a hook's repository
+    done = subprocess.run(
+        command, env=others, capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=10
+    )
+    return done.stdout.strip()

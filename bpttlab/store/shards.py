@@ -274,11 +274,16 @@ class NotAFileError(Exception):
     """A link, a folder, a pipe or the like in place of a file."""
 
 
+READING = os.O_RDONLY
+for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each of which some systems do not have
+    READING |= getattr(os, _name, 0)
+
+
 def read_file(path: Path) -> bytes:
     """The bytes of a regular file; refuses links and pipes, without waiting for the other end of a pipe."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise NotAFileError(path)
-    with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+    with open(os.open(path, READING), "rb") as file:
         return file.read()
 
 

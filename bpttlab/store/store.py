@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tempfile
 import time
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -52,6 +53,12 @@ ORPHAN_AGE = 3600.0
 """Seconds after which a shard that no commit names was left behind, not about to be committed by a slow writer."""
 
 _STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_OF_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
+
+
+def is_name_for_windows(name: str) -> bool:
+    """Whether Windows accepts a folder of this name: it keeps some names for devices and drops dots at the end."""
+    return not name.endswith(".") and not _OF_DEVICES.fullmatch(name.partition(".")[0])
 
 
 class Store:
@@ -70,6 +77,10 @@ class Store:
             raise ConfigurationError(
                 f"study = {study!r}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' and '-' "
                 "that does not begin with a dot"
+            )
+        if sys.platform == "win32" and not is_name_for_windows(study):
+            raise ConfigurationError(
+                f"study = {study!r}: Windows has no folder of this name (CON, NUL, COM1, …, or a dot at the end)"
             )
         self.root = Path(root)
         self.study = study

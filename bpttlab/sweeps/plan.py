@@ -19,7 +19,7 @@ from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.own_networks import equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report
-from bpttlab.sweeps.worker_pool import Limits
+from bpttlab.sweeps.worker_pool import DAEMONIC, Limits, may_start_processes
 from bpttlab.user_environment import processors
 
 Bundle = tuple[Configuration, ...]
@@ -42,7 +42,7 @@ class Options:
     results: Annotated[str, Field(description="folder of all studies, from the current folder")] = "results"
     workers: Annotated[
         int | None,
-        Field(ge=0, description="processes that compute; null: one for each processor; 0: this process"),
+        Field(ge=0, description="processes that compute; null: one for each usable processor; 0: this process"),
     ] = None
     retry: Annotated[Literal["failed"] | None, Field(description="failed: repeat the runs that failed before")] = None
     time_limit: Annotated[
@@ -64,9 +64,10 @@ class Options:
         if not self.results:
             raise ConfigurationError(f"results={self.results!r}: must be the path of a folder")
         for name in ("time_limit", "memory_limit"):
-            if self.workers == 0 and getattr(self, name) is not None:
-                value = f"{name}={getattr(self, name):g}"
-                raise ConfigurationError(f"{value}: needs a worker process to hold to it, and workers=0 has none")
+            if self.processes == 0 and getattr(self, name) is not None:
+                value, reason = f"{name}={getattr(self, name):g}", "and workers=0 has none"
+                reason = reason if self.workers == 0 else f"but {DAEMONIC}"
+                raise ConfigurationError(f"{value}: needs a worker process to hold to it, {reason}")
 
     @cached_property
     def store(self) -> Store:
@@ -75,7 +76,9 @@ class Options:
 
     @property
     def processes(self) -> int:
-        return processors() if self.workers is None else self.workers
+        if self.workers is not None:
+            return self.workers
+        return processors() if may_start_processes() else 0
 
     @property
     def limits(self) -> Limits:

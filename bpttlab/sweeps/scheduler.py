@@ -12,6 +12,7 @@ function.)
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 import warnings
@@ -169,6 +170,7 @@ def sweep(
         what became of the runs; a run that fails is counted there and is a row with its reason, never an exception.
 
     Raises:
+        KeyboardInterrupt: Ctrl-C; finished runs are stored.
         LabError: a configuration is wrong, or the results cannot be read or written.
     """
     options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
@@ -181,7 +183,19 @@ def sweep(
         said = [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions, *planned.of_files]
         for remark in said:
             warnings.warn(remark, LabWarning, stacklevel=2)
-        return carry_out(planned, options, progress)
+        summary = carry_out(planned, options, progress)
+    pass_on(summary)
+    return summary
+
+
+def pass_on(summary: Summary) -> None:
+    """Does what the signal that ended a sweep early would have done; its finished runs are stored.
+
+    Otherwise a program of several sweeps would go on with the next one after Ctrl-C or SIGTERM.
+    """
+    if summary.tally.interrupted is not None:
+        print("\n".join(summary.lines()), file=sys.stderr, flush=True)
+        signal.raise_signal(summary.tally.interrupted)
 
 
 def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None, line: str | None = None) -> Summary:

@@ -11,19 +11,20 @@ refuses it memory above the limit, which NumPy reports as a MemoryError.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver, resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -174,13 +175,15 @@ class Workers(Generic[TaskType, ResultType]):
 
     def start(self) -> Worker[TaskType]:
         """Another worker, ready to be given a task."""
+        if not may_start_processes():
+            raise StartError(f"a worker process cannot start: {DAEMONIC}; {WITHOUT}")
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=self.life, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
         try:
             with no_interruption(), without_main_module(), environment(worker_environment()):
                 process.start()
         except (EOFError, OSError) as error:
-            raise StartError(f"a worker process cannot start: {type(error).__name__}: {error}; {WITHOUT}") from None
+            raise StartError(f"a worker process cannot start: {describe_refusal(error)}; {WITHOUT}") from None
         theirs.close()  # else the pipe would not end with the worker
         worker: Worker[TaskType] = Worker(process, ours)
         try:
@@ -203,6 +206,24 @@ class Workers(Generic[TaskType, ResultType]):
 
 
 WITHOUT = "workers=0 computes in this process"
+DAEMONIC = (
+    "this process is daemonic, as those of multiprocessing.Pool are, and may start none "
+    "(concurrent.futures.ProcessPoolExecutor has others)"
+)
+
+
+def may_start_processes() -> bool:
+    """Whether this process may have workers: multiprocessing refuses them to its daemonic processes."""
+    return not multiprocessing.current_process().daemon
+
+
+def describe_refusal(error: OSError | EOFError) -> str:
+    """Why no process could be started, in words."""
+    if isinstance(error, EOFError | ConnectionError):
+        return "the process that starts workers has ended (a limit on processes, open files or memory?)"
+    limited = {errno.EAGAIN: "the limit on processes (ulimit -u)", errno.EMFILE: "the limit on open files (ulimit -n)"}
+    reason = limited.get(error.errno or 0)
+    return f"{error.strerror or error}" + (f": {reason} is reached" if reason else "")
 
 
 class ThisProcess(Generic[TaskType, ResultType]):
@@ -277,6 +298,8 @@ def limit_memory(gib: float) -> str:
     """
     if sys.platform != "linux":
         return f"memory_limit={gib:g} needs Linux"
+    import resource  # Windows has no such module
+
     warm_up()
     resident, writable = (memory_of_this_process(name) for name in ("VmRSS", "VmData"))
     if resident >= gib * BYTES_OF_GIB:
@@ -324,12 +347,69 @@ def describe_end(code: int | None) -> str:
 
 
 def process_context(preload: tuple[str, ...]) -> BaseContext:
-    """A fork server where there is one: it imports once, and a worker that died is replaced within milliseconds."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
+    """A fork server where it works: it imports once, and a worker that died is replaced within milliseconds."""
+    if not has_fork_server():
         return multiprocessing.get_context("spawn")
     chosen = multiprocessing.get_context("forkserver")
     chosen.set_forkserver_preload(list(preload))
     return chosen
+
+
+def has_fork_server() -> bool:
+    """Whether workers can be forked from a process that has imported what they need.
+
+    Windows forks no processes, and libraries of macOS do not survive a fork. The socket of the process needs a place.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods() or sys.platform == "darwin":
+        return False
+    return has_socket_folder()
+
+
+LONGEST_SOCKET = 100
+"""Bytes of the path of a socket, less than any system allows."""
+SOCKET = "/pymp-12345678/listener-12345678"
+"""What multiprocessing adds to the folder of temporary files."""
+
+
+def has_socket_folder() -> bool:
+    """Makes sure that multiprocessing has a folder for sockets, of which paths are short; whether there is one."""
+    if "tempdir" not in vars(multiprocessing.current_process())["_config"]:
+        found = next(filter(has_short_name, temporary_folders()), None)
+        if found is None:
+            return False
+        before, tempfile.tempdir = tempfile.tempdir, found
+        try:
+            util.get_temp_dir()  # it is kept for the life of this process
+        except OSError:
+            return False
+        finally:
+            tempfile.tempdir = before
+    return has_short_name(os.path.dirname(util.get_temp_dir()))
+
+
+def has_short_name(folder: str) -> bool:
+    """Whether a socket can have a place there."""
+    return len(os.fsencode(folder + SOCKET)) <= LONGEST_SOCKET and os.access(folder, os.W_OK | os.X_OK)
+
+
+def temporary_folders() -> Iterator[str]:
+    """The folder of temporary files, and those that most systems have besides."""
+    with suppress(OSError):  # none can be written
+        yield tempfile.gettempdir()
+    yield from ("/tmp", "/var/tmp", "/dev/shm")
+
+
+def forget_fork_server() -> None:
+    """The child of a fork starts a fork server of its own: it cannot wait for that of its parent."""
+    server = vars(forkserver)["_forkserver"]
+    if server._forkserver_alive_fd is not None:
+        with suppress(OSError):
+            os.close(server._forkserver_alive_fd)
+    server.__init__()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=forget_fork_server)
 
 
 def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
@@ -349,11 +429,14 @@ def start_preload(preload: tuple[str, ...], surroundings: Mapping[str, str] = Ma
     Returns:
         whether this call started it.
     """
-    if process_context(preload).get_start_method() != "forkserver":
+    if not may_start_processes() or process_context(preload).get_start_method() != "forkserver":
         return False
     before = server_id()
-    with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):
-        forkserver.ensure_running()
+    try:
+        with no_interruption(), without_main_module(), environment({**worker_environment(), **surroundings}):
+            forkserver.ensure_running()
+    except OSError as error:
+        raise StartError(f"a worker process cannot start: {describe_refusal(error)}; {WITHOUT}") from None
     return server_id() != before
 
 
@@ -418,6 +501,9 @@ def without_main_module() -> Iterator[None]:
 @contextmanager
 def no_interruption() -> Iterator[None]:
     """Processes started meanwhile do not hear Ctrl-C; here it is only put off."""
+    if not hasattr(signal, "pthread_sigmask"):  # as on Windows
+        yield
+        return
     resource_tracker.ensure_running()  # it would lift the block as a side effect, were it started later
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

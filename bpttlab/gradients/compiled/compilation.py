@@ -105,7 +105,7 @@ class Announcer:
             self.what.begin()
         elif (dtype := dtype_of(types)) not in self.told:
             self.told.add(dtype)
-            say(f"compiling loops for {dtype}, once on this machine{remark()}")
+            _say(f"compiling loops for {dtype}, once on this machine{remark()}")
 
 
 ANNOUNCER = Announcer()
@@ -125,7 +125,7 @@ class Announcement:
             from tqdm import tqdm
 
             self.begun = time.monotonic()
-            say(f"compiling the loops of {self.what}, once on this machine{remark()}")
+            _say(f"compiling the loops of {self.what}, once on this machine{remark()}")
             bar = "{desc} {n}/{total} {elapsed}"
             self.bar = tqdm(total=self.steps, initial=self.done, disable=None, leave=False, bar_format=bar)
         self.show()
@@ -143,7 +143,7 @@ class Announcement:
     def end(self) -> None:
         if self.begun is not None:
             self.bar.close()
-            say(f"compiled the loops of {self.what} in {time.monotonic() - self.begun:.0f} s")
+            _say(f"compiled the loops of {self.what} in {time.monotonic() - self.begun:.0f} s")
 
 
 @contextmanager
@@ -170,7 +170,7 @@ def announce(what: str, steps: int) -> Iterator[Announcement]:
             announcement.bar.close()
 
 
-def say(line: str) -> None:
+def _say(line: str) -> None:
     """Prints a line where there is a stderr."""
     if sys.stderr is not None:
         print(f"bpttlab: {line}", file=sys.stderr, flush=True)
