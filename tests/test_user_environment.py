@@ -1,7 +1,9 @@
-"""The processors that a process may use: affinity, and the quota of a container in both versions of control groups."""
+"""Processors: affinity, and quotas in both versions of control groups; folders that belong to one user alone."""
 
 import math
 import os
+import stat
+import tempfile
 
 import pytest
 
@@ -58,3 +60,48 @@ def test_other_systems_count_their_processors(tmp_path, monkeypatch, missing):
     monkeypatch.delattr(os, missing, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert 1 <= user_environment.processors(tmp_path) < math.inf
+
+
+# ------------------------------------------------------------------ folders
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """A folder of temporary files of this test alone."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_a_private_folder_is_this_users_alone(temporary):
+    folder = user_environment.private_folder("code")
+    assert folder == user_environment.private_folder("code")
+    assert folder.parent.parent == temporary
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("kind", ["open", "link", "file"])
+def test_a_folder_that_others_may_write_to_is_refused(temporary, kind):
+    folder = user_environment.private_folder("code").parent
+    (folder / "code").rmdir()
+    folder.rmdir()
+    if kind == "open":
+        folder.mkdir()
+        folder.chmod(0o777)
+    elif kind == "link":
+        folder.symlink_to(temporary)
+    else:
+        folder.write_text("", encoding="utf-8")
+    assert user_environment.private_folder("code") is None
+
+
+def test_the_current_folder_is_no_folder_for_temporary_files(temporary, monkeypatch):
+    monkeypatch.chdir(temporary)
+    assert user_environment.private_folder("code") is None
+
+
+def test_without_temporary_files_there_is_no_private_folder(monkeypatch):
+    def nowhere():
+        raise FileNotFoundError(2, "No usable temporary directory")
+
+    monkeypatch.setattr(tempfile, "gettempdir", nowhere)
+    assert user_environment.private_folder("code") is None

@@ -100,6 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader has seen enough, as `head` has
         silence()
         return BROKEN_PIPE
+    except (ImportError, MemoryError) as error:
+        return fail_for_library(error)
     except OSError as error:  # a full disk, a folder that no longer exists
         silence()
         file = f"{error.filename}: " if error.filename else ""
@@ -132,6 +134,14 @@ def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
     print(f"bpttlab: {escape_line(message)}", file=sys.stderr)
     return WRONG
+
+
+def fail_for_library(error: ImportError | MemoryError) -> int:
+    """Says which library cannot be loaded, or that memory is short; the exit code. Raises a fault of this package."""
+    if isinstance(error, ImportError) and (error.name or "").startswith("bpttlab"):
+        raise error
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return fail(f"a library cannot be loaded, or memory is too little (ulimit -v?): {reason}")
 
 
 def replace_closed_streams() -> None:

@@ -39,7 +39,7 @@ _GROWTH = 2.5
 """A larger network is measured at PROBE_SIZE; the cost of a run grows with about this power of the size."""
 
 START_SECONDS = 1.0
-COMPILING_SECONDS = 45.0
+COMPILING_SECONDS = 50.0
 """Of the loops of one kind of cell and dtype."""
 PARENT_SECONDS = 0.0001
 """Of the process that publishes, for each run: reading what the worker sends, and its share of a shard."""

@@ -221,6 +221,8 @@ def describe_refusal(error: OSError | EOFError) -> str:
     """Why no process could be started, in words."""
     if isinstance(error, EOFError | ConnectionError):
         return "the process that starts workers has ended (a limit on processes, open files or memory?)"
+    if error.errno == errno.ENOENT and error.filename is None:
+        return "the current folder does not exist any more"
     limited = {errno.EAGAIN: "the limit on processes (ulimit -u)", errno.EMFILE: "the limit on open files (ulimit -n)"}
     reason = limited.get(error.errno or 0)
     return f"{error.strerror or error}" + (f": {reason} is reached" if reason else "")

@@ -111,3 +111,36 @@ def test_a_reader_that_has_seen_enough_is_no_error(studied):
     done = run("bash", "-c", command, cwd=studied)
     assert done.stderr == ""
     assert done.stdout in ("0\n", "141\n")
+
+
+TOO_LITTLE = [ImportError("libx.so: failed to map\nsegment", name="libx"), MemoryError("no room")]
+
+
+@pytest.mark.parametrize("error", TOO_LITTLE, ids=["import", "memory"])
+def test_a_library_that_cannot_be_loaded_is_one_line(monkeypatch, capsys, error):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(cli, "run_command", fail)
+    assert cli.main(["tables"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("bpttlab: a library cannot be loaded, or memory is too little")
+    assert said.count("\n") == 1
+
+
+def test_a_module_of_the_package_that_is_missing_is_a_bug(monkeypatch):
+    def fail(*_):
+        raise ImportError("cannot import", name="bpttlab.cli.no_such")
+
+    monkeypatch.setattr(cli, "run_command", fail)
+    with pytest.raises(ImportError):
+        cli.main(["tables"])
+
+
+def test_closed_streams_discard_what_is_printed(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    monkeypatch.setattr("sys.stderr", None)
+    assert cli.main(["no_such_command"]) == 2
+    assert cli.main(["--version"]) == 0
+    for stream in (sys.stdout, sys.stderr):
+        stream.close()
