@@ -14,6 +14,15 @@ from pathlib import Path
 from bpttlab.errors import StoreError
 
 
+def _add_known(*names: str) -> int:
+    """These flags of `os.open`, each of which some systems do not have, added to O_RDONLY."""
+    return sum((getattr(os, name, 0) for name in names), os.O_RDONLY)
+
+
+READING = _add_known("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")
+"""Flags of `os.open` to read a file as it is: through no link, and without waiting for the other end of a pipe."""
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """The file exists with all its bytes or not at all, whatever is killed; after the return it is durable."""
     temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")

@@ -24,6 +24,7 @@ import os
 import platform
 import re
 import stat
+import sys
 import threading
 import time
 import uuid
@@ -34,7 +35,7 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from bpttlab.errors import StoreError
-from bpttlab.files import make_folder
+from bpttlab.files import READING, make_folder
 from bpttlab.store.shards import check_is_folder, name_file_in_errors
 
 FOLDER = "leases"
@@ -245,7 +246,7 @@ class Leases:
 def read(path: Path) -> Seen | None:
     """A small file; None if there is none. It is opened, because NFS shows the newest state of opened files only."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(path, READING)
     except OSError:
         return None
     try:
@@ -289,6 +290,8 @@ def find_begin(process: int) -> str | None:
     if stated:
         state, *others = stated.rpartition(")")[2].split()
         return None if state in "ZX" else others[18]
+    if sys.platform == "win32":  # where os.kill(process, 0) sends Ctrl-C
+        return ""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

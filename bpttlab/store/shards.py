@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
-from bpttlab.files import write_atomically
+from bpttlab.files import READING, write_atomically
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
 from bpttlab.store.identity import canonical, parse_canonical
@@ -272,11 +272,6 @@ class Damage:
 
 class NotAFileError(Exception):
     """A link, a folder, a pipe or the like in place of a file."""
-
-
-READING = os.O_RDONLY
-for _name in ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"):  # each of which some systems do not have
-    READING |= getattr(os, _name, 0)
 
 
 def read_file(path: Path) -> bytes:

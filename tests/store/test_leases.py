@@ -179,3 +179,11 @@ def test_a_study_with_leases_reads_like_any_other(here, quick_disk):
         assert one.take("abc")
         assert len(Store(here.root, here.study).load().runs) == len(RUNS)
         assert here.sweep_up(older_than=0.0) == []
+
+
+def test_windows_asks_no_process_whether_it_exists(monkeypatch):
+    """There os.kill(process, 0) is Ctrl-C."""
+    monkeypatch.setattr(leases.sys, "platform", "win32")
+    monkeypatch.setattr(leases, "_first_line", lambda path: "")
+    monkeypatch.setattr(leases.os, "kill", lambda *_: pytest.fail("a signal was sent"))
+    assert leases.find_begin(1) == ""

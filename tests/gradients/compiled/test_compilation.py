@@ -122,7 +122,7 @@ def compiled(monkeypatch):
     monkeypatch.setattr(dispatch, "compile_loops", lambda cells, dtypes: kinds.append((len(cells), list(dtypes))))
     monkeypatch.setattr(compilation, "find_cache", lambda: compilation.Cache(False, "nowhere"))
     monkeypatch.setattr(preload, "are_read", lambda kinds: False)
-    monkeypatch.setattr(scheduler, "a_worker_has", lambda kinds: False)
+    monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: False)
     return kinds
 
 
