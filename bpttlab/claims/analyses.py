@@ -17,7 +17,7 @@ import pandas as pd
 from bpttlab import plugins, resources
 from bpttlab.claims.experiment import Experiment, no_figures, no_tables
 from bpttlab.errors import ConfigurationError, LabError, StoreError, nearest
-from bpttlab.store import last_sweep
+from bpttlab.store import sweep_requests
 from bpttlab.store.store import Store, Study
 from bpttlab.user_environment import import_matplotlib
 
@@ -82,8 +82,8 @@ def of(study: Study) -> str | None:
 def words(study: Study) -> list[str]:
     """The words of the study's last command, as far as it is known. Nothing in it is executed."""
     try:
-        found = last_sweep.read_last_sweep(Store(study.path.parent, study.path.name))
-        return shlex.split(found.line) if found and found.line else []
+        line = sweep_requests.find_last_line(Store(study.path.parent, study.path.name))
+        return shlex.split(line) if line else []
     except (StoreError, ValueError):
         return []
 

@@ -1,9 +1,10 @@
-"""`bpttlab status`: what is stored of a study, for people (lines) and for programs (JSON)."""
+"""`bpttlab status`: what is stored of a study or of all studies, for people (lines) and for programs (JSON)."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import sys
 import time
@@ -12,42 +13,51 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpttlab.cli.arguments import RESULTS, STUDY, add_command, key_values, split_plugins
+from bpttlab.cli.arguments import RESULTS, Key, add_command, key_values, say, split_plugins
+from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.escapes import escape_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from bpttlab.store.commits import Stored
-    from bpttlab.store.last_sweep import LastSweep
     from bpttlab.store.store import Store
+    from bpttlab.store.sweep_requests import SweepRequest
 
 _DESCRIPTION = """\
 Counts what is stored: runs done, diverged (the forward pass overflowed; this counts as a result) and failed, with
-reasons; runs that the last sweep of the study requested and that are missing; runs computed with different software
-versions; damaged files."""
+reasons; runs that any sweep of the study requested and that are missing, with the lines to repeat; runs computed with
+different software versions; damaged files. Without study= it counts the runs of every study."""
 
 TEXT = """\
 examples:
 
+  bpttlab status                                    a line for each study
   bpttlab status study=first
   bpttlab status study=first --watch
   bpttlab status study=first --watch --json         a line of JSON whenever something has changed
 
 The keys of the JSON are stable:
 
-  version 1, study, path
+  version 2, study, path       the path is absolute
   runs, networks               how many are stored
   done, diverged, failed       how many runs of each status
   reasons                      {"failed": {reason: runs}, "diverged": {reason: runs}}
-  line                         the last sweep, as it was typed; null: not known
-  requested, missing           how many runs it requested, and how many of them are not stored; null: not known
+  sweeps                       [{"line", "begun", "requested", "missing", "file"}]: every sweep that was requested, in
+                               the order in which they were last begun; line null: from Python; missing: without the
+                               runs that a later sweep lacks too
+  requested, missing           how many runs they requested, and how many of these are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: software versions that differ between runs
   damaged, remedy              [{"file": ..., "reason": ...}]: files whose contents changed; what to do
 
-Exit code: 0: success; 1: a stored file is damaged; 2: the command could not finish; the message says why.
+Without study=: version, results (the folder), studies (a list of the above) and unreadable ({study: reason}).
+
+Exit code: 0: success; 1: a stored file is damaged, or a study cannot be read; 2: the command could not finish; the
+message says why.
 """
+
+STUDY_OR_ALL = Key("study", "the name of the study (every study in the folder)")
 
 SHOWN_REASONS = 10
 WATCH_SECONDS = 1.0
@@ -60,22 +70,26 @@ def register(commands: Any) -> None:
         commands,
         "status",
         command,
-        (STUDY, RESULTS),
+        (STUDY_OR_ALL, RESULTS),
         summary="show what is stored, what failed and why, what is missing",
-        usage="study=NAME [results=FOLDER] [--watch] [--json]",
+        usage="[study=NAME] [results=FOLDER] [--watch] [--json]",
         description=_DESCRIPTION,
         text=TEXT,
     )
-    parser.add_argument("--watch", action="store_true", help="refresh until nothing is missing or Ctrl-C is pressed")
+    parser.add_argument("--watch", action="store_true", help="refresh until the last sweep lacks nothing")
     parser.add_argument("--json", action="store_true", help="print one line of JSON, for programs")
 
 
 def command(parsed: argparse.Namespace) -> int:
-    """Shows the status once, or until nothing is missing."""
+    """Shows the status once, or until the last sweep lacks nothing."""
     _, words = split_plugins(parsed.words)  # of no use here, but on the line of the sweep
     chosen = key_values(words, parsed.keys, "status")
     from bpttlab.store.store import Store
 
+    if not chosen["study"]:
+        if parsed.watch:
+            raise ConfigurationError("--watch follows one study: say study=NAME")
+        return show_studies(chosen["results"], parsed.json)
     look = StatusReport(Store(chosen["results"], chosen["study"]))
     if parsed.watch:
         return watch(look, parsed.json)
@@ -99,14 +113,14 @@ class Status:
     diverged: int
     failed: int
     reasons: dict[str, dict[str, int]]
-    line: str | None
+    sweeps: list[dict[str, Any]]
     requested: int | None
     missing: int | None
     missing_runs: list[str]
     mixed: dict[str, dict[str, int]]
     damaged: list[dict[str, str]]
     remedy: str | None
-    version: int = 1
+    version: int = 2
 
     @property
     def exit_code(self) -> int:
@@ -114,8 +128,8 @@ class Status:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is nothing to wait for."""
-        return not self.missing
+        """Whether there is nothing to wait for: the last sweep lacks nothing."""
+        return not self.sweeps or not self.sweeps[-1]["missing"]
 
     def as_json(self) -> str:
         return json.dumps({"version": self.version, **vars(self)}, allow_nan=False)
@@ -125,22 +139,39 @@ class Status:
         return [escape_line(line) for line in [self.first_line(), *self.problems()]]
 
     def first_line(self) -> str:
+        return f"{self.path}: {self.count_runs()}"
+
+    def count_runs(self) -> str:
+        """12 runs of 6 networks: 11 done, 1 failed, 4 missing."""
         from bpttlab.sweeps.progress import format_count, report
 
         statuses = {name: getattr(self, name) for name in ("done", "diverged", "failed")}
         counted = f"{format_count(self.runs, 'run')} of {format_count(self.networks, 'network')}: {report(statuses)}"
-        return f"{self.path}: {counted}" + (f", {self.missing} missing" if self.missing else "")
+        return counted + (f", {self.missing} missing" if self.missing else "")
 
     def problems(self) -> list[str]:
         """Lines about failed, diverged, missing, mixed and damaged runs."""
         lines = [line for status in ("failed", "diverged") for line in describe_reasons(status, self.reasons[status])]
-        if self.missing:
-            again = f": repeat {self.line}" if self.line else ""
-            lines.append(f"missing: {self.missing} of the {self.requested} runs that the last sweep requested{again}")
+        lines += self.describe_missing()
         for name, found in self.mixed.items():
             lines.append(f"mixed: {name} {', '.join(f'{value} ({runs} ×)' for value, runs in found.items())}")
         lines += [f"damaged: {damaged['file']} ({damaged['reason']})" for damaged in self.damaged]
         return lines + ([f"to mend it: {self.remedy}"] if self.remedy else [])
+
+    def describe_missing(self) -> list[str]:
+        """The lines to repeat, the last one first; and how to withdraw sweeps that will not be repeated."""
+        lacking = [sweep for sweep in reversed(self.sweeps) if sweep["missing"]]
+        lines = [f"missing: {one['missing']} of {one['requested']} runs: {describe_remedy(one)}" for one in lacking]
+        if len(lacking) > 1 or any(sweep["line"] is None for sweep in lacking):
+            files = ", ".join(sweep["file"] for sweep in lacking)
+            lines.append(f"to withdraw such a sweep, delete its file in {self.path}: {files}")
+        return lines
+
+
+def describe_remedy(sweep: Mapping[str, Any]) -> str:
+    """How to compute the missing runs of a sweep."""
+    begun = f" of {sweep['begun'][:16].replace('T', ' ')} UTC" if sweep["begun"] else ""
+    return f"repeat {sweep['line']}" if sweep["line"] is not None else f"repeat the sweep from Python{begun}"
 
 
 def describe_reasons(status: str, reasons: Mapping[str, int]) -> list[str]:
@@ -168,43 +199,35 @@ class StatusReport:
             StoreError: there is no such study, or nothing in it and nothing requested.
         """
         from bpttlab.store.commits import choose
+        from bpttlab.store.sweep_requests import read_requests
 
         self.store.refuse_if_missing()
         commits, damage = self.store.survey()
-        requested, unreadable = self.read_requested()
-        if not commits and requested is None and not damage.shards:
+        requests, unreadable = read_requests(self.store)
+        if not commits and not requests and not unreadable and not damage.shards:
             self.store.load()  # which says that there is nothing
         chosen = choose(commits)
         statuses = Counter(stored.status for stored in chosen.values())
-        missing = None if requested is None else [run_id for run_id in requested.runs if run_id not in chosen]
-        damaged = [{"file": file, "reason": reason} for file, reason in damage.shards.items()] + unreadable
+        requested = dict.fromkeys(run_id for request in requests for run_id in request.runs)
+        missing = [run_id for run_id in requested if run_id not in chosen]
+        damaged = [{"file": file, "reason": reason} for file, reason in {**damage.shards, **unreadable}.items()]
         return Status(
             study=self.store.study,
-            path=str(self.store.path),
+            path=os.path.abspath(self.store.path),
             runs=len(chosen),
             networks=len({cell(stored, "network_id") for stored in chosen.values()} - {None}),
             done=statuses["done"],
             diverged=statuses["diverged"],
             failed=statuses["failed"],
             reasons={status: reasons(chosen.values(), status) for status in ("failed", "diverged")},
-            line=None if requested is None else requested.line,
-            requested=None if requested is None else len(requested.runs),
-            missing=None if missing is None else len(missing),
-            missing_runs=missing or [],
+            sweeps=describe_requests(requests, chosen),
+            requested=len(requested) if requests else None,
+            missing=len(missing) if requests else None,
+            missing_runs=missing,
             mixed=self.find_mixed([stored for stored in chosen.values() if stored.commit.name not in damage.commits]),
             damaged=damaged,
             remedy=damage.remedy if damage.shards else None,
         )
-
-    def read_requested(self) -> tuple[LastSweep | None, list[dict[str, str]]]:
-        """The runs that the last sweep requested; a file that cannot be read is damage like any other."""
-        from bpttlab.errors import StoreError
-        from bpttlab.store import last_sweep
-
-        try:
-            return last_sweep.read_last_sweep(self.store), []
-        except StoreError as error:
-            return None, [{"file": last_sweep.FILE, "reason": str(error)}]
 
     def find_mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:
         """Versions and settings that differ between runs and can change the last digits of a number."""
@@ -222,6 +245,17 @@ class StatusReport:
         ]
         found = {column: Counter(str(row[column]) for row in rows if row[column] is not None) for column in MIXABLE}
         return {column: dict(sorted(values.items())) for column, values in found.items() if len(values) > 1}
+
+
+def describe_requests(requests: Sequence[SweepRequest], stored: Iterable[str]) -> list[dict[str, Any]]:
+    """Every sweep with the number of its runs that are neither stored nor lacking in a later sweep."""
+    seen, found = set(stored), []
+    for request in reversed(requests):
+        missing = [run_id for run_id in request.runs if run_id not in seen]
+        seen.update(missing)
+        counts = {"requested": len(request.runs), "missing": len(missing)}
+        found.append({"line": request.line, "begun": request.begun, **counts, "file": request.file})
+    return found[::-1]
 
 
 def cell(stored: Stored, column: str) -> Any:
@@ -269,3 +303,52 @@ def redraw(lines: Sequence[str], shown: str) -> str:
     sys.stdout.write(up + text)
     sys.stdout.flush()
     return text
+
+
+# ------------------------------------------------------------------ every study
+
+
+def show_studies(results: str, as_json: bool) -> int:
+    """Shows a line for each study in a folder; the exit code.
+
+    Raises:
+        StoreError: there is no such folder.
+    """
+    found, unreadable = survey_studies(results)
+    folder = os.path.abspath(results)
+    if as_json:
+        studies = [{"version": one.version, **vars(one)} for one in found]
+        print(json.dumps({"version": 2, "results": folder, "studies": studies, "unreadable": unreadable}))
+    else:
+        say("\n".join(describe_studies(folder, found, unreadable)))
+    return int(bool(unreadable) or any(status.exit_code for status in found))
+
+
+def survey_studies(results: str) -> tuple[list[Status], dict[str, str]]:
+    """The status of every study in a folder; and study -> reason of those that cannot be read."""
+    from bpttlab.store.store import Store, studies
+
+    if not os.path.isdir(results):
+        raise StoreError(f"there is no folder of results {results}: run a sweep first, or say where with results=")
+    found, unreadable = [], {}
+    for name in studies(results):
+        try:
+            found.append(StatusReport(Store(results, name)).read_status())
+        except StoreError as error:
+            unreadable[name] = str(error)
+    return found, unreadable
+
+
+def describe_studies(folder: str, found: Sequence[Status], unreadable: Mapping[str, str]) -> list[str]:
+    """The folder, and a line for each study in it."""
+    from bpttlab.sweeps.progress import format_count
+
+    names = [*(status.study for status in found), *unreadable]
+    if not names:
+        return [escape_line(f"{folder}: no studies")]
+    width = max(map(len, names))
+    damaged = [f", {format_count(len(one.damaged), 'damaged file')}" if one.damaged else "" for one in found]
+    lines = [f"{one.study:<{width}}  {one.count_runs()}{more}" for one, more in zip(found, damaged, strict=True)]
+    lines += [f"{name:<{width}}  cannot be read: {why}" for name, why in unreadable.items()]
+    count = f"{len(names)} {'study' if len(names) == 1 else 'studies'}"
+    return [escape_line(line) for line in [f"{folder}: {count}", *(f"  {line}" for line in lines)]]

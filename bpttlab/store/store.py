@@ -386,9 +386,10 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 
 def studies(results: Path | str = "results") -> list[str]:
-    """The names of the studies stored in a folder of results."""
+    """The names of the studies in a folder of results: those with runs, and those whose first sweep has none yet."""
     root = Path(results)
-    return sorted(path.parent.name for path in root.glob("*/store") if _STUDY.fullmatch(path.parent.name))
+    folders = {path.parent.name for part in ("store", "sweeps") for path in root.glob(f"*/{part}")}
+    return sorted(name for name in folders if _STUDY.fullmatch(name))
 
 
 def _no_study(root: Path, study: str) -> str:

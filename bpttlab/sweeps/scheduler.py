@@ -29,7 +29,7 @@ from bpttlab.fields import Plain
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, use
-from bpttlab.store import last_sweep
+from bpttlab.store import sweep_requests
 from bpttlab.store.file_names import write_names
 from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
@@ -204,11 +204,11 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
         refuse_notebook(planned.to_do)
     if planned.to_do:
         options.store.check_writable()
-        last_sweep.write_last_sweep(options.store, line, planned.runs)
+        sweep_requests.write_request(options.store, line, planned.runs)
         write_names(options.store.path, planned.files)
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
-            last_sweep.write_last_sweep(options.store, line, planned.runs)
+            sweep_requests.write_request(options.store, line, planned.runs)
         write_names(options.store.path, planned.files)  # a sweep for new names alone
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
     return Summary(planned, tally, options.store.path)

@@ -9,7 +9,7 @@ from bpttlab import resources, tables
 from bpttlab.cli import main
 from bpttlab.cli.sweep import override_lines
 from bpttlab.cli.tables import screenful
-from bpttlab.store import last_sweep
+from bpttlab.store import sweep_requests
 from tests.support import synthetic
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -128,7 +128,7 @@ def test_claims_are_held_against_a_study(odd, capsys):
 
 @pytest.mark.parametrize("line", ["bpttlab sweep study=first experiment=odd seed=0", None])
 def test_a_study_has_the_tables_and_figures_of_its_experiment(odd, monkeypatch, capsys, line):
-    monkeypatch.setattr(last_sweep, "read_last_sweep", lambda store: last_sweep.LastSweep(line, ()))
+    monkeypatch.setattr(sweep_requests, "find_last_line", lambda store: line)
     assert main(["claims", "study=first"]) == (0 if line else 2)
     assert main(["tables", "study=first"]) == main(["figures", "study=first"]) == 0
     assert (", blank)" in capsys.readouterr().out) == (line is not None)

@@ -11,13 +11,13 @@ import pytest
 
 from bpttlab.cli import main, status
 from bpttlab.errors import StoreError
-from bpttlab.store import last_sweep
+from bpttlab.store import sweep_requests
 from bpttlab.store.store import Store
 from tests.support.commandline import bpttlab, run
 from tests.support.stored import damage_by_flipping, finished, shard_files
 
 KEYS = {
-    *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "line", "requested"),
+    *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "sweeps", "requested"),
     *("missing", "missing_runs", "mixed", "damaged", "remedy"),
 }
 
@@ -29,8 +29,9 @@ def store(folder, quick_disk):
 
 
 def told(capsys, *words):
+    """Exit code and text, with the folder of all studies as "results"."""
     code = main(["status", "study=first", *words])
-    return code, capsys.readouterr().out
+    return code, capsys.readouterr().out.replace(os.path.abspath("results"), "results")
 
 
 # ------------------------------------------------------------------ what is told
@@ -64,18 +65,72 @@ def test_many_reasons_are_not_all_told(store, capsys):
 
 def test_what_was_asked_for_and_is_not_there_is_missing(store, capsys):
     runs = [finished(seed) for seed in range(5)]
-    last_sweep.write_last_sweep(store, "bpttlab sweep study=first 'seed=range(0,5)'", [run.run_id for run in runs])
+    sweep_requests.write_request(store, "bpttlab sweep study=first 'seed=range(0,5)'", [run.run_id for run in runs])
     assert told(capsys)[1].startswith("results/first: 0 runs of 0 networks: none, 5 missing\n")
     store.publish([*runs[:3], finished(9)])
     assert told(capsys)[1].splitlines() == [
         "results/first: 4 runs of 3 networks: 4 done, 2 missing",
-        "missing: 2 of the 5 runs that the last sweep requested: repeat bpttlab sweep study=first 'seed=range(0,5)'",
+        "missing: 2 of 5 runs: repeat bpttlab sweep study=first 'seed=range(0,5)'",
     ]
     found = json.loads(told(capsys, "--json")[1])
     assert (found["requested"], found["missing"]) == (5, 2)
     assert sorted(found["missing_runs"]) == sorted(run.run_id for run in runs[3:])
     store.publish(runs[3:])
     assert "missing" not in told(capsys)[1]
+
+
+def requested(store, line, *seeds):
+    """The runs of these seeds, requested by a line."""
+    runs = [finished(seed) for seed in seeds]
+    sweep_requests.write_request(store, line, [run.run_id for run in runs])
+    return runs
+
+
+def test_everything_that_was_ever_asked_for_counts(store, capsys):
+    first = requested(store, "bpttlab sweep study=first one", *range(4))
+    store.publish(first[:1])
+    store.publish(requested(store, "bpttlab sweep study=first two", 8, 9))
+    requested(store, "bpttlab sweep study=first three", 3, 4)
+    code, said = told(capsys)
+    lines = said.splitlines()
+    assert (code, lines[0]) == (0, "results/first: 3 runs of 2 networks: 3 done, 4 missing")
+    assert lines[1:3] == [
+        "missing: 2 of 2 runs: repeat bpttlab sweep study=first three",
+        "missing: 2 of 4 runs: repeat bpttlab sweep study=first one",
+    ]
+    assert lines[3].startswith("to withdraw such a sweep, delete its file in results/first: sweeps/")
+    found = json.loads(told(capsys, "--json")[1])
+    assert (found["requested"], found["missing"]) == (7, 4)
+    assert [sweep["line"].split()[-1] for sweep in found["sweeps"]] == ["one", "two", "three"]
+    assert [sweep["missing"] for sweep in found["sweeps"]] == [2, 0, 2]
+    (store.path / found["sweeps"][0]["file"]).unlink()
+    assert told(capsys)[1].startswith("results/first: 3 runs of 2 networks: 3 done, 2 missing\n")
+
+
+def test_a_line_that_is_repeated_has_one_record_of_its_last_runs(store):
+    requested(store, "bpttlab sweep one", 0, 1)
+    requested(store, "bpttlab sweep two", 2)
+    (run,) = requested(store, "bpttlab sweep one", 5)
+    requests, _ = sweep_requests.read_requests(store)
+    assert [request.line for request in requests] == ["bpttlab sweep two", "bpttlab sweep one"]
+    assert requests[1].runs == (run.run_id,)
+
+
+def test_sweeps_from_python_are_kept_apart_by_their_runs(store, capsys):
+    for seeds in ((0, 1), (2,), (0, 1)):
+        requested(store, None, *seeds)
+    lines = told(capsys)[1].splitlines()
+    assert lines[0].endswith(", 3 missing")
+    assert [line.split(": repeat")[0] for line in lines[1:3]] == ["missing: 2 of 2 runs", "missing: 1 of 1 runs"]
+    assert all(": repeat the sweep from Python of 2" in line for line in lines[1:3])
+
+
+def test_the_record_of_an_earlier_version_is_read(store, capsys):
+    runs = [finished(seed) for seed in range(2)]
+    store.publish(runs[:1])
+    content = {"version": 1, "line": "bpttlab sweep old", "runs": [run.run_id for run in runs]}
+    (store.path / sweep_requests.BEFORE).write_text(json.dumps(content))
+    assert "missing: 1 of 2 runs: repeat bpttlab sweep old\n" in told(capsys)[1]
 
 
 def test_the_json_has_the_keys_that_the_help_names(store, capsys):
@@ -85,7 +140,8 @@ def test_the_json_has_the_keys_that_the_help_names(store, capsys):
     assert set(found) == KEYS
     assert said.count("\n") == 1
     assert (found["runs"], found["done"], found["failed"], found["diverged"]) == (2, 1, 1, 0)
-    assert (found["requested"], found["missing"], found["missing_runs"], found["line"]) == (None, None, [], None)
+    assert (found["requested"], found["missing"], found["missing_runs"], found["sweeps"]) == (None, None, [], [])
+    assert (found["version"], found["path"]) == (2, "results/first")
     assert found["reasons"] == {"failed": {"x": 1}, "diverged": {}}
     assert all(key in status.TEXT for key in KEYS)
 
@@ -135,35 +191,92 @@ def test_damage_is_named_and_the_rest_is_counted(store, capsys, table, kind):
     [b"", b"{", b"[]", b"null", b"[" * 10**5, b'{"version": 2}', b'{"version":1,"line":3,"runs":[]}', b"\xff"],
 )
 def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(store, capsys, content):
-    store.publish([finished(0)])
-    (store.path / last_sweep.FILE).write_bytes(content)
-    with pytest.raises(StoreError, match="delete it, and the next sweep writes it anew") as caught:
-        last_sweep.read_last_sweep(store)
-    assert "\n" not in str(caught.value)
+    store.publish(requested(store, "bpttlab sweep one", 0))
+    requested(store, "bpttlab sweep two", 1)
+    (path,) = [store.path / one.file for one in sweep_requests.read_requests(store)[0] if "one" in one.line]
+    path.write_bytes(content)
     code, said = told(capsys)
     assert code == 1
-    assert said.startswith("results/first: 1 run of 1 network: 1 done\ndamaged: last_sweep.json (")
-    last_sweep.write_last_sweep(store, None, [])
-    assert told(capsys) == (0, "results/first: 1 run of 1 network: 1 done\n")
+    first, missing, damaged = said.splitlines()
+    assert (first, missing) == (
+        "results/first: 1 run of 1 network: 1 done, 1 missing",
+        "missing: 1 of 1 runs: repeat bpttlab sweep two",
+    )
+    assert damaged.startswith(f"damaged: sweeps/{path.name} (")
+    assert "delete it; if its sweep is begun again, it is written anew" in damaged
+    requested(store, "bpttlab sweep one", 0)
+    assert told(capsys)[0] == 0
 
 
 def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, tmp_path):
     store.publish([finished(0)])
     (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
-    (store.path / last_sweep.FILE).symlink_to(tmp_path / "elsewhere")
+    path = store.path / sweep_requests.FOLDER / f"{'a' * 32}.json"
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    assert "is a link" in sweep_requests.read_requests(store)[1][f"sweeps/{path.name}"]
+    path.unlink()
+    path.write_text('{"version":1,"line":null,"runs":["../../x"]}')
+    assert "invalid run id" in sweep_requests.read_requests(store)[1][f"sweeps/{path.name}"]
+    path.unlink()
+    path.parent.rmdir()
+    path.parent.symlink_to(tmp_path)
     with pytest.raises(StoreError, match="is a link"):
-        last_sweep.read_last_sweep(store)
-    (store.path / last_sweep.FILE).unlink()
-    (store.path / last_sweep.FILE).write_text('{"version":1,"line":null,"runs":["../../x"]}')
-    with pytest.raises(StoreError, match="invalid run id"):
-        last_sweep.read_last_sweep(store)
+        sweep_requests.read_requests(store)
 
 
 def test_what_was_asked_goes_there_and_back(store):
-    assert last_sweep.read_last_sweep(store) is None
-    last_sweep.write_last_sweep(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
-    assert last_sweep.read_last_sweep(store) == last_sweep.LastSweep("bpttlab sweep é", ("a" * 32, "b" * 32))
-    assert [path.name for path in store.path.iterdir()] == [last_sweep.FILE]
+    assert sweep_requests.read_requests(store) == ([], {})
+    sweep_requests.write_request(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
+    ((request,), damaged) = sweep_requests.read_requests(store)
+    assert (request.line, request.runs, damaged) == ("bpttlab sweep é", ("a" * 32, "b" * 32), {})
+    assert [path.name for path in store.path.iterdir()] == [sweep_requests.FOLDER]
+
+
+# ------------------------------------------------------------------ every study
+
+
+def all_told(capsys, *words):
+    code = main(["status", *words])
+    return code, capsys.readouterr().out.replace(os.getcwd(), "HERE")
+
+
+def test_alone_it_tells_the_studies_and_their_folder(store, capsys):
+    store.publish([finished(seed) for seed in range(4)])
+    requested(Store("results", "second-one"), "bpttlab sweep x", 0, 1)
+    assert all_told(capsys) == (
+        0,
+        "HERE/results: 2 studies\n"
+        "  first       4 runs of 2 networks: 4 done\n"
+        "  second-one  0 runs of 0 networks: none, 2 missing\n",
+    )
+    found = json.loads(all_told(capsys, "--json")[1])
+    assert (found["version"], found["results"], found["unreadable"]) == (2, "HERE/results", {})
+    assert [study["study"] for study in found["studies"]] == ["first", "second-one"]
+    assert set(found["studies"][0]) == KEYS
+    assert all_told(capsys, f"results={os.path.abspath('results')}")[1].startswith("HERE/results: 2 studies\n")
+
+
+def test_a_study_that_is_damaged_or_unreadable_hides_no_other(store, capsys):
+    store.publish([finished(0)])
+    other = Store("results", "other")
+    other.publish([finished(1)])
+    damage_by_flipping(shard_files(other, "jacobians")[0], random.Random(0))
+    os.makedirs("results/void/store")
+    code, said = all_told(capsys)
+    assert code == 1
+    lines = said.splitlines()
+    assert lines[1:3] == ["  first  1 run of 1 network: 1 done", "  other  1 run of 1 network: 1 done, 1 damaged file"]
+    assert lines[3].startswith("  void   cannot be read: study 'void' in results has no runs yet")
+
+
+def test_a_folder_without_studies_says_so(folder, capsys):
+    os.makedirs("results")
+    assert all_told(capsys) == (0, "HERE/results: no studies\n")
+    assert main(["status", "results=nowhere"]) == 2
+    assert "there is no folder of results nowhere" in capsys.readouterr().err
+    assert main(["status", "--watch"]) == 2
+    assert "--watch follows one study: say study=NAME" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ again and again
@@ -184,7 +297,7 @@ def publish_later(store, runs):
 @pytest.mark.usefixtures("quickly")
 def test_watching_ends_when_nothing_is_missing(store, capsys):
     runs = [finished(seed) for seed in range(6)]
-    last_sweep.write_last_sweep(store, None, [run.run_id for run in runs])
+    sweep_requests.write_request(store, None, [run.run_id for run in runs])
     publisher = publish_later(store, runs)
     code, said = told(capsys, "--watch")
     publisher.join()
@@ -195,9 +308,18 @@ def test_watching_ends_when_nothing_is_missing(store, capsys):
 
 
 @pytest.mark.usefixtures("quickly")
+def test_watching_does_not_wait_for_earlier_sweeps(store, capsys):
+    requested(store, "bpttlab sweep one", 0)
+    store.publish(requested(store, "bpttlab sweep two", 1))
+    code, said = told(capsys, "--watch")
+    assert code == 0
+    assert said.splitlines()[-1] == "missing: 1 of 1 runs: repeat bpttlab sweep one"
+
+
+@pytest.mark.usefixtures("quickly")
 def test_watching_as_json_gives_a_line_for_each_change(store, capsys):
     runs = [finished(seed) for seed in range(6)]
-    last_sweep.write_last_sweep(store, None, [run.run_id for run in runs])
+    sweep_requests.write_request(store, None, [run.run_id for run in runs])
     publisher = publish_later(store, runs)
     _, said = told(capsys, "--watch", "--json")
     publisher.join()
@@ -211,10 +333,11 @@ def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     monkeypatch.setenv("COLUMNS", "50")
     runs = [finished(seed) for seed in range(2)]
-    last_sweep.write_last_sweep(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
+    sweep_requests.write_request(store, "bpttlab sweep study=first 'seed=range(0,2)'", [run.run_id for run in runs])
     looks = iter([lambda: None, lambda: store.publish(runs)])
     monkeypatch.setattr(status.time, "sleep", lambda seconds: next(looks)())
-    again = "missing: 2 of the 2 runs that the last sweep requested"
+    monkeypatch.setattr(status.os.path, "abspath", str)
+    again = "missing: 2 of 2 runs: repeat bpttlab sweep study=first"
     before = f"{'results/first: 0 runs of 0 networks: none, 2 missing'[:49]}\n{again[:49]}\n"
     up = "\x1b[2F\x1b[J"
     code, said = told(capsys, "--watch")
@@ -222,7 +345,7 @@ def test_on_a_terminal_it_is_redrawn_in_place(store, capsys, monkeypatch):
 
 
 def test_ctrl_c_ends_watching_cleanly(store, capsys, monkeypatch):
-    last_sweep.write_last_sweep(store, None, ["a" * 32])
+    sweep_requests.write_request(store, None, ["a" * 32])
 
     def interrupt(seconds):
         raise KeyboardInterrupt
@@ -258,10 +381,10 @@ def test_a_sweep_says_what_it_asks_for_and_another_adds_to_the_study(studied, fo
     shutil.copytree(studied / "results", "results")
     before = json.loads(told(capsys, "--json")[1])
     assert (before["runs"], before["requested"], before["missing"]) == (12, 12, 0)
-    assert before["line"].startswith("bpttlab sweep study=first spectral_radius=0.5,1.5 'seed=range(0,3)'")
+    assert before["sweeps"][0]["line"].startswith("bpttlab sweep study=first spectral_radius=0.5,1.5 'seed=range(0,3)'")
 
 
 def test_in_a_process_of_its_own_through_a_pipe(studied):
     done = run("bash", "-c", f"{sys.executable} -m bpttlab status study=first --watch | cat", cwd=studied)
-    assert (done.stdout, done.stderr) == ("results/first: 12 runs of 6 networks: 12 done\n", "")
+    assert (done.stdout, done.stderr) == (f"{studied}/results/first: 12 runs of 6 networks: 12 done\n", "")
     assert json.loads(bpttlab("status", "study=first", "--json", cwd=studied).stdout)["done"] == 12

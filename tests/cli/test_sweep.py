@@ -6,7 +6,7 @@ import bpttlab
 from bpttlab.cli import main
 from bpttlab.cli.sweep import start_workers
 from bpttlab.errors import StoreError
-from bpttlab.store import last_sweep
+from bpttlab.store import sweep_requests
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps import worker_pool
 from bpttlab.sweeps.jobs import failed_records
@@ -32,7 +32,7 @@ def test_a_sweep_says_what_it_does_and_the_same_line_again_does_nothing(folder, 
     ]
     assert visible(folder)[:2] == ["results", "results/first"]
     before = visible(folder)
-    assert last_sweep.read_last_sweep(Store("results", "first")).line == f"bpttlab {' '.join(line)}"
+    assert sweep_requests.find_last_line(Store("results", "first")) == f"bpttlab {' '.join(line)}"
     assert main(line) == 0
     assert "nothing to do: 4 done before" in capsys.readouterr().out
     assert visible(folder) == before
@@ -44,14 +44,14 @@ def test_a_line_that_finds_everything_stored_is_what_was_asked_for_last(folder, 
     line = ["sweep", "study=first", "seed=range(0,2)", *SMALL]
     assert main(line) == 0
     assert "nothing to do: 2 done before" in capsys.readouterr().out
-    found = last_sweep.read_last_sweep(Store("results", "first"))
-    assert found.line == f"bpttlab sweep study=first 'seed=range(0,2)' {' '.join(SMALL)}"
-    assert len(found.runs) == 2
+    requests, _ = sweep_requests.read_requests(Store("results", "first"))
+    assert requests[-1].line == f"bpttlab sweep study=first 'seed=range(0,2)' {' '.join(SMALL)}"
+    assert [len(request.runs) for request in requests] == [1, 1, 2]
 
     def refused(*_):
-        raise StoreError("results/first/last_sweep.json cannot be written")
+        raise StoreError("results/first/sweeps cannot be written")
 
-    monkeypatch.setattr(last_sweep, "write_last_sweep", refused)
+    monkeypatch.setattr(sweep_requests, "write_request", refused)
     assert main(line) == 0
 
 
