@@ -26,8 +26,8 @@ from bpttlab.files import make_folder, write_atomically
 from bpttlab.store.shards import NotAFileError, check_is_folder, name_file_in_errors, read_file
 from bpttlab.store.store import Store
 
-FOLDER = "sweeps"
-BEFORE = "last_sweep.json"
+SWEEPS_FOLDER = "sweeps"
+FILE_BEFORE = "last_sweep.json"
 """The one file that earlier versions wrote, of the last sweep alone."""
 
 VERSION = 1
@@ -97,8 +97,8 @@ def find_last_line(store: Store) -> str | None:
 def _folder(store: Store) -> Path:
     """The folder of the records; never by way of a link."""
     check_is_folder(store.path)
-    check_is_folder(store.path / FOLDER)
-    return store.path / FOLDER
+    check_is_folder(store.path / SWEEPS_FOLDER)
+    return store.path / SWEEPS_FOLDER
 
 
 def _list_files(store: Store) -> list[Path]:
@@ -107,7 +107,7 @@ def _list_files(store: Store) -> list[Path]:
     with name_file_in_errors(folder):
         names = sorted(os.listdir(folder)) if folder.is_dir() else []
     files = [folder / name for name in names if _NAME.fullmatch(name)]
-    return [*([store.path / BEFORE] if os.path.lexists(store.path / BEFORE) else []), *files]
+    return [*([store.path / FILE_BEFORE] if os.path.lexists(store.path / FILE_BEFORE) else []), *files]
 
 
 _REMEDY = "delete it; if its sweep is begun again, it is written anew"

@@ -129,7 +129,7 @@ def test_the_record_of_an_earlier_version_is_read(store, capsys):
     runs = [finished(seed) for seed in range(2)]
     store.publish(runs[:1])
     content = {"version": 1, "line": "bpttlab sweep old", "runs": [run.run_id for run in runs]}
-    (store.path / sweep_requests.BEFORE).write_text(json.dumps(content))
+    (store.path / sweep_requests.FILE_BEFORE).write_text(json.dumps(content))
     assert "missing: 1 of 2 runs: repeat bpttlab sweep old\n" in told(capsys)[1]
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(st
 def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, tmp_path):
     store.publish([finished(0)])
     (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
-    path = store.path / sweep_requests.FOLDER / f"{'a' * 32}.json"
+    path = store.path / sweep_requests.SWEEPS_FOLDER / f"{'a' * 32}.json"
     path.parent.mkdir()
     path.symlink_to(tmp_path / "elsewhere")
     assert "is a link" in sweep_requests.read_requests(store)[1][f"sweeps/{path.name}"]
@@ -230,7 +230,7 @@ def test_what_was_asked_goes_there_and_back(store):
     sweep_requests.write_request(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
     ((request,), damaged) = sweep_requests.read_requests(store)
     assert (request.line, request.runs, damaged) == ("bpttlab sweep é", ("a" * 32, "b" * 32), {})
-    assert [path.name for path in store.path.iterdir()] == [sweep_requests.FOLDER]
+    assert [path.name for path in store.path.iterdir()] == [sweep_requests.SWEEPS_FOLDER]
 
 
 # ------------------------------------------------------------------ every study
