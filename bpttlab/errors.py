@@ -58,7 +58,12 @@ class LabWarning(UserWarning):
     """A fact that a user should know, although the request can be fulfilled."""
 
 
+LONGEST_NAME = 200
+"""Characters of a name that are compared: the time of a comparison grows with their square."""
+
+
 def nearest(name: object, choices: Iterable[object]) -> str:
     """A suggestion to append to a message: " Did you mean 'tanh'?", or "" when nothing is close."""
-    matches = get_close_matches(str(name), [str(choice) for choice in choices], n=1, cutoff=0.5)
-    return f" Did you mean '{matches[0]}'?" if matches else ""
+    known = {str(choice).casefold(): str(choice) for choice in choices}  # LSTM is nearer to lstm than to nothing
+    matches = get_close_matches(str(name)[:LONGEST_NAME].casefold(), known, n=1, cutoff=0.5)
+    return f" Did you mean '{known[matches[0]]}'?" if matches else ""

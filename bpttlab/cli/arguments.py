@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -66,6 +67,7 @@ class Parser(argparse.ArgumentParser):
         self.formatter_class = formatter
         self.text = text
         self.summary = ""
+        self.fields: Callable[[], Iterable[str]] = tuple
         self.words: Sequence[str] = ()
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
@@ -144,10 +146,23 @@ def parse_line(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
     parsed, rest = parser.parse_known_args(arguments)
     for word in rest:
         if word.startswith("-"):
-            option, known = word.partition("=")[0], parsed.parser.options
-            raise ConfigurationError(f"there is no option {word}: {', '.join(known)}.{nearest(option, known)}")
+            raise ConfigurationError(describe_unknown_option(word, arguments, parsed))
     parsed.words += rest
     return parsed
+
+
+def describe_unknown_option(word: str, arguments: Sequence[str], parsed: argparse.Namespace) -> str:
+    """The message for an option that a command does not have: the options, or the word without dashes."""
+    option, equals, value = word.partition("=")
+    following = list(arguments)[list(arguments).index(word) + 1 :][:1]
+    values = [value] if equals else [next_word for next_word in following if "=" not in next_word]
+    name, known = option.lstrip("-").replace("-", "_"), parsed.parser.options
+    hint = nearest(option, known)
+    keys = {key.name for key in parsed.keys} | set(parsed.parser.fields())
+    if name in keys or (values and not hint and "." in name):
+        line = shlex.quote(f"{name}={''.join(values) or 'VALUE'}")
+        return f"there is no option {word}: a value has no dashes before its name; write {line}"
+    return f"there is no option {word}: {', '.join(known)}.{hint}"
 
 
 def key_values(words: Iterable[str], keys: Iterable[Key], command: str) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shlex
 import signal
 import textwrap
@@ -80,12 +81,21 @@ def register(commands: Any) -> None:
         description=_DESCRIPTION,
         text=help_text,
     )
+    parser.fields = field_names
     parser.add_argument("--dry-run", action="store_true", help="show what would be done, and how long it would take")
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="show the configuration; compute nothing")
     parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: show only this part")
     parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
     parser.add_argument("--config-dir", "-cd", metavar="FOLDER", help="a folder with your own configuration files")
     parser.add_argument("--multirun", "-m", action="store_true", help="always on; accepted for users of Hydra")
+
+
+def field_names() -> list[str]:
+    """The keys of a line that belong to no group, and the groups."""
+    from bpttlab.sweeps.configuration import GROUPS, Values, fields_of
+    from bpttlab.sweeps.plan import OPTIONS
+
+    return [*fields_of(Values), *GROUPS, *OPTIONS, "experiment", "plugins"]
 
 
 def help_text(words: Sequence[str] = ()) -> str:
@@ -125,9 +135,11 @@ def _command(parsed: argparse.Namespace) -> int:
             return show_configuration(words, parsed)
     with start_workers(words, parsed.dry_run), plugin_choices.register_choices(named):
         from bpttlab.sweeps import hydra_composition
+        from bpttlab.sweeps.line_advice import advice_for
 
-        runs = hydra_composition.expand(words, parsed.config_dir)
-        return _run(runs, parsed.dry_run, _line_of(parsed))
+        with advice_for(words):
+            runs = hydra_composition.expand(words, parsed.config_dir)
+            return _run(runs, parsed.dry_run, _line_of(parsed))
 
 
 def override_lines(words: Sequence[str]) -> list[str]:
@@ -154,18 +166,19 @@ def check_config_dir(folder: str | None) -> None:
 
 
 def check_words(words: Iterable[str]) -> None:
-    """Refuses what a shell makes of forgotten quotes, and a study that is named twice."""
-    studies = []
+    """Refuses what a shell makes of forgotten quotes."""
     for word in words:
         if "=" not in word and not word.startswith("~"):
             raise ConfigurationError(
                 f"{word!r} is not KEY=VALUE: a value has no spaces around = or in its list (spectral_radius=0.5,1.0), "
-                "or the whole word is in quotes"
+                f"or the whole word is in quotes{suggest_equals(word)}"
             )
-        if word.startswith("study="):
-            studies.append(word.partition("=")[2])
-    if len(set(studies)) > 1:
-        raise ConfigurationError(f"study is given twice ({', '.join(studies)}): give it once")
+
+
+def suggest_equals(word: str) -> str:
+    """What to write for a word with another sign in place of =."""
+    key, sign, value = re.match(r"([\w.]*)([:＝→]?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    return f"; write {shlex.quote(f'{key}={value}')}" if key and sign and value else ""
 
 
 def show_configuration(words: Sequence[str], parsed: argparse.Namespace) -> int:

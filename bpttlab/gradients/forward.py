@@ -46,7 +46,8 @@ def forward(
     Args:
         cell: the recurrence.
         params: its weights, named as in the notes.
-        x: (T, B, I) inputs, T >= 1.
+        x: (T, B, I) inputs, T >= 1. STEPS COME FIRST: data (B, T, I), as PyTorch's batch_first=True has them, are
+            x.swapaxes(0, 1). Where T and B differ from those of h_0, a loss, a target or a mask, this is said.
         h_0: (B, N) initial state, zero by default.
         engine: "numpy", or "numba" for compiled loops over t, which differ in the last bits; cells without compiled
             loops use NumPy's. The trace keeps its engine, and all ways back through the trace use it.

@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, DivergedError, NonFiniteError
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.losses import Loss
+from bpttlab.networks.losses import Loss, advise_swap
 from bpttlab.numerics.array import Array
 
 
@@ -26,7 +26,8 @@ def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tup
         )
     h_0 = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
     if h_0.shape != (x.shape[1], cell.state_size):
-        raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.state_size)}")
+        swapped = advise_swap("x") if h_0.shape == (len(x), cell.state_size) else ""
+        raise ConfigurationError(f"h_0: shape {h_0.shape}; must be (B, N) = {(x.shape[1], cell.state_size)}{swapped}")
     steps = np.flatnonzero(~np.isfinite(x).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"x: not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
@@ -59,7 +60,11 @@ def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
     """dL/dy_hat in the dtype of the predictions, of their shape, and finite.  (T,B,O)"""
     dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, y_hat.dtype)
     if dL_dy_hat.shape != y_hat.shape:
-        raise ConfigurationError(f"loss: dL/dy_hat has shape {dL_dy_hat.shape}; must be (T, B, O) = {y_hat.shape}")
+        swapped = (
+            advise_swap("x", "dL_dy_hat") if dL_dy_hat.shape == (y_hat.shape[1], len(y_hat), y_hat.shape[2]) else ""
+        )
+        found = f"loss: dL/dy_hat has shape {dL_dy_hat.shape}"
+        raise ConfigurationError(f"{found}; must be (T, B, O) = {y_hat.shape}{swapped}")
     steps = np.flatnonzero(~np.isfinite(dL_dy_hat).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"loss: dL/dy_hat is not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)

@@ -14,7 +14,7 @@ from bpttlab.gradients.backward import backward, cuts_nothing
 from bpttlab.gradients.engine import find_engine
 from bpttlab.gradients.plan import HasPlan, Plan
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.losses import Reduction, evaluate
+from bpttlab.networks.losses import Reduction, check_targets, evaluate
 from bpttlab.numerics.array import Array
 
 
@@ -45,6 +45,7 @@ def loss_and_gradient(
     Raises:
         LabError: whatever `forward`, `losses.evaluate` and `backward` raise.
     """
+    check_targets(np.shape(x), target, mask)
     loops = find_engine(engine)
     if loss == "squared_error" and cuts_nothing(scheme, len(x)):
         found = loops.loss_and_gradient(cell, params, x, target, mask, reduction, h_0)

@@ -98,6 +98,29 @@ def find_loss(name: str) -> StepLoss:
     return found
 
 
+def advise_swap(*names: str) -> str:
+    """The advice for arrays of which one has as many elements in its first axis as there are sequences."""
+    written = " or ".join(f"{name}.swapaxes(0, 1)" for name in names)
+    return f"; {' or '.join(names)} looks like (B, T, ...), and steps come before sequences: write {written}"
+
+
+def check_targets(axes: tuple[int, ...], target: Array, mask: Array | None = None) -> None:
+    """Refuses a target or a mask for other steps or sequences than there are predictions.
+
+    Args:
+        axes: (T, B) of the predictions.
+    """
+    found, expected = np.shape(target)[:2], tuple(axes[:2])
+    if found != expected:
+        swapped = advise_swap("x", "target") if found == expected[::-1] else ""
+        raise ConfigurationError(
+            f"target: shape {np.shape(target)}; must begin with (T, B) = {expected}, the shape of predictions{swapped}"
+        )
+    if mask is not None and np.shape(mask) != expected[:1]:
+        swapped = advise_swap("x") if np.shape(mask) == expected[1:] else ""
+        raise ConfigurationError(f"mask: shape {np.shape(mask)}; must be (T,) = ({expected[0]},){swapped}")
+
+
 def step_weights(mask: Array, reduction: Reduction) -> Array:
     """The weight of each step's loss in L: m_t, divided by sum_t m_t for `reduction="mean"`.  (T,) -> (T,)"""
     if reduction not in ("mean", "sum"):
@@ -147,9 +170,11 @@ def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Red
         reduction: "mean" divides by sum_t m_t, "sum" does not.
 
     Raises:
-        ConfigurationError: an unknown loss or reduction, or a mask without a loss.
+        ConfigurationError: an unknown loss or reduction, a mask without a loss, or a target or mask for other steps
+            or sequences, (B, T, ...) among them.
         DivergedError: L_t overflowed; the error names the first such step.
     """
+    check_targets(y_hat.shape, target, mask)
     weights = step_weights(mask, reduction)
     value = float(weight_steps(name, y_hat, target, weights))
     counted, of_step = steps_that_count(weights), weights / y_hat.shape[1]

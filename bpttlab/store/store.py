@@ -18,6 +18,7 @@ import re
 import sys
 import tempfile
 import time
+import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class Store:
         if not isinstance(study, str) or not _STUDY.fullmatch(study):
             raise ConfigurationError(
                 f"study = {study!r}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' and '-' "
-                "that does not begin with a dot"
+                f"that does not begin with a dot, for example {plain_study_name(study)!r}"
             )
         if sys.platform == "win32" and not is_name_for_windows(study):
             raise ConfigurationError(
@@ -374,6 +375,18 @@ def load(
             that no run has; or `networks` is something else.
     """
     return Store(results, study).load(where, columns, networks)
+
+
+_ASCII = str.maketrans(
+    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "o", "æ": "ae"}
+)
+
+
+def plain_study_name(text: object) -> str:
+    """The nearest name that a study may have: größe -> groesse."""
+    letters = unicodedata.normalize("NFC", str(text)).translate(_ASCII)
+    letters = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
 
 
 def stamp(path: Path) -> tuple[int, int] | None:

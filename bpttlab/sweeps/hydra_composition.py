@@ -29,6 +29,7 @@ import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
@@ -45,9 +46,17 @@ from bpttlab.sweeps.hydra_independence import (
     group_of,
     has_conditional_defaults,
 )
+from bpttlab.sweeps.line_advice import given_twice, unreadable
 from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
 from bpttlab.sweeps.ranges import refuse_too_many
-from bpttlab.sweeps.sweep_values import as_written, line_parser, one_by_one, one_line, plain_value, swept_elements
+from bpttlab.sweeps.sweep_values import (
+    as_written,
+    line_parser,
+    one_by_one,
+    one_line,
+    plain_value,
+    swept_elements,
+)
 
 VERSION_BASE = "1.3"
 """The Hydra release whose defaults hold, whichever is installed."""
@@ -183,8 +192,17 @@ class Composer:
             yield from runs(composed, values, self.groups())
 
     def axes(self, lines: Iterable[str]) -> list[Axis]:
-        """The lines, parsed once; of two for the same key the later one holds, as in Hydra."""
-        return list({axis.key: axis for axis in map(self.axis, lines)}.values())
+        """The lines, parsed once.
+
+        Raises:
+            ConfigurationError: two of them have one key. (For Hydra the later one holds, and nothing is said.)
+        """
+        axes: dict[str, Axis] = {}
+        for axis in map(self.axis, lines):
+            if axis.key in axes:
+                raise given_twice(axis.key, *(str(one.parsed.input_line) for one in (axes[axis.key], axis)))
+            axes[axis.key] = axis
+        return list(axes.values())
 
     def axis(self, line: str) -> Axis:
         """One line, or the error that says what is wrong with it."""
@@ -201,8 +219,7 @@ class Composer:
         try:
             parsed: Override = self.parser.parse_rule(line, "override")
         except HydraException as error:
-            reason = find_unclosed(line) or one_line(error)
-            raise ConfigurationError(f"cannot read {line!r} as key=value: {reason}") from error
+            raise unreadable(line, error) from error
         if not parsed.key_or_group:
             raise ConfigurationError(f"cannot read {line!r} as key=value: the key is missing")
         parsed.config_loader = self.loader  # a glob asks it for the files of its group
@@ -375,6 +392,7 @@ def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Compos
         ConfigurationError: a line sets hydra.mode, or hydra.searchpath beside a `config_dir`.
     """
     own = [line for line in lines if is_of_hydra(line)]
+    refuse_unreadable(own)
     for line in own:
         if line.lstrip("+~").startswith("hydra.mode="):
             raise ConfigurationError(f"{line}: hydra.mode cannot be set: every command line of bpttlab is a sweep")
@@ -384,6 +402,19 @@ def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Compos
         own.append(f"hydra.searchpath=['file://{os.path.abspath(config_dir)}']")
     with no_global_hydra(), hydra.initialize_config_dir(str(resources.conf()), version_base=VERSION_BASE):
         return Composer(GlobalHydra.instance().config_loader(), hydra_lines=own, config_dir=config_dir)
+
+
+def refuse_unreadable(lines: Iterable[str]) -> None:
+    """Reads lines of Hydra's own settings, which Hydra would read in places where no error is expected."""
+    keys: dict[str, str] = {}
+    for line in lines:
+        try:
+            key = OverridesParser.create().parse_override(line).get_key_element()
+        except (HydraException, RecursionError) as error:
+            raise unreadable(line, error) from error
+        if key in keys:
+            raise given_twice(key, keys[key], line)
+        keys[key] = line
 
 
 @contextmanager
@@ -469,14 +500,6 @@ def set_in_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[A
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
         raise ConfigurationError(one_line(error)) from error
-
-
-def find_unclosed(line: str) -> str:
-    """What a line opens and does not close, in words; "" if it closes all, or has quotes, which may hold anything."""
-    pairs = (("(", ")", "a parenthesis"), ("[", "]", "a bracket"), ("{", "}", "a brace"))
-    if "'" in line or '"' in line:
-        return ""
-    return next((f"{name} is not closed" for left, right, name in pairs if line.count(left) > line.count(right)), "")
 
 
 def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> None:

@@ -8,6 +8,7 @@ excludes its end (`ranges`). A range in `sort(…)` keeps its values: of sort(ra
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -94,6 +95,29 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line.partition(" expecting {")[0] for line in lines if line and not line.startswith(_NOISE)]
     return " ".join(kept) or type(error).__name__
+
+
+def in_plain_words(reason: str) -> str:
+    """What the parser of lines says, for people who have not seen its grammar."""
+    for pattern, words in _PARSER_WORDS:
+        if found := re.search(pattern, reason):
+            return words.format(*found.groups())
+    return reason
+
+
+_PARSER_WORDS = (
+    (r"token recognition error at: (.*)", "{} has to be in quotes"),
+    (r"Unknown function '(\w+)'", "there is no function {}; there are range, choice, shuffle, sort and glob"),
+    (
+        r"while evaluating '(\w+)\(.*(?:positional argument|missing|keyword|type mismatch).*",
+        "{}() has other arguments than that",
+    ),
+    (r"(?:extraneous|mismatched) input '<EOF>'", "it ends too early"),
+    (r"(?:extraneous|mismatched) input ('.*?')(?: expecting|$)", "{} is not expected there"),
+    (r"no viable alternative at input ('.*')", "{} is not expected there"),
+    (r"LexerNoViableAlt", "a character is not expected there"),
+)
+"""What the messages of the parser mean."""
 
 
 _NOISE = (

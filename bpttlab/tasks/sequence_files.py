@@ -259,7 +259,7 @@ def check_arrays(arrays: Arrays, loss_name: str, content: str) -> Sequences:
     if loss_name == "sigmoid_cross_entropy":
         refuse("target", target, (target < 0) | (target > 1), "from 0 to 1")
     if mask is not None:
-        refuse_mask(mask, x.shape[1])
+        refuse_mask(mask, *x.shape[:2])
     for values in (x, target, *([] if mask is None else [mask])):
         values.flags.writeable = False
     output_size = int(target.max()) + 1 if target.ndim == 2 else target.shape[2]
@@ -273,9 +273,17 @@ def refuse(name: str, values: Array, bad: Array, allowed: str) -> None:
         raise ConfigurationError(f"array {name!r} holds {values[*place]} at {place} (from 0): must be {allowed}")
 
 
-def refuse_mask(mask: Array, steps: int) -> None:
+def _swapped(is_likely: bool) -> str:
+    """The advice for an array of steps and sequences in place of sequences and steps."""
+    return "; x looks like (steps, sequences, inputs), and sequences come first: write x.swapaxes(0, 1)" * is_likely
+
+
+def refuse_mask(mask: Array, sequences: int, steps: int) -> None:
     if mask.shape != (steps,):
-        raise ConfigurationError(f"array 'mask' has shape {mask.shape}: must be ({steps},), a weight for each step")
+        swapped = _swapped(mask.shape == (sequences,))
+        raise ConfigurationError(
+            f"array 'mask' has shape {mask.shape}: must be ({steps},), a weight for each step{swapped}"
+        )
     refuse("mask", mask, mask < 0, ">= 0")
 
 
@@ -283,16 +291,20 @@ def outputs(target: Array, sequences: int, steps: int) -> Array:
     """Numbers to predict, at every step."""
     fits = target.ndim == 3 and target.shape[0] == sequences and target.shape[1] in (1, steps) and target.shape[2] > 0
     if not fits:
-        allowed = f"({sequences}, {steps} or 1, outputs)"
-        raise ConfigurationError(f"array 'target' has shape {target.shape}: must be {allowed} for numbers")
+        allowed, likely = f"({sequences}, {steps} or 1, outputs)", target.shape[:2] in ((steps, sequences), (steps, 1))
+        raise ConfigurationError(
+            f"array 'target' has shape {target.shape}: must be {allowed} for numbers{_swapped(likely)}"
+        )
     return np.broadcast_to(target, (sequences, steps, target.shape[2])).copy()
 
 
 def classes(target: Array, sequences: int, steps: int) -> Array:
     """Classes at every step. All from 0 on must occur: labels that begin with 1 would make one class too many."""
     if target.shape not in ((sequences, steps), (sequences, 1), (sequences,)):
-        allowed = f"({sequences}, {steps}) or ({sequences},)"
-        raise ConfigurationError(f"array 'target' has shape {target.shape}: must be {allowed} for classes")
+        allowed, likely = f"({sequences}, {steps}) or ({sequences},)", target.shape in ((steps, sequences), (steps,))
+        raise ConfigurationError(
+            f"array 'target' has shape {target.shape}: must be {allowed} for classes{_swapped(likely)}"
+        )
     found = np.unique(target)
     if len(found) < 2 or (found != np.arange(len(found))).any():
         shown = ", ".join(f"{value:g}" for value in found[:5]) + (", …" if len(found) > 5 else "")

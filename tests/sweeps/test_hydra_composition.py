@@ -96,9 +96,11 @@ def test_an_experiments_sweep_equals_hydras_own_and_the_command_line_wins(compos
     assert {run["batch_size"] for run in runs} == {3}
 
 
-def test_of_two_lines_with_one_key_the_later_holds_as_in_hydra(composer):
-    lines = ["seed=1,2", "seed=4"]
-    assert as_set(composer.expand(lines)) == as_set(by_hydra(composer, lines))
+@pytest.mark.parametrize("lines", [["seed=1,2", "seed=4"], ["task=noise", "+task=adding"], ["seed=1", "seed=1"]])
+def test_two_lines_with_one_key_are_refused(composer, lines):
+    key = lines[0].partition("=")[0]
+    with pytest.raises(ConfigurationError, match=f"^{key} is given twice"):
+        composer.expand(lines)
 
 
 def test_ten_thousand_runs_cost_one_composition(monkeypatch):
