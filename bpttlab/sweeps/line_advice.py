@@ -118,11 +118,11 @@ def unreadable(line: str, error: Exception) -> ConfigurationError:
     reason, advice = find_unclosed(line) or in_plain_words(one_line(error)), advise(line)
     if advice and not advice.startswith("write "):  # it has a reason of its own
         reason, advice = advice, ""
-    message = f"cannot read {shorten(line)!r} as key=value: {reason}"
+    message = f"cannot read {shorten_line(line)!r} as key=value: {reason}"
     return ConfigurationError(f"{message}; {advice}" if advice else message)
 
 
-def shorten(line: str) -> str:
+def shorten_line(line: str) -> str:
     """A line for a message."""
     return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
 
@@ -140,7 +140,7 @@ def given_twice(key: str, one: str, other: str) -> ConfigurationError:
     first, second = (line.partition("=")[2] for line in (one, other))
     both = f"{key}={first},{second}"
     swept = f"; {shell_word(both)} sweeps both" if key not in OPTIONS and first != second and is_readable(both) else ""
-    return ConfigurationError(f"{key} is given twice ({shorten(first)}, {shorten(second)}): give it once{swept}")
+    return ConfigurationError(f"{key} is given twice ({shorten_line(first)}, {shorten_line(second)}): give it once{swept}")
 
 
 # ------------------------------------------------------------------ one mistake each
@@ -281,11 +281,7 @@ def unclosed_brackets(key: str, value: str) -> str:
     whole = value + "".join(reversed(expected))
     if not expected or "'" in value or '"' in value:
         return ""
-    return (
-        (functions_of_others(key, whole) or list_in_brackets(key, whole) or write_line(key, whole))
-        if whole != value
-        else ""
-    )
+    return functions_of_others(key, whole) or list_in_brackets(key, whole) or write_line(key, whole)
 
 
 def any_characters(key: str, value: str) -> str:
