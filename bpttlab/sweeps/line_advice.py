@@ -140,7 +140,9 @@ def given_twice(key: str, one: str, other: str) -> ConfigurationError:
     first, second = (line.partition("=")[2] for line in (one, other))
     both = f"{key}={first},{second}"
     swept = f"; {shell_word(both)} sweeps both" if key not in OPTIONS and first != second and is_readable(both) else ""
-    return ConfigurationError(f"{key} is given twice ({shorten_line(first)}, {shorten_line(second)}): give it once{swept}")
+    return ConfigurationError(
+        f"{key} is given twice ({shorten_line(first)}, {shorten_line(second)}): give it once{swept}"
+    )
 
 
 # ------------------------------------------------------------------ one mistake each
