@@ -26,6 +26,9 @@ INTERRUPTED = 130
 BROKEN_PIPE = 141
 WRONG = 2
 
+LONGEST_MESSAGE = 4000
+"""Characters of a message: it may name what is in a file, of any size."""
+
 TEXT = """\
 commands:
 
@@ -132,7 +135,8 @@ def run_command(parser: Parser, arguments: list[str]) -> int:
 
 def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
-    print(f"bpttlab: {escape_line(message)}", file=sys.stderr)
+    shown = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
+    print(f"bpttlab: {escape_line(shown)}", file=sys.stderr)
     return WRONG
 
 

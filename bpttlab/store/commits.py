@@ -15,9 +15,10 @@ import pyarrow as pa
 from bpttlab.errors import CollisionError
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
-from bpttlab.store.identity import canonical, parse_canonical
+from bpttlab.store.identity import canonical
 from bpttlab.store.own_columns import from_plain
 from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard
+from bpttlab.store.stored_text import read_configuration, read_siblings
 
 
 @dataclass(frozen=True)
@@ -70,16 +71,18 @@ def read_commit(data: bytes, path: Path) -> Commit:
     rows, about = deserialise(data, path)
     with name_foreign_shard(path):
         own = from_plain(about["own"]) if "own" in about else NO_COLUMNS
-        return Commit(path.stem, int(about["published"]), rows, _siblings(about, own), own)
+        if not rows.num_rows:
+            raise LookupError("it has no rows")
+        return Commit(path.stem, about["published"], rows, _siblings(about, own), own)
 
 
 def _siblings(about: Mapping[str, Any], own: MeasureColumns) -> dict[str, tuple[str, ...]]:
     """The shards that a commit names; only known tables and valid names of shards are accepted."""
     known = {*schema.TABLES, *(table.name for table in own.tables)}
-    siblings = {table: tuple(names) for table, names in about["siblings"].items()}
+    siblings = read_siblings(about)
     for table, names in siblings.items():
         if table not in known or table == "runs" or not all(SHARD.fullmatch(f"{name}.parquet") for name in names):
-            raise LookupError(f"it names an invalid shard, {table}: {names}")
+            raise LookupError(f"it names an invalid shard, {table:.40}: {names!s:.100}")
     return siblings
 
 
@@ -126,8 +129,9 @@ def refuse_collision(run_id: str, one: str, other: str) -> None:
     """
     if one == other:
         return
-    first, second = schema.flatten(parse_canonical(one)), schema.flatten(parse_canonical(other))
+    first, second = read_configuration(one, run_id), read_configuration(other, run_id)
     fields = sorted(name for name in {**first, **second} if first.get(name) != second.get(name))
     raise CollisionError(
-        f"two configurations have the run id {run_id} and differ in {', '.join(fields)}: {one} and {other}"
+        f"two configurations have the run id {run_id} and differ in {', '.join(fields):.400}: "
+        f"{one:.2000} and {other:.2000}"
     )

@@ -20,12 +20,13 @@ from typing import Any, Protocol
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bpttlab.errors import ConfigurationError, DamagedShardError, SchemaError, StoreError, nearest
+from bpttlab.errors import DamagedShardError, SchemaError, StoreError, nearest
 from bpttlab.files import READING, write_atomically
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
 from bpttlab.store.identity import canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain, unite
+from bpttlab.store.stored_text import MOST_COLUMNS, read_metadata
 
 METADATA = b"bpttlab"
 """The key under which the file's own metadata says what it is."""
@@ -173,7 +174,9 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
     name = path.parent.name
     with name_foreign_shard(path):
         file = pq.ParquetFile(pa.BufferReader(data))
-        about = parse_canonical(file.schema_arrow.metadata[METADATA].decode())
+        if file.metadata.num_columns > MOST_COLUMNS:
+            raise LookupError(f"it has {file.metadata.num_columns} columns")
+        about = read_metadata(file.schema_arrow.metadata[METADATA])
         if about["schema_version"] != schema.SCHEMA_VERSION:
             raise StoreError(
                 f"{path} was written with version {about['schema_version']} of the tables; "
@@ -200,11 +203,15 @@ def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:
 @contextmanager
 def name_foreign_shard(path: Path) -> Iterator[None]:
     """Handles a file whose SHA-256 is right but which this program did not write."""
-    foreign = (pa.ArrowException, ConfigurationError, LookupError, TypeError, AttributeError, ValueError, OSError)
     try:
         yield
-    except foreign as error:
-        raise StoreError(f"{path} is not a shard of bpttlab ({type(error).__name__}: {error})") from None
+    except StoreError as error:
+        if not isinstance(error, SchemaError):
+            raise
+        raise StoreError(f"{path} is not a shard of bpttlab ({error})") from None
+    except Exception as error:  # bytes from anywhere: whatever the libraries that read them say of them
+        reason = " ".join(str(error).split())
+        raise StoreError(f"{path} is not a shard of bpttlab ({type(error).__name__}: {reason:.200})") from None
 
 
 # ------------------------------------------------------------------ bytes -> a shard in its folder, and back

@@ -16,8 +16,8 @@ from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.file_names import NamedFile, with_names
-from bpttlab.store.identity import parse_canonical
 from bpttlab.store.own_columns import unite
+from bpttlab.store.stored_text import read_configuration, refuse_many_columns
 from bpttlab.store.where import Where, select
 
 if TYPE_CHECKING:
@@ -156,7 +156,9 @@ class Study:
         ]
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
-        flat = [schema.flatten(parse_canonical(text)) for text in rows["configuration"].to_pylist()]
+        texts = zip(rows["configuration"].to_pylist(), rows["run_id"].to_pylist(), strict=True)
+        flat = [read_configuration(text, run_id) for text, run_id in texts]
+        refuse_many_columns(flat)
         runs = schema.with_configuration(rows, schema.configuration_columns(flat))
         return with_names(runs, self._files, self._pool)
 

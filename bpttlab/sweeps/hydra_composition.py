@@ -46,7 +46,7 @@ from bpttlab.sweeps.hydra_independence import (
     group_of,
     has_conditional_defaults,
 )
-from bpttlab.sweeps.line_advice import given_twice, unreadable
+from bpttlab.sweeps.line_advice import errors_of_line, given_twice
 from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
 from bpttlab.sweeps.ranges import refuse_too_many
 from bpttlab.sweeps.sweep_values import (
@@ -206,6 +206,11 @@ class Composer:
 
     def axis(self, line: str) -> Axis:
         """One line, or the error that says what is wrong with it."""
+        with errors_of_line(line):
+            return self.read_axis(line)
+
+    def read_axis(self, line: str) -> Axis:
+        """`axis`, with whatever Hydra raises for a line."""
         parsed = self.parse(line)
         elements = swept_elements(parsed, line) if parsed.is_sweep_override() else [parsed.value()]
         values = tuple(plain_value(element) for element in elements)
@@ -216,10 +221,8 @@ class Composer:
         return Axis(parsed.get_key_element().lstrip("+~"), parsed, is_group, values, lines)
 
     def parse(self, line: str) -> Override:
-        try:
+        with errors_of_line(line):
             parsed: Override = self.parser.parse_rule(line, "override")
-        except HydraException as error:
-            raise unreadable(line, error) from error
         if not parsed.key_or_group:
             raise ConfigurationError(f"cannot read {line!r} as key=value: the key is missing")
         parsed.config_loader = self.loader  # a glob asks it for the files of its group
@@ -408,10 +411,8 @@ def refuse_unreadable(lines: Iterable[str]) -> None:
     """Reads lines of Hydra's own settings, which Hydra would read in places where no error is expected."""
     keys: dict[str, str] = {}
     for line in lines:
-        try:
+        with errors_of_line(line):
             key = OverridesParser.create().parse_override(line).get_key_element()
-        except (HydraException, RecursionError) as error:
-            raise unreadable(line, error) from error
         if key in keys:
             raise given_twice(key, keys[key], line)
         keys[key] = line

@@ -19,14 +19,13 @@ from decimal import Decimal
 
 import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.store.store import plain_study_name
 from bpttlab.sweeps.plan import OPTIONS
 from bpttlab.sweeps.sweep_values import in_plain_words, one_line
 
-LONGEST = 300
+LONGEST_ADVISED = 300
 """Characters of a line that is looked at; a longer one is no slip of the pen."""
 
 _LOOKALIKES = {
@@ -60,7 +59,7 @@ PATHS = ("path", "results", "plugins", "label")
 def advise(line: str) -> str:
     """The advice for a line: "write seed=0,1"; "" if none is known."""
     key, equals, value = (part.strip() for part in line.partition("="))
-    if not equals or not key or len(line) > LONGEST:
+    if not equals or not key or len(line) > LONGEST_ADVISED:
         return ""
     return next((found for rule in _RULES if (found := rule(key, value))), "")
 
@@ -99,7 +98,7 @@ def is_readable(line: str) -> bool:
     """Whether the grammar of lines has it."""
     try:
         return bool(OverridesParser.create().parse_override(line))
-    except (HydraException, ValueError, RecursionError):
+    except Exception:  # as in `errors_of_line`
         return False
 
 
@@ -111,6 +110,17 @@ def shell_word(line: str) -> str:
 
 
 # ------------------------------------------------------------------ messages about lines
+
+
+@contextmanager
+def errors_of_line(line: str) -> Iterator[None]:
+    """Makes what is raised for a line one error that names it."""
+    try:
+        yield
+    except LabError:
+        raise
+    except Exception as error:  # characters from anywhere: whatever the parser says of them
+        raise unreadable(line, error) from error
 
 
 def unreadable(line: str, error: Exception) -> ConfigurationError:

@@ -30,11 +30,12 @@ def range_values(start: float, stop: float, step: float, line: str) -> list[int]
     Raises:
         ConfigurationError: a step of zero, a number that is not finite, no value at all, or too many.
     """
-    if any(isinstance(number, bool) or not math.isfinite(number) for number in (start, stop, step)):
+    numbers = (start, stop, step)
+    if any(isinstance(number, bool) or (isinstance(number, float) and not math.isfinite(number)) for number in numbers):
         raise ConfigurationError(f"{line}: first, end and step of a range must be finite numbers")
     if step == 0:
         raise ConfigurationError(f"{line}: the step of a range must not be zero")
-    first, last, by = (_as_written(number, decimals(line)) for number in (start, stop, step))
+    first, last, by = (_as_written(number, decimals(line)) for number in numbers)
     count = math.ceil((last - first) / by)
     if count < 1:
         raise ConfigurationError(
@@ -42,7 +43,7 @@ def range_values(start: float, stop: float, step: float, line: str) -> list[int]
         )
     refuse_too_many(count, line)
     exact = [first + position * by for position in range(count)]
-    if all(isinstance(number, int) for number in (start, stop, step)):
+    if all(isinstance(number, int) for number in numbers):
         return [int(value) for value in exact]
     values = [float(value) for value in exact]
     return [value for value in values if value != stop] or values[:1]

@@ -8,6 +8,7 @@ the column and the row.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _ARRAYS = ("x", "target", "mask")
+WIDEST_TABLE = 5000
+"""Most columns of a table: inputs, outputs and the four others."""
+
 _COLUMNS = ("sequence", "step", "x", "y", "class", "mask")
 
 Arrays = dict[str, Array]
@@ -96,6 +100,8 @@ def arrays_of_csv(data: bytes, loss_name: str) -> Arrays:
     import pyarrow as pa
     from pyarrow import csv
 
+    header = data[: max(data.find(b"\n"), 0) or len(data)]
+    refuse_width(header.count(b",") + 1)
     reading = csv.ReadOptions(use_threads=False, block_size=len(data) + 1)
     converting = csv.ConvertOptions(strings_can_be_null=True)  # an empty name is a missing sequence
     table = csv.read_csv(pa.BufferReader(data), read_options=reading, convert_options=converting)
@@ -108,6 +114,7 @@ def arrays_of_parquet(data: bytes, loss_name: str) -> Arrays:
     from pyarrow import parquet
 
     file = parquet.ParquetFile(pa.BufferReader(data))
+    refuse_width(file.metadata.num_columns)
     user_files.refuse_size(8 * file.metadata.num_rows * file.metadata.num_columns)
     return arrays_of_table(file.read(use_threads=False), loss_name)
 
@@ -143,16 +150,24 @@ def role(name: str) -> str:
     return name[0] if name.startswith(("x_", "y_")) else name
 
 
+def refuse_width(count: int) -> None:
+    if count > WIDEST_TABLE:
+        raise ConfigurationError(
+            f"has {count} columns: must be at most {WIDEST_TABLE}; a .npz file may have more inputs"
+        )
+
+
 def refuse_columns(names: list[str]) -> None:
     """Refuses a column that is unknown or occurs twice."""
+    counts = Counter(names)
     for name in names:
         if role(name) not in _COLUMNS:
             if not name or name.startswith("__index_level"):
                 raise ConfigurationError(f"column {name!r}: the index of a data frame? Write it with index=False")
             known = "sequence, step, class or mask, or begin with x_ (an input) or y_ (an output)"
             raise ConfigurationError(f"column {name!r}: must be {known}.{nearest(name, _COLUMNS)}")
-        if names.count(name) > 1:
-            raise ConfigurationError(f"column {name!r} occurs {names.count(name)} times")
+        if counts[name] > 1:
+            raise ConfigurationError(f"column {name!r} occurs {counts[name]} times")
 
 
 def refuse_missing(kind: str, needed: Iterable[str], present: Iterable[str]) -> None:
