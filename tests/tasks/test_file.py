@@ -5,6 +5,7 @@ import hashlib
 import io
 import os
 import pickle
+import time
 import zipfile
 from typing import get_args
 
@@ -484,3 +485,22 @@ def test_a_file_without_permission(monkeypatch):
 
 def test_the_losses_of_the_configuration_are_those_that_there_are():
     assert set(get_args(LossName)) == set(losses.LOSSES)
+
+
+@pytest.mark.parametrize("write", ["csv", "parquet"])
+def test_a_very_wide_table_is_refused_before_it_is_read(tmp_path, write):
+    names, path = [f"x_{place}" for place in range(6000)], tmp_path / f"wide.{write}"
+    wide = pd.DataFrame(np.zeros((1, len(names))), columns=names)
+    wide.to_csv(path, index=False) if write == "csv" else wide.to_parquet(path)
+    begun = time.process_time()
+    with pytest.raises(ConfigurationError, match=r"has 6000 columns: must be at most 5000; a .npz file"):
+        File(1, path=str(path))
+    assert time.process_time() - begun < 2.0
+
+
+def test_the_widest_table_takes_no_time(tmp_path):
+    names = ["sequence", "step", "y", *(f"x_{place}" for place in range(sequence_files.WIDEST_TABLE - 3))]
+    pd.DataFrame(np.zeros((1, len(names))), columns=names).to_csv(tmp_path / "wide.csv", index=False)
+    begun = time.process_time()
+    assert File(1, path=str(tmp_path / "wide.csv")).input_size == len(names) - 3
+    assert time.process_time() - begun < 2.0
