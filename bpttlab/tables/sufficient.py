@@ -16,7 +16,7 @@ from bpttlab.numerics.verdicts import LEAST_NETWORKS
 from bpttlab.tables.bias import length_column
 from bpttlab.tables.costs import select_fields
 from bpttlab.tables.frame_arguments import takes_frames
-from bpttlab.tables.points import describe_rows, join_names, scheme_columns
+from bpttlab.tables.points import FROM_FILE, LABEL, describe_rows, join_names, scheme_columns
 from bpttlab.tables.statistics import estimates, group_rows, middle_value, networks_in, numbers
 from bpttlab.tables.writing import describe_interval_of, describe_value, key_names
 
@@ -136,8 +136,10 @@ def _tell_key(row: Mapping[Any, Any], name: str) -> str:
     value = describe_value(row[name])
     if pd.isna(row[name]) or name == "initializer_target":
         return ""
+    if name == "initializer_requested" and row["initializer_target"] == FROM_FILE:
+        return ""  # its name stands for it
     if name == "initializer_requested":
         return f"{row['initializer_target']} {value}"
     if name == "sequence_length":
         return f"T = {value}"
-    return value if name in ("task", "cell", "initializer", "scheme") else f"{name} {value}"
+    return value if name in ("task", "cell", LABEL, "initializer", "scheme") else f"{name} {value}"

@@ -14,6 +14,7 @@ from bpttlab.figures.growth import plot_growth
 from bpttlab.figures.products import plot_products
 from bpttlab.sweeps.grid import grid
 from bpttlab.sweeps.hydra_composition import expand
+from bpttlab.tables.sufficient import tell_sufficient
 from tests.support.commandline import folder  # noqa: F401  # a fixture
 from tests.support.state_dicts import save, state_dict
 
@@ -149,6 +150,8 @@ def test_files_of_all_kinds_go_in_one_sweep(capsys):
     growth = tables.growth(lab.load("kinds").runs)
     assert growth["cell_of"].tolist() == ["lstm", "elman", "gru"] and "cell_activation" not in growth
     assert len(products_of("kinds").axes) == 2
+    sentences = tell_sufficient(tables.summaries(lab.load("kinds"))["sufficient_truncation"])
+    assert {sentence.split(",")[0] for sentence in sentences} == {"lstm_0", "rnn_0", "gru_0"}
 
 
 def test_an_ignored_activation_is_the_same_run():
