@@ -5,6 +5,7 @@ One row per sweep point of the longest sequence: the asymptotic rate with its in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,15 @@ import pandas as pd
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.printing import VALUE as RADIUS
 from bpttlab.tables.printing import Sheet, fill, format_table, print_grid
-from bpttlab.tables.regimes import NO_INTERVAL, OF_NETWORK, describe_regimes, describe_shortage, describe_thresholds
+from bpttlab.tables.regimes import (
+    DIVERGED,
+    FAILED,
+    NO_INTERVAL,
+    OF_NETWORK,
+    describe_regimes,
+    describe_shortage,
+    describe_thresholds,
+)
 from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
 
 LINES = 10
@@ -24,10 +33,12 @@ _BESIDE = 4
 
 LEGENDS = {
     "words": "cells: asymptotic rate (nat/step) [95 %], regime, horizon (lag)",
-    "marks": "cells: asymptotic rate (nat/step) [95 %], regime (v: vanishing, e: exploding, ...), horizon (lag)",
+    "marks": "cells: asymptotic rate (nat/step) [95 %], regime, horizon (lag)",
     "bare": "cells: asymptotic rate (nat/step), regime, horizon (lag); intervals: table=growth",
 }
-"""What a cell holds; the first style that fits the terminal is taken."""
+"""What a cell holds; the first style that fits the terminal is taken. With marks a regime is its first letter."""
+
+_WORD = re.compile(r"\b(vanishing|exploding|critical|undecided|mixed|diverged|failed)\b")
 
 
 @takes_frames
@@ -59,6 +70,8 @@ def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     caption = [*describe_shortage(table), *describe_thresholds(table)]
     if table["regime"].eq(NO_INTERVAL).any():
         caption = [*caption, f"without an interval: the regime of every network, or mixed; {OF_NETWORK}"]
+    if table["regime"].isin([DIVERGED, FAILED]).any():
+        caption = [*caption, "diverged, failed: so did every network"]
     return _format_by_radius(table, beside, width, caption)
 
 
@@ -75,7 +88,11 @@ def _format_by_radius(table: pd.DataFrame, beside: list[str], width: int, said: 
     }
     fitting = [style for style in LEGENDS if max(map(len, texts[style].splitlines())) <= width]
     style = [*fitting, "bare"][0]
-    return "\n".join([*fill([*caption, *said, LEGENDS[style]], width), texts[style], ""])
+    if style == "marks":
+        said = [_WORD.sub(lambda word: f"{word[0][0]}({word[0][1:]})", sentence) for sentence in said]
+    first = "; ".join([*caption, LEGENDS[style]])
+    opening = [first] if len(first) <= width else [*caption, LEGENDS[style]]
+    return "\n".join([*fill([*opening, *said], width), texts[style], ""])
 
 
 def pivot(title: str, radii: Sequence[str], points: Sequence[tuple[str, ...]], texts: Sequence[str]) -> str:

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from bpttlab import tables
+from bpttlab.tables.headline import LEGENDS
 from bpttlab.tables.regimes import OF_POINT
 from tests.support import synthetic
 
@@ -67,19 +68,26 @@ def test_it_is_that_of_a_study():
 
 def test_many_points_are_one_line_per_radius():
     lines = tables.format_headline(tables.headline(growth()), 120).splitlines()
-    assert lines[0] == "initializer gaussian_radius, T (step) 50, networks 8"
+    assert lines[0] == f"initializer gaussian_radius, T (step) 50, networks 8; {LEGENDS['words']}"
     assert lines[1] == OF_POINT
-    assert lines[3].split() == ["spectral_radius", "noise", "adding"]
-    assert [line.split()[0] for line in lines[4:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
-    assert lines[4].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
+    assert lines[2].split() == ["spectral_radius", "noise", "adding"]
+    assert [line.split()[0] for line in lines[3:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
+    assert lines[3].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
+
+
+def test_a_letter_that_stands_for_a_regime_is_marked_in_the_caption():
+    text = tables.format_headline(tables.headline(growth()), 80)
+    assert "< -1 nat v(anishing), > 1 e(xploding)" in " ".join(text.split())
+    ended = growth().assign(regime="diverged")
+    assert "d(iverged), f(ailed): so did every network" in tables.format_headline(tables.headline(ended), 80)
 
 
 @pytest.mark.parametrize(("own", "said"), [("3 vanishing", "vanishing"), ("2 vanishing, 1 critical", "mixed")])
 def test_without_an_interval_a_cell_has_the_regime_of_every_network(own, said):
     few = growth().assign(networks=3, regime="no interval", regimes_of_networks=own)
     lines = tables.format_headline(tables.headline(few), 160).splitlines()
-    assert lines[1].startswith("3 networks: no interval over networks")
-    assert lines[2].startswith("without an interval: the regime of every network, or mixed")
+    assert any(line.startswith("3 networks: no interval over networks") for line in lines)
+    assert any(line.startswith("without an interval: the regime of every network, or mixed") for line in lines)
     assert lines[-1].split()[-2] == said
 
 
