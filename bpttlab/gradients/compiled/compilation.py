@@ -65,7 +65,7 @@ def find_cache() -> Cache:
         config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]
         if has_place():
             return Cache(True, f"they are kept in {folder}, since {UNWRITABLE}; NUMBA_CACHE_DIR names another folder")
-    return Cache(False, f"each process compiles again, since {UNWRITABLE}; NUMBA_CACHE_DIR names another folder")
+    return Cache(False, f"they cannot be kept, since {UNWRITABLE}; NUMBA_CACHE_DIR names another folder")
 
 
 def has_place() -> bool:
@@ -105,7 +105,7 @@ class Announcer:
             self.what.begin()
         elif (dtype := dtype_of(types)) not in self.told:
             self.told.add(dtype)
-            _say(f"compiling loops for {dtype}, once on this machine{remark()}")
+            _say(f"compiling loops for {dtype}{how_often()}")
 
 
 ANNOUNCER = Announcer()
@@ -125,7 +125,7 @@ class Announcement:
             from tqdm import tqdm
 
             self.begun = time.monotonic()
-            _say(f"compiling the loops of {self.what}, once on this machine{remark()}")
+            _say(f"compiling the loops of {self.what}{how_often()}")
             bar = "{desc} {n}/{total} {elapsed}"
             self.bar = tqdm(total=self.steps, initial=self.done, disable=None, leave=False, bar_format=bar)
         self.show()
@@ -176,13 +176,13 @@ def _say(line: str) -> None:
         print(f"bpttlab: {line}", file=sys.stderr, flush=True)
 
 
-def remark() -> str:
-    """Where the machine code is kept, if that is not the usual place, once in this process."""
-    where = find_cache().remark
-    if not where or where in ANNOUNCER.told:
-        return ""
-    ANNOUNCER.told.add(where)
-    return f"; {where}"
+def how_often() -> str:
+    """Whether it is once, and where the machine code is kept if that is not the usual place, once in this process."""
+    cache, often = find_cache(), ", once on this machine" if find_cache().kept else ""
+    if not cache.remark or cache.remark in ANNOUNCER.told:
+        return often
+    ANNOUNCER.told.add(cache.remark)
+    return f"{often}; {cache.remark}"
 
 
 def dtype_of(types: Any) -> str:

@@ -49,7 +49,7 @@ def test_without_any_place_every_process_compiles(places, monkeypatch):
     monkeypatch.setattr(compilation, "private_folder", lambda name: None)
     cache, _ = places(False)
     assert not cache.kept
-    assert "each process compiles again" in cache.remark
+    assert "they cannot be kept" in cache.remark
 
 
 class Loop:
@@ -82,6 +82,14 @@ def test_a_kind_is_announced_once_with_its_place_and_seconds(announcer, capsys):
     assert lines[1] == "bpttlab: compiled the loops of elman in float64 in 0 s"
     assert lines[2] == "bpttlab: compiling the loops of gru in float64, once on this machine"
     assert len(lines) == 4
+
+
+def test_what_cannot_be_kept_is_not_said_to_be_compiled_once(announcer, monkeypatch, capsys):
+    monkeypatch.setattr(compilation, "find_cache", lambda: compilation.Cache(False, "they cannot be kept"))
+    with compilation.announce("elman in float64", 1):
+        announcer.begin(Loop(), [])
+    said = capsys.readouterr().err.splitlines()[0]
+    assert said == "bpttlab: compiling the loops of elman in float64; they cannot be kept"
 
 
 def test_what_is_read_from_disk_says_nothing(announcer, capsys):
