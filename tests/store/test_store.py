@@ -235,7 +235,7 @@ def test_an_obstacle_is_told_in_one_line_before_anything_runs(tmp_path, part, ob
     else:
         path.symlink_to(tmp_path / "nowhere")
     before = sorted(tmp_path.rglob("*"))
-    for act in (where.writable, lambda: where.publish([finished(0)])):
+    for act in (where.check_writable, lambda: where.publish([finished(0)])):
         with pytest.raises(StoreError, match=r"results") as told:
             act()
         assert "\n" not in str(told.value)
@@ -258,7 +258,7 @@ def test_links_are_not_followed(here, tmp_path, part):
     path = here.root / part
     path.rename(tmp_path / "elsewhere")
     path.symlink_to(tmp_path / "elsewhere")
-    for act in (here.load, here.statuses, here.verify, here.writable, lambda: here.publish([finished(1)])):
+    for act in (here.load, here.statuses, here.verify, here.check_writable, lambda: here.publish([finished(1)])):
         with pytest.raises(StoreError, match="is a link"):
             act()
 
