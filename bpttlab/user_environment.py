@@ -120,7 +120,7 @@ def _available_processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def control_groups(root: Path) -> list[Path]:
+def control_groups(root: Path, controller: str = "cpu") -> list[Path]:
     """The folders of this process's control groups and of those above them, which exist on Linux alone."""
     mounted = root / "sys" / "fs" / "cgroup"
     try:
@@ -130,7 +130,7 @@ def control_groups(root: Path) -> list[Path]:
     found: list[Path] = []
     for line in lines:  # hierarchy:controllers:path
         _, controllers, path = [*line.split(":", 2), "", ""][:3]
-        if controllers in ("", "cpu", "cpu,cpuacct", "cpuacct,cpu"):
+        if not controllers or controller in controllers.split(","):
             top = mounted / controllers
             group = top / path.strip("/")
             found += [group, *(above for above in group.parents if above.is_relative_to(top))]
@@ -146,4 +146,27 @@ def read_quota(group: Path) -> float | None:
         except (OSError, ValueError):  # no such file, or "max 100000"
             continue
         return quota / period if quota > 0 and period > 0 else None
+    return None
+
+
+# ------------------------------------------------------------------ memory
+
+
+def memory_bytes(root: Path = Path("/")) -> float:
+    """The memory that this process may use: of the machine, and the limits of its control groups; inf: not known."""
+    try:
+        pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, AttributeError):
+        return math.inf
+    limits = [limit for group in control_groups(root, "memory") if (limit := read_memory_limit(group)) is not None]
+    return min([pages * size, *limits])
+
+
+def read_memory_limit(group: Path) -> int | None:
+    """The bytes that a control group may use (`memory.max`, or version 1); None: no limit, or none that is known."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((group / name).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # no such file, or "max"
+            continue
     return None

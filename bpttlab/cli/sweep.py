@@ -11,13 +11,17 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins, resources
 from bpttlab.cli.arguments import WIDTH, add_command, say, split_plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
+from bpttlab.user_environment import memory_bytes
+
+if TYPE_CHECKING:
+    from bpttlab.sweeps.plan import Options, SweepPlan
 
 _DESCRIPTION = """\
 Measures every combination of the values given, on all processors, and stores the runs in results/NAME. If you repeat
@@ -49,7 +53,7 @@ examples:
   bpttlab sweep study=demo experiment=vanishing_exploding 'seed=range(0,2)'
       a ready-made sweep, with fewer networks; without study= the study has the name of the experiment
 
-  bpttlab sweep study=first spectral_radius=0.5,1.0 --dry-run     shows runs, rows, time and bytes
+  bpttlab sweep study=first spectral_radius=0.5,1.0 --dry-run     shows runs, rows, memory, time and bytes
   bpttlab sweep task=adding --cfg job                             shows every value of a run
   bpttlab sweep study=first ... retry=failed                      computes failed runs again
   bpttlab sweep study=first ... results=/data/results workers=4   sets the folder and the number of processes
@@ -82,7 +86,9 @@ def register(commands: Any) -> None:
         text=help_text,
     )
     parser.fields = field_names
-    parser.add_argument("--dry-run", action="store_true", help="show what would be done, and how long it would take")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show what would be done, and the time and memory it takes"
+    )
     parser.add_argument("--cfg", "-c", choices=("job", "hydra", "all"), help="show the configuration; compute nothing")
     parser.add_argument("--package", "-p", metavar="KEY", help="with --cfg: show only this part")
     parser.add_argument("--resolve", action="store_true", help="with --cfg: replace interpolations by their values")
@@ -222,10 +228,7 @@ def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
     others = describe_others(planned.to_do, options.store.path)
     say(f"study {options.study}: " + "\n  ".join([*planned.lines(), *others]), flush=True)
     if dry_run:
-        from bpttlab.sweeps import cost_estimate
-
-        print("".join(f"  {estimate}\n" for estimate in cost_estimate.lines(planned, options)), end="")
-        return 0
+        return forecast(planned, options)
     summary = carry_out(planned, options, line=line)
     say("\n".join(summary.lines()))
     if summary.tally.interrupted is not None:
@@ -240,6 +243,18 @@ def end_by_signal(number: int) -> None:
     """A signal other than Ctrl-C has its usual effect, now that what is done is stored."""
     if number != signal.SIGINT:
         signal.raise_signal(number)
+
+
+def forecast(planned: SweepPlan, options: Options) -> int:
+    """Prints the rows, the time, the bytes and the memory that a sweep would take."""
+    from bpttlab.sweeps import cost_estimate, memory_estimate
+
+    available = memory_bytes()
+    memory_estimate.refuse_too_large(planned, options, available)
+    memory = memory_estimate.describe_memory(planned, options, available)
+    for estimate in [*memory, *cost_estimate.lines(planned, options)]:
+        say(f"  {estimate}")
+    return 0
 
 
 def next_commands(study: str, results: str, line: str) -> list[str]:

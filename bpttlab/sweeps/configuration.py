@@ -165,14 +165,14 @@ class Configuration:
             **part_of_sources(self.sources),
         }
 
-    @cached_property
+    @property
     def plain(self) -> Plain:
         """The normalised mapping: what is stored, compared and hashed. Its groups are shared, and not to be changed."""
         return {name: part.plain for name, part in self.parts.items()}
 
-    @cached_property
+    @property
     def canonical(self) -> str:
-        """The one text of `plain` (`identity.canonical`)."""
+        """The one text of `plain` (`identity.canonical`); a kilobyte, which no run keeps."""
         return join_parts(self.parts)
 
     @property

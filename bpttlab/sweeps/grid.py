@@ -35,9 +35,13 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     twice = sorted(set(fields or {}) & set(more))
     if twice:
         raise ConfigurationError(f"{twice[0]} is given twice")
-    axes = {**(fields or {}), **more}
+    return combine({**(fields or {}), **more})
+
+
+def combine(axes: Mapping[str, Any], limit: int = MOST_RUNS) -> list[Plain]:
+    """`grid` of at most so many runs."""
     several, labels = take_labels({name: _choices(name, value) for name, value in axes.items()})
-    refuse_too_many(math.prod(map(len, several.values())), ", ".join(several))
+    refuse_too_many(math.prod(map(len, several.values())), ", ".join(several), limit)
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
     return [set_label(nest(run), labels) for run in runs]
 

@@ -48,7 +48,7 @@ from bpttlab.sweeps.hydra_independence import (
 )
 from bpttlab.sweeps.line_advice import errors_of_line, given_twice
 from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
-from bpttlab.sweeps.ranges import refuse_too_many
+from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
 from bpttlab.sweeps.sweep_values import (
     as_written,
     line_parser,
@@ -157,10 +157,12 @@ class Composer:
                 would silently leave out.
         """
         axes = self.with_parts(self.axes(lines))
-        refuse_too_many(math.prod(len(axis.values) for axis in axes if axis.key != LABEL), swept_lines(axes))
+        count = math.prod(len(axis.values) for axis in axes if axis.key != LABEL)
+        refuse_too_many(count, swept_lines(axes))
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         refuse_other_machinery(fixed.machinery)
+        refuse_too_many(count, swept_lines(axes), most_runs(axes, fixed.plain))
         return [run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
 
     def with_parts(self, axes: list[Axis]) -> list[Axis]:
@@ -543,6 +545,13 @@ def exists(plain: Plain, key: str) -> bool:
             return False
         node = node[name]
     return True
+
+
+def most_runs(axes: Iterable[Axis], composed: Plain) -> int:
+    """The max_runs of a line, as far as it is a number; that of the files otherwise."""
+    stated = [value for axis in axes if axis.key == "max_runs" for value in axis.values]
+    most = stated[0] if stated else composed.get("max_runs")
+    return int(most) if isinstance(most, int | float) and 1 <= most <= MOST_RUNS else MOST_RUNS
 
 
 def _choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Annotated, Any, Literal
 
 from bpttlab.errors import ConfigurationError
@@ -19,12 +19,13 @@ from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.own_networks import equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report
+from bpttlab.sweeps.ranges import MOST_RUNS, USUAL_RUNS, refuse_too_many
 from bpttlab.sweeps.worker_pool import DAEMONIC, Limits, may_start_processes
 from bpttlab.user_environment import processors
 
 Bundle = tuple[Configuration, ...]
 
-OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit")
+OPTIONS = ("study", "results", "workers", "retry", "time_limit", "memory_limit", "max_runs")
 """The values of a configuration that belong to the sweep, not to its runs."""
 
 
@@ -56,6 +57,10 @@ class Options:
             "measure=gradient states are recomputed if not all fit; results are the same",
         ),
     ] = None
+    max_runs: Annotated[
+        int,
+        Field(ge=1, le=MOST_RUNS, description="runs that a sweep may ask for; a line that asks for more is refused"),
+    ] = USUAL_RUNS
 
     def __post_init__(self) -> None:
         if self.study is None:
@@ -162,10 +167,10 @@ class SweepPlan:
 
     def full_gradients(self) -> list[str]:
         """Truncations that cut nothing."""
-        whole = [configuration.plain for configuration in self.runs.values() if configuration.cuts_nothing]
+        whole = [one for one in self.runs.values() if one.cuts_nothing]
         if not whole:
             return []
-        cases = sorted({(plain["truncation"], plain["sequence_length"]) for plain in whole})
+        cases = sorted({(one.scheme.truncation or 0, one.values.sequence_length) for one in whole})
         shown = ", ".join(f"{K} of {T} steps" for K, T in cases[:3]) + (", …" if len(cases) > 3 else "")
         return [
             "a truncation no shorter than the sequence is the full gradient: "
@@ -181,16 +186,18 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
         CollisionError: two configurations have one run id.
         StoreError: the study cannot be read.
     """
-    settled, ignored = settle_activations(configurations)
+    requested = list(islice(configurations, MOST_RUNS + 1))
+    refuse_too_many(len(requested), "the sweep", options.max_runs)
+    settled, ignored = settle_activations(requested)
     parsed = [Configuration.parse(configuration) for configuration in settled]
     if not parsed:
         raise ConfigurationError("the sweep asks for no run at all")
     runs = {configuration.run_id: configuration for configuration in parsed}
     store = options.store
-    store.refuse_collisions({run_id: configuration.canonical for run_id, configuration in runs.items()})
-    versions = tuple(plugin_versions.other_versions(runs, store))
     statuses = store.statuses()
     stored = {run_id: statuses[run_id] for run_id in runs if run_id in statuses}
+    store.refuse_collisions({run_id: runs[run_id].canonical for run_id in stored})
+    versions = tuple(plugin_versions.other_versions(runs, store))
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
     to_do = tuple(run for run_id, run in runs.items() if run_id not in kept)
     files, of_files = tuple(named_files(parsed)), (*ignored, *equal_files(parsed))
@@ -229,5 +236,5 @@ def halves(bundle: Bundle) -> list[Bundle]:
 
 def work_of(configuration: Configuration) -> int:
     """About how long a run takes, against others: the products of J_t with W over all steps."""
-    plain = configuration.plain
-    return int(plain["sequence_length"]) * int(plain["cell"].get("hidden_size", 1)) ** 2
+    hidden_size = configuration.parts["cell"].plain.get("hidden_size", 1)
+    return configuration.values.sequence_length * int(hidden_size) ** 2

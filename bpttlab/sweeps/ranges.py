@@ -18,6 +18,9 @@ from bpttlab.errors import ConfigurationError
 MOST_RUNS = 1_000_000
 """Most values of one range, and most runs of one sweep: more do not fit into memory."""
 
+USUAL_RUNS = 100_000
+"""Most runs of a sweep that does not say max_runs."""
+
 _NUMBER = re.compile(r"(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?")
 
 
@@ -62,7 +65,9 @@ def _as_written(number: float, written: Mapping[float, Fraction]) -> Fraction:
     return -exact if number < 0 else exact
 
 
-def refuse_too_many(count: int, what: str) -> None:
-    """Raises the error for more runs than a sweep may have."""
+def refuse_too_many(count: int, what: str, limit: int = MOST_RUNS) -> None:
+    """Raises the error for more runs than a sweep may have, or than its max_runs allows."""
+    if limit < count <= MOST_RUNS:
+        raise ConfigurationError(f"{what}: asks for {count} runs, more than max_runs={limit}: give max_runs={count}")
     if count > MOST_RUNS:
         raise ConfigurationError(f"{what}: asks for {count} runs; a sweep may have at most {MOST_RUNS}")

@@ -35,11 +35,14 @@ from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
-from bpttlab.sweeps.grid import grid
+from bpttlab.sweeps.grid import combine
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
+from bpttlab.sweeps.memory_estimate import refuse_too_large
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, duration, format_count, report
+from bpttlab.sweeps.ranges import USUAL_RUNS
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, preload_of, start_preload
+from bpttlab.user_environment import memory_bytes
 
 __all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
 
@@ -151,6 +154,7 @@ def sweep(
     time_limit: float | None = None,
     memory_limit: float | None = None,
     plugins: Any = None,
+    max_runs: int = USUAL_RUNS,
     **axes: Any,
 ) -> Summary:
     """Measures every configuration that is not stored yet and stores it in `<results>/<study>`.
@@ -162,7 +166,7 @@ def sweep(
         configurations: plain mappings as `Configuration.parse` takes them.
         axes: instead of configurations, fields and their values, of which every combination is a run
             (`grid.grid`).
-        study, results, workers, retry, time_limit, memory_limit: see `Options`.
+        study, results, workers, retry, time_limit, memory_limit, max_runs: see `Options`.
         progress: a bar (True), silence (False), or what suits stderr (None).
         plugins: files, modules or classes of your own whose names may be used (`plugins.use`).
 
@@ -173,13 +177,21 @@ def sweep(
         KeyboardInterrupt: Ctrl-C; finished runs are stored.
         LabError: a configuration is wrong, or the results cannot be read or written.
     """
-    options = Options(study or None, str(results), workers, retry, time_limit, memory_limit)  # type: ignore[arg-type]
+    options = Options(
+        study or None,  # type: ignore[arg-type]
+        str(results),
+        workers,
+        retry,  # type: ignore[arg-type]
+        time_limit,
+        memory_limit,
+        max_runs,
+    )
     if (configurations is None) == (not axes):
         raise ConfigurationError("sweep: needs either configurations or fields with their values, and not both")
     if isinstance(configurations, Mapping):
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
     with use(plugins):
-        planned = plan(grid(axes) if configurations is None else configurations, options)
+        planned = plan(combine(axes, options.max_runs) if configurations is None else configurations, options)
         said = [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions, *planned.of_files]
         for remark in said:
             warnings.warn(remark, LabWarning, stacklevel=2)
@@ -202,6 +214,7 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     """Does what there is to do of a plan; `line` is the command that requested it, told by `status`."""
     if options.processes:
         refuse_notebook(planned.to_do)
+    refuse_too_large(planned, options, memory_bytes())
     if planned.to_do:
         options.store.check_writable()
         sweep_requests.write_request(options.store, line, planned.runs)

@@ -1,13 +1,17 @@
 """Ranges count in decimal, as they are written, and exclude their end."""
 
+import itertools
 from decimal import Decimal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpttlab.cli import main
+from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.sweeps.ranges import range_values
+from bpttlab.sweeps.scheduler import sweep
 
 WRITTEN = {
     "range(0.9,1.1,0.05)": [0.9, 0.95, 1.0, 1.05],
@@ -49,3 +53,25 @@ def test_a_range_of_decimals_is_the_range_of_integers_scaled(start, stop, step, 
     expected = [float(Decimal(f"{number}e{power}")) for number in range(start, stop, step)]
     if expected:
         assert range_values(*map(float, texts), f"x=range({','.join(texts)})") == expected
+
+
+def test_a_line_of_more_runs_than_max_runs_names_the_word_to_give(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    line = ["sweep", "study=x", "seed=range(0,30)", "truncation=full,5", "--dry-run"]
+    assert main([*line, "max_runs=50"]) == 2
+    shown = capsys.readouterr().err
+    assert "seed=range(0,30) truncation=full,5: asks for 60 runs, more than max_runs=50: give max_runs=60" in shown
+    assert main([*line, "max_runs=6e1"]) == 0
+    assert main(["sweep", "study=x", "seed=range(0,100001)"]) == 2
+    assert "asks for 100001 runs, more than max_runs=100000: give max_runs=100001" in capsys.readouterr().err
+    assert main(["sweep", "study=x", "max_runs=0"]) == 2
+    assert "max_runs=0: must be an integer >= 1" in capsys.readouterr().err
+
+
+def test_python_refuses_more_runs_than_max_runs(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"seed, truncation: asks for 60 runs, more than max_runs=50"):
+        sweep(study="x", results=tmp_path, seed=range(30), truncation=["full", 5], max_runs=50)
+    with pytest.raises(ConfigurationError, match=r"the sweep: asks for 3 runs, more than max_runs=2"):
+        sweep(({"seed": seed} for seed in range(3)), study="x", results=tmp_path, max_runs=2)
+    with pytest.raises(ConfigurationError, match=r"the sweep: asks for 1000001 runs; a sweep may have at most 1000000"):
+        sweep(itertools.repeat({}), study="x", results=tmp_path)
