@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins
 from bpttlab.errors import LabError
 from bpttlab.figures.figure import FigureRequest, StudyFigure
-from bpttlab.tables import StudyTables
+from bpttlab.tables import StudyTables, without_constant_settings
 from bpttlab.user_environment import import_matplotlib
 
 if TYPE_CHECKING:
@@ -98,11 +99,12 @@ def draw(
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to draw")
     drawing, request = Drawing(), FigureRequest(study, size, run_id, parameter)
+    narrow, shipped = replace(request, study=without_constant_settings(study)), plugins.find_shipped("figure").values()
     with style.style_context(size):
         for name, figure in plugins.available("figure").items():
             told(name)
             try:
-                drawing[name] = draw_one(figure, request)
+                drawing[name] = draw_one(figure, narrow if figure in shipped else request)
             except LabError as reason:
                 drawing.skipped[name] = str(reason)
                 drawing.failed |= {name} if isinstance(reason, FailedFigureError) else set()

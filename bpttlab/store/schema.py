@@ -311,7 +311,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
         pa.int64(): pd.Int64Dtype(),
         pa.bool_(): pd.BooleanDtype(),
     }
-    data: pd.DataFrame = table.combine_chunks().to_pandas(types_mapper=dtypes.get, ignore_metadata=True)
+    data: pd.DataFrame = table.to_pandas(types_mapper=dtypes.get, ignore_metadata=True, split_blocks=True)
     whole = {field.name: "int64" for field in table.schema if field.type == pa.int64() and not field.nullable}
     return data.astype(whole)
 

@@ -78,6 +78,18 @@ class Study:
         if columns is not None:
             refuse_unknown_columns(columns, self._runs.column_names, self._own)
         self._columns = columns
+        self._left_out: frozenset[str] = frozenset()
+
+    def without_constant_settings(self) -> Study:
+        """The same study for summaries: its tables of measures lack the settings of measures and scales that all runs
+        have in common, which are half of their bytes. `runs` has all columns."""
+        narrow = object.__new__(Study)
+        narrow.__dict__.update(self.__dict__)
+        settings = [name for name in self._runs.column_names if name.startswith(("measure_", "scales_"))]
+        constant = (name for name in settings if pc.count_distinct(self._runs[name], "all").as_py() < 2)
+        narrow._left_out = frozenset(constant)
+        narrow._frames = {}
+        return narrow
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -201,7 +213,8 @@ class Study:
     def _describe_runs(self, table: Table) -> pa.Table:
         """network_id, status and the configuration; `run_<name>` where the table itself has a column <name>."""
         fixed = schema.runs_with(self._own.summary).names
-        names = ["network_id", "status", *(name for name in self._runs.column_names if name not in fixed)]
+        joined = [name for name in self._runs.column_names if name not in fixed and name not in self._left_out]
+        names = ["network_id", "status", *joined]
         own = table.schema.names
         if self._columns is not None:
             names = [name for name in names if {name, f"run_{name}"} & set(self._columns)]

@@ -100,7 +100,7 @@ def separate(runs: Sequence[Mapping[str, Any]]) -> tuple[Options, list[Mapping[s
         values = list(dict.fromkeys(str(run.get(name)) for run in runs))
         if len(values) > 1:
             raise ConfigurationError(f"{name}={','.join(values)}: one value holds for a whole sweep")
-    chosen = {name: runs[0].get(name) for name in OPTIONS}
+    chosen = {name: runs[0].get(name) for name in OPTIONS if name in runs[0] or name == "study"}
     return Options(**chosen), [{name: run[name] for name in run if name not in OPTIONS} for run in runs]  # type: ignore[arg-type]
 
 

@@ -80,6 +80,7 @@ __all__ = [
     "theory",
     "triangle",
     "truncation_bias",
+    "without_constant_settings",
     "write",
 ]
 
@@ -159,7 +160,8 @@ def summaries(study: StudyTables) -> Summaries:
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    shipped = {name: table.summarise(study) for name, table in plugins.find_shipped("table").items()}
+    narrow = without_constant_settings(study)
+    shipped = {name: table.summarise(narrow) for name, table in plugins.find_shipped("table").items()}
     own, failed = {}, {}
     for choice in plugins.own_choices():
         if choice.kind == "table":
@@ -187,6 +189,12 @@ def _find_table(name: str) -> SummaryTable:
     own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "table"}
     none = SummaryTable(name, lambda study: pd.DataFrame())
     return plugins.find_shipped("table").get(name) or own.get(name, none)
+
+
+def without_constant_settings(study: StudyTables) -> StudyTables:
+    """A loaded study without columns that no shipped summary reads; another object with tables as it is."""
+    narrow: StudyTables = getattr(study, "without_constant_settings", lambda: study)()
+    return narrow
 
 
 def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:

@@ -271,3 +271,14 @@ def test_a_study_of_some_runs_can_be_summarised(studied):
 
     study = load("first", studied / "results", where={"spectral_radius": 0.5})
     assert set(tables.summaries(study)["growth"]["initializer_requested"]) == {0.5}
+
+
+def test_a_study_for_summaries_lacks_only_settings_that_all_runs_share(here):
+    runs = [finished(seed, measure={"lags": 24, "every": seed % 2}, scales={"V": 1.0}) for seed in range(4)]
+    here.publish(runs)
+    whole, narrow = here.load(), here.load().without_constant_settings()
+    left_out = [name for name in whole.jacobians if name not in narrow.jacobians]
+    assert left_out == ["measure_lags", "scales_V"]
+    assert whole.jacobians.drop(columns=left_out).equals(narrow.jacobians)
+    assert whole.runs.equals(narrow.runs)
+    assert list(here.load().jacobians) == list(whole.jacobians)
