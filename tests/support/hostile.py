@@ -46,7 +46,7 @@ def copy_study(source: Path, target: Path) -> Path:
 
 def doctor(study: Path, rng: random.Random) -> str:
     """Changes one thing in a study; what was done."""
-    change = rng.choice([doctor_configuration, doctor_metadata, doctor_rows, doctor_bytes, doctor_last_sweep])
+    change = rng.choice([doctor_configuration, doctor_metadata, doctor_rows, doctor_bytes, doctor_json])
     return f"{change.__name__}: {change(study, rng)}"
 
 
@@ -105,11 +105,12 @@ def doctor_bytes(study: Path, rng: random.Random) -> str:
     return f"{path.parent.name}, {cut_at} bytes of {len(data)}"
 
 
-def doctor_last_sweep(study: Path, rng: random.Random) -> str:
-    path = study / "last_sweep.json"
+def doctor_json(study: Path, rng: random.Random) -> str:
+    """A record beside the store, such as that of a sweep."""
+    path = rng.choice(sorted(study.rglob("*.json")))
     text = json.dumps(mutate(json.loads(path.read_text(encoding="utf-8")), rng))
     path.write_text(rng.choice([text, cut(text, rng), json.dumps(any_of(rng))]), encoding="utf-8", errors="replace")
-    return text[:200]
+    return f"{path.name} {text[:200]}"
 
 
 # ------------------------------------------------------------------ files
