@@ -90,7 +90,7 @@ NETWORK_CONTENT = "cell_content"
 """The column of `runs` that identifies the file of a network of a user's own."""
 
 NETWORK_NAMES = (
-    Column("cell_file", "string", "", "the network's file, as the last sweep over it named it; missing: not known"),
+    Column("network_file", "string", "", "the network's file, as the last sweep over it named it; missing: not known"),
     Column(
         "cell_label",
         "string",
@@ -98,11 +98,11 @@ NETWORK_NAMES = (
         "the network's name: cell.label, else the end of the file's name that distinguishes it; with networks=path the "
         "name of a point of which files are the networks",
     ),
-    Column("cell_order", "int64", "", "place of that name among those of the study, in the order given, from 1"),
+    Column("network_order", "int64", "", "place of that name among those of the study, in the order given, from 1"),
 )
 """Columns that `runs` has after `cell_content` when it is read (`file_names`). No shard has them, and no id depends
 on them."""
 
 DATA_CONTENT = "task_content"
-DATA_NAME = Column("task_file", "string", "", "the name of the task's file, as far as it distinguishes the files")
+DATA_NAME = Column("data_file", "string", "", "the name of the task's file, as far as it distinguishes the files")
 """The column after it, in the same way."""

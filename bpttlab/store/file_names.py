@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from bpttlab.errors import StoreError
+from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.files import make_folder, write_atomically
 from bpttlab.store.columns import DATA_CONTENT, DATA_NAME, NETWORK_CONTENT, NETWORK_NAMES
 from bpttlab.store.shards import (
@@ -124,14 +124,22 @@ def merge_order(before: Sequence[str], later: Sequence[str]) -> list[str]:
 
     What is new stands behind the one that it follows on the line.
     """
-    again = [one for one in later if one in before]
-    places = iter(again)
-    order = [next(places) if one in again else one for one in before]
-    for at, one in enumerate(later):
-        if one not in order:
-            first = order.index(again[0]) if again else len(order)
-            order.insert(order.index(later[at - 1]) + 1 if at else first, one)
-    return order
+    there, new = set(before), set(later) - set(before)
+    again = [one for one in dict.fromkeys(later) if one in there]
+    first = again[0] if again else None
+    leading: list[str] = []
+    behind: dict[str, list[str]] = {}
+    place = leading
+    for one in dict.fromkeys(later):
+        if one in new:
+            place.append(one)
+        else:
+            place = behind.setdefault(one, [])
+    places, order = iter(again), []
+    for one in before:
+        one = next(places) if one in behind else one
+        order += [*(leading if one == first else []), one, *behind.get(one, [])]
+    return order if again else [*order, *leading]
 
 
 def read_record(path: Path) -> list[NamedFile]:
@@ -173,7 +181,7 @@ def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -
 
     Args:
         pool: whether the files that have one label, or none, are networks of one point: they have one `cell_label` and
-            `cell_order`, `network_id` is the content of the file, and there is no column `cell_content`.
+            `network_order`, `network_id` is the content of the file, and there is no column `cell_content`.
     """
     return with_network_names(with_data_names(runs, files), files, pool)
 
@@ -192,6 +200,13 @@ def with_data_names(runs: pa.Table, files: Sequence[NamedFile]) -> pa.Table:
 def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -> pa.Table:
     """`runs` with the name of the file of each network that is from one; see `with_names`."""
     if NETWORK_CONTENT not in runs.column_names:
+        return runs
+    taken = {column.name for column in NETWORK_NAMES} & set(runs.column_names)
+    if taken and pool:
+        raise ConfigurationError(
+            f"networks=path: a cell of your own has the field {', '.join(taken)}; leave networks=path out"
+        )
+    if taken:
         return runs
     contents = [
         content if cell == "from_file" else None

@@ -36,7 +36,7 @@ class Study:
 
     `Store.load` makes one.
 
-    Networks from files of a user's own have the columns cell_file, cell_label and cell_order beside cell_content
+    Networks from files of a user's own have the columns network_file, cell_label and network_order beside cell_content
     (`file_names`).
 
     Attributes:

@@ -62,7 +62,7 @@ POINT = {
         KEY,
     ),
     "cell_label": SummaryColumn("network", "", "name of a network from a file; only if there are some", KEY),
-    "task_file": SummaryColumn("file", "", "name of the task's file; only if there are several", KEY),
+    "data_file": SummaryColumn("file", "", "name of the task's file; only if there are several", KEY),
     "sequence_length": SummaryColumn("T", "step", "sequence length", KEY),
 }
 

@@ -30,12 +30,12 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 }
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
-_NAMES = {*(column.name for column in NETWORK_NAMES), DATA_NAME.name}
+_NAMES = {column.name for column in (*NETWORK_NAMES, DATA_NAME)}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 FROM_FILE = "file"  # or this, if all networks are from files
 UNDRAWN = "none"  # the initializer of such networks
-LABEL, ORDER = "cell_label", "cell_order"  # the name of a network from a file, and its place in the order given
+LABEL, ORDER = "cell_label", "network_order"  # the name of a network from a file, and its place in the order given
 _HASH = 8  # digits of the hash of a file in a label
 _DIGITS = 4  # significant digits of a measured radius that distinguish points
 PREFIXES = ("cell_recurrent_prefix", "cell_readout_prefix")
@@ -53,7 +53,8 @@ def require_columns(frame: pd.DataFrame, *columns: str) -> None:
 def find_varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
     measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
-    names = [name for name in map(str, runs) if name not in measured | _NAMES]
+    told = _NAMES if ORDER in runs else _NAMES - {LABEL}  # a cell of a user's own may have a field `label`
+    names = [name for name in map(str, runs) if name not in measured | told]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
@@ -117,9 +118,10 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
     label = [LABEL] if has_labels(runs) else []
     names = [name for name in names if not (label and (name == NETWORK_CONTENT or _follows_cell(runs, name)))]
+    names = [name for name in names if not _is_decided_by_group(runs, name)]
     names = [DATA_NAME.name if name == DATA_CONTENT and DATA_NAME.name in runs else name for name in names]
     point = [*_POINT[:-1], *label, _POINT[-1]]
-    return [*point, *(name for name in names if not _is_decided_by_group(runs, name)), *fit]
+    return [*point, *names, *fit]
 
 
 def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:

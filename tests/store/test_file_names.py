@@ -5,7 +5,7 @@ import os
 import pyarrow as pa
 import pytest
 
-from bpttlab.errors import StoreError
+from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.store.columns import NETWORK_NAMES
 from bpttlab.store.file_names import (
     NAMES_FOLDER,
@@ -121,13 +121,13 @@ def test_runs_have_the_names_beside_the_content():
         "network_id",
         "cell",
         "cell_content",
-        "cell_file",
+        "network_file",
         "cell_label",
-        "cell_order",
+        "network_order",
     ]
-    assert named["cell_file"].to_pylist() == ["b.npz", None, "a.npz", None]
+    assert named["network_file"].to_pylist() == ["b.npz", None, "a.npz", None]
     assert named["cell_label"].to_pylist() == ["bee", None, "a", "cccccccc"]
-    assert named["cell_order"].to_pylist() == [2, None, 1, 3]
+    assert named["network_order"].to_pylist() == [2, None, 1, 3]
 
 
 def test_pooled_files_are_networks_and_drawn_ones_stay_what_they_are():
@@ -135,14 +135,26 @@ def test_pooled_files_are_networks_and_drawn_ones_stay_what_they_are():
     assert "cell_content" not in named.column_names
     assert named["network_id"].to_pylist() == [B, "id1", A]
     assert named["cell_label"].to_pylist() == ["all files", None, "all files"]
-    assert named["cell_order"].to_pylist() == [1, None, 1]
+    assert named["network_order"].to_pylist() == [1, None, 1]
+
+
+def test_a_field_of_a_cell_of_ones_own_keeps_its_column():
+    runs = runs_of(A, None).append_column("cell_label", pa.array([None, "mine"], pa.string()))
+    assert with_names(runs, files((A, "a.npz"))) is runs
+    with pytest.raises(ConfigurationError, match="networks=path: a cell of your own has the field cell_label"):
+        with_names(runs, [], pool=True)
+
+
+def test_thousands_of_files_take_no_time():
+    many = [NamedFile(f"{number:032x}", f"{number}.npz") for number in range(20_000)]
+    assert len(merge_names([many, many[::-1], many[::2]])) == 20_000
 
 
 def test_tasks_of_files_have_their_names_without_labels():
     runs = pa.table({"run_id": ["0", "1", "2"], "task_content": pa.array([A, None, B], pa.string())})
     named = with_names(runs, files((B, "b.npz", "label"), (A, "walks/a.npz")))
-    assert named.column_names == ["run_id", "task_content", "task_file"]
-    assert named["task_file"].to_pylist() == ["a", None, "b"]
+    assert named.column_names == ["run_id", "task_content", "data_file"]
+    assert named["data_file"].to_pylist() == ["a", None, "b"]
 
 
 def test_runs_without_files_have_no_names():

@@ -90,7 +90,7 @@ def test_labels_name_networks_and_change_no_run(capsys):
     assert sweep("named", paths, "cell.label='lr=0,1','größe $x$'") == 0
     assert "nothing to do: 2 done before" in capsys.readouterr().out
     assert labels("named") == ["lr=0,1", "größe $x$"]
-    assert set(lab.load("named", where={"cell_label": "lr=0,1"}).runs["cell_file"]) == {"step_0.npz"}
+    assert set(lab.load("named", where={"cell_label": "lr=0,1"}).runs["network_file"]) == {"step_0.npz"}
     legend = products_of("named").legends[0]
     assert [text.get_text() for text in legend.get_texts()] == ["lr=0,1", r"größe \$x\$"]
 
@@ -124,7 +124,7 @@ def test_a_study_without_its_names_shows_short_hashes():
     assert sweep("nameless", save_networks(a=("lstm", 0))) == 0
     shutil.rmtree("results/nameless/file_names")
     runs = lab.load("nameless").runs
-    assert labels("nameless") == [runs["cell_content"].iloc[0][:8]] and runs["cell_file"].isna().all()
+    assert labels("nameless") == [runs["cell_content"].iloc[0][:8]] and runs["network_file"].isna().all()
 
 
 def test_sequences_from_files_keep_their_names_too():
@@ -134,7 +134,7 @@ def test_sequences_from_files_keep_their_names_too():
     small = ["cell.hidden_size=4", "sequence_length=8", "batch_size=2", "workers=0"]
     assert main(["sweep", "study=data", "task=file", "task.path=walks.npz,jumps.npz", *small]) == 0
     growth = tables.growth(lab.load("data").runs)
-    assert sorted(growth["task_file"]) == ["jumps", "walks"] and "task_content" not in growth
+    assert sorted(growth["data_file"]) == ["jumps", "walks"] and "task_content" not in growth
     titles = [axes.get_title() for axes in plot_growth(growth).axes]
     assert [title.split()[-1] for title in titles if title] == ["jumps", "walks"]
 
