@@ -385,6 +385,7 @@ def work_through(pool: WorkerPool, division: Division, workers: int, steps: Step
     try:
         while (queue or given) and not steps.interrupted:
             given += give_jobs(pool, queue, steps)
+            waits = not given  # for other launchers, which have all that is left
             for answer in pool.answers(JOB_SECONDS):
                 given -= 1
                 finished = _finish_job(answer, queue, steps.limits)
@@ -392,7 +393,7 @@ def work_through(pool: WorkerPool, division: Division, workers: int, steps: Step
                     steps.shown.add(steps.tally.add(finished))
                     publisher.add(finished)
             show_elsewhere(division, steps)
-            if given:
+            if not waits:
                 publisher.publish_if_due()
             elif queue:
                 publisher.publish()  # other launchers may wait for these runs, as this one does for theirs

@@ -11,6 +11,7 @@ from bpttlab.cli import main
 from bpttlab.store import leases
 from bpttlab.store.leases import FOLDER, Leases
 from bpttlab.store.store import Store
+from bpttlab.sweeps import scheduler
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division, share_name
 from bpttlab.sweeps.jobs import failed_records
@@ -56,6 +57,18 @@ def test_launchers_that_start_together_compute_every_run_once(tmp_path, marks):
     assert tallies["b"].statuses == tallies["a"].elsewhere
     assert min(tally.statuses["done"] for tally in tallies.values()) > 0
     assert not (tmp_path / "x" / FOLDER).exists()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_launcher_alone_waits_for_nobody(tmp_path, marks, monkeypatch, workers):
+    commits = []
+    monkeypatch.setattr(scheduler.time, "sleep", lambda seconds: pytest.fail("waited"))
+    monkeypatch.setattr(scheduler, "PUBLISHING_SECONDS", 1e6)
+    note = Division.note_commit
+    monkeypatch.setattr(Division, "note_commit", lambda *given: commits.append(note(*given)))
+    execute(parsed(range(12)), Store(tmp_path, "x"), workers, False, partial(counting, str(marks)))
+    assert statuses(Store(tmp_path, "x")) == {"done": 12}
+    assert len(commits) == 1
 
 
 def test_launchers_of_other_lines_share_what_they_have_in_common(tmp_path, marks):
