@@ -69,10 +69,14 @@ def _may_exist(backend: str) -> bool:
 
 
 def temporary_folder() -> Path | None:
-    """The folder of temporary files; None if there is none that can be written, except the current folder."""
+    """The folder of temporary files; None if there is none that can be written.
+
+    Where Python finds none it takes the current folder, which is not for such files unless it is one of them.
+    """
+    usual = {"/tmp", "/var/tmp", "/usr/tmp", *(os.environ.get(name) for name in ("TMPDIR", "TEMP", "TMP"))}
     try:
-        found = Path(tempfile.gettempdir())
-        return None if found.samefile(os.curdir) else found
+        found = tempfile.gettempdir()
+        return Path(found) if found in usual or not os.path.samefile(found, os.curdir) else None
     except OSError:
         return None
 

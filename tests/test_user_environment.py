@@ -96,7 +96,15 @@ def test_a_folder_that_others_may_write_to_is_refused(temporary, kind):
 
 def test_the_current_folder_is_no_folder_for_temporary_files(temporary, monkeypatch):
     monkeypatch.chdir(temporary)
+    for name in ("TMPDIR", "TEMP", "TMP"):
+        monkeypatch.delenv(name, raising=False)
     assert user_environment.private_folder("code") is None
+
+
+def test_a_named_folder_for_temporary_files_may_be_the_current_one(temporary, monkeypatch):
+    monkeypatch.chdir(temporary)
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    assert user_environment.private_folder("code") is not None
 
 
 def test_without_temporary_files_there_is_no_private_folder(monkeypatch):
