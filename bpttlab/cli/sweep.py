@@ -144,8 +144,18 @@ def _command(parsed: argparse.Namespace) -> int:
         from bpttlab.sweeps.line_advice import advice_for
 
         with advice_for(words):
-            runs = hydra_composition.expand(words, parsed.config_dir)
+            runs = hydra_composition.expand(words, parsed.config_dir, announce_planning)
             return _run(runs, parsed.dry_run, _line_of(parsed))
+
+
+MANY = 10_000
+"""So many runs take some seconds to plan."""
+
+
+def announce_planning(count: int) -> None:
+    """Says that many runs are being planned, which takes a while."""
+    if count >= MANY:
+        say(f"planning {count} runs …", error=True)
 
 
 def override_lines(words: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
@@ -149,8 +149,11 @@ class Composer:
         self.listed_entries: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self.listed: dict[tuple[str, ObjectType], list[str]] = {}
 
-    def expand(self, lines: Iterable[str]) -> list[Plain]:
+    def expand(self, lines: Iterable[str], told: Callable[[int], object] = lambda count: None) -> list[Plain]:
         """One nested dictionary per run, every value resolved; the last line varies fastest.
+
+        Args:
+            told: a function that receives the number of runs on the lines before they are composed.
 
         Raises:
             ConfigurationError: a line that cannot be read, an unknown group, choice or field, or a sweep that Hydra
@@ -163,6 +166,7 @@ class Composer:
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
         refuse_other_machinery(fixed.machinery)
         refuse_too_many(count, swept_lines(axes), most_runs(axes, fixed.plain))
+        told(count)
         return [run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
 
     def with_parts(self, axes: list[Axis]) -> list[Axis]:
@@ -377,17 +381,20 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
         raise ConfigurationError(f"{_describe(choice)} {one_line(error)}".strip()) from error
 
 
-def expand(lines: Sequence[str], config_dir: str | None = None) -> list[Plain]:
+def expand(
+    lines: Sequence[str], config_dir: str | None = None, told: Callable[[int], object] = lambda count: None
+) -> list[Plain]:
     """One nested dictionary per run of a command line.
 
     Args:
         lines: override lines; those of Hydra's own settings hold for every run.
         config_dir: a further folder of configuration.
+        told: see `Composer.expand`.
 
     Raises:
         ConfigurationError: see `Composer.expand`; or another launcher or sweeper is chosen.
     """
-    return composer(config_dir, lines).expand(line for line in lines if not is_of_hydra(line))
+    return composer(config_dir, lines).expand((line for line in lines if not is_of_hydra(line)), told)
 
 
 def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Composer:

@@ -61,7 +61,9 @@ def test_a_line_of_more_runs_than_max_runs_names_the_word_to_give(tmp_path, monk
     assert main([*line, "max_runs=50"]) == 2
     shown = capsys.readouterr().err
     assert "seed=range(0,30) truncation=full,5: asks for 60 runs, more than max_runs=50: give max_runs=60" in shown
+    monkeypatch.setattr("bpttlab.cli.sweep.MANY", 60)
     assert main([*line, "max_runs=6e1"]) == 0
+    assert capsys.readouterr().err == "planning 60 runs …\n"
     assert main(["sweep", "study=x", "seed=range(0,100001)"]) == 2
     assert "asks for 100001 runs, more than max_runs=100000: give max_runs=100001" in capsys.readouterr().err
     assert main(["sweep", "study=x", "max_runs=0"]) == 2
