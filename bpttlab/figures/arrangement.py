@@ -1,0 +1,348 @@
+"""The panels of a figure: a summary divided by its swept fields into colours, columns and rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, requested, style
+from bpttlab.figures.comparison import (
+    ACROSS,
+    AUTOMATIC,
+    LENGTH,
+    Channels,
+    Comparison,
+    choose_channels,
+    display_name,
+    has_order,
+)
+from bpttlab.figures.layout import Facet
+from bpttlab.figures.style import Size
+from bpttlab.tables.digests import PLUGIN_HASHES, short_column
+
+COLOUR = "value in colour"
+"""The column of an arrangement's rows with the value or the label that a colour stands for."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How a figure's panels are made.
+
+    Attributes:
+        kinds: the number of panels of each facet.
+        share: panels of one kind have the same y axis; "row": only those of a row; "all": both axes, in squares.
+        height: of a panel in inches, if it is fixed.
+        most: the most facets.
+    """
+
+    kinds: int = 1
+    share: bool | str = True
+    height: float | None = None
+    most: int = layout.MOST_FACETS
+
+
+@dataclass(frozen=True)
+class Arrangement:
+    """The panels of a figure, one for each facet and kind, and what its colours mean.
+
+    Attributes:
+        figure: the figure.
+        grid: the axes, (facets, kinds).
+        parts: the facets with their rows, which have the column `COLOUR`.
+        places: the row and the column of each facet.
+        across: whether facets stand side by side; else kinds do.
+        column_labels, row_labels: of a figure with columns and rows; empty: each panel has its own label.
+        shades: a colour for each value of `COLOUR`.
+        names: a text for each of them.
+        title: what they are.
+    """
+
+    figure: Figure
+    grid: np.ndarray
+    parts: list[Facet]
+    places: list[tuple[int, int]]
+    across: bool
+    column_labels: list[str]
+    row_labels: list[str]
+    shades: dict[Any, str]
+    names: dict[Any, str]
+    title: str
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The rows of all facets."""
+        return pd.concat([part.rows for part in self.parts], ignore_index=True)
+
+    def panels(self) -> Iterator[tuple[Axes, pd.DataFrame, int]]:
+        """Each panel with the rows of its facet, and its kind."""
+        for (facet, kind), axes in np.ndenumerate(self.grid):
+            yield axes, self.parts[facet].rows, kind
+
+    def by_kind(self, column: str, kinds: Sequence[str]) -> list[list[pd.DataFrame]]:
+        """The rows of each facet divided by a column that names the kind."""
+        return [[rows[rows[column] == kind] for kind in kinds] for _, rows in self.parts]
+
+    def add_key(self, size: Size) -> None:
+        """The meaning of the colours, above the panels."""
+        layout.key(self.figure, self.grid, self.shades, self.names, self.title, size)
+
+
+def arrange(
+    frame: pd.DataFrame,
+    values: Sequence[str],
+    comparison: Comparison = AUTOMATIC,
+    size: Size = "page",
+    shape: Shape | None = None,
+    *,
+    prefer: Sequence[str] = (requested.VALUE,),
+    across: Sequence[str] = (),
+    x: Sequence[str] = (LENGTH,),
+) -> Arrangement:
+    """The panels of a summary of the longest sequences, unless the length is compared.
+
+    Args:
+        frame: a summary.
+        values: its columns that do not name a point.
+        prefer, across: see `choose_channels`.
+        x: columns that name a point and have no place, because they are on an axis of a panel or not compared.
+
+    Raises:
+        ConfigurationError: `comparison` names what is no field of the summary.
+        LabError: there are too many panels or colours.
+    """
+    shape = shape or Shape()
+    named = {name.replace(".", "_") for names in comparison.named().values() for name in names}
+    x = [name for name in x if name != LENGTH or not named & {LENGTH, "length"}]
+    fields = layout.facet_columns(frame, values)
+    points = [name for name in (*fields, requested.VALUE, LENGTH) if name in frame and name not in x]
+    if LENGTH in x:
+        frame = layout.longest(frame, fields)
+    frame = _shorten_digests(frame, points)
+    points = [name for name in points if name != PLUGIN_HASHES or name in layout.varying_columns(frame, points)]
+    channels = choose_channels(frame, points, comparison, prefer, across)
+    if requested.VALUE in (*channels.columns, *channels.rows):
+        few = layout.select_values(requested.requested_values(frame))
+        frame = frame[frame[requested.VALUE].isin(few)].reset_index(drop=True)
+    return _place(_colour(frame, channels), channels, size, shape)
+
+
+def _shorten_digests(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    if PLUGIN_HASHES not in names:
+        return frame
+    return frame.assign(**{PLUGIN_HASHES: short_column(frame[PLUGIN_HASHES])})
+
+
+# ------------------------------------------------------------------ colours
+
+
+def _colour(frame: pd.DataFrame, channels: Channels) -> pd.DataFrame:
+    """The frame with the column `COLOUR`."""
+    axis = channels.color
+    if not axis:
+        return frame.assign(**{COLOUR: 0})
+    texts = dict(enumerate(_labels(frame, axis)))
+    return frame.assign(**{COLOUR: frame[axis[0]] if has_order(frame, axis) else _numbers(frame, axis).map(texts)})
+
+
+def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], dict[Any, str], str]:
+    """A colour and a text for each value of `COLOUR`, and what the values are."""
+    if not axis:
+        return {}, {}, ""
+    if list(axis) == [requested.VALUE]:
+        return requested.value_colours(frame), requested.value_names(frame), layout.quantity(frame)
+    values = list(dict.fromkeys(frame[COLOUR].iloc[_numbers(frame, axis).argsort(kind="stable")].dropna()))
+    title = " and ".join(words_of(name) for name in axis)
+    if has_order(frame, axis):
+        return (
+            dict(zip(values, style.sequence_colours(len(values)), strict=True)),
+            {value: f"{value:g}" for value in values},
+            title,
+        )
+    if len(values) > len(style.CATEGORIES):
+        raise LabError(
+            f"{len(values)} colours for {', '.join(display_name(name, frame) for name in axis)} are too many "
+            f"(at most {len(style.CATEGORIES)}): name a field in color=, columns= or rows="
+        )
+    return style.categories(values), {value: value for value in values}, title
+
+
+# ------------------------------------------------------------------ texts
+
+
+def words_of(column: str) -> str:
+    """The name of a field in a figure: "hidden size"."""
+    if column == LENGTH:
+        return "length $T$"
+    return layout.escape_text(display_name(column).rpartition(".")[2].replace("_", " "))
+
+
+def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) -> str:
+    """The values of an axis in words: "gru, hidden size 64"."""
+    return ", ".join(_describe(frame, name, value) for name, value in zip(axis, key, strict=True) if not pd.isna(value))
+
+
+def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:
+    if name == LENGTH:
+        return f"$T$ = {value}"
+    if name == requested.VALUE:
+        text = requested.value_names(frame)[float(value)]
+        return text if layout.has_files(frame) else f"{layout.symbol_of(frame)} = {text}"
+    return "".join(layout.describe_columns({name: value}))
+
+
+# ------------------------------------------------------------------ places
+
+
+def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) -> Arrangement:
+    """Divides the frame into facets and makes their panels."""
+    columns, rows = channels.columns, channels.rows
+    is_board = isinstance(shape.share, str)
+    if size == "column" and not (channels.chosen or is_board):  # one below the other
+        columns, rows = [], [*columns, *rows]
+    groups = _divide(frame, columns, rows)
+    _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most)
+    labels = _labels(frame, columns), _labels(frame, rows)
+    crossed = bool(columns) and (is_board or bool(rows) or channels.chosen)
+    places = list(groups) if crossed or rows else _wrap(len(groups))
+    alone = not (rows or columns)
+    titles = [layout.find_task(frame) if alone else _join(labels[0][column], labels[1][row]) for row, column in groups]
+    parts = [Facet(title, part) for title, part in zip(titles, groups.values(), strict=True)]
+    is_across = max(column for _, column in places) > 0
+    figure, grid = _make_panels(places, is_across, size, shape)
+    edges = labels if crossed else ([], [])
+    return Arrangement(figure, grid, parts, places, is_across, *edges, *_shades(frame, channels.color))
+
+
+def _refuse_too_many(frame: pd.DataFrame, axis: Sequence[str], count: int, most: int) -> None:
+    if count > most:
+        fields = ", ".join(display_name(name, frame) for name in axis)
+        raise LabError(
+            f"{count} combinations of {fields} are too many for one figure (at most {most}): "
+            "draw fewer of them with where=, or name a field in color="
+        )
+
+
+def _wrap(count: int) -> list[tuple[int, int]]:
+    """Places in lines of equal length, of at most `ACROSS`."""
+    lines = -(-count // ACROSS)
+    return [divmod(number, -(-count // lines)) for number in range(count)]
+
+
+def _join(column: str, row: str) -> str:
+    """A label above a panel, on several lines if it is long."""
+    line = ", ".join(text for text in (column, row) if text)
+    return line if len(line) <= layout.LINE else line.replace(", ", "\n")
+
+
+def _keys(frame: pd.DataFrame, axis: Sequence[str]) -> list[tuple[Any, ...]]:
+    """The combinations of values on an axis, in order; an empty one if there are no columns."""
+    return [key for key, _ in frame.groupby(list(axis), dropna=False, sort=True)] if axis else [()]
+
+
+def _labels(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
+    """The combinations in words: "gru, hidden size 64"."""
+    return [_describe_key(frame, axis, key) for key in _keys(frame, axis)]
+
+
+def _divide(frame: pd.DataFrame, columns: Sequence[str], rows: Sequence[str]) -> dict[tuple[int, int], pd.DataFrame]:
+    """The rows at each row and column of panels that has some."""
+    groups = frame.groupby([_numbers(frame, rows), _numbers(frame, columns)], sort=True)
+    return {(int(row), int(column)): part.reset_index(drop=True) for (row, column), part in groups}
+
+
+def _numbers(frame: pd.DataFrame, axis: Sequence[str]) -> pd.Series:
+    """The number of each row's combination of values on an axis, among `_keys`."""
+    if not axis:
+        return pd.Series(0, index=frame.index)
+    return frame.groupby(list(axis), dropna=False, sort=True).ngroup()
+
+
+def _make_panels(
+    places: Sequence[tuple[int, int]], across: bool, size: Size, shape: Shape
+) -> tuple[Figure, np.ndarray]:
+    """The axes of all facets and kinds."""
+    style.check_size(size)
+    down, wide = (max(place[end] for place in places) + 1 for end in (0, 1))
+    rows, columns = (shape.kinds * down, wide) if across else (down, shape.kinds)
+    width = style.WIDTHS[size]
+    height = shape.height or _height(width, columns, across, shape)
+    around = 0.5 if isinstance(shape.share, str) else 0.2
+    figure = style.Page(figsize=(width, rows * height + around), layout="constrained")
+    spec = GridSpec(rows, columns, figure=figure)
+    grid = np.empty((len(places), shape.kinds), dtype=object)
+    for kind in range(shape.kinds):
+        for number, (row, column) in enumerate(places):
+            at = spec[kind * down + row, column] if across else spec[row, kind]
+            grid[number, kind] = figure.add_subplot(at, **_shared(grid[:number, kind], places, number, shape))
+    if shape.share:
+        _hide_inner_labels(grid, places, across, both=shape.share == "all")
+    return figure, grid
+
+
+def _height(width: float, columns: int, across: bool, shape: Shape) -> float:
+    """The height of a panel in inches."""
+    wide = (width - 0.6) / columns
+    if shape.share == "all":
+        return min(wide, 2.6)
+    if shape.share == "row":
+        return min(max(0.75 * wide, 1.3), 2.2)
+    return min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
+
+
+def _shared(before: np.ndarray, places: Sequence[tuple[int, int]], number: int, shape: Shape) -> dict[str, Axes]:
+    """The axes that a panel shares with an earlier one."""
+    row = places[number][0]
+    alike = [axes for axes, place in zip(before, places, strict=False) if shape.share != "row" or place[0] == row]
+    if not shape.share or not alike:
+        return {}
+    return {"sharey": alike[0], **({"sharex": alike[0]} if shape.share == "all" else {})}
+
+
+def _hide_inner_labels(grid: np.ndarray, places: Sequence[tuple[int, int]], across: bool, both: bool) -> None:
+    """Leaves the numbers of shared axes at the edges alone."""
+    for (number, _), axes in np.ndenumerate(grid):
+        row, column = places[number]
+        if across and any(other == row and left < column for other, left in places):
+            axes.tick_params(axis="y", labelleft=False)
+        if both and any(below > row and other == column for below, other in places):
+            axes.tick_params(axis="x", labelbottom=False)
+
+
+# ------------------------------------------------------------------ labels at the edges
+
+
+def label_edges(page: Arrangement, x: Sequence[str], y: Sequence[str]) -> None:
+    """Labels at the edges: facets above and on the left, kinds in the labels of their axes.
+
+    Args:
+        x, y: labels of each kind's axes; neighbours along a row share one y label if their kind is the same.
+    """
+    for (number, kind), axes in np.ndenumerate(page.grid):
+        row, column = page.places[number]
+        is_lowest = not any(below > row and other == column for below, other in page.places)
+        is_last_kind = not page.across or kind == page.grid.shape[1] - 1
+        if is_lowest and (is_last_kind or x[kind] != x[-1]):
+            axes.set_xlabel(x[kind])
+        is_first = not any(other == row and left < column for other, left in page.places)
+        if is_first or not page.across:
+            axes.set_ylabel(f"{_row_label(page, row)}{y[kind]}")
+        if page.column_labels:
+            if row == min(one for one, other in page.places if other == column) and kind == 0:
+                axes.set_title(page.column_labels[column])
+        elif kind == 0 or page.across:
+            axes.set_title(page.parts[number].label, loc="center" if page.across else "left")
+
+
+def _row_label(page: Arrangement, row: int) -> str:
+    if not page.row_labels or not page.row_labels[row]:
+        return ""
+    label = page.row_labels[row]
+    return f"{label if len(label) <= layout.BESIDE_A_PANEL else label.replace(', ', f',{chr(10)}')}\n"

@@ -1,0 +1,211 @@
+"""Which swept fields of a summary have the colours, the columns and the rows of a figure.
+
+A figure compares everything that was swept. Fields that are named (`color=cell columns=cell.hidden_size`) are where
+they are named. Of the others, the field with the most values has the colours if the requested value does not vary, and
+the fields with few values have the panels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.figures import requested, style
+
+ACROSS = 4
+"""Panels that stand side by side on a page."""
+
+LENGTH = "sequence_length"
+_ALIASES = {
+    "width": ("cell_hidden_size",),
+    "file": ("cell_label", "cell_content"),
+    "radius": (requested.VALUE,),
+    "spectral_radius": (requested.VALUE,),
+    "gain": (requested.VALUE,),
+    "scale": (requested.VALUE,),
+    "initializer_spectral_radius": (requested.VALUE,),
+    "initializer_gain": (requested.VALUE,),
+    "initializer_scale": (requested.VALUE,),
+    "length": (LENGTH,),
+}
+_NAMES = {"cell_label": "file", "cell_content": "file", "initializer_target": "quantity"}
+_GROUPS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
+
+Names = str | Sequence[str] | None
+"""The names of fields, as one text with commas between them or as several."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The fields that a caller wants in colours, columns and rows; empty: the figure chooses."""
+
+    color: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, color: Names = None, columns: Names = None, rows: Names = None) -> Comparison:
+        """The comparison of names as a person writes them: "cell,cell.hidden_size"."""
+        return cls(_split(color), _split(columns), _split(rows))
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The names by the word that gives them."""
+        return {"color": self.color, "columns": self.columns, "rows": self.rows}
+
+
+AUTOMATIC = Comparison()
+
+
+def _split(names: Names) -> tuple[str, ...]:
+    several = names.split(",") if isinstance(names, str) else names or ()
+    return tuple(name.strip() for name in several if name.strip())
+
+
+def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
+    """A column as a sweep's line writes it: cell.hidden_size, spectral_radius."""
+    if column == requested.VALUE:
+        targets = [] if frame is None else sorted(map(str, frame["initializer_target"].dropna().unique()))
+        return targets[0] if len(targets) == 1 and targets[0] in _ALIASES else "spectral_radius"
+    if column in _NAMES:
+        return _NAMES[column]
+    group = next((group for group in _GROUPS if column.startswith(group)), "")
+    return f"{group.rstrip('_')}.{column.removeprefix(group)}" if group else column
+
+
+def find_columns(word: str, names: Iterable[str], known: Sequence[str], frame: pd.DataFrame) -> list[str]:
+    """The columns of fields that are named by a word of the line.
+
+    Raises:
+        ConfigurationError: a name that is no swept field, with those that are.
+    """
+    return list(dict.fromkeys(_find_column(word, name, known, frame) for name in names))
+
+
+def _find_column(word: str, name: str, known: Sequence[str], frame: pd.DataFrame) -> str:
+    plain = name.replace(".", "_")
+    found = [one for one in (plain, *_ALIASES.get(plain, ())) if one in known]
+    if found:
+        return found[0]
+    varying = [one for one in known if frame[one].nunique(dropna=False) > 1] or list(known)
+    shown = list(dict.fromkeys(display_name(one, frame) for one in varying if one not in _NAMES or one == "cell_label"))
+    raise ConfigurationError(f"{word}={name}: must be a swept field: {', '.join(shown)}.{nearest(name, shown)}")
+
+
+# ------------------------------------------------------------------ axes: fields that vary together
+
+
+def find_axes(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str] = ()) -> list[list[str]]:
+    """The varying columns, those that decide each other together; without those that `given` ones decide."""
+    axes: list[list[str]] = []
+    for name in [name for name in names if name not in given and frame[name].nunique(dropna=False) > 1]:
+        if given and name != requested.VALUE and _decide(frame, given, [name]):
+            continue
+        together = next((axis for axis in axes if _belong_together(frame, axis, name)), None)
+        if together is None:
+            axes.append([name])
+        else:
+            together.append(name)
+    return axes
+
+
+def _belong_together(frame: pd.DataFrame, axis: Sequence[str], name: str) -> bool:
+    if requested.VALUE in (name, *axis) or LENGTH in (name, *axis):
+        return False
+    return _decide(frame, axis, [name]) or _decide(frame, [name], axis)
+
+
+def _decide(frame: pd.DataFrame, by: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether the values of some columns follow from those of others."""
+    return count_values(frame, [*by, *others]) == count_values(frame, by)
+
+
+def count_values(frame: pd.DataFrame, names: Sequence[str]) -> int:
+    """The number of combinations of some columns; 1 of none."""
+    return int(frame.groupby(list(names), dropna=False).ngroups) if names else 1
+
+
+def has_order(frame: pd.DataFrame, axis: Sequence[str]) -> bool:
+    """Whether an axis is one field of numbers."""
+    column = frame[axis[0]]
+    return len(axis) == 1 and pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+
+
+# ------------------------------------------------------------------ colours, columns and rows
+
+
+@dataclass(frozen=True)
+class Channels:
+    """The columns of a frame that have the colours, columns and rows; `chosen`: a caller chose the panels."""
+
+    color: list[str] = field(default_factory=list)
+    columns: list[str] = field(default_factory=list)
+    rows: list[str] = field(default_factory=list)
+    chosen: bool = False
+
+
+def choose_channels(
+    frame: pd.DataFrame,
+    names: Sequence[str],
+    comparison: Comparison,
+    prefer: Sequence[str] = (requested.VALUE,),
+    across: Sequence[str] = (),
+) -> Channels:
+    """Places all varying columns.
+
+    Args:
+        names: the columns that may be placed.
+        prefer: those that have the colours where no field is named; empty: the figure has colours of its own.
+        across: those that have the columns where no field is named.
+    """
+    given = {word: find_columns(word, named, names, frame) for word, named in comparison.named().items()}
+    color = given["color"] if prefer else []
+    placed = [*color, *given["columns"], *given["rows"]]
+    if prefer and not color:
+        color = _choose_color(frame, find_axes(frame, names, placed), prefer)
+        placed += color
+    axes = find_axes(frame, names, placed)
+    columns, rows = given["columns"], given["rows"]
+    chosen = bool(columns or rows)
+    preferred = [axis for axis in axes if set(axis) & set(across)]
+    if not columns:
+        columns = _choose_columns(frame, axes, preferred, alone=not rows)
+    left = [axis for axis in axes if not set(axis) & set(columns)]
+    return Channels(color, columns, [*rows, *(name for axis in left for name in axis)], chosen)
+
+
+def _choose_color(frame: pd.DataFrame, axes: list[list[str]], prefer: Sequence[str]) -> list[str]:
+    """The preferred columns that vary, otherwise the axis with the most values that colours can distinguish."""
+    varying = [name for axis in axes for name in axis if name in prefer]
+    if varying:
+        return varying
+    fit = [axis for axis in axes if can_colour(frame, axis)]
+    return max(fit, key=lambda axis: count_values(frame, axis)) if fit else [prefer[0]]
+
+
+def can_colour(frame: pd.DataFrame, axis: Sequence[str]) -> bool:
+    """Whether there are colours for all values of an axis."""
+    return has_order(frame, axis) or count_values(frame, axis) <= len(style.CATEGORIES)
+
+
+def _choose_columns(frame: pd.DataFrame, axes: list[list[str]], preferred: list[list[str]], alone: bool) -> list[str]:
+    """Of several axes the one with the most values that stand side by side."""
+    if preferred:
+        return preferred[0]
+    fit = [axis for axis in axes if count_values(frame, axis) <= ACROSS]
+    if not axes or (len(axes) > 1 and not fit) or (not alone and not fit):
+        return []
+    return max(fit or axes, key=lambda axis: count_values(frame, axis))
+
+
+def refuse_unknown(frame: pd.DataFrame, names: Sequence[str], comparison: Comparison) -> None:
+    """Raises ConfigurationError for a name that is no swept field of a study, and for one in two places."""
+    seen: dict[str, str] = {}
+    for word, named in comparison.named().items():
+        for column in find_columns(word, named, names, frame):
+            if column in seen:
+                shown = display_name(column, frame)
+                raise ConfigurationError(f"{word}={shown}: {seen[column]}= has it, too; name it once")
+            seen[column] = word
