@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,18 +16,19 @@ from bpttlab.errors import LabError
 from bpttlab.figures import layout, requested, style
 from bpttlab.figures.comparison import (
     ACROSS,
-    AUTOMATIC,
     LENGTH,
     Channels,
-    Comparison,
     choose_channels,
     display_name,
     has_order,
 )
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
+from bpttlab.tables.points import has_files
 
+LENGTH_TITLE = "length $T$"
 COLOUR = "value in colour"
 """The column of an arrangement's rows with the value or the label that a colour stands for."""
 
@@ -39,14 +40,21 @@ class Shape:
     Attributes:
         kinds: the number of panels of each facet.
         share: panels of one kind have the same y axis; "row": only those of a row; "all": both axes, in squares.
-        height: of a panel in inches, if it is fixed.
+        height: of a panel in inches, from the number of colours.
         most: the most facets.
     """
 
     kinds: int = 1
     share: bool | str = True
-    height: float | None = None
+    height: Callable[[int], float] | None = None
     most: int = layout.MOST_FACETS
+
+
+BOARD: dict[str, Any] = {"shape": Shape(share="row", most=36), "prefer": (), "across": (requested.VALUE,)}
+"""For figures with colours of their own: a few requested values side by side, each line of panels with one y axis."""
+
+SQUARES: dict[str, Any] = {**BOARD, "shape": Shape(share="all", most=36)}
+"""The same with squares that all have the same axes."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +169,8 @@ def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], d
     values = list(dict.fromkeys(frame[COLOUR].iloc[_numbers(frame, axis).argsort(kind="stable")].dropna()))
     title = " and ".join(words_of(name) for name in axis)
     if has_order(frame, axis):
-        return (
-            dict(zip(values, style.sequence_colours(len(values)), strict=True)),
-            {value: f"{value:g}" for value in values},
-            title,
-        )
+        shades = dict(zip(values, style.sequence_colours(len(values)), strict=True))
+        return shades, {value: f"{value:g}" for value in values}, title
     if len(values) > len(style.CATEGORIES):
         raise LabError(
             f"{len(values)} colours for {', '.join(display_name(name, frame) for name in axis)} are too many "
@@ -180,13 +185,14 @@ def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], d
 def words_of(column: str) -> str:
     """The name of a field in a figure: "hidden size"."""
     if column == LENGTH:
-        return "length $T$"
-    return layout.escape_text(display_name(column).rpartition(".")[2].replace("_", " "))
+        return LENGTH_TITLE
+    return style.escape_text(display_name(column).rpartition(".")[2].replace("_", " "))
 
 
 def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) -> str:
     """The values of an axis in words: "gru, hidden size 64"."""
-    return ", ".join(_describe(frame, name, value) for name, value in zip(axis, key, strict=True) if not pd.isna(value))
+    named = zip(axis, key, strict=True)
+    return ", ".join(_describe(frame, name, value) for name, value in named if not pd.isna(value)) or "none"
 
 
 def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:
@@ -194,7 +200,7 @@ def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:
         return f"$T$ = {value}"
     if name == requested.VALUE:
         text = requested.value_names(frame)[float(value)]
-        return text if layout.has_files(frame) else f"{layout.symbol_of(frame)} = {text}"
+        return text if has_files(frame) else f"{layout.describe_symbol(frame)} = {text}"
     return "".join(layout.describe_columns({name: value}))
 
 
@@ -216,9 +222,10 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     titles = [layout.find_task(frame) if alone else _join(labels[0][column], labels[1][row]) for row, column in groups]
     parts = [Facet(title, part) for title, part in zip(titles, groups.values(), strict=True)]
     is_across = max(column for _, column in places) > 0
-    figure, grid = _make_panels(places, is_across, size, shape)
+    shades, names, title = _shades(frame, channels.color)
+    figure, grid = _make_panels(places, is_across, size, shape, len(shades))
     edges = labels if crossed else ([], [])
-    return Arrangement(figure, grid, parts, places, is_across, *edges, *_shades(frame, channels.color))
+    return Arrangement(figure, grid, parts, places, is_across, *edges, shades, names, title)
 
 
 def _refuse_too_many(frame: pd.DataFrame, axis: Sequence[str], count: int, most: int) -> None:
@@ -248,14 +255,15 @@ def _keys(frame: pd.DataFrame, axis: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def _labels(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
-    """The combinations in words: "gru, hidden size 64"."""
-    return [_describe_key(frame, axis, key) for key in _keys(frame, axis)]
+    """The combinations in words: "gru, hidden size 64"; an empty text if there are no columns."""
+    return [_describe_key(frame, axis, key) if axis else "" for key in _keys(frame, axis)]
 
 
 def _divide(frame: pd.DataFrame, columns: Sequence[str], rows: Sequence[str]) -> dict[tuple[int, int], pd.DataFrame]:
     """The rows at each row and column of panels that has some."""
     groups = frame.groupby([_numbers(frame, rows), _numbers(frame, columns)], sort=True)
-    return {(int(row), int(column)): part.reset_index(drop=True) for (row, column), part in groups}
+    places: Any = ((place, part.reset_index(drop=True)) for place, part in groups)
+    return {(int(row), int(column)): part for (row, column), part in places}
 
 
 def _numbers(frame: pd.DataFrame, axis: Sequence[str]) -> pd.Series:
@@ -266,14 +274,14 @@ def _numbers(frame: pd.DataFrame, axis: Sequence[str]) -> pd.Series:
 
 
 def _make_panels(
-    places: Sequence[tuple[int, int]], across: bool, size: Size, shape: Shape
+    places: Sequence[tuple[int, int]], across: bool, size: Size, shape: Shape, colours: int
 ) -> tuple[Figure, np.ndarray]:
     """The axes of all facets and kinds."""
     style.check_size(size)
     down, wide = (max(place[end] for place in places) + 1 for end in (0, 1))
     rows, columns = (shape.kinds * down, wide) if across else (down, shape.kinds)
     width = style.WIDTHS[size]
-    height = shape.height or _height(width, columns, across, shape)
+    height = shape.height(colours) if shape.height else _height(width, columns, across, shape)
     around = 0.5 if isinstance(shape.share, str) else 0.2
     figure = style.Page(figsize=(width, rows * height + around), layout="constrained")
     spec = GridSpec(rows, columns, figure=figure)

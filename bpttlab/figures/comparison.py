@@ -14,6 +14,7 @@ import pandas as pd
 
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.figures import requested, style
+from bpttlab.figures.figure import Comparison
 
 ACROSS = 4
 """Panels that stand side by side on a page."""
@@ -33,35 +34,6 @@ _ALIASES = {
 }
 _NAMES = {"cell_label": "file", "cell_content": "file", "initializer_target": "quantity"}
 _GROUPS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
-
-Names = str | Sequence[str] | None
-"""The names of fields, as one text with commas between them or as several."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The fields that a caller wants in colours, columns and rows; empty: the figure chooses."""
-
-    color: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    rows: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, color: Names = None, columns: Names = None, rows: Names = None) -> Comparison:
-        """The comparison of names as a person writes them: "cell,cell.hidden_size"."""
-        return cls(_split(color), _split(columns), _split(rows))
-
-    def named(self) -> dict[str, tuple[str, ...]]:
-        """The names by the word that gives them."""
-        return {"color": self.color, "columns": self.columns, "rows": self.rows}
-
-
-AUTOMATIC = Comparison()
-
-
-def _split(names: Names) -> tuple[str, ...]:
-    several = names.split(",") if isinstance(names, str) else names or ()
-    return tuple(name.strip() for name in several if name.strip())
 
 
 def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
@@ -130,7 +102,8 @@ def count_values(frame: pd.DataFrame, names: Sequence[str]) -> int:
 def has_order(frame: pd.DataFrame, axis: Sequence[str]) -> bool:
     """Whether an axis is one field of numbers."""
     column = frame[axis[0]]
-    return len(axis) == 1 and pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    is_number = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return len(axis) == 1 and is_number and bool(column.notna().all())
 
 
 # ------------------------------------------------------------------ colours, columns and rows

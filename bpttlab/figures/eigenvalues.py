@@ -12,6 +12,8 @@ from matplotlib.patches import Circle
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import SQUARES, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary", "origin_rate")
@@ -26,7 +28,7 @@ _AT_ORIGIN: dict[str, Any] = {"color": "#d55e00", "linestyle": "--", "linewidth"
 LARGER = {"markersize": 5.0}  # in the legend
 
 
-def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_eigenvalues(points: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """Eigenvalues of one network at each of a few requested values, with the unit circle; all panels have one scale.
 
     W is the matrix as drawn, scaled to its requested value. J_t are those of all recorded steps and sequences. Dashed:
@@ -34,23 +36,22 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page") -> Figure:
 
     points: `tables.eigenvalue_points`. Raises LabError if no requested value is known.
     """
-    columns = layout.facet_columns(points, _VALUES)
-    points, values = layout.select_rows(points, columns)
+    points = points[points["initializer_requested"].notna()]
     if points.empty:
         raise LabError("no run with eigenvalues has a value requested of its initializer")
-    parts = layout.facets(points, columns)
-    figure, grid = layout.board(parts, values, size, square=True)
-    for axes, rows in layout.panels_with_rows(grid, parts, values):
+    page = arrange(points, _VALUES, comparison, size, **SQUARES)
+    points = page.rows
+    for axes, rows, _ in page.panels():
         _plane(axes, rows)
-    _limit(grid, points)
-    layout.dress_board(grid, parts, values, "real part", "imaginary part")
+    _limit(page.grid, points)
+    label_edges(page, ["real part"], ["imaginary part"])
     circle = lines.line_key("unit circle", linewidth=0.7)
     there = set(points["matrix"])
     here = [lines.line_key(name, **THIN | look | LARGER) for key, (name, look) in MATRICES.items() if key in there]
     known = lines.has_values(points["origin_rate"])
     theory = [lines.line_key("radius at the origin, theory", **_AT_ORIGIN)] if known else []
-    layout.footer(figure, [*here, circle, *theory])
-    return layout.finish(figure)
+    layout.footer(page.figure, [*here, circle, *theory])
+    return layout.finish(page.figure)
 
 
 def _plane(axes: Axes, rows: pd.DataFrame) -> None:

@@ -11,7 +11,7 @@ HALF_LIFE = StudyFigure("half_life", draw_half_life)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,36 @@ if TYPE_CHECKING:
     from bpttlab.tables import StudyTables
 
 
+Names = str | Sequence[str] | None
+"""The names of fields, as one text with commas between them or as several."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The fields that a caller wants in colours, columns and rows; empty: the figure chooses."""
+
+    color: tuple[str, ...] = ()
+    columns: tuple[str, ...] = ()
+    rows: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, color: Names = None, columns: Names = None, rows: Names = None) -> Comparison:
+        """The comparison of names as a person writes them: "cell,cell.hidden_size"."""
+        return cls(_split(color), _split(columns), _split(rows))
+
+    def named(self) -> dict[str, tuple[str, ...]]:
+        """The names by the word that gives them."""
+        return {"color": self.color, "columns": self.columns, "rows": self.rows}
+
+
+AUTOMATIC = Comparison()
+
+
+def _split(names: Names) -> tuple[str, ...]:
+    several = names.split(",") if isinstance(names, str) else names or ()
+    return tuple(name.strip() for name in several if name.strip())
+
+
 @dataclass(frozen=True)
 class FigureRequest:
     """The request for a figure.
@@ -33,12 +63,14 @@ class FigureRequest:
         size: "column" (3.4 inches wide) or "page" (7 inches).
         run_id: the run of a figure that shows one; None: the figure chooses.
         chosen_parameter: the parameter of figures that show one; None: `tables.main_parameter`.
+        comparison: the swept fields that have the colours, columns and rows.
     """
 
     study: StudyTables
     size: Size = "page"
     run_id: str | None = None
     chosen_parameter: str | None = None
+    comparison: Comparison = AUTOMATIC
 
     @property
     def parameter(self) -> str:

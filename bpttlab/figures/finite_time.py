@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import COLOUR, Shape, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 from bpttlab.tables.points import has_files
 
@@ -22,7 +24,7 @@ UPRIGHT: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.
 _BELOW: dict[str, Any] = {"marker": "<", "linestyle": "none"}
 
 
-def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_finite_time(distribution: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """Histograms of the finite-time exponents of the largest index, one for each requested value, each with its own
     height.
 
@@ -31,26 +33,28 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page") -> Figure:
 
     distribution: `tables.finite_time_distribution`.
     """
-    columns = layout.facet_columns(distribution, _VALUES)
-    rows = layout.longest(distribution[distribution["initializer_requested"].notna()], columns)
-    parts = layout.facets(rows, columns)
-    shades = requested.value_colours(rows)
+    rows = distribution[distribution["initializer_requested"].notna()]
+    page = arrange(rows, _VALUES, comparison, size, Shape(height=_height))
+    rows, shades = page.rows, page.shades
     if has_files(rows):  # from top to bottom in the order given
         shades = dict(reversed(shades.items()))
-    names = requested.value_names(rows)
-    figure, grid = layout.panels(len(parts), 1, size, height=min(max(1.6, 0.26 * len(shades) + 0.5), 4.0))
-    for part, axes in zip(parts, grid[:, 0], strict=True):
+    for axes, own, _ in page.panels():
         axes.axvline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for place, (value, colour) in enumerate(shades.items()):
-            _ridge(axes, part.rows[part.rows["initializer_requested"] == value], place, colour)
-        axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [names[value] for value in shades])
+            _ridge(axes, own[own[COLOUR] == value], place, colour)
+        axes.set_yticks([place + RIDGE / 2 for place in range(len(shades))], [page.names[value] for value in shades])
         axes.set_ylim(-0.2, len(shades))
         axes.tick_params(axis="y", length=0)
-    _same_limits(grid[:, 0], rows)
-    unit = "\n(nat/step)" if layout.panel_width(grid[0, 0]) < layout.NARROW else " (nat/step)"
-    layout.label_edges(grid, parts, [f"finite-time exponent{unit}"], [layout.quantity(rows)])
-    layout.footer(figure, _kinds(rows))
-    return layout.finish(figure)
+    _same_limits(page.grid[:, 0], rows)
+    unit = "\n(nat/step)" if layout.panel_width(page.grid[0, 0]) < layout.NARROW else " (nat/step)"
+    label_edges(page, [f"finite-time exponent{unit}"], [page.title])
+    layout.footer(page.figure, _kinds(rows))
+    return layout.finish(page.figure)
+
+
+def _height(ridges: int) -> float:
+    """The height of a panel in inches."""
+    return min(max(1.6, 0.26 * ridges + 0.5), 4.0)
 
 
 def _ridge(axes: Axes, rows: pd.DataFrame, place: int, colour: str) -> None:

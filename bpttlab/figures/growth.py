@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from matplotlib.patches import Patch, Rectangle
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures.arrangement import COLOUR, LENGTH_TITLE, Arrangement, Shape, arrange, label_edges
+from bpttlab.figures.comparison import LENGTH
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 from bpttlab.tables.points import has_files
 
@@ -23,7 +27,7 @@ MINUS = "\N{MINUS SIGN}"
 _LINEAR = 1.0  # nats around zero that the colour scale shows linearly
 
 
-def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_growth(growth: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """Two kinds of panel: a heat map of the median growth over the sequence, and the asymptotic rate with its interval.
 
     The contour separates cells of growth from cells of decay. Grey cells have no number (every network diverged or
@@ -36,23 +40,27 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page") -> Figure:
     growth = growth[growth["initializer_requested"].notna()].reset_index(drop=True)
     if not growth["log_growth"].notna().any():
         raise LabError("no run of the study has a measured growth")
-    parts = layout.facets(growth, layout.summary_facet_columns(growth))
-    figure, grid = layout.panels(len(parts), 2, size, share=False)
+    shape, x = Shape(2, share=False), (requested.VALUE,)
+    page = arrange(growth, layout.find_values(growth), comparison, size, shape, prefer=(LENGTH,), x=x)
     norm = _norm(growth)
-    shades = _length_shades(growth)
-    for (_, rows), (heat, rate) in zip(parts, grid, strict=True):
-        _heat_map(heat, rows, norm)
-        _rates(rate, rows, shades)
+    for (_, rows), (heat, rate) in zip(page.parts, page.grid, strict=True):
+        _heat_map(heat, rows, norm, page.names)
+        _rates(rate, rows, page.shades)
         if has_files(rows):
             name_networks(heat, rate, rows)
-    _same_limits(grid[:, 1])
+    _same_limits(page.grid[:, 1])
     name = layout.quantity(growth)
-    for axes in grid[:, 0] if layout.is_across(grid) else ():
+    for axes in page.grid[:, 0] if page.across else ():
         axes.set_xlabel(name)
     rate_label = "asymptotic rate (nat/step)" if size == "page" else "asymptotic rate\n(nat/step)"
-    layout.label_edges(grid, parts, [name, name], ["length $T$ (steps)", rate_label])
-    _keys(figure, grid, norm, shades, growth, size)
-    return layout.finish(figure)
+    label_edges(page, [name, name], [_length_label(page), rate_label])
+    _keys(page, norm, growth, size)
+    return layout.finish(page.figure)
+
+
+def _length_label(page: Arrangement) -> str:
+    """The label of the heat map's vertical axis."""
+    return "length $T$ (steps)" if page.title == LENGTH_TITLE else page.title
 
 
 def _norm(growth: pd.DataFrame) -> SymLogNorm:
@@ -62,13 +70,9 @@ def _norm(growth: pd.DataFrame) -> SymLogNorm:
     return SymLogNorm(linthresh=_LINEAR, vmin=-most, vmax=most)
 
 
-def _length_shades(growth: pd.DataFrame) -> dict[int, str]:
-    lengths = sorted(int(length) for length in growth["sequence_length"].unique())
-    return dict(zip(lengths, style.sequence_colours(len(lengths)), strict=True))
-
-
-def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm) -> None:
-    table = rows.pivot(index="sequence_length", columns="initializer_requested", values="log_growth").astype(float)
+def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm, names: Mapping[Any, str]) -> None:
+    table = rows.pivot(index=COLOUR, columns="initializer_requested", values="log_growth").astype(float)
+    table = table.reindex([value for value in names if value in table.index]).rename(index=names)
     values = table.to_numpy()
     finite = np.isfinite(values)
     axes.set_facecolor("#cccccc")
@@ -140,12 +144,12 @@ def _zero_contour(axes: Axes, values: np.ndarray) -> None:
 CONTOUR: dict[str, Any] = {"color": "black", "linewidth": 1.6, "solid_capstyle": "projecting"}
 
 
-def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
+def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[Any, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
     sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
-    for length, part in layout.group_by_value(rows, "sequence_length"):
+    for length, part in layout.group_by_value(rows, COLOUR):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
         joined: dict[str, Any] = {"marker": "o", "linestyle": "none" if has_files(rows) else "-"}
@@ -154,16 +158,19 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:
         lines.whiskers(axes, part["initializer_requested"].to_numpy(dtype=float), *ends, **look)
 
 
+def _length_text(page: Arrangement, value: Any) -> str:
+    """A value in colour: a length by its symbol."""
+    return f"$T$ = {page.names[value]}" if page.title == LENGTH_TITLE else page.names[value]
+
+
 def _same_limits(column: np.ndarray) -> None:
     ends = np.array([axes.get_ylim() for axes in column])
     for axes in column:
         axes.set_ylim(ends[:, 0].min(), ends[:, 1].max())
 
 
-def _keys(
-    figure: Figure, grid: np.ndarray, norm: SymLogNorm, shades: dict[int, str], growth: pd.DataFrame, size: Size
-) -> None:
-    across = layout.is_across(grid)
+def _keys(page: Arrangement, norm: SymLogNorm, growth: pd.DataFrame, size: Size) -> None:
+    figure, grid, across, shades = page.figure, page.grid, page.across, page.shades
     bar = figure.colorbar(
         ScalarMappable(norm, style.GROWTH),
         ax=list(grid[:, 0] if across else grid.flat),
@@ -176,7 +183,9 @@ def _keys(
     layout.symmetric_ticks(bar, norm.vmax or _LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     joined: dict[str, Any] = {"marker": "o", "linestyle": "none" if has_files(growth) else "-"}
-    handles: list[Artist] = [lines.line_key(f"$T$ = {length}", color=shades[length], **joined) for length in shown]
+    handles: list[Artist] = [
+        lines.line_key(_length_text(page, length), color=shades[length], **joined) for length in shown
+    ]
     handles += [*lines.interval_keys(growth["growth_rate_low"]), *lines.rate_keys(growth)]
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):
         handles.append(lines.line_key("zero growth", **CONTOUR))

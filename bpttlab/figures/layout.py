@@ -7,7 +7,7 @@ kind of curve. On a page facets are side by side, in a column one above the othe
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,11 +20,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from bpttlab.errors import LabError
 from bpttlab.figures import requested, style
 from bpttlab.figures.style import Size
-from bpttlab.tables.digests import PLUGIN_HASHES, short_column, short_digests
-from bpttlab.tables.points import LABEL, has_files, network_labels
+from bpttlab.tables.digests import PLUGIN_HASHES
+from bpttlab.tables.points import LABEL, network_labels
 
 _QUANTITIES = {
     "spectral_radius": r"spectral radius $\rho$",
@@ -41,6 +40,9 @@ SYMBOLS = {
     "measured_radius": r"$\rho$",
     "radius": r"$\rho$",
 }
+UNNAMED = ("cell", "task", "initializer", LABEL)
+"""Fields whose values say what they are."""
+
 MOST_FACETS = 12
 MOST_VALUES = 3  # requested values that have panels of their own
 MOST_IN_LEGEND = 8
@@ -48,7 +50,6 @@ Placement = Literal["outside upper center", "outside lower center"]
 NARROW = 1.3  # inches
 LINE = 24  # letters above a panel
 BESIDE_A_PANEL = 14  # and upright on its left
-_BESIDE = 4  # facets that stand side by side on a page
 
 
 class Facet(NamedTuple):
@@ -56,22 +57,6 @@ class Facet(NamedTuple):
 
     label: str
     rows: pd.DataFrame
-
-
-def facets(frame: pd.DataFrame, columns: Sequence[str]) -> list[Facet]:
-    """The parts of a frame, one per distinct combination of `columns`; the label of a part names the varying values.
-
-    Raises LabError for more parts than a figure can show.
-    """
-    varying = varying_columns(frame, columns)
-    digests = short_digests(frame[PLUGIN_HASHES]) if PLUGIN_HASHES in varying else {}
-    groups = frame.groupby(list(columns), dropna=False, sort=True)
-    if groups.ngroups > MOST_FACETS:
-        names = ", ".join(varying)
-        raise LabError(f"{groups.ngroups} combinations of {names} are too many for one figure (at most {MOST_FACETS})")
-    keys = [[digests.get(value, value) for value in key] for key, _ in groups]
-    parts = [rows.reset_index(drop=True) for _, rows in groups]
-    return [Facet(_label(columns, varying, key), rows) for key, rows in zip(keys, parts, strict=True)]
 
 
 def varying_columns(frame: pd.DataFrame, columns: Sequence[str]) -> list[str]:
@@ -97,19 +82,20 @@ def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
     return [name for name in names if name not in kinds or (kinds[name] > 1).any()]
 
 
+def find_values(summary: pd.DataFrame, values: Sequence[str] = ()) -> list[str]:
+    """The columns of a summary that name no point: all from `networks` on, and those given."""
+    names = [str(name) for name in summary]
+    return [*values, *names[names.index("networks") :]]
+
+
 def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> list[str]:
-    """The same for a summary, whose keys are the columns before `networks`."""
-    keys = [str(name) for name in summary]
-    return facet_columns(summary[keys[: keys.index("networks")]], values)
+    """`facet_columns` of a summary, whose keys are the columns before `networks`."""
+    return facet_columns(summary, find_values(summary, values))
 
 
-def _label(columns: Sequence[str], varying: Sequence[str], key: Sequence[Any]) -> str:
-    """The task and what varies beside it: "digits, by row", one below the other where that is long."""
-    named = dict(zip(columns, key, strict=True))
-    said = _describe_columns({name: named[name] for name in varying if name not in {"task", "initializer_target"}})
-    parts = [_to_plain_value(named["task"]), *said] if "task" in named else said
-    line = ", ".join(parts)
-    return line if len(line) <= LINE else "\n".join(parts)
+def find_task(frame: pd.DataFrame) -> str:
+    """The name of the task of all rows, where a frame has it."""
+    return _to_plain_value(frame["task"].iloc[0]) if "task" in frame and len(frame) else ""
 
 
 def _shorten_digest(name: str, value: object) -> object:
@@ -117,26 +103,16 @@ def _shorten_digest(name: str, value: object) -> object:
     return str(value)[:8] if name.endswith("_content") else value
 
 
-def _describe_columns(named: Mapping[str, Any]) -> list[str]:
+def describe_columns(named: Mapping[str, Any]) -> list[str]:
     """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
     words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
     said = {name: _to_plain_value(_shorten_digest(name, value)) for name, value in named.items() if not pd.isna(value)}
-    there = {name: requested.figure_text(str(named[name])) if name == LABEL else text for name, text in said.items()}
-    return [text if name in ("cell", LABEL) else f"{words[name]} {text}" for name, text in there.items()]
-
-
-def descriptions(frame: pd.DataFrame, columns: Sequence[str]) -> pd.Series:
-    """A text for each row that names the varying values: "gru, hidden size 64"; empty if nothing varies."""
-    varying = varying_columns(frame, columns)
-    if PLUGIN_HASHES in varying:
-        frame = frame.assign(**{PLUGIN_HASHES: short_column(frame[PLUGIN_HASHES])})
-    rows = zip(*(frame[name] for name in varying), strict=True) if varying else [()] * len(frame)
-    said = [", ".join(_describe_columns(dict(zip(varying, row, strict=True)))) for row in rows]
-    return pd.Series(said, index=frame.index, dtype=object)
+    there = {name: style.escape_text(str(named[name])) if name == LABEL else text for name, text in said.items()}
+    return [text if name in UNNAMED else f"{words[name]} {text}" for name, text in there.items()]
 
 
 def _to_plain_value(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ").replace("$", r"\$")
+    return f"{value:g}" if isinstance(value, float) else style.escape_text(str(value).replace("_", " "))
 
 
 def longest(frame: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
@@ -169,94 +145,10 @@ def select_values(values: Sequence[float]) -> list[float]:
     return [values[0], nearest if inside else between[len(between) // 2], values[-1]]
 
 
-def select_rows(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[pd.DataFrame, list[float]]:
-    """The longest sequences of each facet at the few requested values that are shown; and those values."""
-    frame = longest(frame[frame["initializer_requested"].notna()], columns)
-    values = select_values(requested.requested_values(frame))
-    return frame[frame["initializer_requested"].isin(values)].reset_index(drop=True), values
-
-
-def board(parts: Sequence[Facet], values: Sequence[float], size: Size, square: bool = False) -> Board:
-    """A figure with a panel for each facet (one above the other) and requested value (side by side).
-
-    `square`: panels are squares with the same limits; otherwise they share the y axis along a row.
-    """
-    style.check_size(size)
-    width = style.WIDTHS[size]
-    wide = (width - 0.6) / len(values)
-    height = min(wide, 2.6) if square else min(max(0.75 * wide, 1.3), 2.2)
-    figure = style.Page(figsize=(width, len(parts) * height + 0.5), layout="constrained")
-    shared: Literal["all", "row"] = "all" if square else "row"
-    grid = figure.subplots(len(parts), len(values), squeeze=False, sharex=shared, sharey=shared)
-    return figure, grid
-
-
-Board: TypeAlias = tuple[Figure, np.ndarray]
-"""A figure and its axes, (facets, requested values)."""
-
-
-def panels_with_rows(
-    grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float]
-) -> Iterator[tuple[Axes, pd.DataFrame]]:
-    """Each panel with its rows."""
-    for (row, column), axes in np.ndenumerate(grid):
-        rows = parts[row].rows
-        yield axes, rows[rows["initializer_requested"] == values[column]]
-
-
-def dress_board(grid: np.ndarray, parts: Sequence[Facet], values: Sequence[float], x: str, y: str) -> None:
-    """Labels at the edges: requested values above, facets on the left."""
-    symbol = " or ".join(sorted({_symbol(part.rows) for part in parts}))
-    rows = pd.concat([part.rows for part in parts])
-    names = requested.value_names(rows)
-    for axes, value in zip(grid[0], values, strict=True):
-        axes.set_title(names[value] if has_files(rows) else f"{symbol} = {names[value]}")
-    for axes, part in zip(grid[:, 0], parts, strict=True):
-        label = part.label if len(part.label) <= BESIDE_A_PANEL else part.label.replace(", ", ",\n")
-        axes.set_ylabel(f"{label}\n{y}")
-    for axes in grid[-1]:
-        axes.set_xlabel(x)
-
-
-def _symbol(rows: pd.DataFrame) -> str:
+def describe_symbol(rows: pd.DataFrame) -> str:
+    """The symbol of the requested values."""
     targets = sorted(str(target) for target in rows["initializer_target"].dropna().unique())
     return " or ".join(SYMBOLS.get(target, "requested") for target in targets) or "requested"
-
-
-def panels(
-    count: int, kinds: int, size: Size, share: bool = True, height: float | None = None
-) -> tuple[Figure, np.ndarray]:
-    """A figure with a panel for each facet and kind: the figure and its axes, (facets, kinds).
-
-    `share`: panels of one kind have the same y axis. `height`: the height of a panel in inches, if it is fixed.
-    """
-    style.check_size(size)
-    across = size == "page" and (kinds == 1 or count > 1) and count <= _BESIDE
-    rows, columns = (kinds, count) if across else (count, kinds)
-    width = style.WIDTHS[size]
-    height = height or min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
-    figure = style.Page(figsize=(width, rows * height + 0.2), layout="constrained")
-    shared: Literal["row", "col"] = "row" if across else "col"
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=shared if share else False)
-    return figure, grid.T if across else grid
-
-
-def label_edges(grid: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
-    """Labels at the edges: facets in titles, kinds in the labels of their axes.
-
-    Args:
-        grid: axes, (facets, kinds).
-        x, y: labels of each kind's axes; neighbours along a row share one y label if their kind is the same.
-    """
-    for (row, column), axes in np.ndenumerate(grid):
-        place = axes.get_subplotspec()
-        across = is_across(grid)
-        if place.is_last_row() or x[column] != x[-1]:
-            axes.set_xlabel(x[column])
-        if place.is_first_col() or not across:
-            axes.set_ylabel(y[column])
-        if column == 0:
-            axes.set_title(parts[row].label, loc="left" if not across else "center")
 
 
 def panel_width(axes: Axes) -> float:
@@ -271,11 +163,6 @@ def whole_numbers(grid: np.ndarray) -> None:
     for axes in grid.flat:
         most = 6 if panel_width(axes) > NARROW else 3
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=most, min_n_ticks=1))
-
-
-def is_across(grid: np.ndarray) -> bool:
-    """Whether the facets of a grid (facets, kinds) stand side by side."""
-    return len(grid) > 1 and bool(grid[1, 0].get_subplotspec().colspan.start > 0)
 
 
 def symmetric_ticks(bar: Colorbar, most: float) -> None:
@@ -300,9 +187,10 @@ def finish(figure: Figure) -> Figure:
 # ------------------------------------------------------------------ keys to colours and lines
 
 
-def key(figure: Figure, grid: np.ndarray, shades: Mapping[float, str], frame: pd.DataFrame, size: Size) -> None:
-    """The meaning of the colours, above the panels: a legend for a few requested values, a colour bar for many."""
-    names, title = requested.value_names(frame), quantity(frame)
+def key(
+    figure: Figure, grid: np.ndarray, shades: Mapping[Any, str], names: Mapping[Any, str], title: str, size: Size
+) -> None:
+    """The meaning of the colours, above the panels: a legend for a few values, a colour bar for many."""
     if len(shades) > MOST_IN_LEGEND:
         _bar(figure, grid, shades, names, title, size)
         return

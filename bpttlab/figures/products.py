@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
+
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import COLOUR, Shape, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("lag", "quantity", "median", "low", "high", "networks", "zero", "asymptote", "bound", "mean_field")
@@ -18,7 +21,7 @@ _NORMS = {
 }
 
 
-def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_products(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """log norm of the products that end at t = T against lag, for the longest sequences of each facet.
 
     Lines are medians and bands quartiles over networks. Dashed: the bound lag * log(gamma sigma_max). Dotted: the
@@ -28,26 +31,21 @@ def plot_products(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.growth_curves`.
     """
-    columns = layout.facet_columns(curves, _VALUES)
-    curves = layout.longest(curves, columns)
-    parts = layout.facets(curves, columns)
     norms = [norm for norm in _NORMS if norm in set(curves["quantity"])]
-    shades = requested.value_colours(curves)
-    figure, grid = layout.panels(len(parts), len(norms), size)
-    for (row, column), axes in np.ndenumerate(grid):
-        rows = parts[row].rows
-        _panel(axes, rows[rows["quantity"] == norms[column]], shades)
-    lines.limit(grid, [[rows[rows["quantity"] == norm] for norm in norms] for _, rows in parts])
-    layout.label_edges(grid, parts, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
-    layout.key(figure, grid, shades, curves, size)
-    layout.footer(figure, _kinds(curves))
-    return layout.finish(figure)
+    page = arrange(curves, _VALUES, comparison, size, Shape(len(norms)))
+    for axes, rows, kind in page.panels():
+        _panel(axes, rows[rows["quantity"] == norms[kind]], page.shades)
+    lines.limit(page.grid, page.by_kind("quantity", norms))
+    label_edges(page, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
+    page.add_key(size)
+    layout.footer(page.figure, _kinds(page.rows))
+    return layout.finish(page.figure)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[float, str]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[Any, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     with_theory = list(shades) if len(shades) <= layout.MOST_IN_LEGEND else layout.select_values(list(shades))
-    for value, part in layout.group_by_value(rows, "initializer_requested"):
+    for value, part in layout.group_by_value(rows, COLOUR):
         colour = shades[value]
         if value in with_theory:
             lines.draw_theory(axes, part, "bound", colour, "--")

@@ -45,18 +45,13 @@ def value_names(frame: pd.DataFrame) -> dict[float, str]:
     short = {place: shorten_label(label) for place, label in labels.items()}
     alike = Counter(short.values())
     chosen = {place: text if alike[text] == 1 else labels[place] for place, text in short.items()}
-    return {place: figure_text(label) for place, label in chosen.items()}
+    return {place: style.escape_text(label) for place, label in chosen.items()}
 
 
 def shorten_label(label: str) -> str:
     """Both ends of a long name."""
     half = LONGEST // 2
     return label if len(label) <= LONGEST else f"{label[: half - 1]}…{label[-half:]}"
-
-
-def figure_text(label: str) -> str:
-    """A name as text of a figure, in which a dollar sign begins no mathematics."""
-    return label.replace("$", r"\$")
 
 
 def name_ticks(axes: Axes, frame: pd.DataFrame, width: float, shift: float = 0.0) -> None:

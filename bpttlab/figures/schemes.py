@@ -144,8 +144,8 @@ def _label(rows: pd.DataFrame, place: int) -> str:
 
 def _describe_value(name: str, value: object) -> str:
     if name == LABEL:
-        return requested.figure_text(requested.shorten_label(str(value)))
-    text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
+        return style.escape_text(requested.shorten_label(str(value)))
+    text = f"{value:g}" if isinstance(value, float) else style.escape_text(str(value).replace("_", " "))
     if name in _FIRST:
         return text
     if name == "initializer_requested":

@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import BOARD, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("quantity", "parameter", "t", "median", "low", "high", "networks", "zero")
 PRODUCT: dict[str, Any] = {"linestyle": ":", "linewidth": 1.1}
 
 
-def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_sensitivity(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """log norm of dh_t/dparameter against t, at a few requested values, for the longest sequences of each facet.
 
     Lines are medians and bands quartiles over networks. Dotted: the product over as many steps. The sensitivity can
@@ -24,23 +26,22 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.sensitivity_curves`. Raises LabError if no requested value is known.
     """
-    columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.select_rows(curves, columns)
+    curves = curves[curves["initializer_requested"].notna()]
     if curves.empty:
         raise LabError("no run with forward sensitivity has a value requested of its initializer")
-    parts = layout.facets(curves, columns)
+    page = arrange(curves, _VALUES, comparison, size, **BOARD)
+    curves = page.rows
     looks = _looks(curves)
-    figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.panels_with_rows(grid, parts, values):
+    for axes, rows, _ in page.panels():
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         lines.curve(axes, rows[rows["quantity"] == "product"].assign(networks=1), "t", style.NEUTRAL, **PRODUCT)
         for name, look in looks.items():
             lines.curve(axes, rows[rows["parameter"] == name], "t", **look)
         lines.set_empty_limits(axes, rows["median"])
-    layout.whole_numbers(grid)
-    layout.dress_board(grid, parts, values, "$t$ (steps)", r"$\log \Vert \mathrm{d}h_t/\mathrm{d}\theta\Vert$ (nat)")
-    layout.footer(figure, _kinds(curves, looks))
-    return layout.finish(figure)
+    layout.whole_numbers(page.grid)
+    label_edges(page, ["$t$ (steps)"], [r"$\log \Vert \mathrm{d}h_t/\mathrm{d}\theta\Vert$ (nat)"])
+    layout.footer(page.figure, _kinds(curves, looks))
+    return layout.finish(page.figure)
 
 
 def _looks(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:

@@ -34,16 +34,18 @@ if TYPE_CHECKING:
 
 def _products(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.jacobians, "Jacobian products")
-    return plot_products(tables.growth_curves(rows, request.study.runs), request.size)
+    return plot_products(tables.growth_curves(rows, request.study.runs), request.size, request.comparison)
 
 
 def _lag_terms(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.lag_terms, "lag terms")
-    return plot_lag_terms(tables.lag_curves(rows, request.study.runs), request.size, request.parameter)
+    return plot_lag_terms(
+        tables.lag_curves(rows, request.study.runs), request.size, request.parameter, request.comparison
+    )
 
 
 def _growth(request: FigureRequest) -> Figure:
-    return plot_growth(tables.growth(request.study.runs), request.size)
+    return plot_growth(tables.growth(request.study.runs), request.size, request.comparison)
 
 
 def _triangle(request: FigureRequest) -> Figure:
@@ -53,7 +55,9 @@ def _triangle(request: FigureRequest) -> Figure:
 
 def _truncation(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.truncations, "truncated gradients")
-    return plot_truncation(tables.truncation_bias(rows, request.study.runs), request.size, request.parameter)
+    return plot_truncation(
+        tables.truncation_bias(rows, request.study.runs), request.size, request.parameter, request.comparison
+    )
 
 
 # ------------------------------------------------------------------ what schemes cost, bounds, signs along directions
@@ -91,38 +95,40 @@ def _directions(request: FigureRequest) -> Figure:
 def _exponents(request: FigureRequest) -> Figure:
     runs = request.study.runs
     _refuse_empty(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
-    return plot_exponents(tables.exponents(runs), request.size)
+    return plot_exponents(tables.exponents(runs), request.size, request.comparison)
 
 
 def _spectrum(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.spectra, "Lyapunov spectra")
-    return plot_spectrum(tables.spectrum_curves(rows, request.study.runs), request.size)
+    return plot_spectrum(tables.spectrum_curves(rows, request.study.runs), request.size, request.comparison)
 
 
 def _finite_time(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.finite_time, "finite-time exponents")
-    return plot_finite_time(tables.finite_time_distribution(rows, request.study.runs), request.size)
+    return plot_finite_time(tables.finite_time_distribution(rows, request.study.runs), request.size, request.comparison)
 
 
 def _singular_values(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.singular_values, "singular values of products")
     frame = tables.singular_value_curves(rows, request.study.runs, request.study.spectra)
-    return plot_singular_values(frame, request.size)
+    return plot_singular_values(frame, request.size, request.comparison)
 
 
 def _eigenvalues(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
-    return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size)
+    return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size, request.comparison)
 
 
 def _paths(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
-    return plot_paths(tables.block_curves(rows, request.study.runs), request.size)
+    return plot_paths(tables.block_curves(rows, request.study.runs), request.size, request.comparison)
 
 
 def _sensitivity(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.sensitivity, "forward sensitivities")
-    return plot_sensitivity(tables.sensitivity_curves(rows, request.study.runs, request.study.jacobians), request.size)
+    return plot_sensitivity(
+        tables.sensitivity_curves(rows, request.study.runs, request.study.jacobians), request.size, request.comparison
+    )
 
 
 def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:

@@ -12,13 +12,15 @@ from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import BOARD, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("lag", "index", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "lyapunov_exponent")
 LYAPUNOV: dict[str, Any] = {"color": style.CENTRE, "linewidth": 0.9, "linestyle": (0, (4, 1.5))}
 
 
-def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_singular_values(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """log sigma_i / lag against index for each lag, at a few requested values, with the exponents if they were
     measured.
 
@@ -27,20 +29,19 @@ def plot_singular_values(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.singular_value_curves`. Raises LabError if every lag is 0 or no requested value is known.
     """
-    columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.select_rows(curves[curves["quantity"] == "rate"], columns)
+    curves = curves[(curves["quantity"] == "rate") & curves["initializer_requested"].notna()]
     if curves.empty:
         raise LabError("the study has no singular values of products over at least one step")
-    parts = layout.facets(curves, columns)
+    page = arrange(curves, _VALUES, comparison, size, **BOARD)
+    curves = page.rows
     lags = sorted(curves["lag"].unique())
     shades = dict(zip(lags, style.sequence_colours(len(lags)), strict=True))
-    figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.panels_with_rows(grid, parts, values):
+    for axes, rows, _ in page.panels():
         _panel(axes, rows, shades)
-    layout.whole_numbers(grid)
-    layout.dress_board(grid, parts, values, "index $i$", r"$\log \sigma_i\, /\, \ell$ (nat/step)")
-    layout.footer(figure, _kinds(curves, shades))
-    return layout.finish(figure)
+    layout.whole_numbers(page.grid)
+    label_edges(page, ["index $i$"], [r"$\log \sigma_i\, /\, \ell$ (nat/step)"])
+    layout.footer(page.figure, _kinds(curves, shades))
+    return layout.finish(page.figure)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, shades: dict[int, str]) -> None:

@@ -6,13 +6,15 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import COLOUR, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("index", "index_per_unit", "median", "low", "high", "networks", "zero", "unresolved", "mean_by_determinant")
 
 
-def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_spectrum(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """Exponents against index, for the longest sequences of each facet; cells are side by side.
 
     Lines are medians and bands quartiles over networks, dotted where more than half of the networks are below
@@ -21,23 +23,19 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.spectrum_curves`.
     """
-    columns = layout.facet_columns(curves, _VALUES)
-    curves = layout.longest(curves[curves["initializer_requested"].notna()], columns)
-    parts = layout.facets(curves, columns)
-    shades = requested.value_colours(curves)
-    figure, grid = layout.panels(len(parts), 1, size)
-    for part, axes in zip(parts, grid[:, 0], strict=True):
+    page = arrange(curves[curves["initializer_requested"].notna()], _VALUES, comparison, size)
+    for axes, all_rows, _ in page.panels():
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-        for value, rows in layout.group_by_value(part.rows, "initializer_requested"):
-            lines.draw_level(axes, rows["mean_by_determinant"], shades[value])
-            lines.curve(axes, rows[~lines.is_doubtful(rows)], "index", shades[value])
-            lines.draw_doubtful(axes, rows, "index", shades[value])
-    layout.whole_numbers(grid)
-    lines.limit(grid, [[part.rows] for part in parts])
-    layout.label_edges(grid, parts, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
-    layout.key(figure, grid, shades, curves, size)
-    layout.footer(figure, _kinds(curves))
-    return layout.finish(figure)
+        for value, rows in layout.group_by_value(all_rows, COLOUR):
+            lines.draw_level(axes, rows["mean_by_determinant"], page.shades[value])
+            lines.curve(axes, rows[~lines.is_doubtful(rows)], "index", page.shades[value])
+            lines.draw_doubtful(axes, rows, "index", page.shades[value])
+    layout.whole_numbers(page.grid)
+    lines.limit(page.grid, [[part.rows] for part in page.parts])
+    label_edges(page, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
+    page.add_key(size)
+    layout.footer(page.figure, _kinds(page.rows))
+    return layout.finish(page.figure)
 
 
 def _kinds(curves: pd.DataFrame) -> list[Artist]:

@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import BOARD, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _VALUES = ("block", "lag", "quantity", "median", "low", "high", "networks", "zero", "unresolved", "cell_path")
@@ -18,7 +20,7 @@ MOST_BLOCKS = 16
 ARROW = "\N{LEFTWARDS ARROW}"
 
 
-def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """log spectral norm of each block of the products that end at t = T against lag, at a few requested values.
 
     The path of a part to itself is thick, with its quartiles. A path between two parts is thin: its colour is that of
@@ -28,23 +30,22 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page") -> Figure:
 
     curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
     """
-    columns = layout.facet_columns(curves, _VALUES)
-    curves, values = layout.select_rows(curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0)], columns)
+    curves = curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0) & curves["initializer_requested"].notna()]
     if curves.empty:
         raise LabError("the study has no blocks of products over at least one step")
-    parts = layout.facets(curves, columns)
+    page = arrange(curves, _VALUES, comparison, size, **BOARD)
+    curves = page.rows
     looks, left_out = _looks(curves)
-    figure, grid = layout.board(parts, values, size)
-    for axes, rows in layout.panels_with_rows(grid, parts, values):
+    for axes, rows, _ in page.panels():
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for block, look in looks.items():
             lines.curve(axes, _one(rows, block), "lag", **look)
         lines.draw_theory(axes, rows, "cell_path", style.NEUTRAL, "--")
         lines.set_empty_limits(axes, rows["median"])
-    layout.whole_numbers(grid)
-    layout.dress_board(grid, parts, values, r"lag $\ell$ (steps)", r"$\log \Vert$block of $P\Vert_2$ (nat)")
-    layout.footer(figure, _kinds(curves, looks, left_out))
-    return layout.finish(figure)
+    layout.whole_numbers(page.grid)
+    label_edges(page, [r"lag $\ell$ (steps)"], [r"$\log \Vert$block of $P\Vert_2$ (nat)"])
+    layout.footer(page.figure, _kinds(curves, looks, left_out))
+    return layout.finish(page.figure)
 
 
 def ends(block: str) -> tuple[str, str]:

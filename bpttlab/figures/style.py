@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib import style as mpl_style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.escapes import escape_line
 from bpttlab.files import publish
 
 Size = Literal["column", "page"]
@@ -108,6 +110,18 @@ def sequence_colours(count: int) -> list[str]:
 def categories(names: Sequence[str]) -> dict[str, str]:
     """A colour for each of a few names, in their order; after the last colour the first again."""
     return {name: CATEGORIES[place % len(CATEGORIES)] for place, name in enumerate(names)}
+
+
+def escape_text(text: str) -> str:
+    """A text of any origin in a figure: a dollar sign begins no mathematics; what the font lacks is an escape."""
+    known = _find_letters()
+    shown = (one if ord(one) in known else one.encode("unicode_escape").decode() for one in escape_line(text))
+    return "".join(shown).replace("$", r"\$")
+
+
+def _find_letters() -> Mapping[int, int]:
+    """The characters that the font of the present style has."""
+    return font_manager.get_font(font_manager.findfont(font_manager.FontProperties())).get_charmap()
 
 
 class Page(Figure):

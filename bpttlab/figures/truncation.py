@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bpttlab.errors import LabError
-from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import COLOUR, Shape, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
 _KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
@@ -22,7 +24,9 @@ _HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markered
 _APART = ("origin", "scheme", "truncation", "parameter")
 
 
-def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+def plot_truncation(
+    bias: pd.DataFrame, size: Size = "page", parameter: str = "W", comparison: Comparison = AUTOMATIC
+) -> Figure:
     """Log relative bias and cosine against truncation length K, for the longest sequences of each facet.
 
     Lines are per-loss truncation at every K, from the lag terms. Marks are the schemes that were run. Both are medians
@@ -34,21 +38,20 @@ def plot_truncation(bias: pd.DataFrame, size: Size = "page", parameter: str = "W
     bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_requested"].notna()]
     if bias.empty:
         raise LabError(f"the study has no truncated gradient of {parameter}")
-    columns = layout.summary_facet_columns(bias, [*_APART, *_scheme_fields(bias)])
-    bias = layout.longest(bias, columns).assign(named=_scheme_labels)
-    parts = layout.facets(bias, columns)
-    shades = requested.value_colours(bias)
+    bias = bias.assign(named=_scheme_labels)
+    values = layout.find_values(bias, [*_APART, *_scheme_fields(bias)])
+    page = arrange(bias, values, comparison, size, Shape(len(_KINDS)))
+    bias = page.rows
     schemes = sorted(bias.loc[bias["origin"] == "scheme", "named"].unique())
     markers = {name: style.MARKERS[place % len(style.MARKERS)] for place, name in enumerate(schemes)}
-    figure, grid = layout.panels(len(parts), len(_KINDS), size)
-    for (row, column), axes in np.ndenumerate(grid):
-        _panel(axes, parts[row].rows, list(_KINDS)[column], shades, markers)
-    for axes in grid[:, 0]:  # when all are drawn, for they may share their axis
+    for axes, rows, kind in page.panels():
+        _panel(axes, rows, list(_KINDS)[kind], page.shades, markers)
+    for axes in page.grid[:, 0]:  # when all are drawn, for they may share their axis
         axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
-    layout.label_edges(grid, parts, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
-    layout.key(figure, grid, shades, bias, size)
-    layout.footer(figure, _kinds(bias, markers))
-    return layout.finish(figure)
+    label_edges(page, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
+    page.add_key(size)
+    layout.footer(page.figure, _kinds(bias, markers))
+    return layout.finish(page.figure)
 
 
 def _scheme_fields(bias: pd.DataFrame) -> list[str]:
@@ -69,11 +72,11 @@ def _shorten(value: object) -> str:
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 
-def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[float, str], markers: dict[str, str]) -> None:
+def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[Any, str], markers: dict[str, str]) -> None:
     for level in (0.0,) if kind == "log_relative_bias" else (0.0, 1.0):
         axes.axhline(level, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     rows = rows.assign(median=rows[kind], low=rows[f"{kind}_low"], high=rows[f"{kind}_high"])
-    for value, part in layout.group_by_value(rows, "initializer_requested"):
+    for value, part in layout.group_by_value(rows, COLOUR):
         colour = shades[value]
         lines.curve(axes, part[part["origin"] == "wavefront"], "truncation", colour, style.NEUTRAL)
         for name, own in layout.group_by_value(part[part["origin"] == "scheme"], "named"):
