@@ -119,10 +119,10 @@ def find_summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
     return _make(analysis, study, analysis.summaries, "summarised in the tables")
 
 
-def draw_figures(analysis: Analysis, study: Study, size: Size) -> dict[str, Figure]:
+def draw_figures(analysis: Analysis, study: Study, size: Size, own: str | None = None) -> dict[str, Figure]:
     """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`."""
     import_matplotlib()
     from bpttlab.figures import style
 
-    with style.style_context(size):
+    with style.style_context(size, own):
         return _make(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
-from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.escapes import escape_lines
 
 if TYPE_CHECKING:
@@ -191,6 +191,37 @@ def key_values(words: Iterable[str], keys: Iterable[Key], command: str) -> dict[
         if key.default is None and key.name not in chosen:
             raise ConfigurationError(f"{key.name} is missing: say {key.shape}")
     return {**{key.name: key.default or "" for key in known.values()}, **chosen}
+
+
+def split_names(words: Iterable[str], keys: Iterable[Key]) -> tuple[list[str], list[str]]:
+    """The words that are names (`products` in `figures study=first products`), and the others."""
+    known, several = {key.name for key in keys}, list(words)
+    names = [word for word in several if "=" not in word and word not in known]
+    return names, [word for word in several if word not in names]
+
+
+def split_list(value: str) -> list[str]:
+    """The elements of a value with commas between them."""
+    return [element.strip() for element in value.split(",") if element.strip()]
+
+
+def asks_for_studies(words: Sequence[str]) -> bool:
+    """Whether a line has `study=` without a name, which lists the studies."""
+    return "study=" in words
+
+
+def list_studies(words: Sequence[str]) -> int:
+    """Prints the names of the stored studies; the exit code.
+
+    Raises:
+        StoreError: there are none.
+    """
+    root = Path(dict(word.partition("=")[::2] for word in words).get("results") or "results")
+    names = sorted(path.parent.name for path in root.glob("*/store"))
+    if not names:
+        raise StoreError(f"there is no study in {root}: run a sweep first")
+    say("\n".join(names))
+    return 0
 
 
 def split_plugins(words: Sequence[str]) -> tuple[str | None, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
 from bpttlab.cli.arguments import (
@@ -17,10 +17,22 @@ from bpttlab.cli.arguments import (
     WIDTH,
     Key,
     add_command,
+    asks_for_studies,
     key_values,
+    list_studies,
     say,
+    split_list,
+    split_names,
 )
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
+from bpttlab.errors import LabError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bpttlab.claims.analyses import Analysis
+    from bpttlab.figures import Drawing
+    from bpttlab.store.store import Study
 
 _DESCRIPTION = """\
 Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes. A quantity that was
@@ -32,8 +44,16 @@ examples:
 
   bpttlab figures study=first
   bpttlab figures study=first format=pdf size=column      for one column of a paper
+  bpttlab figures study=first products growth             these alone; figure=products,growth is the same
+  bpttlab figures study=first color=cell columns=cell.hidden_size
+  bpttlab figures study=first 'where=cell=gru,lstm spectral_radius>=1' style=mine.mplstyle
   bpttlab figures study=first --verbose                   every path, and why a figure is not drawn
   bpttlab figures study=mine networks=path                files of your own (cell=from_file) as networks of one point
+  bpttlab figures study=                                  the names of the studies
+
+color=, columns= and rows= take swept fields: cell, cell.hidden_size (or width), task, file, spectral_radius,
+sequence_length, ...; several have commas between them. What is not named is placed by itself: the requested value has
+the colours, or the field with most values if one value is requested, and the others have the panels.
 
 figures, and the setting of the sweep that they need:
 
@@ -60,7 +80,15 @@ Exit code: 0: success; 2: the command could not finish, or a figure of your own 
 """
 
 FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "pdf"))
+FIGURE = Key("figure", "draw only these figures, with commas between (default: all)")
+COLOR = Key("color", "the swept field that has the colours", value="FIELD")
+COLUMNS = Key("columns", "the swept fields that stand side by side", value="FIELD")
+ROWS = Key("rows", "the swept fields that stand one above the other", value="FIELD")
+WHERE = Key("where", "the runs to draw: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
+STYLE = Key("style", "an .mplstyle file or a style of matplotlib, on top of the house style", value="FILE.mplstyle")
 SIZE = Key("size", "the width of the figures: of a page, or of one of its columns (page)", "page", ("page", "column"))
+
+REST = (NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS)
 
 
 def register(commands: Any) -> None:
@@ -69,10 +97,11 @@ def register(commands: Any) -> None:
         commands,
         "figures",
         _command,
-        (STUDY, FORMAT, SIZE, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
+        (STUDY, FIGURE, COLOR, COLUMNS, ROWS, WHERE, STYLE, FORMAT, SIZE, *REST),
         summary="draw a study as PNG, SVG or PDF",
-        usage="study=NAME [format=png|svg|pdf] [size=page|column] [networks=path] [experiment=NAME]\n"
-        "                       [plugins=FILE.py] [results=FOLDER] [--verbose]",
+        usage="study=NAME [FIGURE ...] [color=FIELD] [columns=FIELD] [rows=FIELD] [where=CONDITION]\n"
+        "                       [style=FILE.mplstyle] [format=png|svg|pdf] [size=page|column] [networks=path]\n"
+        "                       [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--verbose]",
         description=_DESCRIPTION,
         text=_TEXT,
     )
@@ -81,33 +110,65 @@ def register(commands: Any) -> None:
 
 def _command(parsed: argparse.Namespace) -> int:
     """Draws a study."""
-    chosen = key_values(parsed.words, parsed.keys, "figures")
+    if asks_for_studies(parsed.words):
+        return list_studies(parsed.words)
+    names, words = split_names(parsed.words, parsed.keys)
+    chosen = key_values(words, parsed.keys, "figures")
     with plugins.use(chosen["plugins"] or None):
-        return _draw(chosen, parsed.verbose)
+        return _draw(chosen, [*names, *split_list(chosen["figure"])], parsed.verbose)
 
 
-def _draw(chosen: dict[str, str], verbose: bool) -> int:
+def _draw(chosen: dict[str, str], names: list[str], verbose: bool) -> int:
     """`_command`, with the user's own figures known."""
     from bpttlab import figures
-    from bpttlab.claims import analyses
 
     analysis, study = load_with_analysis(chosen)
-    drawing = figures.draw(study, chosen["size"], told=_announce)  # type: ignore[arg-type]  # a choice of the key
-    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "figure"}
-    if analysis:
-        _announce(f"the figures of {analysis.name}")
-        added = analyses.draw_figures(analysis, study, chosen["size"])  # type: ignore[arg-type]
-        drawing.update(added)
-        experiments = analyses.own_experiments()
-        own |= dict.fromkeys(added, experiments[analysis.name]) if analysis.name in experiments else {}
+    added, own = _draw_analysis(analysis, study, chosen, names)
+    drawing = _draw_shipped(study, chosen, [name for name in names if name not in added], all_figures=not names)
+    drawing.update(added)
+    refuse_what_is_not_drawn(names, drawing)
     folder = study.path / "figures"
-    paths = figures.save_all(drawing, folder, chosen["format"], own)
+    paths = figures.save_all(drawing, folder, chosen["format"], own, chosen["style"] or None)
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
     say("\n".join(_report(folder, paths, skipped, verbose)))
     name_unread_plugins(chosen, study)
     for name in sorted(drawing.failed):
         say(f"not drawn: {name}: {drawing.skipped[name]}", error=True)
     return 2 if drawing.failed else 0
+
+
+def _draw_shipped(study: Study, chosen: dict[str, str], names: list[str], all_figures: bool) -> Drawing:
+    """The figures that are not those of an experiment."""
+    from bpttlab import figures
+
+    if not (names or all_figures):
+        return figures.Drawing()
+    fields = {word: chosen[word] or None for word in ("color", "columns", "rows", "style")}
+    size: Any = chosen["size"]
+    return figures.draw(study, size, told=_announce, names=names, where=chosen["where"], **fields)
+
+
+def _draw_analysis(
+    analysis: Analysis | None, study: Study, chosen: dict[str, str], names: list[str]
+) -> tuple[dict[str, Figure], dict[str, Any]]:
+    """The figures of an experiment that are wanted; and a user's own objects by the name of their figure."""
+    from bpttlab.claims import analyses
+
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "figure"}
+    if analysis is None or (names and all(name in plugins.available("figure") for name in names)):
+        return {}, own
+    _announce(f"the figures of {analysis.name}")
+    drawn = analyses.draw_figures(analysis, study, chosen["size"], chosen["style"] or None)  # type: ignore[arg-type]
+    added = {name: figure for name, figure in drawn.items() if name in names or not names}
+    experiments = analyses.own_experiments()
+    return added, own | (dict.fromkeys(added, experiments[analysis.name]) if analysis.name in experiments else {})
+
+
+def refuse_what_is_not_drawn(names: list[str], drawing: Drawing) -> None:
+    """Raises the reason if a figure that was named is not drawn."""
+    for name in names:
+        if name not in drawing and name not in drawing.failed:
+            raise LabError(f"figure={name} is not drawn: {drawing.skipped[name]}")
 
 
 def _report(folder: Path, paths: list[Path], skipped: dict[str, str], verbose: bool) -> list[str]:

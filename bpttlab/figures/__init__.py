@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
-from bpttlab.errors import LabError
-from bpttlab.figures.figure import FigureRequest, StudyFigure
+from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.figures.figure import AUTOMATIC, Comparison, FigureRequest, Names, StudyFigure
 from bpttlab.tables import StudyTables, without_constant_settings
+from bpttlab.tables.selection import ChosenRuns
 from bpttlab.user_environment import import_matplotlib
 
 if TYPE_CHECKING:
@@ -77,8 +78,15 @@ def draw(
     run_id: str | None = None,
     parameter: str | None = None,
     told: Callable[[str], object] = lambda name: None,
+    *,
+    names: Sequence[str] = (),
+    color: Names = None,
+    columns: Names = None,
+    rows: Names = None,
+    style: str | None = None,
+    where: str = "",
 ) -> Drawing:
-    """All figures of a study, for a column (3.4 inches) or a page (7 inches) of a paper.
+    """All figures of a study, or some, for a column (3.4 inches) or a page (7 inches) of a paper.
 
     Args:
         study: a loaded study.
@@ -86,22 +94,30 @@ def draw(
         run_id: the run whose triangle is drawn; by default the one nearest to criticality that has one.
         parameter: the parameter whose lag terms and truncated gradient are drawn; by default `tables.main_parameter`.
         told: a function that receives the name of each figure before it is drawn.
+        names: the figures to draw; by default all.
+        color, columns, rows: swept fields ("cell", "cell.hidden_size", "file", "width", or several with commas
+            between) that have the colours, columns and rows; the figure places all others.
+        style: an .mplstyle file or a style of matplotlib on top of the house style; "current": your rcParams alone.
+        where: the runs to draw: "cell=gru,lstm spectral_radius>=1" (`tables.selection`).
 
     Returns:
         Figures by name: NAMES in this order, then a user's own; `skipped` has the reasons of missing ones.
 
     Raises:
-        LabError: the study has no runs, or the size is unknown.
+        LabError: the study has no runs, or the size, a figure, a field or the style is unknown.
     """
     import_matplotlib()
-    from bpttlab.figures import style
+    from bpttlab.figures.style import style_context
 
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to draw")
-    drawing, request = Drawing(), FigureRequest(study, size, run_id, parameter)
+    study = ChosenRuns(study, where) if where else study
+    chosen, comparison = choose_figures(names), Comparison.of(color, columns, rows)
+    refuse_comparison(study, comparison, names)
+    drawing, request = Drawing(), FigureRequest(study, size, run_id, parameter, comparison)
     narrow, shipped = replace(request, study=without_constant_settings(study)), plugins.find_shipped("figure").values()
-    with style.style_context(size):
-        for name, figure in plugins.available("figure").items():
+    with style_context(size, style):
+        for name, figure in chosen.items():
             told(name)
             try:
                 drawing[name] = draw_one(figure, narrow if figure in shipped else request)
@@ -109,6 +125,39 @@ def draw(
                 drawing.skipped[name] = str(reason)
                 drawing.failed |= {name} if isinstance(reason, FailedFigureError) else set()
     return drawing
+
+
+def choose_figures(names: Sequence[str]) -> dict[str, StudyFigure]:
+    """The figures of some names, or all.
+
+    Raises:
+        ConfigurationError: there is no such figure.
+    """
+    known = plugins.available("figure")
+    for name in names:
+        if name not in known:
+            raise ConfigurationError(f"figure={name}: must be one of {', '.join(known)}.{nearest(name, known)}")
+    return {name: figure for name, figure in known.items() if name in names or not names}
+
+
+FIXED_COLOURS = ("singular_values", "eigenvalues", "paths", "sensitivity")
+"""Figures whose colours are lags, matrices or parts, and whose panels are swept fields."""
+
+
+def refuse_comparison(study: StudyTables, comparison: Comparison, names: Sequence[str]) -> None:
+    """Raises ConfigurationError for what is no swept field, and for fields that a named figure cannot place."""
+    if comparison == AUTOMATIC:
+        return
+    from bpttlab.figures.comparison import refuse_unknown
+    from bpttlab.tables.points import point_columns, with_requested
+
+    runs = with_requested(study.runs)
+    refuse_unknown(runs, [name for name in point_columns(study.runs) if name in runs], comparison)
+    for name in names:
+        if name in (*OF_COSTS, "triangle"):
+            raise ConfigurationError(f"figure={name}: its panels are fixed: leave out color=, columns= and rows=")
+        if name in FIXED_COLOURS and comparison.color:
+            raise ConfigurationError(f"figure={name}: its colours are no swept field: leave out color=")
 
 
 class FailedFigureError(LabError):
@@ -136,15 +185,21 @@ def draw_one(figure: StudyFigure, request: FigureRequest) -> Figure:
     return drawn
 
 
-def save(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
-    """Write the figure to `stem`.`format` (png, svg or pdf); see `style.save`."""
+def save(figure: Figure, path: str | os.PathLike[str], format: str | None = None, style: str | None = None) -> Path:
+    """Write the figure: save(figure, "mine.pdf"); the format is that of the path, or `format` is added to it.
+
+    Args:
+        style: the style that it was drawn with, as in `draw`.
+    """
     import_matplotlib()
-    from bpttlab.figures import style
+    from bpttlab.figures.style import save_figure
 
-    return style.save_figure(figure, stem, format)
+    return save_figure(figure, path, format, style)
 
 
-def save_all(drawing: Drawing, folder: Path, format: str, own: Mapping[str, Any]) -> list[Path]:
+def save_all(
+    drawing: Drawing, folder: Path, format: str, own: Mapping[str, Any], style: str | None = None
+) -> list[Path]:
     """Saves every figure; the paths. One of a user's own that cannot be saved is added to `drawing.failed`.
 
     Args:
@@ -153,7 +208,7 @@ def save_all(drawing: Drawing, folder: Path, format: str, own: Mapping[str, Any]
     paths = []
     for name, figure in drawing.items():
         try:
-            paths.append(save(figure, folder / name, format))
+            paths.append(save(figure, folder / f"{name}.{format}", format, style))
         except Exception as error:
             if name not in own or isinstance(error, LabError):
                 raise

@@ -29,6 +29,7 @@ from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 from bpttlab.tables.points import has_files
 
 LENGTH_TITLE = "length $T$"
+PAGE, LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
 COLOUR = "value in colour"
 """The column of an arrangement's rows with the value or the label that a colour stands for."""
 
@@ -281,7 +282,7 @@ def _make_panels(
     down, wide = (max(place[end] for place in places) + 1 for end in (0, 1))
     rows, columns = (shape.kinds * down, wide) if across else (down, shape.kinds)
     width = style.WIDTHS[size]
-    height = shape.height(colours) if shape.height else _height(width, columns, across, shape)
+    height = shape.height(colours) if shape.height else _height(width, rows, columns, across, shape)
     around = 0.5 if isinstance(shape.share, str) else 0.2
     figure = style.Page(figsize=(width, rows * height + around), layout="constrained")
     spec = GridSpec(rows, columns, figure=figure)
@@ -295,14 +296,14 @@ def _make_panels(
     return figure, grid
 
 
-def _height(width: float, columns: int, across: bool, shape: Shape) -> float:
+def _height(width: float, rows: int, columns: int, across: bool, shape: Shape) -> float:
     """The height of a panel in inches."""
     wide = (width - 0.6) / columns
     if shape.share == "all":
         return min(wide, 2.6)
     if shape.share == "row":
-        return min(max(0.75 * wide, 1.3), 2.2)
-    return min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6)
+        return min(max(0.75 * wide, 1.3), 2.2, max(PAGE / rows, LEAST))
+    return min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6, max(PAGE / rows, LEAST))
 
 
 def _shared(before: np.ndarray, places: Sequence[tuple[int, int]], number: int, shape: Shape) -> dict[str, Axes]:

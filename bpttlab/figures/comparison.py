@@ -15,23 +15,13 @@ import pandas as pd
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.figures import requested, style
 from bpttlab.figures.figure import Comparison
+from bpttlab.tables.points import STATED
+from bpttlab.tables.selection import find_field
 
 ACROSS = 4
 """Panels that stand side by side on a page."""
 
 LENGTH = "sequence_length"
-_ALIASES = {
-    "width": ("cell_hidden_size",),
-    "file": ("cell_label", "cell_content"),
-    "radius": (requested.VALUE,),
-    "spectral_radius": (requested.VALUE,),
-    "gain": (requested.VALUE,),
-    "scale": (requested.VALUE,),
-    "initializer_spectral_radius": (requested.VALUE,),
-    "initializer_gain": (requested.VALUE,),
-    "initializer_scale": (requested.VALUE,),
-    "length": (LENGTH,),
-}
 _NAMES = {"cell_label": "file", "cell_content": "file", "initializer_target": "quantity"}
 _GROUPS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
 
@@ -40,7 +30,7 @@ def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
     """A column as a sweep's line writes it: cell.hidden_size, spectral_radius."""
     if column == requested.VALUE:
         targets = [] if frame is None else sorted(map(str, frame["initializer_target"].dropna().unique()))
-        return targets[0] if len(targets) == 1 and targets[0] in _ALIASES else "spectral_radius"
+        return targets[0] if len(targets) == 1 and targets[0] in STATED else "spectral_radius"
     if column in _NAMES:
         return _NAMES[column]
     group = next((group for group in _GROUPS if column.startswith(group)), "")
@@ -57,10 +47,9 @@ def find_columns(word: str, names: Iterable[str], known: Sequence[str], frame: p
 
 
 def _find_column(word: str, name: str, known: Sequence[str], frame: pd.DataFrame) -> str:
-    plain = name.replace(".", "_")
-    found = [one for one in (plain, *_ALIASES.get(plain, ())) if one in known]
-    if found:
-        return found[0]
+    found = find_field(name, known)
+    if found is not None:
+        return found
     varying = [one for one in known if frame[one].nunique(dropna=False) > 1] or list(known)
     shown = list(dict.fromkeys(display_name(one, frame) for one in varying if one not in _NAMES or one == "cell_label"))
     raise ConfigurationError(f"{word}={name}: must be a swept field: {', '.join(shown)}.{nearest(name, shown)}")

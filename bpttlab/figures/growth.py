@@ -92,7 +92,8 @@ def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm, names: Mapping[A
     )
     _hatch(axes, values)
     _zero_contour(axes, values)
-    axes.invert_yaxis()
+    if rows[COLOUR].dtype != object:
+        axes.invert_yaxis()  # numbers ascend
     axes.tick_params(length=0, labelrotation=0)
     _label_columns(axes, table.columns.to_numpy(dtype=float))
     axes.set(xlabel="", ylabel="")

@@ -94,8 +94,9 @@ def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> 
 
 
 def find_task(frame: pd.DataFrame) -> str:
-    """The name of the task of all rows, where a frame has it."""
-    return _to_plain_value(frame["task"].iloc[0]) if "task" in frame and len(frame) else ""
+    """The name of the task, if all rows have one."""
+    names = frame["task"].unique() if "task" in frame else []
+    return _to_plain_value(names[0]) if len(names) == 1 else ""
 
 
 def _shorten_digest(name: str, value: object) -> object:

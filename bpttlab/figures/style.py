@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import seaborn as sns
-from matplotlib import font_manager
+from matplotlib import RcParams, font_manager, rc_params_from_file
 from matplotlib import style as mpl_style
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
@@ -40,12 +40,46 @@ DASHES = ("-", (0, (4, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 GROWTH = LinearSegmentedColormap.from_list("growth", ["#03305c", "#0072b2", "#f4f4f2", "#d55e00", "#7a1f05"])
 
 
+CURRENT = "current"
+"""The name of a style that is the caller's own rcParams."""
+
+_FILES = {"svg.hashsalt": "bpttlab"}
+"""What every file has in every style: two equal drawings have the same bytes."""
+
+
 @contextmanager
-def style_context(size: Size = "page") -> Iterator[None]:
-    """The house style, for drawing and for saving, on matplotlib's defaults; restores the former style."""
+def style_context(size: Size = "page", own: str | None = None) -> Iterator[None]:
+    """The house style, for drawing and for saving, on matplotlib's defaults; restores the former style.
+
+    Args:
+        own: a style of the user's on top of it, a file or a name of matplotlib's; "current": their rcParams alone.
+
+    Raises:
+        ConfigurationError: there is no such size or style, or the file cannot be read.
+    """
     check_size(size)
-    with mpl_style.context(["default", {**sns.axes_style("ticks"), **_settings()}]):
+    house = ["default", {**sns.axes_style("ticks"), **_settings()}]
+    layers: list[Any] = [_FILES] if own == CURRENT else [*house, *_read_style(own), _FILES]
+    with mpl_style.context(layers):
         yield
+
+
+def _read_style(own: str | None) -> list[RcParams]:
+    """The settings of a style file, or of a style of matplotlib's."""
+    if own is None:
+        return []
+    path = Path(own).expanduser()
+    if own in mpl_style.available:
+        return [mpl_style.library[own]]
+    if not path.is_file():
+        known = [CURRENT, *mpl_style.available, *(str(one) for one in path.parent.glob("*.mplstyle"))]
+        raise ConfigurationError(
+            f"style={own}: must be an .mplstyle file, a style of matplotlib or {CURRENT}.{nearest(own, known)}"
+        )
+    try:
+        return [rc_params_from_file(path, use_default_template=False)]
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"style={own}: cannot be read: {str(error).splitlines()[0]}") from error
 
 
 def _settings() -> dict[Any, Any]:
@@ -139,18 +173,39 @@ def png_of(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save_figure(figure: Figure, stem: str | os.PathLike[str], format: str = "png") -> Path:
-    """Write the figure to `stem`.`format`, whole or not at all; the folder is made. Equal figures give equal bytes.
+def save_figure(
+    figure: Figure, path: str | os.PathLike[str], format: str | None = None, own: str | None = None
+) -> Path:
+    """Write the figure to a file, whole or not at all; the folder is made. Equal figures give equal bytes.
+
+    Args:
+        path: the file; without .png, .svg or .pdf at its end, the format is added.
+        format: png, svg or pdf; None: as the path says, otherwise png.
+        own: the style that it was drawn with; see `style_context`.
 
     Raises:
-        ConfigurationError: a format other than png, svg and pdf.
+        ConfigurationError: another format, or a path that ends in another one than `format`.
         StoreError: the file cannot be written.
     """
-    if format not in FORMATS:
-        raise ConfigurationError(f"format={format}: must be png, svg or pdf.{nearest(format, FORMATS)}")
+    stem, format = _split_format(os.fspath(path), format)
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
     smallest: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if format == "png" else {}
     data = io.BytesIO()
-    with style_context():
+    with style_context(own=own):
         figure.savefig(data, format=format, metadata=undated[format], **smallest)
-    return publish(Path(f"{os.fspath(stem)}.{format}"), data.getvalue())
+    return publish(Path(f"{stem}.{format}"), data.getvalue())
+
+
+_OTHERS = ("bmp", "eps", "gif", "jpeg", "jpg", "pgf", "ps", "tif", "tiff", "webp")
+
+
+def _split_format(path: str, format: str | None) -> tuple[str, str]:
+    """The path without its format, and the format."""
+    stem, ending = os.path.splitext(path)
+    named = ending[1:].lower()
+    chosen = format or (named if named in (*FORMATS, *_OTHERS) else "png")
+    if chosen not in FORMATS:
+        raise ConfigurationError(f"format={chosen}: must be png, svg or pdf.{nearest(chosen, FORMATS)}")
+    if named in FORMATS and named != chosen:
+        raise ConfigurationError(f"format={chosen}: the file {path} ends in .{named}; give one format")
+    return (stem if named == chosen else path), chosen

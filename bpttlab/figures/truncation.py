@@ -59,9 +59,9 @@ def _scheme_fields(bias: pd.DataFrame) -> list[str]:
 
 
 def _scheme_labels(bias: pd.DataFrame) -> pd.Series:
-    """Each row's scheme with the fields that vary among its runs: "windowed, k1 5"."""
+    """Each row's scheme with the fields that vary among its runs of one K: "windowed, k1 5"."""
     names = bias["scheme"].astype(str).str.replace("_", "-")
-    vary = bias.groupby("scheme")[_scheme_fields(bias)].nunique()
+    vary = bias.groupby(["scheme", "truncation"], dropna=False)[_scheme_fields(bias)].nunique()
     for field in [name for name in vary if (vary[name] > 1).any()]:
         said = bias[field].map(lambda value, field=field: "" if pd.isna(value) else f", {field[7:]} {_shorten(value)}")
         names = names + said
@@ -69,7 +69,7 @@ def _scheme_labels(bias: pd.DataFrame) -> pd.Series:
 
 
 def _shorten(value: object) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:g}" if isinstance(value, int | float) else style.escape_text(str(value))
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shades: dict[Any, str], markers: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ from bpttlab.tables.headline import format_headline, headline
 from bpttlab.tables.points import find_varying, label_points, point_columns, rows_at_points
 from bpttlab.tables.printing import fill, format_table
 from bpttlab.tables.regimes import REGIMES
+from bpttlab.tables.selection import choose_columns, choose_rows_where
 from bpttlab.tables.spectra import (
     block_curves,
     eigenvalue_points,
@@ -45,7 +46,9 @@ __all__ = [
     "along_directions",
     "bias_bounds",
     "block_curves",
+    "choose_columns",
     "choose_rows",
+    "choose_rows_where",
     "costs",
     "critical_spectral_radius",
     "csv",

@@ -1,0 +1,224 @@
+"""Anything that was swept can be compared: colours, columns and rows of panels, chosen or named."""
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.text import Text
+
+from bpttlab import figures, tables
+from bpttlab.cli import main
+from bpttlab.errors import ConfigurationError
+from bpttlab.figures import style
+from bpttlab.figures.comparison import choose_channels
+from bpttlab.figures.figure import Comparison
+from bpttlab.figures.requested import VALUE
+from tests.support import synthetic
+
+SMALL = {"lengths": (10, 40), "seeds": 2, "truncations": ("full",)}
+CELLS = ("elman", "gru", "lstm")
+
+
+@pytest.fixture(scope="module")
+def study():
+    """Three cells, two tasks, two radii."""
+    return synthetic.study(**SMALL, radii=(0.9, 1.5), cells=CELLS, tasks=("noise", "adding"))
+
+
+def points(**values):
+    """A frame with every combination of some fields, the initializer's target beside them."""
+    frame = pd.MultiIndex.from_product(values.values(), names=values).to_frame(index=False)
+    return frame.assign(initializer_target="spectral_radius")
+
+
+def channels(frame, **named):
+    names = [name for name in frame if name != "initializer_target"]
+    found = choose_channels(frame, names, Comparison.of(**named))
+    return found.color, found.columns, found.rows
+
+
+def draw(study, name, **named):
+    drawing = figures.draw(study, names=[name], **named)
+    assert not drawing.skipped
+    return drawing[name]
+
+
+def titles(figure):
+    return [axes.get_title() or axes.get_title("left") for axes in figure.axes if axes.lines]
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text().strip()]
+
+
+def key_of(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+# ------------------------------------------------------------------ which field is where
+
+
+def test_the_requested_value_has_the_colours_and_few_values_the_panels():
+    frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(0.5, 1.0))
+    assert channels(frame) == ([VALUE], ["cell"], ["cell_hidden_size"])
+
+
+def test_of_one_requested_value_the_field_with_most_values_has_the_colours():
+    frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(1.0,))
+    assert channels(frame) == (["cell"], ["cell_hidden_size"], [])
+
+
+def test_numbers_have_colours_however_many_there_are():
+    frame = points(task=("noise", "copy"), cell_hidden_size=range(1, 20), initializer_requested=(1.0,))
+    assert channels(frame) == (["cell_hidden_size"], ["task"], [])
+
+
+def test_named_fields_are_where_they_are_named_and_the_rest_is_placed():
+    frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(0.5, 1.0))
+    assert channels(frame, color="cell") == (["cell"], ["cell_hidden_size"], [VALUE])
+    assert channels(frame, columns="width") == ([VALUE], ["cell_hidden_size"], ["cell"])
+    assert channels(frame, rows="cell.hidden_size") == ([VALUE], ["cell"], ["cell_hidden_size"])
+    assert channels(frame, color="cell", rows="spectral_radius,width") == (["cell"], [], [VALUE, "cell_hidden_size"])
+
+
+def test_fields_that_follow_from_others_take_no_panel_of_their_own():
+    frame = points(task=("noise", "copy"), initializer_requested=(0.5, 1.0))
+    frame = frame.assign(task_delay=frame["task"].map({"noise": None, "copy": 10}))
+    assert channels(frame) == ([VALUE], ["task", "task_delay"], [])
+    assert channels(frame, color="task") == (["task"], [VALUE], [])
+
+
+# ------------------------------------------------------------------ what is drawn
+
+
+def test_cells_and_tasks_are_columns_and_rows_of_one_page(study):
+    figure = draw(study, "products")
+    assert len(figure.axes) == 2 * 2 * 3  # norms, tasks, cells
+    assert titles(figure)[:3] == ["elman", "gru", "lstm"]
+    assert key_of(figure) == ["0.9", "1.5"]
+    assert any(text.startswith("adding\n") for text in texts(figure))
+    assert figure.get_size_inches()[1] < 10
+
+
+@pytest.mark.parametrize("name", ["products", "lag_terms", "growth", "truncation"])
+def test_a_field_in_colour_has_a_line_for_each_value(study, name):
+    figure = draw(study, name, color="cell")
+    assert set(CELLS) <= set(texts(figure))
+    drawn = {to_rgb(line.get_color()) for axes in figure.axes for line in axes.lines}
+    assert {to_rgb(colour) for colour in style.CATEGORIES[:3]} <= drawn
+
+
+def test_the_length_is_compared_where_it_is_named(study):
+    assert key_of(draw(study, "products", color="sequence_length")) == ["10", "40"]
+
+
+def test_a_heat_map_of_one_length_has_the_compared_field_in_its_rows():
+    study = synthetic.study(**{**SMALL, "lengths": (10,)}, radii=(0.9, 1.5), cells=CELLS)
+    figure = draw(study, "growth")
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(CELLS)
+    assert len(figure.axes) == 3  # a map, the rates, the colour bar
+
+
+def test_a_column_has_its_panels_one_below_the_other(study):
+    figure = draw(study, "products", size="column")
+    places = {axes.get_subplotspec().colspan.start for axes in figure.axes}
+    assert places == {0, 1}  # the two norms
+
+
+# ------------------------------------------------------------------ mistakes
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"color": "cel"}, r"color=cel: must be a swept field: .*cell.*Did you mean 'cell'\?"),
+        ({"columns": "seed"}, "columns=seed: must be a swept field: task, spectral_radius, sequence_length, cell"),
+        ({"rows": "cell,tsk"}, r"rows=tsk: .*Did you mean 'task'\?"),
+        ({"color": "cell", "rows": "cell"}, "rows=cell: color= has it, too"),
+        ({"names": ["triangle"], "color": "cell"}, "figure=triangle: its panels are fixed"),
+        ({"names": ["paths"], "color": "cell"}, "figure=paths: its colours are no swept field"),
+        ({"names": ["product"]}, r"figure=product: .*Did you mean 'products'\?"),
+        ({"where": "cell=gur"}, r"where=cell=gur: no row has gur; stored: elman, gru, lstm.*Did you mean 'gru'\?"),
+        ({"where": "cel=gru"}, r"where=cel: .*Did you mean 'cell'\?"),
+        ({"where": "spectral_radius>a"}, "'a' must be a number"),
+        ({"where": "cell"}, "where=cell: must be FIELD=VALUE"),
+        ({"style": "no.mplstyle"}, "style=no.mplstyle: must be an .mplstyle file"),
+    ],
+)
+def test_what_cannot_be_compared_is_said(study, named, message):
+    with pytest.raises(ConfigurationError, match=message):
+        figures.draw(study, **named)
+
+
+def test_too_many_panels_and_colours_say_what_to_do():
+    tasks = [f"t{number}" for number in range(13)]
+    study = synthetic.study(radii=(0.9,), lengths=(4,), seeds=1, truncations=("full",), tasks=tasks)
+    skipped = figures.draw(study, names=["products"]).skipped["products"]
+    assert skipped == (
+        "13 combinations of task are too many for one figure (at most 12): "
+        "draw fewer of them with where=, or name a field in color="
+    )
+    skipped = figures.draw(study, names=["products"], color="task").skipped["products"]
+    assert skipped.startswith("13 colours for task are too many (at most 8)")
+    assert key_of(draw(study, "products", color="task", where="task=t1,t2")) == ["t1", "t2"]
+
+
+# ------------------------------------------------------------------ texts, styles and files
+
+
+def test_names_are_no_mathematics_and_every_letter_has_a_glyph(recwarn):
+    study = synthetic.study(**{**SMALL, "lengths": (4,)}, radii=(0.9,), tasks=("a$x$", "日\x1b[31m"))
+    figure = draw(study, "products")
+    figure.draw_without_rendering()
+    shown = " ".join(texts(figure))
+    assert r"a\$x\$" in shown and r"\u65e5\x1b[31m" in shown
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
+
+
+def test_a_style_file_and_the_settings_of_the_caller_are_used(study, tmp_path):
+    file = tmp_path / "mine.mplstyle"
+    file.write_text("axes.facecolor: yellow\n", encoding="utf-8")
+    fields = {"where": "cell=gru task=noise"}
+    assert draw(study, "products", style=str(file), **fields).axes[0].get_facecolor()[:3] == to_rgb("yellow")
+    with mpl.rc_context({"axes.facecolor": "red"}):
+        assert draw(study, "products", style="current", **fields).axes[0].get_facecolor()[:3] == to_rgb("red")
+        assert draw(study, "products", **fields).axes[0].get_facecolor()[:3] == to_rgb("white")
+
+
+def test_a_figure_is_saved_under_the_name_that_is_given(tmp_path):
+    figure = mpl.figure.Figure()
+    names = {"mine.pdf": "mine.pdf", "mine.SVG": "mine.svg", "rho_0.9": "rho_0.9.png", "plain": "plain.png"}
+    for given, written in names.items():
+        assert figures.save(figure, tmp_path / given).name == written
+        assert (tmp_path / written).stat().st_size > 500
+    assert figures.save(figure, tmp_path / "mine.pdf", "pdf").name == "mine.pdf"
+    for given, format in {"mine.jpg": None, "mine.pdf": "png"}.items():
+        with pytest.raises(ConfigurationError, match="format="):
+            figures.save(figure, tmp_path / given, format)
+
+
+def test_conditions_choose_rows():
+    frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(0.1 + 0.2, 1.0))
+    chosen = tables.choose_rows_where(frame, "cell=gru,lstm width>32 spectral_radius=0.3")
+    assert chosen[["cell", "cell_hidden_size"]].to_numpy().tolist() == [["gru", 128], ["lstm", 128]]
+    assert len(tables.choose_rows_where(frame, "cell!=gru spectral_radius<=0.5")) == 4
+    missing = frame.assign(horizon=[None, 3.0] * 6)
+    assert len(tables.choose_rows_where(missing, "horizon=none")) == 6
+    assert len(tables.choose_rows_where(missing, "horizon>=3")) == 6
+
+
+# ------------------------------------------------------------------ the command
+
+
+@pytest.mark.usefixtures("folder")
+def test_named_figures_are_drawn_and_studies_listed(studied, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
+    for words in (["products"], ["figure=products"]):
+        assert main(["figures", "study=first", *words, "color=spectral_radius", "format=svg"]) == 0
+        assert capsys.readouterr().out == "figures: results/first/figures (1: products)\n"
+    assert main(["figures", "study=first", "triangle"]) == 2
+    assert "figure=triangle is not drawn: no run has products" in capsys.readouterr().err
+    assert main(["figures", "study=first", "color=sed"]) == 2
+    assert "color=sed: must be a swept field: spectral_radius" in capsys.readouterr().err
+    assert main(["figures", "study="]) == 0
+    assert capsys.readouterr().out == "first\n"
