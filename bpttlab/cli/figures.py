@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from bpttlab.store.store import Study
 
 _DESCRIPTION = """\
-Draws a study from its stored tables into results/NAME/figures. Drawing again gives the same bytes. A quantity that was
+Draws a study from its stored tables into results/NAME/figures. Every field that was swept is compared: it has colours,
+columns or rows of panels. Drawing again gives the same bytes. A quantity that was
 not measured is not drawn. A study of an experiment has the figures of that experiment as well, and plugins= adds your
 own."""
 

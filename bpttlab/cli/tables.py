@@ -17,9 +17,13 @@ from bpttlab.cli.arguments import (
     STUDY,
     Key,
     add_command,
+    asks_for_studies,
     key_values,
+    list_studies,
     load_study,
     say,
+    split_list,
+    split_names,
     split_plugins,
 )
 from bpttlab.errors import ConfigurationError, LabError, nearest
@@ -42,6 +46,14 @@ examples:
   bpttlab tables study=first table=growth       one summary with all its columns
   bpttlab tables study=first all=true           all summaries, all rows
   bpttlab tables study=mine networks=path       files of your own (cell=from_file) as the networks of one point
+  bpttlab tables study=first table=growth columns=cell,spectral_radius,growth_rate 'where=cell=gru spectral_radius>=1'
+  bpttlab tables study=first table=growth columns=spectral_radius,growth_rate to=growth.tex
+  bpttlab tables study=first table=runs 'where=status=failed' columns=seed,error to=failed.csv
+  bpttlab tables study=                         the names of the studies
+
+table= also takes a stored table (runs, jacobians, ...: docs/tables.md). columns= and where= take its columns, and
+fields as a sweep's line has them. to= writes what is chosen, every row of it: .csv has every digit, .md is a page, .tex
+is for a column of a paper: constant columns are named once, hashes are left out, rules are those of booktabs.
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
@@ -49,6 +61,9 @@ Exit code: 0: success; 2: the command could not finish, or a table of your own f
 """
 
 TABLE = Key("table", "print only this summary (default: those that fit)")
+COLUMNS = Key("columns", "print these columns of the table, with commas between", value="NAME")
+WHERE = Key("where", "print these rows: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
+TO = Key("to", "write what is chosen to this file: .csv, .md or .tex", value="FILE")
 ALL = Key("all", "true: print everything (default: false)", "false", ("true", "false"))
 
 SENTENCES = 4
@@ -64,10 +79,10 @@ def register(commands: Any) -> None:
         commands,
         "tables",
         _command,
-        (STUDY, TABLE, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
+        (STUDY, TABLE, COLUMNS, WHERE, TO, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
-        usage="study=NAME [table=NAME] [all=true] [networks=path] [experiment=NAME] [plugins=FILE.py]\n"
-        "                      [results=FOLDER]",
+        usage="study=NAME [TABLE] [columns=NAME] [where=CONDITION] [to=FILE] [all=true] [networks=path]\n"
+        "                      [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
         description=_DESCRIPTION,
         text=_TEXT,
     )
@@ -75,7 +90,13 @@ def register(commands: Any) -> None:
 
 def _command(parsed: argparse.Namespace) -> int:
     """Writes all summaries and prints some."""
-    chosen = key_values(parsed.words, parsed.keys, "tables")
+    if asks_for_studies(parsed.words):
+        return list_studies(parsed.words)
+    names, words = split_names(parsed.words, parsed.keys)
+    chosen = key_values(words, parsed.keys, "tables")
+    if len(names) + bool(chosen["table"]) > 1:
+        raise ConfigurationError(f"{' '.join(names)}: give one table")
+    chosen["table"] = chosen["table"] or "".join(names)
     with plugins.use(chosen["plugins"] or None):
         return write_and_print(chosen)
 
@@ -91,12 +112,10 @@ def write_and_print(chosen: dict[str, str]) -> int:
     wanted, whole = chosen["table"], chosen["all"] == "true"
     if wanted in made.failed:
         raise LabError(f"not made: {wanted}: {made.failed[wanted]}")
-    if wanted and wanted not in summaries:
-        unread = find_unread_plugins(chosen, study)
-        remedy = f" For tables of your own give plugins={unread}." if unread else ""
-        raise ConfigurationError(
-            f"table={wanted}: must be one of {', '.join(summaries)}.{nearest(wanted, list(summaries))}{remedy}"
-        )
+    if wanted and (wanted not in summaries or any(chosen[key] for key in CHOICES)):
+        return print_choice(chosen, study, summaries)
+    if any(chosen[key] for key in CHOICES):
+        raise ConfigurationError("table is missing: columns=, where= and to= are of one table; say table=NAME")
     for name, frame in summaries.items():
         said = [*tables.find_caption(name, frame), *tables.find_sentences(name, frame)]
         tables.write(frame, study.path / "tables" / name, said)
@@ -109,6 +128,46 @@ def write_and_print(chosen: dict[str, str]) -> int:
     for name, why in made.failed.items():
         say(f"not made: {name}: {why}", error=True)
     return 2 if made.failed else 0
+
+
+CHOICES = ("columns", "where", "to")
+"""Keys that choose from one table."""
+
+
+def print_choice(chosen: dict[str, str], study: Study, summaries: dict[str, pd.DataFrame]) -> int:
+    """Prints the chosen rows and columns of a summary or of a stored table, and writes them where to= says."""
+    from bpttlab import tables
+
+    name, whole = chosen["table"], chosen["all"] == "true"
+    if chosen["to"]:
+        tables.refuse_other_form(chosen["to"])
+    frame = find_table(chosen, study, summaries)
+    frame = tables.choose_rows_where(frame, chosen["where"])
+    frame = tables.choose_columns(frame, split_list(chosen["columns"])) if chosen["columns"] else frame
+    caption = [] if chosen["columns"] else tables.find_caption(name, frame)
+    width = shutil.get_terminal_size((120, 24)).columns
+    text = tables.format_table(frame, width, None if whole else SCREEN, whole or name in summaries, caption)
+    say(f"{name}\n{text}", end="")
+    if chosen["to"]:
+        say(f"written to {tables.export_table(frame, chosen['to'], caption)}")
+    return 0
+
+
+def find_table(chosen: dict[str, str], study: Study, summaries: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """A summary, or a stored table.
+
+    Raises:
+        ConfigurationError: there is no table of that name.
+    """
+    name = chosen["table"]
+    if name in summaries:
+        return summaries[name]
+    if name in study.tables:
+        return study.table(name)
+    known = list(dict.fromkeys([*summaries, *study.tables]))
+    unread = find_unread_plugins(chosen, study)
+    remedy = f" For tables of your own give plugins={unread}." if unread else ""
+    raise ConfigurationError(f"table={name}: must be one of {', '.join(known)}.{nearest(name, known)}{remedy}")
 
 
 def show(name: str, frame: pd.DataFrame, width: int, rows: int | None = None, whole: bool = True) -> str:

@@ -42,7 +42,7 @@ class Shape:
         kinds: the number of panels of each facet.
         share: panels of one kind have the same y axis; "row": only those of a row; "all": both axes, in squares.
         height: of a panel in inches, from the number of colours.
-        most: the most facets.
+        most: the most facets; of a board the most lines.
     """
 
     kinds: int = 1
@@ -51,10 +51,10 @@ class Shape:
     most: int = layout.MOST_FACETS
 
 
-BOARD: dict[str, Any] = {"shape": Shape(share="row", most=36), "prefer": (), "across": (requested.VALUE,)}
+BOARD: dict[str, Any] = {"shape": Shape(share="row"), "prefer": (), "across": (requested.VALUE,)}
 """For figures with colours of their own: a few requested values side by side, each line of panels with one y axis."""
 
-SQUARES: dict[str, Any] = {**BOARD, "shape": Shape(share="all", most=36)}
+SQUARES: dict[str, Any] = {**BOARD, "shape": Shape(share="all")}
 """The same with squares that all have the same axes."""
 
 
@@ -215,7 +215,10 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     if size == "column" and not (channels.chosen or is_board):  # one below the other
         columns, rows = [], [*columns, *rows]
     groups = _divide(frame, columns, rows)
-    _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most)
+    if is_board:
+        _refuse_too_many(frame, rows, len({row for row, _ in groups}), shape.most)
+    else:
+        _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most)
     labels = _labels(frame, columns), _labels(frame, rows)
     crossed = bool(columns) and (is_board or bool(rows) or channels.chosen)
     places = list(groups) if crossed or rows else _wrap(len(groups))

@@ -95,7 +95,7 @@ def summary_facet_columns(summary: pd.DataFrame, values: Sequence[str] = ()) -> 
 
 def find_task(frame: pd.DataFrame) -> str:
     """The name of the task, if all rows have one."""
-    names = frame["task"].unique() if "task" in frame else []
+    names = list(frame["task"].unique()) if "task" in frame else []
     return _to_plain_value(names[0]) if len(names) == 1 else ""
 
 

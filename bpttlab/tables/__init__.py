@@ -15,9 +15,11 @@ from bpttlab.tables.costs import along_directions, bias_bounds, costs, has_costs
 from bpttlab.tables.critical import critical_spectral_radius
 from bpttlab.tables.curves import growth_curves, lag_curves, triangle
 from bpttlab.tables.equal_cost import equal_cost
+from bpttlab.tables.export import export_table, refuse_other_form, write
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
+from bpttlab.tables.latex import latex
 from bpttlab.tables.points import find_varying, label_points, point_columns, rows_at_points
 from bpttlab.tables.printing import fill, format_table
 from bpttlab.tables.regimes import REGIMES
@@ -35,7 +37,7 @@ from bpttlab.tables.spectra import (
 from bpttlab.tables.sufficient import sufficient_truncation
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
-from bpttlab.tables.writing import csv, latex, markdown, present, write
+from bpttlab.tables.writing import csv, markdown, present
 
 __all__ = [
     "COLUMNS",
@@ -55,6 +57,7 @@ __all__ = [
     "eigenvalue_points",
     "equal_cost",
     "exponents",
+    "export_table",
     "fill",
     "find_caption",
     "find_sentences",
@@ -74,6 +77,7 @@ __all__ = [
     "markdown",
     "point_columns",
     "present",
+    "refuse_other_form",
     "rows_at_points",
     "sensitivity_curves",
     "singular_value_curves",

@@ -1,4 +1,4 @@
-"""Summaries as files: CSV, Markdown and LaTeX.
+"""Summaries as text: CSV and Markdown; `latex.py` writes LaTeX.
 
 A CSV file has all columns by name and every digit. Print rounds to four significant digits, joins a value with its
 interval and puts the unit in the header. Keys that rounding would make equal have every digit. The same frame gives the
@@ -7,18 +7,15 @@ same bytes.
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bpttlab.escapes import escape_csv, escape_latex, escape_line, escape_markdown
-from bpttlab.files import publish
+from bpttlab.escapes import escape_csv, escape_line, escape_markdown
 from bpttlab.tables.columns import FEW, header, header_with_interval, infinite_word, without_interval
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import network_labels
@@ -28,20 +25,6 @@ _SPACES = re.compile(r"[\t\n\v\f\r]+")
 NA = "–"
 _ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it could matter
 MISSING = {"truncation": "full"}  # where NA has a word
-
-
-@takes_frames
-def write(frame: pd.DataFrame, stem: str | os.PathLike[str], caption: Sequence[str] = ()) -> list[Path]:
-    """Write `stem`.csv, `stem`.md and `stem`.tex, each whole or not at all; the folder is made. Returns the paths.
-
-    The sentences of the caption are paragraphs below the table in Markdown, and comments above it in LaTeX.
-
-    Raises StoreError naming the file that cannot be written.
-    """
-    below = "".join(f"\n{escape_markdown(sentence)}\n" for sentence in caption)
-    above = "".join(f"% {escape_line(sentence)}\n" for sentence in caption)
-    texts = {"csv": csv(frame), "md": markdown(frame) + below, "tex": above + latex(frame)}
-    return [publish(Path(f"{os.fspath(stem)}.{ending}"), text) for ending, text in texts.items()]
 
 
 @takes_frames
@@ -66,22 +49,6 @@ def markdown(frame: pd.DataFrame) -> str:
     rule = ["---:" if right else ":---" for right in is_numeric(frame)]
     rows = [[escape_markdown(cell) for cell in row] for row in _rows(shown)]
     return "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], rule, *rows[1:]]) + "\n"
-
-
-@takes_frames
-def latex(frame: pd.DataFrame) -> str:
-    """A LaTeX tabular with the rules of the package booktabs."""
-    shown = present(frame)
-    right = is_numeric(frame)
-    sides = "".join("r" if number else "l" for number in right)
-    heading, *rows = _rows(shown)
-    cells = [
-        [_tex_numbers(cell) if number else escape_latex(cell) for cell, number in zip(row, right, strict=True)]
-        for row in rows
-    ]
-    lines = [" & ".join(row) + r" \\" for row in [[escape_latex(cell) for cell in heading], *cells]]
-    body = [rf"\begin{{tabular}}{{{sides}}}", r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule"]
-    return "\n".join(["% \\usepackage{booktabs}", *body, r"\end{tabular}"]) + "\n"
 
 
 @takes_frames
@@ -180,7 +147,7 @@ def _rows(shown: pd.DataFrame) -> list[list[str]]:
     return [list(shown), *shown.to_numpy().tolist()]
 
 
-def _tex_numbers(text: str) -> str:
+def format_tex_numbers(text: str) -> str:
     """A cell of numbers with each set as mathematics: -0.1 [-inf, 1e-05] with true minus signs and powers of ten."""
     shown = _NUMBER.sub(_tex_number, text).replace(NA, "--")
     return shown.replace(_NUMBER.sub(_tex_number, FEW), f"${FEW}$")

@@ -17,7 +17,7 @@ MISTAKES = [
     ("study=x seed=1", "there is no command 'study=x'"),
     ("sweep study=x --dryrun", "Did you mean '--dry-run'?"),
     ("sweep study=x --cfg everything", "--cfg=everything: must be one of job, hydra, all."),
-    ("tables study=x format=pdf", "format=pdf: tables has no word 'format'; it has study, table, all,"),
+    ("tables study=x format=pdf", "format=pdf: tables has no word 'format'; it has study, table, columns,"),
     ("verify table=growth", "verify has no word 'table'; it has results."),
     ("sweep study=x --cfg", "--cfg"),
     ("status study=x --jsn", "Did you mean '--json'?"),
@@ -131,7 +131,7 @@ MISTAKES = [
     ("sweep study=x 'seed=range(3,3)'", "holds no value"),
     ("sweep study=x 'seed=0;1'", "seed"),
     ("tables study", "must be study=NAME"),
-    ("tables study=", "must be study=NAME"),
+    ("tables study=", "there is no study in results: run a sweep first"),
     ("tables study = x", "must be study=NAME"),
     # studies and folders
     ("sweep", "study is missing"),

@@ -15,14 +15,14 @@ from bpttlab.figures.figure import Comparison
 from bpttlab.figures.requested import VALUE
 from tests.support import synthetic
 
-SMALL = {"lengths": (10, 40), "seeds": 2, "truncations": ("full",)}
+SMALL = {"lengths": (4, 8), "seeds": 1, "truncations": ("full",)}
 CELLS = ("elman", "gru", "lstm")
 
 
 @pytest.fixture(scope="module")
 def study():
     """Three cells, two tasks, two radii."""
-    return synthetic.study(**SMALL, radii=(0.9, 1.5), cells=CELLS, tasks=("noise", "adding"))
+    return synthetic.study(**SMALL, radii=(0.9,), cells=CELLS, tasks=("noise", "adding"))
 
 
 def points(**values):
@@ -91,7 +91,8 @@ def test_fields_that_follow_from_others_take_no_panel_of_their_own():
 # ------------------------------------------------------------------ what is drawn
 
 
-def test_cells_and_tasks_are_columns_and_rows_of_one_page(study):
+def test_cells_and_tasks_are_columns_and_rows_of_one_page():
+    study = synthetic.study(**SMALL, radii=(0.9, 1.5), cells=CELLS, tasks=("noise", "adding"))
     figure = draw(study, "products")
     assert len(figure.axes) == 2 * 2 * 3  # norms, tasks, cells
     assert titles(figure)[:3] == ["elman", "gru", "lstm"]
@@ -102,18 +103,19 @@ def test_cells_and_tasks_are_columns_and_rows_of_one_page(study):
 
 @pytest.mark.parametrize("name", ["products", "lag_terms", "growth", "truncation"])
 def test_a_field_in_colour_has_a_line_for_each_value(study, name):
-    figure = draw(study, name, color="cell")
+    figure = draw(study, name, color="cell", where="task=noise")
     assert set(CELLS) <= set(texts(figure))
     drawn = {to_rgb(line.get_color()) for axes in figure.axes for line in axes.lines}
     assert {to_rgb(colour) for colour in style.CATEGORIES[:3]} <= drawn
 
 
 def test_the_length_is_compared_where_it_is_named(study):
-    assert key_of(draw(study, "products", color="sequence_length")) == ["10", "40"]
+    few = {"where": "cell=gru task=noise"}
+    assert key_of(draw(study, "products", color="sequence_length", **few)) == ["4", "8"]
 
 
 def test_a_heat_map_of_one_length_has_the_compared_field_in_its_rows():
-    study = synthetic.study(**{**SMALL, "lengths": (10,)}, radii=(0.9, 1.5), cells=CELLS)
+    study = synthetic.study(**{**SMALL, "lengths": (4,)}, radii=(0.9, 1.5), cells=CELLS)
     figure = draw(study, "growth")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(CELLS)
     assert len(figure.axes) == 3  # a map, the rates, the colour bar
@@ -132,7 +134,7 @@ def test_a_column_has_its_panels_one_below_the_other(study):
     ("named", "message"),
     [
         ({"color": "cel"}, r"color=cel: must be a swept field: .*cell.*Did you mean 'cell'\?"),
-        ({"columns": "seed"}, "columns=seed: must be a swept field: task, spectral_radius, sequence_length, cell"),
+        ({"columns": "seed"}, "columns=seed: must be a swept field: task, sequence_length, cell"),
         ({"rows": "cell,tsk"}, r"rows=tsk: .*Did you mean 'task'\?"),
         ({"color": "cell", "rows": "cell"}, "rows=cell: color= has it, too"),
         ({"names": ["triangle"], "color": "cell"}, "figure=triangle: its panels are fixed"),
@@ -222,3 +224,49 @@ def test_named_figures_are_drawn_and_studies_listed(studied, monkeypatch, capsys
     assert "color=sed: must be a swept field: spectral_radius" in capsys.readouterr().err
     assert main(["figures", "study="]) == 0
     assert capsys.readouterr().out == "first\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_tables_print_and_write_what_is_chosen(studied, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
+    chosen = ["table=growth", "columns=spectral_radius,log_growth", "where=spectral_radius>1"]
+    for ending, text in {
+        "csv": "initializer_requested,log_growth,",
+        "md": "| value requested |",
+        "tex": "booktabs",
+    }.items():
+        file = tmp_path / f"growth.{ending}"
+        assert main(["tables", "study=first", *chosen, f"to={file}"]) == 0
+        assert text in file.read_text(encoding="utf-8")
+    assert capsys.readouterr().out.startswith("growth\n")
+    assert main(["tables", "study=first", "runs", "columns=seed,status", "where=seed=0,1 truncation=full"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[3:]] == [["0"], ["1"]] * 2
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["growth", "columns=sed"], "columns=sed: must be one of task"),
+        (["table=runs", "columns=sed"], "Did you mean 'seed'?"),
+        (["table=runs", "where=status=failed"], "where=status=failed: no row has failed; stored: done"),
+        (["growth", "to=growth.pdf"], "to=growth.pdf: must end in .csv, .md or .tex"),
+        (["columns=cell"], "table is missing: columns=, where= and to= are of one table"),
+        (["growth", "headline"], "growth headline: give one table"),
+    ],
+)
+def test_a_choice_that_there_is_not_is_refused(studied, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(studied)
+    assert main(["tables", "study=first", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_latex_for_a_column_says_constants_once_and_has_no_hashes():
+    frame = pd.DataFrame({"cell": ["gru", "gru"], "cell_content": ["a" * 64] * 2, "T": [1, 2], "networks": [3, 3]})
+    text = tables.latex(frame.assign(growth_rate=[-0.5, float("-inf")]))
+    assert "% cell gru, networks 3" in text and "aaaa" not in text
+    assert r"$-0.5$" in text and r"$-\infty$" in text and r"\toprule" in text
+    versions = frame.assign(cell_content=["a" * 64, "b" * 64], T=1, growth_rate=[1.0, 2.0])
+    assert "aaaaaaaa &" in tables.latex(versions)
+    wide = frame.assign(**{f"column_{number:02}": [0.123, 4.56] for number in range(20)})
+    assert tables.latex(wide).count(r"\begin{tabular}") > 2

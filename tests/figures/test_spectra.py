@@ -201,7 +201,7 @@ def test_too_many_facets_are_a_reason():
 
 def test_too_many_cells_in_one_panel_are_a_reason():
     study = synthetic.study(**{**SMALL, "radii": (0.9,), "lengths": (4,), "cells": [f"c{n}" for n in range(9)]})
-    with pytest.raises(LabError, match="9 cells are too many for one panel"):
+    with pytest.raises(LabError, match="9 colours for cell are too many"):
         plot_exponents(tables.exponents(study.runs))
 
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bpttlab.figures import layout
+from bpttlab.figures.arrangement import arrange
 from bpttlab.tables import format_table, writing
 from bpttlab.tables.digests import short_digests
 
@@ -38,12 +38,11 @@ def test_a_printed_table_has_short_hashes_and_the_csv_the_whole_ones():
 
 
 def test_panels_name_hashes_only_where_nothing_else_tells_them_apart():
-    columns = ["task", "cell", "plugins"]
-    apart = layout.facets(summary(["a", "b"], [ONE, TWO]), columns)
-    assert [part.label for part in apart] == ["noise, a", "noise, b"]
-    versions = layout.facets(summary(["a", "a"], [f"{ONE}+{SHARED}", f"{TWO}+{SHARED}"]), columns)
-    assert [part.label for part in versions] == ["noise, plugins 11111111", "noise, plugins 22222222"]
-    assert list(layout.descriptions(summary(["a", "a"], [ONE, TWO]), columns)) == [
-        "plugins 11111111",
-        "plugins 22222222",
-    ]
+    requested = {"initializer_target": "spectral_radius", "initializer_requested": 1.0}
+
+    def names(cells, digests):
+        frame = summary(cells, digests).assign(**requested)
+        return list(arrange(frame, ["networks", "value"]).names.values())
+
+    assert names(["a", "b"], [ONE, TWO]) == ["a", "b"]
+    assert names(["a", "a"], [f"{ONE}+{SHARED}", f"{TWO}+{SHARED}"]) == ["plugins 11111111", "plugins 22222222"]
