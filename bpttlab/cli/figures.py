@@ -81,15 +81,15 @@ Exit code: 0: success; 2: the command could not finish, or a figure of your own 
 """
 
 FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "pdf"))
-FIGURE = Key("figure", "draw only these figures, with commas between (default: all)")
-COLOR = Key("color", "the swept field that has the colours", value="FIELD")
-COLUMNS = Key("columns", "the swept fields that stand side by side", value="FIELD")
-ROWS = Key("rows", "the swept fields that stand one above the other", value="FIELD")
-WHERE = Key("where", "the runs to draw: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
-STYLE = Key("style", "an .mplstyle file or a style of matplotlib, on top of the house style", value="FILE.mplstyle")
+_FIGURE = Key("figure", "draw only these figures, with commas between (default: all)")
+_COLOR = Key("color", "the swept field that has the colours", value="FIELD")
+_COLUMNS = Key("columns", "the swept fields that stand side by side", value="FIELD")
+_ROWS = Key("rows", "the swept fields that stand one above the other", value="FIELD")
+_WHERE = Key("where", "the runs to draw: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
+_STYLE = Key("style", "an .mplstyle file or a style of matplotlib, on top of the house style", value="FILE.mplstyle")
 SIZE = Key("size", "the width of the figures: of a page, or of one of its columns (page)", "page", ("page", "column"))
 
-REST = (NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS)
+_REST = (NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS)
 
 
 def register(commands: Any) -> None:
@@ -98,9 +98,9 @@ def register(commands: Any) -> None:
         commands,
         "figures",
         _command,
-        (STUDY, FIGURE, COLOR, COLUMNS, ROWS, WHERE, STYLE, FORMAT, SIZE, *REST),
+        (STUDY, _FIGURE, _COLOR, _COLUMNS, _ROWS, _WHERE, _STYLE, FORMAT, SIZE, *_REST),
         summary="draw a study as PNG, SVG or PDF",
-        usage="study=NAME [FIGURE ...] [color=FIELD] [columns=FIELD] [rows=FIELD] [where=CONDITION]\n"
+        usage="study=NAME [_FIGURE ...] [color=FIELD] [columns=FIELD] [rows=FIELD] [where=CONDITION]\n"
         "                       [style=FILE.mplstyle] [format=png|svg|pdf] [size=page|column] [networks=path]\n"
         "                       [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--verbose]",
         description=_DESCRIPTION,

@@ -61,9 +61,9 @@ Exit code: 0: success; 2: the command could not finish, or a table of your own f
 """
 
 TABLE = Key("table", "print only this summary (default: those that fit)")
-COLUMNS = Key("columns", "print these columns of the table, with commas between", value="NAME")
-WHERE = Key("where", "print these rows: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
-TO = Key("to", "write what is chosen to this file: .csv, .md or .tex", value="FILE")
+_COLUMNS = Key("columns", "print these columns of the table, with commas between", value="NAME")
+_WHERE = Key("where", "print these rows: FIELD=VALUE,VALUE; also !=, <, <=, >, >=; spaces between", value="CONDITION")
+_TO = Key("to", "write what is chosen to this file: .csv, .md or .tex", value="FILE")
 ALL = Key("all", "true: print everything (default: false)", "false", ("true", "false"))
 
 SENTENCES = 4
@@ -79,7 +79,7 @@ def register(commands: Any) -> None:
         commands,
         "tables",
         _command,
-        (STUDY, TABLE, COLUMNS, WHERE, TO, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
+        (STUDY, TABLE, _COLUMNS, _WHERE, _TO, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
         usage="study=NAME [TABLE] [columns=NAME] [where=CONDITION] [to=FILE] [all=true] [networks=path]\n"
         "                      [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
@@ -112,9 +112,9 @@ def write_and_print(chosen: dict[str, str]) -> int:
     wanted, whole = chosen["table"], chosen["all"] == "true"
     if wanted in made.failed:
         raise LabError(f"not made: {wanted}: {made.failed[wanted]}")
-    if wanted and (wanted not in summaries or any(chosen[key] for key in CHOICES)):
+    if wanted and (wanted not in summaries or any(chosen[key] for key in _CHOICES)):
         return print_choice(chosen, study, summaries)
-    if any(chosen[key] for key in CHOICES):
+    if any(chosen[key] for key in _CHOICES):
         raise ConfigurationError("table is missing: columns=, where= and to= are of one table; say table=NAME")
     for name, frame in summaries.items():
         said = [*tables.find_caption(name, frame), *tables.find_sentences(name, frame)]
@@ -130,7 +130,7 @@ def write_and_print(chosen: dict[str, str]) -> int:
     return 2 if made.failed else 0
 
 
-CHOICES = ("columns", "where", "to")
+_CHOICES = ("columns", "where", "to")
 """Keys that choose from one table."""
 
 

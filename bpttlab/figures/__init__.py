@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, LabError, nearest
-from bpttlab.figures.figure import AUTOMATIC, Comparison, FigureRequest, Names, StudyFigure
+from bpttlab.figures.figure import AUTOMATIC, Comparison, FigureRequest, FieldNames, StudyFigure
 from bpttlab.tables import StudyTables, without_constant_settings
 from bpttlab.tables.selection import ChosenRuns
 from bpttlab.user_environment import import_matplotlib
@@ -80,9 +80,9 @@ def draw(
     told: Callable[[str], object] = lambda name: None,
     *,
     names: Sequence[str] = (),
-    color: Names = None,
-    columns: Names = None,
-    rows: Names = None,
+    color: FieldNames = None,
+    columns: FieldNames = None,
+    rows: FieldNames = None,
     style: str | None = None,
     where: str = "",
 ) -> Drawing:

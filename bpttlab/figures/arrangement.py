@@ -15,7 +15,7 @@ from matplotlib.gridspec import GridSpec
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, requested, style
 from bpttlab.figures.comparison import (
-    ACROSS,
+    ABREAST,
     LENGTH,
     Channels,
     choose_channels,
@@ -29,7 +29,7 @@ from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 from bpttlab.tables.points import has_files
 
 LENGTH_TITLE = "length $T$"
-PAGE, LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
+_PAGE, _LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
 COLOUR = "value in colour"
 """The column of an arrangement's rows with the value or the label that a colour stands for."""
 
@@ -242,8 +242,8 @@ def _refuse_too_many(frame: pd.DataFrame, axis: Sequence[str], count: int, most:
 
 
 def _wrap(count: int) -> list[tuple[int, int]]:
-    """Places in lines of equal length, of at most `ACROSS`."""
-    lines = -(-count // ACROSS)
+    """Places in lines of equal length, of at most `ABREAST`."""
+    lines = -(-count // ABREAST)
     return [divmod(number, -(-count // lines)) for number in range(count)]
 
 
@@ -305,8 +305,8 @@ def _height(width: float, rows: int, columns: int, across: bool, shape: Shape) -
     if shape.share == "all":
         return min(wide, 2.6)
     if shape.share == "row":
-        return min(max(0.75 * wide, 1.3), 2.2, max(PAGE / rows, LEAST))
-    return min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6, max(PAGE / rows, LEAST))
+        return min(max(0.75 * wide, 1.3), 2.2, max(_PAGE / rows, _LEAST))
+    return min(max(0.72 * width / columns, 1.35 if across else 1.55), 2.6, max(_PAGE / rows, _LEAST))
 
 
 def _shared(before: np.ndarray, places: Sequence[tuple[int, int]], number: int, shape: Shape) -> dict[str, Axes]:

@@ -18,7 +18,7 @@ from bpttlab.figures.figure import Comparison
 from bpttlab.tables.points import STATED
 from bpttlab.tables.selection import find_field
 
-ACROSS = 4
+ABREAST = 4
 """Panels that stand side by side on a page."""
 
 LENGTH = "sequence_length"
@@ -156,7 +156,7 @@ def _choose_columns(frame: pd.DataFrame, axes: list[list[str]], preferred: list[
     """Of several axes the one with the most values that stand side by side."""
     if preferred:
         return preferred[0]
-    fit = [axis for axis in axes if count_values(frame, axis) <= ACROSS]
+    fit = [axis for axis in axes if count_values(frame, axis) <= ABREAST]
     if not axes or (len(axes) > 1 and not fit) or (not alone and not fit):
         return []
     return max(fit or axes, key=lambda axis: count_values(frame, axis))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bpttlab.tables import StudyTables
 
 
-Names = str | Sequence[str] | None
+FieldNames = str | Sequence[str] | None
 """The names of fields, as one text with commas between them or as several."""
 
 
@@ -37,7 +37,7 @@ class Comparison:
     rows: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, color: Names = None, columns: Names = None, rows: Names = None) -> Comparison:
+    def of(cls, color: FieldNames = None, columns: FieldNames = None, rows: FieldNames = None) -> Comparison:
         """The comparison of names as a person writes them: "cell,cell.hidden_size"."""
         return cls(_split(color), _split(columns), _split(rows))
 
@@ -49,7 +49,7 @@ class Comparison:
 AUTOMATIC = Comparison()
 
 
-def _split(names: Names) -> tuple[str, ...]:
+def _split(names: FieldNames) -> tuple[str, ...]:
     several = names.split(",") if isinstance(names, str) else names or ()
     return tuple(name.strip() for name in several if name.strip())
 

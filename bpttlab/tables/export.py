@@ -28,7 +28,7 @@ def _to_latex(frame: pd.DataFrame, caption: Sequence[str]) -> str:
     return "".join(f"% {escape_line(sentence)}\n" for sentence in caption) + latex(frame)
 
 
-FORMS: dict[str, Callable[[pd.DataFrame, Sequence[str]], str]] = {
+_FORMS: dict[str, Callable[[pd.DataFrame, Sequence[str]], str]] = {
     "csv": _to_csv,
     "md": _to_markdown,
     "tex": _to_latex,
@@ -43,7 +43,7 @@ def write(frame: pd.DataFrame, stem: str | os.PathLike[str], caption: Sequence[s
 
     Raises StoreError naming the file that cannot be written.
     """
-    return [publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame, caption)) for ending, form in FORMS.items()]
+    return [publish(Path(f"{os.fspath(stem)}.{ending}"), form(frame, caption)) for ending, form in _FORMS.items()]
 
 
 @takes_frames
@@ -55,10 +55,10 @@ def export_table(frame: pd.DataFrame, path: str | os.PathLike[str], caption: Seq
         StoreError: it cannot be written.
     """
     refuse_other_form(path)
-    return publish(Path(path), FORMS[Path(path).suffix[1:]](frame, caption))
+    return publish(Path(path), _FORMS[Path(path).suffix[1:]](frame, caption))
 
 
 def refuse_other_form(path: str | os.PathLike[str]) -> None:
     """Raises ConfigurationError for a file that ends in none of the forms."""
-    if Path(path).suffix[1:] not in FORMS:
+    if Path(path).suffix[1:] not in _FORMS:
         raise ConfigurationError(f"to={path}: must end in .csv, .md or .tex")

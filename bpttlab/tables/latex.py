@@ -12,7 +12,7 @@ from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.printing import FIELDS, Sheet
 from bpttlab.tables.writing import NA, format_tex_numbers, is_numeric, key_names, shown_names
 
-WIDTH = 56
+_WIDTH = 56
 """Characters that fit a column in footnotesize."""
 
 _HASH = re.compile(r"[0-9a-f]{32,}(\+[0-9a-f]{32,})*")
@@ -30,7 +30,7 @@ def latex(frame: pd.DataFrame) -> str:
     shared = [*sheet.fold_constants(), *sheet.fold_missing_intervals()] if len(frame) else []
     sheet.join_scheme_fields()
     notes = sheet.fold_long_texts() if len(frame) else []
-    groups = sheet.groups(WIDTH) if sheet.cells else []
+    groups = sheet.groups(_WIDTH) if sheet.cells else []
     tabulars = [_write_tabular(sheet, group) for group in groups if group]
     below = [f"% {escape_line(note)}" for note in notes]
     above = ["% \\usepackage{booktabs}", *(f"% {escape_line(sentence)}" for sentence in shared)]

@@ -16,16 +16,16 @@ import pandas as pd
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.tables.points import with_requested
 
-REQUESTED = "initializer_requested"
+_REQUESTED = "initializer_requested"
 _ALIASES = {
     "width": ("cell_hidden_size",),
     "file": ("cell_label", "cell_content"),
     "length": ("sequence_length",),
     **dict.fromkeys(
         (f"{group}{name}" for group in ("", "initializer_") for name in ("spectral_radius", "gain", "scale")),
-        (REQUESTED,),
+        (_REQUESTED,),
     ),
-    "radius": (REQUESTED,),
+    "radius": (_REQUESTED,),
 }
 _CONDITION = re.compile(r"([\w.]+)(<=|>=|!=|=|<|>)(.*)")
 _ORDERS: dict[str, Callable[[Any, float], Any]] = {
@@ -139,10 +139,15 @@ def _describe_stored(column: pd.Series, value: str) -> str:
 class ChosenRuns:
     """A study with some of its runs: every table has the rows of these runs alone."""
 
-    def __init__(self, study: Any, where: str) -> None:
+    def __init__(self, study: Any, where: str, run_ids: frozenset[str] | None = None) -> None:
         self._study = study
-        runs = choose_rows_where(with_requested(study.runs), where)
-        self._run_ids = set(runs["run_id"])
+        self._where = where
+        self._run_ids = run_ids or frozenset(choose_rows_where(with_requested(study.runs), where)["run_id"])
+
+    def without_constant_settings(self) -> ChosenRuns:
+        """The same runs of the study without columns that no shipped figure reads."""
+        narrow = getattr(self._study, "without_constant_settings", lambda: self._study)()
+        return ChosenRuns(narrow, self._where, self._run_ids)
 
     def table(self, name: str) -> pd.DataFrame:
         """A table by its name."""

@@ -361,7 +361,7 @@ def test_what_cannot_be_written_is_named_in_one_line(tmp_path, study):
 def test_print_says_why_there_is_no_interval():
     frame = pd.DataFrame({"log_growth": [-1.5], "log_growth_low": [np.nan], "log_growth_high": [np.nan]})
     assert tables.present(frame).iloc[0, 0] == "-1.5 [n < 6]"
-    assert r"$-1.5$ [$n < 6$]" in tables.latex(frame)
+    assert "% growth over T: median, no interval (n < 6)" in tables.latex(frame)
     drawn = frame.rename(columns=lambda name: name.replace("log_growth", "relative_derivative"))
     assert tables.present(drawn).iloc[0, 0] == "-1.5"
     assert list(tables.present(frame.add_prefix("own_"))) == ["own_log_growth, [low, high]"]
