@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, LabError, nearest
-from bpttlab.figures.figure import AUTOMATIC, Comparison, FigureRequest, FieldNames, StudyFigure
+from bpttlab.figures.figure import AUTOMATIC, Comparison, FieldNames, FigureRequest, StudyFigure
 from bpttlab.tables import StudyTables, without_constant_settings
 from bpttlab.tables.selection import ChosenRuns
 from bpttlab.user_environment import import_matplotlib
