@@ -133,7 +133,7 @@ def choose_channels(
     chosen = bool(columns or rows)
     preferred = [axis for axis in axes if set(axis) & set(across)]
     if not columns:
-        columns = _choose_columns(frame, axes, preferred, alone=not rows)
+        columns = _choose_columns(frame, axes, preferred, alone=not (rows or across))
     left = [axis for axis in axes if not set(axis) & set(columns)]
     return Channels(color, columns, [*rows, *(name for axis in left for name in axis)], chosen)
 

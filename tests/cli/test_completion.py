@@ -50,6 +50,13 @@ def home(studied, monkeypatch):
     return studied
 
 
+FIGURE_WORDS = [
+    *("--help", "--verbose", "color=", "columns=", "experiment=", "figure=", "format=", "networks=", "plugins="),
+    *("results=", "rows=", "size=", "style=", "where="),
+]
+"""What may follow `bpttlab figures study=first`."""
+
+
 @pytest.mark.parametrize(
     ("line", "found"),
     [
@@ -58,11 +65,11 @@ def home(studied, monkeypatch):
         ("bpttlab nothing s", []),
         (
             "bpttlab figures ",
-            ["--help", "--verbose", "experiment=", "format=", "networks=", "plugins=", "results=", "size=", "study="],
+            sorted([*FIGURE_WORDS, "study="]),
         ),
         (
             "bpttlab figures study=first ",
-            ["--help", "--verbose", "experiment=", "format=", "networks=", "plugins=", "results=", "size="],
+            FIGURE_WORDS,
         ),
         ("bpttlab figures study=", ["study=first"]),
         ("bpttlab figures study=x", []),
@@ -101,6 +108,7 @@ def home(studied, monkeypatch):
         ("bpttlab sweep initializer.rotated=", ["initializer.rotated=false", "initializer.rotated=true"]),
         ("bpttlab sweep measure.exponents=", ["measure.exponents=all", "measure.exponents=none"]),
         ("bpttlab tables study=first table=gr", ["table=growth"]),
+        ("bpttlab figures study=first figure=pr", ["figure=products"]),
         ("bpttlab sweep seq", ["sequence_length="]),
         ("bpttlab sweep task=ad", ["task=adding"]),
         ("bpttlab sweep task=noise,ad", ["task=noise,adding"]),
