@@ -62,7 +62,7 @@ def test_a_round_has_as_many_calls_as_take_the_least_time():
     assert timed.seconds == {"quick": (0.25, 0.25), "slow": (2.0, 2.0)}
 
 
-def test_the_first_call_is_not_timed_nor_does_it_say_how_often_to_call():
+def test_first_call_is_not_timed_and_sets_no_count():
     """It compiles."""
     clock = Clock()
     timed = compared({"A": clock.contender("a", 50.0, 0.5)}, Protocol(2, 1.0, 100.0), clock=clock)
@@ -77,7 +77,7 @@ def test_there_are_fewer_rounds_where_they_would_take_too_long():
     assert compared(calls, Protocol(7, 0.1, 4.5), clock=clock).spread("A").rounds == 1
 
 
-def test_where_a_call_of_each_takes_too_long_the_warm_ones_are_the_round():
+def test_slow_contenders_use_warm_calls_as_the_round():
     clock = Clock()
     calls = {"A": clock.contender("a", 50.0, 5.0), "B": clock.contender("b", 60.0, 6.0)}
     timed = compared(calls, Protocol(7, 0.1, 11.0), clock=clock)
@@ -85,7 +85,7 @@ def test_where_a_call_of_each_takes_too_long_the_warm_ones_are_the_round():
     assert timed.seconds == {"A": (5.0,), "B": (6.0,)}
 
 
-def test_a_contender_that_compiles_for_long_is_not_judged_by_that():
+def test_compile_time_of_a_contender_does_not_count():
     clock = Clock()
     timed = compared({"A": clock.contender("a", 1000.0, 1.0)}, Protocol(7, 0.1, 60.0), clock=clock)
     assert timed.spread("A") == Spread(1.0, 1.0, 1.0, 7)

@@ -87,7 +87,7 @@ def test_results_need_no_file(written, capsys):
     assert "activity" not in capsys.readouterr().out.split("plugins=")[0].split("results are in")[1]
 
 
-def test_versions_and_settings_of_the_measure_are_points_of_their_own(written):
+def test_versions_and_settings_of_a_measure_are_points(written):
     def sweep(**more):
         activity = [{"activity": {"level": level}} for level in more.pop("levels", [0.9])]
         lab.sweep(study="two", plugins="activity.py", measure=activity, workers=0, sequence_length=8, **more)

@@ -19,7 +19,7 @@ INTEGERS = [np.int64, np.uint8, np.int8, np.array, float, np.float32, np.float64
 
 
 @pytest.mark.parametrize("kind", INTEGERS, ids=range(len(INTEGERS)))
-def test_a_configuration_with_numpy_values_is_the_run_with_python_values(kind):
+def test_numpy_values_configure_the_same_run(kind):
     python = {
         "seed": 3,
         "spectral_radius": 0.5,
@@ -162,7 +162,7 @@ NEEDS_MORE = {"from_file", "file", "none", "rflo"}  # a file, or another cell
 
 
 @pytest.mark.parametrize("group", [group for group in GROUPS if group != "scales"])
-def test_a_choice_of_conf_named_in_python_is_that_of_the_command_line(group):
+def test_choice_of_conf_is_the_same_in_python(group):
     lines = composer()
     usable = sorted(set(choices_of_group(group)) - NEEDS_MORE)
     own_names = [choice for choice in usable if fields_of_choice(group, choice).get("name") != choice]  # no class's

@@ -262,7 +262,7 @@ def test_workers_execute_the_bytes_that_were_read(mine):
 
 
 def test_a_sweep_on_the_command_line(mine, capsys):
-    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", *SMALL[:2]]
+    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", *SMALL[:-1]]
     assert main([*line, "workers=1"]) == 0
     assert "4 done" in capsys.readouterr().out
     assert set(lab.load("x").runs["cell"]) == {"doubled", "elman"}
@@ -317,7 +317,7 @@ def test_shipped_figures_and_tables_are_in_their_order():
     assert list(plugins.find_shipped("table"))[:3] == ["headline", "growth", "sufficient_truncation"]
 
 
-def test_an_own_table_and_figure_are_made_where_their_file_is_named(folder, capsys):
+def test_own_table_and_figure_are_made_with_plugins(folder, capsys):
     write(folder, "mine.py", PARTS["table"] + PARTS["figure"].replace("LOSSES =", "DRAWN ="))
     assert main(["sweep", "study=x", "spectral_radius=0.5,1.0", *SMALL]) == 0
     assert main(["tables", "study=x", "plugins=mine.py"]) == 0
@@ -359,7 +359,7 @@ def test_an_own_table_that_cannot_be_made_is_one_line(folder, capsys, made, said
         ("1", "not drawn: losses_by_radius: mine.py: TypeError: draw returns a NoneType: must be a matplotlib Figure"),
     ],
 )
-def test_an_own_figure_that_fails_is_one_line_and_the_others_are_drawn(folder, capsys, made, said):
+def test_failing_own_figure_is_one_line_and_others_are_drawn(folder, capsys, made, said):
     head = PARTS["figure"].split("    if request")[0]
     write(folder, "mine.py", f'{head}    {made}\n\n\nLOSSES = StudyFigure("losses_by_radius", draw_losses)\n')
     lab.sweep(study="x", workers=0, **SIZES)
@@ -386,7 +386,7 @@ def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
         assert "losses" not in tables.summaries(lab.load("x"))
 
 
-def test_a_study_that_was_swept_with_a_file_says_that_it_is_not_read(folder, capsys):
+def test_study_of_an_own_file_says_the_file_is_not_read(folder, capsys):
     write(folder, "mine.py", CELL)
     assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
     assert "bpttlab tables study=x plugins=mine.py" in capsys.readouterr().out
@@ -480,7 +480,7 @@ def test_a_task_of_ones_own_makes_no_other_network(folder):
     assert network(1) == network(2)
 
 
-def test_a_stored_configuration_is_parsed_with_the_same_file_only(mine):
+def test_stored_configuration_needs_the_same_file(mine):
     with plugins.use("mine.py"):
         run = Configuration.parse(OWN)
         assert Configuration.parse(json.loads(run.canonical)).run_id == run.run_id
@@ -502,7 +502,7 @@ def test_runs_of_another_version_are_said_and_kept_apart(mine, capsys):
         lab.sweep(study="x", plugins="mine.py", cell=OWN["cell"], workers=0, **SIZES)
 
 
-def test_only_choices_of_a_changed_file_are_said_to_have_another_version(mine):
+def test_only_choices_of_a_changed_file_have_versions(mine):
     def sweep(files, **more):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

@@ -96,6 +96,13 @@ def test_sources_use_no_private_words():
     assert {path: words for path, words in found.items() if words} == {}
 
 
+def test_names_of_tests_have_at_most_60_characters():
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    names = [name for text in texts for name in re.findall(r"def (test_\w+)", text)]
+    assert len(names) > 1000
+    assert [name for name in names if len(name) > 60] == []
+
+
 def test_a_long_line_is_found_outside_of_code():
     text = f"{'a' * 121}\n```\n{'b' * 121}\n```\n{'c' * 120}\n    {'d' * 121}\n"
     assert long_lines(text) == [1]

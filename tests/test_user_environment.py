@@ -101,7 +101,7 @@ def test_the_current_folder_is_no_folder_for_temporary_files(temporary, monkeypa
     assert user_environment.private_folder("code") is None
 
 
-def test_a_named_folder_for_temporary_files_may_be_the_current_one(temporary, monkeypatch):
+def test_folder_for_temporary_files_may_be_the_current_one(temporary, monkeypatch):
     monkeypatch.chdir(temporary)
     monkeypatch.setenv("TMPDIR", str(temporary))
     assert user_environment.private_folder("code") is not None

@@ -218,7 +218,7 @@ def test_bytes_that_are_no_text_are_one_line(workplace):
     assert "cannot read 'study=\\udcff'" in done.stderr
 
 
-def test_a_truncation_beyond_the_sequence_is_no_mistake_and_is_said(folder, capsys):
+def test_truncation_beyond_the_sequence_is_a_note_no_error(folder, capsys):
     assert main(["sweep", "study=x", "truncation=50", *SMALL, "--dry-run"]) == 0
     assert "is the full gradient: 1 run (50 of 8 steps)" in capsys.readouterr().out
 

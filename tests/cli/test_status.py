@@ -156,7 +156,7 @@ def test_versions_that_were_mixed_are_named(store, capsys):
     assert json.loads(told(capsys, "--json")[1])["mixed"] == {"numpy": {"2.1": 1, "2.2": 2}}
 
 
-def test_of_a_run_that_was_tried_again_the_last_surroundings_count(store, capsys):
+def test_provenance_of_a_retried_run_is_the_last(store, capsys):
     failure, success = finished(0, "failed", error="x"), finished(0)
     failure.provenance["numpy"], success.provenance["numpy"] = "1.0", "2.0"
     store.publish([failure])
@@ -190,7 +190,7 @@ def test_damage_is_named_and_the_rest_is_counted(store, capsys, table, kind):
     "content",
     [b"", b"{", b"[]", b"null", b"[" * 10**5, b'{"version": 2}', b'{"version":1,"line":3,"runs":[]}', b"\xff"],
 )
-def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(store, capsys, content):
+def test_damaged_record_of_requests_is_named(store, capsys, content):
     store.publish(requested(store, "bpttlab sweep one", 0))
     requested(store, "bpttlab sweep two", 1)
     (path,) = [store.path / one.file for one in sweep_requests.read_requests(store)[0] if "one" in one.line]
@@ -208,7 +208,7 @@ def test_a_damaged_record_of_what_was_asked_is_named_and_nothing_else_is_lost(st
     assert told(capsys)[0] == 0
 
 
-def test_the_record_of_what_was_asked_is_no_link_and_holds_run_ids_only(store, tmp_path):
+def test_record_of_requests_is_no_link_and_has_run_ids(store, tmp_path):
     store.publish([finished(0)])
     (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
     path = store.path / sweep_requests.SWEEPS_FOLDER / f"{'a' * 32}.json"
@@ -377,7 +377,7 @@ def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
 # ------------------------------------------------------------------ with a real sweep
 
 
-def test_a_sweep_says_what_it_asks_for_and_another_adds_to_the_study(studied, folder, capsys):
+def test_sweep_prints_its_request_and_another_adds_to_it(studied, folder, capsys):
     shutil.copytree(studied / "results", "results")
     before = json.loads(told(capsys, "--json")[1])
     assert (before["runs"], before["requested"], before["missing"]) == (12, 12, 0)

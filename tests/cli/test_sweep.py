@@ -15,7 +15,7 @@ from tests.support.commandline import SMALL, visible
 pytestmark = pytest.mark.usefixtures("folder")
 
 
-def test_a_sweep_says_what_it_does_and_the_same_line_again_does_nothing(folder, capsys):
+def test_sweep_reports_its_work_and_repeats_nothing(folder, capsys):
     line = ["sweep", "study=first", "spectral_radius=0.5,1.0", "truncation=full,20", *SMALL]
     assert main(line) == 0
     first = capsys.readouterr().out.splitlines()
@@ -38,7 +38,7 @@ def test_a_sweep_says_what_it_does_and_the_same_line_again_does_nothing(folder, 
     assert visible(folder) == before
 
 
-def test_a_line_that_finds_everything_stored_is_what_was_asked_for_last(folder, capsys, monkeypatch):
+def test_line_with_everything_stored_is_the_last_request(folder, capsys, monkeypatch):
     for seed in (0, 1):
         assert main(["sweep", "study=first", f"seed={seed}", *SMALL]) == 0
     line = ["sweep", "study=first", "seed=range(0,2)", *SMALL]
@@ -63,7 +63,7 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(folder, capsys):
     assert visible(folder) == []
 
 
-def test_the_configuration_is_shown_with_the_first_of_swept_values(folder, capsys):
+def test_configuration_shows_the_first_swept_value(folder, capsys):
     assert main(["sweep", "spectral_radius=0.5,1.0", "--cfg", "job", "task=glob(a*)", "seed=4"]) == 0
     shown = capsys.readouterr().out
     assert shown.startswith("# swept, shown with the first value: spectral_radius=0.5,1.0 task=glob(a*)\nstudy: null\n")

@@ -107,7 +107,7 @@ def test_a_gradient_that_is_wrong_fails(fresh):
     assert len(failed) == 6 and failed[0].startswith("relative error of the gradient")
 
 
-def test_the_gradient_in_plain_numbers_is_the_difference_of_errors(analysis):
+def test_plain_gradient_is_the_difference_of_errors(analysis):
     w, b, step = np.array([4.5, 5.0, 6.5]), np.array([-2.4, -2.9, -2.2]), 1e-6
     known = analysis["plain"](w, b)
     for part, moved in ((known.dw, (step, 0.0)), (known.db, (0.0, step))):

@@ -95,7 +95,7 @@ def test_claims_fail_on_doctored_tables(study, analysis, table, column, change, 
     assert any(words in text for text in claims.loc[changed, "claim"]), claims["claim"].tolist()
 
 
-def test_networks_without_one_change_of_sign_have_no_critical_point(study, analysis):
+def test_networks_without_one_sign_change_have_no_radius(study, analysis):
     runs = study.runs.assign(growth_rate=study.runs["growth_rate"].abs())
     claims = analysis["claims"](
         SimpleNamespace(runs=runs, jacobians=study.jacobians, singular_values=study.singular_values)

@@ -58,12 +58,12 @@ def key_of(figure):
 # ------------------------------------------------------------------ which field is where
 
 
-def test_the_requested_value_has_the_colours_and_few_values_the_panels():
+def test_requested_value_has_colours_and_few_values_panels():
     frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(0.5, 1.0))
     assert channels(frame) == ([VALUE], ["cell"], ["cell_hidden_size"])
 
 
-def test_of_one_requested_value_the_field_with_most_values_has_the_colours():
+def test_one_requested_value_leaves_colours_to_another_field():
     frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(1.0,))
     assert channels(frame) == (["cell"], ["cell_hidden_size"], [])
 
@@ -73,7 +73,7 @@ def test_numbers_have_colours_however_many_there_are():
     assert channels(frame) == (["cell_hidden_size"], ["task"], [])
 
 
-def test_named_fields_are_where_they_are_named_and_the_rest_is_placed():
+def test_named_fields_stay_and_the_others_are_placed():
     frame = points(cell=CELLS, cell_hidden_size=(32, 128), initializer_requested=(0.5, 1.0))
     assert channels(frame, color="cell") == (["cell"], ["cell_hidden_size"], [VALUE])
     assert channels(frame, columns="width") == ([VALUE], ["cell_hidden_size"], ["cell"])
@@ -81,7 +81,7 @@ def test_named_fields_are_where_they_are_named_and_the_rest_is_placed():
     assert channels(frame, color="cell", rows="spectral_radius,width") == (["cell"], [], [VALUE, "cell_hidden_size"])
 
 
-def test_fields_that_follow_from_others_take_no_panel_of_their_own():
+def test_dependent_fields_take_no_panels():
     frame = points(task=("noise", "copy"), initializer_requested=(0.5, 1.0))
     frame = frame.assign(task_delay=frame["task"].map({"noise": None, "copy": 10}))
     assert channels(frame) == ([VALUE], ["task", "task_delay"], [])
@@ -114,7 +114,7 @@ def test_the_length_is_compared_where_it_is_named(study):
     assert key_of(draw(study, "products", color="sequence_length", **few)) == ["4", "8"]
 
 
-def test_a_heat_map_of_one_length_has_the_compared_field_in_its_rows():
+def test_heat_map_of_one_length_has_the_field_in_rows():
     study = synthetic.study(**{**SMALL, "lengths": (4,)}, radii=(0.9, 1.5), cells=CELLS)
     figure = draw(study, "growth")
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(CELLS)
@@ -261,7 +261,7 @@ def test_a_choice_that_there_is_not_is_refused(studied, monkeypatch, capsys, wor
     assert message in capsys.readouterr().err
 
 
-def test_latex_for_a_column_says_constants_once_and_has_no_hashes():
+def test_latex_for_a_column_folds_constants_and_hashes():
     frame = pd.DataFrame({"cell": ["gru", "gru"], "cell_content": ["a" * 64] * 2, "T": [1, 2], "networks": [3, 3]})
     text = tables.latex(frame.assign(growth_rate=[-0.5, float("-inf")]))
     assert "% cell gru, networks 3" in text and "aaaa" not in text

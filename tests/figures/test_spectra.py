@@ -270,7 +270,7 @@ def test_histograms_are_the_bins_of_the_table(study, drawn):
         assert marks[place].get_segments()[0][0, 0] == rows["mean"].iloc[0]
 
 
-def test_singular_values_are_hollow_below_resolution_and_stand_beside_the_exponents(study, drawn):
+def test_singular_values_below_resolution_are_hollow(study, drawn):
     curves = tables.singular_value_curves(study.singular_values, study.runs, study.spectra)
     curves = rows_at(curves, sequence_length=40, quantity="rate", cell="lstm", initializer_requested=1.0)
     lags = sorted(curves["lag"].unique())
@@ -291,7 +291,7 @@ def test_singular_values_are_hollow_below_resolution_and_stand_beside_the_expone
     np.testing.assert_array_equal(exponents.get_ydata(), rows["lyapunov_exponent"])
 
 
-def test_eigenvalues_stand_in_panels_of_one_scale_with_the_unit_circle(study, drawn):
+def test_eigenvalue_panels_share_a_scale_and_unit_circle(study, drawn):
     points = rows_at(tables.eigenvalue_points(study.eigenvalues, study.runs), sequence_length=40)
     grid = np.reshape(drawn["page"]["eigenvalues"].axes, (2, 3))
     for (row, column), axes in np.ndenumerate(grid):

@@ -89,7 +89,7 @@ def test_without_decay_there_is_no_estimate():
 
 @given(st.integers(0, 50), st.sampled_from([0.01, 0.1, 0.5]))
 @settings(max_examples=15)
-def test_the_truncation_chosen_is_the_smallest_that_the_estimate_allows(seed, delta):
+def test_chosen_truncation_is_the_smallest_allowed(seed, delta):
     network = case(CELLS["gru"], T=10, gain=0.3, seed=seed)
     K = adaptive_truncation(network.trace, network.loss, delta)
     table = bound_biases(network.trace, network.loss)

@@ -102,7 +102,7 @@ def test_the_gradient_vanishes_relative_to_itself_correctly():
     assert gradient.log_norm()[0] == pytest.approx(expected, rel=1e-13)
 
 
-def test_an_exploding_gradient_is_refused_plainly_and_returned_scaled():
+def test_exploding_gradient_is_refused_or_returned_scaled():
     trace = linear(4.0 * np.eye(2), T=600)
     errors = np.zeros_like(trace.y_hat)
     errors[-1] = 1.0
@@ -115,7 +115,7 @@ def test_an_exploding_gradient_is_refused_plainly_and_returned_scaled():
         scaled.value()
 
 
-def test_a_small_cotangent_survives_beside_inputs_that_are_zero_where_it_is_large():
+def test_small_cotangent_survives_beside_zero_inputs():
     """The input matters at the first step only: dL/dV is as small as the cotangent there, though others are large."""
     cell = Elman(1, 2, 1, "identity")
     params = {"V": np.ones((2, 1)), "W": 0.1 * np.eye(2), "b_h": np.zeros(2), "U": np.ones((1, 2)), "b_y": np.zeros(1)}
@@ -177,7 +177,7 @@ def test_the_loss_may_be_the_array_of_errors():
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_states_and_errors_near_the_largest_float_give_finite_scaled_gradients(dtype):
+def test_states_near_the_largest_float_stay_finite(dtype):
     """h doubles to just below the overflow, and its error is as large: their products are beyond every float."""
     steps = np.finfo(dtype).maxexp - 2
     cell = Elman(1, 2, 1, "relu")

@@ -127,7 +127,7 @@ def test_random_shapes(engine, data, make, seed, T, B, N, gain, blocks, at_the_e
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("gain", [1e-3, 30.0])
-def test_a_gradient_beyond_the_range_of_floats_goes_from_block_to_block(engine, gain):
+def test_gradient_beyond_floats_passes_between_blocks(engine, gain):
     cell, params, x, h_0 = network(Elman(1, 3, 1, "identity"), T=200)
     params["W"] = gain * np.eye(3)
     x[:], h_0[:] = 0.0, 0.0
@@ -320,7 +320,7 @@ def test_a_run_has_the_same_numbers_with_few_states(change, monkeypatch):
         assert few.tables["truncations"][name].dtype == column.dtype
 
 
-def test_a_bundle_of_lengths_has_the_same_numbers_with_few_states():
+def test_bundle_of_lengths_has_same_numbers_with_few_states():
     lengths = [{"sequence_length": T, "scheme": scheme} for T in (70, 150) for scheme in ("full",)]
     for whole, few in zip(records(None, *lengths), records(1e-4, *lengths), strict=True):
         assert few.run == whole.run
@@ -342,7 +342,7 @@ def test_a_run_that_needs_every_state_keeps_them(change, monkeypatch):
     assert found.run["status"] == "done" and not walked
 
 
-def test_a_worker_with_a_memory_limit_keeps_few_states_where_all_would_not_fit(monkeypatch):
+def test_memory_limit_makes_a_worker_keep_few_states(monkeypatch):
     walked, bundle = blocks_of(monkeypatch), (Configuration.parse(RUN),)
     few, _ = compute(None, Limits(memory=1e-3), Job((bundle,)))
     assert len(walked) == 3

@@ -124,7 +124,7 @@ def test_cuts_per_batch_are_those_of_all_sequences():
 
 @given(cases(ELMAN, dtypes=("float64",)), st.integers(2, 6), st.sampled_from(["sequence", "batch"]))
 @settings(max_examples=25)
-def test_mean_bias_and_variance_are_those_of_the_plans_one_by_one(case, K, per):
+def test_mean_bias_and_variance_equal_those_of_single_plans(case, K, per):
     scheme, trace = Random(K, per=per, draws=6), case.trace
     columns = measure_truncation(trace, case.loss, scheme, rng=np.random.default_rng(7))
     carries = scheme.ensemble(trace.length, trace.h.shape[1], np.random.default_rng(7)).carry
@@ -177,7 +177,7 @@ def test_the_minibatch_variance_is_that_of_the_sequences():
         assert row_of(columns, name)["log_minibatch_variance"] == pytest.approx(expected, rel=1e-10)
 
 
-def test_one_sequence_has_no_minibatch_and_equal_plans_no_variance():
+def test_one_sequence_has_no_minibatch_variance():
     network = case(ELMAN, T=5, B=1, mask=[1, 0, 0, 0, 0])  # of the first loss no chunk cuts anything
     columns = measure_truncation(network.trace, network.loss, ChunkedMean(3))
     assert np.isnan(columns["log_minibatch_variance"]).all()
@@ -270,7 +270,7 @@ def influence_balancing(T=200):
     return trace, error, {SIGNED_BIAS: signed_bias(trace.cell, 10)}
 
 
-def test_influence_balancing_has_the_wrong_sign_up_to_a_moderate_truncation():
+def test_influence_balancing_has_the_wrong_sign_at_first():
     trace, error, directions = influence_balancing()
 
     def derivative(scheme, rng=None):

@@ -434,7 +434,7 @@ def test_the_variance_that_is_reported():
     assert all(np.isnan(value) for value in nothing.values())
 
 
-def test_sequences_have_signs_of_their_own_and_the_same_generator_the_same_signs():
+def test_sequences_have_independent_equal_seeded_signs():
     example = case(CELLS["elman"], T=6, B=1, N=3)
     drawn = draws_of(example.trace, example.loss.gradient, 2)["W"]
     assert (drawn[0] != drawn[1]).any()
@@ -485,7 +485,7 @@ def test_influence_is_balanced_by_uoro_in_the_mean():
 
 
 @pytest.mark.slow
-def test_influence_of_the_whole_chain_is_balanced_by_uoro_in_the_mean():
+def test_uoro_balances_the_whole_chain_in_the_mean():
     trace, errors, signs = influence_balancing(100)
     drawn = np.concatenate([draws_of(trace, errors, 2000, seed)["b_h"] @ signs for seed in range(6)])
     error = drawn.std(ddof=1) / np.sqrt(len(drawn))
@@ -600,14 +600,14 @@ def test_refusals_name_the_field_and_what_is_allowed(what):
 
 
 @pytest.mark.parametrize(("method", "size"), [(lab.rtrl, 28.5), (lambda trace, loss: lab.snap(trace, loss, 1), 7.1)])
-def test_a_network_too_large_for_its_influence_is_refused_before_anything_is_computed(method, size):
+def test_network_too_large_for_its_influence_is_refused(method, size):
     cell = LSTM(4, 256, 1)
     trace = forward(cell, cell.init(np.random.default_rng(0)), np.zeros((2, 4, 4)))
     with pytest.raises(ConfigurationError, match=rf"influence of 267264 .* on 512 .* needs {size} GiB; .* 2 GiB"):
         method(trace, np.ones_like(trace.y_hat))
 
 
-def test_snap_is_refused_for_what_it_keeps_and_not_for_what_rtrl_would():
+def test_snap_is_refused_by_its_own_memory_not_by_rtrl():
     cell = Elman(1, 100, 1)
     trace = forward(cell, cell.init(np.random.default_rng(0)), np.zeros((2, 60, 1)))
     for method in (lab.rtrl, lambda trace, loss: lab.snap(trace, loss, 2)):

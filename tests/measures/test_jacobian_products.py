@@ -74,7 +74,7 @@ def test_without_a_loss_there_is_no_state_gradient():
     assert frame["alignment"].isna().all()
 
 
-def test_alignment_is_the_cosine_with_the_leading_left_singular_vector():
+def test_alignment_is_cosine_with_the_left_singular_vector():
     example = case(N=5, B=1, T=8, seed=3)
     error = example.trace.error(example.loss.gradient)[-1, 0]
     row = jacobian_products(example.trace, example.loss, "all").iloc[4]
@@ -82,7 +82,7 @@ def test_alignment_is_the_cosine_with_the_leading_left_singular_vector():
     assert row["alignment"] == pytest.approx(abs(error @ U[:, 0]) / np.linalg.norm(error), rel=1e-10)
 
 
-def test_alignment_with_a_space_of_equal_singular_values_is_that_with_the_space():
+def test_alignment_with_equal_values_is_with_the_space():
     rotation = Scaled.of(np.linalg.qr(np.random.default_rng(0).standard_normal((1, 1, 4, 4)))[0])
     log_norm, alignment = norm_and_alignment(rotation, Scaled.of(np.ones((1, 1, 4))))
     assert alignment[0, 0] == pytest.approx(1.0, rel=1e-12)
@@ -139,14 +139,14 @@ def test_a_product_that_becomes_zero_has_no_finite_rate(last):
     assert np.isnan(growth_rate(np.zeros((2, 1)), 0.2).rate)
 
 
-def test_horizons_are_relative_to_lag_zero_and_censored_at_the_end():
+def test_horizons_start_at_lag_zero_and_are_censored_at_T():
     curve = np.array([0.0, 0.5, 1.2, 0.8, -0.9, -1.0, -1.1, -2.0])[:, None]
     assert horizons(curve) == (2, 5, False)
     assert horizons(0.0 * curve) == (None, 7, True)
 
 
 @given(cases(), st.sampled_from(["log", "all", "triangle"]))
-def test_horizons_are_those_of_all_spectral_norms_though_few_are_computed(case, which):
+def test_horizons_from_few_norms_equal_those_of_all(case, which):
     measured = measure_products(case.trace, case.loss, which, 2, 3, 0)
     frame = jacobian_products(case.trace, case.loss, "all", sequences=2)
     curve = frame.pivot(index="lag", columns="sequence", values="log_spectral_norm").to_numpy()

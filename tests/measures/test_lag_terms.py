@@ -53,7 +53,7 @@ def test_shares_sum_to_one_and_are_cumulated():
         np.testing.assert_allclose(terms["cumulative_share"], terms["share"].cumsum(), rtol=1e-10)
 
 
-def test_the_size_per_loss_counts_the_losses_that_reach_so_far_back():
+def test_size_per_loss_counts_losses_that_reach_so_far():
     example = case(T=10, mask=[0, 1, 0, 0, 1, 0, 0, 1, 0, 1])
     frame = lag_terms(example.trace, example.loss, "all").query("parameter == 'W'").set_index("lag")
     losses = {lag: sum(t > lag for t in (2, 5, 8, 10)) for lag in range(10)}

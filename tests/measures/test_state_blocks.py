@@ -134,7 +134,7 @@ def cell_path(T, biases, W=0.0, chrono=None, seed=0):
 
 
 @pytest.mark.parametrize("T", [1, 50, 3000])
-def test_without_recurrent_weights_the_cell_path_is_the_product_of_forget_gates(T):
+def test_cell_path_without_W_is_product_of_forget_gates(T):
     trace = cell_path(T, [0.3, -0.4, 0.2, 0.1])
     frame = block_norms(trace)
     f = 1.0 / (1.0 + np.exp(0.4))
@@ -158,7 +158,7 @@ def test_chrono_gates_remember_for_as_long_as_they_were_drawn():
 # ------------------------------------------------------------------------------------------ beyond the range of a row
 
 
-def test_a_block_beyond_the_range_beside_another_is_unknown_and_not_zero():
+def test_block_beyond_range_beside_another_is_unknown():
     """Layer 2 hears layer 1, and keeps 1e-2 a step where layer 1 keeps all: beside it, it is lost."""
     cell = Stacked(1, 2, 1, of="elman")
     params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}

@@ -169,7 +169,7 @@ def test_shapes_and_draws_go_together(make):
 
 
 @every_cell
-def test_the_first_block_has_the_spectral_radius_asked_for_and_the_same_directions(make):
+def test_first_block_has_the_requested_spectral_radius(make):
     cell = make(3, 5, 2)
     if not takes_a_radius(cell):
         return
@@ -276,7 +276,7 @@ def test_leaky_with_alpha_one_is_elman_to_the_byte(activation):
         assert same_bytes(backward(leaky.trace, leaky.loss, scheme), backward(elman.trace, elman.loss, scheme))
 
 
-def test_a_leaky_identity_is_an_elman_with_the_leak_in_its_matrix():
+def test_leaky_identity_is_an_elman_with_leak_in_W():
     leaky = case(lambda *sizes, **more: Leaky(*sizes, alpha=0.25, activation="identity", **more), T=9).trace
     W = 0.75 * np.eye(3) + 0.25 * leaky.params["W"]
     scaled = {name: 0.25 * leaky.params[name] for name in ("V", "b_h")}
@@ -317,7 +317,7 @@ DRAWS = [GaussianRadius(0.8), Gaussian(1.3), Orthogonal(1.2), Identity(0.9), Non
 
 @pytest.mark.parametrize("size", [1, 2, 5, 8])
 @pytest.mark.parametrize("initializer", DRAWS, ids=lambda one: f"{one.name} {one.requested}")
-def test_the_orthogonal_cell_draws_what_is_asked_times_a_rotation(initializer, size):
+def test_orthogonal_cell_draws_the_request_times_a_rotation(initializer, size):
     if size == 1 and initializer.name == "non_normal":
         return
     cell = OrthogonalElman(1, size, 1)
@@ -340,7 +340,7 @@ def test_half_turns_have_a_logarithm():
     assert_agree(cell.constrain(cell.unconstrain({"W": W})), {"W": W}, 1e-13)
 
 
-def test_steps_along_the_free_gradient_stay_orthogonal_and_lower_the_loss():
+def test_unconstrained_steps_stay_orthogonal():
     cell, rng = OrthogonalElman(2, 4, 1), np.random.default_rng(0)
     x, target, mask = rng.standard_normal((8, 3, 2)), rng.standard_normal((8, 3, 1)), np.ones(8)
     free, values = cell.unconstrain(cell.init(rng)), []
@@ -575,7 +575,7 @@ def example_of_the_page(tmp_path):
     return module
 
 
-def test_the_worked_example_of_the_page_is_a_cell_like_the_others(tmp_path):
+def test_worked_example_of_the_page_is_a_cell(tmp_path):
     make = example_of_the_page(tmp_path).UGRNN
     for test in (
         test_pull_is_the_jacobian_transposed_for_any_leading_axes,
@@ -583,7 +583,7 @@ def test_the_worked_example_of_the_page_is_a_cell_like_the_others(tmp_path):
         test_float32_stays_float32,
         test_lag_terms_sum_to_the_gradient,
         test_shapes_and_draws_go_together,
-        test_the_first_block_has_the_spectral_radius_asked_for_and_the_same_directions,
+        test_first_block_has_the_requested_spectral_radius,
         test_no_constraint_is_lost_on_the_way,
     ):
         test(make)

@@ -173,7 +173,7 @@ def test_a_stack_is_its_layers_one_after_the_other(make):
 
 
 @every_layer
-def test_the_jacobian_is_block_lower_triangular_with_the_layers_own_blocks(make):
+def test_jacobian_of_a_stack_is_block_lower_triangular(make):
     stack = Stacked(2, 3, 2, layers=3, of=make(2, 3, 2))
     params, x = stack.init(np.random.default_rng(1)), np.random.default_rng(2).standard_normal((4, 2, 2))
     trace = forward(stack, params, x)
@@ -184,7 +184,7 @@ def test_the_jacobian_is_block_lower_triangular_with_the_layers_own_blocks(make)
         assert J[:, state, state].tobytes() == cell.jacobian(stack.layer_params(params, layer), slope).tobytes()
 
 
-def test_layers_are_drawn_apart_and_the_lower_ones_do_not_depend_on_the_upper():
+def test_lower_layers_do_not_depend_on_upper_ones():
     two, three = (Stacked(2, 5, 1, layers=layers, of="gru").init(np.random.default_rng(0)) for layers in (2, 3))
     assert same_bytes(two, {name: three[name] for name in two})
     assert len({three[f"W_{layer}"].tobytes() for layer in (1, 2, 3)}) == 3
@@ -268,7 +268,7 @@ SHIPPED = {cell.name for make in LAYERS.values() for cell in [make(1, 2, 1)] if 
 
 
 @pytest.mark.parametrize("of", sorted(SHIPPED))
-def test_every_layer_is_measured_and_its_configuration_documented(of):
+def test_every_layer_is_measured_and_documented(of):
     records = lab.run(stacked(of))
     assert records.run["status"] == "done" and records.run["cell_of"] == of
     declared = {column.name: column.dtype for column in schema.CONFIGURATION}
@@ -278,7 +278,7 @@ def test_every_layer_is_measured_and_its_configuration_documented(of):
     assert np.isfinite(records.run["growth_rate"]) and set(records.lag_terms["parameter"]) >= {"V_1", "V_2"}
 
 
-def test_a_diagonal_cell_is_measured_and_its_rate_is_that_of_its_radius():
+def test_diagonal_cell_has_the_rate_of_its_radius():
     cell = {"name": "diagonal", "hidden_size": 8, "r_min": 0.9, "r_max": 0.9}
     run = lab.run({"cell": cell, "sequence_length": 40}).run
     assert run["status"] == "done" and run["rho"] == pytest.approx(0.9)

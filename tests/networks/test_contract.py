@@ -64,7 +64,7 @@ def test_a_longer_state_has_its_sizes_from_one_step():
     assert cell.readout_slice == slice(0, 5) and cell.units.tolist() == [0, 1, 2, 3, 4] * 2
 
 
-def test_blocks_below_each_other_are_each_drawn_by_the_initializer():
+def test_stacked_blocks_are_each_drawn_by_the_initializer():
     cell = Momentum(2, 6, 1)
     blocks = cell.recurrent_blocks(cell.init(np.random.default_rng(0), spectral_radius=0.7))
     assert list(blocks) == ["W_1", "W_2"]

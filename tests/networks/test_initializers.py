@@ -164,7 +164,7 @@ def test_densities_that_cannot_be_are_refused(density):
 @pytest.mark.parametrize("rotated", [True, False])
 @pytest.mark.parametrize("size", [2, 3, 20, 65])
 @pytest.mark.parametrize("strength", [0.0, 0.3, 1.0, 2.0])
-def test_the_strength_is_exact_and_so_is_all_that_follows_from_it(strength, size, rotated):
+def test_strength_and_its_consequences_are_exact(strength, size, rotated):
     W = draw(NonNormal(1.3, strength, rotated), size)
     stretch = math.sqrt(1 + strength**2)
     assert matrices.henrici_departure(W) == pytest.approx(strength / stretch, rel=1e-12, abs=1e-14)

@@ -86,7 +86,7 @@ def test_the_network_does_what_its_tensors_say(of, suffix, layers, bias):
     assert_agree({"y_hat": lab.forward(*network, x).y_hat}, {"y_hat": np.array(y_hat)})
 
 
-def test_relu_and_the_output_activation_are_those_that_were_asked():
+def test_relu_and_output_activation_are_as_requested():
     path = save("net.npz", state_dict("elman", layers=2))
     cell = from_file(path, "relu", output_activation="logistic").cell
     assert (cell.of.activation, cell.output_activation, cell.of.output_activation) == ("relu", "logistic", "logistic")
@@ -135,14 +135,14 @@ def test_with_both_prefixes_the_rest_of_a_model_is_left_alone():
         assert not FromFile("net.npz", None, prefix, "none").has_readout
 
 
-def test_a_readout_inside_of_the_recurrent_module_is_its_readout_if_it_is_named():
+def test_readout_inside_the_module_may_be_named():
     save("net.npz", state_dict(prefix="model.", readout="model.fc."))
     assert FromFile("net.npz", None, None, "model.fc").has_readout
     with pytest.raises(ConfigurationError, match="tensor 'model.fc"):
         FromFile("net.npz")
 
 
-def test_a_readout_that_is_not_there_is_drawn_and_everything_else_is_not():
+def test_only_a_missing_readout_is_drawn():
     save("net.npz", state_dict(O=None))
     rng = np.random.default_rng
     networks = [from_file("net.npz", output_size=4, rng=rng(seed)) for seed in (0, 0, 1)]
@@ -175,7 +175,7 @@ def test_every_measure_can_be_taken(of):
 
 
 @each_suffix
-def test_the_content_of_the_file_is_in_the_identity_and_its_name_is_not(suffix):
+def test_identity_has_the_content_of_the_file_not_its_name(suffix):
     save(f"net.{suffix}", state_dict()), save(f"other.{suffix}", state_dict(seed=1))
     shutil.copy(f"net.{suffix}", f"moved.{suffix}")
     same, moved, other = (configured(f"{name}.{suffix}") for name in ("net", "moved", "other"))
@@ -195,7 +195,7 @@ def test_a_prefix_found_and_a_prefix_given_are_one_run():
 
 
 @pytest.mark.parametrize("prefix", ["head", "none"])
-def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_again(prefix):
+def test_stored_configuration_and_a_moved_file_repeat_a_run(prefix):
     save("net.safetensors", state_dict(layers=2) | {"other": np.ones(3)})
     stored = configured(cell={"recurrent_prefix": "rnn", "readout_prefix": prefix}).plain
     os.rename("net.safetensors", "moved.safetensors")
@@ -211,7 +211,7 @@ def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_agai
         Configuration.parse(again)
 
 
-def test_a_seed_draws_the_data_and_only_a_readout_that_the_file_lacks():
+def test_seed_draws_data_and_a_missing_readout_only():
     save("net.safetensors", state_dict()), save("bare.npz", state_dict(O=None))
     whole, bare = ([configured(path, seed=seed) for seed in (0, 1)] for path in ("net.safetensors", "bare.npz"))
     assert whole[0].network_id == whole[1].network_id and whole[0].run_id != whole[1].run_id
@@ -254,7 +254,7 @@ def test_two_files_of_one_shape_are_never_taken_for_each_other():
     assert rows[0]["rho"] != rows[1]["rho"] and rows[0]["sigma_max"] != rows[1]["sigma_max"]
 
 
-def test_a_file_that_changes_is_read_again_and_a_run_configured_before_refuses_it():
+def test_changed_file_is_read_again_or_refused():
     save("net.safetensors", state_dict())
     before = pickle.loads(pickle.dumps(configured()))
     save("net.safetensors", state_dict(seed=1))
@@ -496,7 +496,7 @@ def test_the_rest_of_a_configuration_has_to_go_with_the_file(values, message):
         configured("net.npz", **values)
 
 
-def test_a_readout_that_is_drawn_has_a_scale_and_the_outputs_of_the_task():
+def test_drawn_readout_has_scale_and_outputs_of_the_task():
     save("net.npz", state_dict(O=None))
     task = {"name": "noise", "input_size": 2, "output_size": 5}
     one, two = (build_network(configured("net.npz", task=task, scales={"U": U}))[1] for U in (1.0, 2.0))
@@ -516,7 +516,7 @@ def test_weights_beyond_float32_are_refused_there():
 RINGS = {"name": "diagonal", "hidden_size": 4}
 
 
-def test_an_initializer_that_draws_nothing_is_for_such_networks_only():
+def test_initializer_without_draws_is_for_files_only():
     save("net.npz", state_dict())
     for cell in ({"name": "from_file", "path": "net.npz"}, RINGS, {**RINGS, "name": "stacked", "of": "diagonal"}):
         plain = Configuration.parse({**SMALL, "cell": cell, "initializer": "none"}).plain

@@ -156,7 +156,7 @@ def test_a_cotangent_passes_saturated_steps_and_grows_again(engine):
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("V", [10.0, 30.0])
-def test_the_mean_exponent_of_a_saturated_network_is_its_determinant(V, engine):
+def test_mean_exponent_of_saturation_is_the_determinant(V, engine):
     run = lab.run(
         {
             "cell": {"name": "elman", "hidden_size": 32},

@@ -66,7 +66,7 @@ def test_sums_are_those_of_sixty_digits_at_any_size(parts, held):
             np.testing.assert_allclose(found.cosine, expected[:, 2], rtol=10 * digits)
 
 
-def test_a_sum_that_vanishes_is_minus_infinity_and_has_no_direction():
+def test_vanishing_sum_is_minus_infinity_without_direction():
     one = Scaled.whole(np.array([3.0, -1.0]), 7)
     minus = Scaled(-one.mantissa, one.exponent)
     found = sum_side_by_side([one, minus], Whole(one))

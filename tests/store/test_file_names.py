@@ -81,7 +81,7 @@ def test_of_equal_files_the_first_name_holds(tmp_path):
     assert read_names(tmp_path) == files((A, "a.npz"), (B, "b.npz"))
 
 
-def test_names_that_differ_at_their_end_are_shown_without_their_suffix():
+def test_names_that_differ_at_the_end_lose_the_suffix():
     assert distinct_labels(files((A, "runs/lstm_0.safetensors"), (B, "lstm.100.npz"))) == ["lstm_0", "lstm.100"]
 
 
@@ -130,7 +130,7 @@ def test_runs_have_the_names_beside_the_content():
     assert named["network_order"].to_pylist() == [2, None, 1, 3]
 
 
-def test_pooled_files_are_networks_and_drawn_ones_stay_what_they_are():
+def test_pooled_files_are_networks_beside_drawn_ones():
     named = with_names(runs_of(B, None, A), files((A, "a.npz"), (B, "b.npz")), pool=True)
     assert "cell_content" not in named.column_names
     assert named["network_id"].to_pylist() == [B, "id1", A]

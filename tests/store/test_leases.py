@@ -89,7 +89,7 @@ def test_a_launcher_that_touches_its_file_keeps_its_share(tmp_path):
         assert not other.take("abc")
 
 
-def test_a_file_from_the_future_that_does_not_change_is_out_of_date(tmp_path):
+def test_unchanged_file_from_the_future_is_out_of_date(tmp_path):
     leave_behind(tmp_path, "abc", age=-1e6)
     with Leases(tmp_path, seconds=0.2) as one:
         assert not one.take("abc")
@@ -97,7 +97,7 @@ def test_a_file_from_the_future_that_does_not_change_is_out_of_date(tmp_path):
         assert one.take("abc")
 
 
-def test_a_clock_that_differs_from_the_file_system_does_not_matter(tmp_path, monkeypatch):
+def test_clock_may_differ_from_the_file_system(tmp_path, monkeypatch):
     leave_behind(tmp_path, "abc", age=1.0)
     leave_behind(tmp_path, "abd", launcher="e" * 32, age=100.0)
     with Leases(tmp_path) as one:
@@ -106,7 +106,7 @@ def test_a_clock_that_differs_from_the_file_system_does_not_matter(tmp_path, mon
         assert one.take("abd")
 
 
-def test_a_killed_process_of_this_machine_loses_its_share_at_once(tmp_path):
+def test_killed_local_process_loses_its_share_at_once(tmp_path):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     leave_behind(tmp_path, **{**describe_process(), "process": ended.pid})

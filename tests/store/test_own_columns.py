@@ -86,7 +86,7 @@ def test_the_columns_that_are_asked_for_are_read(tmp_path):
         store.load(columns=["spread"])
 
 
-def test_a_measure_that_gained_a_column_is_read_with_its_older_rows(tmp_path):
+def test_measure_with_a_new_column_reads_older_rows(tmp_path):
     store, more = Store(tmp_path, "own"), Column("weight", "float64", "", "of the bin", True)
     store.publish([measured(1)])
     wider = MeasureColumns((Table("histogram", "run and bin", ("middle",), (MIDDLE, COUNT, more)),), (SPREAD,))

@@ -243,7 +243,7 @@ def test_the_text_of_a_mapping_is_made_of_those_of_its_values(mapping):
     ) == identity.canonical(mapping)
 
 
-def test_a_text_that_is_made_of_others_is_refused_where_it_is_too_long():
+def test_interpolated_string_that_is_too_long_is_refused():
     parts = {f"part_{number}": "9" * 200_000 for number in range(6)}
     with pytest.raises(ConfigurationError, match="may have 1048576 bytes"):
         identity.join_canonical({name: identity.canonical(value) for name, value in parts.items()})

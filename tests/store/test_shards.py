@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 # ------------------------------------------------------------------ records -> bytes
 
 
-def test_files_have_the_documented_types_and_the_name_of_their_bytes(here):
+def test_files_have_documented_types_and_are_named_by_hash(here):
     here.publish([finished(seed) for seed in range(4)])
     for name, table in schema.TABLES.items():
         (path,) = shard_files(here, name)
@@ -81,7 +81,7 @@ def test_the_configurations_columns_may_come_along(here):
     assert here.load().runs["cell_hidden_size"].tolist() == [4]
 
 
-def test_a_configuration_may_be_given_as_a_mapping_or_as_any_json(here):
+def test_configuration_may_be_a_mapping_or_any_json(here):
     one, other = finished(0), finished(1)
     stored = {run.run_id: run.run["configuration"] for run in (one, other)}
     one.run["configuration"] = configured(0)
@@ -91,7 +91,7 @@ def test_a_configuration_may_be_given_as_a_mapping_or_as_any_json(here):
 
 
 @pytest.mark.parametrize("sizes", [[8], [1] * 8, [3, 5], [2, 1, 4, 1]])
-def test_rows_that_come_in_parts_are_stored_as_if_they_had_come_at_once(here, sizes):
+def test_rows_in_parts_are_stored_as_rows_at_once(here, sizes):
     """The type of `task_level` follows from all of its values: a number, a text and a truth value."""
     runs, parts = iter(RUNS), []
     for size in sizes:

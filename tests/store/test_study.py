@@ -273,7 +273,7 @@ def test_a_study_of_some_runs_can_be_summarised(studied):
     assert set(tables.summaries(study)["growth"]["initializer_requested"]) == {0.5}
 
 
-def test_a_study_for_summaries_lacks_only_settings_that_all_runs_share(here):
+def test_study_for_summaries_lacks_only_shared_settings(here):
     runs = [finished(seed, measure={"lags": 24, "every": seed % 2}, scales={"V": 1.0}) for seed in range(4)]
     here.publish(runs)
     whole, narrow = here.load(), here.load().without_constant_settings()

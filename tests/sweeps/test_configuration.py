@@ -74,7 +74,7 @@ def test_ids_are_those_of_plain_mappings(plain):
     assert found.bundle_key == identity.run_id({name: found.plain[name] for name in found.plain if name not in own})
 
 
-def test_what_is_remembered_of_one_group_is_not_taken_for_another():
+def test_cache_of_one_group_does_not_serve_another():
     for field, values in (("lags", (3, True, 3.0)), ("fit_from", (0, 0.0, False))):
         for value in (*values, *values):
             fresh = {"measure": {field: value}}
@@ -185,7 +185,7 @@ def test_a_truncation_as_long_as_the_sequence_cuts_nothing():
         ({"scales": {"W": 1.0}}, "scales.W: there is no such field"),
     ],
 )
-def test_bad_input_is_one_line_with_field_value_and_what_is_allowed(plain, message):
+def test_bad_input_is_one_line_with_field_value_and_allowed(plain, message):
     with pytest.raises(ConfigurationError, match=message) as error:
         parse(plain)
     assert "\n" not in str(error.value)
@@ -231,13 +231,13 @@ def test_rows_are_counted_for_every_cell(cell):
         ({"name": "windowed", "k1": 0}, "scheme.k1=0: must be"),
     ],
 )
-def test_the_fields_of_a_scheme_are_checked_where_full_replaces_it(scheme, said):
+def test_fields_of_a_scheme_replaced_by_full_are_checked(scheme, said):
     with pytest.raises(ConfigurationError, match=said):
         parse({"scheme": scheme})
     assert parse({"scheme": scheme["name"]}).scheme == Full()
 
 
-def test_fields_of_a_group_without_its_name_are_those_of_the_default():
+def test_fields_without_a_group_name_are_of_the_default():
     nested = parse({"cell": {"hidden_size": 6}, "task": {"input_size": 3}, "initializer": {}})
     assert nested == parse({"cell": {"name": "elman", "hidden_size": 6}, "task": {"name": "noise", "input_size": 3}})
     dotted = parse({"cell.hidden_size": 6, "task.input_size": 3})
@@ -261,7 +261,7 @@ class Misspelt(Task):
         raise AssertionError("nothing is drawn")
 
 
-def test_a_task_whose_loss_does_not_exist_is_refused_before_a_run():
+def test_task_with_unknown_loss_is_refused_before_a_run():
     said = "task 'misspelt': loss_name: .*'sqared_error'.*Did you mean 'squared_error'"
     with use([Misspelt]), pytest.raises(ConfigurationError, match=said):
         parse({"task": "misspelt"})

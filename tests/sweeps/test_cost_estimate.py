@@ -17,7 +17,7 @@ MANY_ROWS = {"measure": {"jacobians": "triangle", "sequences": 1}, "sequence_len
 
 
 @pytest.mark.parametrize("values", [SEEDS, MANY_ROWS])
-def test_bytes_are_right_within_a_factor_of_three_and_rows_are_not_exceeded(tmp_path, values):
+def test_bytes_are_within_a_factor_of_three(tmp_path, values):
     configurations = points(range(12), ["full", 5, 20], **values)
     to_do = plan(configurations, Options("x", str(tmp_path))).to_do
     divided, rows = bundles(to_do), cost_estimate.expected_rows(to_do)
@@ -90,7 +90,7 @@ def test_numbers_are_rounded_to_what_they_are_worth():
     assert [cost_estimate.rough_bytes(size) for size in (25_400, 1.26e6, 3e9)] == ["30 kB", "1.3 MB", "3 GB"]
 
 
-def test_bundles_of_several_lengths_are_divided_where_workers_would_have_none():
+def test_bundles_are_divided_for_idle_workers():
     many = parsed([0], ["full", 2]) + parsed([0], ["full", 2], sequence_length=9) + parsed([0], sequence_length=5)
     assert len(bundles(many)) == 1
     divided = bundles(many, workers=2)
@@ -115,7 +115,7 @@ def of_many_schemes(seeds):
     return [{**shape, **wanted, **scheme, "seed": seed} for seed in range(seeds) for scheme in MANY_SCHEMES]
 
 
-def test_time_of_schemes_that_draw_is_right_within_a_factor_of_three(tmp_path):
+def test_time_of_drawn_schemes_is_within_a_factor_of_three(tmp_path):
     """Draws cost, whatever the truncation, which is only a number; other work may disturb it, twice."""
     configurations, tries = of_many_schemes(2), []
     while len(tries) < 3 and not any(1 / 3 < ratio < 3 for ratio in tries):

@@ -93,7 +93,7 @@ def test_each_run_alone(tmp_path, whole):
     "requested",
     [{"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2"}],
 )
-def test_from_the_shell_whatever_threads_the_environment_asks_for(tmp_path, whole, requested):
+def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, requested):
     done = from_the_shell(tmp_path, "study=x", *LINE, **requested)
     assert done.returncode == 0, done.stderr
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
@@ -185,7 +185,7 @@ def moment(phase, rng, process, store):
 
 
 @pytest.mark.slow
-def test_a_sweep_killed_at_ten_moments_ends_as_if_it_had_not_been(tmp_path):
+def test_sweep_killed_at_ten_moments_ends_with_same_bytes(tmp_path):
     rng, results, half_published = random.Random(2024), tmp_path / "results", 0
     words, environment = command("study=x", *LONG)
     store, done, ended = results / "x" / "store", [0], []

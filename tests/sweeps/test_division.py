@@ -122,7 +122,7 @@ def test_a_failure_elsewhere_is_a_failure_of_the_sweep(tmp_path):
     assert Summary(planned, tally, tmp_path).exit_code == 1
 
 
-def test_a_failure_from_before_is_tried_again_where_that_is_asked_for(tmp_path, marks):
+def test_earlier_failure_is_retried_on_request(tmp_path, marks):
     (one,) = parsed([0])
     Store(tmp_path, "x").publish([failed_records(one, "power cut")])
     planned = plan(points([0]), Options("x", str(tmp_path), retry="failed"))
@@ -130,7 +130,7 @@ def test_a_failure_from_before_is_tried_again_where_that_is_asked_for(tmp_path, 
     assert statuses(Store(tmp_path, "x")) == {"done": 1}
 
 
-def test_the_share_of_a_run_depends_on_its_network_and_data_alone():
+def test_share_of_a_run_depends_on_its_network_and_data():
     runs = parsed(range(2), ["full", 2, 3])
     assert len({share_name(one) for one in runs}) == 2
     assert {len(share_name(one)) for one in runs} == {3}

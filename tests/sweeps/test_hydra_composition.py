@@ -86,7 +86,7 @@ def test_the_expansion_equals_hydras_own(composer, data):
     assert as_set(composer.expand(lines)) == as_set(by_hydra(composer, lines))
 
 
-def test_an_experiments_sweep_equals_hydras_own_and_the_command_line_wins(composer):
+def test_experiment_equals_hydra_and_command_line_wins(composer):
     lines = ["seed=1,2", "sequence_length=10", "task=adding,noise", "spectral_radius=1", "batch_size=3"]
     lines = ["experiment=vanishing_exploding", *lines]
     runs = composer.expand(lines)
@@ -150,7 +150,7 @@ DEPENDENT = {
 
 
 @pytest.mark.parametrize("files", DEPENDENT.values(), ids=DEPENDENT)
-def test_groups_that_are_not_independent_equal_hydras_own_composition_too(files, tmp_path):
+def test_dependent_groups_equal_hydras_composition(files, tmp_path):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -229,7 +229,7 @@ def test_an_experiment_sets_groups_values_and_interpolations(own):
     assert {(run["task"]["name"], run["dtype"], run["sequence_length"]) for run in runs} == {("adding", None, 12)}
 
 
-def test_a_launcher_in_a_swept_experiment_is_refused_where_hydra_would_ignore_it(own):
+def test_launcher_in_a_swept_experiment_is_refused(own):
     own("plain", "seed: 1\n")
     folder = own("far", "hydra:\n  launcher:\n    partition: long\n")
     with pytest.raises(ConfigurationError, match=r"experiment=far: sets hydra/launcher .* on the command line"):
@@ -237,13 +237,13 @@ def test_a_launcher_in_a_swept_experiment_is_refused_where_hydra_would_ignore_it
     assert len(expanded(folder, "experiment=far")) == 1  # Hydra itself heeds this one
 
 
-def test_another_launcher_chosen_by_an_experiment_is_refused_where_hydra_would_ignore_it(own):
+def test_launcher_chosen_by_an_experiment_is_refused(own):
     folder = own("far", "defaults:\n  - override /hydra/launcher: basic\n")
     with pytest.raises(ConfigurationError, match=r"far.yaml: 'override /hydra/launcher' has no effect"):
         expanded(folder, "experiment=far")
 
 
-def test_a_sweep_inside_a_sweep_is_refused_where_hydra_would_ignore_it(own):
+def test_sweep_inside_a_swept_group_is_refused(own):
     folder = own("outer", "hydra:\n  sweeper:\n    params:\n      +more: inner\n")
     (Path(folder) / "more").mkdir()
     inner = "# @package _global_\nhydra:\n  sweeper:\n    params:\n      seed: 1,2\n"
@@ -303,7 +303,7 @@ def test_a_bad_line_is_one_line_that_names_it(composer, lines, said):
     assert "\n" not in str(caught.value)
 
 
-def test_the_values_of_a_sweep_in_a_file_are_read_as_hydra_writes_them():
+def test_sweep_values_in_a_file_are_read_as_by_hydra():
     values = [None, True, False, 1, 0, 1.0, "a,b", "range(0,3)"]
     assert list(map(hydra_composition.as_written, values)) == [
         "null",
@@ -320,7 +320,7 @@ def test_the_values_of_a_sweep_in_a_file_are_read_as_hydra_writes_them():
 # ------------------------------------------------------------------ Hydra's own settings
 
 
-def test_composing_leaves_no_file_and_hydras_global_instance_as_it_was(tmp_path, monkeypatch):
+def test_composing_leaves_no_file_and_restores_hydra(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with hydra.initialize_config_dir(str(resources.conf()), version_base="1.3"):
         before = GlobalHydra.instance().hydra

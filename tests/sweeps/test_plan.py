@@ -23,7 +23,7 @@ def test_a_plan_types_everything_and_counts_what_is_the_same(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_wrong_value_among_many_is_refused_before_anything_runs(tmp_path):
+def test_one_wrong_value_of_many_is_refused_before_a_run(tmp_path):
     with pytest.raises(ConfigurationError, match="spectral_radius"):
         sweep([*points(range(3)), *points([3], spectral_radius=-1.0)], "x", tmp_path, workers=0)
     assert list(tmp_path.iterdir()) == []
@@ -34,12 +34,12 @@ def test_no_run_at_all_is_refused(tmp_path):
         plan([], Options("x", str(tmp_path)))
 
 
-def test_a_truncation_as_long_as_the_sequence_is_remarked_on_once(tmp_path):
+def test_truncation_as_long_as_sequence_is_noted_once(tmp_path):
     (remark,) = plan(points(range(4), ["full", 5, 6, 9]), Options("x", str(tmp_path))).remarks()
     assert "8 runs (6 of 6 steps, 9 of 6 steps)" in remark
 
 
-def test_a_scheme_that_full_replaces_everywhere_is_remarked_on_once(tmp_path):
+def test_scheme_replaced_by_full_everywhere_is_noted_once(tmp_path):
     options = Options("x", str(tmp_path))
     said = "truncation=full replaces scheme=chunked,windowed; add truncation=K"
     assert said in plan(grid(scheme=["chunked", "windowed"], seed=[0, 1]), options).lines()
@@ -61,7 +61,7 @@ def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
         sweep({"seed": 1}, "x", tmp_path)
 
 
-def test_bundles_share_all_but_the_truncation_and_the_longest_comes_first():
+def test_bundles_share_a_network_and_longest_is_first():
     short, long = parsed([0, 1], ["full", 2]), parsed([2], ["full", 3], sequence_length=9)
     assert bundles([*short, *long]) == [tuple(long), tuple(short[:2]), tuple(short[2:])]
 

@@ -37,7 +37,7 @@ def composed():
 
 
 @pytest.mark.parametrize("text", WRITTEN)
-def test_a_range_on_the_line_is_the_floats_nearest_to_its_decimals(composed, text):
+def test_range_on_the_line_is_nearest_floats_of_decimals(composed, text):
     values = list(composed.axis(f"spectral_radius={text}").values)
     assert [(type(value), value) for value in values] == [(type(value), value) for value in WRITTEN[text]]
 
@@ -55,7 +55,7 @@ def test_a_range_of_decimals_is_the_range_of_integers_scaled(start, stop, step, 
         assert range_values(*map(float, texts), f"x=range({','.join(texts)})") == expected
 
 
-def test_a_line_of_more_runs_than_max_runs_names_the_word_to_give(tmp_path, monkeypatch, capsys):
+def test_line_of_too_many_runs_names_max_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     line = ["sweep", "study=x", "seed=range(0,30)", "truncation=full,5", "--dry-run"]
     assert main([*line, "max_runs=50"]) == 2

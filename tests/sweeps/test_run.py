@@ -35,7 +35,7 @@ def test_a_bundle_gives_the_bytes_of_its_runs_alone():
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("activation", ["tanh", "relu", "logistic", "identity"])
-def test_lengths_of_one_bundle_have_the_bytes_that_they_have_alone(activation, dtype):
+def test_lengths_have_the_same_bytes_bundled_and_alone(activation, dtype):
     cell = {"name": "elman", "hidden_size": 6, "activation": activation, "output_activation": activation}
     lengths = (1, 7, 63, 64, 65, 130)
     configurations = [
@@ -63,7 +63,7 @@ def test_a_run_is_reproducible():
     assert run(small(seed=4)).run["loss"] != one.run["loss"]
 
 
-def test_networks_of_one_seed_differ_by_a_factor_along_a_sweep_of_radii():
+def test_networks_of_a_seed_differ_by_a_factor_over_radii():
     _, one = build_network(small(spectral_radius=0.5))
     _, other = build_network(small(spectral_radius=1.5, sequence_length=30, truncation=2))
     np.testing.assert_allclose(other["W"], 3.0 * one["W"], rtol=1e-15)
@@ -87,7 +87,7 @@ def test_every_task_and_dtype_runs(task, dtype):
     assert records.run["configuration"] == identity.canonical(small(task=task, dtype=dtype, truncation=4).plain)
 
 
-def test_the_gradient_norm_is_of_all_parameters_under_the_own_scheme():
+def test_gradient_norm_is_of_all_parameters_of_the_scheme():
     from bpttlab.gradients.backward import backward
 
     configuration = small(truncation=4)

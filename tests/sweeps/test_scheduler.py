@@ -49,7 +49,7 @@ def test_what_is_stored_is_not_computed_again(tmp_path):
     assert sorted(path.suffix for path in marks.iterdir()) == [".0"] * 10
 
 
-def test_every_way_to_fail_is_a_row_with_its_reason_and_all_others_finish(tmp_path):
+def test_every_failure_is_a_row_and_others_finish(tmp_path):
     store, measure = Store(tmp_path, "x"), partial(faulty, str(tmp_path))
     configurations = parsed(range(12))
     tally = execute(configurations, store, 2, False, measure)
@@ -69,7 +69,7 @@ def test_every_way_to_fail_is_a_row_with_its_reason_and_all_others_finish(tmp_pa
     assert any(line.startswith("failed, 1 ×: its process was killed") for line in summary.lines())
 
 
-def test_who_hangs_or_asks_for_too_much_memory_fails_by_the_name_of_the_limit_and_can_be_tried_again(tmp_path):
+def test_run_beyond_a_limit_fails_by_its_name(tmp_path):
     store, limits = Store(tmp_path, "x"), Limits(seconds=0.7, memory=1.0)
     tally = execute(parsed(range(5), ["full", 2]), store, 2, False, partial(greedy, 4.0), limits)
     assert tally.statuses == {"done": 6, "failed": 4}
@@ -100,7 +100,7 @@ def test_in_a_bundle_only_the_culprits_fail(tmp_path):
     assert set(runs.loc[runs["truncation"] == "4", "error"]) == {"four is too many"}
 
 
-def test_failed_runs_are_left_alone_until_they_are_to_be_tried_again(tmp_path):
+def test_failed_runs_stay_until_they_are_retried(tmp_path):
     first = sweep(points([0, 1]), "x", tmp_path, workers=0, progress=False)
     (run_id, _) = first.plan.runs
     Store(tmp_path, "y").publish([jobs.failed_records(first.plan.runs[run_id], "power cut")])
@@ -115,7 +115,7 @@ def test_failed_runs_are_left_alone_until_they_are_to_be_tried_again(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_runs_have_one_blas_thread_and_this_process_keeps_its_own(tmp_path, monkeypatch, count):
+def test_runs_use_one_blas_thread_and_caller_keeps_its_own(tmp_path, monkeypatch, count):
     for name in blas_threads.VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
@@ -128,7 +128,7 @@ def test_runs_have_one_blas_thread_and_this_process_keeps_its_own(tmp_path, monk
     assert left == {"OPENBLAS_NUM_THREADS": "2"}
 
 
-def test_an_interrupted_sweep_keeps_what_is_done_and_goes_on_where_it_was(tmp_path):
+def test_interrupted_sweep_keeps_results_and_continues(tmp_path):
     store, marks = Store(tmp_path, "x"), tmp_path / "marks"
     marks.mkdir()
     before = signal.getsignal(signal.SIGINT)
@@ -169,7 +169,7 @@ def test_ctrl_c_while_the_workers_start_leaves_none_of_them(tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("signalled", [True, False])
-def test_workers_that_a_signal_to_all_has_ended_are_an_interruption(tmp_path, monkeypatch, signalled):
+def test_workers_ended_by_a_signal_are_an_interruption(tmp_path, monkeypatch, signalled):
     store, before = Store(tmp_path, "x"), worker_pool.Workers.give
 
     def give(self, task, seconds=None):
@@ -216,7 +216,7 @@ def test_signals_are_left_alone_outside_the_main_thread():
     assert heard == [[]]
 
 
-def test_unwritable_results_are_refused_before_anything_is_computed(tmp_path):
+def test_unwritable_results_are_refused_before_computing(tmp_path):
     (tmp_path / "results").write_text("a file", encoding="utf-8")
     with pytest.raises(StoreError, match="results"):
         sweep(points([0]), "x", tmp_path / "results", workers=0, progress=False)
@@ -225,7 +225,7 @@ def test_unwritable_results_are_refused_before_anything_is_computed(tmp_path):
 # ------------------------------------------------------------------ jobs
 
 
-def test_after_a_death_bundles_and_then_runs_are_tried_alone_and_a_lone_run_twice():
+def test_after_a_death_runs_are_tried_alone():
     one, other = parsed([0], ["full", 2]), parsed([1])
     job = Job((tuple(one), tuple(other)))
     assert job.smaller() == [Job((tuple(one),), 1), Job((tuple(other),), 1)]
@@ -236,7 +236,7 @@ def test_after_a_death_bundles_and_then_runs_are_tried_alone_and_a_lone_run_twic
     assert Job((tuple(other),)).smaller(late=True) == []
 
 
-def test_a_bundle_has_the_time_of_its_runs_and_a_job_that_of_its_largest_bundle_and_a_moment():
+def test_bundle_has_the_time_of_its_runs():
     one, other = tuple(parsed([0], ["full", 2, 3])), tuple(parsed([1]))
     assert Job((one,)).seconds(5.0) == 15.0
     assert Job((one, other)).seconds(5.0) == 15.0 + 4 * jobs.JOB_SECONDS
@@ -285,7 +285,7 @@ print(summary.tally.statuses["done"], lab.sweep is lab.sweep)
 """
 
 
-def test_a_script_needs_no_main_guard_and_a_file_of_the_folder_is_not_taken_for_a_library(tmp_path):
+def test_script_needs_no_main_guard(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     shadow = "raise SystemExit('a file of the current folder was imported')"
     (tmp_path / "secrets.py").write_text(shadow, encoding="utf-8")

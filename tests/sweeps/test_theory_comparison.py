@@ -122,7 +122,7 @@ def test_formulas_at_the_origin_are_exact(cell):
     assert "scales.b" in biased.run["origin_outside"]
 
 
-def test_an_lstm_that_hears_nothing_forgets_at_the_rate_of_its_gate():
+def test_lstm_without_input_forgets_at_the_rate_of_its_gate():
     plain = {"cell": {"name": "lstm", "hidden_size": 5, "forget_bias": 2.0}, "spectral_radius": 0.0,
              "sequence_length": 60, "scales": {"x": 0.0}, "measure": PRODUCTS}  # fmt: skip
     found = run(plain).run
@@ -132,7 +132,7 @@ def test_an_lstm_that_hears_nothing_forgets_at_the_rate_of_its_gate():
         assert "cell_path_rate" not in said(**changed(plain, **more))
 
 
-def test_bounds_are_not_exceeded_and_a_linear_network_tends_to_its_radius():
+def test_bounds_hold_and_linear_network_tends_to_radius():
     linear = run({"cell": {"name": "elman", "hidden_size": 8, "activation": "identity"}, "sequence_length": 400,
                   "initializer": "orthogonal", "spectral_radius": 0.9, "measure": PRODUCTS}).run  # fmt: skip
     assert "asymptote_outside" not in linear
@@ -185,7 +185,7 @@ def test_curves_have_the_mean_field_beside_the_typical_norm_only(studied):
     assert curves.loc[curves["quantity"] == "spectral", "mean_field"].isna().all()
 
 
-def test_a_linear_network_has_the_edge_of_its_powers_beside_the_spectral_norm():
+def test_linear_network_has_the_edge_of_its_powers():
     cell = {"name": "elman", "hidden_size": 256, "activation": "identity"}
     records = run(changed(WIDE, cell=cell, sequence_length=4, measure={**PRODUCTS, "jacobians": "all"}))
     runs = schema.frame(Finished.of([records]).runs_table())

@@ -97,7 +97,7 @@ with worker_pool.preload_or_stop((), {"SOMETHING": "said"}), worker_pool.Workers
 
 
 @pytest.mark.skipif("forkserver" not in multiprocessing.get_all_start_methods(), reason="there is none to be begun")
-def test_what_was_begun_for_nothing_ends_at_once_and_may_be_begun_again(tmp_path):
+def test_unused_pool_ends_at_once_and_may_start_again(tmp_path):
     """Whoever waits for the output would else wait for the import of `slow`, which may have begun or not."""
     (tmp_path / "slow.py").write_text(SLOW, encoding="utf-8")
     paths = [str(resources.PACKAGE.parent), str(Path(__file__).parent), str(tmp_path)]

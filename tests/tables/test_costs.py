@@ -84,7 +84,7 @@ def frames(study, **changed):
 # ------------------------------------------------------------------ claims
 
 
-def test_no_claim_fails_on_a_reduced_sweep_and_those_on_two_networks_are_undecided(study, analysis):
+def test_no_claim_fails_on_a_reduced_sweep(study, analysis):
     claims = analysis["claims"](study)
     assert not (claims["verdict"] == "fails").any(), claims[claims["verdict"] == "fails"].to_string()
     few = claims["reason"].str.contains("there are [02]$", regex=True)
@@ -190,7 +190,7 @@ def test_gradients_in_plain_numbers_are_those_of_the_engine(study, analysis):
     assert not analysis["decay_again"](frames(study, bias_bounds=higher))["held"]
 
 
-def test_a_bound_below_the_bias_fails_and_one_that_never_speaks_holds_nothing(study, analysis):
+def test_bound_below_the_bias_fails(study, analysis):
     lower = study.bias_bounds.assign(log_bias_bound=study.bias_bounds["log_bias_bound"] - 9)
     silent = study.bias_bounds.assign(log_bias_bound=np.nan, log_bias_estimate=np.nan)
     for bounds in (lower, silent):
@@ -218,7 +218,7 @@ def test_costs_are_medians_over_networks(study):
     assert row["scheme_seconds"] == pytest.approx(seconds.median(), rel=1e-12)
 
 
-def test_one_plan_has_no_variance_and_adaptive_one_row_whatever_it_chose(study):
+def test_one_plan_has_no_variance_and_adaptive_one_row(study):
     costs = tables.costs(study.truncations, study.runs)
     assert costs["scheme_seconds"].isna().all()
     assert costs.loc[costs["scheme"].isin(["per_loss", "rtrl", "snap"]), "log_variance"].isna().all()
@@ -248,7 +248,7 @@ def test_equal_cost_is_the_best_within_each_budget(study):
     assert (rows.loc[one_plan, "averaged"] == 1).all() and (rows.loc[~one_plan, "averaged"] > 1).any()
 
 
-def test_the_derivative_along_a_direction_is_relative_to_the_full_one(study):
+def test_directional_derivative_is_relative_to_the_full(study):
     found = tables.along_directions(study.truncations, study.runs)
     chain = found[found["parameter"] == "signed b_h"].set_index(["scheme", "truncation"])
     assert chain.loc[("per_loss", 120), "relative_derivative"] == 1.0
@@ -260,7 +260,7 @@ def test_the_derivative_along_a_direction_is_relative_to_the_full_one(study):
     assert chain.xs("rtrl", level="scheme")["relative_derivative_low"].isna().all()
 
 
-def test_networks_without_a_gradient_near_the_full_one_have_no_scale(study):
+def test_networks_far_from_the_full_gradient_have_no_scale(study):
     short = study.truncations[(study.truncations["scheme"] == "chunked") & (study.truncations["truncation"] == 5)]
     assert tables.along_directions(short, study.runs).empty
 
@@ -364,7 +364,7 @@ def test_a_scheme_keeps_its_look_and_no_two_are_alike():
     assert len(schemes.looks(["mine", "yours"])) == 2
 
 
-def test_the_wrong_sign_is_shaded_and_bounds_of_one_network_are_drawn(study):
+def test_wrong_sign_is_shaded_and_bounds_are_drawn(study):
     directions = tables.along_directions(study.truncations, study.runs)
     figure = plot_directions(directions[directions["parameter"] == "signed b_h"])
     (shade,) = figure.axes[0].patches

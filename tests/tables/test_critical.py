@@ -21,7 +21,7 @@ def study():
     return synthetic.study(lengths=(10, 50), truncations=("full",))
 
 
-def test_critical_radius_is_where_the_line_between_two_radii_crosses_zero(study):
+def test_critical_radius_is_the_interpolated_zero(study):
     row = one(tables.critical_spectral_radius(study.runs), sequence_length=50)
     crossings = []
     for seed in range(4):
@@ -108,7 +108,7 @@ def test_no_line_is_drawn_to_an_exact_zero():
     assert math.isnan(estimate)
 
 
-def test_a_median_is_not_interpolated_over_a_part_of_the_networks():
+def test_median_needs_an_estimate_of_every_network():
     runs = synthetic.study(radii=(0.9, 1.5), lengths=(50,), seeds=6, truncations=("full",)).runs
     runs.loc[(runs["seed"] == 0) & (runs["initializer_requested"] == 0.9), "growth_rate"] = -np.inf
     row = tables.critical_spectral_radius(runs).iloc[0]
@@ -138,7 +138,7 @@ def test_the_interval_is_that_of_the_brackets_ends():
     assert [row["critical_low"], row["critical_high"]] == [1.0, 1.4]  # of nine the second and the eighth
 
 
-def test_the_interval_of_a_coarse_grid_holds_the_estimate_of_a_fine_one():
+def test_interval_of_coarse_grid_contains_fine_estimate():
     radii = tuple(np.linspace(1.0, 2.5, 16).round(3))
     runs = synthetic.study(radii=radii, lengths=(50,), seeds=8, truncations=("full",), rate=curved).runs
     coarse, fine = on_grid(runs, COARSE), on_grid(runs, radii)

@@ -30,14 +30,14 @@ def summary(cells, digests):
     return pd.DataFrame(rows)
 
 
-def test_a_printed_table_has_short_hashes_and_the_csv_the_whole_ones():
+def test_print_shortens_hashes_and_csv_keeps_them():
     frame = summary(["a", "b"], [f"{ONE}+{SHARED}", f"{TWO}+{SHARED}"])
     text = format_table(frame)
     assert "11111111" in text and "22222222" in text and ONE not in text and SHARED[:8] not in text
     assert f"{ONE}+{SHARED}" in writing.csv(frame)
 
 
-def test_panels_name_hashes_only_where_nothing_else_tells_them_apart():
+def test_panels_name_hashes_only_if_nothing_else_differs():
     requested = {"initializer_target": "spectral_radius", "initializer_requested": 1.0}
 
     def names(cells, digests):

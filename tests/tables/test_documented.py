@@ -34,7 +34,7 @@ def test_every_summary_is_documented(summaries):
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
-def test_a_summary_has_the_columns_and_the_intervals_that_are_documented(study, summaries, name):
+def test_summary_has_documented_columns_and_intervals(study, summaries, name):
     frame, summary = summaries[name], SUMMARIES[name]
     ends = {f"{column}_{end}" for column in summary.intervals for end in ("low", "high")}
     point = {*point_columns(study.runs), "length"}  # the prefix's length, where it is not T
@@ -53,7 +53,7 @@ def test_the_page_has_every_column_of_every_summary():
     assert section[section.index("### Every summary") :].strip() == documented.summaries_markdown().strip(), renew
 
 
-def test_every_column_says_what_it_is_of_what_and_with_which_interval():
+def test_every_column_is_described_with_its_interval():
     shown = {column for summary in SUMMARIES.values() for column in summary.columns}
     assert shown | set(documented.POINT) == set(COLUMNS)
     for name, column in COLUMNS.items():

@@ -36,7 +36,7 @@ def spread(networks, middle, width, seed=0):
     return middle + width * np.random.default_rng(seed).standard_normal(networks)
 
 
-def test_a_budget_buys_draws_and_one_gradient_of_a_scheme_of_one_plan():
+def test_budget_buys_draws_or_one_gradient_of_one_plan():
     """Bias 0.1 and variance 4 of a draw of 100 steps; the noise of 400 draws, 4 / 400, is all of the measured bias."""
     table = tables.equal_cost(
         *stored(1, random=(5, np.log(0.1), np.log(4.0), 400, 100), per_loss=(5, np.log(0.2), np.nan, np.nan, 5000))
@@ -59,7 +59,7 @@ def test_a_bias_beyond_its_noise_is_not_averaged_away():
     assert np.exp(2 * row["log_relative_error"]) == pytest.approx(0.25 - 4.0 / 400 + 4.0 / 1000, rel=1e-9)
 
 
-def test_different_offsets_are_averaged_and_all_of_them_have_no_variance():
+def test_all_offsets_averaged_have_no_variance():
     given = (5, np.log(0.1), np.log(0.3), np.nan, 100)
     table = tables.equal_cost(*stored(1, chunked_mean=given, per_loss=(9, -1.0, np.nan, np.nan, 1000)))
     found = {budget: within(table, budget).loc["chunked_mean"] for budget in (100, 200, 500, 1000)}

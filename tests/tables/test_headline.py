@@ -75,7 +75,7 @@ def test_many_points_are_one_line_per_radius():
     assert lines[3].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
 
 
-def test_a_letter_that_stands_for_a_regime_is_marked_in_the_caption():
+def test_caption_explains_the_letters_of_regimes():
     text = tables.format_headline(tables.headline(growth()), 80)
     assert "< -1 nat v(anishing), > 1 e(xploding)" in " ".join(text.split())
     ended = growth().assign(regime="diverged")
@@ -83,7 +83,7 @@ def test_a_letter_that_stands_for_a_regime_is_marked_in_the_caption():
 
 
 @pytest.mark.parametrize(("own", "said"), [("3 vanishing", "vanishing"), ("2 vanishing, 1 critical", "mixed")])
-def test_without_an_interval_a_cell_has_the_regime_of_every_network(own, said):
+def test_no_interval_shows_the_regime_of_every_network(own, said):
     few = growth().assign(networks=3, regime="no interval", regimes_of_networks=own)
     lines = tables.format_headline(tables.headline(few), 160).splitlines()
     assert any(line.startswith("3 networks: no interval over networks") for line in lines)

@@ -86,7 +86,7 @@ def test_an_interval_is_explained_once_and_so_is_its_absence():
     assert text.count("[n < 6]") == 2
 
 
-def test_wide_letters_brackets_and_control_characters_are_shown_as_text():
+def test_wide_and_control_characters_are_shown_as_text():
     text = tables.format_table(frame(regime=["[bold]x[/]", "é\x1b[31m", "日本"]))
     assert "[bold]x[/]" in text
     assert "\x1b" not in text

@@ -130,7 +130,7 @@ def test_where_nothing_is_left_it_vanished_whatever_the_rate():
     assert [row["log_growth_low"], row["log_growth_high"]] == [-math.inf, -math.inf]
 
 
-def test_one_network_that_lost_everything_does_not_decide_for_the_others():
+def test_one_network_at_minus_infinity_decides_nothing():
     assert of_networks([-math.inf, *[5.0] * 8])["regime"] == "exploding"
     assert of_networks([-math.inf, *[5.0] * 5])["regime"] == "undecided"
 

@@ -61,7 +61,7 @@ def test_exponents_have_the_interval_of_their_median():
     np.testing.assert_allclose(found, exponent(0.9) + synthetic.SPREAD * np.array([0, -3, 3]), **CLOSE)
 
 
-def test_dimension_and_entropy_are_those_of_the_autonomous_networks(study):
+def test_dimension_and_entropy_are_of_autonomous_networks(study):
     row = rows_at(tables.exponents(study.runs), initializer_requested=1.5, cell="elman").iloc[0]
     spectrum = [[exponent(1.5, index=i) + offset for i in range(1, 33)] for offset in OFFSETS[::2]]
     sums = [sum(value for value in values if value > 0) for values in spectrum]
@@ -90,7 +90,7 @@ def test_runs_that_were_not_asked_for_exponents_leave_no_row(study):
     pd.testing.assert_frame_equal(tables.exponents(unsaid), tables.exponents(study.runs))
 
 
-def test_diverged_networks_are_counted_and_exponents_of_minus_infinity_too(study):
+def test_diverged_and_infinite_exponents_are_counted(study):
     chosen = (study.runs["initializer_requested"] == 1.5) & (study.runs["seed"] == 0)
     holes = synthetic.diverged(study, chosen)
     row = rows_at(tables.exponents(holes.runs), initializer_requested=1.5, cell="lstm").iloc[0]
@@ -104,7 +104,7 @@ def test_diverged_networks_are_counted_and_exponents_of_minus_infinity_too(study
 
 def test_the_summaries_have_exponents_where_there_are_some(study):
     assert list(tables.summaries(study)) == [
-        *("headline", "growth", "critical_spectral_radius", "truncation_bias", "exponents")
+        *("headline", "growth", "sufficient_truncation", "critical_spectral_radius", "truncation_bias", "exponents")
     ]
     assert "exponents" not in tables.summaries(synthetic.study(radii=(0.9,), lengths=(10,)))
     none = study.runs.assign(lyapunov_exponent=np.nan)
@@ -195,7 +195,7 @@ def test_the_mean_counts_each_window_by_its_steps(study):
     np.testing.assert_allclose(found, np.median(networks), **CLOSE)
 
 
-def test_windows_at_minus_infinity_are_counted_and_take_their_share(study):
+def test_windows_at_minus_infinity_are_counted(study):
     rows = study.finite_time.assign(
         finite_time_exponent=study.finite_time["finite_time_exponent"].where(study.finite_time["t"] > 50, -np.inf)
     )
@@ -253,7 +253,7 @@ def test_blocks_are_curves_of_their_own(study, norm, level):
     assert set(curves["unresolved"]) == {0}
 
 
-def test_a_block_too_small_to_tell_is_smaller_than_those_that_can_be_told(study):
+def test_unresolved_block_is_smaller_than_resolved_ones(study):
     def with_missing(seeds):
         hidden = study.blocks["seed"].isin(seeds) & (study.blocks["lag"] == 50) & (study.blocks["block"] == "h<-h")
         blocks = study.blocks.assign(log_spectral_norm=study.blocks["log_spectral_norm"].mask(hidden))
@@ -273,7 +273,7 @@ def test_a_block_too_small_to_tell_is_smaller_than_those_that_can_be_told(study)
 # ------------------------------------------------------------------ sensitivity, eigenvalues
 
 
-def test_sensitivity_stands_beside_the_product_over_as_many_steps(study):
+def test_sensitivity_stands_beside_product_of_equal_length(study):
     curves = tables.sensitivity_curves(study.sensitivity, study.runs, study.jacobians)
     part = rows_at(curves, initializer_requested=0.9, cell="lstm", parameter="V", t=50)
     rates = synthetic.slope(0.9) + OFFSETS
@@ -291,7 +291,7 @@ def test_sensitivity_stands_beside_the_product_over_as_many_steps(study):
     pd.testing.assert_frame_equal(none, alone)
 
 
-def test_eigenvalues_are_those_of_the_first_network_of_each_point(study):
+def test_eigenvalues_are_of_the_first_network_of_a_point(study):
     points = tables.eigenvalue_points(study.eigenvalues, study.runs)
     assert set(points["seed"]) == {0}
     assert len(points.drop_duplicates("run_id")) == 3 * 2

@@ -59,7 +59,7 @@ def test_the_interval_holds_the_median_of_a_skewed_law(count):
     assert (found["x_high"] < -3.1).mean() < 0.06  # it does not speak of the mean
 
 
-def test_missing_values_take_no_part_and_too_few_have_no_interval():
+def test_missing_values_are_skipped_and_few_have_no_interval():
     six, gaps = [5.0, 1.0, 2.0, 9.0, 3.0, 4.0], [np.nan, np.nan]
     assert of_one_group(six + gaps) == [3.5, 1.0, 9.0]
     middle, low, high = of_one_group(six[:5] + gaps)

@@ -54,19 +54,19 @@ def test_the_whole_sequence_is_no_truncation():
     assert row_of([{1: 0.9, 10: 0.0, 19: 0.0}])[ONE] == 10
 
 
-def test_the_median_is_a_length_that_suffices_for_half_of_the_networks():
+def test_median_length_suffices_for_half_of_the_networks():
     networks = [{1: 0.5, short: 0.01, 19: 0.0} for short in (2, 3, 4, 6, 7, 8)]
     row = row_of(networks)
     assert [row[FIVE], row[f"{FIVE}_low"], row[f"{FIVE}_high"]] == [6, 2, 8]
 
 
-def test_a_network_for_which_none_suffices_counts_as_later_than_all():
+def test_network_without_sufficient_K_counts_as_later():
     row = row_of([FALLING] * 5 + [{1: 0.9, 19: 0.0}])
     assert [row[FIVE], row[f"{FIVE}_low"], row[f"{FIVE}_high"]] == [4, 4, math.inf]
     assert tables.present(pd.DataFrame([row])).iloc[0].iloc[-2:].tolist() == ["4 [4, none]", "8 [8, none]"]
 
 
-def test_a_gradient_of_zero_has_no_bias_and_its_network_takes_no_part():
+def test_network_with_zero_gradient_has_no_bias():
     study = made([FALLING, FALLING])
     lost = study.truncations["run_id"] == study.truncations["run_id"].iloc[0]
     rows = study.truncations.assign(log_relative_bias=study.truncations["log_relative_bias"].mask(lost))
@@ -116,7 +116,7 @@ NETWORK = {"cell": {"name": "elman", "hidden_size": 8}, "batch_size": 2, "sequen
            "measure": {"lags": 40}}  # fmt: skip
 
 
-def test_measured_networks_have_the_length_that_their_biases_give(tmp_path_factory):
+def test_length_of_measured_networks_follows_from_biases(tmp_path_factory):
     schemes = [{"truncation": "full"}, {"truncation": 3, "scheme": "chunked"}, {"truncation": 6, "scheme": "chunked"}]
     points = [{**NETWORK, **scheme, "spectral_radius": 0.6, "seed": seed} for scheme in schemes for seed in range(2)]
     study = swept(points, "sufficient", tmp_path_factory)

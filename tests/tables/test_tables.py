@@ -37,7 +37,7 @@ def test_varying_counts_a_missing_value():
     assert tables.find_varying(runs) == ["task_delay"]
 
 
-def test_what_varies_makes_a_point_and_what_the_task_decides_does_not():
+def test_varied_fields_make_points_and_task_fields_do_not():
     study = synthetic.study(tasks=("noise", "adding"), seeds=2)
     assert study.runs["task_input_size"].nunique() == 2
     assert list(tables.growth(study.runs).columns[:6]) == [*POINT, "networks"]
@@ -116,7 +116,7 @@ def test_exact_zeros_are_counted_not_fitted():
     assert one(tables.growth(study.runs), initializer_requested=0.5, sequence_length=10)["vanished"] == 0
 
 
-def test_an_asked_value_that_was_never_drawn_is_read_from_the_configuration(study):
+def test_undrawn_request_is_read_from_configuration(study):
     changed = synthetic.diverged(study, study.runs["initializer_requested"] == 1.5, "failed").runs
     assert changed["initializer_requested"].isna().any()
     table = tables.growth(changed)
@@ -131,7 +131,7 @@ def test_a_frame_without_the_column_is_refused_by_name(study):
 # ------------------------------------------------------------------ truncation
 
 
-def test_bias_is_the_median_over_networks_and_exact_where_everything_is_kept(study):
+def test_bias_is_the_median_and_exact_if_all_is_kept(study):
     table = tables.truncation_bias(study.truncations, study.runs)
     kept = {"initializer_requested": 0.9, "sequence_length": 50, "parameter": "W", "origin": "wavefront"}
     row = one(table, truncation=5, **kept)
@@ -164,7 +164,7 @@ def test_bias_tells_schemes_and_origins_apart():
     assert set(rows["networks"]) == {4}
 
 
-def test_a_field_of_a_scheme_belongs_to_the_scheme_and_not_to_the_wavefront():
+def test_field_of_a_scheme_is_not_of_the_wavefront():
     study = synthetic.study(schemes=("windowed",), lengths=(50,), radii=(0.9,), truncations=("5", "20"))
     study.runs["scheme_k1"] = pd.array(np.where(study.runs["truncation"] == "5", 2, 4), dtype="Int64")
     table = tables.truncation_bias(study.truncations, study.runs)
@@ -196,7 +196,7 @@ def test_the_bias_has_the_interval_of_its_median():
 # ------------------------------------------------------------------ curves
 
 
-def test_curves_have_the_slope_of_the_rate_and_the_quartiles_of_the_networks(study):
+def test_curves_have_slope_of_rate_and_quartiles(study):
     curves = tables.growth_curves(study.jacobians, study.runs)
     part = curves[(curves["initializer_requested"] == 0.9) & (curves["sequence_length"] == 200)]
     part = part[part["quantity"] == "frobenius"].set_index("lag")
@@ -330,7 +330,7 @@ def test_markdown_escapes_rounds_and_names_the_unit():
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
 
 
-def test_latex_escapes_everything_and_sets_numbers_as_mathematics():
+def test_latex_escapes_text_and_sets_numbers_as_mathematics():
     text = tables.latex(awkward())
     assert r"a\textbar{}b\_c \& 50\% \$x\textasciicircum{}2\$ \{\textasciitilde{}\} \textbackslash{}" in text
     assert r"\textless{}i\textgreater{} \#1 {[}z{]}" in text
@@ -379,7 +379,9 @@ def test_an_interval_may_end_at_minus_infinity():
 
 
 def test_summaries_leave_out_what_was_not_measured(study):
-    assert list(tables.summaries(study)) == ["headline", "growth", "critical_spectral_radius", "truncation_bias"]
+    assert list(tables.summaries(study)) == [
+        *("headline", "growth", "sufficient_truncation", "critical_spectral_radius", "truncation_bias")
+    ]
     study = synthetic.study(lengths=(10,), radii=(0.9,))
     study.truncations = study.truncations.iloc[:0]
     assert list(tables.summaries(study)) == ["headline", "growth", "critical_spectral_radius"]

@@ -59,7 +59,7 @@ def test_a_byte_order_mark_is_no_character():
     assert read_text(written(b"\xef\xbb\xbfab")).alphabet == "ab"
 
 
-def test_windows_are_of_the_text_and_the_target_is_one_further_on():
+def test_windows_are_of_the_text_and_target_is_next_character():
     task = Characters(9, written())
     batch = sample(task, 40)
     assert batch.x.shape == (9, 40, len(set(TEXT))) == (9, 40, task.input_size) and task.output_size == task.input_size
@@ -94,7 +94,7 @@ def configured(path="own.txt", **task):
     return Configuration.parse({"sequence_length": 7, "task": {"name": "characters", "path": path, **task}})
 
 
-def test_the_content_of_the_file_is_in_the_identity_and_its_name_is_not():
+def test_identity_has_the_content_of_the_file_not_its_name():
     written(), written(path="elsewhere.md"), written(TEXT + "!", "other.txt")
     same, elsewhere, other = map(configured, ("own.txt", "elsewhere.md", "other.txt"))
     assert same.run_id == elsewhere.run_id != other.run_id
@@ -102,13 +102,13 @@ def test_the_content_of_the_file_is_in_the_identity_and_its_name_is_not():
     assert same.plain["task"] == {"name": "characters", "content": hashlib.sha256(TEXT.encode()).hexdigest()[:32]}
 
 
-def test_the_shipped_text_under_a_name_of_its_own_is_the_same_run():
+def test_shipped_text_under_another_name_is_the_same_run():
     data = resources.files("bpttlab.tasks").joinpath("data", "declaration.txt").read_bytes()
     assert configured(written(data)).run_id == configured(None).run_id
     assert configured(None).plain["task"]["content"] == hashlib.sha256(data).hexdigest()[:32]
 
 
-def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_again():
+def test_stored_configuration_and_a_moved_file_repeat_a_run():
     stored = configured(written()).plain
     os.rename("own.txt", "moved.txt")
     again = {**stored, "task": {**stored["task"], "path": "moved.txt"}}
@@ -131,7 +131,7 @@ def test_a_run_has_its_rows():
     assert records.run["task_content"] == configured().task.content and np.isfinite(records.run["loss"])
 
 
-def test_a_file_that_changes_is_read_again_and_a_run_configured_before_refuses_it():
+def test_changed_file_is_read_again_or_refused():
     before = pickle.loads(pickle.dumps(configured(written())))
     written(TEXT[::-1])
     os.utime("own.txt", ns=(1, 1))

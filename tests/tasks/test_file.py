@@ -112,7 +112,7 @@ def test_a_loss_at_the_end_has_no_stable_prefix():
     assert as_bytes(sample(short)) != as_bytes(sample(long).prefix(STEPS - 1))
 
 
-def test_the_loss_is_where_the_mask_says_unless_one_says_otherwise():
+def test_loss_follows_the_mask_unless_overridden():
     mask = np.array([0, 0, 1, 0.5, 0, 2, 0])
     masked, plain = archive("masked.npz", mask=mask), archive("plain.npz")
     assert File(STEPS, masked).loss_at == "mask" and sample(File(STEPS, masked)).mask.tolist() == mask.tolist()
@@ -149,7 +149,7 @@ def test_a_table_is_read_as_the_archive_of_the_same_numbers(loss_name, suffix):
     assert (as_table.input_size, as_table.output_size) == (as_archive.input_size, as_archive.output_size)
 
 
-def test_a_table_may_have_a_mask_one_input_both_targets_and_numbered_sequences():
+def test_table_may_have_mask_and_both_targets():
     frame = table("softmax_cross_entropy").rename(columns={"x_0": "x"}).drop(columns=["x_1", "x_2", "x_3"])
     frame["y"], frame["mask"] = frame["x"], frame["step"] > 3
     frame["sequence"] = [10 * ord(letter) for letter in frame["sequence"]]
@@ -208,7 +208,7 @@ def configured(path="own.npz", **task):
     return Configuration.parse({"sequence_length": STEPS, "task": {"name": "file", "path": path, **task}})
 
 
-def test_the_content_of_the_file_is_in_the_identity_and_its_name_is_not():
+def test_identity_has_the_content_of_the_file_not_its_name():
     archive(), archive("elsewhere.npz"), archive("other.npz", x=arrays()["x"] + 1.0)
     same, elsewhere, other = map(configured, ("own.npz", "elsewhere.npz", "other.npz"))
     assert same.run_id == elsewhere.run_id != other.run_id
@@ -225,7 +225,7 @@ def test_the_content_is_what_sha256sum_shows_at_first():
     assert File(3, path, content=shown) == File(3, path)
 
 
-def test_a_stored_configuration_and_the_file_wherever_it_is_now_are_the_run_again():
+def test_stored_configuration_and_a_moved_file_repeat_a_run():
     stored = configured(archive()).plain
     os.rename("own.npz", "moved.npz")
     again = {**stored, "task": {**stored["task"], "path": "moved.npz"}}
@@ -261,7 +261,7 @@ def test_runs_of_several_lengths_are_the_same_alone_and_together():
         assert alone.run == record.run
 
 
-def test_a_file_that_changes_is_read_again_and_a_run_configured_before_refuses_it():
+def test_changed_file_is_read_again_or_refused():
     before = pickle.loads(pickle.dumps(configured(archive())))
     archive(x=arrays()["x"] + 1.0)
     os.utime("own.npz", ns=(1, 1))
@@ -483,7 +483,7 @@ def test_a_file_without_permission(monkeypatch):
     refused("task.path='own.npz': cannot be read: Permission denied")
 
 
-def test_the_losses_of_the_configuration_are_those_that_there_are():
+def test_configuration_offers_every_loss():
     assert set(get_args(LossName)) == set(losses.LOSSES)
 
 

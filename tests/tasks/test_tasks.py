@@ -85,7 +85,7 @@ def test_shapes_and_types(task):
 
 
 @each
-def test_equal_generators_give_equal_bytes_and_one_generator_new_batches(task):
+def test_equal_generators_give_equal_batches(task):
     assert as_bytes(sample(task)) == as_bytes(sample(task))
     assert as_bytes(sample(task)) != as_bytes(sample(task, seed=1))
     rng = np.random.default_rng(0)
@@ -149,7 +149,7 @@ def best_constant(batch):
     [Adding(9), Multiplication(9), DelayedRecall(9), DelayedRecall(9, delay=0), MackeyGlass(200), Lorenz(200)],
     ids=lambda task: f"{task.name}-{task.identity_fields()}",
 )
-def test_the_baseline_is_the_loss_of_the_best_guess_within_four_standard_errors(task):
+def test_baseline_is_the_loss_of_the_best_guess(task):
     measured, error = best_constant(sample(task, batch_size=3000, seed=4))
     assert measured == pytest.approx(task.baseline_loss, abs=4 * error)
     assert error < 0.03 * task.baseline_loss
@@ -182,7 +182,7 @@ RELEVANT = {
 
 
 @each
-def test_the_relevant_step_is_the_earliest_that_the_answer_depends_on(task):
+def test_relevant_step_is_the_earliest_that_matters(task):
     batch = sample(task, batch_size=50)
     if task.name not in RELEVANT:
         assert batch.relevant_step is None
@@ -211,7 +211,7 @@ BYTES = {
 
 
 @pytest.mark.parametrize("task", BYTES, ids=lambda task: f"{task.name}-{task.sequence_length}")
-def test_batches_have_the_bytes_that_stored_results_were_measured_on(task):
+def test_batches_keep_the_bytes_of_stored_results(task):
     assert hashlib.sha256(b"".join(as_bytes(sample(task)))).hexdigest()[:32] == BYTES[task]
 
 
@@ -307,7 +307,7 @@ def test_waiting_and_guessing_costs_the_baseline_of_copy(symbols, alphabet, dela
 
 
 @pytest.mark.parametrize("length", [10, 11, 19, 37, 100])
-def test_two_relevant_symbols_stand_in_their_tenths_and_their_order_is_the_class(length):
+def test_order_of_two_symbols_is_the_class(length):
     batch = sample(TemporalOrder(length), batch_size=2000)
     symbols = batch.x.argmax(axis=-1)
     assert (batch.x.sum(axis=-1) == 1).all()
@@ -341,7 +341,7 @@ def test_three_relevant_symbols_stand_where_the_source_has_them(length):
 
 
 @pytest.mark.parametrize("length", [2, 3, 10, 31])
-def test_multiplication_has_the_input_of_adding_and_asks_for_the_product(length):
+def test_multiplication_has_inputs_of_adding(length):
     batch, other = (sample(kind(length), batch_size=200) for kind in (Multiplication, Adding))
     assert batch.x.tobytes() == other.x.tobytes()
     chosen = np.where(batch.x[..., 1] == 1, batch.x[..., 0], 1.0)
@@ -359,7 +359,7 @@ def test_delayed_recall_asks_for_the_one_marked_value(length, delay):
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 50])
-def test_parity_is_odd_where_the_product_of_all_is_that_of_an_odd_number_of_ones(length):
+def test_parity_is_odd_for_an_odd_number_of_ones(length):
     batch = sample(Parity(length), batch_size=2000)
     assert set(np.unique(batch.x)) == {-1.0, 1.0}
     odd = (batch.x[..., 0].prod(axis=0) * (-1.0) ** length) < 0  # each 1 turns the sign once more than each -1
@@ -371,7 +371,7 @@ def test_parity_is_odd_where_the_product_of_all_is_that_of_an_odd_number_of_ones
 
 
 @pytest.mark.parametrize(("length", "alphabet"), [(2, 3), (2, 100), (9, 5), (40, 100)])
-def test_random_permutation_asks_for_the_next_symbol_and_the_first_again(length, alphabet):
+def test_random_permutation_asks_for_the_next_symbol(length, alphabet):
     batch = sample(RandomPermutation(length, alphabet), batch_size=400)
     symbols = batch.x.argmax(axis=-1)
     assert (batch.x.sum(axis=-1) == 1).all()
@@ -384,7 +384,7 @@ def test_random_permutation_asks_for_the_next_symbol_and_the_first_again(length,
 
 
 @pytest.mark.parametrize(("length", "alphabet"), [(2, 3), (9, 5), (40, 100)])
-def test_guessing_what_may_come_costs_the_baseline_of_random_permutation(length, alphabet):
+def test_best_guess_costs_the_baseline_of_permutation(length, alphabet):
     task = RandomPermutation(length, alphabet)
     y_hat = np.full((length, 5, alphabet), -1e3)
     y_hat[:-1, :, 2:] = y_hat[-1, :, :2] = 0.0
@@ -430,7 +430,7 @@ def test_the_shared_images_cannot_be_written_to():
 
 @pytest.mark.parametrize(("by", "steps"), [("row", 8), ("pixel", 64)])
 @pytest.mark.parametrize("blanks", [0, 22])
-def test_a_digit_is_read_from_the_top_left_and_followed_by_blanks(by, steps, blanks):
+def test_digit_is_read_from_top_left_then_blanks(by, steps, blanks):
     batch = sample(Digits(steps + blanks, by=by), batch_size=20)
     images, labels = images_and_labels()
     assert (batch.x[steps:] == 0).all()
@@ -583,7 +583,7 @@ def test_batch_sizes_that_cannot_be_are_refused(task):
             sample(task, size)
 
 
-def test_more_digits_than_there_are_is_refused_before_anything_is_drawn():
+def test_more_digits_than_exist_are_refused_before_drawing():
     with pytest.raises(ConfigurationError, match="batch_size=1798: task 'digits' has 1797 .* must be at most 1797"):
         Digits(8).check_batch_size(1798)
     with pytest.raises(ConfigurationError, match="batch_size=1798"):

@@ -77,7 +77,7 @@ def test_a_jordan_block_has_binomial_entries():
 
 
 @pytest.mark.slow
-def test_a_jordan_block_has_binomial_entries_after_a_hundred_thousand_steps():
+def test_jordan_block_has_binomial_entries_at_1e5_steps():
     check_jordan_entries(100_000)
 
 
@@ -247,7 +247,7 @@ def test_the_antisymmetric_cell_at_the_origin():
 
 
 @pytest.mark.parametrize("at_rest", [True, False])
-def test_a_stack_at_the_origin_has_the_eigenvalues_of_its_layers_where_they_are_at_rest(at_rest):
+def test_stack_at_origin_has_eigenvalues_of_its_layers(at_rest):
     """With zero biases h of layer 1 stays zero, and layer 2 is at its own origin; with others it is not."""
     cell = Stacked(2, 4, 1, of="elman")
     params = cell.init(np.random.default_rng(0), spectral_radius=0.9)

@@ -118,7 +118,7 @@ def test_newman_exponents():
 
 
 @pytest.mark.parametrize(("size", "gain"), [(2, 1.33), (10, 1.05)])
-def test_between_a_gain_of_one_and_this_means_grow_and_medians_decay(size, gain):
+def test_means_grow_while_medians_decay_between_two_gains(size, gain):
     assert theory.typical_critical_gain(size) == pytest.approx(gain, abs=0.005)
     assert theory.newman_exponents(size, theory.typical_critical_gain(size))[0] == pytest.approx(0.0, abs=1e-15)
 

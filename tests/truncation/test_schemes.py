@@ -43,7 +43,7 @@ def test_windowed_keeps_between_k2_minus_k1_plus_1_and_k2_lags(k1, extra, T):
 
 
 @pytest.mark.parametrize(("seed", "k2", "side"), [(15, 10, -1.0), (13, 4, 1.0)])
-def test_the_bias_of_windows_need_not_lie_between_those_of_two_truncations(seed, k2, side):
+def test_bias_of_windows_may_lie_outside_two_truncations(seed, k2, side):
     """Each loss keeps k2 - k1 + 1 to k2 lags; what the losses leave out can cancel, or add up."""
     network = case(seed=seed, T=20, B=1, N=8)
 
@@ -57,7 +57,7 @@ def test_the_bias_of_windows_need_not_lie_between_those_of_two_truncations(seed,
 
 
 @given(st.integers(1, 40), st.integers(1, 60))
-def test_chunked_keeps_of_one_final_loss_the_published_number_of_lags(K, T):
+def test_chunked_keeps_the_published_lags_of_a_final_loss(K, T):
     start, stop, _ = Chunked(K).plan(T).segments[-1]
     assert stop - start == (T - 1) % K + 1
 

@@ -348,7 +348,7 @@ def test_elementary_functions_to_three_units_in_the_last_place(module):
                 assert abs(one) <= 1.1e-300
 
 
-def test_elementary_functions_of_float32_to_five_units_in_the_last_place():
+def test_float32_functions_are_within_five_ulp():
     rng = np.random.default_rng(0)
     x = np.concatenate(
         [3.0 * rng.standard_normal(20000), np.geomspace(1e-37, 87.0, 5000), np.linspace(-0.4, 0.4, 5000)]
@@ -371,7 +371,7 @@ def test_elementary_functions_of_float32_to_five_units_in_the_last_place():
         assert error.max() <= units
 
 
-def test_elementary_functions_of_float32_interpreted_are_those_compiled():
+def test_float32_functions_agree_interpreted_and_compiled():
     for x in np.linspace(-20.0, 20.0, 301, dtype=np.float32):
         for name in ("tanh", "tanh_and_slope", "logistic_and_slope"):
             found, expected = getattr(INTERPRETED, name)(x), getattr(kernels, name)(x)
@@ -573,7 +573,7 @@ def test_loss_and_gradient_in_one_call(make, reduction, dtype):
 
 @dtypes
 @given(st.data())
-def test_a_small_network_has_the_same_bytes_in_one_call_and_in_three(dtype, data):
+def test_small_network_has_same_bytes_in_one_call_and_three(dtype, data):
     cell, params, x, h_0 = data.draw(networks(dtype, makes=[name for name in MAKES if name.startswith("elman")]))
     arguments = cell, params, x.astype(dtype), np.ones((*x.shape[:2], cell.output_size), dtype)
     for start in (None, h_0.astype(dtype)):
@@ -663,7 +663,7 @@ def test_lag_terms_and_truncations_are_those_of_the_cells(dtype, data, lags, max
 
 @pytest.mark.parametrize("engine", ["numpy", "numba"])
 @pytest.mark.parametrize("make", [Elman, LSTM, GRU])
-def test_lags_summed_before_any_product_are_the_sum_of_their_terms(make, engine):
+def test_lags_summed_first_equal_the_sum_of_terms(make, engine):
     cell, params, x, h_0 = network(make, T=40, B=3, N=4)
     trace = forward(cell, params, x, h_0, engine=engine)
     errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape)

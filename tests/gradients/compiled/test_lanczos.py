@@ -61,7 +61,7 @@ def test_rows_of_very_different_size_are_weighed():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_what_is_not_finite_is_no_number_and_spoils_nothing_after_it(engine):
+def test_nonfinite_value_is_missing_and_spoils_nothing(engine):
     matrices = np.random.default_rng(1).standard_normal((3, 4, 4))
     expected = literal(matrices, 0)
     matrices[1, 2, 2] = np.nan
@@ -70,7 +70,7 @@ def test_what_is_not_finite_is_no_number_and_spoils_nothing_after_it(engine):
     np.testing.assert_allclose(found[[0, 2]], expected[[0, 2]], rtol=1e-12)
 
 
-def test_a_space_of_many_directions_that_lead_is_left_to_all_eigenvalues():
+def test_many_leading_directions_use_all_eigenvalues():
     """Where Lanczos is not done within its steps the number is that of the Gram matrix."""
     diagonal = np.diag(1.0 + 1e-3 * np.arange(200.0)[::-1] / 200)
     start = np.ones(200) / np.sqrt(200)

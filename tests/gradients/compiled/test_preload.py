@@ -36,7 +36,7 @@ def requested(first="", **environment):
 
 
 @pytest.mark.parametrize("first", ["", ", kernels"])
-def test_nothing_is_compiled_where_nothing_is_on_disk_and_nothing_is_said_of_it(tmp_path, first):
+def test_nothing_is_compiled_without_loops_on_disk(tmp_path, first):
     done = requested(first, NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.stdout, done.stderr) == ("False 0\n", "")
     assert not list(tmp_path.rglob("*.nbc"))
@@ -58,7 +58,7 @@ def test_what_there_is_not_is_somebody_elses_error(words):
     assert preload.preload_requested(words)
 
 
-def test_the_process_that_imports_this_goes_on_whatever_it_is_asked():
+def test_importing_process_survives_every_request():
     done = requested(BPTTLAB_PRECOMPILED="elman,% no_dtype,")
     assert done.returncode == 0 and not done.stderr
 

@@ -56,7 +56,7 @@ def test_a_product_in_panels_is_the_literal_one(module, given_factors, rows):
 
 
 @given(products, st.integers(1, 24), st.data())
-def test_a_sum_has_one_order_whatever_the_panels_and_wherever_its_row(given_factors, rows, data):
+def test_sum_has_one_order_for_all_panels_and_rows(given_factors, rows, data):
     left, right, out = given_factors
     whole, panels = out.copy(), out.copy()
     kernels.add_rows(left, right, whole)
@@ -104,7 +104,7 @@ def test_a_product_in_blocks_is_the_literal_one(module, Q, K, M, dtype):
 @modules
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (7, 0), (2, 300)])
-def test_aligned_arrays_begin_with_a_cache_line_and_are_their_own(module, dtype, shape):
+def test_aligned_arrays_begin_with_a_cache_line(module, dtype, shape):
     arrays = [module.aligned(*shape, np.dtype(dtype)) for _ in range(9)]
     for n, array in enumerate(arrays):
         array[:] = n
@@ -117,7 +117,7 @@ def test_aligned_arrays_begin_with_a_cache_line_and_are_their_own(module, dtype,
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize(("T", "aligned"), [(dispatch.MUCH // 1000 + 1, True), (3, False)])
-def test_arrays_of_a_pass_begin_with_a_cache_line_if_there_is_much_to_multiply(dtype, T, aligned):
+def test_arrays_of_large_passes_begin_a_cache_line(dtype, T, aligned):
     x, W = np.zeros((T, 10, 1), dtype), np.zeros((10, 10))
     for make in (np.empty, np.zeros):
         of_pass = dispatch.allocator(make, x, W)
