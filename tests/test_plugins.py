@@ -262,7 +262,7 @@ def test_workers_execute_the_bytes_that_were_read(mine):
 
 
 def test_a_sweep_on_the_command_line(mine, capsys):
-    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", *SMALL[:-1]]
+    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", SMALL[1]]
     assert main([*line, "workers=1"]) == 0
     assert "4 done" in capsys.readouterr().out
     assert set(lab.load("x").runs["cell"]) == {"doubled", "elman"}

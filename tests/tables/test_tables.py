@@ -384,7 +384,7 @@ def test_summaries_leave_out_what_was_not_measured(study):
     ]
     study = synthetic.study(lengths=(10,), radii=(0.9,))
     study.truncations = study.truncations.iloc[:0]
-    assert list(tables.summaries(study)) == ["headline", "growth", "critical_spectral_radius"]
+    assert list(tables.summaries(study)) == ["headline", "growth"]
     study.runs = study.runs.iloc[:0]
     with pytest.raises(LabError, match="no runs"):
         tables.summaries(study)
