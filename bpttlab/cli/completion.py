@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bpttlab import figures, plugins, resources
+from bpttlab import plugins, resources
 from bpttlab.cli.arguments import Key, Parser, add_command, split_plugins
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.sweeps import plugin_choices
@@ -142,6 +142,8 @@ def _stored_names(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
             return [*plugins.available("table"), *_written_tables(before)]
         own = [choice.name for choice in plugins.own_choices() if choice.kind == key]
         if key == "figure":
+            from bpttlab import figures
+
             return [*figures.NAMES, *own]
         return [*resources.analyses(), *own] if key == "experiment" else ()
 

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import with_requested
 
 _REQUESTED = "initializer_requested"
@@ -45,6 +46,7 @@ def find_field(name: str, known: Iterable[str]) -> str | None:
     return next((one for one in (plain, *_ALIASES.get(plain, ())) if one in columns), None)
 
 
+@takes_frames
 def choose_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     """The named columns in that order; a value with an interval has both ends beside it.
 
@@ -59,6 +61,7 @@ def choose_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     return frame[list(chosen)]
 
 
+@takes_frames
 def choose_rows_where(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """The rows that fulfil all conditions, which have spaces between them: "cell=gru,lstm spectral_radius>=1".
 

@@ -18,7 +18,7 @@ from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
 from bpttlab.store.column import DTYPES
-from bpttlab.store.columns import CONFIGURATION, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, DATA_NAME, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.sweeps.configuration import Configuration
@@ -56,7 +56,10 @@ def columns_on_the_page() -> dict[str, list[tuple[str, ...]]]:
 
 def test_the_page_documents_every_column_of_every_table():
     documented = columns_on_the_page()
-    described = {name: table.columns for name, table in TABLES.items()} | {"configuration": CONFIGURATION}
+    described = {name: table.columns for name, table in TABLES.items()} | {
+        "configuration": CONFIGURATION,
+        "names of files": (*NETWORK_NAMES, DATA_NAME),
+    }
     assert list(documented) == list(described)
     for name, columns in described.items():
         expected = [

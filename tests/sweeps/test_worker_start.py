@@ -113,11 +113,10 @@ def test_a_fork_server_that_cannot_start_is_one_line(monkeypatch):
 
 
 @needs_fork_server
-def test_paths_of_sockets_are_measured_in_bytes(tmp_path):
-    folder = tmp_path / "é"
-    folder.mkdir()
-    room = worker_pool.LONGEST_SOCKET - len(worker_pool.SOCKET)
-    longest = str(folder) + "/" + "x" * (room - len(os.fsencode(folder)) - 1)
-    os.mkdir(longest)
-    assert worker_pool.has_short_name(longest)
-    assert not worker_pool.has_short_name(f"{longest}/")
+def test_paths_of_sockets_are_measured_in_bytes():
+    with tempfile.TemporaryDirectory(prefix="é", dir="/tmp") as folder:  # the folder of a test has a long path
+        room = worker_pool.LONGEST_SOCKET - len(worker_pool.SOCKET)
+        longest = folder + "/" + "x" * (room - len(os.fsencode(folder)) - 1)
+        os.mkdir(longest)
+        assert worker_pool.has_short_name(longest)
+        assert not worker_pool.has_short_name(f"{longest}/")

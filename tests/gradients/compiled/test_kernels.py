@@ -70,6 +70,7 @@ def test_every_compiled_step_is_that_of_the_cell(dtype, data):
     assert_steps_agree(data.draw(networks(dtype)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(networks("float32", makes=["elman, tanh"]))
 def test_every_compiled_step_of_one_cell_in_float32(given_network):
