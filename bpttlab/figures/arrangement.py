@@ -20,14 +20,17 @@ from bpttlab.figures.comparison import (
     Channels,
     choose_channels,
     display_name,
+    find_swept,
     has_order,
 )
 from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
-from bpttlab.tables.points import has_files
+from bpttlab.tables.points import LABEL, has_files, has_names_of_files
 
+_OF_DRAWN = ("initializer", "initializer_target")
+"""What networks from files lack, beside the cell of the others."""
 LENGTH_TITLE = "length $T$"
 _PAGE, _LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
 COLOUR = "value in colour"
@@ -128,19 +131,29 @@ def arrange(
         LabError: there are too many panels or colours.
     """
     shape = shape or Shape()
-    named = {name.replace(".", "_") for names in comparison.named().values() for name in names}
-    x = [name for name in x if name != LENGTH or not named & {LENGTH, "length"}]
+    free = [str(name) for name in frame if name not in values]
+    named = {find_swept(name, free, frame) for names in comparison.named().values() for name in names}
+    x = [name for name in x if name != LENGTH or LENGTH not in named]
     fields = layout.facet_columns(frame, values)
-    points = [name for name in (*fields, requested.VALUE, LENGTH) if name in frame and name not in x]
+    more = [name for name in free if name in named and name not in fields]
+    points = [name for name in (*fields, *more, requested.VALUE, LENGTH) if name in free and name not in x]
+    points = list(dict.fromkeys(points))
     if LENGTH in x:
         frame = layout.longest(frame, fields)
     frame = _shorten_digests(frame, points)
     points = [name for name in points if name != PLUGIN_HASHES or name in layout.varying_columns(frame, points)]
-    channels = choose_channels(frame, points, comparison, prefer, across)
-    if requested.VALUE in (*channels.columns, *channels.rows):
-        few = layout.select_values(requested.requested_values(frame))
-        frame = frame[frame[requested.VALUE].isin(few)].reset_index(drop=True)
+    on_axes = [name for name in x if name in free and name != LENGTH]
+    channels = choose_channels(frame, points, comparison, prefer, across, on_axes)
+    if requested.VALUE in (*channels.columns, *channels.rows) and requested.VALUE not in named:
+        frame = frame[frame[requested.VALUE].isin(_select_values(frame))].reset_index(drop=True)
     return _place(_colour(frame, channels), channels, size, shape)
+
+
+def _select_values(frame: pd.DataFrame) -> list[float]:
+    """A few of the requested values, and those of all files beside drawn networks."""
+    files = requested.file_names(frame)
+    drawn = [value for value in requested.requested_values(frame) if value not in files]
+    return [*layout.select_values(drawn), *files]
 
 
 def _shorten_digests(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -168,7 +181,7 @@ def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], d
     if list(axis) == [requested.VALUE]:
         return requested.value_colours(frame), requested.value_names(frame), layout.quantity(frame)
     values = list(dict.fromkeys(frame[COLOUR].iloc[_numbers(frame, axis).argsort(kind="stable")].dropna()))
-    title = " and ".join(words_of(name) for name in axis)
+    title = "network" if LABEL in axis else " and ".join(words_of(name) for name in axis)
     if has_order(frame, axis):
         shades = dict(zip(values, style.sequence_colours(len(values)), strict=True))
         return shades, {value: f"{value:g}" for value in values}, title
@@ -191,17 +204,20 @@ def words_of(column: str) -> str:
 
 
 def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) -> str:
-    """The values of an axis in words: "gru, hidden size 64"."""
-    named = zip(axis, key, strict=True)
-    return ", ".join(_describe(frame, name, value) for name, value in named if not pd.isna(value)) or "none"
+    """The values of an axis in words: "gru, hidden size 64"; of a network from a file its name."""
+    named = {name: value for name, value in zip(axis, key, strict=True) if not pd.isna(value)}
+    if LABEL in axis and has_names_of_files(frame):
+        told = [LABEL] if LABEL in named else [name for name in named if name not in _OF_DRAWN]
+        named = {name: named[name] for name in told} or named
+    return ", ".join(_describe(frame, name, value) for name, value in named.items()) or "none"
 
 
 def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:
     if name == LENGTH:
         return f"$T$ = {value}"
     if name == requested.VALUE:
-        text = requested.value_names(frame)[float(value)]
-        return text if has_files(frame) else f"{layout.describe_symbol(frame)} = {text}"
+        text, is_named = requested.value_names(frame)[float(value)], value in requested.file_names(frame)
+        return text if is_named or has_files(frame) else f"{layout.describe_symbol(frame)} = {text}"
     return "".join(layout.describe_columns({name: value}))
 
 

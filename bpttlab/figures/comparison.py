@@ -15,20 +15,23 @@ import pandas as pd
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.figures import requested, style
 from bpttlab.figures.figure import Comparison
-from bpttlab.tables.points import STATED
+from bpttlab.tables.points import LABEL, STATED, has_files, value_names_file
 from bpttlab.tables.selection import find_field
 
 ABREAST = 4
 """Panels that stand side by side on a page."""
 
 LENGTH = "sequence_length"
-_NAMES = {"cell_label": "file", "cell_content": "file", "initializer_target": "quantity"}
+_FILE = (LABEL, "cell_content")
+_NAMES = {**dict.fromkeys(_FILE, "file"), "initializer_target": "quantity"}
 _GROUPS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
 
 
 def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
     """A column as a sweep's line writes it: cell.hidden_size, spectral_radius."""
     if column == requested.VALUE:
+        if frame is not None and has_files(frame):
+            return "file"
         targets = [] if frame is None else sorted(map(str, frame["initializer_target"].dropna().unique()))
         return targets[0] if len(targets) == 1 and targets[0] in STATED else "spectral_radius"
     if column in _NAMES:
@@ -37,39 +40,70 @@ def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
     return f"{group.rstrip('_')}.{column.removeprefix(group)}" if group else column
 
 
-def find_columns(word: str, names: Iterable[str], known: Sequence[str], frame: pd.DataFrame) -> list[str]:
+def find_columns(
+    word: str, names: Iterable[str], known: Sequence[str], frame: pd.DataFrame, on_axes: Sequence[str] = ()
+) -> list[str]:
     """The columns of fields that are named by a word of the line.
 
+    Args:
+        on_axes: columns that are on an axis of a panel.
+
     Raises:
-        ConfigurationError: a name that is no swept field, with those that are.
+        ConfigurationError: a name that is no swept field, or on an axis, with those that are.
     """
-    return list(dict.fromkeys(_find_column(word, name, known, frame) for name in names))
+    return list(dict.fromkeys(_find_column(word, name, known, frame, on_axes) for name in names))
 
 
-def _find_column(word: str, name: str, known: Sequence[str], frame: pd.DataFrame) -> str:
-    found = find_field(name, known)
-    if found is not None:
+def _find_column(word: str, name: str, known: Sequence[str], frame: pd.DataFrame, on_axes: Sequence[str]) -> str:
+    found = find_swept(name, [*known, *on_axes], frame)
+    if found is not None and found in known:
         return found
     varying = [one for one in known if frame[one].nunique(dropna=False) > 1] or list(known)
-    shown = list(dict.fromkeys(display_name(one, frame) for one in varying if one not in _NAMES or one == "cell_label"))
+    shown = list(dict.fromkeys(display_name(one, frame) for one in varying if one not in _NAMES or one == LABEL))
+    if found:
+        raise ConfigurationError(f"{word}={name}: is on an axis of this figure; must be one of {', '.join(shown)}")
     raise ConfigurationError(f"{word}={name}: must be a swept field: {', '.join(shown)}.{nearest(name, shown)}")
+
+
+def find_swept(name: str, known: Sequence[str], frame: pd.DataFrame) -> str | None:
+    """The column of a swept field; of a network's file the requested value, where it says which file it is."""
+    found = find_field(name, [*known, *(one for one in _FILE if one in frame)])
+    if found == requested.VALUE and has_files(frame) and name != requested.VALUE:
+        return None  # no radius was requested
+    if found in _FILE and value_names_file(frame):
+        return requested.VALUE
+    return found if found in known else None
 
 
 # ------------------------------------------------------------------ axes: fields that vary together
 
 
 def find_axes(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str] = ()) -> list[list[str]]:
-    """The varying columns, those that decide each other together; without those that `given` ones decide."""
+    """The varying columns, those that decide each other together; without those that `given` ones decide.
+
+    A requested value decides no field, because its number does not say what another field is. If it has the name of a
+    network's file, it decides what follows from the file.
+    """
     axes: list[list[str]] = []
-    for name in [name for name in names if name not in given and frame[name].nunique(dropna=False) > 1]:
-        if given and name != requested.VALUE and _decide(frame, given, [name]):
-            continue
+    apart = _find_implied(frame, names, given)
+    for name in [name for name in names if name not in apart and frame[name].nunique(dropna=False) > 1]:
         together = next((axis for axis in axes if _belong_together(frame, axis, name)), None)
         if together is None:
             axes.append([name])
         else:
             together.append(name)
     return axes
+
+
+def _find_implied(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str]) -> set[str]:
+    """The columns that need no place: given ones, and those that these or the file of a requested value decide."""
+    deciding = [name for name in given if name != requested.VALUE]
+    by_file = requested.VALUE in (*names, *given) and value_names_file(frame)
+    files = [LABEL] if by_file and LABEL not in deciding else []
+    free = [name for name in names if name != requested.VALUE]
+    decided = {name for name in free if deciding and _decide(frame, deciding, [name])}
+    of_file = {name for name in free if files and name != LENGTH and _decide(frame, files, [name])}
+    return {*given, *decided, *of_file}
 
 
 def _belong_together(frame: pd.DataFrame, axis: Sequence[str], name: str) -> bool:
@@ -114,6 +148,7 @@ def choose_channels(
     comparison: Comparison,
     prefer: Sequence[str] = (requested.VALUE,),
     across: Sequence[str] = (),
+    on_axes: Sequence[str] = (),
 ) -> Channels:
     """Places all varying columns.
 
@@ -121,9 +156,15 @@ def choose_channels(
         names: the columns that may be placed.
         prefer: those that have the colours where no field is named; empty: the figure has colours of its own.
         across: those that have the columns where no field is named.
+        on_axes: those that are on an axis of a panel.
+
+    Raises:
+        ConfigurationError: a named field is none of `names`, or has the colours of a figure that has its own.
     """
-    given = {word: find_columns(word, named, names, frame) for word, named in comparison.named().items()}
-    color = given["color"] if prefer else []
+    given = {word: find_columns(word, named, names, frame, on_axes) for word, named in comparison.named().items()}
+    color = given["color"]
+    if color and not prefer:
+        raise ConfigurationError(f"color={','.join(comparison.color)}: the colours of this figure are no swept field")
     placed = [*color, *given["columns"], *given["rows"]]
     if prefer and not color:
         color = _choose_color(frame, find_axes(frame, names, placed), prefer)

@@ -149,7 +149,7 @@ def select_values(values: Sequence[float]) -> list[float]:
 def describe_symbol(rows: pd.DataFrame) -> str:
     """The symbol of the requested values."""
     targets = sorted(str(target) for target in rows["initializer_target"].dropna().unique())
-    return " or ".join(SYMBOLS.get(target, "requested") for target in targets) or "requested"
+    return " or ".join(dict.fromkeys(SYMBOLS.get(target, "requested") for target in targets)) or "requested"
 
 
 def panel_width(axes: Axes) -> float:

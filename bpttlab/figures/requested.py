@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bpttlab.figures import style
-from bpttlab.tables.points import network_labels
+from bpttlab.tables.points import LABEL, has_files, network_labels, value_names_file
 
 VALUE = "initializer_requested"
 LONGEST = 28
@@ -38,14 +38,27 @@ def value_colours(frame: pd.DataFrame) -> dict[float, str]:
 
 
 def value_names(frame: pd.DataFrame) -> dict[float, str]:
-    """A text for each requested value."""
+    """A text for each requested value: a number, the name of a file, or "late (0.95)" for a file beside drawn ones."""
     labels = network_labels(frame)
-    if not labels:
-        return {value: f"{value:g}" for value in requested_values(frame)}
-    short = {place: shorten_label(label) for place, label in labels.items()}
+    if labels:
+        return _shorten_labels(labels)
+    texts = {value: f"{value:g}" for value in requested_values(frame)}
+    return texts | {value: f"{name} ({texts[value]})" for value, name in file_names(frame).items()}
+
+
+def file_names(frame: pd.DataFrame) -> dict[float, str]:
+    """The names of networks from files by their measured radius, where drawn networks stand beside them."""
+    if has_files(frame) or not value_names_file(frame):
+        return {}
+    named = frame[[VALUE, LABEL]].dropna().drop_duplicates()
+    return _shorten_labels({float(value): str(label) for value, label in named.itertuples(index=False)})
+
+
+def _shorten_labels(labels: dict[float, str]) -> dict[float, str]:
+    short = {value: shorten_label(label) for value, label in labels.items()}
     alike = Counter(short.values())
-    chosen = {place: text if alike[text] == 1 else labels[place] for place, text in short.items()}
-    return {place: style.escape_text(label) for place, label in chosen.items()}
+    chosen = {value: text if alike[text] == 1 else labels[value] for value, text in short.items()}
+    return {value: style.escape_text(label) for value, label in chosen.items()}
 
 
 def shorten_label(label: str) -> str:

@@ -179,6 +179,21 @@ def network_labels(rows: pd.DataFrame) -> dict[float, str]:
     return {float(place): str(label) for place, label in named.itertuples(index=False)}
 
 
+def has_names_of_files(rows: pd.DataFrame) -> bool:
+    """Whether a summary has names of networks from files; a user's own cell may have a field `label`."""
+    if not {LABEL, "initializer_target"} <= {*map(str, rows)}:
+        return False
+    of_files = rows.loc[rows[LABEL].notna(), "initializer_target"]
+    return bool(len(of_files)) and bool(of_files.isin([MEASURED_RADIUS, FROM_FILE]).all())
+
+
+def value_names_file(rows: pd.DataFrame) -> bool:
+    """Whether networks are from files, and the requested value says which file each of them is from."""
+    if has_files(rows) or not has_names_of_files(rows):
+        return has_files(rows)
+    return bool((rows.groupby("initializer_requested", dropna=False)[LABEL].nunique(dropna=False) <= 1).all())
+
+
 def _follows_cell(runs: pd.DataFrame, name: str) -> bool:
     """Whether it is the activation of networks from files of which only an nn.RNN has one."""
     return name == "cell_activation" and "cell_of" in runs and _is_decided_by(runs, "cell_of", name)

@@ -15,12 +15,12 @@ import pandas as pd
 
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.tables.frame_arguments import takes_frames
-from bpttlab.tables.points import with_requested
+from bpttlab.tables.points import has_files, with_requested
 
 _REQUESTED = "initializer_requested"
 _ALIASES = {
     "width": ("cell_hidden_size",),
-    "file": ("cell_label", "cell_content"),
+    **dict.fromkeys(("file", "network_file"), ("cell_label", "cell_content", "data_file")),
     "length": ("sequence_length",),
     **dict.fromkeys(
         (f"{group}{name}" for group in ("", "initializer_") for name in ("spectral_radius", "gain", "scale")),
@@ -84,9 +84,9 @@ def choose_rows_where(frame: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def _find_column(word: str, name: str, frame: pd.DataFrame) -> str:
-    column = find_field(name, map(str, frame))
-    if column is None:
-        known = list(map(str, frame))
+    known = list(map(str, frame))
+    column = find_field(name, known)
+    if column is None or (column == _REQUESTED != name and has_files(frame)):  # then it is the place of a file
         raise ConfigurationError(f"{word}={name}: must be one of {', '.join(known)}.{nearest(name, known)}")
     return column
 

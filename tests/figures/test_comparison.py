@@ -12,7 +12,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.figures import style
 from bpttlab.figures.comparison import choose_channels
 from bpttlab.figures.figure import Comparison
-from bpttlab.figures.requested import VALUE
+from bpttlab.figures.requested import VALUE, value_names
 from tests.support import synthetic
 
 SMALL = {"lengths": (4, 8), "seeds": 1, "truncations": ("full",)}
@@ -86,6 +86,51 @@ def test_dependent_fields_take_no_panels():
     frame = frame.assign(task_delay=frame["task"].map({"noise": None, "copy": 10}))
     assert channels(frame) == ([VALUE], ["task", "task_delay"], [])
     assert channels(frame, color="task") == (["task"], [VALUE], [])
+
+
+# ------------------------------------------------------------------ networks from files
+
+
+def files(drawn=()):
+    """Three networks from files at three measured radii, and drawn ones beside them."""
+    if not drawn:
+        named = {"cell_label": ["a", "b", "c"], "initializer_target": "file", VALUE: [1.0, 2.0, 3.0]}
+        return pd.DataFrame({"cell": "from_file", **named, "cell_of": ["gru", "gru", "lstm"]})
+    of_files = files().assign(initializer_target="measured_radius", **{VALUE: [0.8, 0.9, 1.1]})
+    return pd.concat([of_files, points(cell=("elman",), **{VALUE: drawn}).assign(initializer_target="spectral_radius")])
+
+
+@pytest.mark.parametrize("name", ["file", "cell_label", "network_file", "cell.label"])
+def test_every_name_of_a_file_means_its_place(name):
+    frame = files()
+    assert channels(frame, color=name) == ([VALUE], [], [])
+    assert channels(frame, rows=name, color="cell.of") == (["cell_of"], [], [VALUE])
+
+
+def test_files_have_no_radius_that_was_requested():
+    message = r"color=spectral_radius: must be a swept field: file, cell\.of\."
+    with pytest.raises(ConfigurationError, match=message):
+        channels(files(), color="spectral_radius")
+    with pytest.raises(ConfigurationError, match="where=spectral_radius: must be one of"):
+        tables.choose_rows_where(files(), "spectral_radius>1")
+
+
+def test_files_beside_drawn_networks_have_their_names():
+    frame = files(drawn=(0.5, 1.2))
+    assert channels(frame) == channels(frame, color="file") == ([VALUE], [], [])
+    assert value_names(frame) == {0.5: "0.5", 0.8: "a (0.8)", 0.9: "b (0.9)", 1.1: "c (1.1)", 1.2: "1.2"}
+
+
+def test_a_radius_of_a_file_and_a_drawn_network_is_no_name():
+    frame = files(drawn=(0.8, 1.2))
+    assert channels(frame, color="file")[0] == ["cell_label"]
+    assert value_names(frame)[0.8] == "0.8"
+
+
+def test_a_radius_does_not_decide_the_cell_beside_it():
+    frame = points(cell=("elman", "gru"), **{VALUE: (0.5, 0.9)})
+    frame = frame[(frame["cell"] == "gru") == (frame[VALUE] == 0.9)]
+    assert channels(frame) == ([VALUE], ["cell"], [])
 
 
 # ------------------------------------------------------------------ what is drawn
