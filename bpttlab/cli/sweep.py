@@ -144,18 +144,9 @@ def _command(parsed: argparse.Namespace) -> int:
         from bpttlab.sweeps.line_advice import advice_for
 
         with advice_for(words):
-            runs = hydra_composition.expand(words, parsed.config_dir, announce_planning)
-            return _run(runs, parsed.dry_run, _line_of(parsed))
-
-
-MANY = 10_000
-"""So many runs take some seconds to plan."""
-
-
-def announce_planning(count: int) -> None:
-    """Says that many runs are being planned, which takes a while."""
-    if count >= MANY:
-        say(f"planning {count} runs …", error=True)
+            counts: list[int] = []
+            runs = hydra_composition.compose_line(words, parsed.config_dir, counts.append)
+            return _run(runs, counts[0], parsed.dry_run, _line_of(parsed))
 
 
 def override_lines(words: Sequence[str]) -> list[str]:
@@ -225,14 +216,14 @@ def _line_of(parsed: argparse.Namespace) -> str:
     return shlex.join(["bpttlab", "sweep", *parsed.words, *options])
 
 
-def _run(runs: Sequence[Mapping[str, Any]], dry_run: bool, line: str) -> int:
+def _run(runs: Iterable[Mapping[str, Any]], count: int, dry_run: bool, line: str) -> int:
     """Plans, computes and reports; the exit code."""
     from bpttlab.sweeps.division import describe_others
     from bpttlab.sweeps.plan import plan, separate
     from bpttlab.sweeps.scheduler import carry_out
 
     options, configurations = separate(runs)
-    planned = plan(configurations, options)
+    planned = plan(configurations, options, count)
     if planned.to_do and not dry_run:
         options.store.check_writable()
     others = describe_others(planned.to_do, options.store.path)

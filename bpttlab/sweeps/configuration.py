@@ -84,6 +84,14 @@ def has_numba() -> bool:
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
 
 
+class Ids(NamedTuple):
+    """The ids of a run, of its network and of its bundle."""
+
+    run_id: str
+    network_id: str
+    bundle_key: str
+
+
 @dataclass(frozen=True)
 class Configuration:
     """One run, typed. Build it with `parse`."""
@@ -145,25 +153,32 @@ class Configuration:
         replaced = find_replaced_scheme(groups["scheme"], scheme)
         return cls(values, cell, task, scheme, initializer, scales, measure, own, sources, replaced)
 
-    @cached_property
+    @property
     def parts(self) -> dict[str, Part]:
-        """Everything that is stored, compared and hashed, by name: the values, then the groups."""
-        values = {
-            **vars(self.values),
+        """Everything that is stored, compared and hashed, by name: the values, then the groups.
+
+        A run keeps none of it: a plan may have a hundred thousand of them.
+        """
+        return {
+            **{name: value_of_run(name, value) for name, value in self.scalars.items()},
+            **{name: group_of_run(name, group) for name, group in self.groups.items()},
+            **part_of_sources(self.sources),
+        }
+
+    @property
+    def scalars(self) -> dict[str, Any]:
+        """The values that belong to no group."""
+        return {
+            **{name: getattr(self.values, name) for name in fields_of(Values)},
             "spectral_radius": self.initializer.requested if self.initializer.has_spectral_radius else None,
             "truncation": self.scheme.truncation or "full",
         }
+
+    @property
+    def groups(self) -> dict[str, Any]:
+        """The object of each group, which many runs share."""
         cell: Cell | FromFile = self.cell if self.own is None else self.own
-        return {
-            **{name: value_of_run(name, value) for name, value in values.items()},
-            "cell": group_of_run("cell", cell, ("input_size", "output_size")),
-            "task": group_of_run("task", self.task),
-            "scheme": group_of_run("scheme", self.scheme, ("truncation",)),
-            "initializer": group_of_run("initializer", self.initializer),
-            "scales": group_of_run("scales", self.scales),
-            "measure": group_of_run("measure", self.measure),
-            **part_of_sources(self.sources),
-        }
+        return {name: cell if name == "cell" else getattr(self, name) for name in GROUPS}
 
     @property
     def plain(self) -> Plain:
@@ -178,36 +193,48 @@ class Configuration:
     @property
     def described(self) -> schema.Described:
         """`canonical` with its columns in the table `runs`."""
-        parts = self.parts.values()
-        columns = {name: value for part in parts for name, value in part.columns.items()}
-        if len(columns) < sum(len(part.columns) for part in parts):
+        parts = self.parts
+        columns = {name: value for part in parts.values() for name, value in part.columns.items()}
+        if len(columns) < sum(len(part.columns) for part in parts.values()):
             schema.flatten(self.plain)  # which refuses two values for one column
-        return schema.Described(self.canonical, columns)
+        return schema.Described(join_parts(parts), columns)
 
     @cached_property
+    def ids(self) -> Ids:
+        """The three ids, which need the same parts."""
+        parts = self.parts
+        return Ids(identity.id_of(join_parts(parts)), self._network_id(parts), self._bundle_key(parts))
+
+    @property
     def run_id(self) -> str:
-        return identity.id_of(self.canonical)
+        return self.ids.run_id
 
-    @cached_property
+    @property
     def network_id(self) -> str:
         """The same for all runs with the same weights, whatever is done with them.
 
         A seed that draws none of them, for all are in a file, is no part of it.
         """
-        drawn = self.own is None or not self.own.has_readout
-        kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
-        network = {name: self.parts[name] for name in kept}
-        network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
-        network["scales"] = group_of_run("scales", self.scales, ("x", "h_0"))
-        network |= part_of_sources([one for one in self.sources if one[0] in ("cell", "initializer")])
-        return identity.id_of(join_parts(network))
+        return self.ids.network_id
 
-    @cached_property
+    @property
     def bundle_key(self) -> str:
         """The same for all runs that share network, data and measures: they differ in scheme and truncation, and in the
         length where the shorter sequence is the beginning of the longer one."""
+        return self.ids.bundle_key
+
+    def _network_id(self, parts: Mapping[str, Part]) -> str:
+        drawn = self.own is None or not self.own.has_readout
+        kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
+        network = {name: parts[name] for name in kept}
+        network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
+        network["scales"] = group_of_run("scales", self.scales, NOT_OF_NETWORK)
+        network |= part_of_sources([one for one in self.sources if one[0] in ("cell", "initializer")])
+        return identity.id_of(join_parts(network))
+
+    def _bundle_key(self, parts: Mapping[str, Part]) -> str:
         own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
-        return identity.id_of(join_parts({name: part for name, part in self.parts.items() if name not in own}))
+        return identity.id_of(join_parts({name: part for name, part in parts.items() if name not in own}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -306,15 +333,27 @@ def value_of_run(name: str, value: Any) -> Part:
     return Part.of(name, value)
 
 
+NOT_OF_GROUP = {"cell": ("input_size", "output_size"), "scheme": ("truncation",)}
+"""Fields that a group has from elsewhere in the configuration."""
+
+NOT_OF_NETWORK = ("x", "h_0")
+"""Scales that no weight depends on."""
+
+
 @lru_cache(maxsize=MOST_BUILT)
 def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
-    """The object of a group; of what is in files only what tells its content."""
+    """The object of a group; of what is in files only what tells its content.
+
+    Args:
+        leave: further fields to leave out.
+    """
     if isinstance(chosen, FromFile):
         return Part.of(name, chosen.identity_fields())
     if isinstance(chosen, Task):
         return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
     if isinstance(chosen, Measures):
         return Part.of(name, chosen.plain)
+    leave = (*NOT_OF_GROUP.get(name, ()), *leave)
     return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else drop_keys(asdict(chosen), leave))
 
 

@@ -281,7 +281,7 @@ def length_of(one: Configuration) -> int:
 
 
 def size_of(one: Configuration) -> int:
-    return int(one.plain["cell"].get("hidden_size", 1))
+    return int(getattr(one.groups["cell"], "hidden_size", 1))
 
 
 # ------------------------------------------------------------------ words

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bpttlab.errors import ConfigurationError
@@ -35,15 +35,15 @@ def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]
     twice = sorted(set(fields or {}) & set(more))
     if twice:
         raise ConfigurationError(f"{twice[0]} is given twice")
-    return combine({**(fields or {}), **more})
+    return list(combine({**(fields or {}), **more}))
 
 
-def combine(axes: Mapping[str, Any], limit: int = MOST_RUNS) -> list[Plain]:
-    """`grid` of at most so many runs."""
+def combine(axes: Mapping[str, Any], limit: int = MOST_RUNS) -> Iterator[Plain]:
+    """`grid` of at most so many runs, one after the other."""
     several, labels = take_labels({name: _choices(name, value) for name, value in axes.items()})
     refuse_too_many(math.prod(map(len, several.values())), ", ".join(several), limit)
     runs = (dict(zip(several, values, strict=True)) for values in itertools.product(*several.values()))
-    return [set_label(nest(run), labels) for run in runs]
+    return (set_label(nest(run), labels) for run in runs)
 
 
 def _choices(name: str, value: Any) -> list[Any]:

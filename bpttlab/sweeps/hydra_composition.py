@@ -47,6 +47,7 @@ from bpttlab.sweeps.hydra_independence import (
     has_conditional_defaults,
 )
 from bpttlab.sweeps.line_advice import errors_of_line, given_twice
+from bpttlab.sweeps.nested import copy_plain, exists, is_interpolation, leaves
 from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
 from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
 from bpttlab.sweeps.sweep_values import (
@@ -149,8 +150,12 @@ class Composer:
         self.listed_entries: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self.listed: dict[tuple[str, ObjectType], list[str]] = {}
 
-    def expand(self, lines: Iterable[str], told: Callable[[int], object] = lambda count: None) -> list[Plain]:
-        """One nested dictionary per run, every value resolved; the last line varies fastest.
+    def expand(self, lines: Iterable[str]) -> list[Plain]:
+        """`compose_runs` at once."""
+        return list(self.compose_runs(lines))
+
+    def compose_runs(self, lines: Iterable[str], told: Callable[[int], object] = lambda count: None) -> Iterator[Plain]:
+        """One nested dictionary per run, every value resolved, one after the other; the last line varies fastest.
 
         Args:
             told: a function that receives the number of runs on the lines before they are composed.
@@ -167,7 +172,7 @@ class Composer:
         refuse_other_machinery(fixed.machinery)
         refuse_too_many(count, swept_lines(axes), most_runs(axes, fixed.plain))
         told(count)
-        return [run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery)]
+        return (run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery))
 
     def with_parts(self, axes: list[Axis]) -> list[Axis]:
         """An experiment whose own sweep is over other experiments, its parts, stands for these."""
@@ -381,20 +386,20 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
         raise ConfigurationError(f"{_describe(choice)} {one_line(error)}".strip()) from error
 
 
-def expand(
+def compose_line(
     lines: Sequence[str], config_dir: str | None = None, told: Callable[[int], object] = lambda count: None
-) -> list[Plain]:
-    """One nested dictionary per run of a command line.
+) -> Iterator[Plain]:
+    """One nested dictionary per run of a command line, one after the other.
 
     Args:
         lines: override lines; those of Hydra's own settings hold for every run.
         config_dir: a further folder of configuration.
-        told: see `Composer.expand`.
+        told: see `Composer.compose_runs`.
 
     Raises:
-        ConfigurationError: see `Composer.expand`; or another launcher or sweeper is chosen.
+        ConfigurationError: see `Composer.compose_runs`; or another launcher or sweeper is chosen.
     """
-    return composer(config_dir, lines).expand((line for line in lines if not is_of_hydra(line)), told)
+    return composer(config_dir, lines).compose_runs((line for line in lines if not is_of_hydra(line)), told)
 
 
 def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Composer:
@@ -544,16 +549,6 @@ def refuse_unknown_field_of_own_measure(plain: Plain, axis: Axis) -> None:
     raise ConfigurationError(f"{axis.key}: measure {names[0]!r} {there_are}.{nearest(names[1], known)}")
 
 
-def exists(plain: Plain, key: str) -> bool:
-    """Whether a dotted key leads anywhere."""
-    node: Any = plain
-    for name in key.split("."):
-        if not isinstance(node, dict) or name not in node:
-            return False
-        node = node[name]
-    return True
-
-
 def most_runs(axes: Iterable[Axis], composed: Plain) -> int:
     """The max_runs of a line, as far as it is a number; that of the files otherwise."""
     stated = [value for axis in axes if axis.key == "max_runs" for value in axis.values]
@@ -569,29 +564,6 @@ def _choices(axes: Iterable[Axis]) -> Iterator[tuple[str, ...]]:
 def swept_lines(axes: Iterable[Axis]) -> str:
     """The lines that have several values, as they are written."""
     return " ".join(str(axis.parsed.input_line) for axis in axes if axis.is_swept)
-
-
-def is_interpolation(value: Any) -> bool:
-    return isinstance(value, str) and "${" in value
-
-
-def leaves(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted key, value) of everything that is not itself a dictionary; lists are taken apart for their values."""
-    for name, value in plain.items():
-        if isinstance(value, Mapping):
-            yield from leaves(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            yield from leaves({f"{name}[{index}]": item for index, item in enumerate(value)}, prefix)
-        else:
-            yield f"{prefix}{name}", value
-
-
-def copy_plain(plain: Plain) -> Plain:
-    """A copy of nested dictionaries, several times as fast as deepcopy."""
-    return {
-        name: copy_plain(value) if isinstance(value, dict) else list(value) if isinstance(value, list) else value
-        for name, value in plain.items()
-    }
 
 
 def _describe(choice: Sequence[str]) -> str:

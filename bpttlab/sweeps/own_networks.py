@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bpttlab import user_files
@@ -75,26 +75,40 @@ def equal_files(configurations: Iterable[Configuration]) -> list[str]:
 
 
 def settle_activations(
-    configurations: Iterable[Mapping[str, Any]],
-) -> tuple[list[Mapping[str, Any]], list[str]]:
+    configurations: Iterable[Mapping[str, Any]], ignored: dict[str, str]
+) -> Iterator[Mapping[str, Any]]:
     """Configurations in which a file that has its own activations ignores cell.activation, if another file of the sweep
-    needs it; and a line that says so."""
-    configurations = list(configurations)
+    needs it.
+
+    They come one after the other up to the first that gives an activation for a file: then all files must be known.
+
+    Args:
+        ignored: receives the files that ignore it, each with its kind of cell.
+    """
+    one_by_one = iter(configurations)
+    for one in one_by_one:
+        if _file_of(one) is not None:
+            yield from _settle_all([one, *one_by_one], ignored)
+        else:
+            yield one
+
+
+def _settle_all(configurations: Sequence[Mapping[str, Any]], ignored: dict[str, str]) -> Iterator[Mapping[str, Any]]:
     kinds = {key: _kind_of(*key) for key in dict.fromkeys(map(_file_of, configurations)) if key is not None}
-    if Elman.name not in kinds.values():
-        return configurations, []
-    ignored: dict[str, str] = {}
-    settled = []
     for one in configurations:
-        key = _file_of(one)
+        key = _file_of(one) if Elman.name in kinds.values() else None
         kind = None if key is None else kinds[key]
         if key is not None and kind not in (None, Elman.name):
             ignored[user_files.show_path(user_files.make_absolute(key[0]))] = str(kind)
             one = {**one, "cell": {**one["cell"], "activation": None}}
-        settled.append(one)
+        yield one
+
+
+def describe_ignored(ignored: Mapping[str, str]) -> list[str]:
+    """A line for the files that ignore cell.activation, if there are any (`settle_activations`)."""
     files = ", ".join(f"{path} (nn.{kind.upper()})" for path, kind in ignored.items())
     own = "which has its own" if len(ignored) == 1 else "which have their own"
-    return settled, [f"cell.activation is ignored for {files}, {own}"] if ignored else []
+    return [f"cell.activation is ignored for {files}, {own}"] if ignored else []
 
 
 _File = tuple[str, str | None, str | None]

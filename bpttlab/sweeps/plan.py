@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Annotated, Any, Literal
 
 from bpttlab.errors import ConfigurationError
@@ -16,9 +17,9 @@ from bpttlab.store.file_names import NamedFile
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions
-from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.own_networks import equal_files, named_files, settle_activations
-from bpttlab.sweeps.progress import format_count, report
+from bpttlab.sweeps.configuration import Configuration, group_of_run
+from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
+from bpttlab.sweeps.progress import format_count, report, show_planning
 from bpttlab.sweeps.ranges import MOST_RUNS, USUAL_RUNS, refuse_too_many
 from bpttlab.sweeps.worker_pool import DAEMONIC, Limits, may_start_processes
 from bpttlab.user_environment import processors
@@ -90,18 +91,33 @@ class Options:
         return Limits(self.time_limit, self.memory_limit)
 
 
-def separate(runs: Sequence[Mapping[str, Any]]) -> tuple[Options, list[Mapping[str, Any]]]:
-    """Composed dictionaries divided into the options of the sweep and the configuration of each run.
+def separate(runs: Iterable[Mapping[str, Any]]) -> tuple[Options, Iterator[Mapping[str, Any]]]:
+    """Composed dictionaries divided into the options of the sweep and the configuration of each run, one by one.
 
     Raises:
-        ConfigurationError: an option differs between runs, or has an invalid value.
+        ConfigurationError: an option has an invalid value; or, when its run is reached, differs between runs.
     """
+    following = iter(runs)
+    first = next(following, {})
+    chosen = {name: first.get(name) for name in OPTIONS if name in first or name == "study"}
+    return Options(**chosen), without_options(first, following)  # type: ignore[arg-type]
+
+
+def without_options(first: Mapping[str, Any], following: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The runs without the options, which are those of the first."""
+    options = [first.get(name) for name in OPTIONS]
+    for run in chain([first] if first else [], following):
+        if [run.get(name) for name in OPTIONS] != options:
+            refuse_several([first, run, *following])
+        yield {name: run[name] for name in run if name not in OPTIONS}
+
+
+def refuse_several(runs: Sequence[Mapping[str, Any]]) -> None:
+    """Raises the error for an option with several values."""
     for name in OPTIONS:
         values = list(dict.fromkeys(str(run.get(name)) for run in runs))
         if len(values) > 1:
             raise ConfigurationError(f"{name}={','.join(values)}: one value holds for a whole sweep")
-    chosen = {name: runs[0].get(name) for name in OPTIONS if name in runs[0] or name == "study"}
-    return Options(**chosen), [{name: run[name] for name in run if name not in OPTIONS} for run in runs]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, repr=False)
@@ -152,13 +168,8 @@ class SweepPlan:
 
     def close_values(self) -> list[str]:
         """Values of one field that differ by rounding alone: other runs, and other rows of tables."""
-        columns: dict[str, set[float]] = {}
-        for part in {id(part): part for run in self.runs.values() for part in run.parts.values()}.values():
-            for name, value in part.columns.items():
-                if isinstance(value, float) and math.isfinite(value):
-                    columns.setdefault(name, set()).add(value)
         names: dict[tuple[float, float], str] = {}  # the first, of several columns for one field
-        for name, values in columns.items():
+        for name, values in find_numbers(self.runs.values()).items():
             for pair in pairwise(sorted(values)):
                 if pair[1] - pair[0] <= CLOSE * abs(pair[1]):
                     names.setdefault(pair, name)
@@ -178,18 +189,28 @@ class SweepPlan:
         ]
 
 
-def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> SweepPlan:
+def plan(
+    configurations: Iterable[Mapping[str, Any]],
+    options: Options,
+    total: int | None = None,
+    progress: bool | None = None,
+) -> SweepPlan:
     """Types and checks every configuration before anything is computed, and looks up what is stored.
+
+    Args:
+        configurations: they are taken one by one, and not kept.
+        total: how many they are, for the progress that is shown; None: not known.
+        progress: as for `scheduler.sweep`.
 
     Raises:
         ConfigurationError: the first value that is wrong.
         CollisionError: two configurations have one run id.
         StoreError: the study cannot be read.
     """
-    requested = list(islice(configurations, MOST_RUNS + 1))
-    refuse_too_many(len(requested), "the sweep", options.max_runs)
-    settled, ignored = settle_activations(requested)
-    parsed = [Configuration.parse(configuration) for configuration in settled]
+    ignored: dict[str, str] = {}
+    limited = limit_runs(configurations, options.max_runs)
+    with closing(show_planning(limited, total, progress)) as counted:
+        parsed = [Configuration.parse(configuration) for configuration in settle_activations(counted, ignored)]
     if not parsed:
         raise ConfigurationError("the sweep asks for no run at all")
     runs = {configuration.run_id: configuration for configuration in parsed}
@@ -200,8 +221,38 @@ def plan(configurations: Iterable[Mapping[str, Any]], options: Options) -> Sweep
     versions = tuple(plugin_versions.other_versions(runs, store))
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
     to_do = tuple(run for run_id, run in runs.items() if run_id not in kept)
-    files, of_files = tuple(named_files(parsed)), (*ignored, *equal_files(parsed))
+    files, of_files = tuple(named_files(parsed)), (*describe_ignored(ignored), *equal_files(parsed))
     return SweepPlan(len(parsed), runs, stored, to_do, versions, tuple(replaced_schemes(parsed)), files, of_files)
+
+
+def limit_runs(configurations: Iterable[Mapping[str, Any]], limit: int) -> Iterator[Mapping[str, Any]]:
+    """The configurations, one by one; if there are too many, the error says how many."""
+    following = iter(configurations)
+    if isinstance(configurations, Sized):
+        refuse_too_many(len(configurations), "the sweep", limit)
+    yield from islice(following, limit)
+    more = sum(1 for _ in islice(following, MOST_RUNS - limit + 1))
+    if more:
+        refuse_too_many(limit + more, "the sweep", limit)
+
+
+def find_numbers(runs: Iterable[Configuration]) -> dict[str, set[float]]:
+    """The finite floats of each column."""
+    found: dict[str, set[float]] = {}
+    groups: dict[int, tuple[str, Any]] = {}
+    for run in runs:
+        for name, value in run.scalars.items():
+            add_number(found, name, value)
+        groups |= {id(group): (name, group) for name, group in run.groups.items()}
+    for name, group in groups.values():
+        for column, value in group_of_run(name, group).columns.items():
+            add_number(found, column, value)
+    return found
+
+
+def add_number(found: dict[str, set[float]], column: str, value: Any) -> None:
+    if isinstance(value, float) and math.isfinite(value):
+        found.setdefault(column, set()).add(value)
 
 
 def replaced_schemes(configurations: Sequence[Configuration]) -> list[str]:
@@ -236,5 +287,5 @@ def halves(bundle: Bundle) -> list[Bundle]:
 
 def work_of(configuration: Configuration) -> int:
     """About how long a run takes, against others: the products of J_t with W over all steps."""
-    hidden_size = configuration.parts["cell"].plain.get("hidden_size", 1)
+    hidden_size = getattr(configuration.groups["cell"], "hidden_size", 1)
     return configuration.values.sequence_length * int(hidden_size) ** 2

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Generator, Iterable, Mapping
+from itertools import islice
+from typing import TypeVar
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 15.0
+
+SILENT_SECONDS = 1.5
+"""Seconds of planning that nothing is said of."""
+
+T = TypeVar("T")
 
 
 class Progress:
@@ -60,6 +68,30 @@ class Progress:
         left = f", {duration((self.total - ended) / rate)} left" if rate else ""
         others = f" ({self.elsewhere} by other launchers)" if self.elsewhere else ""
         return f"{ended} of {self.total} runs{others}, {rate:.3g} runs/s{left}"
+
+
+def show_planning(
+    configurations: Iterable[T], total: int | None = None, shown: bool | None = None
+) -> Generator[T, None, None]:
+    """Passes configurations on, and says after SILENT_SECONDS how many they were: in a bar, or in lines (`Progress`).
+
+    Args:
+        total: how many there will be, if that is known.
+    """
+    following = iter(configurations)
+    yield from islice(following, 1)  # it waits for imports, which are no planning
+    of = "" if total is None else f" of {total}"
+    due = time.monotonic() + SILENT_SECONDS if shown is None and not sys.stderr.isatty() else math.inf
+    hidden = None if shown is None else not shown
+    with tqdm(
+        total=total, desc="planning", unit="run", disable=hidden, delay=SILENT_SECONDS, leave=False, initial=1
+    ) as bar:
+        for count, one in enumerate(following, 2):
+            yield one
+            bar.update()
+            if time.monotonic() >= due:
+                due = time.monotonic() + SECONDS_BETWEEN_LINES
+                print(f"planning: {count}{of} runs", file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -191,7 +191,8 @@ def sweep(
     if isinstance(configurations, Mapping):
         raise ConfigurationError("sweep: configurations must be a list of mappings; put one mapping in [ ]")
     with use(plugins):
-        planned = plan(combine(axes, options.max_runs) if configurations is None else configurations, options)
+        requested = combine(axes, options.max_runs) if configurations is None else configurations
+        planned = plan(requested, options, progress=progress)
         said = [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions, *planned.of_files]
         for remark in said:
             warnings.warn(remark, LabWarning, stacklevel=2)

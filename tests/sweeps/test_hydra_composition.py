@@ -324,7 +324,7 @@ def test_composing_leaves_no_file_and_restores_hydra(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with hydra.initialize_config_dir(str(resources.conf()), version_base="1.3"):
         before = GlobalHydra.instance().hydra
-        runs = hydra_composition.expand(["study=x", "seed=1,2", "task=noise,adding", "hydra.verbose=true"])
+        runs = list(hydra_composition.compose_line(["study=x", "seed=1,2", "task=noise,adding", "hydra.verbose=true"]))
         assert GlobalHydra.instance().hydra is before
     assert [(run["task"]["name"], run["seed"]) for run in runs] == [
         ("noise", 1),
@@ -348,7 +348,7 @@ OF_HYDRA = {
 @pytest.mark.parametrize("line", OF_HYDRA)
 def test_settings_of_hydra_that_cannot_hold_are_refused(tmp_path, line):
     with pytest.raises(ConfigurationError, match=OF_HYDRA[line]) as caught:
-        hydra_composition.expand(["study=x", line, "seed=1,2"], str(tmp_path))
+        list(hydra_composition.compose_line(["study=x", line, "seed=1,2"], str(tmp_path)))
     assert "\n" not in str(caught.value)
 
 

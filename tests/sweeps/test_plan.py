@@ -1,12 +1,15 @@
 """What a sweep asks for, what is left to do of it, and its options."""
 
+import tracemalloc
+import weakref
+
 import numpy as np
 import pytest
 
 from bpttlab.errors import CollisionError, ConfigurationError, LabWarning
 from bpttlab.store.store import Store
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.grid import grid
+from bpttlab.sweeps.grid import combine, grid
 from bpttlab.sweeps.plan import Options, bundles, plan, separate
 from bpttlab.sweeps.run import run
 from bpttlab.sweeps.scheduler import sweep
@@ -97,9 +100,58 @@ def test_options_hold_for_a_whole_sweep():
     options, configurations = separate(runs)
     assert options == Options("x", "r")
     assert separate([{**runs[0], "time_limit": 9, "memory_limit": 2.5}])[0].limits == Limits(9, 2.5)
-    assert configurations == [{"seed": 0}, {"seed": 1}]
-    with pytest.raises(ConfigurationError, match="study=x,y: one value"):
-        separate([runs[0], {**runs[1], "study": "y"}])
+    assert list(configurations) == [{"seed": 0}, {"seed": 1}]
+    _, several = separate([*runs, {**runs[1], "study": "y"}, {**runs[0], "study": "z"}])
+    with pytest.raises(ConfigurationError, match="study=x,y,z: one value"):
+        list(several)
+
+
+def test_a_plan_keeps_no_configuration_that_it_took(tmp_path):
+    taken, alive = [], []
+
+    def requested():
+        for seed in range(20):
+            one = Requested(seed=seed, sequence_length=5)
+            taken.append(weakref.ref(one))
+            alive.append(sum(before() is not None for before in taken))
+            yield one
+            del one
+
+    assert len(plan(requested(), Options("x", str(tmp_path))).runs) == 20
+    assert max(alive) <= 3
+
+
+class Requested(dict):
+    """A mapping to which there can be a weak reference."""
+
+
+@pytest.mark.parametrize("requested", [list, iter])
+def test_too_many_runs_are_counted_and_refused(tmp_path, requested):
+    with pytest.raises(ConfigurationError, match="asks for 9 runs, more than max_runs=4: give max_runs=9"):
+        plan(requested(points(range(9))), Options("x", str(tmp_path), max_runs=4))
+    assert plan(requested(points(range(4))), Options("x", str(tmp_path), max_runs=4)).requested == 4
+
+
+def test_a_run_of_a_plan_takes_about_a_kilobyte(tmp_path):
+    options = Options("x", str(tmp_path))
+    plan(combine({"seed": range(10)}), options)  # which fills what is remembered
+    tracemalloc.start()
+    try:
+        planned = plan(combine({"seed": range(1000), "spectral_radius": [0.5, 1.0]}), options)
+        planned.lines()
+        assert tracemalloc.get_traced_memory()[1] < 1800 * len(planned.runs)
+    finally:
+        tracemalloc.stop()
+
+
+def test_long_planning_says_how_many_runs_it_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("bpttlab.sweeps.progress.SILENT_SECONDS", 0.0)
+    monkeypatch.setattr("bpttlab.sweeps.progress.SECONDS_BETWEEN_LINES", 0.0)
+    plan(points(range(3)), Options("x", str(tmp_path)), 3)
+    said = [f"planning: {count} of 3 runs" for count in (2, 3)]  # the first waits for imports
+    assert capsys.readouterr().err.splitlines() == said
+    plan(points(range(3)), Options("x", str(tmp_path)), progress=False)
+    assert capsys.readouterr().err == ""
 
 
 def test_a_collision_of_run_ids_with_what_is_stored_is_refused(tmp_path, monkeypatch):

@@ -61,9 +61,8 @@ def test_line_of_too_many_runs_names_max_runs(tmp_path, monkeypatch, capsys):
     assert main([*line, "max_runs=50"]) == 2
     shown = capsys.readouterr().err
     assert "seed=range(0,30) truncation=full,5: asks for 60 runs, more than max_runs=50: give max_runs=60" in shown
-    monkeypatch.setattr("bpttlab.cli.sweep.MANY", 60)
     assert main([*line, "max_runs=6e1"]) == 0
-    assert capsys.readouterr().err == "planning 60 runs …\n"
+    assert capsys.readouterr().err == ""
     assert main(["sweep", "study=x", "seed=range(0,100001)"]) == 2
     assert "asks for 100001 runs, more than max_runs=100000: give max_runs=100001" in capsys.readouterr().err
     assert main(["sweep", "study=x", "max_runs=0"]) == 2

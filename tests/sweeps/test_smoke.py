@@ -77,8 +77,8 @@ def test_a_network_of_ones_own_goes_through_everything(blocks, sequences):
     """Tasks have inputs of their own: a file for each number of them."""
     rng, cell = np.random.default_rng(1), ["cell=from_file", *(["cell.activation=tanh"] if blocks == 1 else [])]
     for task in TASKS:
-        _, plain = separate(composer().expand([f"task={task}", "study=x", *path_of(task), *SMALL[:3]]))
-        inputs = Configuration.parse(plain[0]).cell.input_size
+        _, (plain,) = separate(composer().expand([f"task={task}", "study=x", *path_of(task), *SMALL[:3]]))
+        inputs = Configuration.parse(plain).cell.input_size
         tensors = {"weight_ih_l0": (3 * blocks, inputs), "weight_hh_l0": (3 * blocks, 3)}
         tensors |= dict.fromkeys(("bias_ih_l0", "bias_hh_l0"), (3 * blocks,))
         np.savez("net.npz", **{name: 0.5 * rng.normal(size=shape) for name, shape in tensors.items()})
