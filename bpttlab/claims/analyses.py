@@ -19,6 +19,7 @@ from bpttlab.claims.experiment import Experiment, no_figures, no_tables
 from bpttlab.errors import ConfigurationError, LabError, StoreError, nearest
 from bpttlab.store import sweep_requests
 from bpttlab.store.store import Store, Study
+from bpttlab.tables.selection import ChosenRuns
 from bpttlab.user_environment import import_matplotlib
 
 if TYPE_CHECKING:
@@ -119,10 +120,29 @@ def find_summaries(analysis: Analysis, study: Study) -> dict[str, pd.DataFrame]:
     return _make(analysis, study, analysis.summaries, "summarised in the tables")
 
 
-def draw_figures(analysis: Analysis, study: Study, size: Size, own: str | None = None) -> dict[str, Figure]:
-    """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`."""
+def draw_figures(
+    analysis: Analysis, study: Study, size: Size, own: str | None = None, where: str = ""
+) -> dict[str, Figure]:
+    """The figures that the experiment makes of the study, in the style of all; errors as of `check_claims`.
+
+    Args:
+        own: a style of the user's.
+        where: the runs to draw (`tables.selection`).
+
+    Raises:
+        LabError: also if the runs of `where` are too few for the figures.
+    """
     import_matplotlib()
     from bpttlab.figures import style
 
     with style.style_context(size, own):
-        return _make(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")
+        if not where:
+            return _make(analysis, study, lambda one: analysis.draw(one, size), "drawn in the figures")
+        chosen = ChosenRuns(study, where)
+        try:
+            return analysis.draw(chosen, size)
+        except LabError:
+            raise
+        except (LookupError, ValueError, TypeError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise LabError(f"where={where}: the figures of {analysis.name} need other runs, too ({reason})") from error

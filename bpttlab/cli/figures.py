@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from bpttlab import plugins
 from bpttlab.cli.arguments import (
@@ -25,7 +25,7 @@ from bpttlab.cli.arguments import (
     split_names,
 )
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
-from bpttlab.errors import LabError
+from bpttlab.errors import ConfigurationError, LabError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,7 +54,11 @@ examples:
 
 color=, columns= and rows= take swept fields: cell, cell.hidden_size (or width), task, file, spectral_radius,
 sequence_length, ...; several have commas between them. What is not named is placed by itself: the requested value has
-the colours, or the field with most values if one value is requested, and the others have the panels.
+the colours, or the field with most values if one value is requested, and the others have the panels. These figures
+have colours of their own and take columns= and rows= alone: bias_variance, error_cost, bias_bounds, directions,
+singular_values, eigenvalues, paths, sensitivity. triangle shows one run and takes none; nor do the figures of an
+experiment, which take where=. In growth and exponents the requested value is on an axis. A figure that cannot place
+a field that is named is not drawn, and is named.
 
 figures, and the setting of the sweep that they need:
 
@@ -89,6 +93,8 @@ _WHERE = Key("where", "the runs to draw: FIELD=VALUE,VALUE; also !=, <, <=, >, >
 _STYLE = Key("style", "an .mplstyle file or a style of matplotlib, on top of the house style", value="FILE.mplstyle")
 SIZE = Key("size", "the width of the figures: of a page, or of one of its columns (page)", "page", ("page", "column"))
 
+PLACES = ("color", "columns", "rows")
+"""Keys that place fields."""
 _REST = (NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS)
 
 
@@ -127,11 +133,17 @@ def _draw(chosen: dict[str, str], names: list[str], verbose: bool) -> int:
     added, own = _draw_analysis(analysis, study, chosen, names)
     drawing = _draw_shipped(study, chosen, [name for name in names if name not in added], all_figures=not names)
     drawing.update(added)
+    if not names and has_own_figures(analysis) and any(chosen[word] for word in PLACES):
+        drawing.skipped[analysis.name] = _tell_fixed(analysis)
+        drawing.refused.add(analysis.name)
     refuse_what_is_not_drawn(names, drawing)
     folder = study.path / "figures"
     paths = figures.save_all(drawing, folder, chosen["format"], own, chosen["style"] or None)
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
     say("\n".join(_report(folder, paths, skipped, verbose)))
+    if drawing.refused and not verbose:
+        words = " ".join(f"{word}={chosen[word]}" for word in PLACES if chosen[word])
+        say(f"not drawn with {words}: {', '.join(sorted(drawing.refused))} (--verbose says why)")
     name_unread_plugins(chosen, study)
     for name in sorted(drawing.failed):
         say(f"not drawn: {name}: {drawing.skipped[name]}", error=True)
@@ -144,7 +156,7 @@ def _draw_shipped(study: Study, chosen: dict[str, str], names: list[str], all_fi
 
     if not (names or all_figures):
         return figures.Drawing()
-    fields = {word: chosen[word] or None for word in ("color", "columns", "rows", "style")}
+    fields = {word: chosen[word] or None for word in (*PLACES, "style")}
     size: Any = chosen["size"]
     return figures.draw(study, size, told=_announce, names=names, where=chosen["where"], **fields)
 
@@ -158,11 +170,28 @@ def _draw_analysis(
     own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == "figure"}
     if analysis is None or (names and all(name in plugins.available("figure") for name in names)):
         return {}, own
+    if any(chosen[word] for word in PLACES) and not names:
+        return {}, own
     _announce(f"the figures of {analysis.name}")
-    drawn = analyses.draw_figures(analysis, study, chosen["size"], chosen["style"] or None)  # type: ignore[arg-type]
+    size: Any = chosen["size"]
+    drawn = analyses.draw_figures(analysis, study, size, chosen["style"] or None, chosen["where"])
     added = {name: figure for name, figure in drawn.items() if name in names or not names}
+    if added and any(chosen[word] for word in PLACES):
+        raise ConfigurationError(f"figure={next(iter(added))}: {_tell_fixed(analysis)}")
     experiments = analyses.own_experiments()
     return added, own | (dict.fromkeys(added, experiments[analysis.name]) if analysis.name in experiments else {})
+
+
+def has_own_figures(analysis: Analysis | None) -> TypeGuard[Analysis]:
+    """Whether a study has an experiment with figures of its own."""
+    from bpttlab.claims.experiment import no_figures
+
+    return analysis is not None and analysis.draw is not no_figures
+
+
+def _tell_fixed(analysis: Analysis) -> str:
+    """The reason why a figure of an experiment takes no fields."""
+    return f"a figure of the experiment {analysis.name} has panels of its own: leave out color=, columns= and rows="
 
 
 def refuse_what_is_not_drawn(names: list[str], drawing: Drawing) -> None:

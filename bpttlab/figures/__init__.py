@@ -49,12 +49,14 @@ NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA)
 
 class Drawing(dict[str, "Figure"]):
     """The figures of a study by name; `skipped` has the reason for each figure that was not drawn, and `failed` names
-    those of a user's own of which the reason is an error in their function."""
+    those of a user's own of which the reason is an error in their function; `refused`: those that cannot place a field
+    that is named."""
 
     def __init__(self) -> None:
         super().__init__()
         self.skipped: dict[str, str] = {}
         self.failed: set[str] = set()
+        self.refused: set[str] = set()
 
     def __repr__(self) -> str:
         return f"Drawing({', '.join(self) or 'no figure'}; {len(self.skipped)} not drawn)"
@@ -120,10 +122,12 @@ def draw(
         for name, figure in chosen.items():
             told(name)
             try:
+                check_placement(name, comparison)
                 drawing[name] = draw_one(figure, narrow if figure in shipped else request)
             except LabError as reason:
                 drawing.skipped[name] = str(reason)
                 drawing.failed |= {name} if isinstance(reason, FailedFigureError) else set()
+                drawing.refused |= {name} if isinstance(reason, ConfigurationError) else set()
     return drawing
 
 
@@ -140,8 +144,29 @@ def choose_figures(names: Sequence[str]) -> dict[str, StudyFigure]:
     return {name: figure for name, figure in known.items() if name in names or not names}
 
 
-FIXED_COLOURS = ("singular_values", "eigenvalues", "paths", "sensitivity")
-"""Figures whose colours are lags, matrices or parts, and whose panels are swept fields."""
+_COLOURS = {
+    "singular_values": "lags",
+    "eigenvalues": "matrices",
+    "paths": "parts of the state",
+    "sensitivity": "parameters",
+    "bias_variance": "schemes",
+    "error_cost": "schemes",
+    "bias_bounds": "the bias, its bound and its estimate",
+    "directions": "schemes",
+}
+"""Figures whose colours are no swept field, and what they are; their panels are swept fields."""
+
+
+def check_placement(name: str, comparison: Comparison) -> None:
+    """Raises ConfigurationError for fields that a figure cannot place."""
+    if name == "triangle" and comparison != AUTOMATIC:
+        raise ConfigurationError(
+            "figure=triangle: it shows one run, which where= chooses: leave out color=, columns= and rows="
+        )
+    if name in _COLOURS and comparison.color:
+        raise ConfigurationError(
+            f"figure={name}: its colours are {_COLOURS[name]}: leave out color=; name the field in columns= or rows="
+        )
 
 
 def refuse_comparison(study: StudyTables, comparison: Comparison, names: Sequence[str]) -> None:
@@ -154,10 +179,7 @@ def refuse_comparison(study: StudyTables, comparison: Comparison, names: Sequenc
     runs = with_requested(study.runs)
     refuse_unknown(runs, [name for name in point_columns(study.runs) if name in runs], comparison)
     for name in names:
-        if name in (*OF_COSTS, "triangle"):
-            raise ConfigurationError(f"figure={name}: its panels are fixed: leave out color=, columns= and rows=")
-        if name in FIXED_COLOURS and comparison.color:
-            raise ConfigurationError(f"figure={name}: its colours are no swept field: leave out color=")
+        check_placement(name, comparison)
 
 
 class FailedFigureError(LabError):

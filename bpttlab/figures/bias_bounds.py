@@ -12,6 +12,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bpttlab.errors import LabError
 from bpttlab.figures import lines, schemes, style
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import finish, footer
 from bpttlab.figures.style import Size
 
@@ -26,7 +27,9 @@ _KINDS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def plot_bias_bounds(bounds: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+def plot_bias_bounds(
+    bounds: pd.DataFrame, size: Size = "page", parameter: str = "W", comparison: Comparison = AUTOMATIC
+) -> Figure:
     """log relative bias of per-loss truncations against K, exact, bounded and estimated (Aicher, Foti & Fox 2019).
 
     Medians are over the networks that have a number: at short K the bound is infinite, and beyond the longest measured
@@ -37,15 +40,14 @@ def plot_bias_bounds(bounds: pd.DataFrame, size: Size = "page", parameter: str =
     bounds = bounds[bounds["parameter"] == parameter]
     if bounds.empty:
         raise LabError(f"the study has no bounds on the bias of {parameter}")
-    parts = schemes.points(bounds, ["truncation", "parameter"], schemes=1)
-    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.8)
-    for own, part in zip(axes[:, 0], parts, strict=True):
+    panels = schemes.lay_out(bounds, ["truncation", "parameter"], comparison, size, height=1.8, schemes=1)
+    for own, part in zip(panels.axes[:, 0], panels.parts, strict=True):
         _panel(own, part.rows.sort_values("truncation"))
-    schemes.dress_schemes(axes, parts, ["truncation $K$ (steps)"], ["log relative bias (nat)"])
+    schemes.dress_schemes(panels, ["truncation $K$ (steps)"], ["log relative bias (nat)"])
     keys = [lines.line_key(label, **look) for name, (label, look) in _KINDS.items() if bounds[name].notna().any()]
     zero = lines.zero_key(bounds.rename(columns={"log_relative_bias": "median"}))
-    footer(figure, [*keys, *zero])
-    return finish(figure)
+    footer(panels.figure, [*keys, *zero])
+    return finish(panels.figure)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame) -> None:

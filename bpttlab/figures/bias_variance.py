@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from bpttlab.figures import lines, schemes, style
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet, finish, footer
 from bpttlab.figures.style import Size
 
@@ -25,7 +26,9 @@ MINIBATCH: dict[str, Any] = {"linestyle": (0, (4, 1.5)), "linewidth": 0.9}
 SIZES = (2.6, 1.5)  # points of a mark: of the cheapest gradient, and more for each power of ten
 
 
-def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+def plot_bias_variance(
+    costs: pd.DataFrame, size: Size = "page", parameter: str = "W", comparison: Comparison = AUTOMATIC
+) -> Figure:
     """log relative bias against log relative standard deviation of one gradient, with a path for each scheme as K
     grows.
 
@@ -37,15 +40,15 @@ def plot_bias_variance(costs: pd.DataFrame, size: Size = "page", parameter: str 
     costs: `tables.costs`. Raises LabError if no point has two schemes.
     """
     costs = schemes.with_gradient(costs, parameter)
-    parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
+    panels = schemes.lay_out(costs, [*APART, *schemes.fields(costs)], comparison, size, height=1.9)
+    parts = panels.parts
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.9)
     left = _find_left_end(parts)
-    for own, part in zip(axes[:, 0], parts, strict=True):
+    for own, part in zip(panels.axes[:, 0], parts, strict=True):
         _panel(own, part.rows, shown, left)
-    schemes.dress_schemes(axes, parts, ["log relative bias (nat)"], ["log relative s.d. (nat)"])
-    footer(figure, [*schemes.keys(shown), *_kinds(parts)])
-    return finish(figure)
+    schemes.dress_schemes(panels, ["log relative bias (nat)"], ["log relative s.d. (nat)"])
+    footer(panels.figure, [*schemes.keys(shown), *_kinds(parts)])
+    return finish(panels.figure)
 
 
 def _find_left_end(parts: list[Facet]) -> float:

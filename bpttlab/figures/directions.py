@@ -13,16 +13,18 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bpttlab.errors import LabError
 from bpttlab.figures import lines, schemes, style
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet, finish, footer
 from bpttlab.figures.style import Size
 
 _APART = ("scheme", "truncation", "parameter")
+_HEIGHT = 1.8  # inches of a panel
 _LINEAR = 3.0
 """The vertical axis is linear up to this on both sides of zero, logarithmic beyond."""
 _WRONG: dict[str, Any] = {"color": "#f3e3d8", "linewidth": 0, "zorder": 0}
 
 
-def plot_directions(directions: pd.DataFrame, size: Size = "page") -> Figure:
+def plot_directions(directions: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """The derivative along a direction relative to the full one against K, for each scheme, with 95 % of its draws.
 
     1 is right. Below 0, which is shaded, the sign is wrong. Schemes without a K are on the right.
@@ -32,15 +34,24 @@ def plot_directions(directions: pd.DataFrame, size: Size = "page") -> Figure:
     directions = directions[np.isfinite(directions["relative_derivative"].astype(float))]
     if directions.empty:
         raise LabError("no run has a derivative along a direction: measure.log_scale=true, or measure.signed_bias")
-    apart = [*_APART, *schemes.fields(directions)]
-    parts = _parts(directions, apart)
+    panels = _lay_out(directions, comparison, size)
+    parts = panels.parts
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels_of_schemes(len(parts), 1, size, height=1.8)
-    for own, part in zip(axes[:, 0], parts, strict=True):
+    for own, part in zip(panels.axes[:, 0], parts, strict=True):
         _panel(own, part.rows, shown)
-    schemes.dress_schemes(axes, parts, ["$K$ (steps)"], ["derivative / full one"])
-    footer(figure, [*schemes.keys(shown), *_kinds(parts)])
-    return finish(figure)
+    schemes.dress_schemes(panels, ["$K$ (steps)"], ["derivative / full one"])
+    footer(panels.figure, [*schemes.keys(shown), *_kinds(parts)])
+    return finish(panels.figure)
+
+
+def _lay_out(directions: pd.DataFrame, comparison: Comparison, size: Size) -> schemes.SchemePanels:
+    """The panels; where fields are named, a direction is one of the fields that have a place."""
+    apart = [*_APART, *schemes.fields(directions)]
+    if comparison != AUTOMATIC:
+        own = [name for name in apart if name != "parameter"]
+        return schemes.lay_out(directions, own, comparison, size, height=_HEIGHT, schemes=1)
+    parts = _parts(directions, apart)
+    return schemes.SchemePanels(*schemes.panels_of_schemes(len(parts), 1, size, height=_HEIGHT), parts)
 
 
 def _parts(directions: pd.DataFrame, apart: list[str]) -> list[Facet]:

@@ -12,6 +12,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from bpttlab.figures import schemes, style
 from bpttlab.figures.bias_variance import APART, LEAST
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import finish, footer
 from bpttlab.figures.lines import line_key, mark_lower_edge
 from bpttlab.figures.style import Size
@@ -22,7 +23,9 @@ BUDGETS = 200  # points of such a line, evenly in the logarithm of the cost
 _KINDS = {"steps_computed": "steps", "scheme_seconds": "seconds"}
 
 
-def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "W") -> Figure:
+def plot_error_cost(
+    costs: pd.DataFrame, size: Size = "page", parameter: str = "W", comparison: Comparison = AUTOMATIC
+) -> Figure:
     """log of sqrt(bias^2 + variance), relative to |g|, against steps computed and against seconds of one gradient.
 
     There is a path for each scheme as K grows. Marks at the lower edge are errors of zero or below the axis. Dotted:
@@ -32,20 +35,20 @@ def plot_error_cost(costs: pd.DataFrame, size: Size = "page", parameter: str = "
     """
     costs = schemes.with_gradient(costs, parameter)
     kinds = [name for name in _KINDS if costs[name].notna().any()]
-    parts = schemes.points(costs, [*APART, *schemes.fields(costs)])
+    panels = schemes.lay_out(costs, [*APART, *schemes.fields(costs)], comparison, size, len(kinds))
+    parts = panels.parts
     shown = schemes.looks(sorted({name for part in parts for name in part.rows["scheme"]}))
-    figure, axes = schemes.panels_of_schemes(len(parts), len(kinds), size)
-    for own, part in zip(axes, parts, strict=True):
+    for own, part in zip(panels.axes, parts, strict=True):
         for one, kind in zip(own, kinds, strict=True):
             _panel(one, part.rows, kind, shown)
     label = "log relative error (nat)" if len(kinds) == 1 or size == "page" else "log error (nat)"
-    schemes.dress_schemes(axes, parts, [_KINDS[kind] for kind in kinds], [label] * len(kinds))
+    schemes.dress_schemes(panels, [_KINDS[kind] for kind in kinds], [label] * len(kinds))
     below = any((part.rows["log_relative_error"] < LEAST).any() for part in parts)
     at_the_foot = [line_key("mark at the foot: smaller, or zero", linestyle="none")] if below else []
     drawn = any(part.rows["log_variance"].notna().any() for part in parts)
     mean_of_draws = [line_key("mean of draws or offsets", **AVERAGED)] if drawn else []
-    footer(figure, [*schemes.keys(shown), *mean_of_draws, *at_the_foot])
-    return finish(figure)
+    footer(panels.figure, [*schemes.keys(shown), *mean_of_draws, *at_the_foot])
+    return finish(panels.figure)
 
 
 def _panel(axes: Axes, rows: pd.DataFrame, kind: str, shown: dict[str, schemes.SchemeStyle]) -> None:

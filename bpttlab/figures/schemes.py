@@ -10,8 +10,10 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
-from bpttlab.errors import LabError
+from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.figures import layout, lines, requested, style
+from bpttlab.figures.arrangement import Arrangement, Shape, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
@@ -66,6 +68,45 @@ def keys(shown: dict[str, SchemeStyle]) -> list[Artist]:
 
 
 # ------------------------------------------------------------------ panels
+
+
+class SchemePanels(NamedTuple):
+    """Panels for sweep points, (points, kinds); `page`: where a caller named their columns or rows."""
+
+    figure: Figure
+    axes: np.ndarray
+    parts: list[Facet]
+    page: Arrangement | None = None
+
+
+def lay_out(
+    table: pd.DataFrame,
+    apart: Sequence[str],
+    comparison: Comparison = AUTOMATIC,
+    size: Size = "page",
+    kinds: int = 1,
+    height: float = HEIGHT,
+    schemes: int = 2,
+) -> SchemePanels:
+    """Panels for the points with at least `schemes` schemes: in lines, or in the columns and rows that are named.
+
+    Raises:
+        ConfigurationError: a field is named for the colours, which are those of schemes.
+    """
+    if comparison.color:
+        raise ConfigurationError(f"color={','.join(comparison.color)}: the colours of this figure are no swept field")
+    if comparison == AUTOMATIC:
+        parts = points(table, apart, schemes)
+        return SchemePanels(*panels_of_schemes(len(parts), kinds, size, height), parts)
+    names = [*layout.summary_facet_columns(table, apart), requested.VALUE, "sequence_length"]
+    if schemes > 1:
+        counts = table.groupby(names, dropna=False)["scheme"].transform("nunique")
+        table = table[counts >= schemes].reset_index(drop=True)
+    if table.empty:
+        raise LabError(f"no point of the sweep has {schemes} schemes to compare")
+    shape = Shape(kinds, share=False, height=lambda _: height)
+    page = arrange(table, layout.find_values(table, apart), comparison, size, shape, prefer=())
+    return SchemePanels(page.figure, page.grid, page.parts, page)
 
 
 def points(table: pd.DataFrame, apart: Sequence[str], schemes: int = 2) -> list[Facet]:
@@ -170,8 +211,12 @@ def panels_of_schemes(count: int, kinds: int, size: Size, height: float = HEIGHT
     return figure, placed[:count]
 
 
-def dress_schemes(axes: np.ndarray, parts: Sequence[Facet], x: Sequence[str], y: Sequence[str]) -> None:
+def dress_schemes(panels: SchemePanels, x: Sequence[str], y: Sequence[str]) -> None:
     """Titles above, y labels on the left, x labels under the last panel of each column, or of each kind."""
+    if panels.page:
+        label_edges(panels.page, x, y)
+        return
+    axes, parts = panels.axes, panels.parts
     for point, (part, own) in enumerate(zip(parts, axes, strict=True)):
         own[0].set_title(part.label, fontsize=7.5)
         for kind, one in enumerate(own):

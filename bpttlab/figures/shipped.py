@@ -71,22 +71,22 @@ def _costs(request: FigureRequest) -> pd.DataFrame:
 
 
 def _bias_variance(request: FigureRequest) -> Figure:
-    return plot_bias_variance(_costs(request), request.size, request.parameter)
+    return plot_bias_variance(_costs(request), request.size, request.parameter, request.comparison)
 
 
 def _error_cost(request: FigureRequest) -> Figure:
-    return plot_error_cost(_costs(request), request.size, request.parameter)
+    return plot_error_cost(_costs(request), request.size, request.parameter, request.comparison)
 
 
 def _bias_bounds(request: FigureRequest) -> Figure:
     bounds = _refuse_empty(request.study.bias_bounds, "bounds on the bias (scheme=adaptive)")
     frame = tables.bias_bounds(bounds, request.study.truncations, request.study.runs)
-    return plot_bias_bounds(frame, request.size, request.parameter)
+    return plot_bias_bounds(frame, request.size, request.parameter, request.comparison)
 
 
 def _directions(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.truncations, "truncated gradients")
-    return plot_directions(tables.along_directions(rows, request.study.runs), request.size)
+    return plot_directions(tables.along_directions(rows, request.study.runs), request.size, request.comparison)
 
 
 # ------------------------------------------------------------------ spectra, eigenvalues, paths, forward sensitivity

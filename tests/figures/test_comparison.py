@@ -7,9 +7,11 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from bpttlab import figures, tables
+from bpttlab.claims import analyses
+from bpttlab.claims.analyses import Analysis
 from bpttlab.cli import main
-from bpttlab.errors import ConfigurationError
-from bpttlab.figures import style
+from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.figures import schemes, style
 from bpttlab.figures.comparison import choose_channels
 from bpttlab.figures.figure import Comparison
 from bpttlab.figures.requested import VALUE, value_names
@@ -182,8 +184,9 @@ def test_a_column_has_its_panels_one_below_the_other(study):
         ({"columns": "seed"}, "columns=seed: must be a swept field: task, sequence_length, cell"),
         ({"rows": "cell,tsk"}, r"rows=tsk: .*Did you mean 'task'\?"),
         ({"color": "cell", "rows": "cell"}, "rows=cell: color= has it, too"),
-        ({"names": ["triangle"], "color": "cell"}, "figure=triangle: its panels are fixed"),
-        ({"names": ["paths"], "color": "cell"}, "figure=paths: its colours are no swept field"),
+        ({"names": ["triangle"], "color": "cell"}, "figure=triangle: it shows one run, which where= chooses"),
+        ({"names": ["paths"], "color": "cell"}, "figure=paths: its colours are parts of the state"),
+        ({"names": ["error_cost"], "color": "cell"}, "figure=error_cost: its colours are schemes: leave out color="),
         ({"names": ["product"]}, r"figure=product: .*Did you mean 'products'\?"),
         ({"where": "cell=gur"}, r"where=cell=gur: no row has gur; stored: elman, gru, lstm.*Did you mean 'gru'\?"),
         ({"where": "cel=gru"}, r"where=cel: .*Did you mean 'cell'\?"),
@@ -195,6 +198,38 @@ def test_a_column_has_its_panels_one_below_the_other(study):
 def test_what_cannot_be_compared_is_said(study, named, message):
     with pytest.raises(ConfigurationError, match=message):
         figures.draw(study, **named)
+
+
+def test_figures_that_cannot_place_a_field_are_refused(study):
+    drawing = figures.draw(study, names=["growth"], color="spectral_radius")
+    assert drawing.refused == {"growth"} and not drawing
+    assert (
+        drawing.skipped["growth"]
+        == "color=spectral_radius: is on an axis of this figure; must be one of task, cell, sequence_length"
+    )
+
+
+def test_schemes_have_the_columns_and_rows_that_are_named():
+    points_of = {"task": ["noise"], "cell": ["elman", "gru"], VALUE: [0.9, 1.2], "scheme": ["per_loss", "uoro"]}
+    frame = points(**points_of).assign(sequence_length=8, truncation=2, parameter="W", networks=1)
+    lone = (frame["cell"] == "gru") & (frame[VALUE] == 1.2) & (frame["scheme"] == "uoro")
+    apart, comparison = ["scheme", "truncation", "parameter"], Comparison.of(columns="cell")
+    panels = schemes.lay_out(frame[~lone], apart, comparison, kinds=2)
+    assert panels.axes.shape == (3, 2)  # a point with one scheme has no panels
+    assert panels.page.column_labels == ["elman", "gru"]
+    with pytest.raises(ConfigurationError, match="color=cell: the colours of this figure are no swept field"):
+        schemes.lay_out(frame, apart, Comparison.of(color="cell"))
+
+
+def test_figures_of_experiments_take_conditions(study):
+    seen = []
+    own = Analysis("mine", None, None, lambda study, size: seen.append(set(study.runs["cell"])) or {}, "growth")
+    assert analyses.draw_figures(own, study, "page", where="cell=gru") == {} and seen == [{"gru"}]
+    with pytest.raises(ConfigurationError, match="where=cel=gru: |where=cel: "):
+        analyses.draw_figures(own, study, "page", where="cel=gru")
+    picky = own._replace(draw=lambda study, size: study.runs["none"])
+    with pytest.raises(LabError, match="where=cell=gru: the figures of mine need other runs, too"):
+        analyses.draw_figures(picky, study, "page", where="cell=gru")
 
 
 def test_too_many_panels_and_colours_say_what_to_do():
