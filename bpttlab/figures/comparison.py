@@ -81,8 +81,7 @@ def find_swept(name: str, known: Sequence[str], frame: pd.DataFrame) -> str | No
 def find_axes(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str] = ()) -> list[list[str]]:
     """The varying columns, those that decide each other together; without those that `given` ones decide.
 
-    A requested value decides no field, because its number does not say what another field is. If it has the name of a
-    network's file, it decides what follows from the file.
+    A requested value that has the name of a network's file decides what follows from the file, wherever it is placed.
     """
     axes: list[list[str]] = []
     apart = _find_implied(frame, names, given)
@@ -97,7 +96,7 @@ def find_axes(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str] = 
 
 def _find_implied(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str]) -> set[str]:
     """The columns that need no place: given ones, and those that these or the file of a requested value decide."""
-    deciding = [name for name in given if name != requested.VALUE]
+    deciding = list(given)
     by_file = requested.VALUE in (*names, *given) and value_names_file(frame)
     files = [LABEL] if by_file and LABEL not in deciding else []
     free = [name for name in names if name != requested.VALUE]

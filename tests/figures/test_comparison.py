@@ -129,12 +129,6 @@ def test_a_radius_of_a_file_and_a_drawn_network_is_no_name():
     assert value_names(frame)[0.8] == "0.8"
 
 
-def test_a_radius_does_not_decide_the_cell_beside_it():
-    frame = points(cell=("elman", "gru"), **{VALUE: (0.5, 0.9)})
-    frame = frame[(frame["cell"] == "gru") == (frame[VALUE] == 0.9)]
-    assert channels(frame) == ([VALUE], ["cell"], [])
-
-
 # ------------------------------------------------------------------ what is drawn
 
 
