@@ -52,7 +52,12 @@ class Stored:
     row: int
     run_id: str
     status: str
-    configuration: str
+
+    @property
+    def configuration(self) -> str:
+        """Canonical JSON, a kilobyte, read where it is needed."""
+        text: str = self.commit.rows["configuration"][self.row].as_py()
+        return text
 
     @property
     def precedence(self) -> tuple[bool, int, str, str]:
@@ -111,11 +116,11 @@ def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
     """
     chosen: dict[str, Stored] = {}
     for commit in commits:
-        columns = commit.rows.select(["run_id", "status", "configuration"]).to_pydict()
-        for row, (run_id, status, configuration) in enumerate(zip(*columns.values(), strict=True)):
-            stored, other = Stored(commit, row, run_id, status, configuration), chosen.get(run_id)
+        columns = commit.rows.select(["run_id", "status"]).to_pydict()
+        for row, (run_id, status) in enumerate(zip(*columns.values(), strict=True)):
+            stored, other = Stored(commit, row, run_id, status), chosen.get(run_id)
             if other is not None:
-                refuse_collision(run_id, other.configuration, configuration)
+                refuse_collision(run_id, other.configuration, stored.configuration)
                 stored = min(stored, other, key=lambda candidate: candidate.precedence)
             chosen[run_id] = stored
     return dict(sorted(chosen.items()))

@@ -97,15 +97,30 @@ def _named_scalars(group: Mapping[str, Any], prefix: str) -> Iterable[tuple[str,
             yield column, value
 
 
-def configuration_columns(rows: Sequence[Mapping[str, Scalar]]) -> pa.Table:
+def configuration_columns(rows: Iterable[Mapping[str, Scalar]]) -> pa.Table:
     """The configuration columns of runs, each as `flatten` gives it: in the order of CONFIGURATION, the others by name.
 
     The types depend on the values only, not on their grouping into files: a column of integers and other numbers is
-    float64, any other mixture is a string.
+    float64, any other mixture is a string. Rows are taken one by one, and not kept.
     """
-    present = set().union(*rows)
-    names = [name for name in _DECLARED if name in present] + sorted(present - _DECLARED.keys())
-    return pa.table({name: _of_any_type(name, [row.get(name) for row in rows]) for name in names})
+    present = _columns_of(rows)
+    names = [name for name in _DECLARED if name in present] + sorted(present.keys() - _DECLARED.keys())
+    return pa.table({name: _of_any_type(name, present.pop(name)) for name in names})
+
+
+def _columns_of(rows: Iterable[Mapping[str, Scalar]]) -> dict[str, list[Scalar]]:
+    """The values of each column, None where a row has none; equal strings are one object."""
+    columns: dict[str, list[Scalar]] = {}
+    known: dict[str, str] = {}
+    count = 0
+    for count, row in enumerate(rows, 1):
+        for name, value in row.items():
+            column = columns.setdefault(name, [])
+            column.extend([None] * (count - 1 - len(column)))
+            column.append(known.setdefault(value, value) if isinstance(value, str) else value)
+    for column in columns.values():
+        column.extend([None] * (count - len(column)))
+    return columns
 
 
 def _of_any_type(name: str, values: Sequence[Scalar]) -> pa.Array:

@@ -227,9 +227,9 @@ class Store:
         Raises:
             CollisionError: naming both configurations.
         """
-        configurations = self.configurations()
-        for run_id in planned.keys() & configurations.keys():
-            refuse_collision(run_id, configurations[run_id], planned[run_id])
+        stored = choose(self.commits())
+        for run_id in planned.keys() & stored.keys():
+            refuse_collision(run_id, stored[run_id].configuration, planned[run_id])
 
     def verify(self) -> int:
         """Reads every committed shard of every table and returns the number of shards.

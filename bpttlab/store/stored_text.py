@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from bpttlab.errors import ConfigurationError, StoreError
@@ -90,8 +90,13 @@ def refuse_other_types(flat: Mapping[str, schema.Scalar]) -> None:
             raise ConfigurationError(f"{name}={value!r:.40}: must be {dtype}")
 
 
-def refuse_many_columns(rows: Sequence[Mapping[str, Any]]) -> None:
-    """Refuses configurations that have very many different fields together."""
-    names = set().union(*rows)
-    if len(names) > MOST_FIELDS:
-        raise StoreError(f"the stored configurations have {len(names)} different fields: must be at most {MOST_FIELDS}")
+def limit_columns(rows: Iterable[dict[str, schema.Scalar]]) -> Iterator[dict[str, schema.Scalar]]:
+    """The rows, one by one; configurations that have very many different fields together are refused."""
+    names: set[str] = set()
+    following = iter(rows)
+    for row in following:
+        names |= row.keys()
+        if len(names) > MOST_FIELDS:
+            count = len(names.union(*following))
+            raise StoreError(f"the stored configurations have {count} different fields: must be at most {MOST_FIELDS}")
+        yield row

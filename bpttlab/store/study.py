@@ -17,7 +17,7 @@ from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose
 from bpttlab.store.file_names import NamedFile, with_names
 from bpttlab.store.own_columns import unite
-from bpttlab.store.stored_text import read_configuration, refuse_many_columns
+from bpttlab.store.stored_text import limit_columns, read_configuration
 from bpttlab.store.where import Where, select
 
 if TYPE_CHECKING:
@@ -168,10 +168,8 @@ class Study:
         ]
         rows = pa.concat_tables(parts)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
-        texts = zip(rows["configuration"].to_pylist(), rows["run_id"].to_pylist(), strict=True)
-        flat = [read_configuration(text, run_id) for text, run_id in texts]
-        refuse_many_columns(flat)
-        runs = schema.with_configuration(rows, schema.configuration_columns(flat))
+        columns = schema.configuration_columns(limit_columns(map(read_configuration, *texts_of(rows))))
+        runs = schema.with_configuration(rows, columns)
         return with_names(runs, self._files, self._pool)
 
     def _read_measured(self, name: str) -> pa.Table:
@@ -219,6 +217,11 @@ class Study:
         if self._columns is not None:
             names = [name for name in names if {name, f"run_{name}"} & set(self._columns)]
         return self._runs.select(names).rename_columns([f"run_{name}" if name in own else name for name in names])
+
+
+def texts_of(rows: pa.Table) -> tuple[Iterator[str], Iterator[str]]:
+    """The configurations of runs, and their ids, one by one: all texts together are large."""
+    return tuple((value.as_py() for value in rows[name]) for name in ("configuration", "run_id"))  # type: ignore[return-value]
 
 
 def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:

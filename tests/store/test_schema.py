@@ -21,6 +21,7 @@ from bpttlab.store.column import DTYPES
 from bpttlab.store.columns import CONFIGURATION, DATA_NAME, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
+from bpttlab.store.stored_text import limit_columns
 from bpttlab.sweeps.configuration import Configuration
 
 PAGE = Path(__file__).parents[2] / "docs" / "tables.md"
@@ -188,6 +189,20 @@ def test_configuration_columns_have_the_type_of_their_values(values, dtype, held
 def test_a_field_that_a_group_lacks_is_missing():
     table = schema.configuration_columns([{"seed": 1}, {"seed": 2, "scheme_k1": 3}, {"seed": 3, "other": 1.0}])
     assert table.to_pydict() == {"seed": [1, 2, 3], "scheme_k1": [None, 3, None], "other": [None, None, 1.0]}
+
+
+def test_columns_are_made_of_rows_that_come_one_by_one():
+    rows = [{"seed": 1, "b": "x"}, {"b": "y", "a": True}, {}, {"seed": 4, "a": None}]
+    table = schema.configuration_columns(iter(rows))
+    expected = {"seed": [1, None, None, 4], "a": [None, True, None, None], "b": ["x", "y", None, None]}
+    assert table.to_pydict() == expected and table.column_names == list(expected)
+
+
+def test_very_many_columns_are_counted_and_refused():
+    rows = [{f"field_{place}_{run}": 1 for place in range(400)} for run in range(4)]
+    assert list(limit_columns(rows[:2])) == rows[:2]
+    with pytest.raises(StoreError, match="have 1600 different fields: must be at most 1000"):
+        list(limit_columns(rows))
 
 
 def test_known_columns_keep_their_type_without_values():
