@@ -185,6 +185,7 @@ class GradientBias(Measure):
     tables = GRADIENT_BIAS.tables
     summary = GRADIENT_BIAS.summary
     depends_on_scheme: ClassVar[bool] = True
+    origins: ClassVar = {"truncations": "scheme"}
     needs_states: ClassVar[bool] = False  # of the full gradient: `checkpointed`
 
     log_scale: Annotated[

@@ -252,6 +252,7 @@ class LagTerms(Measure):
     name: ClassVar[str] = "lag_terms"
     tables = GRADIENT_LAG_TERMS.tables
     summary = GRADIENT_LAG_TERMS.summary
+    origins: ClassVar = {"truncations": "wavefront"}
     row_settings: ClassVar = {"lag_terms": ("measure.lag_terms=log", "measure.max_lag")}
 
     lag_terms: Annotated[Literal["log", "all", "none"], Field(description="lags of the terms of the gradient")] = "log"

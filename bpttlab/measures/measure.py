@@ -147,6 +147,8 @@ class Measure(ABC):
         tables: the tables that it fills.
         summary: the columns of `runs` that it fills.
         depends_on_scheme: whether it is computed for each run of a bundle, not once for the forward pass they share.
+            If not, a run of another truncation that is added later copies its rows and columns from a stored run.
+        origins: by table that several measures fill, the word in its column `origin` that marks the rows of this one.
         needs_states: whether it needs h_t of every t; if no measure does, a long sequence is checkpointed.
         row_settings: by table, the settings to change where a run would have too many rows of it.
     """
@@ -155,6 +157,7 @@ class Measure(ABC):
     tables: ClassVar[tuple[Table, ...]] = ()
     summary: ClassVar[tuple[Column, ...]] = ()
     depends_on_scheme: ClassVar[bool] = False
+    origins: ClassVar[Mapping[str, str]] = {}
     needs_states: ClassVar[bool] = True
     row_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 

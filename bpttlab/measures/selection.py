@@ -124,12 +124,31 @@ class Measures:
 
     def of_pass(self, context: Context) -> list[Result]:
         """The part of the results that is common to runs that differ only in scheme and truncation."""
-        return [result_of(measure, context) for measure in self.active if not measure.depends_on_scheme]
+        return [result_of(measure, context) for measure in self._chosen(depends_on_scheme=False)]
 
     def of_scheme(self, context: Context) -> list[Result]:
         """The part of the results that depends on the scheme of one run."""
-        chosen = [measure for measure in self.active if measure.depends_on_scheme]
+        chosen = self._chosen(depends_on_scheme=True)
         return [result_of(measure, context) for measure in chosen if measure.applies_to(context.scheme)]
+
+    def _chosen(self, depends_on_scheme: bool) -> list[Measure]:
+        return [measure for measure in self.active if measure.depends_on_scheme == depends_on_scheme]
+
+    @property
+    def columns_of_scheme(self) -> set[str]:
+        """The columns of `runs` that differ between runs of one forward pass."""
+        return {column.name for measure in self._chosen(depends_on_scheme=True) for column in measure.summary}
+
+    @property
+    def tables_of_pass(self) -> dict[str, str | None]:
+        """The tables whose rows are common to the runs of one forward pass; where not all are, the word in the column
+        `origin` of those that are."""
+        divided = {table.name for measure in self._chosen(depends_on_scheme=True) for table in measure.tables}
+        return {
+            table.name: measure.origins[table.name] if table.name in divided else None
+            for measure in self._chosen(depends_on_scheme=False)
+            for table in measure.tables
+        }
 
     @property
     def own_columns(self) -> MeasureColumns:

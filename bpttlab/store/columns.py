@@ -62,6 +62,7 @@ PROVENANCE = Table(
         Column("python", "string", "", "version of Python"),
         Column("blas", "string", "", "BLAS library and the kernel that it chose for this processor"),
         Column("blas_threads", "int64", "", "threads of the BLAS"),
+        Column("numba", "string", "", "version of Numba, which compiled its loops; missing: engine=numpy"),
         Column("cpu", "string", "", "model of the processor"),
         Column("git_commit", "string", "", "commit of the checkout; missing where there is none"),
         Column("git_dirty", "bool", "", "whether the checkout had changes that were not committed"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,9 +15,15 @@ import numpy as np
 import scipy
 from threadpoolctl import threadpool_info
 
+NOT_INSTALLED = "not installed"
+
 
 def provenance(
-    seconds: float, started: str, scheme_seconds: float | None = None, plugins: Sequence[str] = ()
+    seconds: float,
+    started: str,
+    scheme_seconds: float | None = None,
+    plugins: Sequence[str] = (),
+    engine: str = "numpy",
 ) -> dict[str, Any]:
     """The row of the table `provenance`, without the run's id.
 
@@ -26,10 +32,22 @@ def provenance(
         started: when it began, ISO 8601 in UTC.
         scheme_seconds: time of one gradient by its scheme, if it was measured.
         plugins: the user's own files whose classes it used, as they were named.
+        engine: whose loops it used.
     """
     own = {"plugin_files": ", ".join(plugins) or None}
     measured = {"seconds": seconds, "scheme_seconds": scheme_seconds, "started": started}
-    return {**measured, **surroundings(), **blas(), **own}
+    return {**measured, **surroundings(), **blas(), "numba": compiler(engine), **own}
+
+
+def deciding_facts(engine: str) -> dict[str, Any] | None:
+    """The columns that decide the bytes of a run, as this installation would fill them: equal facts, equal bytes.
+
+    None where nobody knows which code this is: the checkout has changes that were not committed, or it has no version.
+    """
+    here = surroundings()
+    if here["git_dirty"] or (here["git_commit"] is None and here["bpttlab"] == NOT_INSTALLED):
+        return None
+    return {**here, "blas": name_blas(find_blas()), "blas_threads": 1, "numba": compiler(engine)}
 
 
 @cache
@@ -51,20 +69,36 @@ def surroundings() -> dict[str, Any]:
 @cache
 def blas() -> dict[str, Any]:
     """The BLAS library of NumPy and its number of threads (a worker sets one before anything is computed)."""
+    library = find_blas()
+    return {"blas": name_blas(library), "blas_threads": None if library is None else int(library["num_threads"])}
+
+
+def find_blas() -> Mapping[str, Any] | None:
+    """The BLAS library of NumPy as it is now, if it is one that is known."""
     libraries = [library for library in threadpool_info() if library["user_api"] == "blas"]
     libraries.sort(key=lambda library: "numpy" not in library["filepath"])  # SciPy may bring one of its own
-    for library in libraries[:1]:
-        kernel = " ".join(str(library.get(part) or "") for part in ("internal_api", "version", "architecture"))
-        return {"blas": kernel.strip(), "blas_threads": int(library["num_threads"])}
-    return {"blas": None, "blas_threads": None}
+    return libraries[0] if libraries else None
+
+
+def name_blas(library: Mapping[str, Any] | None) -> str | None:
+    """A BLAS library and the kernel that it chose."""
+    if library is None:
+        return None
+    return " ".join(str(library.get(part) or "") for part in ("internal_api", "version", "architecture")).strip()
+
+
+@cache
+def compiler(engine: str) -> str | None:
+    """The version of Numba, if it has compiled the loops of an engine."""
+    return version("numba") if engine == "numba" else None
 
 
 @cache
 def package_version() -> str:
     try:
         return version("bpttlab")
-    except PackageNotFoundError:  # a checkout on the path, not installed
-        return "not installed"
+    except PackageNotFoundError:  # a checkout on the path
+        return NOT_INSTALLED
 
 
 def cpu_model() -> str:

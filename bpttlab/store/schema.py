@@ -25,7 +25,7 @@ from bpttlab.store.identity import canonical
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """Goes up whenever a stored table changes its columns or their meaning."""
 
 STATUSES = ("done", "failed", "diverged")

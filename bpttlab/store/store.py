@@ -301,6 +301,12 @@ class Store:
         damage.refuse()
         return found
 
+    def readable_rows(self, table: str, shard: str) -> pa.Table | None:
+        """The rows of one shard; None if it is damaged or missing."""
+        path = self._shard(table, shard)
+        data = read_shard(path, Damage(self._folder("store")), ())
+        return None if data is None else deserialise(data, path)[0]
+
     def _commits(self, damage: Damage, known: Container[str] = ()) -> list[Commit]:
         names = sorted(match[1] for match in map(SHARD.fullmatch, self._listing("runs")) if match)
         return [commit for name in names if name not in known and (commit := self._commit(name, damage))]

@@ -82,6 +82,7 @@ def has_numba() -> bool:
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
+OF_SCHEME = ("scheme", "truncation")
 
 
 class Ids(NamedTuple):
@@ -233,8 +234,13 @@ class Configuration:
         return identity.id_of(join_parts(network))
 
     def _bundle_key(self, parts: Mapping[str, Part]) -> str:
-        own = ("scheme", "truncation", *(["sequence_length"] if self.task.prefix_stable else []))
+        own = (*OF_SCHEME, *(["sequence_length"] if self.task.prefix_stable else []))
         return identity.id_of(join_parts({name: part for name, part in parts.items() if name not in own}))
+
+    @cached_property
+    def pass_key(self) -> str:
+        """The same for all runs of one length in a bundle: they differ in scheme and truncation alone."""
+        return identity.id_of(join_parts({name: part for name, part in self.parts.items() if name not in OF_SCHEME}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -360,6 +366,12 @@ def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
 def join_parts(parts: Mapping[str, Part]) -> str:
     """The canonical text of a configuration, from those of its parts."""
     return identity.join_canonical({name: part.text for name, part in parts.items()})
+
+
+def pass_key_of(text: str) -> str:
+    """`Configuration.pass_key`, from the canonical text of a stored configuration."""
+    plain = identity.parse_canonical(text)
+    return identity.run_id({name: value for name, value in plain.items() if name not in OF_SCHEME})
 
 
 PLUGINS = "plugins"

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from bpttlab.errors import LabError, SchemaError
+from bpttlab.measures.measure import Result
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
@@ -34,10 +35,12 @@ class Job:
 
     Attributes:
         deaths: how many workers have died with these runs.
+        passes: pass_key -> what stored runs tell of the forward passes (`stored_passes`).
     """
 
     bundles: tuple[Bundle, ...]
     deaths: int = 0
+    passes: Mapping[str, Result] = field(default_factory=dict)
 
     @property
     def runs(self) -> list[Configuration]:
@@ -134,7 +137,7 @@ def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
 
-        measure = partial(measure_bundle, memory_limit=memory_left(limits))
+        measure = partial(measure_bundle, memory_limit=memory_left(limits), known=job.passes)
     records = [record for bundle in job.bundles for record in compute_bundle(measure, bundle)]
     rows = [Rows(name_memory_limit(one.run, limits), one.provenance, one.tables, one.own) for one in records]
     return as_rows(rows), time.perf_counter() - begun

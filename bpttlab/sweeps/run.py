@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -88,7 +89,15 @@ def run(
         return measure([configuration], memory_limit)[0]
 
 
-def measure_bundle(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[RunRecords]:
+Passes = Mapping[str, Result]
+"""pass_key -> what does not depend on the scheme: the rows, and the columns of `runs`."""
+
+NO_PASSES: Passes = MappingProxyType({})
+
+
+def measure_bundle(
+    configurations: Sequence[Configuration], memory_limit: float | None = None, known: Passes = NO_PASSES
+) -> list[RunRecords]:
     """Measures runs that share a `bundle_key`; an error becomes a row with its reason, never an exception.
 
     A forward overflow is a diverged run with its step; any other error is a failed run. In a bundle of several lengths
@@ -96,17 +105,19 @@ def measure_bundle(configurations: Sequence[Configuration], memory_limit: float 
     """
     begun, started = time.perf_counter(), now()
     try:
-        records = measure(configurations, memory_limit)
+        records = measure(configurations, memory_limit, known)
     except Exception as error:  # a bug of ours or of a library must not take the other runs with it
         lengths = by_length(configurations)
         if len(lengths) > 1:
-            found = {one.run["run_id"]: one for runs in lengths.values() for one in measure_bundle(runs, memory_limit)}
+            each = [one for runs in lengths.values() for one in measure_bundle(runs, memory_limit, known)]
+            found = {one.run["run_id"]: one for one in each}
             return [found[configuration.run_id] for configuration in configurations]
         records = [record_of_error(configuration, error) for configuration in configurations]
     seconds = (time.perf_counter() - begun) / len(records)
     for configuration, record in zip(configurations, records, strict=True):
         labels = list(dict.fromkeys(source.label for _, source in configuration.sources))
-        record.provenance = provenance(seconds, started, plugins=labels) | record.provenance
+        facts = provenance(seconds, started, plugins=labels, engine=configuration.values.engine)
+        record.provenance = facts | record.provenance
     return records
 
 
@@ -191,12 +202,15 @@ def initial_state(configuration: Configuration) -> Array:
 # ------------------------------------------------------------------------------------------ measuring
 
 
-def measure(configurations: Sequence[Configuration], memory_limit: float | None = None) -> list[RunRecords]:
+def measure(
+    configurations: Sequence[Configuration], memory_limit: float | None = None, known: Passes = NO_PASSES
+) -> list[RunRecords]:
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
     Args:
         memory_limit: GiB into which it should fit. Where it would not, and only gradients are requested, few states are
             kept (`checkpointing`), which changes no number; nothing else holds to it.
+        known: what is known of the forward passes of some lengths, and is not computed again.
 
     Raises:
         ConfigurationError: the runs do not belong together.
@@ -212,7 +226,7 @@ def measure(configurations: Sequence[Configuration], memory_limit: float | None 
         if isinstance(part, CheckpointedTrace):
             records |= measure_checkpointed(runs, part, data)
         else:
-            records |= measure_length(runs, part, data)
+            records |= measure_length(runs, part, data, known.get(runs[0].pass_key))
     return [records[configuration.run_id] for configuration in configurations]
 
 
@@ -228,19 +242,31 @@ def by_length(configurations: Sequence[Configuration]) -> dict[int, list[Configu
     return lengths
 
 
-def measure_length(configurations: Sequence[Configuration], trace: Trace, batch: Batch) -> dict[str, RunRecords]:
-    """Measure runs that differ in the truncation only, by run id."""
+def measure_length(
+    configurations: Sequence[Configuration], trace: Trace, batch: Batch, known: Result | None = None
+) -> dict[str, RunRecords]:
+    """Measure runs that differ in the truncation only, by run id; `known` is what `measure_pass` would give."""
     first = configurations[0]
-    measures = first.measure
-    context = Context(trace, first.task.loss(trace.y_hat, batch, first.values.reduction), batch, measures.sampling)
-    of_pass = measures.of_pass(context)
-    beside = compare_theory(first, join_results(of_pass).summary)
+    loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
+    context = Context(trace, loss, batch, first.measure.sampling)
+    of_pass = known or measure_pass(first, context)
     records = {}
     for configuration in configurations:
         own = context.with_scheme(configuration.scheme, partial(scheme_stream, configuration))
-        found = join_results([*measures.of_scheme(own), *of_pass])
-        records[configuration.run_id] = _finish(configuration, found, beside)
+        found = join_results([*first.measure.of_scheme(own), of_pass])
+        records[configuration.run_id] = _finish(configuration, found)
     return records
+
+
+def measure_pass(configuration: Configuration, context: Context) -> Result:
+    """All that runs which differ in the truncation only have in common, what W is and what theory says included."""
+    found = join_results(configuration.measure.of_pass(context))
+    return found._replace(summary=describe_pass(configuration, found.summary))
+
+
+def describe_pass(configuration: Configuration, measured: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of `runs` that runs which differ in the truncation only have in common."""
+    return {**describe_network(configuration).columns, **measured, **compare_theory(configuration, measured)}
 
 
 def measure_checkpointed(
@@ -250,13 +276,13 @@ def measure_checkpointed(
     first = configurations[0]
     loss = first.task.loss(trace.y_hat, batch, first.values.reduction)
     found = checkpointed.measure_blocks(first.measure, trace, loss, batch.relevant_step)
-    beside = compare_theory(first, {})
-    return {one.run_id: _finish(one, found, beside) for one in configurations}
+    found = found._replace(summary={**describe_pass(first, {}), **found.summary})
+    return {one.run_id: _finish(one, found) for one in configurations}
 
 
-def _finish(configuration: Configuration, found: Result, theory: Mapping[str, Any]) -> RunRecords:
+def _finish(configuration: Configuration, found: Result) -> RunRecords:
     """The records of a run that is done."""
-    run = describe_run(configuration, "done") | dict(found.summary) | dict(theory)
+    run = identify(configuration, "done") | dict(found.summary)
     return RunRecords(run, dict(found.provenance), dict(found.tables), configuration.measure.own_columns)
 
 

@@ -19,7 +19,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -41,6 +41,7 @@ from bpttlab.sweeps.memory_estimate import refuse_too_large
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, duration, format_count, report
 from bpttlab.sweeps.ranges import USUAL_RUNS
+from bpttlab.sweeps.stored_passes import StoredPasses
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, preload_of, start_preload
 from bpttlab.user_environment import memory_bytes
 
@@ -302,7 +303,8 @@ def execute(
                 Leases(store.path) as leases,
             ):
                 division = Division(waiting, store, leases)
-                work_through(pool, division, workers, Steps(store, tally, shown, interrupted, limits))
+                passes = StoredPasses(store, configurations)
+                work_through(pool, division, workers, Steps(store, tally, shown, interrupted, limits, passes))
         except StartError:
             if not interrupted:  # else it was ended by the same signal
                 raise
@@ -377,6 +379,7 @@ class Steps(NamedTuple):
     shown: Progress
     interrupted: list[int]
     limits: Limits
+    passes: StoredPasses
 
 
 def work_through(pool: WorkerPool, division: Division, workers: int, steps: Steps) -> None:
@@ -407,7 +410,7 @@ def give_jobs(pool: WorkerPool, queue: Queue, steps: Steps) -> int:
     """Gives a job to every idle worker, as far as there are jobs; how many."""
     given = 0
     while pool.idle and not steps.interrupted and (job := queue.take()) is not None:
-        pool.give(job, job.seconds(steps.limits.seconds))
+        pool.give(replace(job, passes=steps.passes.of(job.bundles)), job.seconds(steps.limits.seconds))
         given += 1
     return given
 
