@@ -226,7 +226,7 @@ def measure(
         if isinstance(part, CheckpointedTrace):
             records |= measure_checkpointed(runs, part, data)
         else:
-            records |= measure_length(runs, part, data, known.get(runs[0].pass_key))
+            records |= measure_length(runs, part, data, known.get(runs[0].pass_key) if known else None)
     return [records[configuration.run_id] for configuration in configurations]
 
 

@@ -56,13 +56,15 @@ class StoredPasses:
 
     def __init__(self, store: Store, wanted: Iterable[Configuration]) -> None:
         self.store = store
-        self.wanted = {one.pass_key: one for one in wanted}
+        self.wanted = {one.pass_key: one for one in wanted} if store.commits_since(()) else {}
         self._here: dict[str, Mapping[str, Any] | None] = {}
         self._read: OrderedDict[str, RowsOfRuns | None] = OrderedDict()
         self.donors = dict(self._find_donors()) if self.wanted else {}
 
     def of(self, bundles: Iterable[Bundle]) -> dict[str, Result]:
         """pass_key -> what does not depend on the scheme, as far as it is stored, of the runs of some bundles."""
+        if not self.donors:
+            return {}
         keys = dict.fromkeys(one.pass_key for bundle in bundles for one in bundle)
         found = {key: self._result(key, self.donors[key]) for key in keys if key in self.donors}
         return {key: result for key, result in found.items() if result is not None}
