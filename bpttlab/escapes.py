@@ -42,6 +42,11 @@ def _escape_letter(letter: str) -> str:
     return letter if letter.isprintable() else repr(letter)[1:-1]
 
 
+def escape_mathtext(text: str) -> str:
+    """A text in a figure of matplotlib: a dollar sign begins no mathematics."""
+    return escape_line(text).replace("$", r"\$")
+
+
 def escape_csv(text: str) -> str:
     """A text as a cell of CSV: with an apostrophe before it if a spreadsheet would run it as a formula.
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import LabError, nearest
+from bpttlab.escapes import escape_mathtext
 from bpttlab.store.columns import (
     CONFIGURATION,
     DATA_CONTENT,
@@ -152,7 +153,8 @@ def rows_at_points(study: Any, table: str) -> tuple[pd.DataFrame, list[str]]:
 def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
     """A label for the point of each row, of the columns that vary: "spectral_radius=0.9, plugins=1b2c3d4e".
 
-    A network from a file is called by its name: "lstm_100".
+    A network from a file is called by its name: "lstm_100". The text is for a figure: a dollar sign in it begins no
+    mathematics, and characters that do not print are escapes.
     """
     columns = [name for name in point if rows[name].nunique(dropna=False) > 1]
     if has_files(rows):
@@ -162,7 +164,7 @@ def label_points(rows: pd.DataFrame, point: Sequence[str]) -> pd.Series:
     labels = pd.Series("", index=rows.index)
     for number, (name, values) in enumerate(parts.items()):
         labels = labels + (", " if number else "") + ("" if name == LABEL else f"{name}=") + values
-    return labels
+    return labels.map(escape_mathtext)
 
 
 def has_files(rows: pd.DataFrame) -> bool:

@@ -251,6 +251,11 @@ def test_names_are_no_mathematics_and_every_letter_has_a_glyph(recwarn):
     assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
 
 
+def test_labels_of_points_are_no_mathematics():
+    frame = points(cell=("a$x$", "b\x1b"), **{VALUE: (1.0,)})
+    assert tables.label_points(frame, ["cell"]).tolist() == [r"cell=a\$x\$", r"cell=b\x1b"]
+
+
 def test_a_style_file_and_the_settings_of_the_caller_are_used(study, tmp_path):
     file = tmp_path / "mine.mplstyle"
     file.write_text("axes.facecolor: yellow\n", encoding="utf-8")
