@@ -16,6 +16,7 @@ settings.register_profile(
 settings.load_profile("lab")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Tests of compiled loops go to one worker, so that each loop is compiled once and not once a worker.
 
