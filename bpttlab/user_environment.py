@@ -6,6 +6,7 @@ processors that this process may use, of which the system, a container or a job'
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import stat
@@ -25,8 +26,17 @@ Matplotlib then refuses to be imported."""
 
 
 def choose_file_backend() -> None:
-    """Figures that pyplot makes in this process, such as a user's own, need no window."""
+    """Figures that pyplot makes in this process, such as a user's own, need no window.
+
+    Without a folder of its own matplotlib takes a temporary one, which is right for a command and needs no warning.
+    """
     os.environ[BACKEND] = "agg"
+    logging.getLogger("matplotlib").addFilter(_is_not_about_folders)
+
+
+def _is_not_about_folders(record: logging.LogRecord) -> bool:
+    text = record.getMessage()
+    return "MPLCONFIGDIR" not in text and "mkdir -p failed" not in text
 
 
 def import_matplotlib() -> None:

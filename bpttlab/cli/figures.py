@@ -106,7 +106,7 @@ def register(commands: Any) -> None:
         _command,
         (STUDY, _FIGURE, _COLOR, _COLUMNS, _ROWS, _WHERE, _STYLE, FORMAT, SIZE, *_REST),
         summary="draw a study as PNG, SVG or PDF",
-        usage="study=NAME [_FIGURE ...] [color=FIELD] [columns=FIELD] [rows=FIELD] [where=CONDITION]\n"
+        usage="study=NAME [FIGURE ...] [color=FIELD] [columns=FIELD] [rows=FIELD] [where=CONDITION]\n"
         "                       [style=FILE.mplstyle] [format=png|svg|pdf] [size=page|column] [networks=path]\n"
         "                       [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--verbose]",
         description=_DESCRIPTION,

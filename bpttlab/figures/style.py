@@ -73,6 +73,8 @@ def _read_style(own: str | None) -> list[RcParams]:
         return [mpl_style.library[own]]
     if not path.is_file():
         known = [CURRENT, *mpl_style.available, *(str(one) for one in path.parent.glob("*.mplstyle"))]
+        if path.suffix == ".mplstyle":
+            raise ConfigurationError(f"style={own}: there is no such file.{nearest(own, known)}")
         raise ConfigurationError(
             f"style={own}: must be an .mplstyle file, a style of matplotlib or {CURRENT}.{nearest(own, known)}"
         )

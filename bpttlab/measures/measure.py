@@ -206,7 +206,7 @@ class Measure(ABC):
             if number > sampling.row_budget and settings:
                 raise ConfigurationError(
                     f"measure.row_budget={sampling.row_budget}: a run of sequence_length={length} would have {number} "
-                    f"rows of '{table}'; ask for fewer of {', '.join(settings)}, or raise the budget"
+                    f"rows of '{table}'; choose less in {', '.join(settings)}, or set measure.row_budget={number}"
                 )
 
 

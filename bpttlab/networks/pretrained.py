@@ -225,7 +225,7 @@ class FromFile:
     def check_task(self, task: Task) -> None:
         """Refuses a task of other sizes."""
         found = self.weights
-        self.check_size(task, "input_size", "hears", "inputs", found.input_size)
+        self.check_size(task, "input_size", "has", "inputs", found.input_size)
         if found.output_size is not None:
             self.check_size(task, "output_size", "gives", "outputs", found.output_size)
 

@@ -95,7 +95,8 @@ def read_weights(path: str, recurrent_prefix: str | None, readout_prefix: str | 
     """
     if Path(path).suffix.lower() in PICKLES:
         raise ConfigurationError(
-            f"{PATH}={path!r}: is a pickle, which can run anything when it is opened, and is not; export it: {EXPORT}"
+            f"{PATH}={path!r}: is a pickle, which can run code when it is opened, so it is not opened; "
+            f"export it: {EXPORT}"
         )
     found: Weights = user_files.read_user_file(PATH, path, _READERS, _interpret, recurrent_prefix, readout_prefix)
     return found

@@ -124,3 +124,11 @@ def _blocks(paragraphs: list[str]) -> list[str]:
         elif paragraph.startswith("    ") and not found:
             found.append(paragraph)
     return found
+
+
+def find_owners(group: str, name: str) -> list[str]:
+    """The choices of a group that have a field of this name, if they are few: `cell.path` belongs to `from_file`."""
+    own = {choice.name: choice.value for choice in plugins.own_choices() if choice.kind == group}
+    kinds = classes_of_groups().get(group, {}) | own
+    found = [choice for choice, kind in kinds.items() if name != "name" and name in defaults(kind)]
+    return found if len(found) <= 3 else []

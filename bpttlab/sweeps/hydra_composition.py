@@ -39,6 +39,7 @@ from omegaconf.errors import OmegaConfBaseException
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Plain
+from bpttlab.sweeps.choices import find_owners
 from bpttlab.sweeps.hydra_independence import (
     changes_its_package_only,
     differ_there_only,
@@ -529,6 +530,11 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
         chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group
         if known == ["name"]:
             raise ConfigurationError(f"{axis.key}: {chosen} has no fields")
+        if owners := find_owners(group, name):
+            line = f"{group}={owners[0]}"
+            raise ConfigurationError(
+                f"{axis.key}: belongs to {group}={' or '.join(owners)}, and not to {chosen}: add {line}"
+            )
         raise ConfigurationError(f"{axis.key}: {chosen} has only {', '.join(known)}.{nearest(name, known)}")
     hint = nearest(axis.key, [*groups, *(key for key, _ in leaves(plain))])
     raise ConfigurationError(f"{axis.key}: no field and no group has this name.{hint}")

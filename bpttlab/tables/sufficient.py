@@ -92,7 +92,8 @@ def _find_sufficient(rows: pd.DataFrame, group: pd.Series, limit: float) -> pd.S
 # ------------------------------------------------------------------ in words
 
 CAPTION = (
-    "K for 5 %, K for 1 %: from it on every K measured keeps the relative bias within that; none: no K below T - 1 does"
+    "K for 5 %: the smallest K such that it and every larger K measured has a relative bias of at most 5 %; none: "
+    "no K below T - 1"
 )
 
 

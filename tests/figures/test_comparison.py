@@ -191,7 +191,7 @@ def test_a_column_has_its_panels_one_below_the_other(study):
         ({"where": "cel=gru"}, r"where=cel: .*Did you mean 'cell'\?"),
         ({"where": "spectral_radius>a"}, "'a' must be a number"),
         ({"where": "cell"}, "where=cell: must be FIELD=VALUE"),
-        ({"style": "no.mplstyle"}, "style=no.mplstyle: must be an .mplstyle file"),
+        ({"style": "no.mplstyle"}, "style=no.mplstyle: there is no such file"),
     ],
 )
 def test_what_cannot_be_compared_is_said(study, named, message):

@@ -207,7 +207,7 @@ def test_rows_of_an_own_measure_count_towards_the_budget():
                            JacobianProducts(jacobians="none"), HiddenMean())  # fmt: skip
     cell = Configuration.parse(SMALL).cell
     measures.check(cell, 5)
-    with pytest.raises(ConfigurationError, match=r"6 rows of 'hidden_mean'; .* fewer of measure.hidden_mean.every"):
+    with pytest.raises(ConfigurationError, match=r"6 rows of 'hidden_mean'; .* less in measure.hidden_mean.every"):
         measures.check(cell, 6)
 
 

@@ -474,8 +474,8 @@ def test_what_is_too_large_is_not_opened(monkeypatch):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"task": "digits"}, r"cell.path='net.npz': hears 2 inputs, and task 'digits' has 8: choose another task"),
-        ({"task": "noise"}, "hears 2 inputs, and task 'noise' has 4: set task.input_size=2, or choose another task"),
+        ({"task": "digits"}, r"cell.path='net.npz': has 2 inputs, and task 'digits' has 8: choose another task"),
+        ({"task": "noise"}, "has 2 inputs, and task 'noise' has 4: set task.input_size=2, or choose another task"),
         ({"task": {"name": "noise", "input_size": 2, "output_size": 3}}, "gives 1 outputs, .* set task.output_size=1"),
         (
             {"spectral_radius": 1.1},

@@ -275,6 +275,8 @@ def test_broken_files_are_one_line(own):
         (["task@elsewhere=noise"], "task@elsewhere"),
         (["spectralradius=1,2"], r"Did you mean 'spectral_radius'\?"),
         (["hidden_size=3"], r"Did you mean 'cell.hidden_size'\?"),
+        (["cell.path=a.npz"], r"cell.path: belongs to cell=from_file, and not to cell 'elman': add cell=from_file"),
+        (["task.delay=10"], r"task.delay: belongs to task=.*, and not to task 'noise': add task="),
         (["cell.hidden_sizes=3"], r"cell 'elman' has only .* Did you mean 'hidden_size'\?"),
         (["task=noise,adding", "task.input_size=2"], "task.input_size: task 'adding' has no fields"),
         (["seed.more=3"], "seed.more"),
