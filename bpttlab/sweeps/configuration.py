@@ -7,8 +7,8 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -29,6 +29,23 @@ from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
 from bpttlab.store.column import MeasureColumns
 from bpttlab.store.own_columns import check_declared
+from bpttlab.sweeps.identity_parts import (
+    MOST_BUILT,
+    NOT_OF_NETWORK,
+    OF_SCHEME,
+    OF_THE_STACK,
+    PLUGINS,
+    Part,
+    check_digests,
+    drop_keys,
+    fields_of,
+    group_of_run,
+    join_parts,
+    own_fields,
+    part_of_sources,
+    sources_of_groups,
+    value_of_run,
+)
 from bpttlab.tasks import Task
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
@@ -82,7 +99,6 @@ def has_numba() -> bool:
 
 
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
-OF_SCHEME = ("scheme", "truncation")
 
 
 class Ids(NamedTuple):
@@ -272,7 +288,6 @@ def build_once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *
     return _BUILT[key]
 
 
-MOST_BUILT = 4096
 _BUILT: dict[Any, Any] = {}
 
 
@@ -315,92 +330,6 @@ def own_measure(name: str, values: Mapping[str, Any]) -> Any:
     kind = known[name]
     check_declared(name, MeasureColumns(kind.tables, kind.summary))
     return build_typed(kind, values, f"measure.{name}")
-
-
-class Part(NamedTuple):
-    """A value or a group of a configuration: as plain data, as canonical text, and as columns of the table `runs`.
-
-    Runs that have it in common share it; it is not to be changed.
-    """
-
-    plain: Any
-    text: str
-    columns: Mapping[str, schema.Scalar]
-
-    @classmethod
-    def of(cls, name: str, plain: Any) -> Part:
-        text = identity.canonical(plain, name)
-        return cls(plain, text, schema.flatten({name: identity.parse_canonical(text)}))
-
-
-@lru_cache(maxsize=MOST_BUILT, typed=True)
-def value_of_run(name: str, value: Any) -> Part:
-    """One value that belongs to no group."""
-    return Part.of(name, value)
-
-
-NOT_OF_GROUP = {"cell": ("input_size", "output_size"), "scheme": ("truncation",)}
-"""Fields that a group has from elsewhere in the configuration."""
-
-NOT_OF_NETWORK = ("x", "h_0")
-"""Scales that no weight depends on."""
-
-
-@lru_cache(maxsize=MOST_BUILT)
-def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
-    """The object of a group; of what is in files only what tells its content.
-
-    Args:
-        leave: further fields to leave out.
-    """
-    if isinstance(chosen, FromFile):
-        return Part.of(name, chosen.identity_fields())
-    if isinstance(chosen, Task):
-        return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
-    if isinstance(chosen, Measures):
-        return Part.of(name, chosen.plain)
-    leave = (*NOT_OF_GROUP.get(name, ()), *leave)
-    return Part.of(name, group_fields(chosen, leave) if hasattr(chosen, "name") else drop_keys(asdict(chosen), leave))
-
-
-def join_parts(parts: Mapping[str, Part]) -> str:
-    """The canonical text of a configuration, from those of its parts."""
-    return identity.join_canonical({name: part.text for name, part in parts.items()})
-
-
-def pass_key_of(text: str) -> str:
-    """`Configuration.pass_key`, from the canonical text of a stored configuration."""
-    plain = identity.parse_canonical(text)
-    return identity.run_id({name: value for name, value in plain.items() if name not in OF_SCHEME})
-
-
-PLUGINS = "plugins"
-"""The value of a run that identifies the user's own files that it uses, if it uses any."""
-
-
-def sources_of_groups(chosen: Mapping[str, Any]) -> tuple[tuple[str, Source], ...]:
-    """(group, file) of what does not come with bpttlab in the objects of groups."""
-    if not plugins.own_choices():  # as in most sweeps
-        return ()
-    return tuple((group, source) for group, value in chosen.items() for source in plugins.sources_of(value))
-
-
-def digest_of(sources: Iterable[tuple[str, Source]]) -> str | None:
-    """What of these files is part of a run's identity: each one's hash, once; None where there is none."""
-    return "+".join(sorted({source.digest for _, source in sources})) or None
-
-
-def part_of_sources(sources: Iterable[tuple[str, Source]]) -> dict[str, Part]:
-    """The part of a configuration that says which files it uses; none where it uses none."""
-    digest = digest_of(sources)
-    return {} if digest is None else {PLUGINS: value_of_run(PLUGINS, digest)}
-
-
-def check_digests(stated: str | None, sources: Iterable[tuple[str, Source]]) -> None:
-    """Refuses files that are not those of the run that a stored configuration describes."""
-    found = digest_of(sources)
-    if stated is not None and stated != found:
-        raise ConfigurationError(f"plugins: SHA-256 mismatch: expected {stated}, the files in use have {found}")
 
 
 def _scheme_of(group: Mapping[str, Any], K: int | str, cell: Cell) -> Scheme:
@@ -471,11 +400,7 @@ def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
     if group.get("name") != Stacked.name or group.get("of") is None:
         return group
     of = as_mapping("cell.of", group["of"])
-    return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **_OF_THE_STACK)}
-
-
-_OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
-"""Fields that a layer has from its stack, which puts its own in their place."""
+    return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **OF_THE_STACK)}
 
 
 def build_named(group: str, mapping: Mapping[str, Any], find: Callable[..., Any] = plugins.find, **given: Any) -> Any:
@@ -560,28 +485,6 @@ def default_fields(kind: Any) -> Plain:
     if issubclass(kind, Measure):
         return {**fields_of_choice("measure", "standard"), kind.name: drop_keys(defaults(kind), ("name",))}
     return {**defaults(kind), **({kind.target: None} if getattr(kind, "has_spectral_radius", False) else {})}
-
-
-def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
-    """An object of a group as a plain mapping."""
-    mapping = {"name": chosen.name, **asdict(chosen)}
-    if isinstance(chosen, Stacked):
-        mapping["of"] = group_fields(chosen.of, leave=tuple(_OF_THE_STACK))
-    return drop_keys(mapping, leave)
-
-
-def drop_keys(mapping: Mapping[str, Any], names: tuple[str, ...]) -> Plain:
-    return {name: value for name, value in mapping.items() if name not in names}
-
-
-def own_fields(kind: Any, leave: tuple[str, ...]) -> list[str]:
-    return [name for name in fields_of(kind) if name not in leave]
-
-
-@cache
-def fields_of(kind: Any) -> tuple[str, ...]:
-    """The names of a dataclass's fields."""
-    return tuple(one.name for one in fields(kind))
 
 
 # ------------------------------------------------------------------------------------------ types and their errors

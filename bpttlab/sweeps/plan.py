@@ -17,7 +17,8 @@ from bpttlab.store.file_names import NamedFile
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions
-from bpttlab.sweeps.configuration import Configuration, group_of_run
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.identity_parts import group_of_run
 from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report, show_planning
 from bpttlab.sweeps.ranges import MOST_RUNS, USUAL_RUNS, refuse_too_many

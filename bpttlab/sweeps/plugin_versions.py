@@ -14,7 +14,8 @@ from bpttlab.plugin_sources import Source
 from bpttlab.plugins import sources_of
 from bpttlab.store import identity
 from bpttlab.store.store import Store
-from bpttlab.sweeps.configuration import PLUGINS, Configuration
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.identity_parts import PLUGINS
 from bpttlab.sweeps.progress import format_count
 
 SHOWN_DIGITS = 8

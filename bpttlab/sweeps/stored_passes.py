@@ -25,7 +25,8 @@ from bpttlab.store.columns import PROVENANCE, RUNS
 from bpttlab.store.commits import Commit
 from bpttlab.store.provenance import deciding_facts
 from bpttlab.store.store import Store
-from bpttlab.sweeps.configuration import Configuration, pass_key_of
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.identity_parts import pass_key_of
 from bpttlab.sweeps.plan import Bundle
 
 MOST_BYTES = 256 << 20

@@ -9,7 +9,8 @@ from bpttlab.store import provenance, schema
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps import run as run_module
 from bpttlab.sweeps import stored_passes
-from bpttlab.sweeps.configuration import Configuration, pass_key_of
+from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.identity_parts import pass_key_of
 from bpttlab.sweeps.measure_presets import MEASURE_PRESETS
 from bpttlab.sweeps.scheduler import sweep
 from bpttlab.sweeps.stored_passes import StoredPasses, as_array, split_by_run
