@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Tests of compiled loops go to one worker, so that each loop is compiled once and not once a worker.
 
     They are recognised by their folder, by a case whose name says numba, or by their mark. They take longest: they
-    begin.
+    begin. Groups need pytest-xdist to know this pytest: 3.8 does not know 9.2, and ignores them without a word.
     """
     for item in items:
         if "gradients/compiled/" in item.nodeid or "numba" in item.nodeid or item.get_closest_marker("compiles"):

@@ -32,6 +32,7 @@ def test_there_are_no_others():
     assert {path.stem for path in REFERENCE.iterdir()} == set(resources.analyses())
 
 
+@pytest.mark.slow
 def test_one_of_them_comes_out_again_byte_for_byte(tmp_path):
     made = runpy.run_path(str(ROOT / "experiments" / "reference.py"))["made"]
     table, figure = made(analyses.find_analysis(REMADE), tmp_path)

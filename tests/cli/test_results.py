@@ -30,7 +30,7 @@ def test_tables_are_printed_and_written(studied, monkeypatch, capsys):
     assert written == sorted(f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex"))
     assert len(pd.read_csv("results/first/tables/growth.csv")) == 2
     page = Path("results/first/tables/sufficient_truncation.md").read_text()
-    assert "\n\nK for 5 %, K for 1 %: from it on" in page and "keeps the bias of dL/dW within 5 %" in page
+    assert "\n\nK for 5 %: the smallest K such that" in page and "keeps the bias of dL/dW within 5 %" in page
 
 
 def test_one_table_is_printed_whole_and_all_of_them_on_request(studied, monkeypatch, capsys):

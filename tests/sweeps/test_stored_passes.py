@@ -16,6 +16,8 @@ from bpttlab.sweeps.scheduler import sweep
 from bpttlab.sweeps.stored_passes import StoredPasses, as_array, split_by_run
 from tests.support import own_parts
 
+SLOW = ("spectra", "triangle")
+
 FIRST = (3, "full")
 ADDED = (4, {"truncation": 3, "scheme": {"name": "adaptive"}})
 COMMIT = {"git_commit": "0" * 40, "git_dirty": False}
@@ -72,7 +74,9 @@ def measured(monkeypatch):
 # ------------------------------------------------------------------ the same bytes
 
 
-@pytest.mark.parametrize("preset", MEASURE_PRESETS)
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MEASURE_PRESETS]
+)
 def test_an_extended_sweep_has_the_bytes_of_one_sweep(tmp_path, measured, preset):
     settings = {"measure": MEASURE_PRESETS[preset].measures.plain, "seeds": (0,)}
     compute(extended(FIRST, **settings), tmp_path / "extended")
