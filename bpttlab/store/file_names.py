@@ -11,8 +11,6 @@ holds until another is given. No number depends on a record, and a study without
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import re
 import time
 from collections import Counter
@@ -22,15 +20,9 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from bpttlab.errors import ConfigurationError, StoreError
-from bpttlab.files import make_folder, write_atomically
+from bpttlab.errors import ConfigurationError
 from bpttlab.store.columns import DATA_CONTENT, DATA_NAME, NETWORK_CONTENT, NETWORK_NAMES
-from bpttlab.store.shards import (
-    NotAFileError,
-    check_is_folder,
-    name_file_in_errors,
-    read_file,
-)
+from bpttlab.store.records import list_records, read_record, to_bytes, write_record
 
 NAMES_FOLDER = "file_names"
 _VERSION = 1
@@ -78,12 +70,8 @@ def write_names(folder: Path, files: Iterable[NamedFile]) -> None:
     before = read_names(folder)
     if not files or merge_names([before, files]) == before:
         return
-    content = {"version": _VERSION, "files": [named._asdict() for named in files]}
-    data = f"{json.dumps(content, sort_keys=True)}\n".encode()
-    path = folder / NAMES_FOLDER / f"{time.time_ns():020d}-{hashlib.sha256(data).hexdigest()[:16]}.json"
-    with name_file_in_errors(path):
-        make_folder(path.parent)
-        write_atomically(path, data)
+    data = to_bytes({"version": _VERSION, "files": [named._asdict() for named in files]})
+    write_record(folder / NAMES_FOLDER / f"{time.time_ns():020d}-{hashlib.sha256(data).hexdigest()[:16]}.json", data)
 
 
 def read_names(folder: Path) -> list[NamedFile]:
@@ -92,16 +80,10 @@ def read_names(folder: Path) -> list[NamedFile]:
     Raises:
         StoreError: a record was not written by `write_names`.
     """
-    return merge_names(read_record(folder / NAMES_FOLDER / name) for name in _listing(folder))
-
-
-def _listing(folder: Path) -> list[str]:
-    """The records, the oldest first."""
-    for path in (folder, folder / NAMES_FOLDER):
-        check_is_folder(path)
-    with name_file_in_errors(folder / NAMES_FOLDER):
-        names = os.listdir(folder / NAMES_FOLDER) if (folder / NAMES_FOLDER).exists() else []
-    return sorted(filter(_RECORD.fullmatch, names))
+    return merge_names(
+        read_record(path, _VERSION, _LARGEST_BYTES, _named_files, _REMEDY)
+        for path in list_records(folder / NAMES_FOLDER, _RECORD)  # the oldest first
+    )
 
 
 def merge_names(records: Iterable[Sequence[NamedFile]]) -> list[NamedFile]:
@@ -142,25 +124,11 @@ def merge_order(before: Sequence[str], later: Sequence[str]) -> list[str]:
     return order if again else [*order, *leading]
 
 
-def read_record(path: Path) -> list[NamedFile]:
-    """A record, checked: results may come from anywhere."""
-    with name_file_in_errors(path):
-        try:
-            data = read_file(path)
-        except NotAFileError:
-            raise StoreError(f"{path} is a link or a folder, not a file; {_REMEDY}") from None
-    try:
-        if len(data) > _LARGEST_BYTES:
-            raise ValueError("it is too large")
-        content: Any = json.loads(data)
-        if content["version"] != _VERSION:
-            raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {_VERSION}")
-        return [_named_file(entry) for entry in content["files"]]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from None
-
-
 _REMEDY = "delete it, and a sweep over the files writes their names anew"
+
+
+def _named_files(content: Any) -> list[NamedFile]:
+    return [_named_file(entry) for entry in content["files"]]
 
 
 def _named_file(entry: Mapping[str, Any]) -> NamedFile:

@@ -12,18 +12,18 @@ files. No number depends on them, and a study without them is complete. Who dele
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from bpttlab.errors import StoreError
-from bpttlab.files import make_folder, write_atomically
-from bpttlab.store.shards import NotAFileError, check_is_folder, name_file_in_errors, read_file
+from bpttlab.store.records import list_records, read_record, to_bytes, write_record
+from bpttlab.store.shards import check_is_folder
 from bpttlab.store.store import Store
 
 SWEEPS_FOLDER = "sweeps"
@@ -64,10 +64,9 @@ def write_request(store: Store, line: str | None, run_ids: Iterable[str]) -> Non
     runs = sorted(run_ids)
     content = {"version": VERSION, "line": line, "runs": runs, "begun": datetime.now(UTC).isoformat()}
     name = hashlib.sha256((line or " ".join(runs)).encode("utf-8", "surrogatepass")).hexdigest()[:32]
-    folder = _folder(store)
-    with name_file_in_errors(folder):
-        make_folder(folder)
-        write_atomically(folder / f"{name}.json", f"{json.dumps(content, sort_keys=True)}\n".encode())
+    check_is_folder(store.path)
+    check_is_folder(store.path / SWEEPS_FOLDER)  # never by way of a link
+    write_record(store.path / SWEEPS_FOLDER / f"{name}.json", to_bytes(content))
 
 
 def read_requests(store: Store) -> tuple[list[SweepRequest], dict[str, str]]:
@@ -94,19 +93,9 @@ def find_last_line(store: Store) -> str | None:
     return requests[-1].line if requests else None
 
 
-def _folder(store: Store) -> Path:
-    """The folder of the records; never by way of a link."""
-    check_is_folder(store.path)
-    check_is_folder(store.path / SWEEPS_FOLDER)
-    return store.path / SWEEPS_FOLDER
-
-
 def _list_files(store: Store) -> list[Path]:
     """The files of records that there are."""
-    folder = _folder(store)
-    with name_file_in_errors(folder):
-        names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    files = [folder / name for name in names if _NAME.fullmatch(name)]
+    files = list_records(store.path / SWEEPS_FOLDER, _NAME)
     return [*([store.path / FILE_BEFORE] if os.path.lexists(store.path / FILE_BEFORE) else []), *files]
 
 
@@ -114,27 +103,13 @@ _REMEDY = "delete it; if its sweep is begun again, it is written anew"
 
 
 def _read(path: Path, file: str) -> SweepRequest:
-    with name_file_in_errors(path):
-        try:
-            data = read_file(path)
-        except NotAFileError:
-            raise StoreError(f"{path} is a link or a folder, not a file; {_REMEDY}") from None
-    return _interpret(data, path, file)
+    return read_record(path, VERSION, _LARGEST_BYTES, partial(_interpret, file), _REMEDY)
 
 
-def _interpret(data: bytes, path: Path, file: str) -> SweepRequest:
-    """The bytes of a file, checked: results may come from anywhere."""
-    try:
-        if len(data) > _LARGEST_BYTES:
-            raise ValueError("it is too large")
-        content: Any = json.loads(data)
-        if content["version"] != VERSION:
-            raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {VERSION}")
-        line, runs, begun = content["line"], content["runs"], content.get("begun", "")
-        if not (line is None or isinstance(line, str)) or not isinstance(begun, str):
-            raise ValueError("its line or its time is not a string")
-        if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
-            raise ValueError("it has an invalid run id")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {_REMEDY}") from None
+def _interpret(file: str, content: Any) -> SweepRequest:
+    line, runs, begun = content["line"], content["runs"], content.get("begun", "")
+    if not (line is None or isinstance(line, str)) or not isinstance(begun, str):
+        raise ValueError("its line or its time is not a string")
+    if not all(isinstance(run_id, str) and _RUN_ID.fullmatch(run_id) for run_id in runs):
+        raise ValueError("it has an invalid run id")
     return SweepRequest(line, tuple(dict.fromkeys(runs)), begun, file)
