@@ -74,17 +74,22 @@ def measured(monkeypatch):
 # ------------------------------------------------------------------ the same bytes
 
 
-@pytest.mark.parametrize(
-    "preset", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MEASURE_PRESETS]
-)
-def test_an_extended_sweep_has_the_bytes_of_one_sweep(tmp_path, measured, preset):
-    settings = {"measure": MEASURE_PRESETS[preset].measures.plain, "seeds": (0,)}
+def extend_and_compare(tmp_path, measured, settings):
+    """Extends a sweep, which measures no pass again, and compares it with the whole sweep."""
     compute(extended(FIRST, **settings), tmp_path / "extended")
     measured.clear()
     compute(extended(ADDED, **settings), tmp_path / "extended")
     assert measured == []
     compute(extended(FIRST + ADDED, **settings), tmp_path / "whole")
     check_same(tmp_path / "extended", tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "preset", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in MEASURE_PRESETS]
+)
+def test_an_extended_sweep_has_the_bytes_of_one_sweep(tmp_path, measured, preset):
+    settings = {"measure": MEASURE_PRESETS[preset].measures.plain, "seeds": (0,)}
+    extend_and_compare(tmp_path, measured, settings)
 
 
 @pytest.mark.parametrize(
@@ -99,12 +104,7 @@ def test_other_networks_and_data_have_the_bytes_of_one_sweep(tmp_path, measured,
     spectra = MEASURE_PRESETS["spectra"].measures.plain
     measure = {**spectra, "scheme_seconds": True, "lag_terms": "all", "truncations": "log", "log_scale": True}
     settings = {"seeds": (0,), "measure": measure, **values}
-    compute(extended(FIRST, **settings), tmp_path / "extended")
-    measured.clear()
-    compute(extended(ADDED, **settings), tmp_path / "extended")
-    assert measured == []
-    compute(extended(FIRST + ADDED, **settings), tmp_path / "whole")
-    check_same(tmp_path / "extended", tmp_path / "whole")
+    extend_and_compare(tmp_path, measured, settings)
     assert load("x", tmp_path / "extended").provenance["scheme_seconds"].notna().all()
 
 
