@@ -6,7 +6,7 @@ schemes have finitely many outcomes on a short sequence. Their mean is a sum ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any
 
@@ -162,23 +162,19 @@ def variance_over_sequences(quick: bool) -> Iterator[Check]:
 SHORT = np.array([0.5, 1.0, 0.0, 1.0, 1.0])
 
 
-class Script:
-    """A replacement for a random generator: given outcomes, one call after the other."""
+class Script(np.random.Generator):
+    """A random generator whose outcomes are given, one call after the other."""
 
-    def __init__(self, outcomes: Sequence[Any]) -> None:
+    def __init__(self, outcomes: Iterable[Any]) -> None:
+        super().__init__(np.random.PCG64(0))
         self.outcomes = iter(outcomes)
 
-    def random(self, shape: tuple[int, ...]) -> Array:
+    def random(self, shape: tuple[int, ...]) -> Array:  # type: ignore[override]
         """0 for a cut, nearly 1 for none."""
         return np.full(shape, 0.0 if next(self.outcomes) else 1.0 - 1e-15)
 
-    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Array:
+    def integers(self, low: int, high: int, shape: tuple[int, ...]) -> Array:  # type: ignore[override]
         return np.array(next(self.outcomes)).reshape(shape)
-
-
-def make_script(outcomes: Sequence[Any]) -> Any:
-    """A `Script`, for functions that take a generator."""
-    return Script(outcomes)
 
 
 def outcome(scheme: Random, cuts: Sequence[bool]) -> tuple[float, Array]:
@@ -201,7 +197,7 @@ def random_cuts_one_by_one(quick: bool) -> Iterator[Check]:
         errors, mean, total = [], {name: np.zeros_like(value) for name, value in one.full.items()}, 0.0
         for cuts in product((False, True), repeat=length - 1):
             probability, carry = outcome(scheme, cuts)
-            found = backward(one.trace, one.loss, scheme.draw(length, make_script(cuts)))
+            found = backward(one.trace, one.loss, scheme.draw(length, Script(cuts)))
             plan = Plan(np.array([[0, length, 0]]), carry)
             errors.append(worst(found, one.weigh_terms(plan_weight(plan, length))))
             mean = {name: value + probability * found[name] for name, value in mean.items()}
@@ -291,7 +287,7 @@ def all_signs_of_uoro(quick: bool) -> Iterator[Check]:
         one = example(cell, mask=np.array([0.5, 0.0, 1.0]), batch=1)
         names, signs = cell.recurrent_parameters, product((0, 1), repeat=2)
         outcomes = list(product(list(signs), repeat=3))
-        drawn = [uoro(one.trace, one.loss, make_script(some)) for some in outcomes]
+        drawn = [uoro(one.trace, one.loss, Script(some)) for some in outcomes]
         error = worst(
             {name: np.mean([g[name] for g in drawn], axis=0) for name in names}, {n: one.full[n] for n in names}
         )
