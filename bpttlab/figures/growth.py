@@ -149,7 +149,7 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[Any, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
     lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
     lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
-    sizes = dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))  # equal rates stay visible as rings
+    sizes = _marker_sizes(shades)
     for length, part in layout.group_by_value(rows, COLOUR):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")
         look: dict[str, Any] = {"color": shades[length], "linewidth": 0.9}
@@ -157,6 +157,11 @@ def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[Any, str]) -> None:
         axes.plot(part["initializer_requested"], part["growth_rate"], markersize=sizes[length], **joined, **look)
         ends = (part[f"growth_rate_{end}"].to_numpy(dtype=float) for end in ("low", "high"))
         lines.whiskers(axes, part["initializer_requested"].to_numpy(dtype=float), *ends, **look)
+
+
+def _marker_sizes(shades: Mapping[Any, str]) -> dict[Any, float]:
+    """The size of each colour's marks in points, so that equal rates stay visible as rings."""
+    return dict(zip(shades, np.linspace(4.5, 2.5, len(shades)), strict=True))
 
 
 def _length_text(page: Arrangement, value: Any) -> str:
@@ -184,8 +189,10 @@ def _keys(page: Arrangement, norm: SymLogNorm, growth: pd.DataFrame, size: Size)
     layout.symmetric_ticks(bar, norm.vmax or _LINEAR)
     shown = list(shades)[:: -(-len(shades) // layout.MOST_IN_LEGEND)]
     joined: dict[str, Any] = {"marker": "o", "linestyle": "none" if has_files(growth) else "-"}
+    sizes = _marker_sizes(shades)
     handles: list[Artist] = [
-        lines.line_key(_length_text(page, length), color=shades[length], **joined) for length in shown
+        lines.line_key(_length_text(page, value), color=shades[value], markersize=sizes[value], **joined)
+        for value in shown
     ]
     handles += [*lines.interval_keys(growth["growth_rate_low"]), *lines.rate_keys(growth)]
     if any(line.get_color() == CONTOUR["color"] for axes in grid[:, 0] for line in axes.lines):

@@ -120,8 +120,12 @@ def zero_key(curves: pd.DataFrame) -> list[Artist]:
 
 def curve_keys(curves: pd.DataFrame) -> list[Artist]:
     """The legend's entries for curves, as far as they are drawn."""
-    band = [band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
-    return [line_key("median over networks"), *band, *zero_key(curves)]
+    return [line_key("median over networks"), *band_keys(curves), *zero_key(curves)]
+
+
+def band_keys(curves: pd.DataFrame) -> list[Artist]:
+    """The legend's entry for the bands of curves, if there are some."""
+    return [band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
 
 
 def set_empty_limits(axes: Axes, values: pd.Series, axis: str = "y") -> None:

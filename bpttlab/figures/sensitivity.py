@@ -58,5 +58,4 @@ def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> list[Artis
     ]
     there = (curves["quantity"] == "product").any()
     product = [lines.line_key(r"product of $t$ Jacobians", **PRODUCT)] if there else []
-    band = [lines.band_key("quartiles of networks")] if (curves["networks"] > 1).any() else []
-    return [*parameters, *product, *band, *lines.zero_key(curves)]
+    return [*parameters, *product, *lines.band_keys(curves), *lines.zero_key(curves)]

@@ -84,6 +84,7 @@ def _kinds(curves: pd.DataFrame, looks: dict[str, dict[str, Any]], left_out: int
         to, of = ends(block)
         rest = {name: value for name, value in look.items() if name != "colour"}
         keys.append(lines.line_key(f"{to}{ARROW}{of}", color=look["colour"], **rest))
+    keys += lines.band_keys(curves)
     zero = curves["block"].nunique() - len(looks) - left_out
     if zero:
         keys.append(lines.line_key(f"{zero} more exactly zero", **lines.ZERO_KEY))
