@@ -96,8 +96,8 @@ def find_axes(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str] = 
 
 def _find_implied(frame: pd.DataFrame, names: Sequence[str], given: Sequence[str]) -> set[str]:
     """The columns that need no place: given ones, and those that these or the file of a requested value decide."""
-    deciding = list(given)
     by_file = requested.VALUE in (*names, *given) and value_names_file(frame)
+    deciding = [name for name in given if name != requested.VALUE or by_file]  # a radius explains no other field
     files = [LABEL] if by_file and LABEL not in deciding else []
     free = [name for name in names if name != requested.VALUE]
     decided = {name for name in free if deciding and _decide(frame, deciding, [name])}

@@ -165,8 +165,10 @@ def _marker_sizes(shades: Mapping[Any, str]) -> dict[Any, float]:
 
 
 def _length_text(page: Arrangement, value: Any) -> str:
-    """A value in colour: a length by its symbol."""
-    return f"$T$ = {page.names[value]}" if page.title == LENGTH_TITLE else page.names[value]
+    """A value in colour: a length by its symbol, another number with the name of its field."""
+    if page.title == LENGTH_TITLE:
+        return f"$T$ = {page.names[value]}"
+    return page.names[value] if isinstance(value, str) else f"{page.title} {page.names[value]}"
 
 
 def _same_limits(column: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Anything that was swept can be compared: colours, columns and rows of panels, chosen or named."""
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
@@ -88,6 +89,12 @@ def test_dependent_fields_take_no_panels():
     frame = frame.assign(task_delay=frame["task"].map({"noise": None, "copy": 10}))
     assert channels(frame) == ([VALUE], ["task", "task_delay"], [])
     assert channels(frame, color="task") == (["task"], [VALUE], [])
+
+
+@pytest.mark.parametrize("sizes", [(32, 64), (16, 16, 32)])
+def test_a_radius_does_not_hide_what_was_swept_with_it(sizes):
+    frame = pd.DataFrame({VALUE: np.linspace(0.5, 1.5, len(sizes)), "cell_hidden_size": sizes})
+    assert channels(frame.assign(initializer_target="spectral_radius")) == ([VALUE], ["cell_hidden_size"], [])
 
 
 # ------------------------------------------------------------------ networks from files
