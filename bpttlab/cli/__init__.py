@@ -11,7 +11,6 @@ One parser holds all commands; each module adds one.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +18,7 @@ from bpttlab.cli import claims, completion, export, figures, status, sweep, tabl
 from bpttlab.cli.arguments import Parser, parse_line
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.escapes import escape_line
+from bpttlab.streams import Lenient, open_closed, print_error, silence
 from bpttlab.sweeps import blas_threads
 from bpttlab.user_environment import choose_file_backend
 
@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; the exit code."""
     blas_threads.pin()
     choose_file_backend()
-    replace_closed_streams()
+    open_closed()
     escape_unprintable()
     parser = build_parser()
     if completion.is_asked():
@@ -98,17 +98,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LabError as error:
         return fail(str(error))
     except KeyboardInterrupt:
-        print("bpttlab: interrupted", file=sys.stderr)
+        print_error("bpttlab: interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader has seen enough, as `head` has
-        silence()
+        silence(sys.stdout)
         return BROKEN_PIPE
     except (ImportError, MemoryError) as error:
         return fail_for_library(error)
     except OSError as error:  # a full disk, a folder that no longer exists
-        silence()
+        silence(sys.stdout)
         file = f"{error.filename}: " if error.filename else ""
         return fail(f"{file}{error.strerror or error}")
+    finally:
+        Lenient(sys.stderr).flush()
 
 
 def run_command(parser: Parser, arguments: list[str]) -> int:
@@ -136,7 +138,7 @@ def run_command(parser: Parser, arguments: list[str]) -> int:
 def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
     shown = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
-    print(f"bpttlab: {escape_line(shown)}", file=sys.stderr)
+    print_error(f"bpttlab: {escape_line(shown)}")
     return WRONG
 
 
@@ -148,20 +150,8 @@ def fail_for_library(error: ImportError | MemoryError) -> int:
     return fail(f"a library cannot be loaded, or memory is too little (ulimit -v?): {reason}")
 
 
-def replace_closed_streams() -> None:
-    """What is written to a stream that the caller has closed (`>&-`, a program without a console) is discarded."""
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  # until the process ends
-
-
 def escape_unprintable() -> None:
     """A character that the terminal's encoding does not have is written as its escape."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-
-
-def silence() -> None:
-    """Discards the rest of stdout, which cannot be written: the interpreter would try again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

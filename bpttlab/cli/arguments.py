@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.escapes import escape_lines
+from bpttlab.streams import Lenient, print_error, silence
 
 if TYPE_CHECKING:
     from bpttlab.store.store import Study
@@ -244,4 +245,15 @@ def load_study(chosen: dict[str, str]) -> Study:
 
 def say(text: str, end: str = "\n", error: bool = False, flush: bool = False) -> None:
     """Prints text of any origin: what a terminal would obey is shown as an escape. All commands print with it."""
-    print(escape_lines(text), end=end, file=sys.stderr if error else sys.stdout, flush=flush or error)
+    print(escape_lines(text), end=end, file=Lenient(sys.stderr) if error else sys.stdout, flush=flush or error)
+
+
+def tell(text: str) -> None:
+    """Prints text that nothing depends on: if it cannot be written, the command continues and says so once."""
+    try:
+        say(text, flush=True)
+    except OSError as refusal:
+        silence(sys.stdout)
+        if not isinstance(refusal, BrokenPipeError):  # a reader that has seen enough, as `head` has
+            reason = refusal.strerror or refusal
+            print_error(f"bpttlab: stdout cannot be written ({reason}); the command continues without it")

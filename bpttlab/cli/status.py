@@ -61,7 +61,7 @@ STUDY_OR_ALL = Key("study", "the name of the study (every study in the folder)")
 
 SHOWN_REASONS = 10
 WATCH_SECONDS = 1.0
-MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "blas")
+MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "numba", "blas", "cpu")
 
 
 def register(commands: Any) -> None:

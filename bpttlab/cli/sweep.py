@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins, resources
-from bpttlab.cli.arguments import WIDTH, add_command, say, split_plugins
+from bpttlab.cli.arguments import WIDTH, add_command, say, split_plugins, tell
 from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
@@ -228,16 +228,18 @@ def _run(runs: Iterable[Mapping[str, Any]], count: int, dry_run: bool, line: str
     if planned.to_do and not dry_run:
         options.store.check_writable()
     others = describe_others(planned.to_do, options.store.path)
-    say(f"study {options.study}: " + "\n  ".join([*planned.lines(), *others]), flush=True)
+    heading = f"study {options.study}: " + "\n  ".join([*planned.lines(), *others])
     if dry_run:
+        say(heading, flush=True)
         return forecast(planned, options)
+    tell(heading)
     summary = carry_out(planned, options, line=line)
-    say("\n".join(summary.lines()))
+    tell("\n".join(summary.lines()))
     if summary.tally.interrupted is not None:
-        say(f"go on with: {line}", flush=True)
+        tell(f"go on with: {line}")
         end_by_signal(summary.tally.interrupted)
     else:
-        say("next: " + "\n      ".join(next_commands(options.study, options.results, line)))
+        tell("next: " + "\n      ".join(next_commands(options.study, options.results, line)))
     return summary.exit_code
 
 

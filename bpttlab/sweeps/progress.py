@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from bpttlab.streams import Lenient, print_error
+
 SECONDS_BETWEEN_LINES = 15.0
 
 SILENT_SECONDS = 1.5
@@ -21,7 +23,7 @@ T = TypeVar("T")
 
 
 class Progress:
-    """Counts finished runs; to be used in a `with` statement.
+    """Counts runs that are stored; to be used in a `with` statement. A stream that cannot be written is no error.
 
     Args:
         total: runs to do.
@@ -33,7 +35,8 @@ class Progress:
         self.statuses: Counter[str] = Counter()
         self.elsewhere = 0
         self.in_lines = shown is None and not sys.stderr.isatty()
-        self.bar = tqdm(total=total, unit="run", disable=None if shown is None else not shown, smoothing=0.1)
+        hidden = None if shown is None else not shown
+        self.bar = tqdm(total=total, unit="run", disable=hidden, smoothing=0.1, file=Lenient(sys.stderr))
         self.begun = self.last_line = time.monotonic()
 
     def __enter__(self) -> Progress:
@@ -43,7 +46,7 @@ class Progress:
         self.bar.close()
 
     def add(self, statuses: Mapping[str, int]) -> None:
-        """So many more runs have ended with each status."""
+        """So many more runs are stored with each status."""
         self.statuses.update(statuses)
         self._advance(sum(statuses.values()))
 
@@ -59,7 +62,7 @@ class Progress:
         self.bar.update(runs)
         if self.in_lines and time.monotonic() - self.last_line >= SECONDS_BETWEEN_LINES:
             self.last_line = time.monotonic()
-            print(self.line(), file=sys.stderr, flush=True)
+            print_error(self.line())
 
     def line(self) -> str:
         """Where it stands, in words."""
@@ -83,15 +86,14 @@ def show_planning(
     of = "" if total is None else f" of {total}"
     due = time.monotonic() + SILENT_SECONDS if shown is None and not sys.stderr.isatty() else math.inf
     hidden = None if shown is None else not shown
-    with tqdm(
-        total=total, desc="planning", unit="run", disable=hidden, delay=SILENT_SECONDS, leave=False, initial=1
-    ) as bar:
+    options = {"desc": "planning", "unit": "run", "disable": hidden, "delay": SILENT_SECONDS, "leave": False}
+    with tqdm(total=total, initial=1, file=Lenient(sys.stderr), **options) as bar:
         for count, one in enumerate(following, 2):
             yield one
             bar.update()
             if time.monotonic() >= due:
                 due = time.monotonic() + SECONDS_BETWEEN_LINES
-                print(f"planning: {count}{of} runs", file=sys.stderr, flush=True)
+                print_error(f"planning: {count}{of} runs")
 
 
 def duration(seconds: float) -> str:

@@ -12,7 +12,6 @@ function.)
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 import time
 import warnings
@@ -33,6 +32,7 @@ from bpttlab.store import sweep_requests
 from bpttlab.store.file_names import write_names
 from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
+from bpttlab.streams import print_error
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
 from bpttlab.sweeps.grid import combine
@@ -50,6 +50,9 @@ __all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "
 PUBLISHING_SECONDS = 1.0
 PUBLISHING_SHARE = 0.2
 """Where publishing takes long it waits longer, so that it takes no more than about this share of the time."""
+
+INTERRUPTIONS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Ctrl-C, what a batch system sends before it kills, and what a process gets whose terminal is closed."""
 
 
 # ------------------------------------------------------------------ what became of it
@@ -110,7 +113,7 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 if no run of this sweep failed, 1 if one did, 130 after Ctrl-C."""
+        """0 if no run of this sweep failed, 1 if one did, 130 after Ctrl-C, 128 + its number after another signal."""
         if self.tally.interrupted is not None:
             return 128 + self.tally.interrupted
         return int(self.tally.statuses["failed"] + self.tally.elsewhere["failed"] + self.failed_before > 0)
@@ -208,7 +211,7 @@ def pass_on(summary: Summary) -> None:
     Otherwise a program of several sweeps would go on with the next one after Ctrl-C or SIGTERM.
     """
     if summary.tally.interrupted is not None:
-        print("\n".join(summary.lines()), file=sys.stderr, flush=True)
+        print_error("\n".join(summary.lines()))
         signal.raise_signal(summary.tally.interrupted)
 
 
@@ -236,10 +239,10 @@ class Publisher:
     """Puts finished runs into the store, some at a time.
 
     Args:
-        notify: receives the name of each commit and the ids of its runs.
+        notify: receives the name of each commit, and its runs, which are stored then.
     """
 
-    def __init__(self, store: Store, notify: Callable[[str, list[str]], None] | None = None) -> None:
+    def __init__(self, store: Store, notify: Callable[[str, Finished], None] | None = None) -> None:
         self.store = store
         self.notify = notify
         self.parts: list[Finished] = []
@@ -260,7 +263,7 @@ class Publisher:
             finished = Finished.join(self.parts)
             commit = self.store.publish_rows(finished)
             if self.notify:
-                self.notify(commit, finished.column("run_id"))
+                self.notify(commit, finished)
         self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
@@ -384,7 +387,7 @@ class Steps(NamedTuple):
 
 def work_through(pool: WorkerPool, division: Division, workers: int, steps: Steps) -> None:
     """Keeps everybody busy until all runs are stored, here or by another launcher, or somebody wants to stop."""
-    queue, publisher = Queue((), workers, division), Publisher(steps.store, division.note_commit)
+    queue, publisher = Queue((), workers, division), Publisher(steps.store, partial(count_stored, division, steps))
     given = 0
     try:
         while (queue or given) and not steps.interrupted:
@@ -394,7 +397,6 @@ def work_through(pool: WorkerPool, division: Division, workers: int, steps: Step
                 given -= 1
                 finished = _finish_job(answer, queue, steps.limits)
                 if finished is not None:
-                    steps.shown.add(steps.tally.add(finished))
                     publisher.add(finished)
             show_elsewhere(division, steps)
             if not waits:
@@ -404,6 +406,12 @@ def work_through(pool: WorkerPool, division: Division, workers: int, steps: Step
                 time.sleep(JOB_SECONDS)
     finally:
         publisher.publish()
+
+
+def count_stored(division: Division, steps: Steps, commit: str, finished: Finished) -> None:
+    """Counts runs when they are stored, and not before: nothing that is shown may be lost."""
+    steps.shown.add(steps.tally.add(finished))
+    division.note_commit(commit, finished.column("run_id"))
 
 
 def give_jobs(pool: WorkerPool, queue: Queue, steps: Steps) -> int:
@@ -444,9 +452,14 @@ def failure_reason(answer: Answer[Job, Computed], limits: Limits) -> str:
     return f"{answer.death}{short}"
 
 
+def ignores_hangup(number: int) -> bool:
+    """Whether a signal is SIGHUP, and this process was told to survive its terminal (`nohup`)."""
+    return number not in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.SIG_IGN
+
+
 @contextmanager
 def interruption() -> Iterator[list[int]]:
-    """A list that stays empty until Ctrl-C or SIGTERM, which is put into it; a second signal ends the process at once.
+    """A list that stays empty until one of INTERRUPTIONS, which is put into it; a second one ends the process at once.
 
     An exception in the middle of publishing could leave it unclear what is stored; a flag is checked between two steps.
     """
@@ -460,7 +473,7 @@ def interruption() -> Iterator[list[int]]:
         for known, handler in before.items():
             signal.signal(known, handler)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in INTERRUPTIONS if not ignores_hangup(number)}
     for number in before:
         signal.signal(number, hear)
     try:

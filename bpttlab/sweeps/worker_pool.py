@@ -263,7 +263,9 @@ def serve(
     prepare: Callable[[], object] | None = None,
 ) -> None:
     """The life of a worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    for name in ("SIGINT", "SIGHUP"):  # Ctrl-C and a closed terminal reach the whole group; the parent decides
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     threading.Thread(target=end_with_parent, daemon=True).start()
     for name in preload:  # now, for the limit on threads holds for libraries that are loaded
         importlib.import_module(name)
@@ -502,12 +504,12 @@ def without_main_module() -> Iterator[None]:
 
 @contextmanager
 def no_interruption() -> Iterator[None]:
-    """Processes started meanwhile do not hear Ctrl-C; here it is only put off."""
+    """Processes started meanwhile hear neither Ctrl-C nor that the terminal is closed; here it is only put off."""
     if not hasattr(signal, "pthread_sigmask"):  # as on Windows
         yield
         return
     resource_tracker.ensure_running()  # it would lift the block as a side effect, were it started later
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -146,14 +146,15 @@ def test_the_json_has_the_keys_that_the_help_names(store, capsys):
     assert all(key in status.TEXT for key in KEYS)
 
 
-def test_versions_that_were_mixed_are_named(store, capsys):
+@pytest.mark.parametrize("what", ["numpy", "numba", "cpu"])
+def test_versions_and_processors_that_were_mixed_are_named(store, capsys, what):
     runs = [finished(seed) for seed in range(3)]
     for record, version in zip(runs, ("2.1", "2.2", "2.2"), strict=True):
-        record.provenance.update(numpy=version, blas="one")
+        record.provenance.update({"blas": "one", "cpu": "one", what: version})
     store.publish(runs[:2])
     store.publish(runs[2:])
-    assert "mixed: numpy 2.1 (1 ×), 2.2 (2 ×)\n" in told(capsys)[1]
-    assert json.loads(told(capsys, "--json")[1])["mixed"] == {"numpy": {"2.1": 1, "2.2": 2}}
+    assert f"mixed: {what} 2.1 (1 ×), 2.2 (2 ×)\n" in told(capsys)[1]
+    assert json.loads(told(capsys, "--json")[1])["mixed"] == {what: {"2.1": 1, "2.2": 2}}
 
 
 def test_provenance_of_a_retried_run_is_the_last(store, capsys):

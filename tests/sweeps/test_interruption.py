@@ -1,12 +1,17 @@
 """A signal that ends a sweep early keeps its usual effect on the program, after what is done is stored."""
 
+import os
 import signal
+import subprocess
+import time
 
 import pytest
 
 import bpttlab as lab
 from bpttlab.cli import main
+from bpttlab.store.store import Store
 from bpttlab.sweeps import scheduler
+from tests.support.sweeps import command, statuses
 
 
 @pytest.fixture
@@ -47,3 +52,32 @@ def test_the_command_ends_by_the_signal_that_it_got(folder, interrupted_by, hear
     assert main(["sweep", "study=x", "workers=0"]) == 128 + number
     assert heard == effect
     assert "go on with: bpttlab sweep study=x" in capsys.readouterr().out
+
+
+needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
+
+
+@needs_hangup
+@pytest.mark.parametrize(("action", "heard"), [(signal.SIG_DFL, [signal.SIGHUP]), (signal.SIG_IGN, [])])
+def test_a_terminal_that_is_closed_ends_a_sweep_without_nohup(action, heard):
+    before = signal.signal(signal.SIGHUP, action)
+    try:
+        with scheduler.interruption() as found:
+            signal.raise_signal(signal.SIGHUP)
+        assert (found, signal.getsignal(signal.SIGHUP)) == (heard, action)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@needs_hangup
+def test_a_hangup_of_the_whole_group_keeps_what_is_done(tmp_path):
+    words, environment = command("study=x", "sequence_length=30", "seed=range(0,2000)", "workers=1")
+    sweeping = subprocess.Popen(
+        words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+    )
+    store, deadline = Store(tmp_path / "results", "x"), time.monotonic() + 60
+    while not statuses(store) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    os.killpg(sweeping.pid, signal.SIGHUP)
+    assert (sweeping.wait(20), b"Traceback" in sweeping.communicate()[1]) == (-signal.SIGHUP, False)
+    assert set(statuses(store)) == {"done"}

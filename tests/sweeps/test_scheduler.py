@@ -18,6 +18,7 @@ from bpttlab.store.store import Store, load
 from bpttlab.sweeps import blas_threads, jobs, scheduler, worker_pool
 from bpttlab.sweeps.jobs import Job, Queue
 from bpttlab.sweeps.plan import Options, plan
+from bpttlab.sweeps.progress import Progress
 from bpttlab.sweeps.scheduler import Publisher, Summary, execute, sweep
 from bpttlab.sweeps.worker_pool import Limits
 from tests.support.sweeps import (
@@ -206,6 +207,21 @@ def test_ctrl_c_while_publishing_does_not_disturb_it(tmp_path, monkeypatch):
     assert (tally.interrupted, tally.statuses) == (signal.SIGINT, {"done": 1})
     assert statuses(store) == {"done": 1}
     assert store.verify() > 1
+
+
+def test_progress_counts_what_is_stored_and_nothing_else(tmp_path, monkeypatch):
+    store, counted = Store(tmp_path, "x"), []
+    add = Progress.add
+
+    def compare(self, more):
+        add(self, more)
+        counted.append((Counter(self.statuses), statuses(store)))
+
+    monkeypatch.setattr(Progress, "add", compare)
+    monkeypatch.setattr(scheduler, "PUBLISHING_SECONDS", 0.05)
+    execute(parsed(range(40)), store, 2, False)
+    assert len(counted) > 1
+    assert all(shown == stored for shown, stored in counted)
 
 
 def test_signals_are_left_alone_outside_the_main_thread():
