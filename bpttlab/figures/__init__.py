@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.figures.figure import AUTOMATIC, Comparison, FieldNames, FigureRequest, StudyFigure
-from bpttlab.tables import StudyTables, without_constant_settings
+from bpttlab.tables import StudyTables, for_summaries
 from bpttlab.tables.selection import ChosenRuns
 from bpttlab.user_environment import import_matplotlib
 
@@ -117,7 +117,7 @@ def draw(
     chosen, comparison = choose_figures(names), Comparison.of(color, columns, rows)
     refuse_comparison(study, comparison, names)
     drawing, request = Drawing(), FigureRequest(study, size, run_id, parameter, comparison)
-    narrow, shipped = replace(request, study=without_constant_settings(study)), plugins.find_shipped("figure").values()
+    narrow, shipped = replace(request, study=for_summaries(study, run_id)), plugins.find_shipped("figure").values()
     with style_context(size, style):
         for name, figure in chosen.items():
             told(name)

@@ -165,8 +165,11 @@ def serialise(table: str, rows: pa.Table, **about: Any) -> bytes:
     return data
 
 
-def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
+def deserialise(data: bytes, path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """The rows of a shard and its metadata; the version is checked first.
+
+    Args:
+        columns: those to read; None: all of its table.
 
     Raises:
         StoreError: it has another version, or is not a shard of the table of its folder; the message names `path`.
@@ -183,13 +186,14 @@ def deserialise(data: bytes, path: Path) -> tuple[pa.Table, dict[str, Any]]:
                 f"this bpttlab reads version {schema.SCHEMA_VERSION}"
             )
         table = table_of_shard(name, about)
-        rows = file.read(columns=table.names, use_threads=False)
         if about["table"] != name:
             raise LookupError(f"its metadata names the table {about['table']}")
-    rows = rows.replace_schema_metadata(None)
-    if not rows.schema.equals(table.schema):
-        raise StoreError(f"{path} does not have the columns of table '{name}'")
-    return rows, about
+        known = set(table.names)
+        if not pa.schema([field for field in file.schema_arrow if field.name in known]).equals(table.schema):
+            raise StoreError(f"{path} does not have the columns of table '{name}'")
+        chosen = table.names if columns is None else list(columns)
+        rows = file.read(columns=chosen, use_threads=False).select(chosen)
+    return rows.replace_schema_metadata(None), about
 
 
 def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:

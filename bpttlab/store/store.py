@@ -184,9 +184,10 @@ class Store:
         """
         self.refuse_if_missing()
         commits = self.commits()
+        self._read_before.clear()  # the study has their rows
         if not commits:
             raise StoreError(f"study '{self.study}' in {self.root} has no runs yet")
-        return Study(self.study, self.path, commits, self.rows, where, columns, read_names(self.path), networks)
+        return Study(self.study, self.path, commits, self.scan, where, columns, read_names(self.path), networks)
 
     def refuse_if_missing(self) -> None:
         """Accepts a study that has a folder.
@@ -282,24 +283,29 @@ class Store:
         """The readable commits that are not known yet; a damaged one is left out here, and named by `commits`."""
         return self._commits(Damage(self._folder("store")), known)
 
-    def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
-        """The rows of a table that were published with these commits: shard -> rows, in order of the shards' names.
+    def scan(
+        self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[str, pa.Table]]:
+        """The shards of a table that were published with these commits, one by one in the order of their names, and
+        the rows of each. They need not all be in memory.
 
         Args:
-            columns: the columns to keep; None: all.
+            columns: the columns to read; None: all.
 
         Raises:
-            DamagedShardError: naming all that are damaged or missing.
+            DamagedShardError: at the end, naming all that are damaged or missing.
         """
-        damage, found = Damage(self._folder("store")), {}
+        damage = Damage(self._folder("store"))
         for name, its_commits in sorted(commits_by_shard(table, commits).items()):
             path = self._shard(table, name)
             data = read_shard(path, damage, its_commits)
             if data is not None:
-                rows = deserialise(data, path)[0]
-                found[name] = rows if columns is None else rows.select(columns)
+                yield name, deserialise(data, path, columns)[0]
         damage.refuse()
-        return found
+
+    def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
+        """`scan` as a whole: shard -> rows."""
+        return dict(self.scan(table, commits, columns))
 
     def readable_rows(self, table: str, shard: str) -> pa.Table | None:
         """The rows of one shard; None if it is damaged or missing."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TypeAlias
@@ -14,17 +15,21 @@ from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.columns import OWN_MEASURED
-from bpttlab.store.commits import Commit, Stored, choose
+from bpttlab.store.commits import Commit, Stored, choose, commits_by_shard
 from bpttlab.store.file_names import NamedFile, with_names
 from bpttlab.store.own_columns import unite
+from bpttlab.store.repeated_rows import RepeatedRows
 from bpttlab.store.stored_text import limit_columns, read_configuration
 from bpttlab.store.where import Where, select
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], dict[str, pa.Table]]
-"""A table, commits and columns -> the rows that were published with them, by shard: `Store.rows`."""
+Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], Iterator[tuple[str, pa.Table]]]
+"""A table, commits and columns -> the shards that were published with them, and their rows: `Store.scan`."""
+
+_OF_EACH_RUN = ("provenance", "bias_bounds")
+"""Tables in which no run repeats rows of another."""
 
 
 class Study:
@@ -54,7 +59,7 @@ class Study:
         name: str,
         path: Path,
         commits: Sequence[Commit],
-        rows: Reader,
+        scan: Reader,
         where: Where | None = None,
         columns: Sequence[str] | None = None,
         files: Sequence[NamedFile] = (),
@@ -67,28 +72,41 @@ class Study:
         self.path = path
         self._files = files
         self._pool = networks == "path"
-        self._read = rows
+        self._scan = scan
         self._chosen = choose(commits)
         self._own = unite(stored.commit.own for stored in self._chosen.values())
         self._known = {**schema.TABLES, **{table.name: table for table in self._own.tables}}
         self._runs = self._all_runs()
+        self._chosen = release_rows(self._chosen)
         self._frames: dict[str, pd.DataFrame] = {}
         if where:
             self._keep(where)
         if columns is not None:
             refuse_unknown_columns(columns, self._runs.column_names, self._own)
         self._columns = columns
-        self._left_out: frozenset[str] = frozenset()
+        self._joined: Collection[str] | None = None
+        self._repeated: RepeatedRows | None = None
 
-    def without_constant_settings(self) -> Study:
-        """The same study for summaries: its tables of measures lack the settings of measures and scales that all runs
-        have in common, which are half of their bytes. `runs` has all columns."""
+    def for_summaries(
+        self, joined: Collection[str] = (), run_ids: Collection[str] | None = None, whole: Collection[str] = ()
+    ) -> Study:
+        """The same study for statistics over networks, in a fraction of the memory.
+
+        Its tables of measures have their own columns and few of the runs', and lack the rows that runs of one forward
+        pass repeat (`repeated_rows`). `runs` has all columns.
+
+        Args:
+            joined: columns of runs that the tables of measures have.
+            run_ids: the runs that the statistics are about; None: all.
+            whole: runs that keep all their rows.
+        """
         narrow = object.__new__(Study)
         narrow.__dict__.update(self.__dict__)
-        settings = [name for name in self._runs.column_names if name.startswith(("measure_", "scales_"))]
-        constant = (name for name in settings if pc.count_distinct(self._runs[name], "all").as_py() < 2)
-        narrow._left_out = frozenset(constant)
         narrow._frames = {}
+        if run_ids is not None:
+            narrow._keep_runs(run_ids)
+        narrow._joined = frozenset(joined)
+        narrow._repeated = RepeatedRows(narrow._runs, narrow._fixed_columns(), whole)
         return narrow
 
     @property
@@ -156,17 +174,19 @@ class Study:
 
     def _keep(self, where: Where) -> None:
         """Keeps only the wanted runs; columns and types stay those of all runs."""
-        self._runs = self._runs.filter(select(self._runs, where, [column.name for column in self._own.summary]))
-        kept = set(self._runs["run_id"].to_pylist())
+        kept = self._runs.filter(select(self._runs, where, [column.name for column in self._own.summary]))
+        self._keep_runs(kept["run_id"].to_pylist())
+
+    def _keep_runs(self, run_ids: Collection[str]) -> None:
+        kept = set(run_ids)
+        self._runs = self._runs.filter(pc.is_in(self._runs["run_id"], value_set=pa.array(sorted(kept), pa.string())))
         self._chosen = {run_id: stored for run_id, stored in self._chosen.items() if run_id in kept}
+        self.__dict__.pop("_taken", None)
 
     def _all_runs(self) -> pa.Table:
         taken = by_commit(self._chosen.values())
         table = schema.runs_with(self._own.summary)
-        parts = [
-            schema.conform(commit.rows.take(pa.array([stored.row for stored in runs])), table) for commit, runs in taken
-        ]
-        rows = pa.concat_tables(parts)
+        rows = pa.concat_tables(schema.conform(rows_of_commit(commit, runs), table) for commit, runs in taken)
         rows = rows.take(schema.sort_indices(rows, ["run_id"]))
         columns = schema.configuration_columns(limit_columns(map(read_configuration, *texts_of(rows))))
         runs = schema.with_configuration(rows, columns)
@@ -176,7 +196,10 @@ class Study:
         """The sorted rows of a table from the chosen commits, with the columns of their runs."""
         table = self._known[name]
         own = self._own_columns(table)
-        rows = pa.concat_tables([table.schema.empty_table().select(own), *self._take_rows(table, own)])
+        parts = self._take_rows(table, own)
+        if self._repeated and name in schema.TABLES and name not in _OF_EACH_RUN:
+            parts = self._repeated.drop(parts)
+        rows = pa.concat_tables([table.schema.empty_table().select(own), *parts])
         position = pc.index_in(rows["run_id"], value_set=self._runs["run_id"].combine_chunks())
         order = schema.sort_indices(rows.append_column("position", position), ["position", *table.keys])
         rows, position = rows.take(order), position.take(order)
@@ -201,18 +224,25 @@ class Study:
 
     def _take_rows(self, table: Table, columns: Sequence[str]) -> Iterator[pa.Table]:
         name, some = table.name, columns if table.name in schema.TABLES else None
-        shards = self._read(name, [commit for commit, _ in self._taken], some)
-        for commit, runs in self._taken:
-            taken = pa.array([stored.run_id for stored in runs], pa.string())
-            for shard in commit.shards_of(name):
-                rows = shards[shard].filter(pc.is_in(shards[shard]["run_id"], value_set=taken))
-                yield schema.conform(rows, table, columns)
+        commits = {commit.name: commit for commit, _ in self._taken}
+        published = commits_by_shard(name, list(commits.values()))
+        of_commit = {commit.name: [stored.run_id for stored in runs] for commit, runs in self._taken}
+        for shard, shard_rows in self._scan(name, list(commits.values()), some):
+            for commit in published[shard]:
+                taken = pc.is_in(shard_rows["run_id"], value_set=pa.array(of_commit[commit], pa.string()))
+                yield schema.conform(shard_rows.filter(taken), table, columns)
+
+    def _fixed_columns(self) -> list[str]:
+        """The columns of `runs` that are no values of a configuration; `network_id` is decided by one."""
+        return schema.runs_with(self._own.summary).names
 
     def _describe_runs(self, table: Table) -> pa.Table:
         """network_id, status and the configuration; `run_<name>` where the table itself has a column <name>."""
-        fixed = schema.runs_with(self._own.summary).names
-        joined = [name for name in self._runs.column_names if name not in fixed and name not in self._left_out]
+        fixed = self._fixed_columns()
+        joined = [name for name in self._runs.column_names if name not in fixed]
         names = ["network_id", "status", *joined]
+        if self._joined is not None:
+            names = [name for name in names if name in self._joined]
         own = table.schema.names
         if self._columns is not None:
             names = [name for name in names if {name, f"run_{name}"} & set(self._columns)]
@@ -222,6 +252,19 @@ class Study:
 def texts_of(rows: pa.Table) -> tuple[Iterator[str], Iterator[str]]:
     """The configurations of runs, and their ids, one by one: all texts together are large."""
     return tuple((value.as_py() for value in rows[name]) for name in ("configuration", "run_id"))  # type: ignore[return-value]
+
+
+def rows_of_commit(commit: Commit, runs: Sequence[Stored]) -> pa.Table:
+    """The rows of some runs of a commit, in any order."""
+    whole = len(runs) == commit.rows.num_rows
+    return commit.rows if whole else commit.rows.take(pa.array([stored.row for stored in runs]))
+
+
+def release_rows(chosen: Mapping[str, Stored]) -> dict[str, Stored]:
+    """The chosen runs without the rows of their commits, which are as large as the table `runs`."""
+    commits = {stored.commit.name: stored.commit for stored in chosen.values()}
+    bare = {name: replace(commit, rows=commit.rows.schema.empty_table()) for name, commit in commits.items()}
+    return {run_id: replace(stored, commit=bare[stored.commit.name]) for run_id, stored in chosen.items()}
 
 
 def by_commit(runs: Iterable[Stored]) -> list[tuple[Commit, list[Stored]]]:

@@ -63,6 +63,7 @@ __all__ = [
     "find_sentences",
     "find_varying",
     "finite_time_distribution",
+    "for_summaries",
     "format_headline",
     "format_table",
     "growth",
@@ -87,7 +88,6 @@ __all__ = [
     "theory",
     "triangle",
     "truncation_bias",
-    "without_constant_settings",
     "write",
 ]
 
@@ -167,7 +167,7 @@ def summaries(study: StudyTables) -> Summaries:
     """
     if study.runs.empty:
         raise LabError("the study has no runs: there is nothing to summarise")
-    narrow = without_constant_settings(study)
+    narrow = for_summaries(study)
     shipped = {name: table.summarise(narrow) for name, table in plugins.find_shipped("table").items()}
     own, failed = {}, {}
     for choice in plugins.own_choices():
@@ -198,10 +198,19 @@ def _find_table(name: str) -> SummaryTable:
     return plugins.find_shipped("table").get(name) or own.get(name, none)
 
 
-def without_constant_settings(study: StudyTables) -> StudyTables:
-    """A loaded study without columns that no shipped summary reads; another object with tables as it is."""
-    narrow: StudyTables = getattr(study, "without_constant_settings", lambda: study)()
+def for_summaries(study: StudyTables, run_id: str | None = None) -> StudyTables:
+    """A loaded study without what no shipped summary or figure reads; another object with tables as it is.
+
+    Args:
+        run_id: a run that keeps all its rows.
+    """
+    whole = [] if run_id is None else [run_id]
+    narrow: StudyTables = study.for_summaries(_JOINED, whole=whole) if hasattr(study, "for_summaries") else study
     return narrow
+
+
+_JOINED = ("sequence_length",)
+"""The columns of runs that summaries read in tables of measures; they take all others from `runs`."""
 
 
 def make_own(table: SummaryTable, study: StudyTables) -> pd.DataFrame:

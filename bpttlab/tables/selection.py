@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -147,9 +147,10 @@ class ChosenRuns:
         self._where = where
         self._run_ids = run_ids or frozenset(choose_rows_where(with_requested(study.runs), where)["run_id"])
 
-    def without_constant_settings(self) -> ChosenRuns:
-        """The same runs of the study without columns that no shipped figure reads."""
-        narrow = getattr(self._study, "without_constant_settings", lambda: self._study)()
+    def for_summaries(self, joined: Collection[str] = (), whole: Collection[str] = ()) -> ChosenRuns:
+        """The same runs of a study without what no shipped figure reads (`Study.for_summaries`)."""
+        study = self._study
+        narrow = study.for_summaries(joined, self._run_ids, whole) if hasattr(study, "for_summaries") else study
         return ChosenRuns(narrow, self._where, self._run_ids)
 
     def table(self, name: str) -> pd.DataFrame:

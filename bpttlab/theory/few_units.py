@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from scipy.optimize import brentq
-
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import check_arguments
 
@@ -60,6 +58,8 @@ def latch(w: float) -> Latch:
         return Latch(0.0, w)
     if w < 0.0:
         raise ConfigurationError(f"w={w}: must be at least -1; below it the state alternates and does not rest")
+    from scipy.optimize import brentq  # its import takes as much memory as numpy's
+
     low = math.sqrt(1.5 * (1.0 - 1.0 / w) / w**2)  # w x - (w x)^3 / 3 <= tanh(w x) puts the root above
     state = float(brentq(lambda x: math.tanh(w * x) - x, low, 1.0, xtol=1e-15))
     return Latch(state, w * (1.0 - state**2))

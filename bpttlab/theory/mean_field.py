@@ -17,7 +17,6 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import roots_legendre
 
 from bpttlab.errors import ConfigurationError
@@ -71,7 +70,7 @@ def _variance_root(gain: float, variance: float) -> float:
     high = gain**2 + variance
     if not low < high:  # g = 0, or below the rounding of s
         return high
-    return float(brentq(lambda q: gain**2 * state_square(q) + variance - q, low, high, xtol=PRECISION * high))
+    return find_root(lambda q: gain**2 * state_square(q) + variance - q, low, high)
 
 
 @check_arguments
@@ -91,8 +90,15 @@ def critical_gain(variance: float = 0.0) -> tuple[float, float]:
     high = 1.0
     while excess(high) <= 0.0:
         high *= 2.0
-    q = float(brentq(excess, variance, high, xtol=PRECISION * high)) if high > variance else high
+    q = find_root(excess, variance, high) if high > variance else high
     return 1.0 / math.sqrt(slope_square(q)), q
+
+
+def find_root(function: Callable[[float], float], low: float, high: float) -> float:
+    """The root between two ends at which the function has different signs."""
+    from scipy.optimize import brentq  # its import takes as much memory as numpy's
+
+    return float(brentq(function, low, high, xtol=PRECISION * high))
 
 
 def state_square(q: float) -> float:

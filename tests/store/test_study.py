@@ -273,12 +273,49 @@ def test_a_study_of_some_runs_can_be_summarised(studied):
     assert set(tables.summaries(study)["growth"]["initializer_requested"]) == {0.5}
 
 
-def test_study_for_summaries_lacks_only_shared_settings(here):
-    runs = [finished(seed, measure={"lags": 24, "every": seed % 2}, scales={"V": 1.0}) for seed in range(4)]
-    here.publish(runs)
-    whole, narrow = here.load(), here.load().without_constant_settings()
-    left_out = [name for name in whole.jacobians if name not in narrow.jacobians]
-    assert set(left_out) == {"measure_lags", "scales_V"}
-    assert whole.jacobians.drop(columns=left_out).equals(narrow.jacobians)
+def test_study_for_summaries_has_few_columns_of_runs(here):
+    here.publish([finished(seed) for seed in range(4)])
+    whole, narrow = here.load(), here.load().for_summaries(["seed"])
+    own = schema.TABLES["jacobians"].names
+    assert list(narrow.jacobians) == [*own, "seed"]
+    assert whole.jacobians[[*own, "seed"]].equals(narrow.jacobians)
     assert whole.runs.equals(narrow.runs)
-    assert list(here.load().jacobians) == list(whole.jacobians)
+    assert whole.provenance.equals(narrow.provenance)
+
+
+def of_truncations(seed, truncations):
+    """Runs of one network that differ in the truncation alone."""
+    scheme = {"name": "windowed", "k1": 2}
+    return [finished(seed, truncation=str(length), scheme=scheme) for length in truncations]
+
+
+def test_repeated_rows_are_read_once(here):
+    runs = [*of_truncations(0, range(1, 11)), *of_truncations(1, range(1, 11))]
+    here.publish(runs[::2])
+    here.publish(runs[1::2])
+    whole, narrow = here.load(), here.load().for_summaries()
+    for network in (runs[:10], runs[10:]):
+        first, *others = sorted(run.run_id for run in network)
+        counts = narrow.jacobians["run_id"].value_counts()
+        assert [counts[run_id] for run_id in others] == [1] * 9
+        kept = narrow.jacobians[narrow.jacobians["run_id"] == first]
+        assert kept["lag"].tolist() == whole.jacobians[whole.jacobians["run_id"] == first]["lag"].tolist()
+    assert len(narrow.jacobians) == 2 * (6 + 9)
+    own = whole.truncations["origin"] == "scheme"
+    assert (narrow.truncations["origin"] == "scheme").sum() == own.sum()
+
+
+def test_a_run_that_is_drawn_alone_keeps_its_rows(here):
+    runs = of_truncations(0, range(1, 4))
+    here.publish(runs)
+    for run in runs:
+        narrow = here.load().for_summaries(whole=[run.run_id])
+        assert (narrow.jacobians["run_id"] == run.run_id).sum() == 6
+        chosen = here.load().for_summaries(run_ids=[run.run_id])
+        assert chosen.jacobians["run_id"].tolist() == [run.run_id] * 6
+        assert chosen.runs["run_id"].tolist() == [run.run_id]
+
+
+def test_runs_of_other_settings_repeat_nothing(here):
+    here.publish([finished(0, truncation="3", measure={"lags": lags}) for lags in (8, 24)])
+    assert len(here.load().for_summaries().jacobians) == 2 * 6
