@@ -19,6 +19,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.limits import LARGEST_INTEGER
 
 Plain = dict[str, Any]
 """A configuration, or a group of one, as it is written: values of Python by field."""
@@ -114,12 +115,20 @@ def check_method(method: Any, methods: Sequence[str]) -> None:
 def format_value(value: Any) -> str:
     """A value in a message, in one line; of an array how many values it has, of a large float what it may be."""
     value = python_value(value)
-    text = " ".join(repr(value).split())
+    text = " ".join(write_value(value).split())
     text = text if len(text) <= 100 else f"{text[:97]}..."
     if isinstance(value, float) and value.is_integer() and abs(value) > _EXACT:
         return f"{text} (a float above 2^53 may be a rounded integer; write all digits)"
     many = getattr(value, "shape", ())
     return f"{text} (an array of {math.prod(many)} values, not one value)" if many and type(many) is tuple else text
+
+
+def write_value(value: Any) -> str:
+    """`repr`, of an integer too that has more digits than Python writes."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"a value of type {type(value).__name__} with very many digits"
 
 
 # ------------------------------------------------------------------ arguments of functions
@@ -213,7 +222,7 @@ class Field:
             and (self.gt is None or number > self.gt)
             and (self.le is None or number <= self.le)
             and (self.lt is None or number < self.lt)
-            and (type(number) is int or math.isfinite(number))
+            and (abs(number) <= LARGEST_INTEGER if type(number) is int else math.isfinite(number))
         )
 
     def describe_number(self, kind: type) -> str:
@@ -376,7 +385,7 @@ def typed_value(kind: type, name: str, value: Any, path: str) -> Any:
         typed = adapter(kind, name).validate_python(convert_value(value, allowed.types), strict=True)
     except ValidationError as error:
         raise refusal(path, value, allowed, list_complaints(error)) from None
-    if not allowed.is_choice(typed):
+    if not allowed.is_choice(typed) or (type(typed) is int and not allowed.field.admits(typed)):
         raise refusal(path, value, allowed)
     return typed
 
@@ -385,6 +394,8 @@ def refusal(path: str, value: Any, allowed: Allowed, complaints: str = "") -> Co
     """The error that names the field, the value, what is allowed and the nearest choice."""
     wanted = allowed.in_words if allowed.complete else complaints
     reason = f" {allowed.field.because}" if allowed.field.because else ""
+    if type(value) is int and abs(value) > LARGEST_INTEGER:
+        reason = f"{reason}, of 64 bits"
     hint = nearest(value, allowed.names)
     return ConfigurationError(f"{path}={format_value(value)}: must be {wanted}{reason}{f'.{hint}' if hint else ''}")
 

@@ -123,7 +123,9 @@ def test_numbers_and_choices_that_cannot_be_are_refused_by_name():
         "measure.log_scale=1": lambda: lab.run({"measure": {"log_scale": np.int64(1)}}),
         "gain='2'": lambda: lab.theory.mean_field("2"),
         "memory_limit='2'": lambda: lab.run({}, memory_limit="2"),
-        "seed is an integer beyond 64 bits": lambda: Configuration.parse({"seed": np.uint64(2**64 - 1)}).run_id,
+        "seed=18446744073709551615: must be an integer >= 0, of 64 bits": lambda: (
+            Configuration.parse({"seed": np.uint64(2**64 - 1)}).run_id
+        ),
         r"seed=1e\+17 .a float above 2.53 may be a rounded integer; write all digits": lambda: lab.run({"seed": 1e17}),
         "configuration='seed'": lambda: lab.run("seed"),
         "workers=1.5": lambda: Options("x", workers=1.5),

@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 ROOMS = [
     {"errors"},
-    {"escapes", "fields", "files", "plugin_sources", "plugins", "resources", "streams", "user_environment"},
+    {"escapes", "fields", "files", "limits", "plugin_sources", "plugins", "resources", "streams", "user_environment"},
     {"numerics"},
     {"theory", "user_files"},
     {"store"},

@@ -194,10 +194,10 @@ def show_configuration(words: Sequence[str], parsed: argparse.Namespace) -> int:
 
     A swept field has its first value.
     """
-    from bpttlab.sweeps import hydra_composition
+    from bpttlab.sweeps import hydra_composition, hydra_settings
 
     composer = hydra_composition.composer(parsed.config_dir, words)
-    axes = composer.axes(line for line in words if not hydra_composition.is_of_hydra(line))
+    axes = composer.axes(line for line in words if not hydra_settings.is_of_hydra(line))
     swept = [axis.parsed.input_line for axis in axes if axis.is_swept]
     if swept:
         print(f"# swept, shown with the first value: {' '.join(map(str, swept))}")

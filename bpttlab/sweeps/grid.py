@@ -12,9 +12,10 @@ from typing import Any
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Plain, python_value
+from bpttlab.limits import MOST_RUNS
 from bpttlab.sweeps.configuration import nest
 from bpttlab.sweeps.own_networks import set_label, take_labels
-from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
+from bpttlab.sweeps.ranges import refuse_too_many
 
 
 def grid(fields: Mapping[str, Any] | None = None, /, **more: Any) -> list[Plain]:

@@ -15,23 +15,18 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.object_type import ObjectType
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -39,7 +34,9 @@ from omegaconf.errors import OmegaConfBaseException
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Plain
+from bpttlab.limits import MOST_RUNS
 from bpttlab.sweeps.choices import find_owners
+from bpttlab.sweeps.configuration_files import search
 from bpttlab.sweeps.hydra_independence import (
     changes_its_package_only,
     differ_there_only,
@@ -47,10 +44,19 @@ from bpttlab.sweeps.hydra_independence import (
     group_of,
     has_conditional_defaults,
 )
+from bpttlab.sweeps.hydra_settings import (
+    check_own_lines,
+    is_of_hydra,
+    refuse_other_machinery,
+    refuse_settings,
+    refuse_without_effect,
+    settings_of,
+)
 from bpttlab.sweeps.line_advice import errors_of_line, given_twice
+from bpttlab.sweeps.line_limits import refuse_lines
 from bpttlab.sweeps.nested import copy_plain, exists, is_interpolation, leaves
 from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
-from bpttlab.sweeps.ranges import MOST_RUNS, refuse_too_many
+from bpttlab.sweeps.ranges import refuse_too_many
 from bpttlab.sweeps.sweep_values import (
     as_written,
     line_parser,
@@ -65,9 +71,6 @@ VERSION_BASE = "1.3"
 
 CONFIG_NAME = "config"
 
-COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
-"""What Hydra raises for something in the lines or in the files that it composes."""
-
 
 @dataclass(frozen=True)
 class Axis:
@@ -77,17 +80,22 @@ class Axis:
         key: what it sets, without + or ~.
         parsed: Hydra's own reading of the line.
         is_group: whether it chooses a file of a group rather than setting a value.
-        values: one or more plain values.
-        lines: the same as override lines of one value each.
+        elements: one or more values, as the parser left them.
+        values: the same as plain values.
     """
 
     key: str
     parsed: Override
     is_group: bool
+    elements: tuple[Any, ...]
     values: tuple[Any, ...]
-    lines: tuple[str, ...]
 
-    @property
+    @cached_property
+    def lines(self) -> tuple[str, ...]:
+        """The values as override lines of one value each."""
+        return one_by_one(self.parsed, self.elements) if self.is_swept else (str(self.parsed.input_line),)
+
+    @cached_property
     def is_value(self) -> bool:
         """Whether it only gives a field that exists another plain value, which a dictionary can do as well as Hydra."""
         changes = not (self.parsed.is_add() or self.parsed.is_delete() or self.parsed.is_force_add())
@@ -133,13 +141,18 @@ class Composer:
         loader: ConfigLoader,
         config_name: str = CONFIG_NAME,
         hydra_lines: Sequence[str] = (),
-        config_dir: str | None = None,
+        folders: Sequence[str] = (),
+        is_hydra_main: bool = False,
     ) -> None:
         """`hydra_lines` override Hydra's own settings and are part of every composition.
 
-        `config_dir` is the folder that they add to the places searched, if they do.
+        Args:
+            folders: the places that `loader` searches besides the shipped configuration.
+            is_hydra_main: whether Hydra itself has composed the configuration before, for a program of the user's own,
+                which may give Hydra other settings.
         """
-        self.config_dir = config_dir
+        self.folders = list(folders)
+        self.is_hydra_main = is_hydra_main
         self.loader = loader
         self.config_name = config_name
         self.hydra_lines = list(hydra_lines)
@@ -193,6 +206,9 @@ class Composer:
         named = {axis.key for axis in axes}
         own = self.axes(f"{key}={as_written(value)}" for key, value in brought.items() if key not in named)
         values = [axis for axis in own + axes if axis.is_value]
+        several = [*own, *(axis for axis in axes if axis.is_value)]
+        count = math.prod(len(axis.values) for axis in several if axis.key != LABEL)
+        refuse_too_many(count, swept_lines(several), most_runs(axes, self.for_runs(choice).plain))
         for more in _choices([axis for axis in own if not axis.is_value]):
             whole = (*more, *choice)
             composed = self.for_runs(whole)
@@ -209,8 +225,10 @@ class Composer:
         Raises:
             ConfigurationError: two of them have one key. (For Hydra the later one holds, and nothing is said.)
         """
+        several = list(lines)
+        refuse_lines(several)
         axes: dict[str, Axis] = {}
-        for axis in map(self.axis, lines):
+        for axis in map(self.axis, several):
             if axis.key in axes:
                 raise given_twice(axis.key, *(str(one.parsed.input_line) for one in (axes[axis.key], axis)))
             axes[axis.key] = axis
@@ -229,8 +247,7 @@ class Composer:
         is_group = self.is_group(parsed.key_or_group) and not any(isinstance(value, dict) for value in values)
         if is_group and not parsed.is_delete():
             self.refuse_unknown_choices(parsed, values)
-        lines = one_by_one(parsed, elements) if parsed.is_sweep_override() else (line,)
-        return Axis(parsed.get_key_element().lstrip("+~"), parsed, is_group, values, lines)
+        return Axis(parsed.get_key_element().lstrip("+~"), parsed, is_group, tuple(elements), values)
 
     def parse(self, line: str) -> Override:
         with errors_of_line(line):
@@ -289,6 +306,7 @@ class Composer:
         with errors_of_hydra(choice):
             config = self.configuration(choice)
             refuse_other_machinery(settings_of(config))
+            refuse_settings(config)
             for name in [name for name in config if part not in ("all", "hydra" if name == "hydra" else "job")]:
                 del config[name]
             found = config if package in (None, "_global_") else OmegaConf.select(config, package)
@@ -349,7 +367,7 @@ class Composer:
 
     @cached_property
     def has_conditional_defaults(self) -> bool:
-        return has_conditional_defaults(self.loader, self.config_dir)
+        return has_conditional_defaults(self.loader)
 
     def configuration(self, choice: Sequence[str]) -> DictConfig:
         """What Hydra composes for this choice, its own settings included; it may be changed."""
@@ -364,16 +382,13 @@ class Composer:
         config = self.configuration(choice)
         settings = settings_of(config)
         brought = settings["sweeper"].pop("params", None) or {}
-        self.searches_elsewhere |= len(config.hydra.searchpath) > (self.config_dir is not None)
+        self.searches_elsewhere |= len(config.hydra.searchpath) > 0
         refuse_without_effect(config.hydra.runtime)
+        if not self.is_hydra_main:
+            refuse_settings(config)
         del config["hydra"]
         OmegaConf.set_struct(config, True)
         return Composed(config, brought, settings)
-
-
-def settings_of(config: DictConfig) -> dict[str, Any]:
-    """The launcher and the sweeper of a composed configuration."""
-    return {name: OmegaConf.to_container(config.hydra[name], resolve=True) for name in MACHINERY}
 
 
 @contextmanager
@@ -381,9 +396,9 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
     """Makes an error of Hydra, OmegaConf or YAML one line that names the choice."""
     try:
         yield
-    except COMPOSITION_ERRORS as error:
-        if isinstance(error, LabError):
-            raise
+    except (LabError, MemoryError):
+        raise
+    except Exception as error:  # lines and files from anywhere: whatever the libraries that compose them say of them
         raise ConfigurationError(f"{_describe(choice)} {one_line(error)}".strip()) from error
 
 
@@ -407,30 +422,16 @@ def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Compos
     """A composer of the shipped configuration. It takes Hydra's own settings from `lines` and ignores the others.
 
     Raises:
-        ConfigurationError: a line sets hydra.mode, or hydra.searchpath beside a `config_dir`.
+        ConfigurationError: a line sets what it may not of Hydra's settings, or hydra.searchpath beside a `config_dir`.
     """
     own = [line for line in lines if is_of_hydra(line)]
-    refuse_unreadable(own)
-    for line in own:
-        if line.lstrip("+~").startswith("hydra.mode="):
-            raise ConfigurationError(f"{line}: hydra.mode cannot be set: every command line of bpttlab is a sweep")
-        if line.lstrip("+~").startswith("hydra.searchpath=") and config_dir is not None:
-            raise ConfigurationError(f"{line}: --config-dir sets hydra.searchpath as well: give one of them")
-    if config_dir is not None:
-        own.append(f"hydra.searchpath=['file://{os.path.abspath(config_dir)}']")
+    refuse_lines(own)
+    folders = [*check_own_lines(own, config_dir), *([config_dir] if config_dir is not None else [])]
     with no_global_hydra(), hydra.initialize_config_dir(str(resources.conf()), version_base=VERSION_BASE):
-        return Composer(GlobalHydra.instance().config_loader(), hydra_lines=own, config_dir=config_dir)
-
-
-def refuse_unreadable(lines: Iterable[str]) -> None:
-    """Reads lines of Hydra's own settings, which Hydra would read in places where no error is expected."""
-    keys: dict[str, str] = {}
-    for line in lines:
-        with errors_of_line(line):
-            key = OverridesParser.create().parse_override(line).get_key_element()
-        if key in keys:
-            raise given_twice(key, keys[key], line)
-        keys[key] = line
+        loader = GlobalHydra.instance().config_loader()
+    search(loader, folders)
+    kept = [line for line in own if not line.lstrip("+~").startswith("hydra.searchpath")]
+    return Composer(loader, hydra_lines=kept, folders=folders)
 
 
 @contextmanager
@@ -446,45 +447,7 @@ def no_global_hydra() -> Iterator[None]:
             GlobalHydra.instance().initialize(before)
 
 
-def is_of_hydra(line: str) -> bool:
-    """Whether a line overrides one of Hydra's own settings."""
-    return line.lstrip("+~").startswith(("hydra.", "hydra/"))
-
-
-MACHINERY = {
-    "launcher": "hydra_plugins.bpttlab_sweep.launcher.BpttlabLauncher",
-    "sweeper": "hydra_plugins.bpttlab_sweep.sweeper.BpttlabSweeper",
-}
-"""Hydra's groups that say how runs are carried out, and the classes that can run a study."""
-
 _REMEDY = "it holds for a whole sweep and would be left out: say it on the command line"
-
-
-def refuse_other_machinery(machinery: Mapping[str, Any]) -> None:
-    """A launcher or sweeper of Hydra's own would compose every run again, and store none."""
-    for name, target in MACHINERY.items():
-        chosen = machinery[name].get("_target_")
-        if chosen != target:
-            raise ConfigurationError(f"hydra/{name}: {chosen} cannot run a study; leave hydra/{name} as it is")
-
-
-def refuse_without_effect(runtime: Any) -> None:
-    """Of two files that override Hydra's launcher or sweeper, Hydra obeys config.yaml and says nothing of the other."""
-    folders = [Path(source.path) for source in runtime.config_sources if source.schema == "file"]
-    for group, choice in runtime.choices.items():
-        files = [folder / group / f"{choice}.yaml" for folder in folders if not group.startswith("hydra/")]
-        for file in filter(Path.is_file, files):
-            for key in find_overrides(file):
-                if key.removeprefix("/") in {f"hydra/{name}" for name in MACHINERY}:
-                    raise ConfigurationError(f"{file}: 'override {key}' has no effect; say it on the command line")
-
-
-def find_overrides(file: Path) -> list[str]:
-    """What the defaults list of a file overrides."""
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    defaults = content.get("defaults", []) if isinstance(content, dict) else []
-    keys = [key for entry in defaults if isinstance(entry, dict) for key in entry]
-    return [key.removeprefix("override").strip() for key in keys if str(key).startswith("override ")]
 
 
 def runs(composed: Composed, axes: Sequence[Axis], groups: Iterable[str]) -> Iterator[Plain]:

@@ -19,6 +19,9 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 
+from bpttlab.limits import LARGEST_CONFIGURATION
+from bpttlab.sweeps.configuration_files import files_below, folder_of_place
+
 OWN_PROVIDERS = ("hydra", "schema", "bpttlab", "main")
 """Of places that are searched: Hydra's, and ours; others are looked into if they are folders."""
 
@@ -47,14 +50,12 @@ def differ_there_only(group: str, one: Mapping[str, Any], other: Mapping[str, An
     return list(one) == list(other) and all(one[name] == other[name] for name in one if name != group)
 
 
-def has_conditional_defaults(loader: ConfigLoader, config_dir: str | None = None) -> bool:
-    """Whether some file that could be composed may name others by a choice; `config_dir` is searched besides."""
-    if config_dir is not None and any(map(may_be_conditional, Path(config_dir).rglob("*.y*ml"))):
-        return True
+def has_conditional_defaults(loader: ConfigLoader) -> bool:
+    """Whether some file that could be composed may name others by a choice."""
     for place in loader.get_search_path().get_path():
-        scheme, _, folder = place.path.partition("://")
-        if scheme == "file":
-            if any(map(may_be_conditional, Path(folder).rglob("*.y*ml"))):
+        folder = folder_of_place(place.path)
+        if folder is not None:
+            if any(map(may_be_conditional, files_below(folder))):
                 return True
         elif place.provider not in OWN_PROVIDERS:
             return True
@@ -62,6 +63,8 @@ def has_conditional_defaults(loader: ConfigLoader, config_dir: str | None = None
 
 
 def may_be_conditional(file: Path) -> bool:
-    """Whether a file has defaults, and an interpolation anywhere."""
+    """Whether a file has defaults, and an interpolation anywhere; or is no ordinary file, or too large to look."""
+    if not file.is_file() or file.stat().st_size > LARGEST_CONFIGURATION:
+        return True
     text = file.read_text(encoding="utf-8", errors="replace")
     return "defaults" in text and "${" in text

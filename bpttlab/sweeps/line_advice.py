@@ -22,6 +22,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.store.store import plain_study_name
+from bpttlab.sweeps.line_limits import refuse_line, shorten_line
 from bpttlab.sweeps.plan import OPTIONS
 from bpttlab.sweeps.sweep_values import in_plain_words, one_line
 
@@ -49,9 +50,6 @@ _SLICE = re.compile(rf"[\[({{]?\s*({_NUMBER})\s*:\s*({_NUMBER})\s*:\s*({_NUMBER}
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\s*\(([^()]*)\)?")
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
 
-LONGEST_SHOWN = 100
-"""Characters of a line in a message."""
-
 PATHS = ("path", "results", "plugins", "label")
 """Last parts of keys whose value may have any character."""
 
@@ -77,7 +75,7 @@ def advice_for(lines: Iterable[str]) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         line = next((line for line in lines if is_about(str(error), line)), None)
-        if line is None or not (advice := advise(line)):
+        if line is None or not (advice := advise(line)) or advice == f"write {shell_word(line)}":
             raise
         raise ConfigurationError(f"{str(error).removesuffix('.')}; {advice}") from error
 
@@ -85,6 +83,8 @@ def advice_for(lines: Iterable[str]) -> Iterator[None]:
 def is_about(message: str, line: str) -> bool:
     """Whether a message refuses the value of a line: it begins with the key, or with its last part."""
     key = line.partition("=")[0].lstrip("+")
+    if key.startswith("hydra"):  # whose values have other forms
+        return False
     return message.startswith((f"{key}=", f"{key.rpartition('.')[2]}=")) and "; write " not in message
 
 
@@ -114,10 +114,11 @@ def shell_word(line: str) -> str:
 
 @contextmanager
 def errors_of_line(line: str) -> Iterator[None]:
-    """Makes what is raised for a line one error that names it."""
+    """Makes what is raised for a line one error that names it; the line is looked at first."""
+    refuse_line(line)
     try:
         yield
-    except LabError:
+    except (LabError, MemoryError):
         raise
     except Exception as error:  # characters from anywhere: whatever the parser says of them
         raise unreadable(line, error) from error
@@ -130,11 +131,6 @@ def unreadable(line: str, error: Exception) -> ConfigurationError:
         reason, advice = advice, ""
     message = f"cannot read {shorten_line(line)!r} as key=value: {reason}"
     return ConfigurationError(f"{message}; {advice}" if advice else message)
-
-
-def shorten_line(line: str) -> str:
-    """A line for a message."""
-    return line if len(line) <= LONGEST_SHOWN else f"{line[:LONGEST_SHOWN]}…"
 
 
 def find_unclosed(line: str) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, settle_fields
+from bpttlab.limits import MOST_RUNS, USUAL_RUNS
 from bpttlab.store.file_names import NamedFile
 from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
@@ -21,7 +22,7 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.identity_parts import group_of_run
 from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report, show_planning
-from bpttlab.sweeps.ranges import MOST_RUNS, USUAL_RUNS, refuse_too_many
+from bpttlab.sweeps.ranges import refuse_too_many
 from bpttlab.sweeps.worker_pool import DAEMONIC, Limits, may_start_processes
 from bpttlab.user_environment import processors
 

@@ -14,12 +14,7 @@ from collections.abc import Mapping
 from fractions import Fraction
 
 from bpttlab.errors import ConfigurationError
-
-MOST_RUNS = 1_000_000
-"""Most values of one range, and most runs of one sweep: more do not fit into memory."""
-
-USUAL_RUNS = 100_000
-"""Most runs of a sweep that does not say max_runs."""
+from bpttlab.limits import MOST_RUNS
 
 _NUMBER = re.compile(r"(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?")
 
@@ -45,10 +40,11 @@ def range_values(start: float, stop: float, step: float, line: str) -> list[int]
             f"{line}: holds no value at all: the end {stop} is excluded, and no step of {step} leads there from {start}"
         )
     refuse_too_many(count, line)
-    exact = [first + position * by for position in range(count)]
+    parts = math.lcm(first.denominator, by.denominator)  # integers of one denominator: a million take 0.1 s
+    start_parts, step_parts = int(first * parts), int(by * parts)
     if all(isinstance(number, int) for number in numbers):
-        return [int(value) for value in exact]
-    values = [float(value) for value in exact]
+        return [start_parts + position * step_parts for position in range(count)]
+    values = [(start_parts + position * step_parts) / parts for position in range(count)]  # rounded once, to nearest
     return [value for value in values if value != stop] or values[:1]
 
 

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.fields import Plain
 from bpttlab.gradients.compiled import preload
+from bpttlab.limits import USUAL_RUNS
 from bpttlab.networks.cells import Cell
 from bpttlab.plugins import for_workers, restore, use
 from bpttlab.store import sweep_requests
@@ -40,7 +41,6 @@ from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, comp
 from bpttlab.sweeps.memory_estimate import refuse_too_large
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, duration, format_count, report
-from bpttlab.sweeps.ranges import USUAL_RUNS
 from bpttlab.sweeps.stored_passes import StoredPasses
 from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, preload_of, start_preload
 from bpttlab.user_environment import memory_bytes

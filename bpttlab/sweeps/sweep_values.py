@@ -92,6 +92,8 @@ def one_line(error: BaseException) -> str:
     """The message of an exception of Hydra, OmegaConf or YAML, without its advice and its line breaks."""
     while not str(error).strip() and error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, RecursionError):
+        return "it is nested too deep, or files name each other in a circle"
     lines = [line.strip() for line in str(error).splitlines()]
     kept = [line.partition(" expecting {")[0] for line in lines if line and not line.startswith(_NOISE)]
     return " ".join(kept) or type(error).__name__

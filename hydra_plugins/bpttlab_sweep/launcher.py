@@ -11,7 +11,7 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from bpttlab.sweeps.hydra_composition import refuse_other_machinery
+from bpttlab.sweeps.hydra_settings import refuse_other_machinery
 
 
 class BpttlabLauncher(Launcher):

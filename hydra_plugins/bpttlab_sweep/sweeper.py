@@ -13,7 +13,8 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
-from bpttlab.sweeps.hydra_composition import Composer, refuse_other_machinery
+from bpttlab.sweeps.hydra_composition import Composer
+from bpttlab.sweeps.hydra_settings import refuse_other_machinery
 
 
 class BpttlabSweeper(Sweeper):
@@ -26,7 +27,7 @@ class BpttlabSweeper(Sweeper):
         refuse_other_machinery(config.hydra)
         settings = config.hydra
         lines = list(settings.overrides.hydra)
-        self.composer = Composer(hydra_context.config_loader, settings.job.config_name, lines)
+        self.composer = Composer(hydra_context.config_loader, settings.job.config_name, lines, is_hydra_main=True)
         self.launcher: Any = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )

@@ -1,6 +1,7 @@
 """A line of any characters is read, or refused by a LabError of one line, in less than two seconds."""
 
 import random
+import sys
 import time
 from contextlib import suppress
 
@@ -9,8 +10,9 @@ import pytest
 from bpttlab.cli import LONGEST_MESSAGE, main
 from bpttlab.cli.sweep import override_lines
 from bpttlab.errors import LabError
-from bpttlab.sweeps import hydra_composition
+from bpttlab.sweeps import hydra_composition, hydra_settings
 from bpttlab.sweeps.line_advice import advise
+from tests.support.commandline import run
 
 SECONDS = 2.0
 VALID = [
@@ -54,8 +56,8 @@ def composer():
 def use_line(composer, line):
     """As far as a sweep goes with it, without the composition of files."""
     override_lines([line])
-    if hydra_composition.is_of_hydra(line):
-        hydra_composition.refuse_unreadable([line])
+    if hydra_settings.is_of_hydra(line):
+        hydra_settings.check_own_lines([line], None)
     else:
         composer.axis(line)
 
@@ -116,6 +118,49 @@ def test_mutated_lines_are_composed_or_refused(seeds):
 )
 def test_lines_that_are_long_or_deep(composer, line):
     assert read_line(composer, line) == ""
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("seed=" + "0," * 2001, "commas: 2001, and at most 2000 are allowed"),
+        ("cell.path=" + "x" * 20_000, "characters: 20010, and at most 20000"),
+        ("seed=" + "[" * 21, "brackets within brackets: 21, and at most 20"),
+        ("seed=" + "9" * 5000, "a number may have at most 400 digits"),
+        ("study=${now:%Y}", "has another interpolation than ${KEY}, ${oc.env:NAME}"),
+        ("study=${${seed}:x}", "has another interpolation"),
+        ("study=${oc.decode:'$'}", "has another interpolation"),
+        ("seed=99999999999999999999", "must be an integer >= 0, of 64 bits"),
+        ("cell=stacked cell.layers=100000000", "cell.layers=100000000: must be an integer >= 1 and <= 1000"),
+        ("hydra.x=[", "a bracket is not closed"),
+        ("hydra.launcher._target_=os.system", "hydra.launcher._target_=os.system: cannot be set"),
+        ("hydra.job.env_copy=[NO_SUCH]", "cannot be set: of Hydra's own settings a line may give hydra.searchpath"),
+        ("seed=range(0,3000000)", "asks for 3000000 runs; a sweep may have at most 1000000\n"),
+        ("spectral_radius=range(0,1,1e-7)", "asks for 10000000 runs; a sweep may have at most 1000000\n"),
+        ("seed=range(0,100000) spectral_radius=range(0,1,1e-5)", "asks for 10000000000 runs"),
+    ],
+    ids=lambda value: value[:30],
+)
+def test_what_is_beyond_a_limit_is_refused_by_name(folder, capsys, line, told):
+    assert main(["sweep", "study=x", *line.split(), "--dry-run"]) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_lines_are_limited_together(composer):
+    for lines, told in (
+        ([f"a{n}=1" for n in range(501)], "override lines: 501, and at most 500"),
+        ([f"a{n}={'x' * 15_000}" for n in range(3)], "characters: 45009, and at most 40000"),
+        ([f"a{n}=${{seed}}" for n in range(13)], "interpolations ${...}: 13, and at most 12"),
+    ):
+        with pytest.raises(LabError) as caught:
+            composer.axes(lines)
+        assert told in str(caught.value)
+
+
+def test_functions_under_python_without_assertions_are_refused(folder):
+    done = run(sys.executable, "-O", "-m", "bpttlab", "sweep", "study=x", "seed=range(0,3)", "--dry-run", cwd=folder)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "seed=range(0,3): range() and other functions cannot be read by python -O" in done.stderr
 
 
 def test_a_long_message_is_cut(folder, capsys):

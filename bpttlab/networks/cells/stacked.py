@@ -22,6 +22,7 @@ import numpy as np
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
+from bpttlab.limits import MOST_LAYERS
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, identity_rows
 from bpttlab.networks.cells.gating import concat_blocks
@@ -43,7 +44,7 @@ class Stacked(Cell):
     input_size: int
     hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units of every layer")]
     output_size: int
-    layers: Annotated[int, Field(ge=1, description="L, layers")] = 2
+    layers: Annotated[int, Field(ge=1, le=MOST_LAYERS, description="L, layers")] = 2
     of: Annotated[
         Cell | str,
         Field(description="cell of every layer, by its name; with fields of its own '{name: leaky, alpha: 0.3}'"),
