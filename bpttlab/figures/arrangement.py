@@ -27,7 +27,7 @@ from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
-from bpttlab.tables.points import LABEL, has_files, has_names_of_files
+from bpttlab.tables.points import LABEL, has_files, has_names_of_files, network_labels
 
 _OF_DRAWN = ("initializer", "initializer_target")
 """What networks from files lack, beside the cell of the others."""
@@ -150,8 +150,8 @@ def arrange(
 
 
 def _select_values(frame: pd.DataFrame) -> list[float]:
-    """A few of the requested values, and those of all files beside drawn networks."""
-    files = requested.file_names(frame)
+    """A few of the requested values, and those of all files."""
+    files = network_labels(frame) or requested.file_names(frame)
     drawn = [value for value in requested.requested_values(frame) if value not in files]
     return [*layout.select_values(drawn), *files]
 
@@ -231,12 +231,12 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     if size == "column" and not (channels.chosen or is_board):  # one below the other
         columns, rows = [], [*columns, *rows]
     groups = _divide(frame, columns, rows)
-    if is_board:
+    crossed = bool(columns) and (bool(rows) or channels.chosen or (is_board and len(groups) <= ABREAST))
+    if is_board and (crossed or rows):
         _refuse_too_many(frame, rows, len({row for row, _ in groups}), shape.most)
     else:
-        _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most)
+        _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most * (ABREAST if is_board else 1))
     labels = _labels(frame, columns), _labels(frame, rows)
-    crossed = bool(columns) and (is_board or bool(rows) or channels.chosen)
     places = list(groups) if crossed or rows else _wrap(len(groups))
     alone = not (rows or columns)
     titles = [layout.find_task(frame) if alone else _join(labels[0][column], labels[1][row]) for row, column in groups]

@@ -177,10 +177,11 @@ def symmetric_ticks(bar: Colorbar, most: float) -> None:
 def finish(figure: Figure) -> Figure:
     """Fixes the layout, so that a figure saved in several formats is the same in each.
 
-    It runs twice: the first pass decides the number of ticks, the second makes room for their labels.
+    It runs twice: the first pass decides the number of ticks, the second makes room for their labels. Panels of a fixed
+    shape need a third: the second leaves room for titles as if they had the shape of the first.
     """
-    figure.draw_without_rendering()
-    figure.draw_without_rendering()
+    for _ in range(3 if any(axes.get_aspect() != "auto" for axes in figure.axes) else 2):
+        figure.draw_without_rendering()
     figure.set_layout_engine("none")
     return figure
 

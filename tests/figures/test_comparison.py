@@ -13,6 +13,7 @@ from bpttlab.claims.analyses import Analysis
 from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.figures import schemes, style
+from bpttlab.figures.arrangement import BOARD, arrange
 from bpttlab.figures.comparison import choose_channels
 from bpttlab.figures.figure import Comparison
 from bpttlab.figures.requested import VALUE, value_names
@@ -122,6 +123,15 @@ def test_files_have_no_radius_that_was_requested():
         channels(files(), color="spectral_radius")
     with pytest.raises(ConfigurationError, match="where=spectral_radius: must be one of"):
         tables.choose_rows_where(files(), "spectral_radius>1")
+
+
+def test_every_file_has_a_panel_on_a_board():
+    named = {"cell_label": list("abcdef"), "initializer_target": "file", VALUE: np.arange(1.0, 7.0)}
+    page = arrange(
+        pd.DataFrame({"cell": "from_file", "sequence_length": 8, "networks": 1, **named}), ["networks"], **BOARD
+    )
+    assert [part.label for part in page.parts] == list("abcdef")
+    assert page.places == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
 
 
 def test_files_beside_drawn_networks_have_their_names():

@@ -378,6 +378,15 @@ def test_windows_at_minus_infinity_are_marked_at_the_edge(study):
     assert len(marks) == len(SMALL["radii"])
 
 
+@pytest.mark.parametrize("cells", [("elman",), ("elman", "lstm")])
+def test_titles_of_square_panels_are_on_the_page(study, cells):
+    points = tables.eigenvalue_points(study.eigenvalues, study.runs)
+    with style.style_context("page"):
+        figure = plot_eigenvalues(points[points["cell"].isin(cells)])
+    tops = [axes.title.get_window_extent().y1 for axes in figure.axes]
+    assert max(tops) <= figure.bbox.y1
+
+
 def test_eigenvalues_without_an_asked_value_are_refused(study):
     points = tables.eigenvalue_points(study.eigenvalues, study.runs).assign(initializer_requested=np.nan)
     with pytest.raises(LabError, match="has a value requested"):
