@@ -1,6 +1,7 @@
 """Choices of a user's own: found by name everywhere, identified by their source, refused in one line."""
 
 import json
+import multiprocessing
 import pickle
 import subprocess
 import sys
@@ -205,7 +206,7 @@ def test_an_own_cell_is_a_layer_of_a_stack(mine):
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_workers_have_an_own_cell_however_they_start(mine, monkeypatch, method):
-    monkeypatch.setattr(worker_pool, "process_context", lambda preload: worker_pool.multiprocessing.get_context(method))
+    monkeypatch.setattr(worker_pool, "process_context", lambda preload: multiprocessing.get_context(method))
     summary = lab.sweep(study="x", plugins="mine.py", cell="doubled", seed=range(2), workers=1, **SIZES)
     assert summary.exit_code == 0, summary.lines()
 

@@ -273,12 +273,12 @@ def next_commands(study: str, results: str, line: str) -> list[str]:
 def start_workers(words: Sequence[str], dry_run: bool) -> AbstractContextManager[None]:
     """Lets workers import what the line will need, while this process finds out what there is to do."""
     from bpttlab.gradients.compiled import preload
-    from bpttlab.sweeps import worker_pool
+    from bpttlab.sweeps import fork_server
 
     if dry_run or "workers=0" in words:
         return nullcontext()
     loops = preload.request_preload(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
-    return worker_pool.preload_or_stop(worker_pool.preload_of(_values_of(words, "engine", "numpy")), loops)
+    return fork_server.preload_or_stop(fork_server.preload_of(_values_of(words, "engine", "numpy")), loops)
 
 
 def _values_of(words: Iterable[str], key: str, default: str) -> list[str]:

@@ -20,7 +20,8 @@ from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle
-from bpttlab.sweeps.worker_pool import BYTES_OF_GIB, Limits, memory_of_this_process
+from bpttlab.sweeps.worker_pool import Limits
+from bpttlab.sweeps.worker_process import BYTES_OF_GIB, memory_of_this_process
 
 Compute = Callable[[Sequence[Configuration]], Sequence[Records]]
 Computed = tuple[Finished, float]
@@ -34,7 +35,7 @@ class Job:
     """The bundles that a worker receives together.
 
     Attributes:
-        deaths: how many workers have died with these runs.
+        deaths: how many workers have died with this run while it was alone.
         passes: pass_key -> what stored runs tell of the forward passes (`stored_passes`).
     """
 
@@ -60,13 +61,14 @@ class Job:
     def smaller(self, late: bool = False) -> list[Job]:
         """The parts to try after a death: the bundles one by one, then the runs one by one.
 
-        Empty if a run alone has died twice, or was late.
+        Whose fault a death in company was is not known, so it counts for none. Empty if a run alone has died twice, or
+        was late.
         """
         if len(self.bundles) > 1:
-            return [Job((bundle,), self.deaths + 1) for bundle in self.bundles]
-        if len(self.runs) > 1 or (self.deaths == 0 and not late):
-            return [Job(((configuration,),), self.deaths + 1) for configuration in self.runs]
-        return []
+            return [Job((bundle,)) for bundle in self.bundles]
+        if len(self.runs) > 1:
+            return [Job(((configuration,),)) for configuration in self.runs]
+        return [] if late or self.deaths else [Job(self.bundles, 1)]
 
 
 class Supply(Protocol):
@@ -187,7 +189,10 @@ def name_memory_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, An
 def reason(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"it called sys.exit({error.code!r})"
-    return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+    try:
+        return str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
+    except Exception:  # an exception that cannot say what it is
+        return type(error).__name__
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,12 @@ from bpttlab.store.store import Store
 from bpttlab.store.where import CLOSE
 from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.fork_server import DAEMONIC, may_start_processes
 from bpttlab.sweeps.identity_parts import group_of_run
 from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report, show_planning
 from bpttlab.sweeps.ranges import refuse_too_many
-from bpttlab.sweeps.worker_pool import DAEMONIC, Limits, may_start_processes
+from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.user_environment import processors
 
 Bundle = tuple[Configuration, ...]

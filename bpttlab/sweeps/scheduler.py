@@ -36,13 +36,14 @@ from bpttlab.store.store import Finished, Store
 from bpttlab.streams import print_error
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
+from bpttlab.sweeps.fork_server import StartError, preload_of, start_preload
 from bpttlab.sweeps.grid import combine
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
 from bpttlab.sweeps.memory_estimate import refuse_too_large
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
 from bpttlab.sweeps.progress import Progress, duration, format_count, report
 from bpttlab.sweeps.stored_passes import StoredPasses
-from bpttlab.sweeps.worker_pool import Answer, Limits, StartError, ThisProcess, Workers, preload_of, start_preload
+from bpttlab.sweeps.worker_pool import Answer, Limits, ThisProcess, Workers
 from bpttlab.user_environment import memory_bytes
 
 __all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
@@ -66,6 +67,7 @@ class Tally:
         statuses: how many of each status.
         reasons: why runs failed, and how many for each reason.
         elsewhere: how many of each status other launchers computed meanwhile.
+        ends: how workers ended that had to be replaced, and how many for each way.
         interrupted: the signal that ended the sweep early.
         seconds: how long it took.
     """
@@ -73,6 +75,7 @@ class Tally:
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     elsewhere: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
     interrupted: int | None = None
     seconds: float = 0.0
 
@@ -136,6 +139,7 @@ class Summary:
             if others > 0
             else []
         )
+        lines += [f"worker lost, {n} ×: {how}" for how, n in self.tally.ends.most_common(5)]
         if self.failed_before:
             lines.append(f"failed before: {self.failed_before}, not tried again (retry=failed does)")
         if self.tally.interrupted is not None:
@@ -307,13 +311,20 @@ def execute(
             ):
                 division = Division(waiting, store, leases)
                 passes = StoredPasses(store, configurations)
+                tally.ends = pool.ends
                 work_through(pool, division, workers, Steps(store, tally, shown, interrupted, limits, passes))
-        except StartError:
+        except StartError as error:
             if not interrupted:  # else it was ended by the same signal
-                raise
+                raise StartError(describe_rest(str(error), tally, len(configurations))) from None
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally
+
+
+def describe_rest(reason: str, tally: Tally, total: int) -> str:
+    """Why a sweep ends early, and what of it is stored."""
+    stored = tally.statuses.total() + tally.elsewhere.total()
+    return f"{reason}; {stored} of {format_count(total, 'run')} are stored, and the same line again computes the others"
 
 
 def prepare(configurations: Sequence[Configuration], workers: int) -> None:
@@ -418,7 +429,9 @@ def give_jobs(pool: WorkerPool, queue: Queue, steps: Steps) -> int:
     """Gives a job to every idle worker, as far as there are jobs; how many."""
     given = 0
     while pool.idle and not steps.interrupted and (job := queue.take()) is not None:
-        pool.give(replace(job, passes=steps.passes.of(job.bundles)), job.seconds(steps.limits.seconds))
+        if not pool.give(replace(job, passes=steps.passes.of(job.bundles)), job.seconds(steps.limits.seconds)):
+            queue.again.appendleft(job)
+            break
         given += 1
     return given
 
@@ -437,6 +450,9 @@ def _finish_job(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> 
         finished, seconds = answer.result
         queue.learn(answer.task, seconds)
         return finished
+    if not answer.begun:  # its worker died before it received the job
+        queue.again.append(answer.task)
+        return None
     smaller = answer.task.smaller(answer.late)
     queue.again.extend(smaller)
     if smaller:

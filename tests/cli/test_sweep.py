@@ -8,7 +8,7 @@ from bpttlab.cli.sweep import start_workers
 from bpttlab.errors import StoreError
 from bpttlab.store import sweep_requests
 from bpttlab.store.store import Store, load
-from bpttlab.sweeps import worker_pool
+from bpttlab.sweeps import fork_server
 from bpttlab.sweeps.jobs import failed_records
 from tests.support.commandline import SMALL, visible
 
@@ -109,7 +109,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(monkeypatch, capsys):
 
 def test_workers_begin_with_what_the_line_says(monkeypatch):
     begun = []
-    monkeypatch.setattr(worker_pool, "preload_or_stop", lambda preload, loops: begun.append((preload, *loops.values())))
+    monkeypatch.setattr(fork_server, "preload_or_stop", lambda preload, loops: begun.append((preload, *loops.values())))
     for words in (["study=x"], ["engine=numpy,numba", "cell=gru,elman", "dtype=float32"], ["workers=0"]):
         start_workers(words, dry_run=False)
     start_workers(["study=x"], dry_run=True)

@@ -13,7 +13,7 @@ import pytest
 
 from bpttlab import resources
 from bpttlab.errors import LabError
-from bpttlab.sweeps import worker_pool
+from bpttlab.sweeps import worker_pool, worker_process
 from tests.support.workers import double, stubborn
 
 
@@ -25,7 +25,7 @@ def allocated(gib):
 
     before = product()
     try:
-        np.ones(round(gib * worker_pool.BYTES_OF_GIB) // 8)
+        np.ones(round(gib * worker_process.BYTES_OF_GIB) // 8)
     except MemoryError:
         return "refused", before == product()
     return "given", before == product()
@@ -83,16 +83,16 @@ time.sleep(3600)
 
 TO_NOTHING = """
 import os
-from bpttlab.sweeps import worker_pool
+from bpttlab.sweeps import fork_server, worker_pool
 from tests.support.workers import double
 try:
-    with worker_pool.preload_or_stop(("slow",), {}):
+    with fork_server.preload_or_stop(("slow",), {}):
         raise KeyError
 except KeyError:
-    assert worker_pool.server_id() is None
-with worker_pool.preload_or_stop((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as pool:
+    assert fork_server.server_id() is None
+with fork_server.preload_or_stop((), {"SOMETHING": "said"}), worker_pool.Workers(1, os.getenv) as pool:
     pool.give("SOMETHING")
-    print(pool.answers(20)[0].result, worker_pool.start_preload(()), os.environ.get("SOMETHING"))
+    print(pool.answers(20)[0].result, fork_server.start_preload(()), os.environ.get("SOMETHING"))
 """
 
 

@@ -11,10 +11,10 @@ from multiprocessing import util
 import pytest
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.sweeps import plan, worker_pool
+from bpttlab.sweeps import fork_server, plan, worker_pool
 from tests.support.workers import double
 
-needs_fork_server = pytest.mark.skipif(not worker_pool.has_fork_server(), reason="there is no fork server")
+needs_fork_server = pytest.mark.skipif(not fork_server.has_fork_server(), reason="there is no fork server")
 
 
 @pytest.fixture
@@ -29,26 +29,26 @@ def long_folder(tmp_path, monkeypatch):
 
 @needs_fork_server
 def test_sockets_of_a_long_folder_are_in_a_short_one(long_folder):
-    assert worker_pool.has_socket_folder()
+    assert fork_server.has_socket_folder()
     assert len(util.get_temp_dir()) < len(str(long_folder))
     assert tempfile.gettempdir() == str(long_folder)
 
 
 def test_without_a_folder_for_sockets_workers_are_spawned(long_folder, monkeypatch):
-    monkeypatch.setattr(worker_pool, "temporary_folders", lambda: iter([str(long_folder), "/no/such/folder"]))
-    assert worker_pool.process_context(()).get_start_method() == "spawn"
-    assert not worker_pool.start_preload(())
+    monkeypatch.setattr(fork_server, "temporary_folders", lambda: iter([str(long_folder), "/no/such/folder"]))
+    assert fork_server.process_context(()).get_start_method() == "spawn"
+    assert not fork_server.start_preload(())
     assert list(long_folder.iterdir()) == []
 
 
 def test_nothing_is_forked_on_macos(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert worker_pool.process_context(()).get_start_method() == "spawn"
+    assert fork_server.process_context(()).get_start_method() == "spawn"
 
 
 def test_ctrl_c_is_not_put_off_where_it_cannot_be(monkeypatch):
     monkeypatch.delattr(signal, "pthread_sigmask", raising=False)
-    with worker_pool.no_interruption():
+    with fork_server.no_interruption():
         assert not hasattr(signal, "pthread_sigmask")
 
 
@@ -57,16 +57,16 @@ def tell(_):
     try:
         with worker_pool.Workers(1, double):
             error = ""
-    except worker_pool.StartError as refusal:
+    except fork_server.StartError as refusal:
         error = str(refusal)
-    return worker_pool.server_id(), worker_pool.may_start_processes(), error
+    return fork_server.server_id(), fork_server.may_start_processes(), error
 
 
 @needs_fork_server
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
 def test_a_daemonic_child_of_a_fork_says_that_it_has_none():
-    worker_pool.start_preload(())
-    assert worker_pool.server_id() is not None
+    fork_server.start_preload(())
+    assert fork_server.server_id() is not None
     with multiprocessing.get_context("fork").Pool(1) as pool:
         server, may_start, error = pool.apply(tell, (0,))
     assert (server, may_start) == (None, False)
@@ -98,7 +98,7 @@ def test_a_refusal_of_the_system_is_one_line(monkeypatch, error, said):
         raise error
 
     monkeypatch.setattr(worker_pool, "worker_environment", refuse)
-    with pytest.raises(worker_pool.StartError, match=f"^a worker process cannot start: {said}.*workers=0 [^\n]*$"):
+    with pytest.raises(fork_server.StartError, match=f"^a worker process cannot start: {said}.*workers=0 [^\n]*$"):
         worker_pool.Workers(1, double).start()
 
 
@@ -107,16 +107,16 @@ def test_a_fork_server_that_cannot_start_is_one_line(monkeypatch):
     def refuse():
         raise OSError(errno.EAGAIN, "Try again")
 
-    monkeypatch.setattr(worker_pool.forkserver, "ensure_running", refuse)
-    with pytest.raises(worker_pool.StartError, match=r"ulimit -u.*workers=0"):
-        worker_pool.start_preload(())
+    monkeypatch.setattr(fork_server.forkserver, "ensure_running", refuse)
+    with pytest.raises(fork_server.StartError, match=r"ulimit -u.*workers=0"):
+        fork_server.start_preload(())
 
 
 @needs_fork_server
 def test_paths_of_sockets_are_measured_in_bytes():
     with tempfile.TemporaryDirectory(prefix="é", dir="/tmp") as folder:  # the folder of a test has a long path
-        room = worker_pool.LONGEST_SOCKET - len(worker_pool.SOCKET)
+        room = fork_server.LONGEST_SOCKET - len(fork_server.SOCKET)
         longest = folder + "/" + "x" * (room - len(os.fsencode(folder)) - 1)
         os.mkdir(longest)
-        assert worker_pool.has_short_name(longest)
-        assert not worker_pool.has_short_name(f"{longest}/")
+        assert fork_server.has_short_name(longest)
+        assert not fork_server.has_short_name(f"{longest}/")
