@@ -44,7 +44,7 @@ SOURCES_TOO = {word: use for word, use in PRIVATE.items() if use not in ("checke
 
 SOURCES = sorted(
     path
-    for folder in ("bpttlab", "hydra_plugins", "conf", "experiments", "benchmarks", "mutants")
+    for folder in ("bpttlab", "hydra_plugins", "conf", "experiments", "benchmarks", "faults", "mutants")
     for path in (ROOT / folder).rglob("*")
     if path.suffix in (".py", ".yaml")
 )

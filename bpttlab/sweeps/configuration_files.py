@@ -28,6 +28,9 @@ from bpttlab.user_files import show_path
 SCHEME = "bpttlab"
 """Stands before a folder whose files are read here: bpttlab:///home/me/conf."""
 
+ANY = "*"
+"""Stands for a choice that other choices give."""
+
 MAIN_PROVIDER = "main"
 """Hydra's name for the folder of config.yaml."""
 
@@ -60,6 +63,7 @@ class FilesWithinLimits(FileConfigSource):
     def __init__(self, provider: str, path: str) -> None:
         super().__init__(provider, path)
         self.counts = Counts()
+        self.leads_to: dict[str, set[str]] = {}
 
     @staticmethod
     def scheme() -> str:
@@ -72,8 +76,27 @@ class FilesWithinLimits(FileConfigSource):
         if not file.is_file():
             raise ConfigLoadError(f"Config not found : {file}")
         text = read_within_limits(file, self.counts)
+        self.refuse_circle(config_path.removesuffix(".yaml"), show_path(str(file)), text)
         header = ConfigSource._get_header_dict(text[:512])
         return ConfigResult(self.provider, f"{SCHEME}://{self.path}", OmegaConf.load(io.StringIO(text)), header)
+
+    def refuse_circle(self, name: str, called: str, text: str) -> None:
+        """Raises the error for a file whose defaults lead back to it: Hydra would follow them for minutes."""
+        group, _, _ = name.rpartition("/")
+        self.leads_to[name] = {found for entry in entries_of(text) for found in names_of(entry, group)}
+        reached: set[str] = set()
+        following = {name}
+        while following:
+            next_names = set().union(*(self.find_files(one) for one in following))
+            if name in next_names:
+                raise ConfigurationError(f"{called}: its defaults lead back to it, in a circle")
+            following = next_names - reached
+            reached |= next_names
+
+    def find_files(self, name: str) -> set[str]:
+        """The files read so far that the defaults of a file name; a choice that is not known may be any of a group."""
+        named = self.leads_to.get(name, set())
+        return {one for one in self.leads_to if one in named or f"{one.rpartition('/')[0]}/{ANY}" in named}
 
 
 def search(loader: ConfigLoader, folders: Sequence[str]) -> None:
@@ -121,21 +144,35 @@ def read_within_limits(file: Path, counts: Counts | None = None) -> str:
 
 
 def count_defaults(text: str) -> int:
-    """The entries of a defaults list that add files, of a text that is within the other limits."""
+    """The files that a defaults list adds, of a text that is within the other limits."""
+    return sum(len(list(names_of(entry, ""))) for entry in entries_of(text))
+
+
+def entries_of(text: str) -> list[Any]:
+    """The entries of a defaults list that add files."""
     content = yaml.safe_load(text) if "defaults" in text else None
     entries = content.get("defaults") if isinstance(content, dict) else None
-    added = [entry for entry in entries if not is_override(entry)] if isinstance(entries, list) else []
-    return sum(count_names(entry) for entry in added)
+    return [entry for entry in entries if not is_override(entry)] if isinstance(entries, list) else []
 
 
 def is_override(entry: Any) -> bool:
     return isinstance(entry, dict) and all(str(key).startswith("override ") for key in entry)
 
 
-def count_names(entry: Any) -> int:
-    """The files that an entry adds: a group may have a list of choices."""
-    chosen = entry.values() if isinstance(entry, dict) else [entry]
-    return sum(len(one) if isinstance(one, list) else 1 for one in chosen)
+def names_of(entry: Any, group: str) -> Iterator[str]:
+    """The files that an entry adds, by their names without .yaml.
+
+    Args:
+        entry: "name", "/group/name@package" or {"group": choice}, where a choice may be a list.
+        group: of the file that has the entry.
+    """
+    chosen = entry if isinstance(entry, dict) else {"": entry}
+    for key, choices in chosen.items():
+        folder = str(key).removeprefix("optional ").partition("@")[0]
+        for choice in choices if isinstance(choices, list) else [choices]:
+            name = ANY if "${" in str(choice) else str(choice).partition("@")[0].removesuffix(".yaml")
+            path = f"{folder}/{name}" if folder else name
+            yield path.lstrip("/") if path.startswith("/") or not group else f"{group}/{path}"
 
 
 @dataclass

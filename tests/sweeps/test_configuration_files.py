@@ -158,9 +158,29 @@ def test_defaults_that_double_are_refused_when_composed(own, tmp_path):
         compose(own("theirs", "defaults:\n  - /d/a19@z\n"), "experiment=theirs")
 
 
-def test_defaults_in_a_circle_are_one_line(own):
-    with pytest.raises(ConfigurationError, match="files name each other in a circle"):
-        compose(own("theirs", "defaults:\n  - /experiment/theirs@z\n"), "experiment=theirs")
+@pytest.mark.parametrize(
+    "entries",
+    [
+        "/experiment/theirs@z",
+        "theirs@z",
+        "/experiment@z: theirs",
+        "/experiment@z: [plain, theirs]",
+        "/experiment@z: ${cell}",
+        "/experiment/other@z",
+    ],
+)
+def test_defaults_in_a_circle_are_refused(own, entries):
+    own("plain", "seed: 1\n")
+    own("other", "defaults:\n  - theirs@y\n")
+    with pytest.raises(ConfigurationError, match=r"(theirs|other).yaml: its defaults lead back to it, in a circle"):
+        compose(own("theirs", f"defaults:\n  - {entries}\n"), "experiment=theirs")
+
+
+def test_defaults_that_lead_to_one_file_twice_are_no_circle(own):
+    own("plain", "seed: 5\n")
+    own("one", "defaults:\n  - plain\n")
+    (run,) = compose(own("theirs", "defaults:\n  - one\n  - /cell@more: gru\n"), "experiment=theirs")
+    assert run["seed"] == 5
 
 
 def test_a_sweep_in_a_file_is_counted_before_it_is_planned(own):

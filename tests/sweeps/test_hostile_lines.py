@@ -1,51 +1,18 @@
 """A line of any characters is read, or refused by a LabError of one line, in less than two seconds."""
 
-import random
+import os
+import pickle
 import sys
-import time
-from contextlib import suppress
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from bpttlab.cli import LONGEST_MESSAGE, main
-from bpttlab.cli.sweep import override_lines
 from bpttlab.errors import LabError
-from bpttlab.sweeps import hydra_composition, hydra_settings
-from bpttlab.sweeps.line_advice import advise
+from bpttlab.sweeps import hydra_composition
+from faults import override_lines
 from tests.support.commandline import run
-
-SECONDS = 2.0
-VALID = [
-    "seed=0,1,2",
-    "seed=range(0,8)",
-    "spectral_radius=0.5,1.0,1.5",
-    "'seed=range(0,8,2)'",
-    "task=noise,adding",
-    "cell.hidden_size=32",
-    "+measure.lags=[1,2,3]",
-    "~cell.hidden_size",
-    "task={name:noise}",
-    "truncation=choice(full,5)",
-    "seed=sort(shuffle(range(0,9)),reverse=true)",
-    "hydra.mode=RUN",
-    "hydra.job.name=${now:%Y}",
-    "hydra/launcher=bpttlab",
-    "cell.path='a b.npz'",
-    "experiment=glob(*)",
-    "study=first",
-]
-LETTERS = "[]{}(),=:.'\"\\$~+-/%@!*#&| \t\n\r\x00\x1b\x7f0123456789eE_abcRUNéßοѕ＝“\u200b\u202e\ud800🙂"
-
-
-def mutated(rng):
-    """One to six characters of a valid line changed, added or taken away; sometimes very many, or nested deep."""
-    line = rng.choice(VALID)
-    for _ in range(rng.randrange(1, 7)):
-        place, letter = rng.randrange(len(line) + 1), rng.choice(LETTERS)
-        line = line[:place] + rng.choice([letter, letter, "", 2 * letter]) + line[place + rng.randrange(2) :]
-    if rng.random() < 0.05:
-        line += rng.choice(["[", "(", "{a:", "0,", "x", "'", "\\", "${a:", "range("]) * rng.choice([9, 99, 999])
-    return line
 
 
 @pytest.fixture(scope="module")
@@ -53,50 +20,56 @@ def composer():
     return hydra_composition.composer()
 
 
-def use_line(composer, line):
-    """As far as a sweep goes with it, without the composition of files."""
-    override_lines([line])
-    if hydra_settings.is_of_hydra(line):
-        hydra_settings.check_own_lines([line], None)
-    else:
-        composer.axis(line)
+def assert_nothing_lost(outcome):
+    assert not outcome.losses, str(outcome)
 
 
-def read_line(composer, line):
-    """What is wrong with how a line is taken; "" if it is read, or refused in one line in time."""
-    begun = time.process_time()
-    try:
-        use_line(composer, line)
-    except LabError:
-        pass
-    except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    advise(line)
-    seconds = time.process_time() - begun
-    return f"{seconds:.1f} s" if seconds > SECONDS else ""
-
-
-def read_mutations(composer, seeds):
-    lines = {seed: mutated(random.Random(seed)) for seed in seeds}
-    assert not {(seed, line): wrong for seed, line in lines.items() if (wrong := read_line(composer, line))}
-
-
-def test_mutated_lines_are_read_or_refused(composer):
-    read_mutations(composer, range(300))
+def test_drawn_lines_are_read_or_refused():
+    assert_nothing_lost(override_lines.run(800, whole=0))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seeds", [range(start, start + 1000) for start in range(10_000, 20_000, 1000)], ids=str)
-def test_many_mutated_lines(composer, seeds):
-    read_mutations(composer, seeds)
+@pytest.mark.parametrize("seed", range(4))
+def test_many_drawn_lines_and_whole_commands(seed):
+    assert_nothing_lost(override_lines.run(10_000, seed=seed + 1, whole=20))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seeds", [range(start, start + 100) for start in range(20_000, 20_600, 100)], ids=str)
-def test_mutated_lines_are_composed_or_refused(seeds):
-    for seed in seeds:
-        with suppress(LabError):
-            list(hydra_composition.compose_line(override_lines([mutated(random.Random(seed))])))
+def test_the_canary_notices_what_input_must_not_cause(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bomb.pkl").write_bytes(pickle.dumps(override_lines.Bomb()))
+    for act in (
+        lambda: os.system("true"),
+        lambda: pd.read_pickle("bomb.pkl"),
+        lambda: eval("1 + 1"),
+        lambda: Path("elsewhere").touch(),
+        lambda: Path("folder").mkdir(),
+    ):
+        with override_lines.CANARY.watch(tmp_path / "results") as seen:
+            act()
+        assert seen
+    (tmp_path / "results").mkdir()
+    with override_lines.CANARY.watch(tmp_path / "results") as seen:
+        (tmp_path / "results" / "table.csv").write_text("1", encoding="utf-8")
+        load_nothing()
+    assert seen == []
+
+
+def load_nothing():
+    return Path("bomb.pkl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "told"),
+    [
+        (0, "a\x1b[31mb\n", ["prints ['\\x1b']"]),
+        (1, "Traceback (most recent call last):\n", ["a traceback"]),
+        (2, "bpttlab: one\nbpttlab: two\n", ["2 refusals"]),
+        (3, "", ["exit code 3"]),
+        (2, "bpttlab: one\n", []),
+    ],
+)
+def test_what_a_command_may_not_print_is_noticed(code, text, told):
+    assert override_lines.faults_of_output(code, text) == told
 
 
 @pytest.mark.parametrize(
@@ -117,7 +90,7 @@ def test_mutated_lines_are_composed_or_refused(seeds):
     ids=lambda line: line[:20],
 )
 def test_lines_that_are_long_or_deep(composer, line):
-    assert read_line(composer, line) == ""
+    assert override_lines.try_line(composer, line) == ""
 
 
 @pytest.mark.parametrize(

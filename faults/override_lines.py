@@ -1,0 +1,238 @@
+"""Hostile override lines, words and configuration files: each is read, or refused in one line in less than two seconds.
+
+    python -m faults.override_lines [COUNT] [SEED]
+
+Lines are drawn from grammars and damaged (`line_grammar`). Every line is read as `bpttlab sweep` reads it; every
+WHOLE-th is a whole command line, half of these with a configuration file, or with a command that reads a stored study.
+Nothing may be executed or written elsewhere (`canary`), nothing may reach the terminal unescaped, no exception other
+than the program's own may be raised, and a refusal may take at most two seconds and 1 GB.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import random
+import resource
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+from types import FrameType
+
+from bpttlab.cli import main
+from bpttlab.cli.sweep import override_lines
+from bpttlab.errors import LabError
+from bpttlab.sweeps import hydra_composition, hydra_settings
+from bpttlab.sweeps.line_advice import advise
+from faults import line_grammar
+from faults.canary import Canary
+from faults.outcome import Outcome
+
+SECONDS = 2.0
+"""Of processor time, for a refusal."""
+
+HANGS = 60
+"""Seconds after which a command is ended."""
+
+KILOBYTES = 1 << 20
+"""Of memory by which the process may grow through one command."""
+
+WHOLE = 100
+"""One of so many lines is a whole command line."""
+
+STUDY = ["study=first", "workers=0", "sequence_length=6", "cell.hidden_size=3", "batch_size=2", "seed=0,1"]
+FIRST = [["seed=range(0,3)"], ["task=noise,adding"], ["cell=gru", "hydra.verbose=true"], ["seed=x"], ["task.delay=3"]]
+
+CANARY = Canary()
+
+
+class Bomb:
+    """An object whose pickle writes a file when it is read."""
+
+    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
+        return os.system, ("touch executed",)
+
+
+def run(count: int, seed: int = 0, whole: int = WHOLE) -> Outcome:
+    """Tries so many lines.
+
+    Args:
+        count: lines, whole command lines included.
+        seed: line n is drawn from the seed "seed:n", so that one line can be tried again.
+        whole: one of so many is a whole command line; 0: none.
+    """
+    losses: list[str] = []
+    tried: Counter[str] = Counter()
+    with sandbox() as folder:
+        composer = hydra_composition.composer()
+        warm_up_reading(composer)
+        if whole:
+            warm_up_commands()
+        for place in range(count):
+            kind, fault = try_one(f"{seed}:{place}", composer, folder, whole > 0 and place % whole == 0)
+            tried[kind] += 1
+            if fault:
+                losses.append(f"{seed}:{place} {kind}: {fault}")
+    return Outcome(tried, losses, f"python -m faults.override_lines {count} {seed}")
+
+
+def try_one(seed: str, composer: hydra_composition.Composer, folder: Path, is_whole: bool) -> tuple[str, str]:
+    """The kind of one case, and what was wrong with it; "" if nothing was."""
+    rng = random.Random(seed)
+    if not is_whole:
+        line = line_grammar.line(rng)
+        return "line", try_line(composer, line)
+    kind = rng.choice(["sweep", "file", "reading"])
+    words = draw_words(kind, rng, folder)
+    fault = try_command(words, folder)
+    return kind, f"{words!r}: {fault}"[:2000] if fault else ""
+
+
+def draw_words(kind: str, rng: random.Random, folder: Path) -> list[str]:
+    """A whole command line; its configuration file is written."""
+    if kind == "reading":
+        return line_grammar.words_of_reading(rng)
+    if kind == "sweep":
+        return line_grammar.words_of_sweep(rng)
+    text = line_grammar.configuration_file(rng)
+    (folder / "conf" / "experiment" / "drawn.yaml").write_bytes(text.encode("utf-8", "surrogatepass"))
+    lines = [line_grammar.line(rng)] if rng.random() < 0.2 else []
+    return ["sweep", "study=fuzz", "max_runs=200", "experiment=drawn", "--config-dir", "conf", *lines, "--dry-run"]
+
+
+# ------------------------------------------------------------------ one line
+
+
+def try_line(composer: hydra_composition.Composer, line: str) -> str:
+    """What is wrong with how a line is taken; "" if it is read, or refused in one line in time."""
+    begun, fault = time.process_time(), ""
+    with CANARY.watch() as seen:
+        try:
+            use_line(composer, line)
+        except LabError as error:
+            fault = "" if str(error).strip() else "an empty message"
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+        advise(line)
+    seconds = time.process_time() - begun
+    fault = fault or "; ".join(seen) or (f"{seconds:.1f} s" if seconds > SECONDS else "")
+    return f"{line[:300]!r}: {fault}" if fault else ""
+
+
+def use_line(composer: hydra_composition.Composer, line: str) -> None:
+    """As far as a sweep goes with it, without the composition of files."""
+    override_lines([line])
+    if hydra_settings.is_of_hydra(line):
+        hydra_settings.check_own_lines([line], None)
+    else:
+        composer.axes([line])
+
+
+# ------------------------------------------------------------------ a whole command line
+
+
+def try_command(words: Sequence[str], folder: Path) -> str:
+    """What is wrong with how a command line is carried out; "" if nothing is."""
+    out, begun, before = io.StringIO(), time.process_time(), memory()
+    code: int | None = None
+    results = [folder / "results"] if words[0] not in ("sweep", "status") else []
+    with CANARY.watch(*results) as seen, limit_seconds():
+        try:
+            with redirect_stdout(out), redirect_stderr(out), warnings.catch_warnings():
+                warnings.simplefilter("always")
+                code = main(list(words))
+        except BaseException as error:  # SystemExit too: a command returns its code
+            seen.append(f"{type(error).__name__}: {error}")
+    seconds, grown = time.process_time() - begun, memory() - before
+    faults = [*seen, *faults_of_output(code, out.getvalue())]
+    faults += [f"{seconds:.1f} s"] if code == 2 and seconds > SECONDS else []
+    faults += [f"{grown} kB"] if grown > KILOBYTES else []
+    return "; ".join([*faults, *(["executed"] if (folder / "executed").exists() else [])])
+
+
+def faults_of_output(code: int | None, text: str) -> list[str]:
+    """What a command may not print: letters that a terminal obeys, tracebacks, more than one line of refusal."""
+    faults = [f"exit code {code}"] if code not in (0, 1, 2) else []
+    obeyed = {letter for letter in text if not letter.isprintable() and letter != "\n"}
+    faults += [f"prints {sorted(obeyed)!r}"] if obeyed else []
+    faults += ["a traceback"] if "Traceback (most recent" in text else []
+    refusals = [line for line in text.splitlines() if line.startswith("bpttlab: ")]
+    return faults + ([f"{len(refusals)} refusals"] if code == 2 and len(refusals) != 1 else [])
+
+
+def memory() -> int:
+    """The most memory that this process has had, in kB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@contextmanager
+def limit_seconds() -> Iterator[None]:
+    """Ends what hangs, with an exception."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"hangs for {HANGS} s")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(HANGS)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+# ------------------------------------------------------------------ where it happens
+
+
+@contextmanager
+def sandbox() -> Iterator[Path]:
+    """A temporary current folder with a stored study, a folder of configuration and a hostile pickle."""
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve()
+        (folder / "conf" / "experiment").mkdir(parents=True)
+        (folder / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
+        os.chdir(folder)
+        try:
+            yield folder
+        finally:
+            os.chdir(home)
+
+
+def warm_up_reading(composer: hydra_composition.Composer) -> None:
+    """Imports what the reading of lines imports, outside of what is watched."""
+    for line in line_grammar.VALID:
+        with suppress(LabError):
+            use_line(composer, line)
+        advise(f"{line},größe")
+
+
+def warm_up_commands() -> None:
+    """Imports what the commands import, and stores the study that they read."""
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        main(["sweep", *STUDY])
+        for command in ("status", "tables", "figures", "claims", "export"):
+            main([command, "study=first"])
+        for lines in FIRST:
+            main(["sweep", "study=fuzz", *lines, "--dry-run"])
+        main(["sweep", "seed=1", "--cfg", "all", "--resolve"])
+        main(["sweep", "--help"])
+
+
+def show(arguments: Sequence[str]) -> int:
+    """Runs the lines that the arguments ask for; the exit code."""
+    count, seed = (int(one) for one in [*arguments, *("100000", "0")[len(arguments) :]])
+    outcome = run(count, seed)
+    print(outcome)
+    return 1 if outcome.losses else 0
+
+
+if __name__ == "__main__":
+    sys.exit(show(sys.argv[1:]))
