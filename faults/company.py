@@ -2,7 +2,7 @@
 
     python -m faults.company [ROUNDS] [SEED]
 
-The launchers are commands of their own, with lines that overlap. Whoever is not killed must end with exit code 0; the
+The launchers are commands of their own, with lines that overlap. One that is not killed must end with exit code 0; the
 study must have each run once, with the numbers that one launcher alone computes.
 """
 
