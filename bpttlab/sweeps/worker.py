@@ -40,6 +40,7 @@ class InterruptedStartError(StartError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"a worker process cannot start: {reason}; {WITHOUT}")
+        self.reason = reason
 
 
 @dataclass(eq=False)

@@ -259,14 +259,15 @@ class Workers(Generic[TaskType, ResultType]):
 
     def start_patiently(self) -> Worker[TaskType]:
         """Another worker, after START_ATTEMPTS at most."""
-        for pause in [START_PAUSE * 2**attempt for attempt in range(START_ATTEMPTS - 1)]:
-            with suppress(InterruptedStartError):
+        for attempt in range(START_ATTEMPTS):
+            if attempt:
+                time.sleep(START_PAUSE * 2 ** (attempt - 1))
+            try:
                 return self.start()
-            time.sleep(pause)
-        try:
-            return self.start()
-        except InterruptedStartError as error:
-            raise StartError(f"{error} (tried {START_ATTEMPTS} times)") from None
+            except InterruptedStartError as error:
+                refusal = error
+                self.ends[f"{error.reason}, while it started"] += 1
+        raise StartError(f"{refusal} (tried {START_ATTEMPTS} times)")
 
     def start(self) -> Worker[TaskType]:
         """Another worker, ready to be given a task."""
@@ -291,11 +292,11 @@ class Workers(Generic[TaskType, ResultType]):
         """Ends all processes, whatever they are doing."""
         for worker in self.workers:
             kill(worker, "SIGTERM")
+        kill_stopped_server()  # which would not say that they have ended
         deadline = time.monotonic() + PATIENCE
         for worker in self.workers:
             end(worker, max(0.0, deadline - time.monotonic()))
         self.workers.clear()
-        kill_stopped_server()
 
 
 class ThisProcess(Generic[TaskType, ResultType]):

@@ -126,6 +126,7 @@ def test_a_worker_that_is_ended_while_it_starts_is_started_again(monkeypatch, na
     with worker_pool.Workers(1, double) as pool:
         pool.give(21)
         assert wait_for(pool)[0].result == 42
+        assert [(how.rpartition(", ")[2], times) for how, times in pool.ends.items()] == [("while it started", 2)]
 
 
 def test_a_start_is_repeated_a_stated_number_of_times(monkeypatch):
@@ -165,6 +166,8 @@ def test_a_fork_server_that_is_ended_is_begun_again(name):
         pool.give(21)
         assert wait_for(pool)[0].result == 42
         os.kill(fork_server.server_id(), signal.SIGSTOP)
+        while process_state.look_at(fork_server.server_id())[0] != "T":
+            time.sleep(0.001)
     assert multiprocessing.active_children() == []  # at its end a program waits for all of them
 
 
