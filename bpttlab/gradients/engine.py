@@ -138,13 +138,13 @@ class Engine(ABC):
             total[t - at - 1] = total[t - at - 1] + da[0]
         return t, dh
 
-    def rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
+    def pass_rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
         """Rows at h_t, normalised, at every lag from 1 to t.  (R,1,B,N)"""
         for step in range(t, 0, -1):
             _, rows = self.vjp(trace, trace.linearization[step - 1 : step], rows)
             yield RowsBack(rows, None, False)
 
-    def plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
+    def pass_plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
         """Fills rows[1:] from rows[0], in plain numbers.  (L,any), the last that of the first step back; (L+1,R,N)"""
         for number in range(len(linearization)):
             _, rows[number + 1] = trace.cell.vjp(trace.params, linearization[-1 - number], rows[number])

@@ -205,7 +205,7 @@ class Product:
         rows = np.empty((lags + 1, *self.block.shape))
         rows[0] = self.block
         slopes = trace.linearization[end - lags : end, 0]
-        trace.engine.plain_rows_back(trace, slopes, rows)
+        trace.engine.pass_plain_rows_back(trace, slopes, rows)
         return Chunk(rows[1:], self.exponent)
 
     def sizes(self, chunk: Chunk) -> tuple[Array, Array, Array]:

@@ -83,7 +83,7 @@ def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, A
     first = Lag(0, t, rows.normalise(), None)
     check_finite_products(first)
     yield first, None
-    for lag, back in enumerate(trace.engine.rows_back(trace, int(t[0]), first.dh), start=1):
+    for lag, back in enumerate(trace.engine.pass_rows_back(trace, int(t[0]), first.dh), start=1):
         step = Lag(lag, t, back.rows, None)
         if not back.finite:
             check_finite_products(step)

@@ -105,7 +105,7 @@ class Announcer:
             self.what.begin()
         elif (dtype := dtype_of(types)) not in self.told:
             self.told.add(dtype)
-            _say(f"compiling loops for {dtype}{how_often()}")
+            _say(f"compiling loops for {dtype}{describe_frequency()}")
 
 
 ANNOUNCER = Announcer()
@@ -125,7 +125,7 @@ class Announcement:
             from tqdm import tqdm
 
             self.begun = time.monotonic()
-            _say(f"compiling the loops of {self.what}{how_often()}")
+            _say(f"compiling the loops of {self.what}{describe_frequency()}")
             bar = "{desc} {n}/{total} {elapsed}"
             self.bar = tqdm(total=self.steps, initial=self.done, disable=None, leave=False, bar_format=bar)
         self.show()
@@ -176,7 +176,7 @@ def _say(line: str) -> None:
         print(f"bpttlab: {line}", file=sys.stderr, flush=True)
 
 
-def how_often() -> str:
+def describe_frequency() -> str:
     """Whether it is once, and where the machine code is kept if that is not the usual place, once in this process."""
     cache, often = find_cache(), ", once on this machine" if find_cache().kept else ""
     if not cache.remark or cache.remark in ANNOUNCER.told:

@@ -24,15 +24,15 @@ from bpttlab.gradients.compiled.kernels import (
     LSTM_GATES,
     ONE_GATE,
     TANH,
-    elman_in_one_call,
-    many_products,
-    normalised_vjp,
+    multiply_many,
+    normalise_vjp,
     pass_back,
     pass_forward,
-    rows_back,
+    pass_rows_back,
+    pass_wave_back,
+    run_elman_in_one_call,
     squared_error_loop,
     walk_back,
-    wave_back,
 )
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.cells.cell import Cell, Params
@@ -49,7 +49,7 @@ MIDDLE = {"float64": 64, "float32": 24}
 """The exponents within which a row of cotangents is left as it is."""
 
 
-def contiguous(array: Array) -> Array:
+def make_contiguous(array: Array) -> Array:
     """The same numbers, contiguous and writable: every other kind of array would be compiled for once more."""
     return array if array.flags.carray else np.require(array, requirements=["C", "W", "A"])
 
@@ -138,7 +138,7 @@ class Form(NamedTuple):
     gated: int
 
 
-def form(cell: Cell) -> Form:
+def find_form(cell: Cell) -> Form:
     output = COMPILED_ACTIVATIONS.get(cell.output_activation, -1)
     if isinstance(cell, LSTM):
         return Form(LSTM_GATES, TANH, output, 6, 1)
@@ -166,7 +166,7 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
         h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step;
         and whether everything, given and found, is finite.
     """
-    (T, B), dtype, of_cell = x.shape[:2], x.dtype, form(cell)
+    (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
     W, b_y = params["W"], params["b_y"]
     empty = allocator(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
@@ -188,7 +188,7 @@ def run_backward(
     cell: Cell, params: Params, x: Array, h: Array, slopes: Array, y_hat: Array, dy_hat: Array
 ) -> Params | None:
     """`run_backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
-    of_cell, dtype = form(cell), x.dtype
+    of_cell, dtype = find_form(cell), x.dtype
     if of_cell.output < 0:
         return None
     W, U = params["W"], params["U"]
@@ -208,7 +208,7 @@ def run_backward(
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
 
-def in_one_call(
+def run_in_one_call(
     cell: Elman, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
 ) -> tuple[float, Params] | None:
     """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
@@ -218,17 +218,17 @@ def in_one_call(
     dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
     db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
     least, most = _DTYPES[dtype]
-    value, fine = elman_in_one_call(
+    value, fine = run_elman_in_one_call(
         COMPILED_ACTIVATIONS[cell.activation], COMPILED_ACTIVATIONS[cell.output_activation], x, params["V"], W,
         params["b_h"], U, params["b_y"], target, weights, _TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
     )  # fmt: skip
     return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
 
 
-def way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
+def find_way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
-    W, N = contiguous(params["W"]), cell.hidden_size
-    of_cell = form(cell)
+    W, N = make_contiguous(params["W"]), cell.hidden_size
+    of_cell = find_form(cell)
     return of_cell.kind, W, of_cell.gated * N
 
 
@@ -248,14 +248,14 @@ def walk(
         numbers, whose exponents are zero.
     """
     T, B, S = error.shape
-    kind, W, width = way_back(cell, params)
+    kind, W, width = find_way_back(cell, params)
     numbers = np.finfo(error.dtype)
     da, dropped = np.zeros((T, B, cell.preactivation_size), error.dtype), np.zeros((T + 1, B, S), error.dtype)
     da_exponents, dropped_exponents = np.full((T, B), ZERO_EXPONENT), np.full((T + 1, B), ZERO_EXPONENT)
     plain = walk_back(
-        kind, W, contiguous(slopes), contiguous(error), contiguous(exponents),
-        contiguous(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
-        contiguous(np.asarray(segments, np.int64)),
+        kind, W, make_contiguous(slopes), make_contiguous(error), make_contiguous(exponents),
+        make_contiguous(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
+        make_contiguous(np.asarray(segments, np.int64)),
         da, da_exponents, dropped, dropped_exponents, np.empty((len(segments) * B, width), error.dtype),
         MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
     )  # fmt: skip
@@ -268,13 +268,13 @@ def scaled_vjp(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: 
     Returns:
         da (R,S,B,A) with the exponents of dh, dh_prev (R,S,B,N) normalised, and its exponents (R,S,B,1).
     """
-    kind, W, width = way_back(cell, params)
+    kind, W, width = find_way_back(cell, params)
     rows, size = math.prod(dh.shape[:-1]), dh.shape[-1]
     da, dh_prev = np.empty((*dh.shape[:-1], cell.preactivation_size), dh.dtype), np.empty(dh.shape, dh.dtype)
     of_prev = exponents.reshape(rows).copy()
-    normalised_vjp(
-        kind, W, contiguous(slopes).reshape(-1, slopes.shape[-1]),
-        contiguous(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
+    normalise_vjp(
+        kind, W, make_contiguous(slopes).reshape(-1, slopes.shape[-1]),
+        make_contiguous(dh).reshape(rows, size), of_prev, da.reshape(rows, -1), dh_prev.reshape(rows, size),
         np.empty((rows, width), dh.dtype),
     )  # fmt: skip
     return da, dh_prev, of_prev.reshape(exponents.shape)
@@ -289,13 +289,13 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
         rows and exponents of every lag, (L,R,1,B,N) and (L,R,1,B,1), and log of the Frobenius norms of the first R-1
         rows, (L,B).
     """
-    kind, W, width = way_back(cell, params)
+    kind, W, width = find_way_back(cell, params)
     L, R, B, size = len(slopes), len(dh), dh.shape[2], dh.shape[3]
     rows, of_rows = np.empty((L + 1, R * B, size), dh.dtype), np.empty((L + 1, R * B), np.int64)
     rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
     log_sizes = np.empty((L, B))
-    rows_back(
-        kind, W, contiguous(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
+    pass_rows_back(
+        kind, W, make_contiguous(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
         np.empty((R * B, width), dh.dtype),
         int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
     )  # fmt: skip
@@ -304,8 +304,8 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
 
 def multiply(left: Array, right: Array, out: Array) -> Array:
     """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
-    left, right = (contiguous(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
-    many_products(left, right, out.reshape(-1, *out.shape[-2:]))
+    left, right = (make_contiguous(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
+    multiply_many(left, right, out.reshape(-1, *out.shape[-2:]))
     return out
 
 
@@ -320,11 +320,12 @@ def vjp_and_add(
     Returns:
         dh and exponents at lag + lags, of all S.
     """
-    kind, W, width = way_back(cell, params)
+    kind, W, width = find_way_back(cell, params)
     S, B, size = dh.shape[1:]
     rows, of_rows = dh.reshape(S * B, size).copy(), exponents.reshape(S * B).copy()
-    wave_back(
-        kind, W, contiguous(slopes), contiguous(t.astype(np.int64)), lag, rows, of_rows, total, of_total[..., 0],
+    pass_wave_back(
+        kind, W, make_contiguous(slopes), make_contiguous(t.astype(np.int64)), lag,
+        rows, of_rows, total, of_total[..., 0],
         np.empty((S * B, width), dh.dtype), int(np.finfo(dh.dtype).minexp) // 2, lags,
     )  # fmt: skip
     return rows.reshape(dh.shape), of_rows.reshape(exponents.shape)

@@ -23,7 +23,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 
 _HELD_NUMBERS = 2**21
-"""Numbers of rows of several lags that `rows_back` holds at once."""
+"""Numbers of rows of several lags that `pass_rows_back` holds at once."""
 
 
 class Compiled(Engine):
@@ -40,13 +40,15 @@ class Compiled(Engine):
 
         What is given is checked twice only where it has to be converted, or something is wrong with it.
         """
-        given = ready(cell, params, x, h_0)
+        given = prepare_params(cell, params, x, h_0)
         if given is None:
             x, h_0 = check_inputs(cell, params, x, h_0)
             if not self.runs(cell, x.dtype):
                 return NUMPY.forward(cell, params, x, h_0)
-            given = {name: dispatch.contiguous(value.astype(x.dtype, copy=False)) for name, value in params.items()}
-            x, h_0 = dispatch.contiguous(x), dispatch.contiguous(h_0)
+            given = {
+                name: dispatch.make_contiguous(value.astype(x.dtype, copy=False)) for name, value in params.items()
+            }
+            x, h_0 = dispatch.make_contiguous(x), dispatch.make_contiguous(h_0)
         h, y_hat, linearization, fine = dispatch.run_forward(cell, given, x, h_0)
         if not fine:
             check_inputs(cell, params, x, h_0)
@@ -54,7 +56,7 @@ class Compiled(Engine):
         if y_hat is None:
             with np.errstate(over="ignore", invalid="ignore"):
                 y_hat = cell.read(params, h[1:])
-        if not fine or dispatch.form(cell).output < 0:
+        if not fine or dispatch.find_form(cell).output < 0:
             check_finite(y_hat, "the prediction")
         return Trace(cell, params, x, h, y_hat, self).with_linearization(linearization)
 
@@ -90,16 +92,16 @@ class Compiled(Engine):
         self, cell: Cell, params: Params, x: Array, target: Array, mask: Array | None, reduction: Reduction,
         h_0: Array | None,
     ) -> tuple[float, Params] | None:  # fmt: skip
-        if ready(cell, params, x, h_0) is None or dispatch.form(cell).output < 0:
+        if prepare_params(cell, params, x, h_0) is None or dispatch.find_form(cell).output < 0:
             return None
         T, B = x.shape[:2]
         if not dispatch.are_accepted({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
             return None
-        weights = uniform(T, reduction) if mask is None else step_weights(mask, reduction)
+        weights = make_uniform_weights(T, reduction) if mask is None else step_weights(mask, reduction)
         if weights.shape != (T,):
             return None
         if isinstance(cell, Elman) and dispatch.is_small(x, params["W"]):
-            return dispatch.in_one_call(cell, params, x, h_0, target, weights)
+            return dispatch.run_in_one_call(cell, params, x, h_0, target, weights)
         h, y_hat, linearization, fine = dispatch.run_forward(cell, params, x, h_0)
         dy_hat = np.empty_like(target)
         value = kernels.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
@@ -123,7 +125,7 @@ class Compiled(Engine):
         left = t >= lag + lags
         return t[left], Scaled(mantissa, exponent)[:, left]
 
-    def rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
+    def pass_rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
         """Many lags in one call of a compiled loop."""
         most = max(1, _HELD_NUMBERS // rows.mantissa.size)
         for end in range(t, 0, -most):
@@ -136,11 +138,11 @@ class Compiled(Engine):
                 rows = Scaled(mantissas[number], exponents[number])
                 yield RowsBack(rows, size[None], finite)
 
-    def plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
+    def pass_plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
         if isinstance(trace.cell, Elman):
             spectral_kernels.push_rows(trace.params["W"], linearization, rows)
         else:
-            super().plain_rows_back(trace, linearization, rows)
+            super().pass_plain_rows_back(trace, linearization, rows)
 
     def takes_tiles(self, cell: Cell) -> bool:
         return isinstance(cell, Elman)
@@ -176,7 +178,7 @@ class Compiled(Engine):
         return lanczos.largest_logs(matrices, direction.copy() if u is None else u, direction)
 
 
-def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
+def prepare_params(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
     """The parameters, where they, x and h_0 are such that compiled code can have them as they are."""
     if (
         type(x) is not np.ndarray
@@ -191,7 +193,7 @@ def ready(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | N
     return params
 
 
-def uniform(T: int, reduction: Reduction) -> Array:
+def make_uniform_weights(T: int, reduction: Reduction) -> Array:
     """`step_weights` where every step counts as much."""
     return np.full(T, 1.0 / T) if reduction == "mean" else step_weights(np.ones(T), reduction)
 

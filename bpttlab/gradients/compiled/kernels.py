@@ -174,7 +174,7 @@ ROW, WIDEST_ROW = 2**11, 2**12
 
 
 @compiled()
-def aligned(rows: int, columns: int, dtype: Any) -> Array:
+def allocate(rows: int, columns: int, dtype: Any) -> Array:
     """(rows, columns) of any numbers, of which the first begins a cache line: large arrays of NumPy begin elsewhere.
 
     Where rows are whole lines, no vector of a product then lies across two, and it takes 0.6 to 0.7 of the time.
@@ -186,8 +186,8 @@ def aligned(rows: int, columns: int, dtype: Any) -> Array:
 
 @compiled()
 def realign(matrix: Array) -> Array:
-    """The same numbers, `aligned`."""
-    out = aligned(matrix.shape[0], matrix.shape[1], matrix.dtype)
+    """The same numbers, in memory from `allocate`."""
+    out = allocate(matrix.shape[0], matrix.shape[1], matrix.dtype)
     for k in range(len(matrix)):
         for m in range(matrix.shape[1]):
             out[k, m] = matrix[k, m]
@@ -283,7 +283,7 @@ def add_product(left: Array, right: Array, out: Array) -> None:
 
 
 @compiled()
-def many_products(left: Array, right: Array, out: Array) -> None:
+def multiply_many(left: Array, right: Array, out: Array) -> None:
     """out = left . right for each of many matrices.  (M,Q,K), (M,K,N) -> (M,Q,N)"""
     out[:] = 0.0
     for m in range(len(out)):
@@ -291,7 +291,7 @@ def many_products(left: Array, right: Array, out: Array) -> None:
 
 
 @compiled()
-def _in_blocks(matrix: Array) -> Array:
+def _divide_into_blocks(matrix: Array) -> Array:
     """A matrix as blocks of columns, each an array of its own: one where rows are short.  (K,M) -> (P,K,C)
 
     Rows of several blocks are whole lines; behind the last column there are zeros.
@@ -301,7 +301,7 @@ def _in_blocks(matrix: Array) -> Array:
         return matrix.reshape(1, K, M)
     P = -(-M * matrix.itemsize // ROW)
     C = -(-M // (P * of_line)) * of_line
-    blocks = aligned(P * K, C, matrix.dtype).reshape(P, K, C)
+    blocks = allocate(P * K, C, matrix.dtype).reshape(P, K, C)
     for p in range(P):
         for k in range(K):
             for c in range(C):
@@ -340,7 +340,7 @@ def add_columns(rows: Array, out: Array) -> None:
 
 
 @compiled()
-def finite(values: Array) -> bool:
+def is_finite(values: Array) -> bool:
     """Whether no number is NaN or infinite."""
     flat, others = values.reshape(-1), 0
     for n in range(flat.size):
@@ -403,7 +403,7 @@ def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, 
     if B == 1:
         elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), slopes.reshape(T, N), smallest)
         return
-    room = aligned(B, blocks.shape[2], z.dtype)
+    room = allocate(B, blocks.shape[2], z.dtype)
     for t in range(T):
         add_blocks(h[t], blocks, z[t], room)
         activate_with_slopes(activation, z[t], h[t + 1], slopes[t], smallest)
@@ -439,7 +439,7 @@ def lstm_forward(z: Array, W: Array, blocks: Array, h: Array, slopes: Array) -> 
     """
     T, B, A = z.shape
     N = A // 4
-    h_prev, k, room = aligned(B, N, z.dtype), np.empty(N, z.dtype), aligned(B, blocks.shape[2], z.dtype)
+    h_prev, k, room = allocate(B, N, z.dtype), np.empty(N, z.dtype), allocate(B, blocks.shape[2], z.dtype)
     for t in range(T):
         h_prev[:] = h[t, :, :N]
         if B == 1:
@@ -492,8 +492,8 @@ def gru_forward(
     """
     T, B, A = z.shape
     N = A // 3
-    recurrent, candidate, gated = aligned(B, W.shape[1], z.dtype), aligned(B, N, z.dtype), aligned(B, N, z.dtype)
-    rest, room = np.empty(N, z.dtype), aligned(B, blocks.shape[2], z.dtype)
+    recurrent, candidate, gated = allocate(B, W.shape[1], z.dtype), allocate(B, N, z.dtype), allocate(B, N, z.dtype)
+    rest, room = np.empty(N, z.dtype), allocate(B, blocks.shape[2], z.dtype)
     for t in range(T):
         recurrent[:] = 0.0
         if B == 1:
@@ -536,15 +536,15 @@ def gru_forward(
 
 
 @compiled()
-def steps_at_once(B: int, N: int) -> int:
+def count_steps_at_once(B: int, N: int) -> int:
     """How many steps go into one product outside the recursion: as many as leave what is between two near at hand."""
     return max(1, min(256, 2**16 // N) // max(1, B))
 
 
 @compiled()
-def transposed(matrix: Array, first: int, end: int) -> Array:
+def transpose(matrix: Array, first: int, end: int) -> Array:
     """Some rows as columns, contiguous.  (N,M) -> (M, end - first)"""
-    out = aligned(matrix.shape[1], end - first, matrix.dtype)
+    out = allocate(matrix.shape[1], end - first, matrix.dtype)
     for m in range(matrix.shape[1]):
         for n in range(end - first):
             out[m, n] = matrix[first + n, m]
@@ -589,10 +589,10 @@ def pass_forward(
     """
     (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
     apart = 2 * N if kind == GRU_BEFORE else A
-    V_T, W_T, W_n, U_T = transposed(V, 0, A), transposed(W, 0, apart), transposed(W, apart, A), transposed(U, 0, len(U))
-    blocks = _in_blocks(W_T)
-    steps = min(T, steps_at_once(B, N))
-    z, room = aligned(steps * B, A, x.dtype).reshape(steps, B, A), aligned(steps * B, N, x.dtype)
+    V_T, W_T, W_n, U_T = transpose(V, 0, A), transpose(W, 0, apart), transpose(W, apart, A), transpose(U, 0, len(U))
+    blocks = _divide_into_blocks(W_T)
+    steps = min(T, count_steps_at_once(B, N))
+    z, room = allocate(steps * B, A, x.dtype).reshape(steps, B, A), allocate(steps * B, N, x.dtype)
     for start in range(0, T, steps):
         stop = min(T, start + steps)
         rows = (stop - start) * B
@@ -608,10 +608,10 @@ def pass_forward(
             y_here = y_hat[start:stop].reshape(rows, O)
             project(readout_slice(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
             activate(output, y_here, y_here, 0.0)
-    given = finite(x) and finite(V) and finite(W) and finite(b_h) and finite(U) and finite(b_y)
+    given = is_finite(x) and is_finite(V) and is_finite(W) and is_finite(b_h) and is_finite(U) and is_finite(b_y)
     if b_n is not None:
-        given = given and finite(b_n)
-    return given and finite(h) and finite(y_hat)
+        given = given and is_finite(b_n)
+    return given and is_finite(h) and is_finite(y_hat)
 
 
 # ------------------------------------------------------------------------------------------ backward
@@ -685,7 +685,7 @@ def vjp_gru_after(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array,
 def vjp_gru_before(W: Array, slopes: Array, dh: Array, da: Array, dh_prev: Array, gated: Array) -> None:
     """`GRU.vjp` with reset = before; gated (R Q,2N) is [da_r, da_u]."""
     Q, N = len(slopes), W.shape[1]
-    candidate, dq = aligned(len(dh), N, dh.dtype), aligned(len(dh), N, dh.dtype)  # dq: of q = r . h_prev
+    candidate, dq = allocate(len(dh), N, dh.dtype), allocate(len(dh), N, dh.dtype)  # dq: of q = r . h_prev
     dq[:] = 0.0
     for row in range(len(dh)):
         for n in range(N):
@@ -706,7 +706,7 @@ ALWAYS = -1
 
 
 @compiled("nnan", "nsz")
-def _largest(row: Array) -> Any:
+def _find_largest(row: Array) -> Any:
     """max |row|; a NaN in it counts for nothing and stays where it is."""
     most = abs(row[0])
     for n in range(1, row.size):
@@ -715,9 +715,9 @@ def _largest(row: Array) -> Any:
 
 
 @compiled()
-def rescaled(row: Array, middle: int) -> int:
+def rescale(row: Array, middle: int) -> int:
     """Takes a power of two out of a row whose largest entry is not within 2^-middle and 2^middle: its exponent."""
-    most = float(_largest(row))
+    most = float(_find_largest(row))
     if most == 0.0 or not most < math.inf:
         return 0
     if math.ldexp(1.0, -middle) <= most <= math.ldexp(1.0, middle):
@@ -731,7 +731,7 @@ def rescaled(row: Array, middle: int) -> int:
 
 
 @compiled()
-def factor(exponent: int, smallest: int) -> float:
+def scale_factor(exponent: int, smallest: int) -> float:
     """2^exponent, zero where it is so small that what it multiplies is nothing beside a number of order one."""
     if exponent == 0:
         return 1.0
@@ -741,17 +741,17 @@ def factor(exponent: int, smallest: int) -> float:
 @compiled("contract", "nsz")
 def add_part(row: Array, exponent: int, part: float, total: Array, of_total: int, middle: int, smallest: int) -> int:
     """total += part * row, each with its exponent; returns that of the sum."""
-    if part == 0.0 or _largest(row) == 0.0:
+    if part == 0.0 or _find_largest(row) == 0.0:
         return of_total
     if of_total == ZERO_EXPONENT:
         for n in range(row.size):
             total[n] = row[n] * part
         return exponent
     whole = max(exponent, of_total)
-    from_row, from_total = factor(exponent - whole, smallest) * part, factor(of_total - whole, smallest)
+    from_row, from_total = scale_factor(exponent - whole, smallest) * part, scale_factor(of_total - whole, smallest)
     for n in range(row.size):
         total[n] = total[n] * from_total + row[n] * from_row
-    return whole + rescaled(total, middle)
+    return whole + rescale(total, middle)
 
 
 @compiled("contract", "nsz")
@@ -780,18 +780,21 @@ def walk_back(
                     of_dropped[t, b] = add_part(
                         dh[row], own[row], 1.0 - carry, dropped[t, b], of_dropped[t, b], middle, smallest
                     )
-                injected = t > loss_from and _largest(error[t - 1, b]) != 0.0
+                injected = t > loss_from and _find_largest(error[t - 1, b]) != 0.0
                 of_error = exponents[t - 1, b] if injected else ZERO_EXPONENT
                 of_dh = own[row] if carry != 0.0 else ZERO_EXPONENT
                 whole = max(of_error, of_dh)
-                from_error, from_dh = factor(of_error - whole, smallest), factor(of_dh - whole, smallest) * carry
+                from_error = scale_factor(of_error - whole, smallest)
+                from_dh = scale_factor(of_dh - whole, smallest) * carry
                 if t <= loss_from:
                     from_error = 0.0
                 for n in range(S):
                     delta[row, n] = error[t - 1, b, n] * from_error + dh[row, n] * from_dh
                 of_rows[row] = slopes[t - 1, b]
-                tiny = _largest(of_rows[row]) < least_slope  # then all are: the row is taken to the middle of the range
-                own[row] = whole + rescaled(delta[row], ALWAYS if tiny else middle)
+                tiny = (
+                    _find_largest(of_rows[row]) < least_slope
+                )  # then all are: the row is taken to the middle of the range
+                own[row] = whole + rescale(delta[row], ALWAYS if tiny else middle)
         rows = count * B
         _vjp(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
         left = 0
@@ -801,7 +804,7 @@ def walk_back(
             for b in range(B):
                 row, kept = place * B + b, left * B + b
                 of_da[t - 1, b] = add_part(sent[row], own[row], 1.0, da[t - 1, b], of_da[t - 1, b], middle, smallest)
-                if _largest(dh[row]) == 0.0:
+                if _find_largest(dh[row]) == 0.0:
                     own[row] = ZERO_EXPONENT
                 if ended:
                     of_dropped[t - 1, b] = add_part(
@@ -814,11 +817,11 @@ def walk_back(
                 going[left] = segment
                 left += 1
         count, back = left, back + 1
-    return _whole_numbers(of_da) and _whole_numbers(of_dropped)
+    return _are_whole_numbers(of_da) and _are_whole_numbers(of_dropped)
 
 
 @compiled()
-def _whole_numbers(exponents: Array) -> bool:
+def _are_whole_numbers(exponents: Array) -> bool:
     """Whether there is no exponent but zero, and that of zero."""
     others = 0
     for exponent in exponents.ravel():
@@ -827,7 +830,7 @@ def _whole_numbers(exponents: Array) -> bool:
 
 
 @compiled()
-def _in_range(rows: Array, least: float, most: float) -> bool:
+def _is_in_range(rows: Array, least: float, most: float) -> bool:
     """Whether the largest entry of every row is zero or lies in that range.  (Q,N)"""
     for q in range(len(rows)):
         large = others = 0
@@ -835,19 +838,19 @@ def _in_range(rows: Array, least: float, most: float) -> bool:
             size = abs(rows[q, n])
             large += 1 if size >= least else 0
             others += 0 if size <= most else 1
-        if others or (large == 0 and _largest(rows[q]) != 0.0):
+        if others or (large == 0 and _find_largest(rows[q]) != 0.0):
             return False
     return True
 
 
 @compiled()
-def no_underflow(delta: Array, slopes: Array, da: Array, least: float) -> bool:
+def has_no_underflow(delta: Array, slopes: Array, da: Array, least: float) -> bool:
     """Whether no row of da, made of delta and slopes, may have underflowed.  (Q,S), (Q,any), (Q,A)"""
     for q in range(len(da)):
         large = 0
         for n in range(da.shape[1]):
             large += 1 if abs(da[q, n]) >= least else 0
-        if large == 0 and _largest(slopes[q]) != 0.0 and _largest(delta[q]) != 0.0:
+        if large == 0 and _find_largest(slopes[q]) != 0.0 and _find_largest(delta[q]) != 0.0:
             return False
     return True
 
@@ -912,7 +915,7 @@ def _add_gradients(
         add_rows(gated.T, h_prev, dW)
         add_columns(gated, db_n)
     else:
-        candidate, reset = aligned(Q, N, da.dtype), aligned(Q, N, da.dtype)
+        candidate, reset = allocate(Q, N, da.dtype), allocate(Q, N, da.dtype)
         for q in range(Q):
             for n in range(N):
                 candidate[q, n] = da[q, 2 * N + n]
@@ -949,7 +952,7 @@ def readout_slopes(output: int, U: Array, b_y: Array, h: Array, y_hat: Array, sl
         for o in range(len(U)):
             slopes[q, o] = 0.0 if output == RELU and y_hat[q, o] <= 0.0 else 1.0
     if output in (TANH, LOGISTIC):
-        project(h, transposed(U, 0, len(U)), b_y, slopes)
+        project(h, transpose(U, 0, len(U)), b_y, slopes)
         nowhere = np.empty(slopes.shape, slopes.dtype)
         activate_with_slopes(output, slopes, nowhere, slopes, 0.0)
 
@@ -973,7 +976,7 @@ def state_vjp(
     if S == N:
         add_rows(da_y, U, error.reshape(Q, N))
         return
-    seen = aligned(Q, N, error.dtype)
+    seen = allocate(Q, N, error.dtype)
     seen[:] = 0.0
     add_rows(da_y, U, seen)
     for t in range(T):
@@ -999,12 +1002,12 @@ def pass_back(
         range, and all gradients are finite. Where not, what was filled is worth nothing: `walk_back` can do it.
     """
     (T, B, I), (A, N), (O, S) = x.shape, W.shape, (U.shape[0], h.shape[2])
-    steps = min(T, steps_at_once(B, N))
+    steps = min(T, count_steps_at_once(B, N))
     most_rows, dtype = steps * B, h.dtype
-    delta = aligned(most_rows, S, dtype).reshape(steps, B, S)
-    da = aligned(most_rows, A, dtype).reshape(steps, B, A)
-    gated = aligned(most_rows, width, dtype).reshape(steps, B, width)
-    da_y, room, W_here = aligned(most_rows, O, dtype), aligned(most_rows, N, dtype), realign(W)
+    delta = allocate(most_rows, S, dtype).reshape(steps, B, S)
+    da = allocate(most_rows, A, dtype).reshape(steps, B, A)
+    gated = allocate(most_rows, width, dtype).reshape(steps, B, width)
+    da_y, room, W_here = allocate(most_rows, O, dtype), allocate(most_rows, N, dtype), realign(W)
     for end in range(0, T, steps):
         start, stop = max(T - end - steps, 0), T - end
         rows = (stop - start) * B
@@ -1021,20 +1024,20 @@ def pass_back(
         else:
             back_gates(kind, W_here, slopes[start:stop], of_h, of_a, of_gates, dh)
         delta_here, da_here = of_h.reshape(rows, S), of_a.reshape(rows, A)
-        if not (_in_range(delta_here, least, most) and no_underflow(delta_here, of_step, da_here, least)):
+        if not (_is_in_range(delta_here, least, most) and has_no_underflow(delta_here, of_step, da_here, least)):
             return False
         x_here, h_prev = x[start:stop].reshape(rows, I), readout_slice(h[start:stop], N, room)
         _add_gradients(kind, x_here, h_prev, of_step, da_here, of_gates.reshape(rows, width), dV, dW, db_h, db_n)
-    if not _in_range(dh, least, most):
+    if not _is_in_range(dh, least, most):
         return False
-    found = finite(dV) and finite(dW) and finite(db_h)
+    found = is_finite(dV) and is_finite(dW) and is_finite(db_h)
     if db_n is not None:
-        found = found and finite(db_n)
-    return found and finite(dU) and finite(db_y) and finite(dh)
+        found = found and is_finite(db_n)
+    return found and is_finite(dU) and is_finite(db_y) and is_finite(dh)
 
 
 @compiled()
-def elman_in_one_call(
+def run_elman_in_one_call(
     activation: int, output: int, x: Array, V: Array, W: Array, b_h: Array, U: Array, b_y: Array, target: Array,
     weights: Array, smallest: float, least: float, most: float,
     dV: Array, dW: Array, db_h: Array, dU: Array, db_y: Array, dh: Array,
@@ -1062,13 +1065,13 @@ def elman_in_one_call(
 
 
 @compiled()
-def normalised(row: Array, exponent: int) -> int:
+def normalise(row: Array, exponent: int) -> int:
     """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
-    return ZERO_EXPONENT if _largest(row) == 0.0 else exponent + rescaled(row, ALWAYS)
+    return ZERO_EXPONENT if _find_largest(row) == 0.0 else exponent + rescale(row, ALWAYS)
 
 
 @compiled()
-def normalised_vjp(
+def normalise_vjp(
     kind: int,
     W: Array,
     slopes: Array,
@@ -1081,11 +1084,11 @@ def normalised_vjp(
     """`_vjp`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
     _vjp(kind, W, slopes, dh, da, dh_prev, gated)
     for row in range(len(dh)):
-        exponents[row] = normalised(dh_prev[row], exponents[row])
+        exponents[row] = normalise(dh_prev[row], exponents[row])
 
 
 @compiled("contract", "nsz")
-def rows_back(
+def pass_rows_back(
     kind: int, W: Array, slopes: Array, dh: Array, exponents: Array, da: Array, gated: Array,
     smallest: int, log_sizes: Array,
 ) -> None:  # fmt: skip
@@ -1098,14 +1101,14 @@ def rows_back(
     rows = dh.shape[1] - B
     for lag in range(L):
         exponents[lag + 1] = exponents[lag]
-        normalised_vjp(kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated)
+        normalise_vjp(kind, W, slopes[len(slopes) - 1 - lag], dh[lag], exponents[lag + 1], da, dh[lag + 1], gated)
         for b in range(B):
             most = ZERO_EXPONENT
             for row in range(b, rows, B):
                 most = max(most, exponents[lag + 1, row])
             total = 0.0
             for row in range(b, rows, B):
-                square, scale = 0.0, factor(exponents[lag + 1, row] - most, smallest)
+                square, scale = 0.0, scale_factor(exponents[lag + 1, row] - most, smallest)
                 for n in range(size):
                     square += float(dh[lag + 1, row, n]) ** 2
                 total += square * scale * scale
@@ -1113,7 +1116,7 @@ def rows_back(
 
 
 @compiled("contract", "nsz")
-def wave_back(
+def pass_wave_back(
     kind: int, W: Array, slopes: Array, t: Array, lag: int, dh: Array, exponents: Array, total: Array,
     of_total: Array, gated: Array, smallest: int, L: int,
 ) -> None:  # fmt: skip
@@ -1135,5 +1138,5 @@ def wave_back(
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
             of_total[k, b] = add_part(da[row], exponents[row], 1.0, total[k, b], of_total[k, b], ALWAYS, smallest)
-            exponents[row] = normalised(dh_prev[row], exponents[row])
+            exponents[row] = normalise(dh_prev[row], exponents[row])
         dh[done:] = dh_prev[done:]

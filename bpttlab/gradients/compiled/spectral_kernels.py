@@ -38,7 +38,7 @@ MOST_STEPS = 48
 
 
 @compiled("contract", "nsz")
-def bisected_root(alpha: Array, beta: Array, count: int, above: float) -> float:
+def bisect_root(alpha: Array, beta: Array, count: int, above: float) -> float:
     """`largest_root` by halving, where eigenvalues so near to each other that Newton's method is slow are the largest.
 
     No eigenvalue is larger than x where all pivots of x - T are positive (Sturm); the largest entry of the diagonal is
@@ -83,7 +83,7 @@ def largest_root(alpha: Array, beta: Array, count: int, above: float) -> float:
         x -= step
         if step <= 1e-16 * x:
             return x
-    return bisected_root(alpha, beta, count, x)
+    return bisect_root(alpha, beta, count, x)
 
 
 @compiled("contract", "nsz")
@@ -214,7 +214,7 @@ def push_rows(W: Array, slopes: Array, rows: Array) -> None:
 
 
 @compiled("contract", "nsz")
-def tile_back(
+def pass_tile_back(
     W: Array, slopes: Array, Z: Array, local: Array, interval: Array, least: float, most: float, begin: int,
     together: int, B: int, lag: int, until: int, dh: Array, shares: Array, gradients: Array, sums: Array, room: Array,
 ) -> int:  # fmt: skip
@@ -288,7 +288,7 @@ def wave_in_tiles(
         for tile in range(tiles):
             begin = tile * together
             if reached[tile] < min(furthest, min(T, begin + together)) or reached[tile] == 0:
-                reached[tile] = tile_back(
+                reached[tile] = pass_tile_back(
                     W, slopes, Z, local, interval, least, most, begin, together, B, reached[tile], furthest, dh,
                     shares, gradients, sums, room,
                 )  # fmt: skip

@@ -24,7 +24,7 @@ from bpttlab.gradients.compiled import preload{first}
 from bpttlab.networks.cells import Elman
 before = preload.are_read(([Elman(3, 4, 2)], ["float64"]))
 from bpttlab.gradients.compiled import kernels
-loaded = [len(loop.signatures) for loop in (kernels.pass_forward, kernels.walk_back, kernels.wave_back)]
+loaded = [len(loop.signatures) for loop in (kernels.pass_forward, kernels.walk_back, kernels.pass_wave_back)]
 print(before, sum(loaded))
 """
 
