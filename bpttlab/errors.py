@@ -58,12 +58,22 @@ class LabWarning(UserWarning):
     """A fact that a user should know, although the request can be fulfilled."""
 
 
+def any_text(value: object) -> str:
+    """`str`, also of what has an integer in it with more digits than Python writes."""
+    try:
+        return str(value)
+    except (ValueError, RecursionError):
+        return type(value).__name__
+
+
 LONGEST_NAME = 200
 """Characters of a name that are compared: the time of a comparison grows with their square."""
 
 
 def nearest(name: object, choices: Iterable[object]) -> str:
     """A suggestion to append to a message: " Did you mean 'tanh'?", or "" when nothing is close."""
+    if isinstance(name, int):  # no name; and Python refuses to write one of thousands of digits
+        return ""
     known = {str(choice).casefold(): str(choice) for choice in choices}  # LSTM is nearer to lstm than to nothing
-    matches = get_close_matches(str(name)[:LONGEST_NAME].casefold(), known, n=1, cutoff=0.5)
+    matches = get_close_matches(any_text(name)[:LONGEST_NAME].casefold(), known, n=1, cutoff=0.5)
     return f" Did you mean '{known[matches[0]]}'?" if matches else ""

@@ -96,9 +96,9 @@ def real_number(
         ConfigurationError: as `integer`.
     """
     number = python_value(value)
-    if isinstance(number, bool) or not isinstance(number, Real) or not (accepts is None or accepts(float(number))):
+    if isinstance(number, bool) or not isinstance(number, Real) or not (accepts is None or accepts(to_float(number))):
         raise ConfigurationError(f"{field}={format_value(value)}: must be {allowed}")
-    return float(number)
+    return to_float(number)
 
 
 def check_method(method: Any, methods: Sequence[str]) -> None:
@@ -127,8 +127,8 @@ def write_value(value: Any) -> str:
     """`repr`, of an integer too that has more digits than Python writes."""
     try:
         return repr(value)
-    except ValueError:
-        return f"a value of type {type(value).__name__} with very many digits"
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__} that is too long to write"
 
 
 # ------------------------------------------------------------------ arguments of functions
@@ -175,7 +175,17 @@ def convert_value(value: Any, kinds: frozenset[type]) -> Any:
     if type(value) is float and int in kinds and float not in kinds:
         number = as_integer(value)
         return value if number is None else number
-    return float(value) if type(value) is int and float in kinds and int not in kinds else value
+    if type(value) is int and float in kinds and int not in kinds:
+        return to_float(value)
+    return value
+
+
+def to_float(value: Any) -> float:
+    """The nearest float; of an integer above the largest, an infinity."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 # ------------------------------------------------------------------ fields of dataclasses

@@ -194,3 +194,34 @@ def test_a_named_choice_takes_fields_beside_it():
 def test_a_name_that_there_is_not_is_refused(plain, said):
     with pytest.raises(ConfigurationError, match=said):
         lab.run(plain)
+
+
+HUGE = 10**5000
+"""Python refuses to write it: ValueError, beyond 4,300 digits."""
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: lab.run({"seed": HUGE}), "seed=.* must be an integer >= 0, of 64 bits"),
+        (lambda: lab.run({"seed": [HUGE]}), "seed=.* must be an integer >= 0"),
+        (lambda: lab.run({"spectral_radius": -HUGE}), "spectral_radius=.* must be a finite number >= 0"),
+        (lambda: lab.run({"truncation": HUGE}), "truncation=.* must be an integer >= 1 or 'full', of 64 bits"),
+        (lambda: lab.run({HUGE: 1}), "there is no such field"),
+        (lambda: lab.Elman(2, HUGE, 1), "hidden_size=.* must be an integer >= 1"),
+        (lambda: lab.theory.mean_field(HUGE), "gain=.* must be"),
+        (lambda: lab.sweep(study=HUGE, seed=1), "study=.* must be a string"),
+        (lambda: lab.sweep(study="x", seed=1, max_runs=HUGE), "max_runs=.* must be an integer"),
+        (lambda: lab.sweep(study="x", seed=1, time_limit=HUGE), "time_limit=.* must be a finite number > 0"),
+        (
+            lambda: lab.sweep(study="x", seed=range(3_000_000)),
+            "asks for 1000001 runs; .* at most 1000000",
+        ),
+        (lambda: lab.load(HUGE), "study = .* must be a name of at most 100 letters"),
+        (lambda: lab.Stacked(2, 3, 1, layers=10**8), "layers=100000000: must be an integer >= 1 and <= 1000"),
+    ],
+)
+def test_integers_without_end_are_refused_in_one_line(call, told):
+    with pytest.raises(ConfigurationError, match=told) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -24,7 +24,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.errors import ConfigurationError, StoreError, any_text, nearest
+from bpttlab.fields import format_value
 from bpttlab.files import make_folder
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS
@@ -76,8 +77,8 @@ class Store:
     def __init__(self, root: Path | str, study: str) -> None:
         if not isinstance(study, str) or not _STUDY.fullmatch(study):
             raise ConfigurationError(
-                f"study = {study!r}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' and '-' "
-                f"that does not begin with a dot, for example {plain_study_name(study)!r}"
+                f"study = {format_value(study)}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' "
+                f"and '-' that does not begin with a dot, for example {plain_study_name(study)!r}"
             )
         if sys.platform == "win32" and not is_name_for_windows(study):
             raise ConfigurationError(
@@ -396,7 +397,7 @@ _ASCII = str.maketrans(
 
 def plain_study_name(text: object) -> str:
     """The nearest name that a study may have: größe -> groesse."""
-    letters = unicodedata.normalize("NFC", str(text)).translate(_ASCII)
+    letters = unicodedata.normalize("NFC", any_text(text)).translate(_ASCII)
     letters = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
 

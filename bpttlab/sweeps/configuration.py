@@ -451,7 +451,7 @@ def nest(flat: Mapping[str, Any]) -> Plain:
 
     A group is chosen before its fields are set, wherever it stands.
     """
-    dotted = [name for name in flat if "." in str(name)]
+    dotted = [name for name in flat if isinstance(name, str) and "." in name]
     plain: Plain = {name: value for name, value in flat.items() if name not in dotted}
     for name in dotted:
         group, _, below = name.partition(".")
@@ -522,7 +522,7 @@ def has_default(declared: Any) -> bool:
 def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:
     for name in values:
         if name not in known:
-            shown = path.format(name)
+            shown = path.format(name if isinstance(name, str) else format_value(name))
             there_are = f"there are {', '.join(known)}" if known else "there are none"
             raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
 
