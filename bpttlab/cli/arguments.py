@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, StoreError, nearest
 from bpttlab.escapes import escape_lines
 from bpttlab.streams import Lenient, print_error, silence
@@ -173,10 +174,12 @@ def key_values(words: Iterable[str], keys: Iterable[Key], command: str) -> dict[
         ConfigurationError: an unknown key, one given twice, without a value, or with one that is no choice; or a
             missing one.
     """
-    known = {key.name: key for key in keys}
+    known, words = {key.name: key for key in keys}, list(words)
     chosen: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
+        if not equals and name not in known and "study" in known and not any(one.startswith("study=") for one in words):
+            raise ConfigurationError(f"{word}: a study is named by study={word}")
         if name not in known:
             has = f"it has {', '.join(known)}" if known else "it has none"
             raise ConfigurationError(f"{word}: {command} has no word {name!r}; {has}.{nearest(name, known)}")
@@ -199,6 +202,20 @@ def split_names(words: Iterable[str], keys: Iterable[Key]) -> tuple[list[str], l
     known, several = {key.name for key in keys}, list(words)
     names = [word for word in several if "=" not in word and word not in known]
     return names, [word for word in several if word not in names]
+
+
+def refuse_bare_study(names: Sequence[str], words: Sequence[str], kind: str) -> None:
+    """Refuses names without a study: `tables first` is meant to be `tables study=first`.
+
+    Args:
+        kind: what a name without `=` is, table or figure.
+    """
+    if not names or any(word.partition("=")[0] == "study" for word in words):
+        return
+    from bpttlab.store.columns import TABLES
+
+    named = [name for name in names if name not in (*plugins.find_shipped(kind), *TABLES)]
+    raise ConfigurationError(f"study is missing: say study={named[0] if named else 'NAME'}")
 
 
 def split_list(value: str) -> list[str]:

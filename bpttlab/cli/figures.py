@@ -20,6 +20,7 @@ from bpttlab.cli.arguments import (
     asks_for_studies,
     key_values,
     list_studies,
+    refuse_bare_study,
     say,
     split_list,
     split_names,
@@ -120,6 +121,7 @@ def _command(parsed: argparse.Namespace) -> int:
     if asks_for_studies(parsed.words):
         return list_studies(parsed.words)
     names, words = split_names(parsed.words, parsed.keys)
+    refuse_bare_study(names, words, "figure")
     chosen = key_values(words, parsed.keys, "figures")
     with plugins.use(chosen["plugins"] or None):
         return _draw(chosen, [*names, *split_list(chosen["figure"])], parsed.verbose)
@@ -137,7 +139,7 @@ def _draw(chosen: dict[str, str], names: list[str], verbose: bool) -> int:
         drawing.skipped[analysis.name] = _tell_fixed(analysis)
         drawing.refused.add(analysis.name)
     refuse_what_is_not_drawn(names, drawing)
-    folder = study.path / "figures"
+    folder = study.folder_of("figures")
     paths = figures.save_all(drawing, folder, chosen["format"], own, chosen["style"] or None)
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
     say("\n".join(_report(folder, paths, skipped, verbose)))

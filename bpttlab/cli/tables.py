@@ -21,6 +21,7 @@ from bpttlab.cli.arguments import (
     key_values,
     list_studies,
     load_study,
+    refuse_bare_study,
     say,
     split_list,
     split_names,
@@ -51,9 +52,11 @@ examples:
   bpttlab tables study=first table=runs 'where=status=failed' columns=seed,error to=failed.csv
   bpttlab tables study=                         the names of the studies
 
-table= also takes a stored table (runs, jacobians, ...: docs/tables.md). columns= and where= take its columns, and
-fields as a sweep's line has them. to= writes what is chosen, every row of it: .csv has every digit, .md is a page, .tex
-is for a column of a paper: constant columns are named once, hashes are left out, rules are those of booktabs.
+table= also takes a stored table (runs, jacobians, ...: docs/tables.md). columns= and where= take its columns, headings
+as they are printed (asymptotic_rate, T, rho), and fields as a sweep's line has them. to= writes what is chosen, every
+row of it: .csv has every digit, .md is a page, .tex is for a column of a paper: constant columns are named once, hashes
+are left out, rules are those of booktabs. networks=path writes to tables/networks_path, beside the tables of single
+files.
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
@@ -93,6 +96,7 @@ def _command(parsed: argparse.Namespace) -> int:
     if asks_for_studies(parsed.words):
         return list_studies(parsed.words)
     names, words = split_names(parsed.words, parsed.keys)
+    refuse_bare_study(names, words, "table")
     chosen = key_values(words, parsed.keys, "tables")
     if len(names) + bool(chosen["table"]) > 1:
         raise ConfigurationError(f"{' '.join(names)}: give one table")
@@ -118,12 +122,12 @@ def write_and_print(chosen: dict[str, str]) -> int:
         raise ConfigurationError("table is missing: columns=, where= and to= are of one table; say table=NAME")
     for name, frame in summaries.items():
         said = [*tables.find_caption(name, frame), *tables.find_sentences(name, frame)]
-        tables.write(frame, study.path / "tables" / name, said)
+        tables.write(frame, study.folder_of("tables") / name, said)
     width = shutil.get_terminal_size((120, 24)).columns
     shown = {wanted: summaries[wanted]} if wanted else summaries
     text = "\n".join(show(name, frame, width, None if whole else SCREEN) for name, frame in shown.items())
     say(text if wanted or whole else screenful(summaries, width), end="")
-    say(f"tables: {study.path / 'tables'} ({len(summaries)} as .csv, .md and .tex)")
+    say(f"tables: {study.folder_of('tables')} ({len(summaries)} as .csv, .md and .tex)")
     name_unread_plugins(chosen, study)
     for name, why in made.failed.items():
         say(f"not made: {name}: {why}", error=True)
@@ -141,16 +145,40 @@ def print_choice(chosen: dict[str, str], study: Study, summaries: dict[str, pd.D
     name, whole = chosen["table"], chosen["all"] == "true"
     if chosen["to"]:
         tables.refuse_other_form(chosen["to"])
-    frame = find_table(chosen, study, summaries)
-    frame = tables.choose_rows_where(frame, chosen["where"])
-    frame = tables.choose_columns(frame, split_list(chosen["columns"])) if chosen["columns"] else frame
-    caption = [] if chosen["columns"] else tables.find_caption(name, frame)
+    if (reason := find_reason(name, summaries, study)) and not chosen["to"]:
+        say(f"{name} is empty: {reason}")
+        return 0
+    frame = tables.choose_rows_where(find_table(chosen, study, summaries), chosen["where"])
+    shown, caption = choose_shown(frame, name, split_list(chosen["columns"]))
     width = shutil.get_terminal_size((120, 24)).columns
-    text = tables.format_table(frame, width, None if whole else SCREEN, whole or name in summaries, caption)
-    say(f"{name}\n{text}", end="")
+    text = tables.format_table(shown, width, None if whole else SCREEN, whole or name in summaries, caption)
+    say(f"{name}\n{text}" if len(frame) else f"{name}: no row fulfils where={chosen['where']}\n", end="")
     if chosen["to"]:
-        say(f"written to {tables.export_table(frame, chosen['to'], caption)}")
+        say(f"written to {tables.export_table(shown, chosen['to'], caption)}")
     return 0
+
+
+def choose_shown(frame: pd.DataFrame, name: str, columns: list[str]) -> tuple[pd.DataFrame, list[str]]:
+    """The columns of a table that are shown, and its caption: with what all rows share of those that are not."""
+    from bpttlab import tables
+
+    caption = tables.find_caption(name, frame)
+    if not columns:
+        return frame, caption
+    shown = tables.choose_columns(frame, columns)
+    return shown, [*tables.describe_shared(frame, shown), *tables.explain_shown(caption, frame, shown)]
+
+
+def find_reason(name: str, summaries: dict[str, pd.DataFrame], study: Study) -> str:
+    """Why a table has no rows; nothing of one that has some, or that there is not."""
+    from bpttlab.store.columns import TABLES
+
+    if name in summaries or name in study.tables:
+        return ""
+    shipped = plugins.find_shipped("table")
+    if name in shipped:
+        return f"it needs {shipped[name].needs}"
+    return "no run of the study has rows there; docs/tables.md says what measures it" if name in TABLES else ""
 
 
 def find_table(chosen: dict[str, str], study: Study, summaries: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -159,11 +187,15 @@ def find_table(chosen: dict[str, str], study: Study, summaries: dict[str, pd.Dat
     Raises:
         ConfigurationError: there is no table of that name.
     """
+    from bpttlab import tables
+
     name = chosen["table"]
     if name in summaries:
         return summaries[name]
     if name in study.tables:
-        return study.table(name)
+        return tables.put_hashes_last(study.table(name))
+    if reason := find_reason(name, summaries, study):
+        raise LabError(f"to={chosen['to']}: not written: {name} is empty: {reason}")
     known = list(dict.fromkeys([*summaries, *study.tables]))
     unread = find_unread_plugins(chosen, study)
     remedy = f" For tables of your own give plugins={unread}." if unread else ""

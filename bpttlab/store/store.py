@@ -420,5 +420,5 @@ def studies(results: Path | str = "results") -> list[str]:
 
 def _no_study(root: Path, study: str) -> str:
     if not root.is_dir():
-        return f"there is no folder of results {root}: run a sweep first, or say where they are with results="
+        return f"there is no folder {root} with results: run a sweep first, or say where they are with results="
     return f"there is no study '{study}' in {root}.{nearest(study, studies(root))}"

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 Reader: TypeAlias = Callable[[str, Sequence[Commit], Sequence[str] | None], Iterator[tuple[str, pa.Table]]]
 """A table, commits and columns -> the shards that were published with them, and their rows: `Store.scan`."""
 
+POOLED_FOLDER = "networks_path"
+"""The folder of what is made with networks="path", below that of what is made without."""
+
 _OF_EACH_RUN = ("provenance", "bias_bounds")
 """Tables in which no run repeats rows of another."""
 
@@ -108,6 +111,10 @@ class Study:
         narrow._joined = frozenset(joined)
         narrow._repeated = RepeatedRows(narrow._runs, narrow._fixed_columns(), whole)
         return narrow
+
+    def folder_of(self, kind: str) -> Path:
+        """The folder of summaries ("tables") or figures; files that are networks of one point have their own."""
+        return self.path / kind / POOLED_FOLDER if self._pool else self.path / kind
 
     @property
     def tables(self) -> tuple[str, ...]:

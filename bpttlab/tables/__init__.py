@@ -19,9 +19,9 @@ from bpttlab.tables.export import export_table, refuse_other_form, write
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.growth import growth
 from bpttlab.tables.headline import format_headline, headline
-from bpttlab.tables.latex import latex
+from bpttlab.tables.latex import latex, put_hashes_last
 from bpttlab.tables.points import find_varying, label_points, point_columns, rows_at_points
-from bpttlab.tables.printing import fill, format_table
+from bpttlab.tables.printing import describe_shared, explain_shown, fill, format_table
 from bpttlab.tables.regimes import REGIMES
 from bpttlab.tables.selection import choose_columns, choose_rows_where
 from bpttlab.tables.spectra import (
@@ -54,8 +54,10 @@ __all__ = [
     "costs",
     "critical_spectral_radius",
     "csv",
+    "describe_shared",
     "eigenvalue_points",
     "equal_cost",
+    "explain_shown",
     "exponents",
     "export_table",
     "fill",
@@ -78,6 +80,7 @@ __all__ = [
     "markdown",
     "point_columns",
     "present",
+    "put_hashes_last",
     "refuse_other_form",
     "rows_at_points",
     "sensitivity_curves",

@@ -56,7 +56,25 @@ def headline(growth: pd.DataFrame) -> pd.DataFrame:
     horizon = longest["growing_horizon"].where(longest["log_growth"] > 0, vanishing)
     names = [*key_names(growth), "networks", "growth_rate", "growth_rate_low", "growth_rate_high"]
     found = longest[[*names, "regime"]].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
-    return found.assign(regimes_of_networks=longest["regimes_of_networks"])
+    found = found.assign(regimes_of_networks=longest["regimes_of_networks"])
+    found.attrs = {**growth.attrs, LENGTHS: growth["sequence_length"].nunique()}
+    return found
+
+
+LENGTHS = "sequence_lengths"
+"""Key of the headline's attrs: the number of sequence lengths that growth has."""
+
+
+def describe_length(table: pd.DataFrame) -> list[str]:
+    """That the headline is about one of several lengths."""
+    number = table.attrs.get(LENGTHS, 1)
+    longest = f"T = {table['sequence_length'].max()} only, the longest of {number} lengths (all of them: table=growth)"
+    return [longest] if number > 1 else []
+
+
+def describe_headline(table: pd.DataFrame) -> list[str]:
+    """The caption of the summary."""
+    return [*describe_length(table), *describe_regimes(table)]
 
 
 @takes_frames
@@ -66,8 +84,8 @@ def format_headline(table: pd.DataFrame, width: int = 100) -> str:
     points = table[beside].drop_duplicates() if beside else table.iloc[:0]
     fits = 0 < len(points) <= _BESIDE and not table.duplicated([RADIUS, *beside]).any()
     if len(table) <= LINES or not fits:
-        return format_table(table, width, rows=2 * LINES, whole=False, caption=describe_regimes(table))
-    caption = [*describe_shortage(table), *describe_thresholds(table)]
+        return format_table(table, width, rows=2 * LINES, whole=False, caption=describe_headline(table))
+    caption = [*describe_length(table), *describe_shortage(table), *describe_thresholds(table)]
     if table["regime"].eq(NO_INTERVAL).any():
         caption = [*caption, f"without an interval: the regime of every network, or mixed; {OF_NETWORK}"]
     if table["regime"].isin([DIVERGED, FAILED]).any():

@@ -48,6 +48,13 @@ def leave_out_hashes(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+@takes_frames
+def put_hashes_last(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its columns of hashes behind all others: a stored table as people read it."""
+    hashes = [name for name in map(str, frame) if _is_hash(frame[name])]
+    return frame[[*(name for name in map(str, frame) if name not in hashes), *hashes]]
+
+
 def _is_hash(column: pd.Series) -> bool:
     values = column.dropna()
     return len(values) > 0 and all(isinstance(value, str) and _HASH.fullmatch(value) for value in values)

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field
 import pandas as pd
 from tabulate import tabulate
 
-from bpttlab.tables.columns import COLUMNS, COUNT, FEW, header
+from bpttlab.tables.columns import COLUMNS, COUNT, FEW
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 from bpttlab.tables.frame_arguments import takes_frames
-from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names
+from bpttlab.tables.writing import NA, has_interval, is_numeric, key_names, present, shown_names, title_of
 
 LONG = 28
 """A cell with more characters becomes a note below the table, if it is a sentence and no list of counts."""
@@ -61,6 +61,19 @@ def format_table(
     return "\n".join([*filter(None, parts), ""])
 
 
+def describe_shared(frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
+    """What all rows of a summary share of the columns that name a row and are not shown, and of the networks."""
+    told = {*map(str, shown), *([TARGET] if VALUE in shown else [])}
+    names = [name for name in [*key_names(frame), "networks"] if name in frame and name not in told]
+    return Sheet.of(frame[names]).fold_constants()[:1] if len(frame) and names else []
+
+
+def explain_shown(caption: Sequence[str], frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
+    """The sentences of a caption without those that begin with the title of a column that is not shown."""
+    left_out = tuple(f"{shorten(str(name))}: " for name in frame if name not in shown)
+    return [sentence for sentence in caption if not sentence.startswith(left_out)]
+
+
 @dataclass
 class Sheet:
     """The cells of a table as texts, by column, with a title for each column."""
@@ -76,7 +89,7 @@ class Sheet:
             frame = frame.assign(**{PLUGIN_HASHES: short_column(frame[PLUGIN_HASHES])})
         texts, names = present(frame), shown_names(frame)
         cells = {name: texts.iloc[:, at].tolist() for at, name in enumerate(names)}
-        return cls(frame, cells, {name: header(name) for name in names})
+        return cls(frame, cells, {name: title_of(frame, name) for name in names})
 
     @property
     def keys(self) -> list[str]:
@@ -95,7 +108,7 @@ class Sheet:
         empty = [shorten(name) for name in same if same[name] == NA]
         rest = {name: text for name, text in same.items() if shorten(name) not in (*zero, *empty)}
         texts = [f"{shorten(name) if is_count(name) else self.titles[name]} {text}" for name, text in rest.items()]
-        lines = {"": texts, "0 networks: ": zero, "no value: ": empty}
+        lines = {"": texts, "no network counts as ": zero, "no row has a value of ": empty}
         return [f"{what}{', '.join(texts)}" for what, texts in lines.items() if texts]
 
     def can_fold(self, name: str) -> bool:

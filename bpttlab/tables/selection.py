@@ -14,10 +14,13 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.store.schema import STATUSES
+from bpttlab.tables.columns import COLUMNS
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import has_files, with_requested
+from bpttlab.tables.writing import REQUESTED_OF
 
-_REQUESTED = "initializer_requested"
+_REQUESTED, TARGET = "initializer_requested", "initializer_target"
 _ALIASES = {
     "width": ("cell_hidden_size",),
     **dict.fromkeys(("file", "network_file"), ("cell_label", "cell_content", "data_file")),
@@ -26,7 +29,7 @@ _ALIASES = {
         (f"{group}{name}" for group in ("", "initializer_") for name in ("spectral_radius", "gain", "scale")),
         (_REQUESTED,),
     ),
-    "radius": (_REQUESTED,),
+    **dict.fromkeys(("radius", "rho", "ρ"), (_REQUESTED, "rho", "spectral_radius")),
 }
 _CONDITION = re.compile(r"([\w.]+)(<=|>=|!=|=|<|>)(.*)")
 _ORDERS: dict[str, Callable[[Any, float], Any]] = {
@@ -41,9 +44,25 @@ _MOST = 8  # values that a message names
 
 
 def find_field(name: str, known: Iterable[str]) -> str | None:
-    """The column of a field: "cell.hidden_size", "width" and "cell_hidden_size" are one; None: there is none."""
+    """The column of a field: "cell.hidden_size", "width" and "cell_hidden_size" are one; None: there is none.
+
+    A column may also be called by its heading in print: "T", "asymptotic_rate".
+    """
     columns, plain = set(known), name.replace(".", "_")
-    return next((one for one in (plain, *_ALIASES.get(plain, ())) if one in columns), None)
+    named = (plain, *_ALIASES.get(plain, ()), *_HEADINGS.get(plain, ()))
+    return next((one for one in named if one in columns), None)
+
+
+def list_headings() -> dict[str, tuple[str, ...]]:
+    """Heading in print, with "_" for spaces -> the columns that have it."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, column in COLUMNS.items():
+        heading = column.header.replace(" ", "_")
+        found[heading] = (*found.get(heading, ()), name)
+    return found
+
+
+_HEADINGS = list_headings()
 
 
 @takes_frames
@@ -58,16 +77,23 @@ def choose_columns(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         column = _find_column("columns", name, frame)
         ends = [f"{column}_low", f"{column}_high"]
         chosen |= dict.fromkeys([column, *(ends if set(ends) <= set(map(str, frame)) else [])])
-    return frame[list(chosen)]
+    found = frame[list(chosen)]
+    targets = frame.get(TARGET, pd.Series(dtype=object)).dropna().unique()
+    if TARGET not in chosen and len(targets) == 1:
+        found.attrs = {**frame.attrs, REQUESTED_OF: str(targets[0])}
+    return found
 
 
 @takes_frames
 def choose_rows_where(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """The rows that fulfil all conditions, which have spaces between them: "cell=gru,lstm spectral_radius>=1".
 
+    There may be none: no run failed, or no rate is above 5. A value that no row has is refused, as it may be misspelt.
+
     Raises:
-        ConfigurationError: what is no condition, no column, no value of a column, or what no row fulfils.
+        ConfigurationError: what is no condition, no column, or no value of a column.
     """
+    frame = whole = frame.reset_index(drop=True)
     for condition in where.split():
         match = _CONDITION.fullmatch(condition)
         if match is None:
@@ -76,10 +102,8 @@ def choose_rows_where(frame: pd.DataFrame, where: str) -> pd.DataFrame:
                 "commas between them, several conditions with spaces between them"
             )
         name, sign, values = match.groups()
-        column = _find_column("where", name, frame)
-        frame = frame[_fulfil(frame[column], sign, values.split(","), condition)]
-        if frame.empty:
-            raise ConfigurationError(f"where={where}: no row fulfils {condition} as well")
+        column = _find_column("where", name, whole)
+        frame = frame[_fulfil(whole[column], sign, values.split(","), condition).loc[frame.index]]
     return frame.reset_index(drop=True)
 
 
@@ -87,8 +111,16 @@ def _find_column(word: str, name: str, frame: pd.DataFrame) -> str:
     known = list(map(str, frame))
     column = find_field(name, known)
     if column is None or (column == _REQUESTED != name and has_files(frame)):  # then it is the place of a file
-        raise ConfigurationError(f"{word}={name}: must be one of {', '.join(known)}.{nearest(name, known)}")
+        raise ConfigurationError(f"{word}={name}: must be one of {', '.join(known)}.{_nearest_column(name, known)}")
     return column
+
+
+def _nearest_column(name: str, known: Sequence[str]) -> str:
+    """`nearest`; of a heading its column."""
+    headings = {heading: column for heading in _HEADINGS if (column := find_field(heading, known))}
+    found = nearest(name, [*known, *headings])
+    column = headings.get(found.partition("'")[2].partition("'")[0])
+    return f" Did you mean '{column}'?" if column else found
 
 
 def _fulfil(column: pd.Series, sign: str, values: list[str], condition: str) -> pd.Series:
@@ -101,7 +133,7 @@ def _fulfil(column: pd.Series, sign: str, values: list[str], condition: str) -> 
     found = pd.Series(False, index=column.index)
     for value in values:
         of_value = _equals(column, value, condition)
-        if not of_value.any():
+        if not of_value.any() and not (column.name == "status" and value in STATUSES):
             raise ConfigurationError(f"where={condition}: no row has {value}; {_describe_stored(column, value)}")
         found |= of_value
     return ~found if sign == "!=" else found
@@ -146,6 +178,8 @@ class ChosenRuns:
         self._study = study
         self._where = where
         self._run_ids = run_ids or frozenset(choose_rows_where(with_requested(study.runs), where)["run_id"])
+        if not self._run_ids:
+            raise ConfigurationError(f"where={where}: no run fulfils this")
 
     def for_summaries(self, joined: Collection[str] = (), whole: Collection[str] = ()) -> ChosenRuns:
         """The same runs of a study without what no shipped figure reads (`Study.for_summaries`)."""

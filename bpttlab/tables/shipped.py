@@ -8,6 +8,7 @@ import pandas as pd
 
 from bpttlab import tables
 from bpttlab.tables.critical import describe_brackets
+from bpttlab.tables.headline import describe_headline
 from bpttlab.tables.regimes import describe_regimes
 from bpttlab.tables.sufficient import describe_sufficient, tell_sufficient
 from bpttlab.tables.table import SummaryTable
@@ -55,18 +56,29 @@ def _headline(study: Any) -> pd.DataFrame:
     return tables.headline(growth) if growth[["growth_rate", "log_growth"]].notna().any(axis=None) else _NOTHING
 
 
-_HEADLINE = SummaryTable("headline", _headline, describe_regimes)
-_GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs), describe_regimes)
+_PRODUCTS = "a finished run that measured Jacobian products (measure=standard)"
+_SCHEMES = "the variance or the seconds of a scheme (scheme=uoro, random, chunked_mean, or measure.scheme_seconds=true)"
+_TRUNCATED = "a finished run that measured truncated gradients, with a K below T - 1"
+
+_HEADLINE = SummaryTable("headline", _headline, describe_headline, needs=_PRODUCTS)
+_GROWTH = SummaryTable("growth", lambda study: tables.growth(study.runs), describe_regimes, needs=_PRODUCTS)
 _SUFFICIENT_TRUNCATION = SummaryTable(
-    "sufficient_truncation", _sufficient_truncation, describe_sufficient, tell_sufficient
+    "sufficient_truncation", _sufficient_truncation, describe_sufficient, tell_sufficient, _TRUNCATED
 )
 _CRITICAL = SummaryTable(
-    "critical_spectral_radius", lambda study: tables.critical_spectral_radius(study.runs), describe_brackets
+    "critical_spectral_radius",
+    lambda study: tables.critical_spectral_radius(study.runs),
+    describe_brackets,
+    needs="networks of one seed with growth rates at two spectral radii or more (spectral_radius=0.8,1.2)",
 )
-_TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias)
-_COSTS = SummaryTable("costs", _costs)
-_EQUAL_COST = SummaryTable("equal_cost", _equal_costs)
-_ALONG_DIRECTIONS = SummaryTable("along_directions", _along_directions)
-_BIAS_BOUNDS = SummaryTable("bias_bounds", _bias_bounds)
-_EXPONENTS = SummaryTable("exponents", _exponents)
-_THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs))
+_TRUNCATION_BIAS = SummaryTable("truncation_bias", _truncation_bias, needs=_TRUNCATED)
+_COSTS = SummaryTable("costs", _costs, needs=_SCHEMES)
+_EQUAL_COST = SummaryTable("equal_cost", _equal_costs, needs=_SCHEMES)
+_ALONG_DIRECTIONS = SummaryTable(
+    "along_directions",
+    _along_directions,
+    needs="derivatives along directions of schemes that draw (measure.log_scale=true or measure.signed_bias=UNITS)",
+)
+_BIAS_BOUNDS = SummaryTable("bias_bounds", _bias_bounds, needs="a finished run of scheme=adaptive")
+_EXPONENTS = SummaryTable("exponents", _exponents, needs="Lyapunov exponents (measure=spectra)")
+_THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs), needs="a finished run")

@@ -29,9 +29,11 @@ class SummaryTable:
             one called `networks` name the row; `<name>_low` and `<name>_high` are the interval of the column `<name>`.
         caption: sentences that stand above the frame in print, and below it in Markdown: what its words mean.
         sentences: what the rows say, in words; below the frame.
+        needs: what a study must have measured; said where the frame is empty.
     """
 
     name: str
     summarise: Callable[[Any], pd.DataFrame]
     caption: Callable[[pd.DataFrame], Sequence[str]] = _say_nothing
     sentences: Callable[[pd.DataFrame], Sequence[str]] = _say_nothing
+    needs: str = "measurements that the study does not have"

@@ -24,6 +24,9 @@ _NUMBER = re.compile(r"(-?)(?:(\d+(?:\.\d+)?)(?:e([+-]\d+))?|inf)")
 _SPACES = re.compile(r"[\t\n\v\f\r]+")
 NA = "–"
 _ROUNDING = 1e-12  # print shows less as 0; no summary has a unit in which it could matter
+REQUESTED_OF = "requested_of"
+"""Key of a frame's attrs: the quantity that all rows of `initializer_requested` state, if no column says so."""
+
 MISSING = {"truncation": "full"}  # where NA has a word
 
 
@@ -61,11 +64,19 @@ def present(frame: pd.DataFrame) -> pd.DataFrame:
         if not has_interval(frame, name):
             texts = _format_distinct(frame[name]) if name in keys else [describe_value(value) for value in frame[name]]
             pairs = zip(frame[name], texts, strict=True)
-            shown[header(name)] = [MISSING.get(name, NA) if _is_missing(value) else text for value, text in pairs]
+            shown[title_of(frame, name)] = [
+                MISSING.get(name, NA) if _is_missing(value) else text for value, text in pairs
+            ]
             continue
         rows = frame[[name, f"{name}_low", f"{name}_high"]].to_dict("records")
         shown[header_with_interval(name)] = [describe_interval_of(row, name, without_interval(name)) for row in rows]
     return pd.DataFrame(shown, dtype=object)
+
+
+def title_of(frame: pd.DataFrame, name: str) -> str:
+    """The heading of a column; of the value requested the quantity, if the frame has no column for it."""
+    requested = frame.attrs.get(REQUESTED_OF) if name == "initializer_requested" else None
+    return str(requested) if requested else header(name)
 
 
 def shown_names(frame: pd.DataFrame) -> list[str]:

@@ -229,7 +229,7 @@ def test_truncation_beyond_the_sequence_is_a_note_no_error(folder, capsys):
         ("tables study=frist", "Did you mean 'first'?"),
         ("figures study=first format=gif", "png or svg or pdf"),
         ("figures study=first format=PNG", "png or svg or pdf"),
-        ("status study=first results=result", "there is no folder of results result"),
+        ("status study=first results=result", "there is no folder result with results"),
     ],
 )
 def test_mistakes_about_a_study_that_there_is(studied, monkeypatch, capsys, line, said):

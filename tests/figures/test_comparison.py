@@ -332,7 +332,7 @@ def test_tables_print_and_write_what_is_chosen(studied, tmp_path, monkeypatch, c
     chosen = ["table=growth", "columns=spectral_radius,log_growth", "where=spectral_radius>1"]
     for ending, text in {
         "csv": "initializer_requested,log_growth,",
-        "md": "| value requested |",
+        "md": "| spectral\\_radius |",
         "tex": "booktabs",
     }.items():
         file = tmp_path / f"growth.{ending}"
@@ -344,12 +344,61 @@ def test_tables_print_and_write_what_is_chosen(studied, tmp_path, monkeypatch, c
 
 
 @pytest.mark.usefixtures("folder")
+def test_chosen_columns_keep_the_caption(studied, monkeypatch, capsys):
+    monkeypatch.chdir(studied)
+    assert main(["tables", "study=first", "growth", "columns=T,rho,asymptotic_rate", "where=ρ>1"]) == 0
+    text = capsys.readouterr().out
+    assert "networks 3" in text and "3 networks: no interval over networks" in text
+    assert "spectral_radius" in text and "value requested" not in text and "by network" not in text
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runs", "where=status=failed"], "runs: no row fulfils where=status=failed\n"),
+        (["growth", "where=growth_rate>5"], "growth: no row fulfils where=growth_rate>5\n"),
+        (["exponents"], "exponents is empty: it needs Lyapunov exponents (measure=spectra)\n"),
+        (["spectra"], "spectra is empty: no run of the study has rows there; docs/tables.md says what measures it\n"),
+    ],
+)
+def test_a_choice_without_rows_is_no_error(studied, monkeypatch, capsys, words, said):
+    monkeypatch.chdir(studied)
+    assert main(["tables", "study=first", *words]) == 0
+    assert capsys.readouterr().out == said
+
+
+@pytest.mark.usefixtures("folder")
+def test_stored_tables_begin_with_what_is_read(studied, tmp_path, monkeypatch):
+    monkeypatch.chdir(studied)
+    assert main(["tables", "study=first", "runs", f"to={tmp_path / 'runs.csv'}"]) == 0
+    names = (tmp_path / "runs.csv").read_text(encoding="utf-8").splitlines()[0].split(",")
+    assert names[0] == "status" and names[-2:] == ["run_id", "network_id"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["tables", "first"], "study is missing: say study=first"),
+        (["tables", "growth"], "study is missing: say study=NAME"),
+        (["figures", "products", "first"], "study is missing: say study=first"),
+        (["export", "first"], "first: a study is named by study=first"),
+        (["claims", "first"], "first: a study is named by study=first"),
+    ],
+)
+def test_a_study_without_its_key_is_told_how_to_write_it(capsys, words, message):
+    assert main(words) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (["growth", "columns=sed"], "columns=sed: must be one of task"),
         (["table=runs", "columns=sed"], "Did you mean 'seed'?"),
-        (["table=runs", "where=status=failed"], "where=status=failed: no row has failed; stored: done"),
+        (["table=runs", "where=status=faild"], "where=status=faild: no row has faild; stored: done"),
+        (["growth", "columns=asymtotic_rate"], "Did you mean 'growth_rate'?"),
         (["growth", "to=growth.pdf"], "to=growth.pdf: must end in .csv, .md or .tex"),
         (["columns=cell"], "table is missing: columns=, where= and to= are of one table"),
         (["growth", "headline"], "growth headline: give one table"),

@@ -69,10 +69,11 @@ def test_it_is_that_of_a_study():
 def test_many_points_are_one_line_per_radius():
     lines = tables.format_headline(tables.headline(growth()), 120).splitlines()
     assert lines[0] == f"initializer gaussian_radius, T (step) 50, networks 8; {LEGENDS['words']}"
-    assert lines[1] == OF_POINT
-    assert lines[2].split() == ["spectral_radius", "noise", "adding"]
-    assert [line.split()[0] for line in lines[3:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
-    assert lines[3].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
+    assert lines[1] == "T = 50 only, the longest of 2 lengths (all of them: table=growth)"
+    assert lines[2] == OF_POINT
+    assert lines[3].split() == ["spectral_radius", "noise", "adding"]
+    assert [line.split()[0] for line in lines[4:]] == ["0.5", "0.9", "1.1", "1.5", "2", "3"]
+    assert lines[4].split(maxsplit=1)[1].split("  ") == ["-0.693 [-0.703, -0.683] vanishing 5"] * 2
 
 
 def test_caption_explains_the_letters_of_regimes():

@@ -64,7 +64,11 @@ def frame(**columns):
 
 def test_zero_counts_and_missing_values_are_named_together():
     text = tables.format_table(frame(diverged=0, failed=0, rate=[1.0, 2.0, 3.0], mean_field_rate=np.nan))
-    assert text.splitlines()[:3] == ["networks 3", "0 networks: diverged, failed", "no value: mean field"]
+    assert text.splitlines()[:3] == [
+        "networks 3",
+        "no network counts as diverged, failed",
+        "no row has a value of mean field",
+    ]
 
 
 def test_a_sentence_that_repeats_is_a_note_below():
@@ -94,7 +98,7 @@ def test_wide_and_control_characters_are_shown_as_text():
 
 
 def test_a_table_of_keys_alone_is_its_caption():
-    assert tables.format_table(frame(diverged=0)) == "networks 3\n0 networks: diverged\n"
+    assert tables.format_table(frame(diverged=0)) == "networks 3\nno network counts as diverged\n"
 
 
 def test_two_columns_of_one_title_are_both_shown():
