@@ -319,3 +319,10 @@ def test_a_run_that_is_drawn_alone_keeps_its_rows(here):
 def test_runs_of_other_settings_repeat_nothing(here):
     here.publish([finished(0, truncation="3", measure={"lags": lags}) for lags in (8, 24)])
     assert len(here.load().for_summaries().jacobians) == 2 * 6
+
+
+def test_pooled_files_have_summaries_of_their_own(here):
+    here.publish([finished(0)])
+    assert here.load().folder_of("tables") == here.path / "tables"
+    assert here.load(networks="path").folder_of("tables") == here.path / "tables" / "networks_path"
+    assert here.load(networks="path").for_summaries().folder_of("figures") == here.path / "figures" / "networks_path"
