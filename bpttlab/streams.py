@@ -6,6 +6,7 @@ and all that follow are discarded, and the command continues.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from contextlib import suppress
@@ -13,10 +14,10 @@ from typing import Any, TextIO
 
 
 class Lenient:
-    """A stream of text that never fails: after the first refusal it is silent."""
+    """A stream of text that never fails: after the first refusal it is silent. None is a stream that was closed."""
 
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = io.StringIO() if stream is None else stream
 
     def write(self, text: str) -> int:
         try:
@@ -30,6 +31,11 @@ class Lenient:
             self._stream.flush()
         except (OSError, ValueError):
             silence(self._stream)
+
+    def isatty(self) -> bool:
+        with suppress(OSError, ValueError):
+            return self._stream.isatty()
+        return False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

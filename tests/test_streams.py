@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
+import bpttlab as lab
 from bpttlab import streams
 from bpttlab.cli import main
 from bpttlab.store.store import Store
 from tests.support.commandline import REPOSITORY, SMALL
-from tests.support.sweeps import statuses
+from tests.support.sweeps import points, statuses
 
 needs_full = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the system has no full device")
 FULL, ENDED = "a full disk", "a reader that has ended"
@@ -43,10 +44,23 @@ def refuse():
         stream.close()
 
 
-def test_a_lenient_stream_never_fails():
-    stream = streams.Lenient(Refusing())
+def closed():
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.parametrize("make", [Refusing, closed, lambda: None], ids=["refusing", "closed", "none"])
+def test_a_lenient_stream_never_fails(make):
+    stream = streams.Lenient(make())
     print("text", file=stream, flush=True)
     assert not stream.isatty()
+
+
+@pytest.mark.parametrize("make", [closed, lambda: None], ids=["closed", "none"])
+def test_python_sweeps_without_stderr(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(sys, "stderr", make())
+    assert lab.sweep(points([0, 1]), "x", tmp_path, workers=0).exit_code == 0
 
 
 @needs_full

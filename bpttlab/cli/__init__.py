@@ -105,6 +105,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
     except (ImportError, MemoryError) as error:
         return fail_for_library(error)
+    except RuntimeError as error:
+        if "new thread" not in str(error):
+            raise
+        return fail("a thread cannot be started: a limit on processes or memory (ulimit -u, ulimit -v) is reached")
     except OSError as error:  # a full disk, a folder that no longer exists
         silence(sys.stdout)
         file = f"{error.filename}: " if error.filename else ""

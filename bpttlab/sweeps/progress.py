@@ -34,7 +34,7 @@ class Progress:
         self.total = total
         self.statuses: Counter[str] = Counter()
         self.elsewhere = 0
-        self.in_lines = shown is None and not sys.stderr.isatty()
+        self.in_lines = shown is None and not Lenient(sys.stderr).isatty()
         hidden = None if shown is None else not shown
         self.bar = tqdm(total=total, unit="run", disable=hidden, smoothing=0.1, file=Lenient(sys.stderr))
         self.begun = self.last_line = time.monotonic()
@@ -84,7 +84,7 @@ def show_planning(
     following = iter(configurations)
     yield from islice(following, 1)  # it waits for imports, which are no planning
     of = "" if total is None else f" of {total}"
-    due = time.monotonic() + SILENT_SECONDS if shown is None and not sys.stderr.isatty() else math.inf
+    due = time.monotonic() + SILENT_SECONDS if shown is None and not Lenient(sys.stderr).isatty() else math.inf
     hidden = None if shown is None else not shown
     options = {"desc": "planning", "unit": "run", "disable": hidden, "delay": SILENT_SECONDS, "leave": False}
     with tqdm(total=total, initial=1, file=Lenient(sys.stderr), **options) as bar:

@@ -273,7 +273,10 @@ class Workers(Generic[TaskType, ResultType]):
         """Another worker, ready to be given a task."""
         if not may_start_processes():
             raise StartError(f"a worker process cannot start: {DAEMONIC}; {WITHOUT}")
-        ours, theirs = self.context.Pipe()
+        try:
+            ours, theirs = self.context.Pipe()
+        except OSError as error:
+            raise start_error(error) from None
         process = self.context.Process(target=self.life, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
         try:
             with no_interruption(), without_main_module(), environment(worker_environment()), watch_server():

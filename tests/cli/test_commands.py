@@ -113,6 +113,15 @@ def test_a_reader_that_has_seen_enough_is_no_error(studied):
     assert done.stdout in ("0\n", "141\n")
 
 
+def test_a_thread_that_cannot_start_is_one_line(monkeypatch, capsys):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(cli, "run_command", refuse)
+    assert cli.main(["tables"]) == 2
+    assert capsys.readouterr().err.startswith("bpttlab: a thread cannot be started: a limit on processes")
+
+
 TOO_LITTLE = [ImportError("libx.so: failed to map\nsegment", name="libx"), MemoryError("no room")]
 
 

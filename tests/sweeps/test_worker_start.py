@@ -102,6 +102,17 @@ def test_a_refusal_of_the_system_is_one_line(monkeypatch, error, said):
         worker_pool.Workers(1, double).start()
 
 
+def test_too_few_open_files_for_a_pipe_are_one_line(monkeypatch):
+    pool = worker_pool.Workers(1, double)
+
+    def refuse():
+        raise OSError(errno.EMFILE, "Too many")
+
+    monkeypatch.setattr(pool.context, "Pipe", refuse)
+    with pytest.raises(fork_server.StartError, match=r"ulimit -n.*workers=0"):
+        pool.start()
+
+
 @needs_fork_server
 def test_a_fork_server_that_cannot_start_is_one_line(monkeypatch):
     def refuse():

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.streams import Lenient, print_error
 from bpttlab.user_environment import private_folder
 
 INSTALL = "pip install 'bpttlab[fast]'"
@@ -127,7 +128,8 @@ class Announcement:
             self.begun = time.monotonic()
             _say(f"compiling the loops of {self.what}{describe_frequency()}")
             bar = "{desc} {n}/{total} {elapsed}"
-            self.bar = tqdm(total=self.steps, initial=self.done, disable=None, leave=False, bar_format=bar)
+            begun = {"total": self.steps, "initial": self.done, "disable": None, "leave": False}
+            self.bar = tqdm(bar_format=bar, file=Lenient(sys.stderr), **begun)
         self.show()
 
     def step(self, name: str) -> None:
@@ -171,9 +173,8 @@ def announce(what: str, steps: int) -> Iterator[Announcement]:
 
 
 def _say(line: str) -> None:
-    """Prints a line where there is a stderr."""
-    if sys.stderr is not None:
-        print(f"bpttlab: {line}", file=sys.stderr, flush=True)
+    """Prints a line to stderr."""
+    print_error(f"bpttlab: {line}")
 
 
 def describe_frequency() -> str:
