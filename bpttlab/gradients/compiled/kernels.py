@@ -715,7 +715,7 @@ def _find_largest(row: Array) -> Any:
 
 
 @compiled()
-def rescale(row: Array, middle: int) -> int:
+def rescale_row(row: Array, middle: int) -> int:
     """Takes a power of two out of a row whose largest entry is not within 2^-middle and 2^middle: its exponent."""
     most = float(_find_largest(row))
     if most == 0.0 or not most < math.inf:
@@ -751,7 +751,7 @@ def add_part(row: Array, exponent: int, part: float, total: Array, of_total: int
     from_row, from_total = scale_factor(exponent - whole, smallest) * part, scale_factor(of_total - whole, smallest)
     for n in range(row.size):
         total[n] = total[n] * from_total + row[n] * from_row
-    return whole + rescale(total, middle)
+    return whole + rescale_row(total, middle)
 
 
 @compiled("contract", "nsz")
@@ -794,7 +794,7 @@ def walk_back(
                 tiny = (
                     _find_largest(of_rows[row]) < least_slope
                 )  # then all are: the row is taken to the middle of the range
-                own[row] = whole + rescale(delta[row], ALWAYS if tiny else middle)
+                own[row] = whole + rescale_row(delta[row], ALWAYS if tiny else middle)
         rows = count * B
         _vjp(kind, W, of_rows[:rows], delta[:rows], sent[:rows], dh[:rows], gated[:rows])
         left = 0
@@ -1065,9 +1065,9 @@ def run_elman_in_one_call(
 
 
 @compiled()
-def normalise(row: Array, exponent: int) -> int:
+def normalise_row(row: Array, exponent: int) -> int:
     """A row with its largest entry in [1/2, 1), as in `scaled`; its exponent then, that of zero for zeros."""
-    return ZERO_EXPONENT if _find_largest(row) == 0.0 else exponent + rescale(row, ALWAYS)
+    return ZERO_EXPONENT if _find_largest(row) == 0.0 else exponent + rescale_row(row, ALWAYS)
 
 
 @compiled()
@@ -1084,7 +1084,7 @@ def normalise_vjp(
     """`_vjp`, and every row of dh_prev normalised as in `scaled`: `exponents` (R Q,) become those of dh_prev."""
     _vjp(kind, W, slopes, dh, da, dh_prev, gated)
     for row in range(len(dh)):
-        exponents[row] = normalise(dh_prev[row], exponents[row])
+        exponents[row] = normalise_row(dh_prev[row], exponents[row])
 
 
 @compiled("contract", "nsz")
@@ -1138,5 +1138,5 @@ def pass_wave_back(
         for row in range(done, len(dh)):
             k, b = t[row // B] - at - 1, row % B
             of_total[k, b] = add_part(da[row], exponents[row], 1.0, total[k, b], of_total[k, b], ALWAYS, smallest)
-            exponents[row] = normalise(dh_prev[row], exponents[row])
+            exponents[row] = normalise_row(dh_prev[row], exponents[row])
         dh[done:] = dh_prev[done:]
