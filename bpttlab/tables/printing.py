@@ -65,7 +65,10 @@ def describe_shared(frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
     """What all rows of a summary share of the columns that name a row and are not shown, and of the networks."""
     told = {*map(str, shown), *([TARGET] if VALUE in shown else [])}
     names = [name for name in [*key_names(frame), "networks"] if name in frame and name not in told]
-    return Sheet.of(frame[names]).fold_constants()[:1] if len(frame) and names else []
+    found = Sheet.of(frame[names]).fold_constants()[:1] if len(frame) and names else []
+    if "networks" in names and frame["networks"].nunique() > 1:
+        found.append(f"a row is of {frame['networks'].min()} to {frame['networks'].max()} networks")
+    return found
 
 
 def explain_shown(caption: Sequence[str], frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:

@@ -97,6 +97,15 @@ def test_wide_and_control_characters_are_shown_as_text():
     assert "日本" in text
 
 
+def test_what_rows_share_is_told_of_columns_that_are_not_shown():
+    table = pd.DataFrame(
+        {"task": ["noise"] * 2, "sequence_length": [5, 9], "networks": [3, 8], "growth_rate": [1.0, 2.0]}
+    )
+    shown = tables.choose_columns(table, ["sequence_length", "growth_rate"])
+    assert tables.describe_shared(table, shown) == ["task noise", "a row is of 3 to 8 networks"]
+    assert tables.describe_shared(table.assign(networks=3), shown) == ["task noise, networks 3"]
+
+
 def test_a_table_of_keys_alone_is_its_caption():
     assert tables.format_table(frame(diverged=0)) == "networks 3\nno network counts as diverged\n"
 
