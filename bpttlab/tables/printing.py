@@ -64,7 +64,7 @@ def format_table(
 def describe_shared(frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
     """What all rows of a summary share of the columns that name a row and are not shown, and of the networks."""
     told = {*map(str, shown), *([TARGET] if VALUE in shown else [])}
-    names = [name for name in [*key_names(frame), "networks"] if name in frame and name not in told]
+    names = [name for name in [*key_names(frame), "networks"] if name in shown_names(frame) and name not in told]
     found = Sheet.of(frame[names]).fold_constants()[:1] if len(frame) and names else []
     if "networks" in names and frame["networks"].nunique() > 1:
         found.append(f"a row is of {frame['networks'].min()} to {frame['networks'].max()} networks")
