@@ -3,6 +3,8 @@
 # make verify   checks known results, every experiment and the slow tests; QUICK=1: smaller, without experiments
 # make mutants  plants faults in copies of the package and counts those that verify finds; EXPERIMENTS=1: wrong engines of
 #               the experiments; ONLY='gates/*': some of them (mutants/README.md)
+# make faults   injects faults into sweeps and stored studies and checks that nothing is lost; QUICK=1: few of each;
+#               ONLY=kills: one kind; needs Linux, some faults strace (faults/README.md)
 # make bench    times gradients, products and sweeps beside PyTorch and JAX; QUICK=1: only checks that all agree
 # make conf     writes the files of conf/ from the classes; make docs: docs/configuration.md and docs/tables.md
 #
@@ -20,7 +22,7 @@ BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test bench verify mutants reference conf docs lint format build clean help
+.PHONY: demo test bench verify mutants faults reference conf docs lint format build clean help
 
 help:
 	@sed -n 's/^# //p' Makefile
@@ -50,6 +52,9 @@ verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 # mutants: the exit code is 1 if verify finds fewer than 58 of every 60, or with EXPERIMENTS=1 if no claim finds one
 mutants: $(VENV)/test.stamp
 	$(BIN)/python -m mutants $(if $(EXPERIMENTS),--experiments) $(if $(ONLY),--only '$(ONLY)')
+
+faults: $(VENV)/test.stamp
+	$(BIN)/python -m faults $(ONLY) $(if $(QUICK),--quick)
 
 # make reference  writes the claims and figures that the READMEs of the experiments show
 reference: $(VENV)/base.stamp

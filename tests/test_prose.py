@@ -15,7 +15,7 @@ GENERATED = {"docs/tables.md"}
 """Its wide tables are written from declarations in the code."""
 AS_FOUND = {"docs/rnn-bptt-notes.md"}
 """The notes that the project began with, kept as they were written."""
-FOLDERS = ("docs", "experiments", "benchmarks", "mutants", "results/reference")
+FOLDERS = ("docs", "experiments", "benchmarks", "faults", "mutants", "results/reference")
 """Of results only the reference: the other folders there are a user's studies, with tables of any width."""
 PAGES = sorted(
     {ROOT / "README.md", ROOT / "results" / "README.md"}.union(

@@ -1,0 +1,50 @@
+"""The faults, each a module of this package with a function `run(count, seed)`."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from dataclasses import dataclass
+from functools import partial
+
+from faults.needs import Progress
+from faults.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A kind of fault.
+
+    Attributes:
+        module: its module in this package, and its name.
+        how: how it is injected, and what must hold.
+        whole: how often, in the whole test.
+        quick: how often with --quick.
+    """
+
+    module: str
+    how: str
+    whole: int
+    quick: int
+
+    def inject(self, count: int, seed: int, progress: Progress) -> Outcome:
+        """Injects it so many times.
+
+        Raises:
+            NotTriedError: it cannot be injected here.
+        """
+        run = importlib.import_module(f"faults.{self.module}").run
+        if "progress" in inspect.signature(run).parameters:
+            run = partial(run, progress=progress)
+        outcome: Outcome = run(count, seed)
+        return outcome
+
+
+FAULTS = (
+    Fault("system_calls", "strace fails the n-th call, kills at it, or lets a write lie or be cut short", 700, 20),
+    Fault("kills", "SIGKILL of a launcher, most often while it publishes, until its study is done", 200, 6),
+    Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),
+    Fault("company", "rounds of eight launchers of one study, some killed, stopped or ended", 5, 1),
+    Fault("override_lines", "hostile override lines, words and configuration files, in one process", 100_000, 2000),
+)
+"""In the order in which they are tried."""
