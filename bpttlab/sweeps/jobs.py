@@ -21,10 +21,11 @@ from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.plan import Bundle
 from bpttlab.sweeps.worker_pool import Limits
-from bpttlab.sweeps.worker_process import BYTES_OF_GIB, memory_of_this_process
+from bpttlab.sweeps.worker_process import BYTES_OF_GIB, memory_of_this_process, retire
 
 Compute = Callable[[Sequence[Configuration]], Sequence[Records]]
-Computed = tuple[Finished, float]
+Computed = tuple[Finished, float, tuple[Bundle, ...]]
+"""Rows, seconds, and the bundles of the job that another process must compute."""
 
 JOB_SECONDS = 0.25
 LARGEST_PARCEL = 256
@@ -134,15 +135,26 @@ class Queue:
 
 
 def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
-    """Computes a job in a worker: the rows of every run, and the time."""
+    """Computes a job in a worker: the rows of its runs, the time, and what is left.
+
+    A process that was refused memory once may be refused it again, for what it keeps or for a limit that a run has set.
+    So it computes nothing more: other runs must not fail for it.
+    """
     begun = time.perf_counter()
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
 
         measure = partial(measure_bundle, memory_limit=memory_left(limits), known=job.passes)
-    records = [record for bundle in job.bundles for record in compute_bundle(measure, bundle)]
+    records: list[Records] = []
+    left = deque(job.bundles)
+    while left:
+        latest = compute_bundle(measure, left.popleft())
+        records += latest
+        if any(lacked_memory(one.run) for one in latest):
+            retire()
+            break
     rows = [Rows(name_memory_limit(one.run, limits), one.provenance, one.tables, one.own) for one in records]
-    return as_rows(rows), time.perf_counter() - begun
+    return as_rows(rows), time.perf_counter() - begun, tuple(left)
 
 
 def as_rows(records: Sequence[Records]) -> Finished:
@@ -178,12 +190,15 @@ def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:
 
 def name_memory_limit(run: Mapping[str, Any], limits: Limits) -> Mapping[str, Any]:
     """A row of `runs`; where the run failed because it was refused memory, its reason names the limit."""
-    if run["status"] != "failed" or limits.memory is None:
+    if limits.memory is None or not lacked_memory(run):
         return run
-    kind, _, what = str(run["error"]).partition(": ")  # the exception's name comes first
-    if not kind.endswith("MemoryError"):
-        return run
+    kind, _, what = str(run["error"]).partition(": ")
     return {**run, "error": f"would take more than memory_limit={limits.memory:g} (GiB): {what or kind}"}
+
+
+def lacked_memory(run: Mapping[str, Any]) -> bool:
+    """Whether a run failed because it was refused memory: the exception's name comes first in its reason."""
+    return run["status"] == "failed" and str(run["error"]).partition(": ")[0].endswith("MemoryError")
 
 
 def reason(error: BaseException) -> str:

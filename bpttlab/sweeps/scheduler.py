@@ -447,8 +447,9 @@ def show_elsewhere(division: Division, steps: Steps) -> None:
 def _finish_job(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> Finished | None:
     """The rows of a job. If its worker died, its runs are queued again; one that was alone has failed."""
     if answer.result is not None:
-        finished, seconds = answer.result
+        finished, seconds, left = answer.result
         queue.learn(answer.task, seconds)
+        queue.again.extend(Job((bundle,)) for bundle in left)
         return finished
     if not answer.begun:  # its worker died before it received the job
         queue.again.append(answer.task)

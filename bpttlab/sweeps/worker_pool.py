@@ -211,9 +211,10 @@ class Workers(Generic[TaskType, ResultType]):
             kill(worker)
         ended = end(worker)
         answer: Answer[Any, Any] = Answer(worker.task, None, reason or ended, late, worker.begun)
-        if not late:
+        retired = not worker.begun and reason is None and worker.process.exitcode == 0
+        if not late and not retired:
             self.ends[reason or ended] += 1
-        self.deaths_outside += not worker.begun
+        self.deaths_outside += not worker.begun and not retired
         return answer
 
     def bury_idle(self) -> None:

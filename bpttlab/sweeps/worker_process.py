@@ -22,6 +22,14 @@ from bpttlab.sweeps.worker_messages import BEGUN, READY, pack, receive, send, un
 BYTES_OF_GIB = 1 << 30
 
 
+RETIRED = threading.Event()
+
+
+def retire() -> None:
+    """Lets this worker end after its task, with exit code 0; another takes its place."""
+    RETIRED.set()
+
+
 def serve(
     pipe: Connection[Any, Any],
     work: Callable[[Any], Any],
@@ -39,7 +47,7 @@ def serve(
     said = report_readiness(prepare)
     with threadpool_limits(1), suppress(EOFError, ConnectionError):  # the parent is gone
         send(pipe, pack(limit_memory(memory) if said == READY and memory is not None else said))
-        while True:
+        while not RETIRED.is_set():
             task = receive(pipe)
             send(pipe, pack(BEGUN))
             send(pipe, pack(work(unpickle(task))))

@@ -344,8 +344,8 @@ def test_a_run_that_needs_every_state_keeps_them(change, monkeypatch):
 
 def test_memory_limit_makes_a_worker_keep_few_states(monkeypatch):
     walked, bundle = blocks_of(monkeypatch), (Configuration.parse(RUN),)
-    few, _ = compute(None, Limits(memory=1e-3), Job((bundle,)))
+    few, *_ = compute(None, Limits(memory=1e-3), Job((bundle,)))
     assert len(walked) == 3
-    whole, _ = compute(None, Limits(), Job((bundle,)))
+    whole, *_ = compute(None, Limits(), Job((bundle,)))
     assert few.runs.equals(whole.runs) and few.column("status") == ["done"]
     assert len(walked) == 3

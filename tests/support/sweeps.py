@@ -110,6 +110,16 @@ def greedy(gib, configurations):
     return [row(configuration, error=None if some[0, 0] == 300 else "a product") for configuration in configurations]
 
 
+def limiting(configurations):
+    """Every run needs some memory; seed 3 takes it all for good."""
+    if any(one.values.seed == 3 for one in configurations):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_DATA, (1 << 20, 1 << 20))
+    np.ones(1 << 22)
+    return [row(one) for one in configurations]
+
+
 def command(*line, **environment):
     """`bpttlab sweep` as a process would be started, and its environment."""
     words = [sys.executable, "-m", "bpttlab", "sweep", *line]

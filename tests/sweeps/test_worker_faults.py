@@ -15,7 +15,7 @@ from bpttlab.store.store import Store
 from bpttlab.sweeps import fork_server, jobs, process_state, scheduler, worker, worker_pool
 from bpttlab.sweeps.worker_messages import MessageError, pack, receive, send, unpickle
 from faults import company, workers
-from tests.support.sweeps import parsed
+from tests.support.sweeps import limiting, parsed
 from tests.support.workers import act, double
 
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="states of processes are known on Linux")
@@ -186,6 +186,14 @@ def test_what_is_done_is_stored_when_no_worker_can_start(tmp_path, monkeypatch):
     with pytest.raises(fork_server.StartError, match=r"no worker; (\d+) of 9 runs are stored, and the same line"):
         scheduler.execute(parsed(range(9)), store, 1, False)
     assert len(store.statuses()) == 3
+
+
+@needs_proc
+def test_a_worker_that_was_refused_memory_computes_nothing_more(tmp_path):
+    store = Store(tmp_path, "x")
+    tally = scheduler.execute(parsed(range(30)), store, 1, False, limiting)
+    assert (tally.statuses, tally.ends) == ({"done": 29, "failed": 1}, {})
+    assert [reason.partition(" ")[2][:6] for reason in tally.reasons] == ["Unable"]
 
 
 # ------------------------------------------------------------------ messages
