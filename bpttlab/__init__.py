@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.losses import StepLoss as StepLoss
     from bpttlab.networks.pretrained import from_file as from_file
     from bpttlab.store.store import load as load
+    from bpttlab.store.store import repair as repair
     from bpttlab.sweeps.configuration import Configuration as Configuration
     from bpttlab.sweeps.grid import grid as grid
     from bpttlab.sweeps.run import run as run
@@ -114,7 +115,7 @@ HOMES = {
     "measures.lag_terms": ("lag_terms",),
     "networks.pretrained": ("from_file",),
     "measures.lyapunov": ("lyapunov_spectrum",),
-    "store.store": ("load",),
+    "store.store": ("load", "repair"),
     "sweeps.scheduler": ("sweep",),
     "gradients.trace": ("Trace",),
     "tasks.task": ("Task",),

@@ -46,8 +46,16 @@ class SchemaError(StoreError):
     """Rows that a table cannot hold: an unknown column, or a value of the wrong type."""
 
 
+class OtherVersionError(StoreError):
+    """A stored file was written by another version of bpttlab."""
+
+
 class DamagedShardError(StoreError):
-    """A stored file is missing or its bytes are not those that were published."""
+    """A stored file is missing or its bytes are not those that were published; `reason`: why, where it is one file."""
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CollisionError(StoreError):
@@ -64,6 +72,10 @@ def any_text(value: object) -> str:
         return str(value)
     except (ValueError, RecursionError):
         return type(value).__name__
+
+
+class DamageWarning(LabWarning):
+    """A stored file is damaged or missing: what is whole is read, and the message names what is left out."""
 
 
 LONGEST_NAME = 200

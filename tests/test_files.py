@@ -1,5 +1,6 @@
 """Files for people are whole and durable; text of any origin is obeyed by no output."""
 
+import ast
 import csv
 import io
 import os
@@ -8,9 +9,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bpttlab import escapes, files, tables
+from bpttlab import escapes, files, processes, tables
 from bpttlab.cli.arguments import say
 from bpttlab.errors import StoreError
+from bpttlab.store.store import Store
+from tests.support.stored import finished
 
 
 @pytest.fixture
@@ -45,16 +48,129 @@ def test_a_failure_leaves_the_former_file(tmp_path, monkeypatch, call):
     assert path.read_text() == "old"
 
 
-OWN = ("files.py", "leases.py")
-"""Leases are no results: they end with their process."""
+PACKAGE = Path(files.__file__).parent
+WRITES = {"write_text", "write_bytes", "touch", "symlink_to", "hardlink_to", "mkdir", "makedirs", "mkfifo", "truncate"}
+MOVES = {"rename", "replace", "renames", "link", "symlink"}
+"""Of the module os: a string and a frame have methods of these names too."""
+ALLOWED = {
+    ("files.py", "write_atomically"),
+    ("files.py", "create_exclusively"),
+    ("files.py", "move"),
+    ("files.py", "link"),
+    ("files.py", "make_folder"),
+    ("user_environment.py", "private_folder"),
+    ("streams.py", "silence"),  # /dev/null
+    ("streams.py", "open_closed"),  # /dev/null
+}
+
+
+def writing_calls(path):
+    """(function, call) of everything in a file that could write a file, as far as its text shows."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for function in ast.walk(tree):
+        if isinstance(function, ast.FunctionDef):
+            for call in ast.walk(function):
+                if isinstance(call, ast.Call) and may_write(call):
+                    yield function.name, ast.unparse(call)
+
+
+def may_write(call):
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    owner = ast.unparse(call.func.value) if isinstance(call.func, ast.Attribute) else ""
+    texts = [ast.unparse(one) for one in [*call.args, *(keyword.value for keyword in call.keywords)]]
+    if name == "open" and owner == "os":
+        return any(flag in text for text in texts for flag in ("O_WRONLY", "O_RDWR", "O_CREAT"))
+    if name == "open":
+        return any(isinstance(one, ast.Constant) and is_mode(one.value) for one in call.args)
+    if name in MOVES:
+        return owner == "os"
+    if name in {"save", "savez", "dump", "copy", "move", "copyfile"}:
+        return owner in {"np", "numpy", "shutil", "pickle", "json", "torch"}
+    return name in WRITES
+
+
+def is_mode(value):
+    return isinstance(value, str) and len(value) <= 3 and bool(set(value) & set("wax+"))
 
 
 def test_no_other_code_of_the_package_writes_files():
-    package = Path(files.__file__).parent
-    sources = {path: path.read_text(encoding="utf-8") for path in package.rglob("*.py") if path.name not in OWN}
-    for path, text in sources.items():
-        for call in (".write_text(", ".write_bytes(", ".to_csv(path", 'open("w'):
-            assert call not in text, path
+    found = {
+        (str(path.relative_to(PACKAGE)), function): call
+        for path in PACKAGE.rglob("*.py")
+        for function, call in writing_calls(path)
+    }
+    assert {place: call for place, call in found.items() if place not in ALLOWED} == {}
+
+
+# ------------------------------------------------------------------ links, pipes, lies
+
+
+def test_a_link_or_a_pipe_in_the_place_of_a_file_is_replaced(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    (tmp_path / "link.csv").symlink_to(victim)
+    os.mkfifo(tmp_path / "pipe.csv")
+    for name in ("link.csv", "pipe.csv"):
+        assert files.publish(tmp_path / name, "new").read_text() == "new"
+        assert not (tmp_path / name).is_symlink()
+    assert victim.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["tables", "figures", "verify", "export"])
+@pytest.mark.parametrize("obstacle", ["link", "dangling link", "file", "pipe"])
+def test_the_folder_of_a_kind_of_files_is_no_link(tmp_path, name, obstacle):
+    path = tmp_path / name
+    if "link" in obstacle:
+        path.symlink_to(tmp_path if obstacle == "link" else tmp_path / "nowhere")
+    elif obstacle == "pipe":
+        os.mkfifo(path)
+    else:
+        path.write_text("x")
+    with pytest.raises(StoreError, match=f"{name} is a (link|file)"):
+        files.own_folder(tmp_path, name)
+
+
+def lie_about_writing(monkeypatch):
+    """What is written is reported as written, and half of it is not."""
+    real = os.fsync
+
+    def lose_half(descriptor):
+        real(descriptor)
+        if os.fstat(descriptor).st_size > 1:
+            os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
+
+    monkeypatch.setattr(os, "fsync", lose_half)
+
+
+def lie_about_renaming(monkeypatch):
+    monkeypatch.setattr(os, "replace", lambda old, new: None)
+
+
+@pytest.mark.parametrize("lie", [lie_about_writing, lie_about_renaming])
+def test_a_system_that_lies_does_not_give_a_file_its_name(tmp_path, monkeypatch, lie):
+    path = files.publish(tmp_path / "growth.csv", "old")
+    with monkeypatch.context() as patch:
+        lie(patch)
+        with pytest.raises(StoreError, match=r"growth\.csv: (the bytes that were written|it was reported as renamed)"):
+            files.publish(path, "something new")
+    assert [one.name for one in tmp_path.iterdir()] == ["growth.csv"]
+    assert path.read_text() == "old"
+
+
+@pytest.mark.parametrize("lie", [lie_about_writing, lie_about_renaming])
+def test_a_store_on_a_system_that_lies_stores_nothing(here, monkeypatch, lie):
+    with monkeypatch.context() as patch:
+        lie(patch)
+        with pytest.raises(StoreError, match="results cannot be used"):
+            here.publish([finished(0)])
+    assert Store(here.root, "first").statuses() == {}
+    here.publish([finished(0)])
+    assert Store(here.root, "first").verify()
+
+
+def test_temporary_files_name_their_process(tmp_path):
+    match = files.TEMPORARY.fullmatch(files.name_temporary(tmp_path).name)
+    assert processes.find_state(match[1]) == processes.LIVES
 
 
 HOSTILE = ["=1+1", "+x", "-x", "@sum", "\tx", "\rx", "'quoted", "=x\x1b[31m", "\u202egnp.exe"]

@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "bpttlab"
 
 ROOMS = [
     {"errors"},
-    {"escapes", "fields", "files", "limits", "plugin_sources", "plugins", "resources", "streams", "user_environment"},
+    {"escapes", "fields", "files", "limits", "plugin_sources", "plugins", "processes", "resources", "streams"}
+    | {"user_environment"},
     {"numerics"},
     {"theory", "user_files"},
     {"store"},

@@ -1,7 +1,8 @@
-"""The command `bpttlab`: sweep, status, tables, figures, export, claims, verify, completion.
+"""The command `bpttlab`: sweep, status, repair, tables, figures, export, claims, verify, completion.
 
 A user's mistake, a damaged file or a full disk is one line on stderr and exit code 2. A failed run makes the exit code
-of a sweep 1, a check that fails that of `verify` and `claims`, a damaged file that of `status`; Ctrl-C makes it 130.
+of a sweep 1, a check that fails that of `verify` and `claims`, a damaged file that of every command that reads the
+rest of the study; Ctrl-C makes it 130.
 Modules are imported when they are needed: `--help` is shown at once, and the number of BLAS threads is set before NumPy
 is loaded.
 
@@ -12,11 +13,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-from bpttlab.cli import claims, completion, export, figures, status, sweep, tables, verify
+from bpttlab.cli import claims, completion, export, figures, repair, status, sweep, tables, verify
 from bpttlab.cli.arguments import Parser, parse_line
-from bpttlab.errors import ConfigurationError, LabError, nearest
+from bpttlab.errors import ConfigurationError, DamageWarning, LabError, nearest
 from bpttlab.escapes import escape_line
 from bpttlab.streams import Lenient, open_closed, print_error, silence
 from bpttlab.sweeps import blas_threads
@@ -59,7 +63,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(metavar="COMMAND", help=argparse.SUPPRESS, required=True, parser_class=Parser)
-    for module in (sweep, status, tables, figures, export, claims, verify, completion):
+    for module in (sweep, status, repair, tables, figures, export, claims, verify, completion):
         module.register(commands)
     lines = [f"  bpttlab {name:<12} {added.summary}" for name, added in commands.choices.items()]
     parser.text = TEXT.format(commands="\n".join(lines))
@@ -92,9 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if completion.is_asked():
         return completion.answer(commands_of(parser))
     try:
-        code = run_command(parser, list(sys.argv[1:] if arguments is None else arguments))
+        with tell_damage() as told:
+            code = run_command(parser, list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-        return code
+        return code or int(bool(told))
     except LabError as error:
         return fail(str(error))
     except KeyboardInterrupt:
@@ -115,6 +120,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{file}{error.strerror or error}")
     finally:
         Lenient(sys.stderr).flush()
+
+
+@contextmanager
+def tell_damage() -> Iterator[list[str]]:
+    """Says in one line each what of a study is damaged and left out; the lines."""
+    told: list[str] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", DamageWarning)
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if not issubclass(category, DamageWarning):
+                others(message, category, *where, **more)
+            elif str(message) not in told:
+                told.append(str(message))
+                print_message(str(message))
+
+        warnings.showwarning = show
+        yield told
 
 
 def run_command(parser: Parser, arguments: list[str]) -> int:
@@ -141,9 +165,14 @@ def run_command(parser: Parser, arguments: list[str]) -> int:
 
 def fail(message: str) -> int:
     """Prints the message as one line; the exit code."""
+    print_message(message)
+    return WRONG
+
+
+def print_message(message: str) -> None:
+    """Prints one line on stderr."""
     shown = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
     print_error(f"bpttlab: {escape_line(shown)}")
-    return WRONG
 
 
 def fail_for_library(error: ImportError | MemoryError) -> int:

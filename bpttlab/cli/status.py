@@ -49,7 +49,9 @@ The keys of the JSON are stable:
   requested, missing           how many runs they requested, and how many of these are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: software versions that differ between runs
-  damaged, remedy              [{"file": ..., "reason": ...}]: files whose contents changed; what to do
+  damaged, remedy              [{"file", "reason", "runs"}]: files whose contents changed or that are missing, with
+                               the ids of their runs as far as known; what to do
+  litter                       files that killed processes left, and that the next sweep deletes
 
 Without study=: version, results (the folder), studies (a list of the above) and unreadable ({study: reason}).
 
@@ -118,8 +120,9 @@ class Status:
     missing: int | None
     missing_runs: list[str]
     mixed: dict[str, dict[str, int]]
-    damaged: list[dict[str, str]]
+    damaged: list[dict[str, Any]]
     remedy: str | None
+    litter: list[str]
     version: int = 2
 
     @property
@@ -150,13 +153,23 @@ class Status:
         return counted + (f", {self.missing} missing" if self.missing else "")
 
     def problems(self) -> list[str]:
-        """Lines about failed, diverged, missing, mixed and damaged runs."""
+        """Lines about failed, diverged, missing, mixed and damaged runs, and about files that are left over."""
+        from bpttlab.store.damage import Fault
+
         lines = [line for status in ("failed", "diverged") for line in describe_reasons(status, self.reasons[status])]
         lines += self.describe_missing()
         for name, found in self.mixed.items():
             lines.append(f"mixed: {name} {', '.join(f'{value} ({runs} ×)' for value, runs in found.items())}")
-        lines += [f"damaged: {damaged['file']} ({damaged['reason']})" for damaged in self.damaged]
-        return lines + ([f"to mend it: {self.remedy}"] if self.remedy else [])
+        lines += [f"damaged: {Fault(**damaged).describe()}" for damaged in self.damaged]
+        lines += [f"to mend it: {self.remedy}"] if self.remedy else []
+        return lines + self.describe_litter()
+
+    def describe_litter(self) -> list[str]:
+        """How many files writers left that were killed."""
+        from bpttlab.sweeps.progress import format_count
+
+        left = f"{format_count(len(self.litter), 'file')} left by killed processes"
+        return [f"{left}, not needed: the next sweep deletes them"] if self.litter else []
 
     def describe_missing(self) -> list[str]:
         """The lines to repeat, the last one first; and how to withdraw sweeps that will not be repeated."""
@@ -199,18 +212,19 @@ class StatusReport:
             StoreError: there is no such study, or nothing in it and nothing requested.
         """
         from bpttlab.store.commits import choose
+        from bpttlab.store.file_names import read_names
         from bpttlab.store.sweep_requests import read_requests
 
         self.store.refuse_if_missing()
         commits, damage = self.store.survey()
-        requests, unreadable = read_requests(self.store)
-        if not commits and not requests and not unreadable and not damage.shards:
+        requests = read_requests(self.store.path, damage)
+        read_names(self.store.path, damage)
+        if not commits and not requests and not damage:
             self.store.load()  # which says that there is nothing
-        chosen = choose(commits)
+        chosen = choose(commits, damage.commits)
         statuses = Counter(stored.status for stored in chosen.values())
         requested = dict.fromkeys(run_id for request in requests for run_id in request.runs)
         missing = [run_id for run_id in requested if run_id not in chosen]
-        damaged = [{"file": file, "reason": reason} for file, reason in {**damage.shards, **unreadable}.items()]
         return Status(
             study=self.store.study,
             path=os.path.abspath(self.store.path),
@@ -225,8 +239,9 @@ class StatusReport:
             missing=len(missing) if requests else None,
             missing_runs=missing,
             mixed=self.find_mixed([stored for stored in chosen.values() if stored.commit.name not in damage.commits]),
-            damaged=damaged,
-            remedy=damage.remedy if damage.shards else None,
+            damaged=[{"file": fault.file, "reason": fault.reason, "runs": list(fault.runs)} for fault in damage.all],
+            remedy=damage.remedy if damage else None,
+            litter=sorted(str(path.relative_to(self.store.path)) for path in self.store.find_litter(commits, damage)),
         )
 
     def find_mixed(self, sound: Sequence[Stored]) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from bpttlab.cli.arguments import RESULTS, add_command, key_values, say
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.files import check_is_folder
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -90,6 +91,7 @@ def _command(parsed: argparse.Namespace) -> int:
 def verify(topics: list[str], quick: bool, results: str, fail_fast: bool = False, verbose: bool = False) -> int:
     """Prints each topic, with `verbose` all its checks, and writes a file of each kind, also after an interruption."""
     found: list[tuple[str, Check]] = []
+    verify_folder(results)  # before the work
     try:
         whole = perform(topics, quick, fail_fast, found, verbose)
     except KeyboardInterrupt:
@@ -123,13 +125,23 @@ def perform(
     return True
 
 
+def verify_folder(results: str) -> Path:
+    """The folder of the files of this command.
+
+    Raises:
+        StoreError: it is a link or a file.
+    """
+    check_is_folder(Path(results, "verify"))
+    return Path(results, "verify")
+
+
 def _publish(found: list[tuple[str, Check]], topics: list[str], quick: bool, results: str, whole: bool) -> int:
     """Writes the checks and says where; the exit code."""
     from bpttlab import verification
     from bpttlab.verification import report
 
     frame = verification.table(found)
-    paths = report.write_report(frame, Path(results, "verify"), topics, quick, whole)
+    paths = report.write_report(frame, verify_folder(results), topics, quick, whole)
     about = report.describe_chance_failures(frame)
     say(f"{about}\n" if about else "", end="")
     say(f"{report.summary(frame)}; written to {', '.join(map(str, paths))}")

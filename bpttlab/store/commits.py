@@ -5,7 +5,8 @@ A run that is repeated is in several commits. The reader chooses one by rules th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ import pyarrow as pa
 
 from bpttlab.errors import CollisionError
 from bpttlab.store import schema
+from bpttlab.store.chain import Place, read_place
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
-from bpttlab.store.identity import canonical
 from bpttlab.store.own_columns import from_plain
 from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard
 from bpttlab.store.stored_text import read_configuration, read_siblings
@@ -31,13 +32,20 @@ class Commit:
         rows: the fixed columns of `runs`.
         siblings: table -> SHA-256 of the shards published with it.
         own: the tables and columns of a user's own measures.
+        place: its place among the commits of its writer.
     """
 
     name: str
     published: int
     rows: pa.Table
     siblings: Mapping[str, Sequence[str]]
+    place: Place
     own: MeasureColumns = NO_COLUMNS
+
+    @property
+    def run_ids(self) -> list[str]:
+        ids: list[str] = self.rows["run_id"].to_pylist()
+        return ids
 
     def shards_of(self, table: str) -> Sequence[str]:
         """The shards of a table that were published with it."""
@@ -63,7 +71,8 @@ class Stored:
     def precedence(self) -> tuple[bool, int, str, str]:
         """Smallest first: a result before a failure, the last failure before others, and then by content."""
         failed = self.status == "failed"
-        content = canonical(self.commit.rows.slice(self.row, 1).to_pylist()[0])
+        (row,) = self.commit.rows.slice(self.row, 1).to_pylist()
+        content = json.dumps(row, sort_keys=True, separators=(",", ":"), ensure_ascii=False)  # of any length
         return failed, -self.commit.published if failed else 0, content, self.commit.name
 
 
@@ -78,7 +87,7 @@ def read_commit(data: bytes, path: Path) -> Commit:
         own = from_plain(about["own"]) if "own" in about else NO_COLUMNS
         if not rows.num_rows:
             raise LookupError("it has no rows")
-        return Commit(path.stem, about["published"], rows, _siblings(about, own), own)
+        return Commit(path.stem, about["published"], rows, _siblings(about, own), read_place(about), own)
 
 
 def _siblings(about: Mapping[str, Any], own: MeasureColumns) -> dict[str, tuple[str, ...]]:
@@ -96,18 +105,18 @@ def tables_of(commits: Sequence[Commit]) -> list[str]:
     return list(dict.fromkeys([*schema.TABLES, *sorted(table.name for one in commits for table in one.own.tables)]))
 
 
-def commits_by_shard(table: str, commits: Sequence[Commit]) -> dict[str, list[str]]:
+def commits_by_shard(table: str, commits: Sequence[Commit]) -> dict[str, list[Commit]]:
     """Shard of the table -> the commits that name it."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[Commit]] = {}
     for commit in commits:
         for name in commit.shards_of(table):
-            found.setdefault(name, []).append(commit.name)
+            found.setdefault(name, []).append(commit)
     return found
 
 
-def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
+def choose(commits: Sequence[Commit], last: Container[str] = ()) -> dict[str, Stored]:
     """One commit for each run, in order of run_id: a result comes before a failure, a later failure before an earlier
-    one.
+    one; commits of which shards are damaged, `last`, come after all others.
 
     Equal ranks are ordered by content, so that the same runs published in another layout give the same rows.
 
@@ -121,7 +130,7 @@ def choose(commits: Sequence[Commit]) -> dict[str, Stored]:
             stored, other = Stored(commit, row, run_id, status), chosen.get(run_id)
             if other is not None:
                 refuse_collision(run_id, other.configuration, stored.configuration)
-                stored = min(stored, other, key=lambda candidate: candidate.precedence)
+                stored = min(stored, other, key=lambda one: (one.commit.name in last, one.precedence))
             chosen[run_id] = stored
     return dict(sorted(chosen.items()))
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.escapes import escape_csv
-from bpttlab.files import publish
+from bpttlab.files import own_folder, publish
 from bpttlab.store.study import Study
 
 FOLDER_OF_EXPORTS = "export"
@@ -45,7 +45,7 @@ def export(study: Study, format: str = "parquet", folder: Path | None = None, ta
             f"format={format}: must be one of {', '.join(WRITERS)}.{nearest(format, list(WRITERS))}"
         )
     names = list(dict.fromkeys(tables)) or list(study.tables)
-    return WRITERS[format](study, names, study.path / FOLDER_OF_EXPORTS if folder is None else Path(folder))
+    return WRITERS[format](study, names, own_folder(study.path, FOLDER_OF_EXPORTS) if folder is None else Path(folder))
 
 
 def write_parquet(study: Study, names: Iterable[str], folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """The names of a user's own files of networks and data: results/<study>/file_names/<time>-<SHA-256>.json.
 
-    {"files": [{"content": "0a1b…", "file": "lstm_100.safetensors", "label": null}, …], "version": 1}
+    {"files": [{"content": "0a1b…", "file": "lstm_100.safetensors", "label": null}, …], "sha256": "3f2a…",
+     "version": 2}
 
 A run is identified by the content of its file. Names may change without a new run, so they are kept beside the runs,
 by content. A sweep over files writes one record, in the order of its line, if it says something new. Records are never
@@ -21,11 +22,14 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.files import own_folder
 from bpttlab.store.columns import DATA_CONTENT, DATA_NAME, NETWORK_CONTENT, NETWORK_NAMES
-from bpttlab.store.records import list_records, read_record, to_bytes, write_record
+from bpttlab.store.damage import Damage
+from bpttlab.store.records import list_records, read_record, read_records, to_bytes, write_record
+from bpttlab.store.schema import cut_text
 
 NAMES_FOLDER = "file_names"
-_VERSION = 1
+_VERSION = 2
 _RECORD = re.compile(r"\d{20}-[0-9a-f]{16}\.json")
 _CONTENT = re.compile(r"[0-9a-f]{32,64}")
 _LARGEST_BYTES = 1 << 24
@@ -66,24 +70,36 @@ def write_names(folder: Path, files: Iterable[NamedFile]) -> None:
     for named in files:
         if _CONTENT.fullmatch(named.content):  # a class of a user's own may have another field of this name
             first.setdefault(named.content, named)
-    files = list(first.values())
+    files = [named._replace(label=cut_label(named.label)) for named in first.values()]
     before = read_names(folder)
     if not files or merge_names([before, files]) == before:
         return
     data = to_bytes({"version": _VERSION, "files": [named._asdict() for named in files]})
-    write_record(folder / NAMES_FOLDER / f"{time.time_ns():020d}-{hashlib.sha256(data).hexdigest()[:16]}.json", data)
+    name = f"{_time_after_all(folder):020d}-{hashlib.sha256(data).hexdigest()[:16]}.json"
+    write_record(own_folder(folder, NAMES_FOLDER) / name, data)
 
 
-def read_names(folder: Path) -> list[NamedFile]:
+def _time_after_all(folder: Path) -> int:
+    """Nanoseconds since 1970, or more where a clock was set back: the record is the last one."""
+    before = list_records(folder / NAMES_FOLDER, _RECORD)
+    return max(time.time_ns(), int(before[-1].name[:20]) + 1 if before else 0) % 10**20
+
+
+def read_names(folder: Path, damage: Damage | None = None) -> list[NamedFile]:
     """The files of all sweeps of a study, in the order given.
+
+    Args:
+        damage: notes the records that cannot be read; None: they are an error.
 
     Raises:
         StoreError: a record was not written by `write_names`.
     """
-    return merge_names(
-        read_record(path, _VERSION, _LARGEST_BYTES, _named_files, _REMEDY)
-        for path in list_records(folder / NAMES_FOLDER, _RECORD)  # the oldest first
-    )
+    paths = list_records(folder / NAMES_FOLDER, _RECORD)  # the oldest first
+    return merge_names(map(_read, paths) if damage is None else read_records(paths, _read, damage))
+
+
+def _read(path: Path) -> list[NamedFile]:
+    return read_record(path, _VERSION, _LARGEST_BYTES, _named_files)
 
 
 def merge_names(records: Iterable[Sequence[NamedFile]]) -> list[NamedFile]:
@@ -124,7 +140,9 @@ def merge_order(before: Sequence[str], later: Sequence[str]) -> list[str]:
     return order if again else [*order, *leading]
 
 
-_REMEDY = "delete it, and a sweep over the files writes their names anew"
+def cut_label(label: str | None) -> str | None:
+    """A label of at most _LONGEST characters."""
+    return None if label is None else cut_text(label, _LONGEST - 100)
 
 
 def _named_files(content: Any) -> list[NamedFile]:

@@ -5,12 +5,11 @@
 
 A launcher takes a share by creating its file exclusively (O_EXCL, which NFS grants to one of several machines as well).
 The file names the launcher. A launcher that ends deletes its files. A launcher that was killed, or whose machine died,
-touches its file no more: after LEASE_SECONDS any other launcher takes over its shares. On the same machine that is at
-once, because the process no longer exists. So nothing has to be cleaned up by hand.
+touches its file no more: a launcher that has seen it unchanged for LEASE_SECONDS takes over its shares. On the same
+machine that is at once, because the process no longer exists. So nothing has to be cleaned up by hand.
 
-Clocks of several machines need not agree. The age of a file is the difference of two times that the file system gave:
-that of the other launcher's file, and that of this launcher's, touched a moment before. Where the clock of the file
-system was set back, a file that did not change for LEASE_SECONDS of this machine's monotonic clock is out of date too.
+No clock is compared with another: a launcher counts, by its own monotonic clock, how long it has seen a file unchanged.
+So machines may have different times, and the time of a file system may be set forwards or back.
 
 No result depends on a lease. Where two launchers have one share after all, for example because one was suspended, both
 compute it, and readers count each run once.
@@ -18,13 +17,9 @@ compute it, and readers count each run once.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import re
 import stat
-import sys
 import threading
 import time
 import uuid
@@ -32,11 +27,12 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from bpttlab.errors import StoreError
-from bpttlab.files import READING, make_folder
-from bpttlab.store.shards import check_is_folder, name_file_in_errors
+from bpttlab.files import READING, check_is_folder, create_exclusively, link, make_folder, move
+from bpttlab.processes import ENDED, find_state, name_process
+from bpttlab.store.shards import name_file_in_errors
 
 FOLDER = "leases"
 LEASE_SECONDS = 30.0
@@ -74,7 +70,7 @@ class Leases:
         self.seconds = LEASE_SECONDS if seconds is None else seconds
         self.launcher = uuid.uuid4().hex
         self.held: set[str] = set()
-        self._unchanged: dict[str, tuple[float, float]] = {}
+        self._unchanged: dict[str, tuple[Seen, float]] = {}
         self._ended = threading.Event()
         self._renewal = threading.Thread(target=self._renew_until_the_end, daemon=True)
 
@@ -144,19 +140,16 @@ class Leases:
         for name in dead:
             self._file_of(name).unlink(missing_ok=True)
 
+    def list_dead(self) -> list[Path]:
+        """The files of launchers whose processes have ended."""
+        files = [self._file_of(name) for name in self._launchers()]
+        return [path for path in files if (seen := read(path)) is not None and has_ended(seen.data)]
+
     # -------------------------------------------------------------- files
 
     def _create(self, path: Path) -> bool:
         """Creates the file of a share; False if there is one."""
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        except FileExistsError:
-            return False
-        try:
-            os.write(descriptor, self.launcher.encode())
-        finally:
-            os.close(descriptor)
-        return True
+        return create_exclusively(path, self.launcher.encode())
 
     def _take_away(self, path: Path) -> bool:
         """Removes the file of a share whose launcher lives no more; False if it lives.
@@ -167,45 +160,38 @@ class Leases:
         seen = read(path)
         if seen is None:
             return True
-        if self._holds(seen):
+        if self._holds(path.name, seen):
             return False
         mine = path.with_name(f".{uuid.uuid4().hex}.lease")
-        try:
-            path.rename(mine)
-        except FileNotFoundError:
+        if not move(path, mine):
             return True
         taken = read(mine)
         if taken is not None and taken.data != seen.data and _LEASE.fullmatch(path.name):
             with suppress(OSError):
-                os.link(mine, path)
+                link(mine, path)
         mine.unlink(missing_ok=True)
         return not path.exists()
 
-    def _holds(self, lease: Seen) -> bool:
+    def _holds(self, share: str, lease: Seen) -> bool:
         """Whether the launcher that a lease names lives; a file without a name is being written, or was left so."""
         holder = lease.data.decode(errors="replace")
         if holder == self.launcher:
             return False  # of a share that this launcher has returned, or lost and got back
-        return self._lives(holder) if re.fullmatch(r"[0-9a-f]{32}", holder) else self._age(lease.written) < self.seconds
+        if re.fullmatch(r"[0-9a-f]{32}", holder):
+            return self._lives(holder)
+        return self._silence(share, lease) < self.seconds
 
     def _lives(self, launcher: str) -> bool:
-        """Whether a launcher touched its file of late, and its process exists as far as this machine can know."""
+        """Whether a launcher touches its file, and its process exists as far as this machine can know."""
         seen = read(self._file_of(launcher))
-        if seen is None:
-            return False
-        now = time.monotonic()
-        written, since = self._unchanged.get(launcher, (seen.written, now))
-        self._unchanged[launcher] = (seen.written, since if written == seen.written else now)
-        silent = max(self._age(seen.written), now - self._unchanged[launcher][1])
-        return silent < self.seconds and not has_ended(seen.data)
+        return seen is not None and not has_ended(seen.data) and self._silence(launcher, seen) < self.seconds
 
-    def _age(self, written: float) -> float:
-        """Seconds since that time, by the clock of the file system; by this machine's while this has no file there."""
-        if not self._renewal.is_alive():
-            return time.time() - written
-        self._touch()
-        own = read(self._own_file)
-        return 0.0 if own is None else own.written - written
+    def _silence(self, name: str, seen: Seen) -> float:
+        """Seconds for which this launcher has seen a file unchanged."""
+        now = time.monotonic()
+        before, since = self._unchanged.get(name, (seen, now))
+        self._unchanged[name] = (seen, since if before == seen else now)
+        return now - self._unchanged[name][1]
 
     def _touch(self) -> None:
         """Renews all leases of this launcher, by its one file."""
@@ -215,7 +201,7 @@ class Leases:
             self._write_own_file()
 
     def _write_own_file(self) -> None:
-        self._own_file.write_text(json.dumps(describe_process()), encoding="utf-8")
+        create_exclusively(self._own_file, name_process().encode())
 
     def _renew_until_the_end(self) -> None:
         while not self._ended.wait(self.seconds / RENEWALS):
@@ -257,52 +243,6 @@ def read(path: Path) -> Seen | None:
         os.close(descriptor)
 
 
-# ------------------------------------------------------------------ processes of this machine
-
-
-def describe_process() -> dict[str, Any]:
-    """A process, and a hash of the machine on which its number means something."""
-    return {"machine": identify_machine(), "process": os.getpid(), "begun": find_begin(os.getpid())}
-
-
 def has_ended(launcher: bytes) -> bool:
     """Whether the file of a launcher names a process of this machine that no longer exists."""
-    try:
-        named = json.loads(launcher)
-        if named["machine"] != identify_machine():
-            return False
-        return find_begin(int(named["process"])) != named["begun"]
-    except (ValueError, LookupError, TypeError, OverflowError):
-        return False
-
-
-def identify_machine() -> str:
-    """A hash of what tells one set of processes from another: host, boot and, in a container, its processes."""
-    known = [platform.node(), _first_line("/proc/sys/kernel/random/boot_id")]
-    with suppress(OSError):
-        known.append(os.readlink("/proc/self/ns/pid"))
-    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:32]
-
-
-def find_begin(process: int) -> str | None:
-    """When a process began, as far as the system tells; None if there is no such process."""
-    stated = _first_line(f"/proc/{process}/stat")
-    if stated:
-        state, *others = stated.rpartition(")")[2].split()
-        return None if state in "ZX" else others[18]
-    if sys.platform == "win32":  # where os.kill(process, 0) sends Ctrl-C
-        return ""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:
-        pass
-    return ""
-
-
-def _first_line(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8", errors="replace").split("\n")[0]
-    except OSError:
-        return ""
+    return find_state(launcher.decode(errors="replace")) == ENDED

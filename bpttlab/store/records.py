@@ -1,24 +1,28 @@
-"""Small records beside the runs of a study: JSON with a version, written whole and checked when they are read."""
+"""Small records beside the runs of a study: JSON with a version and a SHA-256, written whole and checked when read."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bpttlab.errors import StoreError
-from bpttlab.files import make_folder, write_atomically
-from bpttlab.store.shards import NotAFileError, check_is_folder, name_file_in_errors, read_file
+from bpttlab.errors import DamagedShardError
+from bpttlab.files import NotAFileError, check_is_folder, make_folder, read_file, write_atomically
+from bpttlab.store.damage import Damage
+from bpttlab.store.shards import name_file_in_errors
 
 _T = TypeVar("_T")
 
 
 def to_bytes(content: dict[str, Any]) -> bytes:
-    """A record as it is stored: equal contents have equal bytes."""
-    return f"{json.dumps(content, sort_keys=True)}\n".encode()
+    """A record as it is stored, with the SHA-256 of its content: equal contents have equal bytes."""
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return f"{json.dumps({**content, 'sha256': digest}, sort_keys=True)}\n".encode()
 
 
 def write_record(path: Path, data: bytes) -> None:
@@ -45,29 +49,52 @@ def list_records(folder: Path, name: re.Pattern[str]) -> list[Path]:
     return [folder / found for found in sorted(filter(name.fullmatch, names))]
 
 
-def read_record(path: Path, version: int, largest: int, interpret: Callable[[Any], _T], remedy: str) -> _T:
+def read_record(path: Path, version: int, largest: int, interpret: Callable[[Any], _T]) -> _T:
     """A record, checked: results may come from anywhere.
 
     Args:
+        path: in a folder of its kind in the study's folder.
         version: the only one that can be read.
         largest: its most bytes.
         interpret: makes the value of the content; raises ValueError, LookupError, TypeError or AttributeError.
-        remedy: the end of every message.
 
     Raises:
-        StoreError: naming the file.
+        DamagedShardError: it is not what was written, or is no record.
+        StoreError: it cannot be read.
     """
-    with name_file_in_errors(path):
+    reason = "a link or a folder, not a file"
+    with name_file_in_errors(path), suppress(NotAFileError):
+        data = read_file(path, largest)
         try:
-            data = read_file(path)
-        except NotAFileError:
-            raise StoreError(f"{path} is a link or a folder, not a file; {remedy}") from None
-    try:
-        if len(data) > largest:
-            raise ValueError("it is too large")
-        content: Any = json.loads(data)
-        if content["version"] != version:
-            raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {version}")
-        return interpret(content)
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{path} cannot be read ({type(error).__name__}: {error}); {remedy}") from None
+            return interpret(_parse(data, version, largest))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
+    raise DamagedShardError(f"{path} cannot be read ({reason}); {Damage(path.parents[1]).remedy}", reason)
+
+
+def _parse(data: bytes, version: int, largest: int) -> dict[str, Any]:
+    """The content of a record; its version and SHA-256 are right.
+
+    Raises:
+        ValueError, LookupError, TypeError, RecursionError: they are not, or it is no record.
+    """
+    if len(data) > largest:
+        raise ValueError("it is too large")
+    content: dict[str, Any] = json.loads(data)
+    if content["version"] != version:
+        raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {version}")
+    del content["sha256"]
+    if to_bytes(content) != data:
+        raise ValueError("its SHA-256 is not that of its content")
+    return content
+
+
+def read_records(paths: Iterable[Path], read: Callable[[Path], _T], damage: Damage) -> list[_T]:
+    """The records that can be read; the others are noted as damaged."""
+    found = []
+    for path in paths:
+        try:
+            found.append(read(path))
+        except DamagedShardError as error:
+            damage.add(path, error.reason)
+    return found

@@ -25,10 +25,13 @@ from bpttlab.store.identity import canonical
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Goes up whenever a stored table changes its columns or their meaning."""
 
 STATUSES = ("done", "failed", "diverged")
+
+LONGEST_TEXT = 10_000
+"""Characters of a string in a table, for example of the reason of a failure."""
 
 
 _DECLARED = {column.name: column.dtype for column in CONFIGURATION}
@@ -293,10 +296,24 @@ def _assemble(table: Table, given: Mapping[str, Any], length: int, what: str) ->
             array = pa.nulls(length, arrow_type(column.dtype))
         else:
             array = values if isinstance(values, pa.Array) else to_typed(values, column.dtype, name)
+            if column.dtype == "string" and column.name != "configuration":  # which is identity, and has its own limit
+                array = cut_long_texts(array)
         if column.required and array.null_count:
             raise SchemaError(f"{name} has {array.null_count} missing (or NaN) values: no value may be missing")
         arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=table.schema)
+
+
+def cut_long_texts(array: pa.Array) -> pa.Array:
+    """The strings, of which longer ones than LONGEST_TEXT are cut: a reason may have any length where it arises."""
+    if (pc.max(pc.binary_length(array)).as_py() or 0) <= LONGEST_TEXT:
+        return array
+    return pa.array([None if text is None else cut_text(text) for text in array.to_pylist()], array.type)
+
+
+def cut_text(text: str, most: int = LONGEST_TEXT) -> str:
+    """The text; a longer one ends with a mark that says how long it was."""
+    return text if len(text) <= most else f"{text[:most]}… (cut: it has {len(text):,} characters)"
 
 
 def _refuse_unknown(columns: Iterable[str], known: Iterable[str], what: str) -> None:

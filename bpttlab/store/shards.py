@@ -9,30 +9,41 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import stat
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from bpttlab.errors import DamagedShardError, SchemaError, StoreError, nearest
-from bpttlab.files import READING, write_atomically
+from bpttlab.errors import OtherVersionError, SchemaError, StoreError, nearest
+from bpttlab.files import NotAFileError, read_file
 from bpttlab.store import schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
-from bpttlab.store.identity import canonical, parse_canonical
+from bpttlab.store.damage import Damage
+from bpttlab.store.identity import LARGEST_CANONICAL, canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain, unite
 from bpttlab.store.stored_text import MOST_COLUMNS, read_metadata
+
+if TYPE_CHECKING:
+    from bpttlab.store.commits import Commit
 
 METADATA = b"bpttlab"
 """The key under which the file's own metadata says what it is."""
 
+MOST_FILE_BYTES = 1 << 29
+"""Largest file of a shard."""
+
+MOST_CELLS = 1 << 25
+"""Most rows times columns of a shard: 256 MiB of numbers. More rows are published as several shards."""
+
+MOST_TEXT_BYTES = 1 << 28
+"""Most bytes that the strings of a shard have, each counted as often as it occurs."""
+
 SHARD = re.compile(r"([0-9a-f]{64})\.parquet")
-TEMPORARY = re.compile(r"\.[0-9a-f]{32}\.tmp")
 
 
 # ------------------------------------------------------------------ records -> tables
@@ -172,28 +183,113 @@ def deserialise(data: bytes, path: Path, columns: Sequence[str] | None = None) -
         columns: those to read; None: all of its table.
 
     Raises:
-        StoreError: it has another version, or is not a shard of the table of its folder; the message names `path`.
+        OtherVersionError: it has another version.
+        StoreError: it is not a shard of the table of its folder; the message names `path`.
     """
-    name = path.parent.name
     with name_foreign_shard(path):
-        file = pq.ParquetFile(pa.BufferReader(data))
-        if file.metadata.num_columns > MOST_COLUMNS:
-            raise LookupError(f"it has {file.metadata.num_columns} columns")
-        about = read_metadata(file.schema_arrow.metadata[METADATA])
-        if about["schema_version"] != schema.SCHEMA_VERSION:
-            raise StoreError(
-                f"{path} was written with version {about['schema_version']} of the tables; "
-                f"this bpttlab reads version {schema.SCHEMA_VERSION}"
-            )
-        table = table_of_shard(name, about)
-        if about["table"] != name:
-            raise LookupError(f"its metadata names the table {about['table']}")
-        known = set(table.names)
-        if not pa.schema([field for field in file.schema_arrow if field.name in known]).equals(table.schema):
-            raise StoreError(f"{path} does not have the columns of table '{name}'")
+        footer = check_footer(data)
+        table, about = check_shard(footer, path)
         chosen = table.names if columns is None else list(columns)
-        rows = file.read(columns=chosen, use_threads=False).select(chosen)
+        texts = [name for name in chosen if table.schema.field(name).type == pa.string()]
+        file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts)
+        rows = decode_strings(file.read(columns=chosen, use_threads=False).select(chosen))
     return rows.replace_schema_metadata(None), about
+
+
+def check_is_shard(data: bytes, path: Path) -> None:
+    """Accepts what `deserialise` would decode, as far as it says so itself.
+
+    Raises:
+        StoreError: as `deserialise`.
+    """
+    with name_foreign_shard(path):
+        check_shard(check_footer(data), path)
+
+
+def check_shard(footer: pq.FileMetaData, path: Path) -> tuple[Table, dict[str, Any]]:
+    """The table of a shard and its metadata.
+
+    Raises:
+        StoreError, LookupError: it is of another version, of another table or has other columns.
+    """
+    about, name = read_metadata(footer.metadata[METADATA]), path.parent.name
+    if about["schema_version"] != schema.SCHEMA_VERSION:
+        raise OtherVersionError(
+            f"{path} was written with version {about['schema_version']} of the tables; "
+            f"this bpttlab reads version {schema.SCHEMA_VERSION}"
+        )
+    table = table_of_shard(name, about)
+    if about["table"] != name:
+        raise LookupError(f"its metadata names the table {about['table']}")
+    there = footer.schema.to_arrow_schema()
+    if not all(there.get_field_index(field.name) >= 0 for field in table.schema):
+        raise StoreError(f"{path} does not have the columns of table '{name}'")
+    if not pa.schema([there.field(name) for name in table.names]).equals(table.schema):
+        raise StoreError(f"{path} does not have the columns of table '{name}'")
+    return table, about
+
+
+def read_about(data: bytes) -> dict[str, Any]:
+    """What a shard says of itself.
+
+    Raises:
+        Exception: it is no shard (see `name_foreign_shard`).
+    """
+    return read_metadata(pq.read_metadata(pa.BufferReader(data)).metadata[METADATA])
+
+
+def check_footer(data: bytes) -> pq.FileMetaData:
+    """The footer of a Parquet file, of which nothing else is decoded yet.
+
+    Raises:
+        LookupError: its rows would take more memory than those of any shard.
+    """
+    footer = pq.read_metadata(pa.BufferReader(data))
+    if footer.num_columns > MOST_COLUMNS:
+        raise LookupError(f"it has {footer.num_columns} columns")
+    if footer.num_rows * footer.num_columns > MOST_CELLS:
+        raise LookupError(f"it has {footer.num_rows} rows of {footer.num_columns} columns: at most {MOST_CELLS} cells")
+    if sum(footer.row_group(place).total_byte_size for place in range(footer.num_row_groups)) > MOST_FILE_BYTES:
+        raise LookupError(f"it has more than {MOST_FILE_BYTES} bytes unpacked")
+    return footer
+
+
+def decode_strings(rows: pa.Table) -> pa.Table:
+    """The rows with plain strings.
+
+    Raises:
+        LookupError: they are too long: a string that is stored once may occur in a million rows.
+    """
+    for place, field in enumerate(rows.schema):
+        if pa.types.is_dictionary(field.type):
+            count_text_bytes(rows.column(place))
+            rows = rows.set_column(place, field.with_type(pa.string()), rows.column(place).cast(pa.string()))
+    return rows
+
+
+def count_text_bytes(column: pa.ChunkedArray) -> int:
+    """The bytes of the strings of a column of dictionaries.
+
+    Raises:
+        LookupError: they are too many, or one string is too long.
+    """
+    total = 0
+    for chunk in column.chunks:
+        lengths = pc.binary_length(chunk.dictionary)
+        if (pc.max(lengths).as_py() or 0) > LARGEST_CANONICAL:
+            raise LookupError(f"it has a string of more than {LARGEST_CANONICAL} bytes")
+        total += pc.sum(pc.take(lengths, chunk.indices).cast(pa.int64())).as_py() or 0
+        if total > MOST_TEXT_BYTES:
+            raise LookupError(f"it has more than {MOST_TEXT_BYTES} bytes of strings")
+    return total
+
+
+def split_rows(rows: pa.Table) -> list[pa.Table]:
+    """The rows in parts that are shards, a shard each."""
+    texts = sum(column.nbytes for column in rows.columns if pa.types.is_string(column.type))
+    parts = max(-(-rows.num_rows * rows.num_columns // MOST_CELLS), -(-2 * texts // MOST_TEXT_BYTES), 1)
+    size = max(-(-rows.num_rows // parts), 1)
+    return [rows.slice(begin, size) for begin in range(0, max(rows.num_rows, 1), size)]
 
 
 def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:
@@ -226,92 +322,34 @@ def shard_path(folder: Path, name: str) -> Path:
     return folder / f"{name}.parquet"
 
 
-def write_shard(folder: Path, data: bytes) -> str:
-    """Writes a shard to the folder of its table and returns its name."""
-    name = hashlib.sha256(data).hexdigest()
-    write_atomically(shard_path(folder, name), data)
-    return name
+def name_shard(data: bytes) -> str:
+    """The name of a shard: the SHA-256 of its bytes."""
+    return hashlib.sha256(data).hexdigest()
 
 
-def read_shard(path: Path, damage: Damage, commits: Iterable[str]) -> bytes | None:
+def read_shard(path: Path, damage: Damage, commits: Iterable[Commit] = ()) -> bytes | None:
     """The bytes of a shard if its SHA-256 is right; else None, and the damage is noted."""
     data = None
     with name_file_in_errors(path):
         try:
-            data = read_file(path)
+            data = read_file(path, MOST_FILE_BYTES)
             reason = "its bytes are not those that were published"
         except FileNotFoundError:
             reason = "missing"
         except NotAFileError:
             reason = "a link or a folder, not a file"
-    if data is not None and hashlib.sha256(data).hexdigest() == path.stem:
+    if data is not None and len(data) <= MOST_FILE_BYTES and name_shard(data) == path.stem:
         return data
     damage.add(path, reason, commits)
     return None
 
 
-@dataclass
-class Damage:
-    """Damaged shards, collected for one error message."""
-
-    store: Path
-    shards: dict[str, str] = field(default_factory=dict)
-    commits: set[str] = field(default_factory=set)
-
-    def add(self, shard: Path, reason: str, commits: Iterable[str]) -> None:
-        """Notes a shard, its fault, and the commits that name it."""
-        self.shards[f"{shard.parent.name}/{shard.name}"] = reason
-        self.commits.update(commits)
-
-    @property
-    def remedy(self) -> str:
-        """What the user can do."""
-        commits = ", ".join(f"runs/{name}.parquet" for name in sorted(self.commits))
-        return (
-            f"there, delete {commits} and run the same sweep again: it repeats the runs that were committed with them"
-        )
-
-    def refuse(self) -> None:
-        """Raises DamagedShardError if any shard is damaged."""
-        if self.shards:
-            named = ", ".join(f"{shard} ({reason})" for shard, reason in self.shards.items())
-            raise DamagedShardError(f"damaged in {self.store}: {named}; {self.remedy}")
-
-
 # ------------------------------------------------------------------ files and folders
-
-
-class NotAFileError(Exception):
-    """A link, a folder, a pipe or the like in place of a file."""
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a regular file; refuses links and pipes, without waiting for the other end of a pipe."""
-    if not stat.S_ISREG(path.lstat().st_mode):
-        raise NotAFileError(path)
-    with open(os.open(path, READING), "rb") as file:
-        return file.read()
-
-
-def age(path: Path) -> float:
-    """Seconds since a file was written; 0 if it is no longer there."""
-    try:
-        return time.time() - path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0.0
 
 
 def nearest_existing(folder: Path) -> Path:
     """The folder, or the nearest existing folder above it."""
     return folder if os.path.lexists(folder) else nearest_existing(folder.parent)
-
-
-def check_is_folder(path: Path) -> None:
-    """Accepts a folder, and a path that does not exist yet."""
-    if path.is_symlink():
-        raise StoreError(f"{path} is a link, and results are neither read nor written through links")
-    if os.path.lexists(path) and not path.is_dir():
-        raise StoreError(f"{path} is a file where a folder of results should be")
 
 
 @contextmanager

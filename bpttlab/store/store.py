@@ -7,8 +7,10 @@ names the others: it is the commit record. Before it has its name nothing is pub
 no commit names. So there is no state in between, no lock, and nothing to repair after a crash. A shard never changes. A
 run that is repeated is a new commit, and the reader chooses.
 
-`shards.py` describes shards and how they are written, `commits.py` which runs of which commits count, and `study.py`
-the frames.
+Readers give what is whole and say what is not (`damage.py`). What is damaged is set aside by a repair (`repairs.py`).
+
+`shards.py` describes shards and how they are written, `commits.py` which runs of which commits count, `chain.py` how a
+missing commit is noticed, `litter.py` what writers left that ended, and `study.py` the frames.
 """
 
 from __future__ import annotations
@@ -16,43 +18,47 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tempfile
 import time
 import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from bpttlab.errors import ConfigurationError, StoreError, any_text, nearest
+from bpttlab.errors import ConfigurationError, OtherVersionError, StoreError, any_text, nearest
 from bpttlab.fields import format_value
-from bpttlab.files import make_folder
-from bpttlab.store import schema
+from bpttlab.files import check_is_folder, check_is_writable, make_folder, write_atomically
+from bpttlab.store import chain, schema
 from bpttlab.store.column import NO_COLUMNS
 from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
+from bpttlab.store.damage import Damage
 from bpttlab.store.file_names import read_names
-from bpttlab.store.own_columns import NAME, to_plain
+from bpttlab.store.leases import Leases
+from bpttlab.store.litter import Litter, read_place_of
+from bpttlab.store.own_columns import to_plain
+from bpttlab.store.repairs import Repair, plan_repair, read_repairs
 from bpttlab.store.shards import (
     SHARD,
-    TEMPORARY,
-    Damage,
     Finished,
     Records,
-    age,
-    check_is_folder,
+    check_is_shard,
     deserialise,
     name_file_in_errors,
+    name_shard,
     nearest_existing,
     read_shard,
     serialise,
     shard_path,
-    write_shard,
+    split_rows,
 )
 from bpttlab.store.study import Study
+from bpttlab.store.sweep_requests import read_requests
 from bpttlab.store.where import Where
 
-ORPHAN_AGE = 3600.0
-"""Seconds after which a shard that no commit names was left behind, not about to be committed by a slow writer."""
+ATTEMPTS = 3
+"""How often a shard is written that is not there, or not whole, just before its commit."""
 
 _STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _OF_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
@@ -88,8 +94,11 @@ class Store:
         self.study = study
         self.path = self.root / study
         self._read_before: dict[str, Commit] = {}
-        self._sound: dict[Path, tuple[int, int]] = {}
+        self._sound: dict[Path, Stamp] = {}
         self._made: set[Path] = set()
+        self._place = chain.begin_chain()
+        self._process = os.getpid()
+        self.litter = Litter(self.path)
 
     def __reduce__(self) -> tuple[type[Store], tuple[Path, str]]:
         return Store, (self.root, self.study)  # what one process has read is not sent to its workers
@@ -103,8 +112,8 @@ class Store:
             StoreError: the results cannot be written; with the reason.
         """
         for folder in {nearest_existing(self._folder(table)) for table in schema.TABLES}:
-            with name_file_in_errors(folder), tempfile.TemporaryFile(dir=folder):
-                pass
+            with name_file_in_errors(folder):
+                check_is_writable(folder)
 
     def publish(self, records: Sequence[Records]) -> None:
         """Stores runs. After the return they survive the death of the process and of the machine.
@@ -118,45 +127,82 @@ class Store:
 
     def publish_rows(self, finished: Finished) -> str:
         """`publish` for runs that are rows already; the name of the commit."""
-        runs, now = finished.runs_table(), time.time_ns()
+        runs, about = finished.runs_table(), self._describe_next(finished)
+        shards = dict(self._serialise(finished.siblings, about))
+        for path, data in shards.items():
+            self._put(path, data)
+        siblings = {table: [path.stem for path in shards if path.parent.name == table] for table in finished.siblings}
+        previous = {} if self._place.previous is None else {"previous": self._place.previous}
+        commit = serialise("runs", runs, siblings=siblings, **about, **previous)
+        path = self._shard("runs", name_shard(commit))
+        self._make_sure(shards)
+        self._put(path, commit)
+        self._make_sure(shards)  # another launcher may have taken this one for dead between the two
+        self._end_commit(path.stem)
+        return path.stem
+
+    def _describe_next(self, finished: Finished) -> dict[str, Any]:
+        """What all shards of the next commit say of themselves."""
+        if self._process != os.getpid():  # a copy in a forked process is another writer
+            self._place, self._process = chain.begin_chain(), os.getpid()
         own = {"own": to_plain(finished.own)} if finished.own != NO_COLUMNS else {}
-        names = {
-            table: [self._put(table, serialise(table, rows, published=now, **({} if table in schema.TABLES else own)))]
-            for table, rows in finished.siblings.items()
-        }
-        return self._put("runs", serialise("runs", runs, published=now, siblings=names, **own))
+        return {"published": time.time_ns(), "writer": self._place.writer, "number": self._place.number, **own}
 
-    def sweep_up(self, older_than: float = ORPHAN_AGE) -> list[Path]:
-        """Deletes files of dead writers: temporary files, and shards that no commit names.
+    def _serialise(self, tables: Mapping[str, pa.Table], about: Mapping[str, Any]) -> Iterator[tuple[Path, bytes]]:
+        """The files of tables and their bytes."""
+        for table, rows in tables.items():
+            said = {name: value for name, value in about.items() if name != "own" or table not in schema.TABLES}
+            for part in split_rows(rows):
+                data = serialise(table, part, **said)
+                yield self._shard(table, name_shard(data)), data
 
-        Args:
-            older_than: minimum age in seconds; a living writer may still commit younger files.
+    def _make_sure(self, shards: Mapping[Path, bytes]) -> None:
+        """Writes again what is no longer there: a writer that was suspended for long may have been taken for dead."""
+        for path, data in shards.items():
+            for _ in range(ATTEMPTS):
+                seen = stamp(path)
+                if seen is not None and seen.size == len(data):
+                    break
+                self._put(path, data)
+            else:
+                raise StoreError(f"results cannot be used: {path}: it was written {ATTEMPTS} times and is not there")
+
+    def _end_commit(self, name: str) -> None:
+        """The commit is done; its place is recorded, without which nobody would notice a later deletion."""
+        place, self._place = self._place, self._place.follow(name)
+        with suppress(StoreError):
+            chain.write_head(self.path, place, name)
+            if self.litter.is_due:
+                self.sweep_up()
+
+    def sweep_up(self) -> list[Path]:
+        """Deletes what writers that have ended left: temporary files, and shards that no commit names.
+
+        What a writer of another machine left is deleted when this object has seen it unchanged for `litter.SILENCE`.
 
         Returns:
             the deleted files.
         """
-        old = [path for path in self._find_remains() if age(path) > older_than]
-        commits = self.commits()  # later than the listing: what was committed in between is seen
-        named = {table: commits_by_shard(table, commits) for table in {*tables_of(commits), *self._table_folders()}}
-        orphans = [path for path in old if path.stem not in named[path.parent.name]]
-        for path in orphans:
-            with name_file_in_errors(path):
-                path.unlink(missing_ok=True)
-        return orphans
+        Leases(self.path).remove_dead()
+        found = self.litter.find()  # before the commits: what is committed in between is seen
+        commits, damage = self.survey()
+        damage.refuse(missing=False)
+        return self.litter.delete(self.litter.select(found, self._named(commits), damage.lost))
 
-    def _find_remains(self) -> Iterator[Path]:
-        """Temporary files and the shards of all tables except `runs`, whose shards are commits."""
-        for table in self._table_folders():
-            for name in self._listing(table):
-                if TEMPORARY.fullmatch(name) or (SHARD.fullmatch(name) and table != "runs"):
-                    yield self._folder(table) / name
+    def find_litter(self, commits: Sequence[Commit], damage: Damage) -> list[Path]:
+        """What writers left that do not live, as far as this machine knows; `commits` and `damage` are of `survey`."""
+        there = self.litter.select(self.litter.find(), self._named(commits), damage.lost, told=True)
+        return [*there, *Leases(self.path).list_dead()]
 
-    def _put(self, table: str, data: bytes) -> str:
-        """Publishes one shard and returns its name."""
-        folder = self._folder(table)
-        with name_file_in_errors(folder):
-            self._make_folders(folder)
-            return write_shard(folder, data)
+    def _named(self, commits: Sequence[Commit]) -> set[str]:
+        """The names of all shards that commits name."""
+        return {name for commit in commits for names in commit.siblings.values() for name in names}
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """Publishes one shard."""
+        with name_file_in_errors(path.parent):
+            self._make_folders(path.parent)
+            write_atomically(path, data)
 
     def _make_folders(self, folder: Path) -> None:
         """Makes the folders down to a table's. A folder that exists may be another writer's, with its name not yet on
@@ -178,17 +224,20 @@ class Store:
 
         Raises:
             StoreError: there is none, or it is empty or of another version.
-            DamagedShardError: shards of `runs` are damaged, or others are missing. (Each other table is checked when it
-                is first read.)
+            DamagedShardError: nothing is whole. (What is damaged is left out, with a `DamageWarning`; each other table
+                is checked when it is first read.)
             CollisionError: two configurations have one run id.
             ConfigurationError: `where` or `columns` names an unknown column, or `where` has an impossible value.
         """
         self.refuse_if_missing()
-        commits = self.commits()
+        commits, damage = self.survey(thorough=False)
         self._read_before.clear()  # the study has their rows
+        names = read_names(self.path, damage)
         if not commits:
+            damage.refuse()
             raise StoreError(f"study '{self.study}' in {self.root} has no runs yet")
-        return Study(self.study, self.path, commits, self.scan, where, columns, read_names(self.path), networks)
+        damage.warn()
+        return Study(self.study, self.path, commits, self.scan, where, columns, names, networks, damage)
 
     def refuse_if_missing(self) -> None:
         """Accepts a study that has a folder.
@@ -211,7 +260,7 @@ class Store:
         """run_id -> the user's own files that it used, as they were named, of all stored runs that used some.
 
         Raises:
-            DamagedShardError: naming all shards of `provenance` that are damaged or missing.
+            DamagedShardError: naming all shards that are damaged or missing.
         """
         found: dict[str, set[str]] = {}
         for rows in self.rows("provenance", self.commits(), ["run_id", "plugin_files"]).values():
@@ -239,50 +288,100 @@ class Store:
         Raises:
             DamagedShardError: naming all that are damaged or missing.
         """
-        self._read_before.clear()
-        self._sound.clear()
+        self.forget()
         commits, damage = self.survey()
         damage.refuse()
         return len(commits) + sum(len(commits_by_shard(table, commits)) for table in tables_of(commits))
 
-    def survey(self) -> tuple[list[Commit], Damage]:
-        """The readable commits, and all damaged or missing files, as results and not as errors.
+    def forget(self) -> None:
+        """Everything is read again."""
+        self._read_before.clear()
+        self._sound.clear()
 
-        This object reads every shard once. A sound shard is read again only if its file has changed.
+    def survey(self, thorough: bool = True) -> tuple[list[Commit], Damage]:
+        """The readable commits, and everything in the store that is not whole, as a result and not as an error.
+
+        Args:
+            thorough: reads every shard, once: a sound shard is read again only if its file has changed. Otherwise it
+                only looks whether those of other tables are there.
         """
-        damage = Damage(self._folder("store"))
+        damage = self._damage()
+        heads = chain.read_heads(self.path, damage)  # before the commits, of which there may be more in a moment
         commits = self._commits(damage)
+        if chain.find_missing(commits, heads):  # a commit that was made during the listing may be left out
+            commits = self._commits(damage)
         for table in tables_of(commits):
+            folder, there = self._folder(table), self._listing(table)
             for name, its_commits in commits_by_shard(table, commits).items():
-                self._check(self._shard(table, name), damage, its_commits)
+                if thorough:
+                    self._check(shard_path(folder, name), damage, its_commits)
+                elif f"{name}.parquet" not in there:
+                    damage.add(shard_path(folder, name), "missing", its_commits)
+        settled = read_repairs(self.path, damage)
+        chain.note_lost(chain.find_missing(commits, heads, settled), commits, damage, self._tell_runs)
         return commits, damage
 
-    def _check(self, path: Path, damage: Damage, commits: Sequence[str]) -> None:
-        seen = stamp(path)
-        if seen is None or self._sound.get(path) != seen:
-            self._sound.pop(path, None)
-            if read_shard(path, damage, commits) is not None and seen is not None:
-                self._sound[path] = seen
+    def _damage(self) -> Damage:
+        return Damage(self.path)
 
-    def commits(self) -> list[Commit]:
-        """All commits, checked, in order of their names.
+    def _check(self, path: Path, damage: Damage, commits: Sequence[Commit]) -> None:
+        seen = stamp(path)
+        if seen is not None and self._sound.get(path) == seen:
+            return
+        self._sound.pop(path, None)
+        data = read_shard(path, damage, commits)
+        if data is not None and self._is_shard(data, path, damage, commits) and seen is not None:
+            self._sound[path] = seen
+
+    def _is_shard(self, data: bytes, path: Path, damage: Damage, commits: Sequence[Commit]) -> bool:
+        """Whether bytes with the right SHA-256 are a shard; if not, that is noted."""
+        try:
+            check_is_shard(data, path)
+        except StoreError as error:
+            damage.add(path, describe_fault(error, path), commits)
+            return False
+        return True
+
+    def _tell_runs(self, commits: Sequence[Commit]) -> dict[tuple[str, int], set[str]]:
+        """(writer, number) -> runs, of shards of provenance that no readable commit names."""
+        named, found = self._named(commits), dict[tuple[str, int], set[str]]()
+        for name in self._listing("provenance"):
+            match = SHARD.fullmatch(name)
+            if match and match[1] not in named:
+                with suppress(StoreError, LookupError):
+                    path = self._shard("provenance", match[1])
+                    rows, about = deserialise(read_shard(path, self._damage()) or b"", path)
+                    found.setdefault(chain.read_place(about).key, set()).update(rows["run_id"].to_pylist())
+        return found
+
+    def plan_repair(self) -> Repair:
+        """What `repair` does: everything is read again.
 
         Raises:
-            DamagedShardError: one is damaged, or names a shard that is missing.
+            StoreError: there is no such study, it is of another version, or it cannot be read.
         """
-        damage = Damage(self._folder("store"))
-        commits = self._commits(damage)
-        for table in tables_of(commits):
-            there = self._listing(table)
-            for name, its_commits in commits_by_shard(table, commits).items():
-                if f"{name}.parquet" not in there:
-                    damage.add(self._shard(table, name), "missing", its_commits)
-        damage.refuse()
+        self.refuse_if_missing()
+        self.forget()
+        commits, damage = self.survey()
+        note_damaged_records(self.path, damage)
+        named = self._named(commits)
+        orphans = [path for path in self.litter.find() if SHARD.fullmatch(path.name) and path.stem not in named]
+        places = [(path, read_place_of(path)) for path in orphans] if damage.lost else []
+        return plan_repair(self.path, commits, damage, [(path, place.key) for path, place in places if place])
+
+    def commits(self) -> list[Commit]:
+        """All commits, in order of their names. They and the shards that they name are whole: each is read, once.
+
+        Raises:
+            DamagedShardError: one is damaged, or a shard that it names is damaged or missing.
+        """
+        commits, damage = self.survey()
+        damage.refuse(missing=False)  # the runs of a missing commit are not stored
         return commits
 
     def commits_since(self, known: Container[str]) -> list[Commit]:
         """The readable commits that are not known yet; a damaged one is left out here, and named by `commits`."""
-        return self._commits(Damage(self._folder("store")), known)
+        return self._commits(self._damage(), known)
 
     def scan(
         self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None
@@ -294,38 +393,69 @@ class Store:
             columns: the columns to read; None: all.
 
         Raises:
-            DamagedShardError: at the end, naming all that are damaged or missing.
+            StoreError: a file cannot be read. (What is damaged is left out, with a `DamageWarning` at the end.)
         """
-        damage = Damage(self._folder("store"))
+        damage, folder = self._damage(), self._folder(table)
         for name, its_commits in sorted(commits_by_shard(table, commits).items()):
-            path = self._shard(table, name)
-            data = read_shard(path, damage, its_commits)
-            if data is not None:
-                yield name, deserialise(data, path, columns)[0]
-        damage.refuse()
+            rows = self._rows_of(shard_path(folder, name), damage, its_commits, columns)
+            if rows is not None:
+                yield name, rows
+        damage.warn()
 
     def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """`scan` as a whole: shard -> rows."""
         return dict(self.scan(table, commits, columns))
 
+    def _rows_of(
+        self, path: Path, damage: Damage, commits: Sequence[Commit] = (), columns: Sequence[str] | None = None
+    ) -> pa.Table | None:
+        """The rows of a shard; None if it is damaged, which is noted."""
+        data = read_shard(path, damage, commits)
+        try:
+            return None if data is None else deserialise(data, path, columns)[0]
+        except StoreError as error:
+            damage.add(path, describe_fault(error, path), commits)
+            return None
+
     def readable_rows(self, table: str, shard: str) -> pa.Table | None:
         """The rows of one shard; None if it is damaged or missing."""
-        path = self._shard(table, shard)
-        data = read_shard(path, Damage(self._folder("store")), ())
-        return None if data is None else deserialise(data, path)[0]
+        return self._rows_of(self._shard(table, shard), self._damage())
 
     def _commits(self, damage: Damage, known: Container[str] = ()) -> list[Commit]:
-        names = sorted(match[1] for match in map(SHARD.fullmatch, self._listing("runs")) if match)
-        return [commit for name in names if name not in known and (commit := self._commit(name, damage))]
+        """The readable commits.
 
-    def _commit(self, name: str, damage: Damage) -> Commit | None:
+        Raises:
+            OtherVersionError: there are only those of another version of the tables.
+        """
+        names = sorted(match[1] for match in map(SHARD.fullmatch, self._listing("runs")) if match)
+        found, others = [], []
+        for name in names:
+            if name not in known:
+                try:
+                    found += self._read_commit(name, damage)
+                except OtherVersionError as error:
+                    others.append(error)
+                    path = self._shard("runs", name)
+                    damage.add(path, describe_fault(error, path))
+        if others and len(others) == len(names):
+            raise others[0]
+        return found
+
+    def _read_commit(self, name: str, damage: Damage) -> list[Commit]:
+        """The commit of that name; none if it is damaged, which is noted."""
         if name not in self._read_before:
             path = self._shard("runs", name)
-            data = read_shard(path, damage, [name])
+            data = read_shard(path, damage)
             if data is None:
-                return None
-            self._read_before[name] = read_commit(data, path)
-        return self._read_before[name]
+                return []
+            try:
+                self._read_before[name] = read_commit(data, path)
+            except OtherVersionError:
+                raise
+            except StoreError as error:
+                damage.add(path, describe_fault(error, path))
+                return []
+        return [self._read_before[name]]
 
     # -------------------------------------------------------------- folders
 
@@ -341,11 +471,6 @@ class Store:
 
     def _shard(self, table: str, name: str) -> Path:
         return shard_path(self._folder(table), name)
-
-    def _table_folders(self) -> list[str]:
-        """The tables that have a folder, or could have one."""
-        own = sorted(name for name in self._listing("store") if NAME.fullmatch(name) and name not in schema.TABLES)
-        return [*schema.TABLES, *own]
 
     def _listing(self, table: str) -> set[str]:
         folder = self._folder(table)
@@ -382,12 +507,41 @@ def load(
 
     Raises:
         StoreError: no such study, with the nearest name; an empty study; a study of another version of the tables.
-        DamagedShardError: damaged or missing files; each is named, with a remedy.
+        DamagedShardError: nothing is whole. What is damaged is left out, and a `DamageWarning` names it and its runs.
         CollisionError: two configurations have one run id.
         ConfigurationError: `where` or `columns` names an unknown column, or `where` has an impossible value, or a value
             that no run has; or `networks` is something else.
     """
     return Store(results, study).load(where, columns, networks)
+
+
+def repair(study: str, results: Path | str = "results", *, dry_run: bool = False) -> Repair:
+    """Sets aside what is damaged in a study, so that the same sweep computes its runs again: `bpttlab repair`.
+
+    The files are moved to results/<study>/damaged/, and nothing is deleted. Without damage nothing happens. It may be
+    repeated, killed, and run beside a sweep.
+
+    Args:
+        study: its name.
+        results: the folder of all studies.
+        dry_run: only says what would be done.
+
+    Returns:
+        the files with their faults, and the runs that are not stored after it.
+
+    Raises:
+        StoreError: there is no such study, or a file cannot be moved.
+    """
+    planned = Store(results, study).plan_repair()
+    if not dry_run:
+        planned.carry_out()
+    return planned
+
+
+def note_damaged_records(study: Path, damage: Damage) -> None:
+    """Notes the records beside the runs that cannot be read."""
+    read_names(study, damage)
+    read_requests(study, damage)
 
 
 _ASCII = str.maketrans(
@@ -402,13 +556,26 @@ def plain_study_name(text: object) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
 
 
-def stamp(path: Path) -> tuple[int, int] | None:
-    """The time of writing and the size of a file; None if it does not exist."""
+class Stamp(NamedTuple):
+    """What changes when a file is written."""
+
+    written: int
+    size: int
+    number: int
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The time of writing, the size and the inode of a file; None if it does not exist."""
     try:
         status = path.lstat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def describe_fault(error: StoreError, path: Path) -> str:
+    """What an error says of a path that it begins with."""
+    return " ".join(str(error).removeprefix(str(path)).removeprefix(" is ").split())
 
 
 def studies(results: Path | str = "results") -> list[str]:

@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, StoreError, nearest
+from bpttlab.files import own_folder
 from bpttlab.store import schema
 from bpttlab.store.column import MeasureColumns, Table
 from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose, commits_by_shard
+from bpttlab.store.damage import Damage
 from bpttlab.store.file_names import NamedFile, with_names
 from bpttlab.store.own_columns import unite
 from bpttlab.store.repeated_rows import RepeatedRows
@@ -50,6 +52,7 @@ class Study:
     Attributes:
         name: the study's name.
         path: its folder.
+        damage: what was found damaged or missing when it was loaded.
 
     Raises:
         CollisionError: two configurations have one run id.
@@ -67,6 +70,7 @@ class Study:
         columns: Sequence[str] | None = None,
         files: Sequence[NamedFile] = (),
         networks: str | None = None,
+        damage: Damage | None = None,
     ) -> None:
         if networks not in (None, "path"):
             hint = nearest(networks, ["path"])
@@ -76,7 +80,8 @@ class Study:
         self._files = files
         self._pool = networks == "path"
         self._scan = scan
-        self._chosen = choose(commits)
+        self.damage = damage or Damage(path)
+        self._chosen = choose(commits, self.damage.commits)
         self._own = unite(stored.commit.own for stored in self._chosen.values())
         self._known = {**schema.TABLES, **{table.name: table for table in self._own.tables}}
         self._runs = self._all_runs()
@@ -113,8 +118,13 @@ class Study:
         return narrow
 
     def folder_of(self, kind: str) -> Path:
-        """The folder of summaries ("tables") or figures; files that are networks of one point have their own."""
-        return self.path / kind / POOLED_FOLDER if self._pool else self.path / kind
+        """The folder of summaries ("tables") or figures; files that are networks of one point have their own.
+
+        Raises:
+            StoreError: it is a link or a file.
+        """
+        folder = own_folder(self.path, kind)
+        return own_folder(folder, POOLED_FOLDER) if self._pool else folder
 
     @property
     def tables(self) -> tuple[str, ...]:
@@ -127,7 +137,7 @@ class Study:
 
         Raises:
             StoreError: there is no such table.
-            DamagedShardError: naming all its shards that are damaged or missing.
+            (A `DamageWarning` names its shards that are damaged or missing, whose rows it lacks.)
         """
         if name not in self._frames:
             frame = schema.frame(self.arrow(name))
@@ -140,7 +150,7 @@ class Study:
         """`table` as an Arrow table, read anew each time.
 
         Raises:
-            StoreError, DamagedShardError: as `table`.
+            StoreError: as `table`.
         """
         if name not in self._known:
             raise StoreError(
@@ -236,7 +246,7 @@ class Study:
         of_commit = {commit.name: [stored.run_id for stored in runs] for commit, runs in self._taken}
         for shard, shard_rows in self._scan(name, list(commits.values()), some):
             for commit in published[shard]:
-                taken = pc.is_in(shard_rows["run_id"], value_set=pa.array(of_commit[commit], pa.string()))
+                taken = pc.is_in(shard_rows["run_id"], value_set=pa.array(of_commit[commit.name], pa.string()))
                 yield schema.conform(shard_rows.filter(taken), table, columns)
 
     def _fixed_columns(self) -> list[str]:
@@ -268,9 +278,9 @@ def rows_of_commit(commit: Commit, runs: Sequence[Stored]) -> pa.Table:
 
 
 def release_rows(chosen: Mapping[str, Stored]) -> dict[str, Stored]:
-    """The chosen runs without the rows of their commits, which are as large as the table `runs`."""
+    """The chosen runs without the rows of their commits but run_id: they are as large as the table `runs`."""
     commits = {stored.commit.name: stored.commit for stored in chosen.values()}
-    bare = {name: replace(commit, rows=commit.rows.schema.empty_table()) for name, commit in commits.items()}
+    bare = {name: replace(commit, rows=commit.rows.select(["run_id"])) for name, commit in commits.items()}
     return {run_id: replace(stored, commit=bare[stored.commit.name]) for run_id, stored in chosen.items()}
 
 

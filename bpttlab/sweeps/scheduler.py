@@ -231,6 +231,7 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
             sweep_requests.write_request(options.store, line, planned.runs)
+            options.store.sweep_up()
         write_names(options.store.path, planned.files)  # a sweep for new names alone
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
     return Summary(planned, tally, options.store.path)

@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
-from bpttlab.store.leases import find_begin
+from bpttlab.processes import find_begin
 from bpttlab.sweeps.fork_server import WITHOUT, StartError, describe_refusal, no_interruption
 from bpttlab.sweeps.process_state import Watch
 from bpttlab.sweeps.worker_messages import READY, MessageError, receive, send, unpickle

@@ -12,13 +12,15 @@ import pytest
 from bpttlab.cli import main, status
 from bpttlab.errors import StoreError
 from bpttlab.store import sweep_requests
+from bpttlab.store.damage import Damage
+from bpttlab.store.records import to_bytes
 from bpttlab.store.store import Store
 from tests.support.commandline import bpttlab, run
 from tests.support.stored import damage_by_flipping, finished, shard_files
 
 KEYS = {
     *("version", "study", "path", "runs", "networks", "done", "diverged", "failed", "reasons", "sweeps", "requested"),
-    *("missing", "missing_runs", "mixed", "damaged", "remedy"),
+    *("missing", "missing_runs", "mixed", "damaged", "remedy", "litter"),
 }
 
 
@@ -79,6 +81,17 @@ def test_what_was_asked_for_and_is_not_there_is_missing(store, capsys):
     assert "missing" not in told(capsys)[1]
 
 
+def read_requests(store, damage=None):
+    return sweep_requests.read_requests(store.path, damage or Damage(store.path))
+
+
+def find_damage(store):
+    """File -> fault of the records of requests."""
+    damage = Damage(store.path)
+    sweep_requests.read_requests(store.path, damage)
+    return damage.faults
+
+
 def requested(store, line, *seeds):
     """The runs of these seeds, requested by a line."""
     runs = [finished(seed) for seed in seeds]
@@ -111,7 +124,7 @@ def test_a_line_that_is_repeated_has_one_record_of_its_last_runs(store):
     requested(store, "bpttlab sweep one", 0, 1)
     requested(store, "bpttlab sweep two", 2)
     (run,) = requested(store, "bpttlab sweep one", 5)
-    requests, _ = sweep_requests.read_requests(store)
+    requests = read_requests(store)
     assert [request.line for request in requests] == ["bpttlab sweep two", "bpttlab sweep one"]
     assert requests[1].runs == (run.run_id,)
 
@@ -123,14 +136,6 @@ def test_sweeps_from_python_are_kept_apart_by_their_runs(store, capsys):
     assert lines[0].endswith(", 3 missing")
     assert [line.split(": repeat")[0] for line in lines[1:3]] == ["missing: 2 of 2 runs", "missing: 1 of 1 runs"]
     assert all(": repeat the sweep from Python of 2" in line for line in lines[1:3])
-
-
-def test_the_record_of_an_earlier_version_is_read(store, capsys):
-    runs = [finished(seed) for seed in range(2)]
-    store.publish(runs[:1])
-    content = {"version": 1, "line": "bpttlab sweep old", "runs": [run.run_id for run in runs]}
-    (store.path / sweep_requests.FILE_BEFORE).write_text(json.dumps(content))
-    assert "missing: 1 of 2 runs: repeat bpttlab sweep old\n" in told(capsys)[1]
 
 
 def test_the_json_has_the_keys_that_the_help_names(store, capsys):
@@ -172,65 +177,83 @@ def test_provenance_of_a_retried_run_is_the_last(store, capsys):
 @pytest.mark.parametrize("kind", ["flipped", "missing"])
 def test_damage_is_named_and_the_rest_is_counted(store, capsys, table, kind):
     store.publish([finished(0), finished(1)])
+    whole = {path.stem for path in shard_files(store, table)}
     store.publish([finished(2)])
     path = shard_files(store, table)[0]
+    runs = [finished(0).run_id, finished(1).run_id] if path.stem in whole else [finished(2).run_id]
     damage_by_flipping(path, random.Random(0)) if kind == "flipped" else path.unlink()
     code, said = told(capsys)
-    if table == "runs" and kind == "missing":
-        assert (code, "damaged" in said) == (0, False)  # a commit that is not there has never been
-        return
     assert code == 1
-    assert f"damaged: {table}/{path.name} ({'missing' if kind == 'missing' else 'its bytes are not'}" in said
-    assert "to mend it: there, delete runs/" in said
+    reason = "its bytes are not those" if kind == "flipped" else "a commit that is missing" if table == "runs" else kind
+    assert f"damaged: store/{table}/{path.name} ({reason}" in said
+    assert "to mend it: bpttlab repair study=first sets it aside" in said
     assert said.startswith("results/first: 3 runs" if table != "runs" else "results/first: ")
     (damaged,) = json.loads(told(capsys, "--json")[1])["damaged"]
-    assert damaged["file"] == f"{table}/{path.name}"
+    assert (damaged["file"], sorted(damaged["runs"])) == (f"store/{table}/{path.name}", sorted(runs))
 
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"[" * 10**5, b'{"version": 2}', b'{"version":1,"line":3,"runs":[]}', b"\xff"],
+    [b"", b"{", b"[]", b"null", b"[" * 10**5, b'{"version": 9}', b'{"version":2,"line":3,"runs":[]}', b"\xff"],
 )
 def test_damaged_record_of_requests_is_named(store, capsys, content):
     store.publish(requested(store, "bpttlab sweep one", 0))
     requested(store, "bpttlab sweep two", 1)
-    (path,) = [store.path / one.file for one in sweep_requests.read_requests(store)[0] if "one" in one.line]
+    (path,) = [store.path / one.file for one in read_requests(store) if "one" in one.line]
     path.write_bytes(content)
     code, said = told(capsys)
     assert code == 1
-    first, missing, damaged = said.splitlines()
+    first, missing, damaged, remedy = said.splitlines()
     assert (first, missing) == (
         "results/first: 1 run of 1 network: 1 done, 1 missing",
         "missing: 1 of 1 runs: repeat bpttlab sweep two",
     )
     assert damaged.startswith(f"damaged: sweeps/{path.name} (")
-    assert "delete it; if its sweep is begun again, it is written anew" in damaged
+    assert "bpttlab repair study=first" in remedy
     requested(store, "bpttlab sweep one", 0)
     assert told(capsys)[0] == 0
 
 
 def test_record_of_requests_is_no_link_and_has_run_ids(store, tmp_path):
     store.publish([finished(0)])
-    (tmp_path / "elsewhere").write_text('{"version":1,"line":null,"runs":[]}')
-    path = store.path / sweep_requests.SWEEPS_FOLDER / f"{'a' * 32}.json"
+    (tmp_path / "elsewhere").write_text('{"version":2,"line":null,"runs":[]}')
+    path = store.path / sweep_requests.SWEEPS_FOLDER / sweep_requests.name_request(None, ["../../x"])
     path.parent.mkdir()
     path.symlink_to(tmp_path / "elsewhere")
-    assert "is a link" in sweep_requests.read_requests(store)[1][f"sweeps/{path.name}"]
+    assert "a link" in find_damage(store)[f"sweeps/{path.name}"].reason
     path.unlink()
-    path.write_text('{"version":1,"line":null,"runs":["../../x"]}')
-    assert "invalid run id" in sweep_requests.read_requests(store)[1][f"sweeps/{path.name}"]
+    path.write_bytes(to_bytes({"version": 2, "line": None, "runs": ["../../x"], "begun": ""}))
+    assert "invalid run id" in find_damage(store)[f"sweeps/{path.name}"].reason
     path.unlink()
     path.parent.rmdir()
     path.parent.symlink_to(tmp_path)
     with pytest.raises(StoreError, match="is a link"):
-        sweep_requests.read_requests(store)
+        read_requests(store)
+
+
+def test_the_record_of_one_line_is_not_that_of_another(store):
+    requested(store, "bpttlab sweep one", 0)
+    requested(store, "bpttlab sweep two", 1)
+    one, two = sorted((store.path / sweep_requests.SWEEPS_FOLDER).iterdir())
+    one.write_bytes(two.read_bytes())
+    assert "its name is that of another line" in find_damage(store)[f"sweeps/{one.name}"].reason
+
+
+def test_any_flipped_bit_of_a_record_is_told(store):
+    requested(store, "bpttlab sweep one", 0)
+    (path,) = (store.path / sweep_requests.SWEEPS_FOLDER).iterdir()
+    sound = path.read_bytes()
+    for seed in range(200):
+        damage_by_flipping(path, random.Random(seed))
+        assert list(find_damage(store)) == [f"sweeps/{path.name}"]
+        path.write_bytes(sound)
 
 
 def test_what_was_asked_goes_there_and_back(store):
-    assert sweep_requests.read_requests(store) == ([], {})
+    assert read_requests(store) == []
     sweep_requests.write_request(store, "bpttlab sweep é", ["b" * 32, "a" * 32])
-    ((request,), damaged) = sweep_requests.read_requests(store)
-    assert (request.line, request.runs, damaged) == ("bpttlab sweep é", ("a" * 32, "b" * 32), {})
+    (request,) = read_requests(store)
+    assert (request.line, request.runs, find_damage(store)) == ("bpttlab sweep é", ("a" * 32, "b" * 32), {})
     assert [path.name for path in store.path.iterdir()] == [sweep_requests.SWEEPS_FOLDER]
 
 
@@ -362,7 +385,7 @@ def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
     from bpttlab.store import shards
 
     real = shards.read_file
-    monkeypatch.setattr(shards, "read_file", lambda path: reads.append(path) or real(path))
+    monkeypatch.setattr(shards, "read_file", lambda path, most: reads.append(path) or real(path, most))
     assert look.read_status().runs == 3
     first = len(reads)
     assert look.read_status().runs == 3
@@ -372,7 +395,7 @@ def test_what_has_not_changed_is_not_read_again(store, monkeypatch):
     path = shard_files(store, "lag_terms")[0]
     damage_by_flipping(path, random.Random(0))
     os.utime(path, (1e9, 1e9))
-    assert [damaged["file"] for damaged in look.read_status().damaged] == [f"lag_terms/{path.name}"]
+    assert [damaged["file"] for damaged in look.read_status().damaged] == [f"store/lag_terms/{path.name}"]
 
 
 # ------------------------------------------------------------------ with a real sweep

@@ -1,5 +1,7 @@
 """`bpttlab sweep`: what it says, what it leaves behind, and how it is gone on with."""
 
+from pathlib import Path
+
 import pytest
 
 import bpttlab
@@ -7,6 +9,7 @@ from bpttlab.cli import main
 from bpttlab.cli.sweep import start_workers
 from bpttlab.errors import StoreError
 from bpttlab.store import sweep_requests
+from bpttlab.store.damage import Damage
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps import fork_server
 from bpttlab.sweeps.jobs import failed_records
@@ -44,7 +47,7 @@ def test_line_with_everything_stored_is_the_last_request(folder, capsys, monkeyp
     line = ["sweep", "study=first", "seed=range(0,2)", *SMALL]
     assert main(line) == 0
     assert "nothing to do: 2 done before" in capsys.readouterr().out
-    requests, _ = sweep_requests.read_requests(Store("results", "first"))
+    requests = sweep_requests.read_requests(Path("results/first"), Damage(Path("results/first")))
     assert requests[-1].line == f"bpttlab sweep study=first 'seed=range(0,2)' {' '.join(SMALL)}"
     assert [len(request.runs) for request in requests] == [1, 1, 2]
 

@@ -169,15 +169,17 @@ def test_runs_without_files_have_no_names():
         b"",
         b"[]",
         b"null",
-        b'{"version": 2, "files": []}',
-        b'{"version": 1}',
-        b'{"version": 1, "files": 3}',
-        b'{"version": 1, "files": [3]}',
-        b'{"version": 1, "files": [{"content": "../x", "file": "a", "label": null}]}',
-        b'{"version": 1, "files": [{"content": 3, "file": "a", "label": null}]}',
-        f'{{"version": 1, "files": [{{"content": "{A}", "file": 3, "label": null}}]}}'.encode(),
-        f'{{"version": 1, "files": [{{"content": "{A}", "file": "a", "label": ["x"]}}]}}'.encode(),
-        f'{{"version": 1, "files": [{{"content": "{A}", "file": "\\ud800", "label": null}}]}}'.encode(),
+        b'{"version": 2, "files": []}',  # without SHA-256
+        to_bytes({"version": 1, "files": []}),
+        to_bytes({"version": 2}),
+        to_bytes({"version": 2, "files": 3}),
+        to_bytes({"version": 2, "files": [3]}),
+        to_bytes({"version": 2, "files": [{"content": "../x", "file": "a", "label": None}]}),
+        to_bytes({"version": 2, "files": [{"content": 3, "file": "a", "label": None}]}),
+        to_bytes({"version": 2, "files": [{"content": A, "file": 3, "label": None}]}),
+        to_bytes({"version": 2, "files": [{"content": A, "file": "a", "label": ["x"]}]}),
+        to_bytes({"version": 2, "files": [{"content": A, "file": "\ud800", "label": None}]}),
+        to_bytes({"version": 2, "files": []})[:-1] + b" ",
         b"\xff\xfe",
         b"[" * 100_000,
     ],
@@ -185,9 +187,22 @@ def test_runs_without_files_have_no_names():
 def test_a_record_of_something_else_is_refused_in_one_line(tmp_path, data):
     (tmp_path / NAMES_FOLDER).mkdir()
     (tmp_path / NAMES_FOLDER / f"{1:020d}-{'0' * 16}.json").write_bytes(data)
-    with pytest.raises(StoreError, match=r"\.json cannot be read .*delete it, and a sweep over the files") as caught:
+    with pytest.raises(StoreError, match=r"\.json cannot be read .*bpttlab repair study=") as caught:
         read_names(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_clock_that_was_set_back_changes_no_order(tmp_path, monkeypatch):
+    for label, now in (("first", 5 * 10**18), ("second", 10**18), ("third", 3)):
+        monkeypatch.setattr(time, "time_ns", lambda now=now: now)
+        write_names(tmp_path, [NamedFile(A, "a.npz", label)])
+    assert [one.label for one in read_names(tmp_path)] == ["third"]
+
+
+def test_a_long_label_is_cut_where_it_is_written(tmp_path):
+    write_names(tmp_path, [NamedFile(A, "a.npz", "x" * 1_000_000)])
+    (named,) = read_names(tmp_path)
+    assert named.label.endswith("… (cut: it has 1,000,000 characters)")
 
 
 def test_links_are_not_followed_and_other_files_are_ignored(tmp_path):
@@ -195,5 +210,5 @@ def test_links_are_not_followed_and_other_files_are_ignored(tmp_path):
     (tmp_path / NAMES_FOLDER / "notes.txt").write_text("mine")
     assert read_names(tmp_path) == []
     (tmp_path / NAMES_FOLDER / f"{1:020d}-{'0' * 16}.json").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="is a link or a folder"):
+    with pytest.raises(StoreError, match="a link or a folder"):
         read_names(tmp_path)

@@ -97,8 +97,9 @@ def test_what_was_reported_done_survives_sigkill(here):
 def test_nothing_else_is_left_in_the_folders(here):
     here.publish([finished(0)])
     files = {path for path in here.root.rglob("*") if not path.is_dir()}
-    assert files == {path for table in schema.TABLES for path in shard_files(here, table)}
-    assert len(files) == len(schema.TABLES)
+    shards = {path for table in schema.TABLES for path in shard_files(here, table)}
+    assert files == {*shards, *(here.path / "commits").iterdir()}
+    assert len(files) == len(schema.TABLES) + 1
 
 
 def test_nothing_to_publish_is_nothing(here):
@@ -144,33 +145,6 @@ def test_shards_that_no_commit_names_are_nothing(here):
     assert contents(Store(here.root, "first")) == whole
 
 
-def grow_old(path: Path) -> None:
-    os.utime(path, (1e9, 1e9), follow_symlinks=False)
-
-
-def test_what_dead_writers_left_is_swept_up(here):
-    here.publish([finished(0)])
-    here.publish([finished(1)])
-    for path in here.root.rglob("*"):
-        grow_old(path)
-    whole = contents(here)
-    shard_files(here, "runs")[0].unlink()
-    kept = {name for commit in here.commits() for names in commit.siblings.values() for name in names}
-    orphans = [path for path in here.root.rglob("*.parquet") if path.parent.name != "runs" and path.stem not in kept]
-    temporary = here.path / "store" / "runs" / f".{'a' * 32}.tmp"
-    mine = here.path / "store" / "runs" / "notes.parquet"
-    for path in (temporary, mine):
-        path.write_bytes(b"x")
-        grow_old(path)
-    assert sorted(here.sweep_up()) == sorted([*orphans, temporary])
-    assert mine.exists()
-    assert not temporary.exists()
-    assert here.sweep_up() == []
-    assert len(here.load().jacobians) == 6
-    here.publish([finished(0), finished(1)])
-    assert contents(here) == whole
-
-
 def test_what_a_living_writer_is_about_to_commit_stays(here, monkeypatch):
     here.publish([finished(0)])
     real, swept = os.replace, []
@@ -188,8 +162,6 @@ def test_what_a_living_writer_is_about_to_commit_stays(here, monkeypatch):
 
 def test_nothing_is_swept_up_while_a_commit_is_damaged(here):
     here.publish([finished(0)])
-    for path in here.root.rglob("*"):
-        grow_old(path)
     damage_by_flipping(shard_files(here, "runs")[0], random.Random(1))
     with pytest.raises(DamagedShardError):
         Store(here.root, "first").sweep_up()

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bpttlab import files
 from bpttlab.store import identity, schema
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Store
@@ -121,6 +122,7 @@ RUNS = [finished(seed) for seed in range(6)] + [finished(6, "failed", error="x")
 def quick_disk(monkeypatch) -> None:
     """Durability costs time, and is tested where it is the question."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(files, "_forget_pages", lambda descriptor: None)
 
 
 @pytest.fixture
