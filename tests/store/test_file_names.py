@@ -1,6 +1,7 @@
 """Names of a user's own networks: kept by content, in the order given, beside the runs and in no run's identity."""
 
 import os
+import time
 
 import pyarrow as pa
 import pytest
@@ -17,6 +18,7 @@ from bpttlab.store.file_names import (
     with_names,
     write_names,
 )
+from bpttlab.store.records import to_bytes
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 A, B, C, D = (letter * 32 for letter in "abcd")

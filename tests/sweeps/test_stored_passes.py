@@ -1,5 +1,7 @@
 """An extended sweep copies what does not depend on the scheme from stored runs, and has the bytes of one sweep."""
 
+import os
+
 import numpy as np
 import pyarrow as pa
 import pytest
