@@ -344,7 +344,7 @@ def survey_studies(results: str) -> tuple[list[Status], dict[str, str]]:
     from bpttlab.store.store import Store, studies
 
     if not os.path.isdir(results):
-        raise StoreError(f"there is no folder of results {results}: run a sweep first, or say where with results=")
+        raise StoreError(f"there is no folder {results} with results: run a sweep first, or say where with results=")
     found, unreadable = [], {}
     for name in studies(results):
         try:

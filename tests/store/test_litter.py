@@ -56,7 +56,7 @@ def test_what_a_process_left_that_ended_is_deleted_at_once(here, monkeypatch):
     assert contents(Store(here.root, "first")) == whole
 
 
-@pytest.mark.parametrize("process", [HERE, ELSEWHERE])
+@pytest.mark.parametrize("process", [HERE, ELSEWHERE], ids=["here", "elsewhere"])
 @pytest.mark.parametrize("age", [0.0, 1e7, -1e7])
 def test_what_a_process_may_need_stays_however_old_it_looks(here, monkeypatch, process, age):
     left = leave_uncommitted(here, monkeypatch, process)
