@@ -30,9 +30,11 @@ TARGETS = (
     "{_target_:pandas.read_pickle,filepath_or_buffer:bomb.pkl}",
     '{x:{_target_:builtins.eval,_args_:[\'open("executed","w")\']}}',
     "{_target_:pathlib.Path.touch,_args_:[executed]}",
+    "{_target_:shutil.copy,src:bomb.pkl,dst:executed}",
+    "{_target_:logging.FileHandler,filename:executed}",
     "[{_target_:subprocess.Popen,args:[touch,executed]}]",
     "{version:1,handlers:{f:{class:logging.FileHandler,filename:executed}},root:{handlers:[f]}}",
-    "{version:1,handlers:{f:{():os.system,command:'touch executed'}}}",
+    "{version:1,handlers:{f:{'()':os.system,command:'touch executed'}}}",
 )
 NUMBERS = (
     *(
@@ -173,9 +175,18 @@ def condition(rng: random.Random) -> str:
 
 # ------------------------------------------------------------------ configuration files
 
+
+def settings(rng: random.Random) -> str:
+    """Settings of Hydra by which it would make an object or configure logging."""
+    target = rng.choice([one for one in TARGETS if one.startswith("{")]).replace(":", ": ")
+    node = rng.choice(["callbacks", "callbacks", "job_logging", "hydra_logging", "launcher", "sweeper", "env"])
+    return f"hydra: {{{node}: {f'{{x: {target}}}' if node == 'callbacks' else target}}}"
+
+
 YAML: tuple[Callable[[random.Random], str], ...] = (
     lambda rng: f"{rng.choice(FIELDS)}: {value(rng)}",
-    lambda rng: f"hydra: {{{rng.choice(['callbacks', 'job_logging', 'launcher', 'sweeper'])}: {rng.choice(TARGETS)}}}",
+    lambda rng: settings(rng),
+    lambda rng: settings(rng),
     lambda rng: f"hydra: {{sweeper: {{params: {{{rng.choice(FIELDS)}: '{range_of_numbers(rng)}'}}}}}}",
     lambda rng: f"hydra: {{{rng.choice(HYDRA).partition('.')[2].partition('.')[0]}: {value(rng)}}}",
     lambda rng: f"defaults: [{{override /{rng.choice(GROUPS)}: {rng.choice(CHOICES)}}}, {value(rng)}]",

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hydra._internal.callbacks import Callbacks
 
 from bpttlab.cli import LONGEST_MESSAGE, main
 from bpttlab.errors import LabError
@@ -56,6 +57,16 @@ def test_the_canary_notices_what_input_must_not_cause(tmp_path, monkeypatch):
 
 def load_nothing():
     return Path("bomb.pkl").read_bytes()
+
+
+def test_objects_that_hydra_would_make_are_noticed(monkeypatch):
+    words = ["sweep", "study=fuzz", "experiment=drawn", "--config-dir", "conf", "--dry-run"]
+    text = "# @package _global_\nhydra: {callbacks: {x: {_target_: pathlib.Path.touch, _args_: [executed]}}}\n"
+    with override_lines.sandbox() as folder:
+        (folder / "conf" / "experiment" / "drawn.yaml").write_text(text, encoding="utf-8")
+        assert override_lines.try_command(words, folder) == ""
+        monkeypatch.setattr(hydra_composition, "refuse_settings", Callbacks)
+        assert "executed" in override_lines.try_command(words, folder)
 
 
 @pytest.mark.parametrize(
