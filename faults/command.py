@@ -6,7 +6,8 @@ import argparse
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -19,6 +20,9 @@ from faults.outcome import Outcome
 
 LOST, NOT_TRIED, WRONG, INTERRUPTED = 1, 3, 2, 130
 """Exit codes."""
+
+STOPPED: list[int] = []
+"""The signals that ended the command."""
 
 SECONDS_BETWEEN_LINES = 10.0
 SHOWN_LOSSES = 20
@@ -103,8 +107,21 @@ def choose(names: Sequence[str]) -> list[Fault] | str:
     return [known[name] for name in dict.fromkeys(names)]
 
 
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """In this block Ctrl-C and SIGTERM end the command, with all that it has begun."""
+    STOPPED.clear()
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def stop(number: int, frame: object) -> NoReturn:
-    """Ends the command as Ctrl-C does."""
+    """Ends the command as Ctrl-C does; where an exception is ignored, as while a process forks, a moment later."""
+    STOPPED.append(number)
     raise KeyboardInterrupt
 
 
@@ -116,6 +133,8 @@ def inject(fault: Fault, chosen: argparse.Namespace) -> Result:
 
     def show(done: int, of: int, losses: int) -> None:
         nonlocal last
+        if STOPPED:
+            raise KeyboardInterrupt
         if time.monotonic() - last > SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             print(f"{fault.module}: {done} of {of}, {losses} losses", file=sys.stderr, flush=True)

@@ -62,7 +62,7 @@ class Calls:
     @contextmanager
     def watch(self) -> Iterator[None]:
         """In this block the functions are replaced."""
-        watched = {name: self._wrap(getattr(os, name)) for name in CALLS}
+        watched: dict[str, Any] = {name: self._wrap(getattr(os, name)) for name in CALLS}
         with patch.multiple(os, **watched), patch.object(files, "open", self._wrap(open), create=True):
             yield
 

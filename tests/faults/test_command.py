@@ -1,7 +1,9 @@
 """`python -m faults` tries the faults of its catalogue and says what is lost, and what cannot be tried."""
 
 import re
+import signal
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,18 @@ def test_ctrl_c_is_exit_code_130(monkeypatch, capsys):
 
     monkeypatch.setattr(Fault, "inject", interrupt)
     assert command.main(["kills"]) == 130
+
+
+def test_a_signal_that_python_ignored_ends_it_a_moment_later(monkeypatch, capsys):
+    def inject(self, count, seed, progress):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        progress(1, count, 0)
+
+    monkeypatch.setattr(Fault, "inject", inject)
+    before = signal.getsignal(signal.SIGTERM)
+    assert command.main(["kills"]) == 130
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.module)
