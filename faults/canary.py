@@ -29,6 +29,8 @@ EXECUTES = (
 CHANGES = ("os.mkdir", "os.remove", "os.rmdir", "os.rename", "os.link", "os.symlink", "os.truncate", "os.chmod")
 OWN_VARIABLES = (*blas_threads.VARIABLES, user_environment.BACKEND)
 """What every command sets."""
+OF_CLASSES = (("_find_and_load", "<frozen importlib"), ("get_type_hints", "typing"))
+"""Functions, with the stems of their files, below which Python compiles the texts of classes."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -57,7 +59,7 @@ class Canary:
             self.watched = True
 
     def is_forbidden(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        if event in EXECUTES or (event == "exec" and is_from_text(arguments[0]) and not is_importing()):
+        if event in EXECUTES or (event == "exec" and is_from_text(arguments[0]) and not is_of_classes()):
             return True
         if event == "os.putenv":
             return os.fsdecode(arguments[0]) not in OWN_VARIABLES
@@ -89,11 +91,11 @@ def is_from_text(code: Any) -> bool:
     return name.startswith("<") and not name.startswith("<frozen")
 
 
-def is_importing() -> bool:
-    """Whether a module is being imported: a dataclass compiles its methods from a text."""
+def is_of_classes() -> bool:
+    """Whether a module is being imported, or annotations are resolved: both compile texts that stand in modules."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if frame.f_code.co_name == "_find_and_load" and "importlib" in frame.f_code.co_filename:
+        if (frame.f_code.co_name, Path(frame.f_code.co_filename).stem) in OF_CLASSES:
             return True
     return False
