@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -345,6 +345,28 @@ def read_shard(path: Path, damage: Damage, commits: Iterable[Commit] = ()) -> by
 
 
 # ------------------------------------------------------------------ files and folders
+
+
+class Stamp(NamedTuple):
+    """What changes when a file is written."""
+
+    written: int
+    size: int
+    number: int
+
+
+def stamp(path: Path) -> Stamp | None:
+    """The time of writing, the size and the inode of a file; None if it does not exist."""
+    try:
+        status = path.lstat()
+    except OSError:
+        return None
+    return Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def describe_fault(error: StoreError, path: Path) -> str:
+    """What an error says of a path that it begins with."""
+    return " ".join(str(error).removeprefix(str(path)).removeprefix(" is ").split())
 
 
 def nearest_existing(folder: Path) -> Path:

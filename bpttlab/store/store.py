@@ -23,7 +23,7 @@ import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 
@@ -43,7 +43,9 @@ from bpttlab.store.shards import (
     SHARD,
     Finished,
     Records,
+    Stamp,
     check_is_shard,
+    describe_fault,
     deserialise,
     name_file_in_errors,
     name_shard,
@@ -52,6 +54,7 @@ from bpttlab.store.shards import (
     serialise,
     shard_path,
     split_rows,
+    stamp,
 )
 from bpttlab.store.study import Study
 from bpttlab.store.sweep_requests import read_requests
@@ -363,6 +366,9 @@ class Store:
         self.refuse_if_missing()
         self.forget()
         commits, damage = self.survey()
+        for table in tables_of(commits):
+            for _ in self._scan(table, commits, None, damage):  # decodes every shard, as reading does
+                pass
         note_damaged_records(self.path, damage)
         named = self._named(commits)
         orphans = [path for path in self.litter.find() if SHARD.fullmatch(path.name) and path.stem not in named]
@@ -395,12 +401,18 @@ class Store:
         Raises:
             StoreError: a file cannot be read. (What is damaged is left out, with a `DamageWarning` at the end.)
         """
-        damage, folder = self._damage(), self._folder(table)
+        damage = self._damage()
+        yield from self._scan(table, commits, columns, damage)
+        damage.warn()
+
+    def _scan(
+        self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None, damage: Damage
+    ) -> Iterator[tuple[str, pa.Table]]:
+        folder = self._folder(table)
         for name, its_commits in sorted(commits_by_shard(table, commits).items()):
             rows = self._rows_of(shard_path(folder, name), damage, its_commits, columns)
             if rows is not None:
                 yield name, rows
-        damage.warn()
 
     def rows(self, table: str, commits: Sequence[Commit], columns: Sequence[str] | None = None) -> dict[str, pa.Table]:
         """`scan` as a whole: shard -> rows."""
@@ -554,28 +566,6 @@ def plain_study_name(text: object) -> str:
     letters = unicodedata.normalize("NFC", any_text(text)).translate(_ASCII)
     letters = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
-
-
-class Stamp(NamedTuple):
-    """What changes when a file is written."""
-
-    written: int
-    size: int
-    number: int
-
-
-def stamp(path: Path) -> Stamp | None:
-    """The time of writing, the size and the inode of a file; None if it does not exist."""
-    try:
-        status = path.lstat()
-    except OSError:
-        return None
-    return Stamp(status.st_mtime_ns, status.st_size, status.st_ino)
-
-
-def describe_fault(error: StoreError, path: Path) -> str:
-    """What an error says of a path that it begins with."""
-    return " ".join(str(error).removeprefix(str(path)).removeprefix(" is ").split())
 
 
 def studies(results: Path | str = "results") -> list[str]:

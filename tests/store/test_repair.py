@@ -5,8 +5,8 @@ import random
 
 import pytest
 
-from bpttlab.errors import StoreError
-from bpttlab.store import repairs, sweep_requests
+from bpttlab.errors import DamageWarning, StoreError
+from bpttlab.store import repairs, store, sweep_requests
 from bpttlab.store.store import Store, repair
 from tests.support.stored import RUNS, contents, damage_by_flipping, finished, shard_files
 
@@ -202,6 +202,27 @@ def test_a_damaged_record_of_a_repair_is_set_aside(here, whole):
     flip(path)
     assert repair("first", here.root)
     assert not repair("first", here.root)
+
+
+def test_a_shard_that_cannot_be_decoded_is_set_aside(here, monkeypatch):
+    """Its SHA-256 is right: somebody else wrote it so."""
+    real = store.serialise
+
+    def write_nonsense(table, rows, **about):
+        data = bytearray(real(table, rows, **about))
+        if table == "jacobians":
+            data[4:200] = bytes(196)
+        return bytes(data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "serialise", write_nonsense)
+        here.publish(RUNS[:2])
+    here.publish(RUNS[2:])
+    with pytest.warns(DamageWarning, match="is not a shard|not a shard of bpttlab"):
+        assert len(Store(here.root, "first").load().jacobians) == 24
+    assert set(repair("first", here.root).runs) == {run.run_id for run in RUNS[:2]}
+    assert compute_missing(here) == {run.run_id for run in RUNS[:2]}
+    assert len(Store(here.root, "first").load().jacobians) == 36
 
 
 def test_a_linked_folder_is_refused(here, whole, tmp_path):
