@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from bpttlab.figures.comparison import (
     LENGTH,
     Channels,
     choose_channels,
+    count_values,
     display_name,
     find_swept,
     has_order,
@@ -33,6 +34,7 @@ _OF_DRAWN = ("initializer", "initializer_target")
 """What networks from files lack, beside the cell of the others."""
 LENGTH_TITLE = "length $T$"
 _PAGE, _LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
+_LONGEST_LABEL = 2 * layout.LINE
 COLOUR = "value in colour"
 """The column of an arrangement's rows with the value or the label that a colour stands for."""
 
@@ -231,13 +233,14 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     if size == "column" and not (channels.chosen or is_board):  # one below the other
         columns, rows = [], [*columns, *rows]
     groups = _divide(frame, columns, rows)
-    crossed = bool(columns) and (bool(rows) or channels.chosen or (is_board and len(groups) <= ABREAST))
-    if is_board and (crossed or rows):
+    in_rows = bool(rows) and (channels.chosen or is_board or not _is_sparse(groups))
+    crossed = bool(columns) and (in_rows or channels.chosen or (is_board and len(groups) <= ABREAST))
+    if is_board and (crossed or in_rows):
         _refuse_too_many(frame, rows, len({row for row, _ in groups}), shape.most)
     else:
         _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most * (ABREAST if is_board else 1))
     labels = _labels(frame, columns), _labels(frame, rows)
-    places = list(groups) if crossed or rows else _wrap(len(groups))
+    places = list(groups) if crossed or in_rows else _wrap(len(groups))
     alone = not (rows or columns)
     titles = [layout.find_task(frame) if alone else _join(labels[0][column], labels[1][row]) for row, column in groups]
     parts = [Facet(title, part) for title, part in zip(titles, groups.values(), strict=True)]
@@ -255,6 +258,12 @@ def _refuse_too_many(frame: pd.DataFrame, axis: Sequence[str], count: int, most:
             f"{count} combinations of {fields} are too many for one figure (at most {most}): "
             "draw fewer of them with where=, or name a field in color="
         )
+
+
+def _is_sparse(places: Collection[tuple[int, int]]) -> bool:
+    """Whether panels at these rows and columns would leave more than half of the page empty."""
+    down, wide = (len({place[end] for place in places}) for end in (0, 1))
+    return 2 * len(places) < down * wide
 
 
 def _wrap(count: int) -> list[tuple[int, int]]:
@@ -275,8 +284,30 @@ def _keys(frame: pd.DataFrame, axis: Sequence[str]) -> list[tuple[Any, ...]]:
 
 
 def _labels(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
-    """The combinations in words: "gru, hidden size 64"; an empty text if there are no columns."""
-    return [_describe_key(frame, axis, key) if axis else "" for key in _keys(frame, axis)]
+    """The combinations in words: "gru, hidden size 64"; an empty text if there are no columns.
+
+    If a text is longer than `_LONGEST_LABEL`, all leave out the fields that are not needed to tell them apart.
+    """
+    if not axis:
+        return [""]
+    labels = [_describe_key(frame, axis, key) for key in _keys(frame, axis)]
+    if max(map(len, labels)) <= _LONGEST_LABEL:
+        return labels
+    places = [axis.index(name) for name in _find_needed(frame, axis)]
+    return [
+        _describe_key(frame, [axis[place] for place in places], [key[place] for place in places])
+        for key in _keys(frame, axis)
+    ]
+
+
+def _find_needed(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
+    """The columns that tell all combinations apart, the first ones preferred."""
+    needed = list(axis)
+    for name in reversed(axis):
+        fewer = [other for other in needed if other != name]
+        if count_values(frame, fewer) == count_values(frame, axis):
+            needed = fewer
+    return needed
 
 
 def _divide(frame: pd.DataFrame, columns: Sequence[str], rows: Sequence[str]) -> dict[tuple[int, int], pd.DataFrame]:

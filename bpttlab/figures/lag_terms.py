@@ -13,7 +13,7 @@ from bpttlab.figures.style import Size
 
 _VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero")
 _KINDS = {
-    "log_norm_per_loss": r"$\log \Vert G_\ell \Vert$ of {} per loss (nat)",
+    "log_norm_per_loss": r"$\log \Vert G_\ell \Vert$ per loss (nat)",
     "cumulative_share": "cumulative share",
 }
 
@@ -39,8 +39,7 @@ def plot_lag_terms(
         for value, part in layout.group_by_value(rows[rows["quantity"] == kind], COLOUR):
             lines.curve(axes, part, "lag", page.shades[value], style.NEUTRAL)
     lines.limit(page.grid, page.by_kind("quantity", list(_KINDS)))
-    names = [text.format(style.escape_text(parameter)) for text in _KINDS.values()]
-    label_edges(page, [r"lag $\ell$ (steps)"] * len(_KINDS), names)
+    label_edges(page, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     page.add_key(size)
-    layout.footer(page.figure, lines.curve_keys(page.rows))
+    layout.footer(page.figure, [*lines.curve_keys(page.rows), lines.parameter_key(parameter)])
     return layout.finish(page.figure)

@@ -27,6 +27,11 @@ def band_key(label: str) -> Patch:
     return Patch(color=style.NEUTRAL, alpha=0.25, linewidth=0, label=label)
 
 
+def parameter_key(name: str) -> Line2D:
+    """A legend's entry for the parameter whose gradient is drawn."""
+    return line_key(f"gradient of {style.escape_text(name)}", linestyle="none")
+
+
 INTERVAL = "95 % interval of the median (order statistics)"
 WHISKERS: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 7}
 

@@ -17,7 +17,7 @@ from bpttlab.figures.arrangement import COLOUR, Shape, arrange, label_edges
 from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 
-_KINDS = {"log_relative_bias": "log relative bias of {} (nat)", "cosine": "cosine with $g$"}
+_KINDS = {"log_relative_bias": "log relative bias (nat)", "cosine": "cosine with $g$"}
 ROOMY = 1.5  # inches: room for ticks between the powers of ten
 _NEGLIGIBLE = -40.0  # nats: less than rounding does to the gradient
 _HOLLOW: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.9}
@@ -48,10 +48,9 @@ def plot_truncation(
         _panel(axes, rows, list(_KINDS)[kind], page.shades, markers)
     for axes in page.grid[:, 0]:  # when all are drawn, for they may share their axis
         axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
-    names = [text.format(style.escape_text(parameter)) for text in _KINDS.values()]
-    label_edges(page, ["truncation $K$ (steps)"] * len(_KINDS), names)
+    label_edges(page, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     page.add_key(size)
-    layout.footer(page.figure, _kinds(bias, markers))
+    layout.footer(page.figure, [*_kinds(bias, markers), lines.parameter_key(parameter)])
     return layout.finish(page.figure)
 
 
