@@ -41,7 +41,7 @@ class Fault:
 
 
 FAULTS = (
-    Fault("system_calls", "strace fails the n-th call, kills at it, or lets a write lie or be cut short", 700, 20),
+    Fault("system_calls", "strace fails the n-th call, kills at it, or lets it lie; writes are cut short", 620, 20),
     Fault("kills", "SIGKILL of a launcher, most often while it publishes, until its study is done", 200, 6),
     Fault("damage", "bits flipped, files cut, swapped, deleted, foreign, links, pipes, in a stored study", 4100, 150),
     Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),

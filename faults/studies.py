@@ -177,6 +177,8 @@ def judge_healed(ended: Ended, found: Found, whole: Found) -> Iterator[str]:
         yield "the tables are not those of a sweep without a fault"
     if found.problem or found.corrupt:
         yield f"after the same line: {found.problem or found.corrupt}"
+    if found.litter and "nothing to do" not in ended.said:
+        yield f"the same line leaves {', '.join(found.litter)}"
 
 
 def compare(found: Found, whole: Found) -> Iterator[str]:

@@ -3,8 +3,8 @@
     python -m faults system_calls [--quick] [--seed N]
 
 The calls of an undisturbed sweep are recorded by strace. Then one fault at a time is injected, at the n-th call of one
-kind, in a sweep of its own: an error, a write that says it has written and has not, one that is cut short by a limit on
-the size of files, and SIGKILL just before the call. The seed chooses among the faults where not all are tried.
+kind, in a sweep of its own: an error, a write or a rename that does nothing and says that it has, a write that is cut
+short by a limit on the size of files, and SIGKILL at the call. The seed chooses if not all are tried.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from faults.needs import Progress, need_strace, scratch_folder
 from faults.outcome import Outcome
 
 ERRORS = ("ENOSPC", "EIO", "EACCES", "EMFILE", "EINTR")
-KILL, LIE, SHORT = "SIGKILL", "lying write", "short write"
+KILL, LIE, SHORT = "SIGKILL", "lie", "short write"
+LIARS = ("write", "rename")
+"""Calls that say that they have done something, and have not."""
 LOOKS = ("newfstatat", "lseek", "fcntl", "close", "fstat", "ioctl", "getdents64")
 """Calls that change nothing and are many: one in LOOKED of their faults is tried."""
 LOOKED = 8
@@ -93,7 +95,7 @@ def read_log(log: Path, results: Path) -> Iterator[Call]:
 def list_points(calls: Sequence[Call]) -> tuple[list[Point], list[Point]]:
     """The faults at calls that change or read something, and those at calls that only look."""
     points = [Point(call, fault) for call in calls for fault in (KILL, *ERRORS)]
-    lies = [Point(call, LIE) for call in calls if call.name == "write"]
+    lies = [Point(call, LIE) for call in calls if call.name in LIARS and call.result >= 0]
     largest = max((call.result for call in calls if call.name == "write"), default=1)
     sizes = sorted({round(largest ** (step / SIZES)) for step in range(SIZES)})
     short = [Point(Call("write", size, 0), SHORT) for size in sizes]
@@ -158,7 +160,7 @@ def is_possible(line: str) -> bool:
 # ------------------------------------------------------------------ all
 
 
-def run(count: int = 700, seed: int = 0, jobs: int = 2, progress: Progress | None = None) -> Outcome:
+def run(count: int = 620, seed: int = 0, jobs: int = 2, progress: Progress | None = None) -> Outcome:
     """So many faults, or all that there are if there are fewer."""
     need_strace()
     tried, losses = Counter[str](), list[str]()

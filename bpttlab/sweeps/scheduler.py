@@ -267,9 +267,9 @@ class Publisher:
         if self.parts:
             finished = Finished.join(self.parts)
             commit = self.store.publish_rows(finished)
+            self.parts = []  # stored, whatever happens next
             if self.notify:
                 self.notify(commit, finished)
-        self.parts = []
         took = time.monotonic() - begun
         self.due = time.monotonic() + max(PUBLISHING_SECONDS, took / PUBLISHING_SHARE)
 

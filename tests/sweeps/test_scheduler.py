@@ -291,6 +291,22 @@ def test_publishing_waits_a_second_and_longer_where_it_is_slow(tmp_path, monkeyp
     assert published == [2, 20]  # after one second; and then after 2 s / PUBLISHING_SHARE
 
 
+def test_stored_runs_are_not_published_again_after_an_error(tmp_path, monkeypatch):
+    published = []
+
+    def refuse(commit, finished):
+        raise StoreError(f"{commit} cannot be returned")
+
+    store = Store(tmp_path, "x")
+    monkeypatch.setattr(store, "publish_rows", lambda finished: published.append(finished) or "a lease")
+    publisher = Publisher(store, refuse)
+    publisher.add(jobs.as_rows([row(parsed([0])[0])]))
+    with pytest.raises(StoreError, match="a lease cannot be returned"):
+        publisher.publish()
+    publisher.publish()
+    assert len(published) == 1
+
+
 SCRIPT = """
 import bpttlab as lab
 summary = lab.sweep(
