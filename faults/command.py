@@ -69,7 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, stop)  # so that Ctrl-C and SIGTERM end what is running, too
     try:
         results = [inject(fault, chosen) for fault in faults]
-    except KeyboardInterrupt:
+    except BaseException as error:  # a pool whose processes heard the signal first is broken
+        if not (STOPPED or isinstance(error, KeyboardInterrupt)):
+            raise
         print("faults: interrupted", file=sys.stderr)
         return INTERRUPTED
     return report(results, chosen.all_needed)

@@ -2,15 +2,17 @@
 
     python -m faults system_calls [--quick] [--seed N]
 
-The calls of an undisturbed sweep are recorded by strace. Then one fault at a time is injected, at the n-th call of one
-kind, in a sweep of its own: an error, a write or a rename that does nothing and says that it has, a write that is cut
-short by a limit on the size of files, and SIGKILL at the call. The seed chooses if not all are tried.
+The calls of two undisturbed sweeps are recorded by strace: of a new study, and of one that was begun. Then one fault at
+a time is injected, at the n-th call of one kind, in a sweep of its own: an error, a write or a rename that does nothing
+and says that it has, a write that is cut short by a limit on the size of files, and SIGKILL at the call. The seed
+chooses among all faults.
 """
 
 from __future__ import annotations
 
 import re
 import resource
+import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -30,8 +32,8 @@ LIARS = ("write", "rename")
 """Calls that say that they have done something, and have not."""
 LOOKS = ("newfstatat", "lseek", "fcntl", "close", "fstat", "ioctl", "getdents64")
 """Calls that change nothing and are many: one in LOOKED of their faults is tried."""
-LOOKED = 8
-SIZES = 24
+LOOKED = 16
+SIZES = 16
 """Limits on the size of files that are tried, each another place at which a write is cut short."""
 
 _CALL = re.compile(r"(\w+)\((.*)\)\s+= (-?\d+)")
@@ -52,15 +54,21 @@ class Call(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A fault: what is done at which call."""
+    """A fault: what is done at which call.
+
+    Attributes:
+        begun: in a sweep that goes on with a study of which some runs are stored.
+    """
 
     call: Call
     fault: str
+    begun: bool = False
 
     def __str__(self) -> str:
+        where = ", in a study that was begun" if self.begun else ""
         if self.fault == SHORT:
-            return f"{SHORT} of a file of more than {self.call.number} bytes"
-        return f"{self.fault} at {self.call.name} number {self.call.number}"
+            return f"{SHORT} of a file of more than {self.call.number} bytes{where}"
+        return f"{self.fault} at {self.call.name} number {self.call.number}{where}"
 
     @property
     def inject(self) -> str:
@@ -72,9 +80,11 @@ class Point(NamedTuple):
 # ------------------------------------------------------------------ which calls there are
 
 
-def record(folder: Path) -> list[Call]:
+def record(folder: Path, begun: bool = False) -> list[Call]:
     """The calls of an undisturbed sweep that touch its results."""
-    results, log = folder / "recorded", folder / "calls"
+    results, log = folder / f"recorded{begun:d}", folder / f"calls{begun:d}"
+    if begun:
+        shutil.copytree(folder / "begun", results)
     ended = children.run(studies.sweeping(results), folder / "recorded.txt", log)
     if ended.code != 0:
         raise RuntimeError(f"the sweep without a fault has exit code {ended.code}: {ended.said}")
@@ -92,24 +102,30 @@ def read_log(log: Path, results: Path) -> Iterator[Call]:
                 yield Call(match[1], numbers[match[1]], int(match[3]))
 
 
-def list_points(calls: Sequence[Call]) -> tuple[list[Point], list[Point]]:
+def list_points(calls: Sequence[Call], begun: bool = False) -> tuple[list[Point], list[Point]]:
     """The faults at calls that change or read something, and those at calls that only look."""
-    points = [Point(call, fault) for call in calls for fault in (KILL, *ERRORS)]
-    lies = [Point(call, LIE) for call in calls if call.name in LIARS and call.result >= 0]
+    points = [Point(call, fault, begun) for call in calls for fault in (KILL, *ERRORS)]
+    lies = [Point(call, LIE, begun) for call in calls if call.name in LIARS and call.result >= 0]
     largest = max((call.result for call in calls if call.name == "write"), default=1)
     sizes = sorted({round(largest ** (step / SIZES)) for step in range(SIZES)})
-    short = [Point(Call("write", size, 0), SHORT) for size in sizes]
+    short = [Point(Call("write", size, 0), SHORT, begun) for size in sizes]
     looks = [point for point in points if point.call.name in LOOKS]
     return [*(point for point in points if point.call.name not in LOOKS), *lies, *short], looks
 
 
-def choose(calls: Sequence[Call], count: int, seed: int) -> list[Point]:
-    """So many faults at random; if they suffice for that, all kills, lies and short writes are among them."""
+def choose(calls: Sequence[Call], of_begun: Sequence[Call], count: int, seed: int) -> list[Point]:
+    """So many faults at random; if they suffice for that, all kills, lies and short writes are among them.
+
+    Args:
+        calls: of a sweep of a new study.
+        of_begun: of a sweep that goes on with a study.
+    """
     random = np.random.default_rng(seed)
-    points, looks = list_points(calls)
+    listed = [list_points(calls), list_points(of_begun, begun=True)]
+    points, looks = ([point for one in listed for point in one[kind]] for kind in (0, 1))
     few = [looks[number] for number in random.permutation(len(looks))[: len(looks) // LOOKED]]
     points = [[*points, *few][number] for number in random.permutation(len(points) + len(few))]
-    if count > len(points) // 2:
+    if count > sum(point.fault not in ERRORS for point in points):
         points.sort(key=lambda point: point.fault in ERRORS)
     return points[:count]
 
@@ -122,6 +138,8 @@ def attempt(scratch: Path, whole: studies.Found, point: Point) -> tuple[str, lis
     with TemporaryDirectory(dir=scratch) as name:
         folder = Path(name)
         results, log = folder / "results", folder / "calls"
+        if point.begun:
+            shutil.copytree(scratch / "begun", results)
         if point.fault == SHORT:
             ended = children.run(partial(sweep_with_limit, results, point.call.number), folder / "said")
         else:
@@ -168,7 +186,8 @@ def run(count: int = 620, seed: int = 0, jobs: int = 2, progress: Progress | Non
         folder = Path(name)
         studies.warm_up(folder)
         whole = studies.undisturbed(folder)
-        points = choose(record(folder), count, seed)
+        children.run(studies.sweeping(folder / "begun", studies.FIRST), folder / "begun.txt")
+        points = choose(record(folder), record(folder, begun=True), count, seed)
         for done, (kind, lost) in enumerate(children.run_all(partial(attempt, folder, whole), points, jobs), 1):
             tried.update([kind] if kind else [])
             losses += lost

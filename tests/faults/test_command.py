@@ -86,6 +86,16 @@ def test_a_signal_that_python_ignored_ends_it_a_moment_later(monkeypatch, capsys
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_what_a_signal_breaks_is_no_error_of_its_own(monkeypatch, capsys):
+    def inject(self, count, seed, progress):
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("a pool is broken")
+
+    monkeypatch.setattr(Fault, "inject", inject)
+    assert command.main(["kills"]) == 130
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.module)
 def test_each_fault_is_a_module_that_can_be_run(fault):
     module = pytest.importorskip(f"faults.{fault.module}")
