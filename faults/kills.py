@@ -37,7 +37,7 @@ PUBLISHING = "fsync,rename,unlink,mkdir,write"
 """The calls by which a launcher publishes."""
 SHARE_WHILE_PUBLISHING = 0.75
 LAST_CALL = 100
-WORKERS = (0, 0, 1, 2)
+WORKERS = (0, 0, 0, 1, 2)
 """Of a launcher, one of these at random."""
 LONGEST = 2.5
 """Seconds after which a launcher is killed at the latest."""
