@@ -36,10 +36,10 @@ RUNS = 48
 PUBLISHING = "fsync,rename,unlink,mkdir,write"
 """The calls by which a launcher publishes."""
 SHARE_WHILE_PUBLISHING = 0.75
-LAST_CALL = 100
+LAST_CALL = 60
 WORKERS = (0, 0, 0, 1, 2)
 """Of a launcher, one of these at random."""
-LONGEST = 2.5
+LONGEST = 1.2
 """Seconds after which a launcher is killed at the latest."""
 MOST = 20
 """Kills of one study."""
