@@ -44,8 +44,8 @@ LONGEST = 1.2
 MOST = 20
 """Kills of one study."""
 MARK = "BPTTLAB_FAULTS_MARK"
-PATIENCE = 10.0
-"""Seconds within which workers must have ended after their launcher."""
+PATIENCE = 60.0
+"""Seconds within which workers must have ended after their launcher: on a loaded machine importing takes many."""
 
 
 class Killing(NamedTuple):
