@@ -16,11 +16,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-from unittest.mock import patch
 
 import numpy as np
 
-from bpttlab.store import leases
 from faults import children, disk_model, recording, studies
 from faults.disk_model import Disk, Image
 from faults.needs import NotTriedError, Progress, need_linux, need_strace, scratch_folder
@@ -30,8 +28,6 @@ from faults.recording import Operation
 MOST = 64
 """Folders of one moment: all that are possible, or so many at random."""
 HEALED = 25
-LEASE_SECONDS = 0.5
-"""Instead of 30: the file of a lease may be empty, and then nobody knows who had it."""
 
 
 class Cut(NamedTuple):
@@ -85,14 +81,8 @@ def judge(results: Path, done: frozenset[str], whole: studies.Found) -> Iterator
 
 def judge_healed(folder: Path, whole: studies.Found) -> Iterator[str]:
     """What does not hold after the same line once more."""
-    ended = children.run(partial(sweep_again, folder / "results"), folder.with_suffix(".healed"))
+    ended = children.run(studies.sweeping(folder / "results"), folder.with_suffix(".healed"))
     yield from studies.judge_healed(ended, studies.inspect(folder / "results"), whole)
-
-
-def sweep_again(results: Path) -> int:
-    """The same line, which waits for launchers without a name for LEASE_SECONDS only."""
-    with patch.object(leases, "LEASE_SECONDS", LEASE_SECONDS):
-        return studies.sweep(results)
 
 
 def attempt(scratch: Path, whole: studies.Found, numbered: tuple[int, Cut]) -> list[str]:

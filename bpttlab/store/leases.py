@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from bpttlab.errors import StoreError
-from bpttlab.files import READING, check_is_folder, create_exclusively, link, make_folder, move
+from bpttlab.files import READING, check_is_folder, create_exclusively, link, make_folder, move, write_atomically
 from bpttlab.processes import ENDED, find_state, name_process
 from bpttlab.store.shards import name_file_in_errors
 
@@ -173,13 +173,18 @@ class Leases:
         return not path.exists()
 
     def _holds(self, share: str, lease: Seen) -> bool:
-        """Whether the launcher that a lease names lives; a file without a name is being written, or was left so."""
+        """Whether the launcher that a lease names lives; a file without a name is being written, or was left so
+        by a power failure."""
         holder = lease.data.decode(errors="replace")
         if holder == self.launcher:
             return False  # of a share that this launcher has returned, or lost and got back
         if re.fullmatch(r"[0-9a-f]{32}", holder):
             return self._lives(holder)
-        return self._silence(share, lease) < self.seconds
+        return self._silence(share, lease) < self.seconds and self._has_company()
+
+    def _has_company(self) -> bool:
+        """Whether another launcher lives: the file of a launcher exists before it takes a share."""
+        return any(name != self.launcher and self._lives(name) for name in self._launchers())
 
     def _lives(self, launcher: str) -> bool:
         """Whether a launcher touches its file, and its process exists as far as this machine can know."""
@@ -201,7 +206,8 @@ class Leases:
             self._write_own_file()
 
     def _write_own_file(self) -> None:
-        create_exclusively(self._own_file, name_process().encode())
+        """Writes it whole: after a power failure nobody would know whose an empty file was."""
+        write_atomically(self._own_file, name_process().encode())
 
     def _renew_until_the_end(self) -> None:
         while not self._ended.wait(self.seconds / RENEWALS):

@@ -144,6 +144,14 @@ def test_a_lease_without_a_name_is_being_written(tmp_path):
         assert one.take("abc")
 
 
+def test_without_other_launchers_a_lease_without_a_name_is_free(tmp_path):
+    folder = leave_behind(tmp_path)
+    (folder / "abc.lease").write_text("")
+    (folder / f"{DEAD}.launcher").unlink()
+    with Leases(tmp_path) as one:
+        assert one.take("abc")
+
+
 def test_who_was_suspended_does_not_return_what_others_took(tmp_path):
     with Leases(tmp_path) as one, Leases(tmp_path) as other:
         assert one.take("abc")
