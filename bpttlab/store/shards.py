@@ -216,7 +216,7 @@ def check_shard(footer: pq.FileMetaData, path: Path) -> tuple[Table, dict[str, A
     if about["schema_version"] != schema.SCHEMA_VERSION:
         raise OtherVersionError(
             f"{path} was written with version {about['schema_version']} of the tables; "
-            f"this bpttlab reads version {schema.SCHEMA_VERSION}"
+            f"this bpttlab reads version {schema.SCHEMA_VERSION}: sweep again into another study"
         )
     table = table_of_shard(name, about)
     if about["table"] != name:
