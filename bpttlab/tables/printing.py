@@ -61,6 +61,7 @@ def format_table(
     return "\n".join([*filter(None, parts), ""])
 
 
+@takes_frames
 def describe_shared(frame: pd.DataFrame, shown: pd.DataFrame) -> list[str]:
     """What all rows of a summary share of the columns that name a row and are not shown, and of the networks."""
     told = {*map(str, shown), *([TARGET] if VALUE in shown else [])}

@@ -13,7 +13,7 @@ from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError, LabError, StoreError
 from bpttlab.store import schema
 from bpttlab.store.export import export
-from bpttlab.store.shards import Finished, serialise
+from bpttlab.store.shards import Finished, name_shard, serialise
 from tests.support.commandline import complete
 from tests.support.stored import RUNS, finished
 
@@ -28,7 +28,8 @@ def twice(here):
     here.publish(RUNS[2:])
     here.publish([finished(6)])  # which had failed before
     lost = Finished.of([finished(8)])
-    here._put("lag_terms", serialise("lag_terms", lost.siblings["lag_terms"], published=1))
+    data = serialise("lag_terms", lost.siblings["lag_terms"], **here._describe_next(lost))
+    here._put(here._shard("lag_terms", name_shard(data)), data)
     return here
 
 

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -69,11 +70,20 @@ def test_a_terminal_that_is_closed_ends_a_sweep_without_nohup(action, heard):
         signal.signal(signal.SIGHUP, before)
 
 
+HEEDS = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
+"""Runs a command with SIGHUP as it is at a terminal, also where these tests are started by nohup."""
+
+
 @needs_hangup
 def test_a_hangup_of_the_whole_group_keeps_what_is_done(tmp_path):
     words, environment = command("study=x", "sequence_length=30", "seed=range(0,2000)", "workers=1")
     sweeping = subprocess.Popen(
-        words, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True
+        [sys.executable, "-c", HEEDS, *words],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
     )
     store, deadline = Store(tmp_path / "results", "x"), time.monotonic() + 60
     while not statuses(store) and time.monotonic() < deadline:

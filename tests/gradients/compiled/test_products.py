@@ -87,7 +87,7 @@ def test_products_around_the_edge_of_a_panel(dtype, more):
 @given(st.integers(1, 6), st.integers(1, 9), widths, st.sampled_from(["float64", "float32"]))
 def test_a_product_in_blocks_is_the_literal_one(module, Q, K, M, dtype):
     left, right, out = factors(Q, K, M, dtype)
-    blocks = module._in_blocks(right)
+    blocks = module._divide_into_blocks(right)
     P, _, C = blocks.shape
     assert np.concatenate(blocks, axis=1)[:, :M].tobytes() == right.tobytes()
     assert not np.concatenate(blocks, axis=1)[:, M:].any()
@@ -105,7 +105,7 @@ def test_a_product_in_blocks_is_the_literal_one(module, Q, K, M, dtype):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1), (5, 3), (7, 0), (2, 300)])
 def test_aligned_arrays_begin_with_a_cache_line(module, dtype, shape):
-    arrays = [module.aligned(*shape, np.dtype(dtype)) for _ in range(9)]
+    arrays = [module.allocate(*shape, np.dtype(dtype)) for _ in range(9)]
     for n, array in enumerate(arrays):
         array[:] = n
     for n, array in enumerate(arrays):
