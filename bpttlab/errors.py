@@ -9,9 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+LONGEST_MESSAGE = 4000
+"""Characters of a message: it may name what is in a file or an argument, of any size."""
+
 
 class LabError(Exception):
-    """The root of all errors with a message meant for the user."""
+    """The root of all errors with a message meant for the user, which is cut where it is too long."""
+
+    def __init__(self, *arguments: object) -> None:
+        super().__init__(*map(cut_message, arguments))
+
+
+def cut_message(message: object) -> object:
+    """A message without its middle where it is too long: it begins with a field or a file, and ends with a reason."""
+    if isinstance(message, str) and len(message) > LONGEST_MESSAGE:
+        return f"{message[: LONGEST_MESSAGE // 2]} … {message[3 - LONGEST_MESSAGE // 2 :]}"
+    return message
 
 
 class ConfigurationError(LabError, ValueError):

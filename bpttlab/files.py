@@ -194,11 +194,17 @@ def check_is_folder(path: Path) -> None:
     """Accepts a folder, and a path that does not exist yet.
 
     Raises:
-        StoreError: it is a link or a file.
+        StoreError: it is a link or a file, or has a name that no file can have.
     """
-    if path.is_symlink():
+    try:
+        kind = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except (OSError, ValueError) as error:  # a name that is too long, or has a null character
+        raise StoreError(f"results cannot be used: {path}: {getattr(error, 'strerror', None) or error}") from None
+    if stat.S_ISLNK(kind):
         raise StoreError(f"{path} is a link, and results are neither read nor written through links")
-    if os.path.lexists(path) and not path.is_dir():
+    if not stat.S_ISDIR(kind):
         raise StoreError(f"{path} is a file where a folder of results should be")
 
 

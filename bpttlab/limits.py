@@ -59,3 +59,7 @@ MOST_FILES = 1_000
 
 MOST_LAYERS = 1_000
 """Layers of a stacked cell: each is an object, and published networks have about ten."""
+
+LONGEST_HORIZON = 10_000
+"""Steps that a task predicts ahead: each is computed, one by one. Chaotic series cannot be predicted for a hundredth of
+it."""

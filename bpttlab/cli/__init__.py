@@ -20,7 +20,7 @@ from typing import Any
 
 from bpttlab.cli import claims, completion, export, figures, repair, status, sweep, tables, verify
 from bpttlab.cli.arguments import Parser, parse_line
-from bpttlab.errors import ConfigurationError, DamageWarning, LabError, nearest
+from bpttlab.errors import ConfigurationError, DamageWarning, LabError, cut_message, nearest
 from bpttlab.escapes import escape_line
 from bpttlab.streams import Lenient, open_closed, print_error, silence
 from bpttlab.sweeps import blas_threads
@@ -29,9 +29,6 @@ from bpttlab.user_environment import choose_file_backend
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 WRONG = 2
-
-LONGEST_MESSAGE = 4000
-"""Characters of a message: it may name what is in a file, of any size."""
 
 TEXT = """\
 commands:
@@ -171,8 +168,7 @@ def fail(message: str) -> int:
 
 def print_message(message: str) -> None:
     """Prints one line on stderr."""
-    shown = message if len(message) <= LONGEST_MESSAGE else f"{message[:LONGEST_MESSAGE]}…"
-    print_error(f"bpttlab: {escape_line(shown)}")
+    print_error(f"bpttlab: {escape_line(str(cut_message(message)))}")
 
 
 def fail_for_library(error: ImportError | MemoryError) -> int:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -86,12 +86,31 @@ class CheckpointedTrace:
 # ------------------------------------------------------------------------------------------ how much memory
 
 
-def whole_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float:
+class Sizes(Protocol):
+    """What a gradient's memory depends on: a cell, or the sizes of one."""
+
+    @property
+    def input_size(self) -> int: ...
+
+    @property
+    def output_size(self) -> int: ...
+
+    @property
+    def state_size(self) -> int: ...
+
+    @property
+    def preactivation_size(self) -> int: ...
+
+    @property
+    def linearization_size(self) -> int: ...
+
+
+def whole_bytes(cell: Sizes, length: int, batch: int, dtype: Any) -> float:
     """About what a gradient holds at its peak if every state is kept, inputs, targets and predictions among it."""
     return length * (bytes_of_step(cell, batch, dtype) + bytes_of_data(cell, batch, dtype))
 
 
-def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float:
+def checkpointed_bytes(cell: Sizes, length: int, batch: int, dtype: Any) -> float:
     """The same with checkpoints: one block as a whole, a state for each block, and what comes and goes with x."""
     steps = block_steps(length)
     states = -(-length // steps) * batch * cell.state_size * np.dtype(dtype).itemsize
@@ -99,7 +118,7 @@ def checkpointed_bytes(cell: Cell, length: int, batch: int, dtype: Any) -> float
     return in_block + states + length * bytes_of_data(cell, batch, dtype)
 
 
-def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
+def bytes_of_step(cell: Sizes, batch: int, dtype: Any) -> float:
     return (
         _ARRAYS
         * (cell.state_size + cell.preactivation_size + cell.linearization_size)
@@ -108,7 +127,7 @@ def bytes_of_step(cell: Cell, batch: int, dtype: Any) -> float:
     )
 
 
-def bytes_of_data(cell: Cell, batch: int, dtype: Any) -> float:
+def bytes_of_data(cell: Sizes, batch: int, dtype: Any) -> float:
     """x; predictions, targets, the errors of the loss and what it needs to find them, each of which is like y_hat."""
     return (cell.input_size + 6 * cell.output_size) * batch * np.dtype(dtype).itemsize
 

@@ -82,7 +82,8 @@ def tanh_slope(a: Array) -> Array:
 
 def tanh_log_slope(a: Array) -> Array:
     size = np.abs(a)
-    return 2.0 * (np.log(2.0) - size - np.log1p(np.exp(-2.0 * size)))
+    with np.errstate(over="ignore"):  # of a float's range: the slope is 0
+        return 2.0 * (np.log(2.0) - size - np.log1p(np.exp(-2.0 * size)))
 
 
 def logistic(a: Array) -> Array:

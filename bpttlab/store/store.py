@@ -571,7 +571,8 @@ def plain_study_name(text: object) -> str:
 def studies(results: Path | str = "results") -> list[str]:
     """The names of the studies in a folder of results: those with runs, and those whose first sweep has none yet."""
     root = Path(results)
-    folders = {path.parent.name for part in ("store", "sweeps") for path in root.glob(f"*/{part}")}
+    with name_file_in_errors(root):
+        folders = {path.parent.name for part in ("store", "sweeps") for path in root.glob(f"*/{part}")}
     return sorted(name for name in folders if _STUDY.fullmatch(name))
 
 

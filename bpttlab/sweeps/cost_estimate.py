@@ -5,11 +5,14 @@ on short runs of small networks: of every kind of run (cell, task, measures, eng
 lengths, and of every scheme in it one beside the full gradient, for which draws cost alike. A dry run measures for
 about a second, and for a few where there are many schemes. The numbers are rounded to what they are worth.
 
+Runs of which even a short one would take much memory are not measured, and the time is then not known.
+
 Nothing is compiled: where the loops of engine=numba are not on disk, the runs are measured with engine=numpy.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
@@ -22,6 +25,7 @@ from bpttlab.gradients.compiled import preload
 from bpttlab.measures.jacobian_products import JacobianProducts
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.memory_estimate import need_of
 from bpttlab.sweeps.plan import Bundle, Options, SweepPlan, bundles
 from bpttlab.sweeps.progress import format_count
 from bpttlab.truncation.segmented import Full
@@ -32,6 +36,9 @@ BUDGET, SCHEME_BUDGET = 1.0, 3.0
 PROBE_LENGTHS = (12, 24, 48, 96, 192, 784)
 PROBE_SIZE = 96
 PROBE_MEMBERS = 64
+PROBE_BYTES = 1 << 28
+"""Of the shortest run that is measured."""
+
 SCHEME_LENGTHS = {False: 96, True: 24}
 """The longest sequence on which a scheme is measured; True: it carries derivatives forwards, which is slow."""
 
@@ -55,15 +62,30 @@ def lines(planned: SweepPlan, options: Options) -> list[str]:
         return []
     rows = expected_rows(planned.to_do)
     divided = bundles(planned.to_do, options.processes)
+    if too_large := [bundle for bundle in divided if not can_be_measured(bundle)]:
+        return [
+            list_rows(rows),
+            f"time: not known, because {format_count(len(too_large), 'bundle')} would take too "
+            f"much memory to be measured in a moment; about {rough_bytes(bytes_of(rows, len(divided)))}",
+        ]
     seconds, remarks = seconds_without_compiling(divided, options.processes)
     size = bytes_of(rows, shards=min(seconds, len(divided)))
-    shown = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
     workers = min(options.processes, len(divided))
     by = format_count(workers, "worker") if workers else "this process"
-    return [f"rows, at most: {shown}", f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}", *remarks]
+    return [list_rows(rows), f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}", *remarks]
+
+
+def can_be_measured(bundle: Bundle) -> bool:
+    """Whether a short run of its kind takes little memory."""
+    return need_of(shrink(bundle[:1], PROBE_LENGTHS[0])[0], False, math.inf).total <= PROBE_BYTES
 
 
 # ------------------------------------------------------------------ rows and bytes
+
+
+def list_rows(rows: Counter[str]) -> str:
+    shown = ", ".join(f"{number} of {table}" for table, number in rows.items() if number and table != "provenance")
+    return f"rows, at most: {shown}"
 
 
 def expected_rows(configurations: Iterable[Configuration]) -> Counter[str]:

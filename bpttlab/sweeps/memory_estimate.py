@@ -2,19 +2,23 @@
 
 Counted are the weights with their copies, and the states, pre-activations and derivatives of a forward pass with its
 walk back. Measures take more; so a run that is refused here cannot be computed, and one that is not may still fail.
+Everything is counted from sizes: no large network is built for it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.gradients.checkpointing import GIB, checkpointed_bytes, whole_bytes
+from bpttlab.gradients.checkpointing import GIB, Sizes, checkpointed_bytes, whole_bytes
 from bpttlab.measures import checkpointed
+from bpttlab.networks.cells import Cell
 from bpttlab.sweeps.configuration import Configuration, Values
 from bpttlab.sweeps.plan import Options, SweepPlan
 
@@ -23,6 +27,23 @@ WORKER_BYTES = 0.15 * GIB
 
 COPIES_OF_WEIGHTS = 2
 """Those that are drawn are kept, and a network has its own."""
+
+
+LARGEST_BUILT = 1 << 22
+"""Bytes of the weights of a network that is built to count the numbers of its steps."""
+
+SMALL_SIZES = (4, 8)
+"""Units of networks of the same cell that are built where it is larger."""
+
+
+class CountedSizes(NamedTuple):
+    """The sizes of a cell, without the cell."""
+
+    input_size: int
+    output_size: int
+    state_size: int
+    preactivation_size: int
+    linearization_size: int
 
 
 class Need(NamedTuple):
@@ -63,17 +84,35 @@ def need_of(run: Configuration, checkpoints: bool, available: float) -> Need:
 
     Args:
         checkpoints: whether a memory limit lets it keep few states where it can.
-        available: if the weights alone need more, nothing else is counted: the sizes of a step come from a network.
+        available: if the weights alone need more, nothing else is counted.
     """
     values, cell, size = run.values, run.cell, np.dtype(run.values.dtype).itemsize
     weights = COPIES_OF_WEIGHTS * size * float(sum(math.prod(shape) for shape in cell.parameter_shapes().values()))
     if weights > available:
         return Need(run, weights, 0.0)
-    sizes = cell, values.sequence_length, values.batch_size, values.dtype
+    sizes = sizes_of(cell, weights), values.sequence_length, values.batch_size, values.dtype
     steps = whole_bytes(*sizes)
     if checkpoints and checkpointed.suffices(run.measure, run.scheme):
         steps = min(steps, checkpointed_bytes(*sizes))
     return Need(run, weights, steps)
+
+
+def sizes_of(cell: Cell, weights: float) -> Sizes:
+    """What the steps of a cell have: the cell itself, or the sizes without a network where that would be large."""
+    if weights <= LARGEST_BUILT:
+        return cell
+    kind: Any = cell
+    with suppress(ConfigurationError):
+        few, more = (replace(kind, input_size=1, hidden_size=N, output_size=1) for N in SMALL_SIZES)
+        return CountedSizes(cell.input_size, cell.output_size, *extrapolate(cell.hidden_size, few, more))
+    return CountedSizes(cell.input_size, cell.output_size, cell.hidden_size, 0, 0)  # at least
+
+
+def extrapolate(hidden_size: int, few: Cell, more: Cell) -> Iterator[int]:
+    """The sizes of a step of so many units, from those of two small networks: they are in proportion to the units."""
+    for name in CountedSizes._fields[2:]:
+        one, other = getattr(few, name), getattr(more, name)
+        yield one + (other - one) // (more.hidden_size - few.hidden_size) * (hidden_size - few.hidden_size)
 
 
 def describe_memory(planned: SweepPlan, options: Options, available: float) -> list[str]:

@@ -105,7 +105,8 @@ def measure_bundle(
     """
     begun, started = time.perf_counter(), now()
     try:
-        records = measure(configurations, memory_limit, known)
+        with np.errstate(over="ignore", invalid="ignore"):  # the row tells what leaves the range of a float
+            records = measure(configurations, memory_limit, known)
     except Exception as error:  # a bug of ours or of a library must not take the other runs with it
         lengths = by_length(configurations)
         if len(lengths) > 1:

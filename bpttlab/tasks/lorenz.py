@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
+from bpttlab.limits import LONGEST_HORIZON
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task, every_step
 
@@ -52,7 +53,9 @@ class Lorenz(Task):
     output_size: ClassVar[int] = 3
     baseline_loss: ClassVar[float] = 3.0
 
-    horizon: Annotated[int, Field(ge=1, unit="step", description="samples ahead, 0.02 time units each")] = 1
+    horizon: Annotated[
+        int, Field(ge=1, le=LONGEST_HORIZON, unit="step", description="samples ahead, 0.02 time units each")
+    ] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         state = _MEAN + DEVIATION * rng.standard_normal((batch_size, 3))

@@ -13,6 +13,7 @@ from typing import Annotated, ClassVar, NamedTuple
 import numpy as np
 
 from bpttlab.fields import Field
+from bpttlab.limits import LONGEST_HORIZON
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task, every_step
 
@@ -50,7 +51,9 @@ class MackeyGlass(Task):
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = 1.0
 
-    horizon: Annotated[int, Field(ge=1, unit="step", description="time units ahead; 6 and 84 are usual too")] = 1
+    horizon: Annotated[
+        int, Field(ge=1, le=LONGEST_HORIZON, unit="step", description="time units ahead; 6 and 84 are usual too")
+    ] = 1
 
     def draw(self, rng: np.random.Generator, batch_size: int) -> Batch:
         history = rng.uniform(0.5, 1.5, batch_size)

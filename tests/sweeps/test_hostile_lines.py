@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from hydra._internal.callbacks import Callbacks
 
-from bpttlab.cli import LONGEST_MESSAGE, main
-from bpttlab.errors import LabError
+from bpttlab.cli import main
+from bpttlab.errors import LONGEST_MESSAGE, LabError
 from bpttlab.sweeps import hydra_composition
 from faults import override_lines
 from tests.support.commandline import run

@@ -1,17 +1,24 @@
 """The forecast of memory: a run that no machine like this can hold is refused, with the field to lower."""
 
 import math
+import tracemalloc
+from dataclasses import replace
 
 import pytest
 
+from bpttlab import plugins
 from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.checkpointing import GIB
-from bpttlab.sweeps import scheduler
+from bpttlab.networks.cells import Elman
+from bpttlab.sweeps import memory_estimate, scheduler
 from bpttlab.sweeps.memory_estimate import describe_memory, need_of, refuse_too_large
 from bpttlab.sweeps.plan import Options, plan
 from bpttlab.user_environment import memory_bytes
+from tests.support.contract import Plain
 from tests.support.sweeps import parsed
+
+SHIPPED = [name for name, kind in plugins.available("cell").items() if plugins.is_shipped(kind)]
 
 
 def planned(tmp_path, workers=2, memory_limit=None, seeds=1, **values):
@@ -94,3 +101,31 @@ def test_limits_of_control_groups_count(tmp_path):
     assert memory_bytes(tmp_path) == 2_000_000
     control_group(tmp_path, "a/memory.max", "1000000\n")
     assert memory_bytes(tmp_path) == 1_000_000
+
+
+@pytest.mark.parametrize("cell", [*SHIPPED, "own"])
+@pytest.mark.parametrize("size", [10**6, 10**9, 2**63 - 1])
+def test_the_forecast_is_counted_and_builds_no_network(cell, size):
+    run = parsed(range(1))[0]
+    kind = Plain if cell == "own" else plugins.find("cell", cell, "cell")
+    run = replace(run, cell=kind(2, size, 1))
+    tracemalloc.start()
+    need = need_of(run, False, math.inf)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert need.total > 8.0 * size and peak < 1e6
+
+
+@pytest.mark.parametrize("cell", [*SHIPPED, "own"])
+def test_sizes_without_the_network_are_those_of_the_network(cell):
+    kind = Plain if cell == "own" else plugins.find("cell", cell, "cell")
+    large = kind(3, 150, 2)
+    counted = memory_estimate.sizes_of(large, math.inf)
+    assert counted is not large
+    assert counted == tuple(getattr(large, name) for name in counted._fields)
+
+
+def test_a_small_own_network_is_counted_like_a_shipped_one():
+    run = parsed(range(1))[0]
+    own, shipped = (need_of(replace(run, cell=kind(2, 8, 1)), False, math.inf) for kind in (Plain, Elman))
+    assert (own.weights, own.steps) == (shipped.weights, shipped.steps)
