@@ -81,6 +81,6 @@ def describe_next(store: Store) -> Iterator[str]:
     from bpttlab.cli.status import StatusReport
     from bpttlab.store.leases import Leases
 
-    yield from StatusReport(store).read_status().describe_missing()
     if Leases(store.path).list_others():
-        yield "a sweep of this study is running: repeat its line when it has ended"
+        yield "a sweep of this study is running, which does not compute them again: repeat lines when it has ended"
+    yield from StatusReport(store).read_status(with_launchers=False).describe_missing()

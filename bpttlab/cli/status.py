@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from bpttlab.store.commits import Stored
+    from bpttlab.store.leases import Launcher
     from bpttlab.store.store import Store
     from bpttlab.store.sweep_requests import SweepRequest
 
 _DESCRIPTION = """\
 Counts what is stored: runs done, diverged (the forward pass overflowed; this counts as a result) and failed, with
-reasons; runs that any sweep of the study requested and that are missing, with the lines to repeat; runs computed with
-different software versions; damaged files. Without study= it counts the runs of every study."""
+reasons; runs that any sweep of the study requested and that are missing, with the process that computes them now or
+the lines to repeat; runs computed with different software versions; damaged files. Without study= it counts the runs
+of every study."""
 
 TEXT = """\
 examples:
@@ -43,9 +45,11 @@ The keys of the JSON are stable:
   runs, networks               how many are stored
   done, diverged, failed       how many runs of each status
   reasons                      {"failed": {reason: runs}, "diverged": {reason: runs}}
-  sweeps                       [{"line", "begun", "requested", "missing", "file"}]: every sweep that was requested, in
-                               the order in which they were last begun; line null: from Python; missing: without the
-                               runs that a later sweep lacks too
+  sweeps                       [{"line", "begun", "requested", "missing", "file", "launchers"}]: every sweep that was
+                               requested, in the order in which they were last begun; line null: from Python; missing:
+                               without the runs that a running or a later sweep lacks too; launchers: what computes
+                               it now, [{"process", "host", "since", "is_here", "renewed"}]; is_here false: on another
+                               machine, where it last said that it works at the time renewed
   requested, missing           how many runs they requested, and how many of these are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: software versions that differ between runs
@@ -131,8 +135,13 @@ class Status:
 
     @property
     def is_whole(self) -> bool:
-        """Whether there is nothing to wait for: the last sweep lacks nothing."""
-        return not self.sweeps or not self.sweeps[-1]["missing"]
+        """Whether there is nothing to wait for: neither the last sweep nor a running one lacks anything."""
+        return not any(sweep["missing"] for sweep in (*self.sweeps[-1:], *self.running))
+
+    @property
+    def running(self) -> list[dict[str, Any]]:
+        """The sweeps that are being computed."""
+        return [sweep for sweep in self.sweeps if sweep["launchers"]]
 
     def as_json(self) -> str:
         return json.dumps({"version": self.version, **vars(self)}, allow_nan=False)
@@ -150,7 +159,9 @@ class Status:
 
         statuses = {name: getattr(self, name) for name in ("done", "diverged", "failed")}
         counted = f"{format_count(self.runs, 'run')} of {format_count(self.networks, 'network')}: {report(statuses)}"
-        return counted + (f", {self.missing} missing" if self.missing else "")
+        computing = sum(sweep["missing"] for sweep in self.running)
+        now = f" ({computing} of them being computed)" if computing else ""
+        return counted + (f", {self.missing} missing{now}" if self.missing else "")
 
     def problems(self) -> list[str]:
         """Lines about failed, diverged, missing, mixed and damaged runs, and about files that are left over."""
@@ -172,18 +183,46 @@ class Status:
         return [f"{left}, not needed: the next sweep deletes them"] if self.litter else []
 
     def describe_missing(self) -> list[str]:
-        """The lines to repeat, the last one first; and how to withdraw sweeps that will not be repeated."""
-        lacking = [sweep for sweep in reversed(self.sweeps) if sweep["missing"]]
-        lines = [f"missing: {one['missing']} of {one['requested']} runs: {describe_remedy(one)}" for one in lacking]
+        """What computes runs now; the lines to repeat, the last one first; and how to withdraw sweeps that will not
+        be repeated.
+        """
+        now = [describe_running(sweep) for sweep in reversed(self.running) if sweep["missing"]]
+        lacking = [sweep for sweep in reversed(self.sweeps) if sweep["missing"] and not sweep["launchers"]]
+        lines = now + [f"missing: {count_missing(one)}: {describe_remedy(one)}" for one in lacking]
         if len(lacking) > 1 or any(sweep["line"] is None for sweep in lacking):
             files = ", ".join(sweep["file"] for sweep in lacking)
             lines.append(f"to withdraw such a sweep, delete its file in {self.path}: {files}")
         return lines
 
 
+def count_missing(sweep: Mapping[str, Any]) -> str:
+    """3 of 5 runs."""
+    return f"{sweep['missing']} of {sweep['requested']} runs"
+
+
+def describe_running(sweep: Mapping[str, Any]) -> str:
+    """Who computes the missing runs of a sweep, and whether there is anything to do."""
+    by = " and ".join(describe_launcher(launcher) for launcher in sweep["launchers"])
+    is_sure = any(launcher["is_here"] for launcher in sweep["launchers"])
+    to_do = "nothing needs to be done" if is_sure else f"if it has ended, {describe_remedy(sweep)}"
+    return f"being computed: {count_missing(sweep)}, by {by}: {to_do}"
+
+
+def describe_launcher(launcher: Mapping[str, Any]) -> str:
+    """process 123 on node7 since 2026-11-30 12:00 UTC."""
+    text = f"process {launcher['process'] or '?'} on {launcher['host'] or 'an unknown machine'}"
+    text += f" since {format_time(launcher['since'])}" if launcher["since"] else ""
+    return text if launcher["is_here"] else f"{text} (last heard of at {format_time(launcher['renewed'])})"
+
+
+def format_time(text: str) -> str:
+    """A time of ISO 8601 in UTC, to the minute."""
+    return f"{text[:16].replace('T', ' ')} UTC"
+
+
 def describe_remedy(sweep: Mapping[str, Any]) -> str:
     """How to compute the missing runs of a sweep."""
-    begun = f" of {sweep['begun'][:16].replace('T', ' ')} UTC" if sweep["begun"] else ""
+    begun = f" of {format_time(sweep['begun'])}" if sweep["begun"] else ""
     return f"repeat {sweep['line']}" if sweep["line"] is not None else f"repeat the sweep from Python{begun}"
 
 
@@ -205,17 +244,20 @@ class StatusReport:
         self.store = store
         self.surroundings: dict[str, dict[str, pa.Table]] = {}
 
-    def read_status(self) -> Status:
-        """The state of the study at this moment.
+    def read_status(self, with_launchers: bool = True) -> Status:
+        """The state of the study at this moment; without launchers everything that is missing is to be repeated.
 
         Raises:
             StoreError: there is no such study, or nothing in it and nothing requested.
         """
         from bpttlab.store.commits import choose
         from bpttlab.store.file_names import read_names
+        from bpttlab.store.leases import list_launchers
         from bpttlab.store.sweep_requests import read_requests
 
         self.store.refuse_if_missing()
+        # before the commits: what ends in between has published
+        launchers = list_launchers(self.store.path) if with_launchers else []
         commits, damage = self.store.survey()
         requests = read_requests(self.store.path, damage)
         read_names(self.store.path, damage)
@@ -234,7 +276,7 @@ class StatusReport:
             diverged=statuses["diverged"],
             failed=statuses["failed"],
             reasons={status: reasons(chosen.values(), status) for status in ("failed", "diverged")},
-            sweeps=describe_requests(requests, chosen),
+            sweeps=describe_requests(requests, chosen, launchers),
             requested=len(requested) if requests else None,
             missing=len(missing) if requests else None,
             missing_runs=missing,
@@ -262,15 +304,33 @@ class StatusReport:
         return {column: dict(sorted(values.items())) for column, values in found.items() if len(values) > 1}
 
 
-def describe_requests(requests: Sequence[SweepRequest], stored: Iterable[str]) -> list[dict[str, Any]]:
-    """Every sweep with the number of its runs that are neither stored nor lacking in a later sweep."""
-    seen, found = set(stored), []
-    for request in reversed(requests):
-        missing = [run_id for run_id in request.runs if run_id not in seen]
-        seen.update(missing)
-        counts = {"requested": len(request.runs), "missing": len(missing)}
-        found.append({"line": request.line, "begun": request.begun, **counts, "file": request.file})
-    return found[::-1]
+def describe_requests(
+    requests: Sequence[SweepRequest], stored: Iterable[str], launchers: Sequence[Launcher]
+) -> list[dict[str, Any]]:
+    """Every sweep with the number of its runs that are neither stored nor lacking in a running or a later sweep."""
+    computed_by = {one.file: [shown_keys(each) for each in launchers if each.request == one.file] for one in requests}
+    seen, missing = set(stored), dict[str, int]()
+    latest_first = requests[::-1]
+    for request in sorted(latest_first, key=lambda one: not computed_by[one.file]):
+        lacking = set(request.runs) - seen
+        missing[request.file] = len(lacking)
+        seen |= lacking
+    return [
+        {
+            "line": one.line,
+            "begun": one.begun,
+            "requested": len(one.runs),
+            "missing": missing[one.file],
+            "file": one.file,
+            "launchers": computed_by[one.file],
+        }
+        for one in requests
+    ]
+
+
+def shown_keys(launcher: Launcher) -> dict[str, Any]:
+    """A launcher without the request, which is that of its sweep."""
+    return {name: value for name, value in launcher._asdict().items() if name != "request"}
 
 
 def cell(stored: Stored, column: str) -> Any:

@@ -4,7 +4,8 @@
     results/<study>/leases/<share>.lease            one file for each share of the work that a launcher has now
 
 A launcher takes a share by creating its file exclusively (O_EXCL, which NFS grants to one of several machines as well).
-The file names the launcher. A launcher that ends deletes its files. A launcher that was killed, or whose machine died,
+The file names the launcher. The launcher's own file names its process and, for people, the request that it carries
+out. A launcher that ends deletes its files. A launcher that was killed, or whose machine died,
 touches its file no more: a launcher that has seen it unchanged for LEASE_SECONDS takes over its shares. On the same
 machine that is at once, because the process no longer exists. So nothing has to be cleaned up by hand.
 
@@ -17,7 +18,9 @@ compute it, and readers count each run once.
 
 from __future__ import annotations
 
+import json
 import os
+import platform
 import re
 import stat
 import threading
@@ -25,13 +28,14 @@ import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bpttlab.errors import StoreError
 from bpttlab.files import READING, check_is_folder, create_exclusively, link, make_folder, move, write_atomically
-from bpttlab.processes import ENDED, find_state, name_process
+from bpttlab.processes import ENDED, LIVES, find_state, name_process
 from bpttlab.store.shards import name_file_in_errors
 
 FOLDER = "leases"
@@ -60,15 +64,17 @@ class Leases:
     Args:
         study: the folder of the study; it need not exist.
         seconds: how long a launcher may be silent before others take over its shares.
+        request: the file of the request that the launcher carries out, from the study's folder, for `list_launchers`.
 
     Raises:
         StoreError: its files cannot be written.
     """
 
-    def __init__(self, study: Path, seconds: float | None = None) -> None:
+    def __init__(self, study: Path, seconds: float | None = None, request: str = "") -> None:
         self.folder = study / FOLDER
         self.seconds = LEASE_SECONDS if seconds is None else seconds
         self.launcher = uuid.uuid4().hex
+        self.about = describe_process(request)
         self.held: set[str] = set()
         self._unchanged: dict[str, tuple[Seen, float]] = {}
         self._ended = threading.Event()
@@ -207,7 +213,7 @@ class Leases:
 
     def _write_own_file(self) -> None:
         """Writes it whole: after a power failure nobody would know whose an empty file was."""
-        write_atomically(self._own_file, name_process().encode())
+        write_atomically(self._own_file, f"{name_process()}\n{json.dumps(self.about)}".encode())
 
     def _renew_until_the_end(self) -> None:
         while not self._ended.wait(self.seconds / RENEWALS):
@@ -251,4 +257,64 @@ def read(path: Path) -> Seen | None:
 
 def has_ended(launcher: bytes) -> bool:
     """Whether the file of a launcher names a process of this machine that no longer exists."""
-    return find_state(launcher.decode(errors="replace")) == ENDED
+    return state_of(launcher) == ENDED
+
+
+def state_of(launcher: bytes) -> str:
+    """What is known of the process that the file of a launcher names."""
+    return find_state(launcher.decode(errors="replace").partition("\n")[0])
+
+
+# ------------------------------------------------------------------ for people
+
+
+class Launcher(NamedTuple):
+    """A launcher that works on a study, as far as is known.
+
+    Attributes:
+        request: the file of the request that it carries out; empty: not known.
+        process: its number; 0: not known.
+        host: the name of its machine.
+        since: when it began, ISO 8601, UTC.
+        is_here: whether its process was found on this machine; elsewhere it may have ended.
+        renewed: when it last touched its file, ISO 8601, UTC, on the clock of the file system.
+    """
+
+    request: str
+    process: int
+    host: str
+    since: str
+    is_here: bool
+    renewed: str
+
+
+def describe_process(request: str) -> dict[str, Any]:
+    """What a launcher says of itself."""
+    began = datetime.now(UTC).isoformat(timespec="seconds")
+    return {"request": request, "process": os.getpid(), "host": platform.node()[:200], "since": began}
+
+
+def list_launchers(study: Path) -> list[Launcher]:
+    """The launchers of a study that are not known to have ended, those of this machine first."""
+    known = Leases(study)
+    seen = (read(known._file_of(name)) for name in known._launchers())
+    found = [interpret_file(one) for one in seen if one is not None and not has_ended(one.data)]
+    return sorted(found, key=lambda one: (not one.is_here, one.since, one.process))
+
+
+def interpret_file(seen: Seen) -> Launcher:
+    """The file of a launcher; what it does not say, or not well, is not known."""
+    told: Any = None
+    with suppress(ValueError, RecursionError):
+        told = json.loads(seen.data.decode(errors="replace").partition("\n")[2])
+    about = told if isinstance(told, dict) else {}
+    texts = {name: value for name, value in about.items() if isinstance(value, str)}
+    process = about.get("process")
+    return Launcher(
+        request=texts.get("request", ""),
+        process=process if isinstance(process, int) and 0 < process < 2**32 else 0,
+        host=texts.get("host", ""),
+        since=texts.get("since", ""),
+        is_here=state_of(seen.data) == LIVES,
+        renewed=datetime.fromtimestamp(min(max(seen.written, 0.0), 2.0**35), UTC).isoformat(timespec="seconds"),
+    )

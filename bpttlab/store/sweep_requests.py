@@ -53,15 +53,20 @@ class SweepRequest:
     file: str = ""
 
 
-def write_request(store: Store, line: str | None, run_ids: Iterable[str]) -> None:
+def write_request(store: Store, line: str | None, run_ids: Iterable[str]) -> str:
     """Records the runs that a sweep is about to compute; it replaces the record of the same line.
+
+    Returns:
+        its file, from the study's folder.
 
     Raises:
         StoreError: the file cannot be written.
     """
     runs = sorted(run_ids)
     content = {"version": VERSION, "line": line, "runs": runs, "begun": datetime.now(UTC).isoformat()}
-    write_record(own_folder(store.path, SWEEPS_FOLDER) / name_request(line, runs), to_bytes(content))
+    name = name_request(line, runs)
+    write_record(own_folder(store.path, SWEEPS_FOLDER) / name, to_bytes(content))
+    return f"{SWEEPS_FOLDER}/{name}"
 
 
 def name_request(line: str | None, runs: Sequence[str]) -> str:

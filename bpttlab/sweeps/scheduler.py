@@ -224,16 +224,17 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     if options.processes:
         refuse_notebook(planned.to_do)
     refuse_too_large(planned, options, memory_bytes())
+    request = ""
     if planned.to_do:
         options.store.check_writable()
-        sweep_requests.write_request(options.store, line, planned.runs)
+        request = sweep_requests.write_request(options.store, line, planned.runs)
         write_names(options.store.path, planned.files)
     elif planned.runs:
         with suppress(StoreError):  # where nothing can be written, nothing has to be
             sweep_requests.write_request(options.store, line, planned.runs)
             options.store.sweep_up()
         write_names(options.store.path, planned.files)  # a sweep for new names alone
-    tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits)
+    tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits, request=request)
     return Summary(planned, tally, options.store.path)
 
 
@@ -281,6 +282,7 @@ def execute(
     progress: bool | None = None,
     measure: Compute | None = None,
     limits: Limits = Limits(),  # noqa: B008  # frozen
+    request: str = "",
 ) -> Tally:
     """Computes runs and stores them; a run that fails does not stop the others.
 
@@ -289,6 +291,7 @@ def execute(
         measure: the function that computes a bundle, importable by name; `run.measure_bundle` unless a test has
             another.
         limits: limits of a run and a worker; without workers they have no effect.
+        request: the file of the request that is carried out (`sweep_requests`), told by `status`.
 
     Raises:
         StoreError: the results cannot be written.
@@ -308,7 +311,7 @@ def execute(
         try:
             with (
                 open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool,
-                Leases(store.path) as leases,
+                Leases(store.path, request=request) as leases,
             ):
                 division = Division(waiting, store, leases)
                 passes = StoredPasses(store, configurations)

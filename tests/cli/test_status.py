@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import random
 import shutil
 import sys
@@ -13,9 +14,11 @@ from bpttlab.cli import main, status
 from bpttlab.errors import StoreError
 from bpttlab.store import sweep_requests
 from bpttlab.store.damage import Damage
+from bpttlab.store.leases import Leases
 from bpttlab.store.records import to_bytes
 from bpttlab.store.store import Store
-from tests.support.commandline import bpttlab, run
+from bpttlab.sweeps import scheduler
+from tests.support.commandline import SMALL, bpttlab, run
 from tests.support.stored import damage_by_flipping, finished, shard_files
 
 KEYS = {
@@ -168,6 +171,73 @@ def test_provenance_of_a_retried_run_is_the_last(store, capsys):
     store.publish([failure])
     store.publish([success])
     assert told(capsys) == (0, "results/first: 1 run of 1 network: 1 done\n")
+
+
+# ------------------------------------------------------------------ a sweep that is running
+
+
+def file_of(store, line):
+    (found,) = (request.file for request in read_requests(store) if request.line == line)
+    return found
+
+
+def test_runs_that_a_process_computes_are_not_to_be_repeated(store, capsys):
+    runs = requested(store, "bpttlab sweep study=first one", *range(4))
+    store.publish(runs[:1])
+    with Leases(store.path, request=file_of(store, "bpttlab sweep study=first one")):
+        _, said = told(capsys)
+        (sweep,) = json.loads(told(capsys, "--json")[1])["sweeps"]
+    first, second = said.splitlines()
+    assert first == "results/first: 1 run of 1 network: 1 done, 3 missing (3 of them being computed)"
+    assert second.startswith(f"being computed: 3 of 4 runs, by process {os.getpid()} on {platform.node()} since 2")
+    assert second.endswith(" UTC: nothing needs to be done")
+    (launcher,) = sweep["launchers"]
+    assert set(launcher) == {"process", "host", "since", "is_here", "renewed"} and launcher["is_here"]
+    assert told(capsys)[1].splitlines()[1] == "missing: 3 of 4 runs: repeat bpttlab sweep study=first one"
+
+
+def test_runs_of_a_running_sweep_are_not_missed_for_a_later_one(store, capsys):
+    requested(store, "bpttlab sweep study=first one", *range(4))
+    requested(store, "bpttlab sweep study=first two", 3, 4)
+    with Leases(store.path, request=file_of(store, "bpttlab sweep study=first one")):
+        lines = told(capsys)[1].splitlines()
+    assert lines[0].endswith("5 missing (4 of them being computed)")
+    assert lines[1].startswith("being computed: 4 of 4 runs, by process ")
+    assert lines[2:] == ["missing: 1 of 2 runs: repeat bpttlab sweep study=first two"]
+
+
+@pytest.mark.parametrize("told_of_itself", [True, False], ids=["known", "unknown"])
+def test_a_launcher_of_another_machine_may_have_ended(store, capsys, told_of_itself):
+    requested(store, "bpttlab sweep study=first one", 0, 1)
+    about = {"request": file_of(store, "bpttlab sweep study=first one"), "process": 7, "host": "node\x1b[31m"}
+    about |= {"since": "2026-11-30T00:20:07+00:00"} if told_of_itself else {"since": 3, "process": -1, "host": None}
+    path = store.path / "leases" / f"{'d' * 32}.launcher"
+    path.parent.mkdir()
+    path.write_text(f"{'9' * 24}-1-1\n{json.dumps(about)}")
+    os.utime(path, (1e9, 1e9))
+    line = told(capsys)[1].splitlines()[1]
+    who = "7 on node\\x1b[31m since 2026-11-30 00:20 UTC" if told_of_itself else "? on an unknown machine"
+    assert line == (
+        f"being computed: 2 of 2 runs, by process {who} (last heard of at 2001-09-09 01:46 UTC): if it has ended, "
+        "repeat bpttlab sweep study=first one"
+    )
+
+
+@pytest.mark.parametrize("content", ["", "\n", "\n[", "\n3", "\n" + "[" * 4000, '\n{"request": []}', "\n\x00"])
+def test_what_a_launcher_says_badly_is_not_known(store, capsys, content):
+    requested(store, "bpttlab sweep study=first one", 0, 1)
+    path = store.path / "leases" / f"{'d' * 32}.launcher"
+    path.parent.mkdir()
+    path.write_text(f"{'9' * 24}-1-1{content}")
+    assert told(capsys)[1].splitlines()[1] == "missing: 2 of 2 runs: repeat bpttlab sweep study=first one"
+
+
+def test_a_sweep_names_its_request_to_status(store, capsys, monkeypatch):
+    said = []
+    look = scheduler.Division.take
+    monkeypatch.setattr(scheduler.Division, "take", lambda *given: said.append(told(capsys)) or look(*given))
+    assert main(["sweep", "study=first", "seed=0,1", *SMALL]) == 0
+    assert "being computed: 2 of 2 runs, by process" in said[0][1]
 
 
 # ------------------------------------------------------------------ damage

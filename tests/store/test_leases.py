@@ -196,3 +196,13 @@ def test_a_study_with_leases_reads_like_any_other(here, quick_disk):
         assert one.take("abc")
         assert len(Store(here.root, here.study).load().runs) == len(RUNS)
         assert here.sweep_up() == []
+
+
+def test_launchers_are_listed_with_what_they_say_of_themselves(tmp_path):
+    leave_behind(tmp_path)
+    with Leases(tmp_path, request="sweeps/x.json"):
+        here, elsewhere = leases.list_launchers(tmp_path)
+    assert (here.request, here.process, here.is_here) == ("sweeps/x.json", os.getpid(), True)
+    assert here.host and here.since[:2] == "20" and here.renewed[:2] == "20"
+    assert (elsewhere.request, elsewhere.process, elsewhere.is_here) == ("", 0, False)
+    assert [one.process for one in leases.list_launchers(tmp_path)] == [0]
