@@ -45,6 +45,9 @@ FAULTS = (
     Fault("kills", "SIGKILL of a launcher, most often while it publishes, until its study is done", 200, 6),
     Fault("power_cuts", "all that a disk may hold after a power failure at each moment of a sweep", 4000, 100),
     Fault("ext4_cuts", "the disk of a sweep on ext4 is copied without a sync at random moments, and mounted", 40, 5),
+    Fault(
+        "model", "Hypothesis: random steps of writers, kills, damage and repairs, beside a model of the store", 400, 30
+    ),
     Fault("damage", "bits flipped, files cut, swapped, deleted, foreign, links, pipes, in a stored study", 4100, 150),
     Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),
     Fault("company", "rounds of eight launchers of one study, some killed, stopped or ended", 5, 1),

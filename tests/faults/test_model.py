@@ -1,0 +1,43 @@
+"""A model beside the store: random steps of several processes and of damage; each planted fault is found."""
+
+import sys
+
+import pytest
+
+from bpttlab.store.damage import Damage
+from bpttlab.store.store import Store
+from faults import model
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors have names in /proc on Linux")
+
+
+def find(count, steps, seed=0):
+    return list(model.find_failure(model.tried_settings(count, steps, shrink=False), seed))
+
+
+def test_the_store_is_what_the_model_says():
+    assert find(8, 12) == []
+
+
+def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
+    monkeypatch.setattr(Damage, "warn", lambda self: None)
+    (found,) = find(30, 12)
+    assert "nothing is said" in found or "has the rows" in found or "must be" in found
+    assert "state.publish" in found
+    assert "reproduce_failure" in found
+
+
+def test_a_commit_before_its_shards_is_found(monkeypatch):
+    put, waiting = Store._put, []
+
+    def put_late(self, path, data):
+        if path.parent.name != "runs":
+            waiting.append((path, data))
+            return
+        put(self, path, data)
+        while waiting:
+            put(self, *waiting.pop())
+
+    monkeypatch.setattr(Store, "_put", put_late)
+    monkeypatch.setattr(Store, "_make_sure", lambda self, shards: None)
+    assert find(30, 12)
