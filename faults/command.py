@@ -90,7 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         "fault cannot be tried on this machine, 130 after Ctrl-C.",
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="faults by name; default: all")
-    parser.add_argument("--quick", action="store_true", help="few of each: three minutes in all")
+    parser.add_argument("--quick", action="store_true", help="few of each: five minutes in all")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="which faults are chosen; default: 0")
     parser.add_argument("--count", type=int, metavar="N", help="how many of each, instead of the stated number")
     parser.add_argument("--list", action="store_true", help="show the faults; try none")
