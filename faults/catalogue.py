@@ -52,5 +52,12 @@ FAULTS = (
     Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),
     Fault("company", "rounds of eight launchers of one study, some killed, stopped or ended", 5, 1),
     Fault("override_lines", "hostile override lines, words and configuration files, in one process", 100_000, 2000),
+    Fault(
+        "stored_files",
+        "hostile stored studies, networks and sequences: other values, bytes, shapes, pickles",
+        10_000,
+        50,
+    ),
+    Fault("load", "a study of so many runs, with a thousand rows each, is counted and summarised in time", 10_000, 300),
 )
 """In the order in which they are tried."""
