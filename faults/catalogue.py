@@ -48,6 +48,7 @@ FAULTS = (
     Fault(
         "model", "Hypothesis: random steps of writers, kills, damage and repairs, beside a model of the store", 400, 30
     ),
+    Fault("places", "full disks, few inodes, read-only, limits, strange paths, clocks that go backwards", 150, 25),
     Fault("damage", "bits flipped, files cut, swapped, deleted, foreign, links, pipes, in a stored study", 4100, 150),
     Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),
     Fault("company", "rounds of eight launchers of one study, some killed, stopped or ended", 5, 1),

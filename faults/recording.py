@@ -118,7 +118,8 @@ def interpret(call: str, arguments: str, folder: Path) -> Iterator[Operation]:
     else:
         names, data = [os.fsdecode(text) for text in texts], b""
     if all(Path(name).is_relative_to(folder) for name in names):
-        yield Operation(kind, *(str(Path(name).relative_to(folder)) for name in names), data=data)
+        path, target = [*(str(Path(name).relative_to(folder)) for name in names), ""][:2]
+        yield Operation(kind, path, target, data)
 
 
 def decode(text: str) -> bytes:
@@ -158,7 +159,8 @@ def watch(folder: Path, found: list[Operation]) -> Iterator[None]:
     def note(kind: str, *paths: Any, data: bytes = b"") -> None:
         names = [os.readlink(f"/proc/self/fd/{one}") if isinstance(one, int) else os.fspath(one) for one in paths]
         if all(Path(name).is_relative_to(folder) for name in names):
-            found.append(Operation(kind, *(str(Path(name).relative_to(folder)) for name in names), data=data))
+            path, target = [*(str(Path(name).relative_to(folder)) for name in names), ""][:2]
+            found.append(Operation(kind, path, target, data))
 
     def wrap(name: str, kind: str, count: int = 1) -> Callable[..., Any]:
         function = getattr(os, name)

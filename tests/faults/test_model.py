@@ -16,12 +16,12 @@ def find(count, steps, seed=0):
 
 
 def test_the_store_is_what_the_model_says():
-    assert find(8, 12) == []
+    assert find(6, 10) == []
 
 
 def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
     monkeypatch.setattr(Damage, "warn", lambda self: None)
-    (found,) = find(30, 12)
+    (found,) = find(20, 12)
     assert "nothing is said" in found or "has the rows" in found or "must be" in found
     assert "state.publish" in found
     assert "reproduce_failure" in found
@@ -40,4 +40,4 @@ def test_a_commit_before_its_shards_is_found(monkeypatch):
 
     monkeypatch.setattr(Store, "_put", put_late)
     monkeypatch.setattr(Store, "_make_sure", lambda self, shards: None)
-    assert find(30, 12)
+    assert find(20, 12)

@@ -14,7 +14,7 @@ from faults.recording import CREATE, DONE, FSYNC, LINK, MKDIR, REMOVE, RENAME, W
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="sweeps are recorded in forked processes")
 
-TRIED = 30
+TRIED = 18
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def record(folder, name, work):
     return recording.record_in_process(folder / name, work)
 
 
-def find_losses(folder, whole, operations, most=8):
+def find_losses(folder, whole, operations, most=6):
     cuts = power_cuts.choose(list(power_cuts.list_cuts(operations, 0, most)), TRIED, 0)
     return [loss for cut in cuts for loss in power_cuts.attempt(folder, whole, cut)]
 
@@ -51,6 +51,7 @@ def test_without_fsync_losses_are_found(folder, whole):
     assert any("has other bytes than its name says" in loss for loss in losses)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of", ["files", "folders"])
 def test_one_kind_of_fsync_does_not_suffice(folder, whole, of):
     operations = record(folder, of, recording.sweep)
