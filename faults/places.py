@@ -71,7 +71,7 @@ def call(*words: str) -> None:
     """
     try:
         subprocess.run(words, check=True, capture_output=True, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.CalledProcessError):
         raise NotTriedError(f"{' '.join(words[:-1])} fails") from None
 
 
