@@ -39,7 +39,9 @@ def critical_spectral_radius(runs: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(radius=_radius(rows), rate=numbers(rows["growth_rate"]).where(rows["status"] == "done"))
     keys, family = group_rows(rows, [*by, "seed"])
     found = pd.DataFrame(
-        [_find_crossing(part) for _, part in rows.groupby(family)], index=keys.index, columns=list(CROSSING)
+        [_find_crossing(part) for _, part in rows[["radius", "rate"]].groupby(family)],
+        index=keys.index,
+        columns=list(CROSSING),
     )
     families = keys.join(found)
     families = families[families["crossings"] != UNKNOWN].reset_index(drop=True)
