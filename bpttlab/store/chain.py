@@ -159,7 +159,7 @@ def note_lost(
 ) -> None:
     """Notes the commits that are missing, and the runs of those that are damaged.
 
-    A commit all of whose runs are stored again is not missed.
+    A commit all of whose runs are stored again, in commits that are whole, is not missed: a repair sets others aside.
 
     Args:
         missing: what `find_missing` gives.
@@ -167,7 +167,8 @@ def note_lost(
     """
     if not missing:
         return
-    runs, stored = tell_runs(commits), {run_id for commit in commits for run_id in commit.run_ids}
+    whole = [commit for commit in commits if commit.name not in damage.commits]
+    runs, stored = tell_runs(commits), {run_id for commit in whole for run_id in commit.run_ids}
     unnamed: dict[str, list[PlaceKey]] = {}
     for key, name in missing.items():
         its, file = tuple(sorted(runs.get(key, ()))), f"store/runs/{name}.parquet"

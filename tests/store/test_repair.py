@@ -185,6 +185,17 @@ def test_deleted_commits_are_not_missed_after_a_repair(here, whole):
     assert contents(Store(here.root, "first")) == whole
 
 
+def test_one_repair_settles_what_only_a_damaged_commit_stores(here, whole):
+    first = next(one for one in here.commits() if one.place.number == 1)
+    here.publish(RUNS[:2])
+    again = next(one for one in here.commits() if one.place.number == 5)
+    (here.path / "store" / "runs" / f"{first.name}.parquet").unlink()
+    flip(here.path / "store" / "jacobians" / f"{again.shards_of('jacobians')[0]}.parquet")
+    repair("first", here.root)
+    assert not Store(here.root, "first").survey()[1]
+    assert compute_missing(here) == set(first.run_ids)
+
+
 def test_records_are_set_aside_too(here, whole):
     for folder in ("sweeps", "commits"):
         (path,) = (here.path / folder).iterdir()
