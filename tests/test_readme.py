@@ -28,6 +28,7 @@ def test_the_links_of_the_readme_lead_somewhere(link):
 OWN_NETWORK = README.parent / "docs" / "own-network.md"
 
 
+@pytest.mark.slow
 def test_the_examples_of_a_network_of_ones_own_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, seed in (("model", 0), ("a", 1), ("b", 2)):

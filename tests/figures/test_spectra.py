@@ -120,6 +120,7 @@ def test_legends_cover_no_panel(drawn):
                 assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes), (name, size)
 
 
+@pytest.mark.slow
 def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
     again, _ = of_spectra(SimpleNamespace(**shuffled), "column")

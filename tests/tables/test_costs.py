@@ -293,7 +293,7 @@ def test_summaries_have_them_where_they_were_measured(study):
 
 @pytest.fixture(scope="module")
 def drawn(study):
-    return {size: figures.draw(study, size) for size in ("page", "column")}
+    return {size: figures.draw(study, size, names=list(figures.OF_COSTS)) for size in ("page", "column")}
 
 
 @pytest.mark.parametrize("size", ["page", "column"])
