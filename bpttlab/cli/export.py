@@ -20,7 +20,8 @@ examples:
   bpttlab export study=first format=duckdb to=/data        /data/first.duckdb, with all tables (needs duckdb)
 
 Exporting again replaces the files. Summaries over networks are written by bpttlab tables.
-Exit code: 0: success; 2: the command could not finish; the message says why.
+Exit code: 0: success; 1: a stored file is damaged and was left out; 2: the command could not finish; the message
+says why.
 """
 
 EXPORT_FORMAT = Key("format", "the format of the files (parquet)", "parquet", ("parquet", "csv", "duckdb"))

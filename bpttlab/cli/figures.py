@@ -82,7 +82,8 @@ figures, and the setting of the sweep that they need:
   paths            products between h and c of an LSTM, or between layers          measure=spectra
   sensitivity      dependence of the state on each parameter, against time         measure=spectra
 
-Exit code: 0: success; 2: the command could not finish, or a figure of your own failed; the message says why.
+Exit code: 0: success; 1: a stored file is damaged and was left out; 2: the command could not finish, or a figure of
+your own failed; the message says why.
 """
 
 FORMAT = Key("format", "the format of the files (png)", "png", ("png", "svg", "pdf"))

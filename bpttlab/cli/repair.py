@@ -24,8 +24,9 @@ examples:
 
 Damaged is a file whose bytes are not those that were published, or that is missing; bpttlab status names it. All files
 that were published with it in one commit are set aside, and exactly the runs of that commit are missing afterwards.
-A commit that was deleted is no longer missed after a repair. A repair may be repeated, killed, and done while a sweep
-of the study is running. Without damage nothing is done.
+A commit is the runs that were stored at once; a file of store/runs says which. If that file was deleted, status names
+it until a repair. A repair may be repeated, killed, and done while a sweep of the study is running. Without damage
+nothing is done.
 Python: bpttlab.repair("first", dry_run=True).
 
 Exit code: 0: success; 2: the command could not finish; the message says why.

@@ -47,9 +47,9 @@ The keys of the JSON are stable:
   reasons                      {"failed": {reason: runs}, "diverged": {reason: runs}}
   sweeps                       [{"line", "begun", "requested", "missing", "file", "launchers"}]: every sweep that was
                                requested, in the order in which they were last begun; line null: from Python; missing:
-                               without the runs that a running or a later sweep lacks too; launchers: what computes
-                               it now, [{"process", "host", "since", "is_here", "renewed"}]; is_here false: on another
-                               machine, where it last said that it works at the time renewed
+                               its runs that are not stored, each counted for one sweep only; launchers: the processes
+                               that compute it now, [{"process", "host", "since", "is_here", "renewed"}]; is_here false:
+                               on another machine; renewed: when that process last said that it works
   requested, missing           how many runs they requested, and how many of these are not stored; null: not known
   missing_runs                 their ids
   mixed                        {"numpy": {version: runs}, ...}: software versions that differ between runs

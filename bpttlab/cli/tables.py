@@ -60,7 +60,8 @@ files.
 
 Intervals are 95 %, of the median over networks by order statistics, and need six networks. docs/tables.md describes
 every column. A study of an experiment has the tables of that experiment as well; plugins= adds your own.
-Exit code: 0: success; 2: the command could not finish, or a table of your own failed; the message says why.
+Exit code: 0: success; 1: a stored file is damaged and was left out; 2: the command could not finish, or a table of
+your own failed; the message says why.
 """
 
 TABLE = Key("table", "print only this summary (default: those that fit)")

@@ -6,6 +6,7 @@ have them in common.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
 from functools import cache, lru_cache
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Plain
+from bpttlab.fields import Plain, format_value
 from bpttlab.measures.selection import Measures
 from bpttlab.networks.cells import Stacked
 from bpttlab.networks.pretrained import FromFile
@@ -22,6 +23,8 @@ from bpttlab.store import identity, schema
 from bpttlab.tasks import Task
 
 MOST_BUILT = 4096
+
+_DIGESTS = re.compile(r"[0-9a-f]+(\+[0-9a-f]+)*")
 
 OF_SCHEME = ("scheme", "truncation")
 
@@ -111,8 +114,11 @@ def part_of_sources(sources: Iterable[tuple[str, Source]]) -> dict[str, Part]:
 def check_digests(stated: str | None, sources: Iterable[tuple[str, Source]]) -> None:
     """Refuses files that are not those of the run that a stored configuration describes."""
     found = digest_of(sources)
-    if stated is not None and stated != found:
-        raise ConfigurationError(f"plugins: SHA-256 mismatch: expected {stated}, the files in use have {found}")
+    if stated is None or stated == found:
+        return
+    if not _DIGESTS.fullmatch(stated):
+        raise ConfigurationError(f"plugins={format_value(stated)}: must be named on the line; a file cannot name it")
+    raise ConfigurationError(f"plugins: SHA-256 mismatch: expected {stated}, the files in use have {found}")
 
 
 # ---------------------------------------------------------------------------------------------------- fields

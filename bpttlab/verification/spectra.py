@@ -24,8 +24,8 @@ CHAOS = "Engelken, Wolf & Abbott 2023"
 @checks("spectra")
 def cat_map(quick: bool) -> Iterator[Check]:
     found = from_trace(linear([[2.0, 1.0], [1.0, 1.0]], 300))["lyapunov_exponent"]
-    for measured, expected in zip(found, (0.9624236501192069, -0.9624236501192069), strict=True):
-        yield equal("cat map: exponent", "log of (3 +- sqrt 5)/2", expected, measured, absolute=1e-12)
+    for index, (measured, expected) in enumerate(zip(found, (0.9624236501192069, -0.9624236501192069), strict=True), 1):
+        yield equal(f"cat map: exponent {index}", "log of (3 +- sqrt 5)/2", expected, measured, absolute=1e-12)
 
 
 HENON = (0.41924, np.log(0.3) - 0.41924)
@@ -37,8 +37,8 @@ def henon_map(quick: bool) -> Iterator[Check]:
     """The tolerances are 3.5 and 4 standard errors of the mean over the orbits."""
     orbits, steps, tolerance = (1000, 1500, 0.0012) if quick else (4000, 1500, 0.0008)
     exponents = accumulate(henon(steps, orbits), [300, steps]).exponents
-    for measured, expected in zip(exponents.mean(axis=0), HENON, strict=True):
-        what = f"Henon map, {orbits} orbits of {steps} steps: exponent"
+    for index, (measured, expected) in enumerate(zip(exponents.mean(axis=0), HENON, strict=True), 1):
+        what = f"Henon map, {orbits} orbits of {steps} steps: exponent {index}"
         yield equal(what, "a tangent vector, 1e8 steps", expected, measured, absolute=tolerance)
     largest = np.abs(exponents.sum(axis=1) - np.log(0.3)).max()
     yield equal("Henon map: sum of exponents - log 0.3", "det J = -0.3", 0.0, largest, absolute=1e-9)
