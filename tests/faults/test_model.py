@@ -15,13 +15,18 @@ def find(count, steps, seed=0):
     return list(model.find_failure(model.tried_settings(count, steps, shrink=False), seed))
 
 
+def find_first(seeds=8):
+    """What the first seed finds that finds something: examples differ between versions of Hypothesis."""
+    return next(filter(None, (find(20, 12, seed) for seed in range(seeds))))
+
+
 def test_the_store_is_what_the_model_says():
     assert find(6, 10) == []
 
 
 def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
     monkeypatch.setattr(Damage, "warn", lambda self: None)
-    (found,) = find(20, 12)
+    (found,) = find_first()
     assert "nothing is said" in found or "has the rows" in found or "must be" in found
     assert "state.publish" in found
     assert "reproduce_failure" in found
@@ -40,4 +45,4 @@ def test_a_commit_before_its_shards_is_found(monkeypatch):
 
     monkeypatch.setattr(Store, "_put", put_late)
     monkeypatch.setattr(Store, "_make_sure", lambda self, shards: None)
-    assert find(20, 12)
+    assert find_first()

@@ -12,7 +12,7 @@ import sysconfig
 
 LIBRARIES = (
     *("multiprocessing.forkserver", "hydra", "matplotlib.pyplot", "pandas", "pydantic", "pyarrow.parquet"),
-    *("scipy.linalg", "scipy.special", "scipy.stats", "seaborn", "tabulate", "threadpoolctl", "tqdm"),
+    *("scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "seaborn", "tabulate", "threadpoolctl", "tqdm"),
 )
 MODULES = ("fcntl", "grp", "pwd", "resource", "termios")
 OF_OS = (
@@ -27,6 +27,8 @@ def become_windows():
     for name in LIBRARIES:
         importlib.import_module(name)
     sysconfig.get_config_vars()  # of this Python, which it keeps
+    controller = sys.modules["threadpoolctl"].ThreadpoolController
+    controller._find_libraries_with_enum_process_module_ex = lambda self: None  # asks a DLL that Windows has
     for name in MODULES:
         sys.modules[name] = None
     for module, names in ((os, OF_OS), (signal, OF_SIGNAL)):
