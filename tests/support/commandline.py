@@ -59,3 +59,15 @@ def run(*words, cwd=None, **environment) -> subprocess.CompletedProcess[str]:
 def bpttlab(*words, cwd=None, **environment) -> subprocess.CompletedProcess[str]:
     """The command in a process of its own."""
     return run(sys.executable, "-m", "bpttlab", *words, cwd=cwd, **environment)
+
+
+def experiment_writer(folder):
+    """Makes a folder for --config-dir; a function (name, text) that adds an experiment and returns that folder."""
+    experiments = folder / "conf" / "experiment"
+    experiments.mkdir(parents=True)
+
+    def write(name, text):
+        (experiments / f"{name}.yaml").write_text(f"# @package _global_\n{text}", encoding="utf-8")
+        return str(folder / "conf")
+
+    return write

@@ -10,20 +10,14 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration_files import Counts, files_below, read_within_limits
 from bpttlab.sweeps.hydra_settings import is_of_hydra
+from tests.support.commandline import experiment_writer
 
 
 @pytest.fixture
 def own(tmp_path, monkeypatch):
-    """A folder for --config-dir; `write(name, text)` adds an experiment."""
+    """A folder for --config-dir in the current one; `write(name, text)` adds an experiment."""
     monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "conf" / "experiment"
-    folder.mkdir(parents=True)
-
-    def write(name, text):
-        (folder / f"{name}.yaml").write_text(f"# @package _global_\n{text}", encoding="utf-8")
-        return str(tmp_path / "conf")
-
-    return write
+    return experiment_writer(tmp_path)
 
 
 def compose(folder, *lines):

@@ -24,7 +24,7 @@ from bpttlab.store.store import load
 from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration import GROUPS, Configuration, Values
 from bpttlab.sweeps.scheduler import OPTIONS, separate
-from tests.support.commandline import SMALL, run
+from tests.support.commandline import SMALL, experiment_writer, run
 
 
 @pytest.fixture(scope="module")
@@ -195,14 +195,7 @@ def test_runs_share_no_dictionary(composer):
 @pytest.fixture
 def own(tmp_path):
     """A folder for --config-dir with experiments; `write(name, text)` adds one."""
-    folder = tmp_path / "conf" / "experiment"
-    folder.mkdir(parents=True)
-
-    def write(name, text):
-        (folder / f"{name}.yaml").write_text(f"# @package _global_\n{text}", encoding="utf-8")
-        return str(tmp_path / "conf")
-
-    return write
+    return experiment_writer(tmp_path)
 
 
 def expanded(folder, *lines):
