@@ -1,6 +1,6 @@
 """Eight launchers of one study at once, some of which are killed, stopped for a while or ended: nothing is lost.
 
-    python -m faults.company [ROUNDS] [SEED]
+    python -m faults company --count ROUNDS --seed SEED
 
 The launchers are commands of their own, with lines that overlap. One that is not killed must end with exit code 0; the
 study must have each run once, with the numbers that one launcher alone computes.
@@ -101,10 +101,4 @@ def run(count: int = 5, seed: int = 0) -> Outcome:
                 losses.append(f"{study}: {error}")
         if losses:
             losses.append(Path(folder, "messages").read_text(encoding="utf-8", errors="replace")[-4000:])
-    return Outcome(tried, losses, f"python -m faults.company {count} {seed}")
-
-
-if __name__ == "__main__":
-    outcome = run(*map(int, sys.argv[1:3]))
-    print(outcome)
-    raise SystemExit(bool(outcome.losses))
+    return Outcome(tried, losses, f"python -m faults company --count {count} --seed {seed}")

@@ -13,10 +13,9 @@ import hashlib
 import io
 import os
 import shutil
-import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +28,7 @@ import pyarrow.parquet as pq
 from bpttlab.store.damage import Fault
 from bpttlab.store.store import Store, note_damaged_records, repair
 from faults import children, studies
+from faults.hanging import limit_seconds
 from faults.needs import Progress, scratch_folder
 from faults.outcome import Outcome
 
@@ -156,7 +156,7 @@ def damage(study: Path, random: np.random.Generator) -> Damaged:
 
 def judge(damaged: Damaged, results: Path, whole: studies.Found) -> Iterator[str]:
     """What does not hold of a damaged study."""
-    with limit_seconds():
+    with limit_seconds(HANGS):
         found = studies.inspect(results, provenance=True)
         faults = find_faults(results)
     named, runs = {fault.file for fault in faults}, {run_id for fault in faults for run_id in fault.runs}
@@ -199,22 +199,6 @@ def judge_repaired(results: Path, whole: studies.Found) -> Iterator[str]:
     parts = {key: digest for key, digest in whole.tables.items() if key[0] != "provenance"}
     if code or found.statuses != whole.statuses or found.tables != parts or found.problem:
         yield f"the repair and the same line do not heal it: exit code {code}: {said.getvalue()[-500:]} {found.problem}"
-
-
-@contextmanager
-def limit_seconds() -> Iterator[None]:
-    """Ends what hangs, with an exception."""
-
-    def end(number: int, frame: object) -> None:
-        raise TimeoutError(f"it hangs for {HANGS} s")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(HANGS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # ------------------------------------------------------------------ all

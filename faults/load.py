@@ -1,6 +1,6 @@
 """A study of ten thousand runs and ten million rows is counted in 2 s, and summarised in 30 s and 2 GB.
 
-    python -m faults.load [RUNS] [SEED]
+    python -m faults load --count RUNS --seed SEED
 
 Nothing is computed: the runs are made up, and published by the store's own functions as those of a sweep are. Networks
 have ten lengths; each run has a thousand rows. The commands run alone, each in a new process. The times that are
@@ -53,7 +53,7 @@ def run(count: int = 10_000, seed: int = 0) -> Outcome:
             tried[kind] += 1
             too_much = took.processor > limits[0] or took.kilobytes > limits[1]
             losses += [f"{kind} exit code {took.code}"] if too_much or took.code else []
-    return Outcome(tried, losses, f"python -m faults.load {count} {seed}")
+    return Outcome(tried, losses, f"python -m faults load --count {count} --seed {seed}")
 
 
 def make_study(folder: Path, count: int, seed: int) -> None:
@@ -111,15 +111,3 @@ def measure_command(command: str, folder: str) -> Took:
         _, status, usage = os.wait4(process, 0)
     processor = usage.ru_utime + usage.ru_stime
     return Took(processor, time.monotonic() - begun, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
-
-
-def show(arguments: Sequence[str]) -> int:
-    """Makes and reads the study that the arguments ask for; the exit code."""
-    count, seed = (int(one) for one in [*arguments, *("10000", "0")[len(arguments) :]])
-    outcome = run(count, seed)
-    print(outcome)
-    return 1 if outcome.losses else 0
-
-
-if __name__ == "__main__":
-    sys.exit(show(sys.argv[1:]))

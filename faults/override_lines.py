@@ -1,6 +1,6 @@
 """Hostile override lines, words and configuration files: each is read, or refused in one line in less than two seconds.
 
-    python -m faults.override_lines [COUNT] [SEED]
+    python -m faults override_lines --count COUNT --seed SEED
 
 Lines are drawn from grammars and damaged (`line_grammar`). Every line is read as `bpttlab sweep` reads it; every
 WHOLE-th is a whole command line, half of these with a configuration file, or with a command that reads a stored study.
@@ -15,8 +15,6 @@ import os
 import pickle
 import random
 import resource
-import signal
-import sys
 import tempfile
 import time
 import warnings
@@ -24,7 +22,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
-from types import FrameType
 
 from bpttlab.cli import main
 from bpttlab.cli.sweep import override_lines
@@ -33,6 +30,7 @@ from bpttlab.sweeps import hydra_composition, hydra_settings
 from bpttlab.sweeps.line_advice import advise
 from faults import line_grammar
 from faults.canary import Canary
+from faults.hanging import limit_seconds
 from faults.outcome import Outcome
 
 SECONDS = 2.0
@@ -83,7 +81,7 @@ def run(count: int, seed: int = 0, whole: int = WHOLE) -> Outcome:
             tried[kind] += 1
             if fault:
                 losses.append(f"{seed}:{place} {kind}: {fault}")
-    return Outcome(tried, losses, f"python -m faults.override_lines {count} {seed}")
+    return Outcome(tried, losses, f"python -m faults override_lines --count {count} --seed {seed}")
 
 
 def try_one(seed: str, composer: hydra_composition.Composer, folder: Path, is_whole: bool) -> tuple[str, str]:
@@ -146,7 +144,7 @@ def try_command(words: Sequence[str], folder: Path) -> str:
     out, begun, before = io.StringIO(), time.process_time(), memory()
     code: int | None = None
     results = [folder / "results"] if words[0] not in ("sweep", "status") else []
-    with CANARY.watch(*results) as seen, limit_seconds():
+    with CANARY.watch(*results) as seen, limit_seconds(HANGS):
         try:
             with redirect_stdout(out), redirect_stderr(out), warnings.catch_warnings():
                 warnings.simplefilter("always")
@@ -174,22 +172,6 @@ def faults_of_output(code: int | None, text: str) -> list[str]:
 def memory() -> int:
     """The most memory that this process has had, in kB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-@contextmanager
-def limit_seconds() -> Iterator[None]:
-    """Ends what hangs, with an exception."""
-
-    def end(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"hangs for {HANGS} s")
-
-    before = signal.signal(signal.SIGALRM, end)
-    signal.alarm(HANGS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 # ------------------------------------------------------------------ where it happens
@@ -228,15 +210,3 @@ def warm_up_commands() -> None:
             main(["sweep", "study=fuzz", *lines, "--dry-run"])
         main(["sweep", "seed=1", "--cfg", "all", "--resolve"])
         main(["sweep", "--help"])
-
-
-def show(arguments: Sequence[str]) -> int:
-    """Runs the lines that the arguments ask for; the exit code."""
-    count, seed = (int(one) for one in [*arguments, *("100000", "0")[len(arguments) :]])
-    outcome = run(count, seed)
-    print(outcome)
-    return 1 if outcome.losses else 0
-
-
-if __name__ == "__main__":
-    sys.exit(show(sys.argv[1:]))

@@ -1,6 +1,6 @@
 """Hostile stored studies, networks and sequences: each is read, or refused in one line in less than two seconds.
 
-    python -m faults.stored_files [COUNT] [SEED]
+    python -m faults stored_files --count COUNT --seed SEED
 
 Half of the files are stored studies of which one thing was changed (`hostile_stores`), under the names that their bytes
 need, so that no checksum refuses them. The others are files of a user's own: weights (.npz, .safetensors, .pt) and
@@ -16,12 +16,11 @@ import json
 import pickle
 import random
 import struct
-import sys
 import time
 import warnings
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -61,7 +60,7 @@ def run(count: int, seed: int = 0, progress: Progress | None = None) -> Outcome:
                 losses.append(f"{seed}:{place} {kind}: {fault}"[:2000])
             if progress:
                 progress(place + 1, count, len(losses))
-    return Outcome(tried, losses, f"python -m faults.stored_files {count} {seed}")
+    return Outcome(tried, losses, f"python -m faults stored_files --count {count} --seed {seed}")
 
 
 def try_one(rng: random.Random, folder: Path, place: int) -> tuple[str, str]:
@@ -268,15 +267,3 @@ def warm_up(folder: Path) -> None:
             main(
                 ["sweep", "study=own", f"{group}.path={path.name}", f"{group}={name}", "sequence_length=6", "--dry-run"]
             )
-
-
-def show(arguments: Sequence[str]) -> int:
-    """Tries the files that the arguments ask for; the exit code."""
-    count, seed = (int(one) for one in [*arguments, *("10000", "0")[len(arguments) :]])
-    outcome = run(count, seed)
-    print(outcome)
-    return 1 if outcome.losses else 0
-
-
-if __name__ == "__main__":
-    sys.exit(show(sys.argv[1:]))

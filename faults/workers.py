@@ -1,6 +1,6 @@
 """Workers that die in every way at random, in one sweep of many runs: all are stored, and only culprits have failed.
 
-    python -m faults.workers [RUNS] [SEED]
+    python -m faults workers --count RUNS --seed SEED
 
 The seed decides what becomes of each run. Besides, workers are killed or stopped while they start, and so is the server
 that forks them. A run that ends its worker the first time only must be done; one that always does must have failed,
@@ -196,7 +196,7 @@ def run(count: int = 1000, seed: int = 0, workers: int = 2) -> Outcome:
             tally = execute(configurations, store, workers, False, work, Limits(TIME_LIMIT))
         losses += check(configurations, seed, tally, store)
     tried.update(kind for kind, _ in (choose_fate(seed, number) for number in range(count)) if kind)
-    return Outcome(tried, losses, f"python -m faults.workers {count} {seed}")
+    return Outcome(tried, losses, f"python -m faults workers --count {count} --seed {seed}")
 
 
 def parse(number: int) -> Configuration:
@@ -225,11 +225,3 @@ def check(configurations: Sequence[Configuration], seed: int, tally: Tally, stor
     if not (numbers["log_norm"] == numbers["seed"]).all():
         losses.append("rows of other runs are stored")
     return losses
-
-
-if __name__ == "__main__":
-    from faults import workers  # the same module, by the name that worker processes import
-
-    outcome = workers.run(*map(int, sys.argv[1:3]))
-    print(outcome)
-    raise SystemExit(bool(outcome.losses))
