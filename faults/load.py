@@ -74,7 +74,7 @@ def make_runs(numbers: Sequence[int], random: np.random.Generator) -> Iterator[R
         yield RunRecords(row, {"seconds": 0.1}, {"jacobians": make_rows(length, random)})
 
 
-def make_rows(length: int, random: np.random.Generator) -> dict[str, object]:
+def make_rows(length: int, random: np.random.Generator) -> dict[str, np.ndarray]:
     """Norms of products at lags of two sequences."""
     lags = np.tile(np.arange(ROWS // 2), 2)
     rows = {"sequence": np.repeat([0, 1], ROWS // 2), "t": np.full(ROWS, length), "lag": lags}

@@ -15,13 +15,15 @@ import os
 import pickle
 import random
 import resource
-import tempfile
+import shutil
 import time
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from bpttlab.cli import main
 from bpttlab.cli.sweep import override_lines
@@ -31,7 +33,9 @@ from bpttlab.sweeps.line_advice import advise
 from faults import line_grammar
 from faults.canary import Canary
 from faults.hanging import limit_seconds
+from faults.needs import Progress, scratch_folder
 from faults.outcome import Outcome
+from faults.parts import Tried, try_in_parts
 
 SECONDS = 2.0
 """Of processor time, for a refusal."""
@@ -61,27 +65,33 @@ class Bomb:
         return os.system, ("touch executed",)
 
 
-def run(count: int, seed: int = 0, whole: int = WHOLE) -> Outcome:
+def run(count: int, seed: int = 0, whole: int = WHOLE, jobs: int = 2, progress: Progress | None = None) -> Outcome:
     """Tries so many lines.
 
     Args:
         count: lines, whole command lines included.
         seed: line n is drawn from the seed "seed:n", so that one line can be tried again.
         whole: one of so many is a whole command line; 0: none.
+        jobs: processes that try them.
     """
-    losses: list[str] = []
-    tried: Counter[str] = Counter()
-    with sandbox() as folder:
-        composer = hydra_composition.composer()
-        warm_up_reading(composer)
+    with sandbox() as first:
+        warm_up_reading(hydra_composition.composer())
         if whole:
             warm_up_commands()
-        for place in range(count):
+        tried, losses = try_in_parts(partial(try_part, first, seed, whole), count, jobs, progress)
+    return Outcome(tried, losses, f"python -m faults override_lines --count {count} --seed {seed}")
+
+
+def try_part(first: Path, seed: int, whole: int, places: range) -> Tried:
+    """Tries the lines of these numbers."""
+    tried, losses = Counter[str](), list[str]()
+    composer = hydra_composition.composer()
+    with copy_of(first) as folder:
+        for place in places:
             kind, fault = try_one(f"{seed}:{place}", composer, folder, whole > 0 and place % whole == 0)
             tried[kind] += 1
-            if fault:
-                losses.append(f"{seed}:{place} {kind}: {fault}")
-    return Outcome(tried, losses, f"python -m faults override_lines --count {count} --seed {seed}")
+            losses += [f"{seed}:{place} {kind}: {fault}"] if fault else []
+    return tried, losses
 
 
 def try_one(seed: str, composer: hydra_composition.Composer, folder: Path, is_whole: bool) -> tuple[str, str]:
@@ -179,17 +189,22 @@ def memory() -> int:
 
 @contextmanager
 def sandbox() -> Iterator[Path]:
-    """A temporary current folder with a stored study, a folder of configuration and a hostile pickle."""
-    home = Path.cwd()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
+    """A temporary current folder with a folder of configuration and a hostile pickle."""
+    with TemporaryDirectory(dir=scratch_folder(), ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve() / "first"
         (folder / "conf" / "experiment").mkdir(parents=True)
         (folder / "bomb.pkl").write_bytes(pickle.dumps(Bomb()))
-        os.chdir(folder)
-        try:
+        with chdir(folder):
             yield folder
-        finally:
-            os.chdir(home)
+
+
+@contextmanager
+def copy_of(first: Path) -> Iterator[Path]:
+    """A copy of that folder beside it, as the current folder: each process that tries inputs has its own."""
+    with TemporaryDirectory(dir=first.parent) as name:
+        folder = Path(shutil.copytree(first, name, dirs_exist_ok=True))
+        with chdir(folder):
+            yield folder
 
 
 def warm_up_reading(composer: hydra_composition.Composer) -> None:

@@ -22,6 +22,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,8 @@ from bpttlab.sweeps.run import measure_bundle
 from faults.hostile_stores import any_of, copy_study, cut, doctor, mutate
 from faults.needs import Progress
 from faults.outcome import Outcome
-from faults.override_lines import CANARY, KILOBYTES, SECONDS, Bomb, memory, sandbox, try_command
+from faults.override_lines import CANARY, KILOBYTES, SECONDS, Bomb, copy_of, memory, sandbox, try_command
+from faults.parts import Tried, try_in_parts
 
 WHOLE = 20
 """One of so many studies is read by whole commands; the others by the functions below them."""
@@ -48,19 +50,23 @@ TO_FINISH = 8.0
 READERS = ("status", "tables", "claims", "export")
 
 
-def run(count: int, seed: int = 0, progress: Progress | None = None) -> Outcome:
+def run(count: int, seed: int = 0, jobs: int = 2, progress: Progress | None = None) -> Outcome:
     """Tries so many files; file n is drawn from the seed "seed:n", so that one can be tried again."""
+    with sandbox() as first:
+        warm_up(first)
+        tried, losses = try_in_parts(partial(try_part, first, seed), count, jobs, progress)
+    return Outcome(tried, losses, f"python -m faults stored_files --count {count} --seed {seed}")
+
+
+def try_part(first: Path, seed: int, places: range) -> Tried:
+    """Tries the files of these numbers."""
     tried, losses = Counter[str](), list[str]()
-    with sandbox() as folder:
-        warm_up(folder)
-        for place in range(count):
+    with copy_of(first) as folder:
+        for place in places:
             kind, fault = try_one(random.Random(f"{seed}:{place}"), folder, place)
             tried[kind] += 1
-            if fault:
-                losses.append(f"{seed}:{place} {kind}: {fault}"[:2000])
-            if progress:
-                progress(place + 1, count, len(losses))
-    return Outcome(tried, losses, f"python -m faults stored_files --count {count} --seed {seed}")
+            losses += [f"{seed}:{place} {kind}: {fault}"[:2000]] if fault else []
+    return tried, losses
 
 
 def try_one(rng: random.Random, folder: Path, place: int) -> tuple[str, str]:

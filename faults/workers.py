@@ -41,7 +41,7 @@ from bpttlab.sweeps.worker_pool import Limits
 from faults.outcome import Outcome
 
 TIME_LIMIT = 15.0
-LIMITS = {"STOPPED_SECONDS": 0.6, "WAITING_SECONDS": 1.2}
+LIMITS: dict[str, Any] = {"STOPPED_SECONDS": 0.6, "WAITING_SECONDS": 1.2}
 """Instead of the seconds of the package, so that a thousand runs take minutes."""
 SHARE_OF_CULPRITS = 0.3
 SHARE_OF_STARTS = 0.1
@@ -216,9 +216,9 @@ def check(configurations: Sequence[Configuration], seed: int, tally: Tally, stor
     for one in configurations:
         number = one.values.seed
         kind, always = choose_fate(seed, number)
-        status, error = stored.loc[number, ["status", "error"]] if number in stored.index else ("missing", None)
-        if status != ("failed" if always else "done") or (status == "failed" and not error):
-            losses.append(f"seed {number} ({kind or 'nothing'}, {'always' if always else 'once'}): {status}, {error}")
+        status, reason = stored.loc[number, ["status", "error"]] if number in stored.index else ("missing", None)
+        if status != ("failed" if always else "done") or (status == "failed" and not reason):
+            losses.append(f"seed {number} ({kind or 'nothing'}, {'always' if always else 'once'}): {status}, {reason}")
     if dict(tally.statuses) != stored["status"].value_counts().to_dict():
         losses.append(f"counted {dict(tally.statuses)}, stored {json.dumps(stored['status'].value_counts().to_dict())}")
     numbers = study.table("lag_terms").merge(study.runs[["run_id", "seed"]])

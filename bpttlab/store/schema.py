@@ -344,8 +344,10 @@ def frame(table: pa.Table) -> pd.DataFrame:
         pa.bool_(): pd.BooleanDtype(),
     }
     data: pd.DataFrame = table.to_pandas(types_mapper=dtypes.get, ignore_metadata=True, split_blocks=True)
-    whole = {field.name: "int64" for field in table.schema if field.type == pa.int64() and not field.nullable}
-    return data.astype(whole)
+    for field in table.schema:
+        if field.type == pa.int64() and not field.nullable:  # in place: astype of a frame copies every column
+            data[field.name] = data[field.name].to_numpy("int64")
+    return data
 
 
 # ------------------------------------------------------------------ the page in the documentation
