@@ -124,7 +124,14 @@ class ModelCommit:
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The store, and what must be in it."""
+    """The store, and what must be in it.
+
+    Attributes:
+        hurt: the files that are damaged or deleted, since the last repair.
+        deleted: the commits that were deleted.
+        knows_all: no record of a writer was ever damaged. Otherwise a commit that is deleted may be missed late, when
+            its writer names it, or never: that is a limit.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,6 +139,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.writers = [Store(self.root, STUDY), Store(self.root, STUDY)]
         self.commits: list[ModelCommit] = []
         self.hurt: set[Path] = set()
+        self.deleted: set[Path] = set()
+        self.knows_all = True
 
     def teardown(self) -> None:
         try:
@@ -196,6 +205,7 @@ class StoreMachine(RuleBasedStateMachine):
         TRIED["delete a file"] += 1
         path = self.choose_file(which)
         path.unlink()
+        self.deleted |= {path} if path.parent.name == "runs" else set()
         self.note_damage(path)
 
     @rule(writer=WRITERS)
@@ -210,7 +220,7 @@ class StoreMachine(RuleBasedStateMachine):
         TRIED["repair"] += 1
         repair(STUDY, self.root)
         self.commits = [commit for commit in self.commits if not commit.damaged]
-        self.hurt.clear()
+        self.hurt = set() if self.knows_all else set(self.deleted)
         self.read()
 
     @rule()
@@ -248,7 +258,7 @@ class StoreMachine(RuleBasedStateMachine):
             whole = [float(seed)] * 2 if status == "done" else []
             found = rows.get(seed, [])
             assert found == whole or (not found and said), f"run {seed} has the rows {found}: {said}"
-        absent = may.keys() - statuses.keys() - self.uncertain()
+        absent = may.keys() - statuses.keys() - self.uncertain() - self.unnoticed()
         assert not absent or said, f"runs {absent} are absent, and nothing is said"
         if not self.hurt:
             assert not said, f"nothing is damaged, and it is said: {said}"
@@ -277,6 +287,11 @@ class StoreMachine(RuleBasedStateMachine):
         certain = {seed for commit in self.commits if commit.certain for seed in commit.runs}
         return {seed for commit in self.commits for seed in commit.runs} - certain
 
+    def unnoticed(self) -> set[int]:
+        """Runs that may be absent with nothing said of them."""
+        deleted = [] if self.knows_all else [commit for commit in self.commits if commit.files & self.deleted]
+        return {seed for commit in deleted for seed in commit.runs}
+
     def choose_failed(self) -> list[int]:
         """The runs that have failed and must be there."""
         return [seed for seed, statuses in self.required().items() if statuses == {"failed"}]
@@ -292,6 +307,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     def note_damage(self, path: Path) -> None:
         self.hurt.add(path)
+        self.knows_all &= path.parent.name != "commits"
         for commit in self.commits:
             if path in commit.files and path.parent.name != "commits":
                 commit.damaged = True

@@ -131,6 +131,11 @@ def _of_broken_commits(study: Path, commits: Sequence[Commit], damage: Damage) -
             yield Fault(f"store/runs/{commit.name}.parquet", "a shard that it names is damaged or missing")
 
 
+def is_set_aside(study: Path, commit: str) -> bool:
+    """Whether a repair set aside the commit of that name."""
+    return os.path.lexists(study / DAMAGED_FOLDER / "store" / "runs" / f"{commit}.parquet")
+
+
 # ------------------------------------------------------------------ records
 
 

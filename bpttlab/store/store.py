@@ -38,7 +38,7 @@ from bpttlab.store.file_names import read_names
 from bpttlab.store.leases import Leases
 from bpttlab.store.litter import Litter, read_place_of
 from bpttlab.store.own_columns import to_plain
-from bpttlab.store.repairs import Repair, plan_repair, read_repairs
+from bpttlab.store.repairs import Repair, is_set_aside, plan_repair, read_repairs
 from bpttlab.store.shards import (
     SHARD,
     Finished,
@@ -146,7 +146,9 @@ class Store:
 
     def _describe_next(self, finished: Finished) -> dict[str, Any]:
         """What all shards of the next commit say of themselves."""
-        if self._process != os.getpid():  # a copy in a forked process is another writer
+        previous = self._place.previous
+        if self._process != os.getpid() or (previous and is_set_aside(self.path, previous)):
+            # a copy in a forked process is another writer; and what was set aside is not named, or it would be missed
             self._place, self._process = chain.begin_chain(), os.getpid()
         own = {"own": to_plain(finished.own)} if finished.own != NO_COLUMNS else {}
         return {"published": time.time_ns(), "writer": self._place.writer, "number": self._place.number, **own}

@@ -196,6 +196,19 @@ def test_one_repair_settles_what_only_a_damaged_commit_stores(here, whole):
     assert compute_missing(here) == set(first.run_ids)
 
 
+def test_a_writer_does_not_name_what_a_repair_set_aside(here, whole):
+    for one in here.commits():  # nothing states their places any more
+        flip(here.path / "store" / "runs" / f"{one.name}.parquet")
+    for path in (here.path / "commits").iterdir():
+        flip(path)
+    repair("first", here.root)
+    here.publish(RUNS[:1])
+    assert not Store(here.root, "first").survey()[1]
+    assert [one.place.number for one in Store(here.root, "first").commits()] == [1]
+    compute_missing(here)
+    assert contents(Store(here.root, "first")) == whole
+
+
 def test_records_are_set_aside_too(here, whole):
     for folder in ("sweeps", "commits"):
         (path,) = (here.path / folder).iterdir()
