@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from unittest.mock import patch
 import numpy as np
 
 from bpttlab.sweeps import progress as of_sweep
+from bpttlab.sweeps.process_state import look_at
 from faults import children, studies
 from faults.needs import NotTriedError, Progress, need_linux, need_strace, scratch_folder
 from faults.outcome import Outcome
@@ -44,8 +45,10 @@ LONGEST = 1.2
 MOST = 20
 """Kills of one study."""
 MARK = "BPTTLAB_FAULTS_MARK"
-PATIENCE = 60.0
-"""Seconds within which workers must have ended after their launcher: on a loaded machine importing takes many."""
+MOST_PROCESSOR = 10.0
+"""Seconds of the processor that workers may use after their launcher was killed: they end when they have imported."""
+MOST_SILENCE = 10.0
+"""Seconds for which they may use no processor and still not have ended."""
 
 
 class Killing(NamedTuple):
@@ -97,16 +100,25 @@ def kill(folder: Path, number: int, killing: Killing) -> tuple[children.Ended, b
 
 
 def has_survivors(mark: str) -> bool:
-    """Whether processes with this mark still exist after PATIENCE; they are ended then."""
-    until = time.monotonic() + PATIENCE
-    while marked := list(find_marked(mark)):
-        if time.monotonic() > until:
-            for pid in marked:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+    """Whether processes with this mark do not end by themselves; they are killed then."""
+    first, before, changed = dict[int, int](), dict[int, int](), time.monotonic()
+    while used := {pid: look_at(pid)[1] or 0 for pid in find_marked(mark)}:
+        first = used | first
+        if used != before:
+            before, changed = used, time.monotonic()
+        seconds = sum(ticks - first[pid] for pid, ticks in used.items()) / os.sysconf("SC_CLK_TCK")
+        if seconds > MOST_PROCESSOR or time.monotonic() - changed > MOST_SILENCE:
+            end_all(used)
             return True
         time.sleep(0.01)
     return False
+
+
+def end_all(pids: Iterable[int]) -> None:
+    """Kills processes."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def find_marked(mark: str) -> Iterator[int]:
@@ -127,7 +139,7 @@ def count_reported(said: str) -> int:
 def judge(ended: children.Ended, left: bool, before: int, found: studies.Found, whole: studies.Found) -> Iterator[str]:
     """What does not hold after a kill, of a study that had so many runs before."""
     if left:
-        yield f"workers are left {PATIENCE:.0f} s after their launcher was killed"
+        yield f"workers are left after their launcher was killed: they compute for {MOST_PROCESSOR:.0f} s, or wait"
     if "Traceback" in ended.said and not ended.killed:  # Python's fork server prints one if its launcher is killed
         yield f"a traceback: {ended.said[-1500:]}"
     if not ended.killed and (ended.code or found.statuses != whole.statuses):

@@ -179,9 +179,8 @@ def judge_healed(ended: Ended, found: Found, whole: Found) -> Iterator[str]:
         yield "the tables are not those of a sweep without a fault"
     if found.problem or found.corrupt:
         yield f"after the same line: {found.problem or found.corrupt}"
-    temporary = [file for file in found.litter if Path(file).name.startswith(".")]
-    if temporary and "nothing to do" not in ended.said:
-        yield f"the same line leaves {', '.join(temporary)}"
+    if found.litter:
+        yield f"the same line leaves {', '.join(found.litter)}"
 
 
 def compare(found: Found, whole: Found) -> Iterator[str]:

@@ -43,14 +43,24 @@ def test_workers_that_are_left_are_lost():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_processes_are_found_by_their_mark(monkeypatch):
-    monkeypatch.setattr(kills, "PATIENCE", 0.0)
+@pytest.mark.parametrize("code", ["input()", "while True: pass"])
+def test_processes_that_wait_or_compute_on_are_found_by_their_mark(code, monkeypatch):
+    monkeypatch.setattr(kills, "MOST_SILENCE", 0.3)
+    monkeypatch.setattr(kills, "MOST_PROCESSOR", 0.1)
     environment = {**os.environ, kills.MARK: "here"}
-    with subprocess.Popen([sys.executable, "-c", "input()"], env=environment, stdin=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-c", code], env=environment, stdin=subprocess.PIPE) as process:
         while not kills.has_survivors("here"):
             pass
         assert process.wait() == -9
     assert not kills.has_survivors("here")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+def test_processes_that_end_by_themselves_are_none_that_are_left(monkeypatch):
+    environment = {**os.environ, kills.MARK: "there"}
+    with subprocess.Popen([sys.executable, "-c", "print(1)"], env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout.read() == b"1\n"
+        assert not kills.has_survivors("there")
 
 
 def test_most_kills_are_while_publishing():

@@ -1,4 +1,4 @@
-"""NumPy's functions give one number the same bytes wherever it lies: what equal bytes of bundles and workers rest on."""
+"""NumPy's functions give a number the same bytes wherever it lies: bundles and workers are equal because of it."""
 
 import numpy as np
 import pytest
