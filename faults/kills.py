@@ -140,7 +140,7 @@ def judge(ended: children.Ended, left: bool, before: int, found: studies.Found, 
     """What does not hold after a kill, of a study that had so many runs before."""
     if left:
         yield f"workers are left after their launcher was killed: they compute for {MOST_PROCESSOR:.0f} s, or wait"
-    if "Traceback" in ended.said and not ended.killed:  # Python's fork server prints one if its launcher is killed
+    if "Traceback" in ended.said:
         yield f"a traceback: {ended.said[-1500:]}"
     if not ended.killed and (ended.code or found.statuses != whole.statuses):
         yield f"exit code {ended.code}, {len(found.statuses)} of {RUNS} runs are stored: {ended.said[-500:]}"

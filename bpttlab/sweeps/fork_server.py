@@ -127,7 +127,7 @@ def preload_of(engines: Iterable[object]) -> tuple[str, ...]:
     compiled = (
         ("bpttlab.gradients.compiled.preload", "bpttlab.gradients.compiled.dispatch") if "numba" in engines else ()
     )
-    return ("bpttlab.sweeps.run", "bpttlab.sweeps.jobs", *compiled)
+    return ("bpttlab.sweeps.end_of_launcher", "bpttlab.sweeps.run", "bpttlab.sweeps.jobs", *compiled)
 
 
 def start_preload(preload: tuple[str, ...], surroundings: Mapping[str, str] = MappingProxyType({})) -> bool:

@@ -44,7 +44,7 @@ def test_workers_that_are_left_are_lost():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 @pytest.mark.parametrize("code", ["input()", "while True: pass"])
-def test_processes_that_wait_or_compute_on_are_found_by_their_mark(code, monkeypatch):
+def test_processes_that_wait_or_compute_on_are_left(code, monkeypatch):
     monkeypatch.setattr(kills, "MOST_SILENCE", 0.3)
     monkeypatch.setattr(kills, "MOST_PROCESSOR", 0.1)
     environment = {**os.environ, kills.MARK: "here"}
@@ -56,7 +56,7 @@ def test_processes_that_wait_or_compute_on_are_found_by_their_mark(code, monkeyp
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_processes_that_end_by_themselves_are_none_that_are_left(monkeypatch):
+def test_processes_that_end_by_themselves_are_not_left():
     environment = {**os.environ, kills.MARK: "there"}
     with subprocess.Popen([sys.executable, "-c", "print(1)"], env=environment, stdout=subprocess.PIPE) as process:
         assert process.stdout.read() == b"1\n"

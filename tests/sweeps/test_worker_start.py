@@ -1,9 +1,11 @@
 """Workers start in strange surroundings, or one line says why they do not and what to do."""
 
 import errno
+import importlib
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from multiprocessing import util
@@ -131,3 +133,31 @@ def test_paths_of_sockets_are_measured_in_bytes():
         os.mkdir(longest)
         assert fork_server.has_short_name(longest)
         assert not fork_server.has_short_name(f"{longest}/")
+
+
+ENDS_WHILE_IT_REQUESTS_A_WORKER = """
+import os, sys
+from multiprocessing import forkserver
+from bpttlab.sweeps import fork_server
+fork_server.start_preload(tuple(sys.argv[1:]))
+answers, requests = forkserver.connect_to_new_process(())
+os.close(requests)  # as a killed process does
+forkserver.read_signed(answers), forkserver.read_signed(answers)  # of the worker: its process and how it ended
+"""
+
+
+@needs_fork_server
+@pytest.mark.parametrize(("preload", "prints"), [((), True), (fork_server.preload_of(())[:1], False)])
+def test_a_killed_program_leaves_no_traceback_of_its_workers(preload, prints):
+    command = [sys.executable, "-c", ENDS_WHILE_IT_REQUESTS_A_WORKER, *preload]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ("EOFError" in done.stderr) == prints
+    assert prints or done.stderr == ""
+
+
+def test_other_errors_of_a_worker_are_printed(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.__excepthook__)
+    importlib.import_module(*fork_server.preload_of(())[:1])  # which sets it
+    for error in (EOFError(), ConnectionResetError(), ValueError("another error")):
+        sys.excepthook(type(error), error, None)
+    assert capsys.readouterr().err == "ValueError: another error\n"
