@@ -5,7 +5,8 @@
 #               the experiments; ONLY='gates/*': some of them (mutants/README.md)
 # make faults   injects faults into sweeps and stored studies and checks that nothing is lost; QUICK=1: few of each;
 #               ONLY=kills: one kind; needs Linux, some faults strace (faults/README.md)
-# make bench    times gradients, products and sweeps beside PyTorch and JAX; QUICK=1: only checks that all agree
+# make bench    times gradients, products and sweeps beside PyTorch and JAX; QUICK=1: only checks that all agree;
+#               ONLY='gradient sweeps': a part; ROUNDS=3: fewer rounds (benchmarks/README.md)
 # make conf     writes the files of conf/ from the classes; make docs: docs/configuration.md and docs/tables.md
 #
 # All commands install what they need into .venv (Python 3.11 to 3.13 with pip and venv), and nothing elsewhere.
@@ -17,6 +18,7 @@ RESULTS ?= results
 SWEEP ?=
 QUICK ?=
 ONLY ?=
+ROUNDS ?=
 EXPERIMENTS ?=
 BIN := $(VENV)/bin
 WHERE := study=$(STUDY) results=$(RESULTS)
@@ -43,7 +45,7 @@ test: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))
 
 verify: $(VENV)/test.stamp $(VENV)/dev.stamp
 	$(BIN)/bpttlab verify $(if $(QUICK),--quick) results=$(RESULTS)

@@ -7,40 +7,34 @@ from functools import partial
 
 import numpy as np
 
-from benchmarks import agreement
+from benchmarks import agreement, peak
 from benchmarks.engines import engines
 from benchmarks.peers import peers
 from benchmarks.problems import Problem, gradient
 from benchmarks.protocol import Call, Timed, compared
 from benchmarks.rows import Row, Settings
 
-GEMM_SIZE = 1024
-GEMM = "GEMM"
 
+def contest(problem: Problem, settings: Settings, products: bool = False) -> tuple[Timed, dict[str, float]]:
+    """Seconds of every contender, and the error of each against NumPy's gradient in float64.
 
-def contest(problem: Problem, settings: Settings, gemm: bool = False) -> tuple[Timed, dict[str, float]]:
-    """Seconds of every contender, and the error of each against NumPy's gradient in float64."""
+    With `products`, products of matrices are timed in the same rounds, for the peak.
+    """
     reference = gradient(problem.wide())
     errors: dict[str, float] = {}
 
     def check(answers: Mapping[str, dict[str, np.ndarray]]) -> None:
-        errors.update(agreement.errors({name: answers[name] for name in answers if name != GEMM}, reference))
+        gradients = {name: answer for name, answer in answers.items() if not peak.is_product(name)}
+        errors.update(agreement.errors(gradients, reference))
         agreement.check(errors, agreement.TOLERANCE[problem.dtype])
 
-    calls = contenders(problem) | ({GEMM: gemm_call(problem.dtype)} if gemm else {})
+    calls = contenders(problem) | (peak.products(problem.dtype) if products else {})
     return compared(calls, settings.protocol, check), errors
 
 
 def contenders(problem: Problem) -> dict[str, Call]:
     own = {engine: partial(gradient, problem, engine) for engine in engines()}
-    return own | {name: peer.gradient(problem) for name, peer in peers().items()}
-
-
-def gemm_call(dtype: str) -> Call:
-    """One product of two matrices of size 1024: what the machine can do at best, in the same rounds."""
-    left, right = np.random.default_rng(0).standard_normal((2, GEMM_SIZE, GEMM_SIZE)).astype(dtype)
-    out = np.empty_like(left)
-    return partial(np.matmul, left, right, out=out)
+    return own | {name: peer.gradient(problem) for name, peer in peers().items() if problem.kind in peer.KINDS}
 
 
 def ratios(

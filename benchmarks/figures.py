@@ -46,9 +46,12 @@ def bars(axes: Any, rows: Sequence[Row], dtype: str) -> None:
     from bpttlab.figures.style import CATEGORIES
 
     networks = list(dict.fromkeys(row.case.replace(f" {dtype} ", " ") for row in rows))
-    for number, peer in enumerate(dict.fromkeys(row.what.partition(" / ")[0] for row in rows)):
+    peers = list(dict.fromkeys(row.what.partition(" / ")[0] for row in rows))
+    for number, peer in enumerate(peers):
         own = [row for row in rows if row.what.startswith(peer)]
-        y = [networks.index(row.case.replace(f" {dtype} ", " ")) + 0.18 * (2 * number - 1) for row in own]
+        y = [
+            networks.index(row.case.replace(f" {dtype} ", " ")) + 0.36 * (number - (len(peers) - 1) / 2) for row in own
+        ]
         medians = [row.spread.median for row in own]
         reach = [
             [row.spread.median - row.spread.least for row in own],
@@ -57,7 +60,8 @@ def bars(axes: Any, rows: Sequence[Row], dtype: str) -> None:
         colour = CATEGORIES[number]
         axes.errorbar(medians, y, xerr=reach, fmt="o", ms=3, lw=1.2, color=colour, label=f"{peer} / this package")
         wanted = [(row.goal, at) for row, at in zip(own, y, strict=True) if row.goal is not None]
-        axes.plot(*zip(*wanted, strict=True), "|", ms=7, mew=1.5, color=colour, label=f"goal, {peer}")
+        if wanted:
+            axes.plot(*zip(*wanted, strict=True), "|", ms=7, mew=1.5, color=colour, label=f"goal, {peer}")
     axes.axvline(1.0, color="#6b6b6b", lw=0.8)
     axes.set(xscale="log", title=dtype, xlabel="seconds over seconds of this package (1: as fast)")
     axes.set_yticks(range(len(networks)), networks)

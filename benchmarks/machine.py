@@ -9,26 +9,35 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from benchmarks import environment, kernels
 from benchmarks.peers import peers
-from bpttlab.store.provenance import blas, cpu_model, package_version
+from bpttlab.store.provenance import cpu_model, package_version
 
 OTHERS = ("numpy", "scipy", "pandas", "numba")
 
 
 def described() -> dict[str, Any]:
-    """CPU model, processors, BLAS and versions: what does not change from one workload to the next."""
+    """CPU model, processors, every BLAS, versions, environment: what does not change from one workload to the next."""
     return {
         "cpu": cpu_model(),
         "processors": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
-        "blas": blas()["blas"],
+        "blas": kernels.loaded(),
         "versions": versions(),
+        "environment": {"set": environment.prepared(), "kept": environment.forcing()},
     }
 
 
 def circumstances() -> dict[str, Any]:
-    """The day, and how many processes compute or want to: where some do, absolute times are of a shared machine."""
-    return {"date": datetime.now(UTC).date().isoformat(), "load_before": round(os.getloadavg()[0], 1)}
+    """The day, how many processes compute or want to, and the variables that were unset.
+
+    Where other processes compute, absolute times are of a shared machine.
+    """
+    return {
+        "date": datetime.now(UTC).date().isoformat(),
+        "load_before": round(os.getloadavg()[0], 1),
+        "unset": environment.unset(),
+    }
 
 
 def versions() -> dict[str, str]:
@@ -38,7 +47,7 @@ def versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             continue
-    return found | {name.lower(): peer.VERSION for name, peer in peers().items()}
+    return found | {name.lower(): peer.VERSION for name, peer in peers().items() if hasattr(peer, "VERSION")}
 
 
 def slug(cpu: str) -> str:

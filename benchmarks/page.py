@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks import figures, report
+from benchmarks import figures, kernels, report
+from benchmarks.environment import KEEP
 from benchmarks.peers import MODULES
+from benchmarks.processes import Failed
 from benchmarks.record import Record
 from benchmarks.rows import Row
+from bpttlab.escapes import escape_line
 from bpttlab.files import publish
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -19,7 +23,9 @@ SECTIONS = {
     "gated": "A gradient of gated cells",
     "products": "Spectral norms of the products of all lags of one t",
     "chosen lags": "Chosen lags of all t",
+    "exponents": "All Lyapunov exponents by QR",
     "truncations": "All truncations from one pass",
+    "one run": "One run in a process that is warm",
     "sweeps": "Sweeps, results stored, two workers",
     "startup": "Start-up",
     "memory": "Memory of one gradient",
@@ -32,10 +38,13 @@ SILENT = {"gradient", "gated", "growth"}
 """Their seconds are in the record and in the figures."""
 
 
-def write(docs: Path, record: Record, name: str) -> list[Path]:
-    """Replaces what stands between the marks, and draws the figures; the files that were written."""
+def write(docs: Path, record: Record, name: str, template: Path | None = None) -> list[Path]:
+    """Replaces what stands between the marks of a template, and draws the figures; the files that were written.
+
+    The template is the page itself, as a rule.
+    """
     page = docs / "performance.md"
-    text = page.read_text(encoding="utf-8")
+    text = (template or page).read_text(encoding="utf-8")
     publish(page, between(text, measured(record, name)))
     return [page, *figures.write(docs / "figures", [row for rows in record.rows.values() for row in rows])]
 
@@ -49,7 +58,8 @@ def between(text: str, middle: str) -> str:
 def measured(record: Record, name: str) -> str:
     """Every workload that was measured: under what circumstances, and its table."""
     judged = [row for rows in record.rows.values() for row in rows]
-    parts = [describe_machine(record, name), f"**{report.tally(judged)}.**"]
+    parts = [*warn_of_forced(record), describe_machine(record, name), describe_environment(record)]
+    parts += [describe_libraries(record), f"**{report.tally(judged)}.**"]
     for workload, title in SECTIONS.items():
         rows = [row for row in record.rows.get(workload, []) if shown(row)]
         if rows:
@@ -69,10 +79,60 @@ def describe_machine(record: Record, name: str) -> str:
     machine = record.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     sentence = (
-        f"{machine['cpu']}, {machine['processors']} processors, {machine['system']}, {machine['blas']}. {versions}. "
+        f"{machine['cpu']}, {machine['processors']} processors, {machine['system']}. {versions}. "
         f"Every row, seconds of every contender among them, is in `{name}`."
     )
-    return textwrap.fill(sentence, 120, break_long_words=False, break_on_hyphens=False)
+    return fill(sentence)
+
+
+def fill(text: str) -> str:
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+
+
+def warn_of_forced(record: Record) -> list[str]:
+    """The first line of a record whose user kept variables that force kernels."""
+    kept = environment_of(record)["kept"]
+    if not kept:
+        return []
+    variables = list_variables(kept)
+    return [
+        fill(
+            f"**Kernels were forced.** The environment had {variables}, and it was kept (`{KEEP}`). The libraries "
+            f"did not choose their kernels for this processor, so these times say nothing about it."
+        )
+    ]
+
+
+def describe_environment(record: Record) -> str:
+    """Which variables were unset and which were set."""
+    environment = environment_of(record)
+    unset = {name: value for one in record.measured.values() for name, value in one.get("unset", {}).items()}
+    sentences = [f"Unset for the measurement, because they force kernels: {list_variables(unset)}."] if unset else []
+    if not unset and not environment["kept"]:
+        sentences.append("No variable of the environment forced kernels.")
+    if environment["set"]:
+        sentences.append(f"Set: {list_variables(environment['set'])}.")
+    return fill(" ".join(sentences))
+
+
+def environment_of(record: Record) -> dict[str, dict[str, str]]:
+    """Raises: Failed, if the record was made before the environment was recorded."""
+    try:
+        return record.machine["environment"]
+    except KeyError:
+        raise Failed("the record does not say which variables forced kernels: measure again (make bench)") from None
+
+
+def list_variables(variables: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}={escape_line(value)[:60].replace('`', '?')}`" for name, value in variables.items())
+
+
+def describe_libraries(record: Record) -> str:
+    """A list of every BLAS that was loaded."""
+    return "\n".join(
+        ["Libraries for linear algebra, with the kernel that each used:", ""]
+        + [f"- {kernels.describe(one)}" for one in record.machine["blas"]]
+    )
 
 
 def when(circumstances: dict[str, Any]) -> str:

@@ -34,6 +34,14 @@ def lstm(params: Any, state: Any, z_t: Any) -> Any:
 
 
 STEPS = {"elman": elman, "gru": gru, "lstm": lstm}
+KINDS = tuple(STEPS)
+
+
+def product(left: Array, right: Array) -> Callable[[], Any]:
+    """One product of two matrices."""
+    a, b = jax.device_put((left, right))
+    compiled = jax.jit(jnp.matmul)
+    return lambda: jax.block_until_ready(compiled(a, b))
 
 
 def loss(kind: str, params: Any, x: Any, target: Any) -> Any:
@@ -58,6 +66,25 @@ def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:
         return {name: np.asarray(values) for name, values in gradients.items()}
 
     return once
+
+
+def exponents(problem: Problem, start: Array) -> Callable[[], Array]:
+    """log |diag R_t| of J_t Q_{t-1} = Q_t R_t at every step of one sequence, from a rotation Q_0.  -> (T,N)"""
+
+    def step(carry: Any, z_t: Any, W: Any) -> tuple[Any, Any]:
+        h, Q = carry
+        h = jnp.tanh(z_t + W @ h)
+        Q, R = jnp.linalg.qr((1 - h**2)[:, None] * (W @ Q))
+        return (h, Q), jnp.log(jnp.abs(jnp.diagonal(R)))
+
+    def spectrum(params: Any, x: Any, Q: Any) -> Any:
+        z = x @ params["V"].T + params["b_h"]
+        carry = jnp.zeros(Q.shape[0], Q.dtype), Q
+        return jax.lax.scan(lambda carry, z_t: step(carry, z_t, params["W"]), carry, z)[1]
+
+    compiled = jax.jit(spectrum)
+    given = jax.device_put((problem.params, problem.x[:, 0], start))
+    return lambda: np.asarray(jax.block_until_ready(compiled(*given)))
 
 
 def log_spectral_norms(jacobians: Array) -> Callable[[], Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,18 @@ from benchmarks.problems import Array, Problem
 
 torch.set_num_threads(1)
 MODULES = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+KINDS = tuple(MODULES)
 VERSION = str(torch.__version__).partition("+")[0]
+
+
+def threads() -> int:
+    return int(torch.get_num_threads())
+
+
+def product(left: Array, right: Array) -> Callable[[], Any]:
+    """One product of two matrices, into memory that is there already."""
+    a, b, out = map(torch.from_numpy, (left, right, np.empty_like(left)))
+    return partial(torch.mm, a, b, out=out)
 
 
 def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:

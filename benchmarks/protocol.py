@@ -67,10 +67,9 @@ class Timed:
         """How many times as long `slow` takes, round by round."""
         return Spread.of([a / b for a, b in zip(self.seconds[slow], self.seconds[fast], strict=True)])
 
-    def fraction(self, name: str, flops: float, peak: str, peak_flops: float) -> Spread:
-        """Of the speed of `peak`, in floating-point operations a second, round by round."""
-        pairs = zip(self.seconds[name], self.seconds[peak], strict=True)
-        return Spread.of([(flops / own) / (peak_flops / best) for own, best in pairs])
+    def fraction(self, name: str, flops: float, speed: float) -> Spread:
+        """Of a speed in floating-point operations a second, round by round."""
+        return Spread.of([flops / seconds / speed for seconds in self.seconds[name]])
 
 
 def compared(

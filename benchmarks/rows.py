@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from benchmarks.protocol import FULL, QUICK, Protocol, Spread
@@ -15,7 +15,7 @@ class Row:
     Attributes:
         workload, case: which measurement, and of what: "gradient", "elman float64 N=32 B=1 T=100".
         what: "PyTorch / numpy" is a ratio of seconds, "numpy" alone the thing itself.
-        unit: "×" of a ratio; "s", "MB", "of GEMM peak", "full gradients", "log".
+        unit: "×" of a ratio; "s", "ms", "MB", "GFLOP/s", "of GEMM peak", "full gradients", "log".
         spread: over rounds.
         goal: what the median has to reach; None where there is no goal.
         more: whether more is better.
@@ -50,13 +50,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Settings:
-    """How a suite is run: whole and judged, or quickly and not judged."""
+    """How a suite is run: whole and judged, or quickly and not judged; and in how many rounds, if not as usual."""
 
     quick: bool = False
+    rounds: int | None = None
 
     @property
     def protocol(self) -> Protocol:
-        return QUICK if self.quick else FULL
+        usual = QUICK if self.quick else FULL
+        return usual if self.rounds is None else replace(usual, rounds=self.rounds)
 
     def goal(self, value: float | None) -> float | None:
         return None if self.quick else value

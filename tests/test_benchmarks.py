@@ -7,20 +7,44 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import agreement, contest, engines, figures, machine, page, peers, problems, record, report
+from benchmarks import (
+    agreement,
+    contest,
+    engines,
+    figures,
+    machine,
+    page,
+    peak,
+    peers,
+    problems,
+    record,
+    report,
+)
 from benchmarks.engines import by
 from benchmarks.problems import Shape, drawn, gradient
-from benchmarks.protocol import Protocol, Spread, compared
+from benchmarks.protocol import Protocol, Spread, Timed, compared
 from benchmarks.rows import Row, Settings, alone
-from benchmarks.workloads import WORKLOADS, choices, dtypes, gradients, growth, limits, products, truncations
+from benchmarks.workloads import (
+    WORKLOADS,
+    choices,
+    dtypes,
+    exponents,
+    gradients,
+    growth,
+    limits,
+    products,
+    single_run,
+    truncations,
+)
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
 from bpttlab.verification.gradient_check import numerical_gradient
+from tests.support.benchmarks import recorded, row, silent_mkl  # noqa: F401  # the fixture
 from tests.support.commandline import REPOSITORY
 from tests.support.compiled import dtypes as compiled_dtypes
 from tests.support.compiled import needs_numba
 
-pytestmark = pytest.mark.compiles
+pytestmark = [pytest.mark.compiles, pytest.mark.usefixtures("silent_mkl")]
 
 # ------------------------------------------------------------------------------------------ the protocol
 
@@ -107,13 +131,34 @@ def test_the_median_ratio_is_not_the_ratio_of_medians():
     assert compared(calls, Protocol(3, 0.1, 100.0), clock=clock).ratio("B", "A") == Spread(1.0, 2.0, 4.0, 3)
 
 
-def test_the_fraction_of_the_peak():
-    """10 flops in 2 s are 5 a second, of 40 in 1 s."""
-    clock = Clock()
-    timed = compared(
-        {"own": clock.contender("o", 2), "peak": clock.contender("p", 1)}, Protocol(2, 0.1, 100.0), clock=clock
-    )
-    assert timed.fraction("own", 10.0, "peak", 40.0) == Spread(0.125, 0.125, 0.125, 2)
+def test_a_fraction_is_taken_of_one_speed_in_every_round():
+    """10 flops in 2 s are 5 a second, in 1 s 10 a second, of 40 a second."""
+    assert Timed({"own": (2.0, 1.0)}, {}).fraction("own", 10.0, 40.0) == Spread(0.125, 0.1875, 0.25, 2)
+
+
+def test_the_peak_is_the_fastest_round_of_the_fastest_product():
+    seconds = {"product of A": (4.0, 2.0), "product of B": (3.0, 3.0), "numba": (5.0, 4.0)}
+    found = peak.find_peak(Timed(seconds, {}), flops=peak.FLOPS)
+    assert (found.speed, found.describe()) == (peak.FLOPS / 2.0, "peak: product of A")
+
+
+def test_a_gradient_faster_than_every_product_is_the_peak():
+    """Then no fraction is above 1, and the row says whose speed it is."""
+    timed = Timed({"product of A": (4.0, 4.0), "numba": (2.0, 3.0)}, {})
+    found = peak.find_peak(timed, flops=peak.FLOPS)
+    assert found.describe() == "peak: numba, faster than every product"
+    assert timed.fraction("numba", peak.FLOPS, found.speed).most == 1.0
+
+
+@compiled_dtypes
+def test_every_product_of_the_peak_multiplies(dtype):
+    found = peak.products(dtype)
+    assert set(found) >= {"product of NumPy", "product of SciPy"}
+    left, right = np.random.default_rng(0).standard_normal((2, peak.SIZE, peak.SIZE)).astype(dtype)
+    for name, call in found.items():
+        answer = np.asarray(call())
+        assert peak.is_product(name) and answer.dtype == dtype
+        assert answer[:3] == pytest.approx(left[:3] @ right, abs=1e-2 if dtype == "float32" else 1e-9)
 
 
 def test_nothing_is_timed_before_the_answers_are_checked():
@@ -152,6 +197,8 @@ def test_a_peer_that_is_wrong_is_refused(monkeypatch, dtype):
     """One entry of one gradient, by a little more than the tolerance."""
 
     class Wrong:
+        KINDS = ("elman",)
+
         @staticmethod
         def gradient(problem):
             def once():
@@ -177,13 +224,23 @@ def test_the_reference_is_the_derivative_of_the_loss():
     assert agreement.error(gradient(problem), expected) < 1e-12
 
 
-@pytest.mark.parametrize("name", list(peers.MODULES))
+@pytest.mark.parametrize("name", [*peers.MODULES, peers.PLAIN_NUMPY])
 @pytest.mark.parametrize("kind", list(problems.CELLS))
 def test_peers_compute_the_same_gradient(name, kind):
+    """Twice: the second call of a peer that keeps its arrays begins with what the first left in them."""
     if name not in peers.peers():
         pytest.skip(f"{name} is not installed")
+    if kind not in peers.peers()[name].KINDS:
+        pytest.skip(f"{name} has no {kind}")
     problem = drawn(kind, Shape(5, 3, 7))
-    assert agreement.error(peers.peers()[name].gradient(problem)(), gradient(problem)) < 1e-12
+    once = peers.peers()[name].gradient(problem)
+    for answer in (once(), once()):
+        assert agreement.error(answer, gradient(problem)) < 1e-12
+
+
+def test_a_peer_takes_part_where_it_knows_the_cell():
+    assert peers.PLAIN_NUMPY in contest.contenders(drawn("elman", Shape(3, 1, 2)))
+    assert peers.PLAIN_NUMPY not in contest.contenders(drawn("gru", Shape(3, 1, 2)))
 
 
 # ------------------------------------------------------------------------------------------ engines
@@ -236,12 +293,6 @@ def test_engines_agree(engine):
 # ------------------------------------------------------------------------------------------ rows, page, record
 
 
-def row(goal, more, median, what="JAX / numpy"):
-    return Row(
-        "gradient", "elman float64 N=2 B=1 T=3", what, "×", Spread(median / 2, median, median * 2, 7), goal, more
-    )
-
-
 def test_goals_are_met_by_medians():
     assert [row(2.0, True, 2.0).met, row(2.0, True, 1.9).met, row(2.0, False, 1.9).met] == [True, False, True]
     assert row(None, True, 1.0).met is None
@@ -250,20 +301,12 @@ def test_goals_are_met_by_medians():
     assert "goal ≥ 2: not met" in report.line(row(2.0, True, 1.9))
 
 
-def recorded(rows):
-    found = record.Record(machine.described())
-    for name in dict.fromkeys(one.workload for one in rows):
-        own = [one for one in rows if one.workload == name]
-        found.replace(name, machine.circumstances() | {"seconds": 1.0}, own)
-    return found
-
-
 def test_a_record_is_read_as_it_was_written_and_names_no_place(tmp_path):
     found, path = recorded([row(2.0, True, 2.5), row(None, False, 1.0)]), tmp_path / "deeper" / "record.json"
     found.write(path)
     assert record.read(path) == found
     plain = json.loads(path.read_text(encoding="utf-8"))
-    assert set(plain["machine"]) == {"cpu", "processors", "system", "blas", "versions"}
+    assert set(plain["machine"]) == {"cpu", "processors", "system", "blas", "versions", "environment"}
     assert "/" not in json.dumps(plain["machine"])
 
 
@@ -299,6 +342,7 @@ def test_the_page_and_its_figures_are_made_of_rows_alone(tmp_path):
     grown = [Row("growth", str(shape), "numpy", "s", alone(shape.T * 1e-3)) for shape in shapes]
     rows = [row(2.0, True, 2.5), *grown, Row("growth", "T from 10 to 40", "numpy", "exponent", alone(1.0))]
     rows.append(Row("gradient", "elman float32 N=2 B=1 T=3", "JAX / numpy", "×", alone(2.0)))
+    rows.append(row(None, True, 1.5, "plain NumPy / numpy"))
     written = page.write(tmp_path, recorded(rows), "record.json")
     assert [path.name for path in written] == ["performance.md", "benchmark_ratios.png", "benchmark_growth.png"]
     text = written[0].read_text(encoding="utf-8")
@@ -336,6 +380,8 @@ def test_chosen_lags_agree_with_stepwise_products():
         products.rows,
         products.chosen_lags,
         truncations.rows,
+        exponents.rows,
+        single_run.rows,
         *(
             pytest.param(module.rows, marks=pytest.mark.slow) for module in (gradients, limits, dtypes)
         ),  # in float32 too
@@ -364,5 +410,5 @@ def test_the_command_runs_from_the_shell_without_peers():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "peers: none\nPyTorch is not installed" in done.stdout
+    assert "peers: plain NumPy\nPyTorch is not installed" in done.stdout
     assert "of GEMM peak" in done.stdout and "nothing was judged" in done.stdout
