@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from bpttlab.gradients.compiled import dispatch, kernels
+from bpttlab.gradients.compiled import dispatch, kernels, products
 from bpttlab.networks.cells import GRU, LSTM, Elman
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
@@ -43,11 +43,13 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
 
 
 def interpreted():
-    """Both modules once more, as they are read where there is no Numba."""
-    hidden = {name: sys.modules.get(name) for name in ("numba", "bpttlab.gradients.compiled.kernels")}
+    """The modules once more, as they are read where there is no Numba."""
+    replaced = (products, kernels)
+    hidden = {name: sys.modules.get(name) for name in ("numba", *(module.__name__ for module in replaced))}
     sys.modules["numba"] = None
     try:
-        sys.modules["bpttlab.gradients.compiled.kernels"] = loops = again(kernels)
+        for module in replaced:
+            sys.modules[module.__name__] = loops = again(module)
         return loops, again(dispatch)
     finally:
         sys.modules.update(hidden)

@@ -7,12 +7,14 @@ that is not possible either, it lives as long as the process.
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bpttlab.errors import ConfigurationError, LabError
@@ -40,7 +42,45 @@ def compiled(*fastmath: str) -> Callable[[Any], Any]:
     listen()
     settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": set(fastmath)}
     decorate: Callable[[Any], Any] = njit(cache=find_cache().kept, **settings)
-    return decorate
+    return lambda function: keep_by_package(decorate(function))
+
+
+def compile_for_address(function: Callable[..., None], signature: Any) -> Any:
+    """Machine code that is called by its `address`, from disk where it is kept there."""
+    from numba.core.ccallback import CFunc
+
+    found = CFunc(function, (signature.args, signature.return_type), {}, {})
+    if find_cache().kept:
+        found.enable_caching()
+        keep_by_package(found)
+    found.compile()
+    return found
+
+
+def interprets() -> bool:
+    """Whether loops are interpreted: there is no Numba, or NUMBA_DISABLE_JIT is set."""
+    try:
+        from numba import config
+    except ImportError:
+        return True
+    return bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
+
+
+def keep_by_package(loop: Any) -> Any:
+    """What is on disk counts for this source of the whole package: Numba looks at the file of the loop alone."""
+    files = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    if files is not None:
+        files._source_stamp = describe_source()
+    return loop
+
+
+@cache
+def describe_source() -> str:
+    """A digest of all files whose loops call each other: those of this folder."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------ where it is kept

@@ -34,6 +34,7 @@ from bpttlab.gradients.compiled.kernels import (
     squared_error_loop,
     walk_back,
 )
+from bpttlab.gradients.compiled.products import load_product
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
@@ -167,6 +168,7 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
         and whether everything, given and found, is finite.
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
+    load_product(dtype.name)
     W, b_y = params["W"], params["b_y"]
     empty = allocator(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
@@ -191,6 +193,7 @@ def run_backward(
     of_cell, dtype = find_form(cell), x.dtype
     if of_cell.output < 0:
         return None
+    load_product(dtype.name)
     W, U = params["W"], params["U"]
     (A, N), (O, I) = W.shape, (len(U), x.shape[2])
     zeros = allocator(np.zeros, x, W)
@@ -215,6 +218,7 @@ def run_in_one_call(
     plain numbers may not be enough."""
     dtype, (_, B, I), W, U = x.dtype, x.shape, params["W"], params["U"]
     N, O = len(W), len(U)
+    load_product(dtype.name)
     dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
     db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
     least, most = _DTYPES[dtype]
@@ -229,6 +233,7 @@ def find_way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
     W, N = make_contiguous(params["W"]), cell.hidden_size
     of_cell = find_form(cell)
+    load_product(W.dtype.name)
     return of_cell.kind, W, of_cell.gated * N
 
 
@@ -304,6 +309,7 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
 
 def multiply(left: Array, right: Array, out: Array) -> Array:
     """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
+    load_product(out.dtype.name)
     left, right = (make_contiguous(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
     multiply_many(left, right, out.reshape(-1, *out.shape[-2:]))
     return out

@@ -10,8 +10,8 @@ where a row leaves the middle of the range.
 
 No sum is reassociated and no NaN is assumed away, so that an overflow is found at its own step.
 
-Compiled loops call others of their own file only: Numba keeps them on disk until that file changes, and would not
-notice a change in another. The loops of Lyapunov exponents are in `spectral_kernels`; `dispatch` calls both for a cell.
+Products are those of `products`. The loops of Lyapunov exponents are in `spectral_kernels`; `dispatch` calls both for a
+cell.
 
 Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, Q sequences of a step, R rows for each.
 """
@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from bpttlab.gradients.compiled.compilation import compiled
+from bpttlab.gradients.compiled.products import add_rows
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT
 
@@ -167,10 +168,6 @@ def logistic_and_slope(x: Any) -> Any:
 
 CACHE_LINE = 64
 """Bytes of a cache line, and of the widest vector: one that lies across two lines takes two accesses."""
-PANEL = 2**19
-"""Bytes of a matrix that stay in the second cache of a core while all that is multiplied by them goes by."""
-ROW, WIDEST_ROW = 2**11, 2**12
-"""Bytes of a row of a block, and of the widest row of which four, and four of results, stay in the first cache."""
 
 
 @compiled()
@@ -192,68 +189,6 @@ def realign(matrix: Array) -> Array:
         for m in range(matrix.shape[1]):
             out[k, m] = matrix[k, m]
     return out
-
-
-@compiled()
-def add_rows(left: Array, right: Array, out: Array) -> None:
-    """out += left . right.  (Q,K), (K,M) -> (Q,M); every sum over K has one order, whatever Q and wherever its row.
-
-    `right` goes by in panels: all of `left` meets as many rows of it as stay in the cache, and then the next ones.
-    Measured on one core with AVX-512 and 1 MB of second cache, in float64: 0.84 of the time it takes whole where it is
-    the W of 512 units, 0.55 where it is that of an LSTM on the way back. Between 0.3 and 0.9 of the time of BLAS, whose
-    products here are small (N = 32 to 512, 8 to 512 rows).
-    """
-    rows = PANEL // (max(1, right.shape[1]) * right.itemsize)
-    add_panels(left, right, out, max(8, rows - rows % 8))
-
-
-@compiled()
-def add_panels(left: Array, right: Array, out: Array, rows: int) -> None:
-    """`add_rows` with so many rows of `right` in a panel, whose number changes no sum."""
-    if rows >= len(right):
-        add_panel(left, right, out)
-        return
-    for k in range(0, len(right), rows):
-        add_panel(left[:, k : k + rows], right[k : k + rows], out)
-
-
-@compiled("contract", "nsz")
-def add_panel(left: Array, right: Array, out: Array) -> None:
-    """`add_rows` of one panel, four rows and four terms at a time.
-
-    Of what is read of `right` and `out` each number is used four times, which is what keeps the arithmetic busy. With
-    more rows or terms registers run out: 8 x 3, 8 x 4, 6 x 4, 4 x 6 and 4 x 8 were slower in float64, float32 or both.
-    """
-    Q, K = left.shape
-    M = right.shape[1]
-    rows, terms = Q - Q % 4, K - K % 4
-    for q in range(0, rows, 4):
-        for k in range(0, terms, 4):
-            a_0, a_1, a_2, a_3 = left[q, k], left[q, k + 1], left[q, k + 2], left[q, k + 3]
-            b_0, b_1, b_2, b_3 = left[q + 1, k], left[q + 1, k + 1], left[q + 1, k + 2], left[q + 1, k + 3]
-            c_0, c_1, c_2, c_3 = left[q + 2, k], left[q + 2, k + 1], left[q + 2, k + 2], left[q + 2, k + 3]
-            d_0, d_1, d_2, d_3 = left[q + 3, k], left[q + 3, k + 1], left[q + 3, k + 2], left[q + 3, k + 3]
-            for m in range(M):
-                r_0, r_1, r_2, r_3 = right[k, m], right[k + 1, m], right[k + 2, m], right[k + 3, m]
-                out[q, m] = out[q, m] + a_0 * r_0 + a_1 * r_1 + a_2 * r_2 + a_3 * r_3
-                out[q + 1, m] = out[q + 1, m] + b_0 * r_0 + b_1 * r_1 + b_2 * r_2 + b_3 * r_3
-                out[q + 2, m] = out[q + 2, m] + c_0 * r_0 + c_1 * r_1 + c_2 * r_2 + c_3 * r_3
-                out[q + 3, m] = out[q + 3, m] + d_0 * r_0 + d_1 * r_1 + d_2 * r_2 + d_3 * r_3
-        for k in range(terms, K):
-            for m in range(M):
-                out[q, m] += left[q, k] * right[k, m]
-                out[q + 1, m] += left[q + 1, k] * right[k, m]
-                out[q + 2, m] += left[q + 2, k] * right[k, m]
-                out[q + 3, m] += left[q + 3, k] * right[k, m]
-    for q in range(rows, Q):
-        for k in range(0, terms, 4):
-            a_0, a_1, a_2, a_3 = left[q, k], left[q, k + 1], left[q, k + 2], left[q, k + 3]
-            for m in range(M):
-                early = out[q, m] + a_0 * right[k, m] + a_1 * right[k + 1, m]
-                out[q, m] = early + a_2 * right[k + 2, m] + a_3 * right[k + 3, m]
-        for k in range(terms, K):
-            for m in range(M):
-                out[q, m] += left[q, k] * right[k, m]
 
 
 @compiled("contract", "nsz")
@@ -288,47 +223,6 @@ def multiply_many(left: Array, right: Array, out: Array) -> None:
     out[:] = 0.0
     for m in range(len(out)):
         add_rows(left[m], right[m], out[m])
-
-
-@compiled()
-def _divide_into_blocks(matrix: Array) -> Array:
-    """A matrix as blocks of columns, each an array of its own: one where rows are short.  (K,M) -> (P,K,C)
-
-    Rows of several blocks are whole lines; behind the last column there are zeros.
-    """
-    (K, M), of_line = matrix.shape, CACHE_LINE // matrix.itemsize
-    if M * matrix.itemsize <= WIDEST_ROW:
-        return matrix.reshape(1, K, M)
-    P = -(-M * matrix.itemsize // ROW)
-    C = -(-M // (P * of_line)) * of_line
-    blocks = allocate(P * K, C, matrix.dtype).reshape(P, K, C)
-    for p in range(P):
-        for k in range(K):
-            for c in range(C):
-                blocks[p, k, c] = matrix[k, p * C + c] if p * C + c < M else 0.0
-    return blocks
-
-
-@compiled("contract", "nsz")
-def add_blocks(left: Array, blocks: Array, out: Array, room: Array) -> None:
-    """out += left . right of a right that is `_in_blocks`.  (Q,K), (P,K,C) -> (Q,M); room (Q,C)
-
-    Four rows of 2048 numbers and four of results do not fit into the first cache (48 KB): with the W of an LSTM of 512
-    units in float64, one product takes twice the time of eight with its blocks.
-    """
-    (P, _, C), (Q, M) = blocks.shape, out.shape
-    if P == 1:
-        add_rows(left, blocks[0], out)
-        return
-    for p in range(P):
-        start, width = p * C, min(C, M - p * C)
-        for q in range(Q):
-            for c in range(C):
-                room[q, c] = out[q, start + c] if c < width else 0.0
-        add_rows(left, blocks[p], room)
-        for q in range(Q):
-            for c in range(width):
-                out[q, start + c] = room[q, c]
 
 
 @compiled("contract", "nsz")
@@ -394,18 +288,17 @@ def activate_with_slopes(activation: int, a: Array, out: Array, slopes: Array, s
 
 
 @compiled()
-def elman_forward(activation: int, z: Array, W: Array, blocks: Array, h: Array, slopes: Array, smallest: float) -> None:
+def elman_forward(activation: int, z: Array, W: Array, h: Array, slopes: Array, smallest: float) -> None:
     """Notes eq. 2 for every t: h_t = f_h(z_t + W h_{t-1}), and f_h' there, in place.
 
-    z (T,B,N), W^T (N,N) and the same `_in_blocks`, h (T+1,B,N), slopes (T,B,N).
+    z (T,B,N), W^T (N,N), h (T+1,B,N), slopes (T,B,N).
     """
     T, B, N = z.shape
     if B == 1:
         elman_forward_one(activation, z.reshape(T, N), W, h.reshape(T + 1, N), slopes.reshape(T, N), smallest)
         return
-    room = allocate(B, blocks.shape[2], z.dtype)
     for t in range(T):
-        add_blocks(h[t], blocks, z[t], room)
+        add_rows(h[t], W, z[t])
         activate_with_slopes(activation, z[t], h[t + 1], slopes[t], smallest)
 
 
@@ -429,23 +322,23 @@ def elman_forward_one(activation: int, z: Array, W: Array, h: Array, slopes: Arr
 
 
 @compiled("contract", "nsz")
-def lstm_forward(z: Array, W: Array, blocks: Array, h: Array, slopes: Array) -> None:
+def lstm_forward(z: Array, W: Array, h: Array, slopes: Array) -> None:
     """`LSTM.step` and `LSTM.slopes` for every t, in place.
 
-    z (T,B,4N), W^T (N,4N) and the same `_in_blocks`, h (T+1,B,2N), slopes (T,B,6N). z ends as the gates.
+    z (T,B,4N), W^T (N,4N), h (T+1,B,2N), slopes (T,B,6N). z ends as the gates.
 
     A loop has few arrays: where there are many, no compiler proves that they do not overlap, and it takes one number
     at a time.
     """
     T, B, A = z.shape
     N = A // 4
-    h_prev, k, room = allocate(B, N, z.dtype), np.empty(N, z.dtype), allocate(B, blocks.shape[2], z.dtype)
+    h_prev, k = allocate(B, N, z.dtype), np.empty(N, z.dtype)
     for t in range(T):
         h_prev[:] = h[t, :, :N]
         if B == 1:
             add_one_row(h_prev[0], W, z[t, 0])
         else:
-            add_blocks(h_prev, blocks, z[t], room)
+            add_rows(h_prev, W, z[t])
         for b in range(B):
             a, s, c_prev, h_t, c_t = z[t, b], slopes[t, b], h[t, b, N:], h[t + 1, b, :N], h[t + 1, b, N:]
             i, f, g, o = a[:N], a[N : 2 * N], a[2 * N : 3 * N], a[3 * N :]
@@ -482,24 +375,22 @@ def lstm_forward(z: Array, W: Array, blocks: Array, h: Array, slopes: Array) -> 
 
 
 @compiled("contract", "nsz")
-def gru_forward(
-    after: bool, z: Array, W: Array, blocks: Array, W_n: Array, b_n: Array, h: Array, slopes: Array
-) -> None:
+def gru_forward(after: bool, z: Array, W: Array, W_n: Array, b_n: Array, h: Array, slopes: Array) -> None:
     """`GRU.step` and `GRU.slopes` for every t, in place.  z (T,B,3N), W (N,2N or 3N), h (T+1,B,N), slopes (T,B,5N)
 
-    W, and the same `_in_blocks`, is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes
+    W is the transpose of what h_{t-1} meets as it is, [W_r; W_u] and, where the reset comes
     after, W_n; W_n that of what meets r . h_{t-1}, where it comes before. Loops are as small as in `lstm_forward`.
     """
     T, B, A = z.shape
     N = A // 3
     recurrent, candidate, gated = allocate(B, W.shape[1], z.dtype), allocate(B, N, z.dtype), allocate(B, N, z.dtype)
-    rest, room = np.empty(N, z.dtype), allocate(B, blocks.shape[2], z.dtype)
+    rest = np.empty(N, z.dtype)
     for t in range(T):
         recurrent[:] = 0.0
         if B == 1:
             add_one_row(h[t, 0], W, recurrent[0])
         else:
-            add_blocks(h[t], blocks, recurrent, room)
+            add_rows(h[t], W, recurrent)
         for b in range(B):
             a, s, w, product = z[t, b], slopes[t, b], recurrent[b], gated[b]
             s_r, gates = s[:N], s[3 * N :]
@@ -537,8 +428,9 @@ def gru_forward(
 
 @compiled()
 def count_steps_at_once(B: int, N: int) -> int:
-    """How many steps go into one product outside the recursion: as many as leave what is between two near at hand."""
-    return max(1, min(256, 2**16 // N) // max(1, B))
+    """How many steps go into one product outside the recursion: as many as leave what is between two near at hand, and
+    enough terms for the gradient of W, which goes by once for each product."""
+    return max(1, min(256, max(2**16 // N, N // 4)) // max(1, B))
 
 
 @compiled()
@@ -590,7 +482,6 @@ def pass_forward(
     (T, B, I), (A, N), O = x.shape, W.shape, y_hat.shape[2]
     apart = 2 * N if kind == GRU_BEFORE else A
     V_T, W_T, W_n, U_T = transpose(V, 0, A), transpose(W, 0, apart), transpose(W, apart, A), transpose(U, 0, len(U))
-    blocks = _divide_into_blocks(W_T)
     steps = min(T, count_steps_at_once(B, N))
     z, room = allocate(steps * B, A, x.dtype).reshape(steps, B, A), allocate(steps * B, N, x.dtype)
     for start in range(0, T, steps):
@@ -599,11 +490,11 @@ def pass_forward(
         z_here, h_here = z[: stop - start], h[start : stop + 1]
         project(x[start:stop].reshape(rows, I), V_T, b_h, z_here.reshape(rows, A))
         if b_n is None:
-            elman_forward(activation, z_here, W_T, blocks, h_here, slopes[start:stop], smallest)
+            elman_forward(activation, z_here, W_T, h_here, slopes[start:stop], smallest)
         elif kind == LSTM_GATES:
-            lstm_forward(z_here, W_T, blocks, h_here, slopes[start:stop])
+            lstm_forward(z_here, W_T, h_here, slopes[start:stop])
         else:
-            gru_forward(kind == GRU_AFTER, z_here, W_T, blocks, W_n, b_n, h_here, slopes[start:stop])
+            gru_forward(kind == GRU_AFTER, z_here, W_T, W_n, b_n, h_here, slopes[start:stop])
         if O:
             y_here = y_hat[start:stop].reshape(rows, O)
             project(readout_slice(h[start + 1 : stop + 1], N, room), U_T, b_y, y_here)
