@@ -65,7 +65,7 @@ def bars(axes: Any, rows: Sequence[Row], dtype: str) -> None:
     axes.axvline(1.0, color="#6b6b6b", lw=0.8)
     axes.set(xscale="log", title=dtype, xlabel="seconds over seconds of this package (1: as fast)")
     axes.set_yticks(range(len(networks)), networks)
-    axes.set_ylim(len(networks) - 0.5, -0.5)
+    axes.set_ylim(max(1, len(networks)) - 0.5, -0.5)
 
 
 def growth(rows: Sequence[Row]) -> Any:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import figures, kernels, report
 from benchmarks.environment import KEEP
 from benchmarks.peers import MODULES
-from benchmarks.processes import Failed
 from benchmarks.record import Record
 from benchmarks.rows import Row
 from bpttlab.escapes import escape_line
@@ -34,6 +33,8 @@ SECTIONS = {
     "dtype": "What float32 saves",
     "growth": "Growth",
 }
+PEAK_UNIT, STEADY = "GFLOP/s", 0.85
+"""The smallest peak of a dtype over its largest, on a machine that does nothing else."""
 SILENT = {"gradient", "gated", "growth"}
 """Their seconds are in the record and in the figures."""
 
@@ -63,7 +64,8 @@ def measured(record: Record, name: str) -> str:
     for workload, title in SECTIONS.items():
         rows = [row for row in record.rows.get(workload, []) if shown(row)]
         if rows:
-            parts.append(f"### {title}\n\n{when(record.measured[workload])}\n\n{report.markdown(rows)}".rstrip())
+            said = fill(" ".join([when(record.measured[workload]), *warn_of_disturbance(rows)]))
+            parts.append(f"### {title}\n\n{said}\n\n{report.markdown(rows)}".rstrip())
     return "\n\n".join(parts)
 
 
@@ -91,7 +93,7 @@ def fill(text: str) -> str:
 
 def warn_of_forced(record: Record) -> list[str]:
     """The first line of a record whose user kept variables that force kernels."""
-    kept = environment_of(record)["kept"]
+    kept = record.machine["environment"]["kept"]
     if not kept:
         return []
     variables = list_variables(kept)
@@ -103,9 +105,22 @@ def warn_of_forced(record: Record) -> list[str]:
     ]
 
 
+def warn_of_disturbance(rows: Sequence[Row]) -> list[str]:
+    """A sentence for each dtype whose peak was not the same for all shapes: the processor had other work meanwhile."""
+    found = []
+    for dtype in ("float64", "float32"):
+        peaks = [row.spread.most for row in rows if row.unit == PEAK_UNIT and f" {dtype} " in row.case]
+        if peaks and min(peaks) < STEADY * max(peaks):
+            found.append(
+                f"**Disturbed:** the peak of {dtype} was {report.number(min(peaks))} to {report.number(max(peaks))} "
+                f"{PEAK_UNIT}, so fractions of it are not reliable."
+            )
+    return found
+
+
 def describe_environment(record: Record) -> str:
     """Which variables were unset and which were set."""
-    environment = environment_of(record)
+    environment = record.machine["environment"]
     unset = {name: value for one in record.measured.values() for name, value in one.get("unset", {}).items()}
     sentences = [f"Unset for the measurement, because they force kernels: {list_variables(unset)}."] if unset else []
     if not unset and not environment["kept"]:
@@ -115,16 +130,8 @@ def describe_environment(record: Record) -> str:
     return fill(" ".join(sentences))
 
 
-def environment_of(record: Record) -> dict[str, dict[str, str]]:
-    """Raises: Failed, if the record was made before the environment was recorded."""
-    try:
-        return record.machine["environment"]
-    except KeyError:
-        raise Failed("the record does not say which variables forced kernels: measure again (make bench)") from None
-
-
 def list_variables(variables: Mapping[str, str]) -> str:
-    return ", ".join(f"`{name}={escape_line(value)[:60].replace('`', '?')}`" for name, value in variables.items())
+    return ", ".join(f"`{name}={escape_line(value)[:100].replace('`', '?')}`" for name, value in variables.items())
 
 
 def describe_libraries(record: Record) -> str:

@@ -22,7 +22,7 @@ EVERY = 0.05
 
 
 class Failed(RuntimeError):
-    """A command did not end with 0, or a record cannot be used."""
+    """A command did not end with 0."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,17 +44,29 @@ class Record:
         publish(path, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
 
 
+class Unusable(ValueError):
+    """A file is no record, or one from before the environment was recorded."""
+
+
 def read(path: Path) -> Record:
-    plain = json.loads(path.read_text(encoding="utf-8"))
-    found = Record(plain["machine"], plain["measured"])
-    for row in map(Row.read, plain["rows"]):
-        found.rows.setdefault(row.workload, []).append(row)
+    """Raises: Unusable."""
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        found = Record(plain["machine"], plain["measured"])
+        for row in map(Row.read, plain["rows"]):
+            found.rows.setdefault(row.workload, []).append(row)
+    except OSError as error:
+        raise Unusable(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Unusable(f"{path}: is no record of benchmarks") from None
+    if "environment" not in found.machine:
+        raise Unusable(f"{path}: does not say which variables forced kernels; measure again (make bench)")
     return found
 
 
 def of(machine: dict[str, Any], path: Path) -> Record:
-    """The record of this machine: what it holds already, if it was made with the same versions."""
-    if path.exists():
+    """The record of this machine: what it holds already, if it was made with the same versions and kernels."""
+    with suppress(Unusable):
         found = read(path)
         if found.machine == machine:
             return found

@@ -24,7 +24,7 @@ from benchmarks.peers import missing, peers
 from benchmarks.processes import CHECKOUT, Failed
 from benchmarks.rows import Row, Settings
 from benchmarks.workloads import WORKLOADS
-from bpttlab.errors import nearest
+from bpttlab.errors import LabError, nearest
 from bpttlab.escapes import escape_line
 
 MOST_ROUNDS = 1000
@@ -42,7 +42,7 @@ def main(words: Sequence[str] | None = None) -> int:
         code = tried(names, settings) if requested.quick else recorded(names, settings, requested.into)
         print(f"took {(time.perf_counter() - begun) / 60:.1f} min")
         return code
-    except (Disagreement, Failed) as error:
+    except (Disagreement, Failed, LabError, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
 
@@ -57,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
         "--rounds", type=count, metavar="N", help="rounds, where there are usually seven (with --quick: 3)"
     )
     own.add_argument("--into", type=Path, metavar="FOLDER", help="write record, page and figures there")
-    own.add_argument("--page", type=Path, metavar="FILE", help="docs/performance.md again, from a record")
+    own.add_argument("--page", type=recorded_file, metavar="FILE", help="docs/performance.md again, from a record")
     own.add_argument(environment.KEEP, action="store_true", help="keep variables that force kernels; the page says so")
     return own
 
@@ -78,6 +78,15 @@ def count(text: str) -> int:
     if text.isascii() and text.isdigit() and 1 <= int(text) <= MOST_ROUNDS:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r}: must be an integer from 1 to {MOST_ROUNDS}")
+
+
+def recorded_file(text: str) -> Path:
+    """A file that `record.read` accepts."""
+    try:
+        record.read(Path(text))
+    except record.Unusable as error:
+        raise argparse.ArgumentTypeError(escape_line(str(error))) from None
+    return Path(text)
 
 
 def announce() -> None:
@@ -126,7 +135,7 @@ def measured(name: str, settings: Settings) -> list[Row]:
 def rewritten(path: Path, into: Path | None) -> int:
     """The page and its figures from a record."""
     docs = CHECKOUT / "docs"
-    found, name = record.read(path), str(record.FOLDER / path.name)
+    found, name = record.read(path), path.name if into else str(record.FOLDER / path.name)
     for written in page.write(into or docs, found, name, docs / "performance.md"):
         print(f"written: {written.relative_to(CHECKOUT) if written.is_relative_to(CHECKOUT) else written}")
     return 0

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks import environment, figures, kernels, page, peers, processes, record, suite
 from benchmarks.protocol import FULL, QUICK
-from benchmarks.rows import Settings
+from benchmarks.rows import Row, Settings, alone
 from benchmarks.workloads import WORKLOADS
 from tests.support.benchmarks import recorded, row, silent_mkl  # noqa: F401  # the fixture
 from tests.support.commandline import REPOSITORY
@@ -117,12 +117,38 @@ def test_the_page_lists_every_library_with_its_kernel(monkeypatch):
     assert {"- numpy", "- scipy"} <= set(names) and len(names) == len(kernels.loaded())
 
 
-def test_a_record_without_its_environment_is_measured_again(tmp_path, capsys):
+@pytest.mark.parametrize(("least", "disturbed"), [(49.0, False), (11.0, True)])
+def test_the_page_says_where_the_peak_was_disturbed(least, disturbed):
+    """Of each dtype by itself: float32 is twice as fast."""
+    peaks = {"float64 N=2": 52.0, "float64 N=3": least, "float32 N=2": 100.0}
+    rows = [Row("gradient", f"elman {case}", "peak", page.PEAK_UNIT, alone(speed)) for case, speed in peaks.items()]
+    text = " ".join(page.measured(recorded(rows), "record.json").split())
+    assert ("**Disturbed:** the peak of float64 was 11 to 52 GFLOP/s, so" in text) is disturbed
+    assert "peak of float32" not in text
+
+
+OLD = json.dumps({"machine": {"blas": "openblas Haswell"}, "measured": {}, "rows": []})
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        ("{", "is no record of benchmarks"),
+        ("[]", "is no record of benchmarks"),
+        (OLD, "does not say which variables forced kernels; measure again (make bench)"),
+    ],
+    ids=["missing", "cut", "list", "old"],
+)
+def test_a_file_that_is_no_record_is_refused(content, said, tmp_path, capsys):
     path = tmp_path / "record.json"
-    path.write_text(json.dumps({"machine": {"blas": "openblas Haswell"}, "measured": {}, "rows": []}), encoding="utf-8")
-    assert suite.main(["--page", str(path), "--into", str(tmp_path)]) == 1
-    said = capsys.readouterr().err
-    assert said == "Failed: the record does not say which variables forced kernels: measure again (make bench)\n"
+    if content is not None:
+        path.write_text(content, encoding="utf-8")
+    with pytest.raises(SystemExit) as refusal:
+        suite.main(["--page", str(path), "--into", str(tmp_path / "page")])
+    assert refusal.value.code == 2 and f"record.json: {said}" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
+    assert record.of({"cpu": "new"}, path) == record.Record({"cpu": "new"})
 
 
 # ------------------------------------------------------------------------------------------ the command line

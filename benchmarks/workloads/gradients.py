@@ -8,8 +8,8 @@ from benchmarks.contest import contest, ratios, seconds
 from benchmarks.engines import engines
 from benchmarks.peak import find_peak, is_product
 from benchmarks.problems import Shape, drawn
-from benchmarks.protocol import Timed
-from benchmarks.rows import Row, Settings, alone
+from benchmarks.protocol import Spread, Timed
+from benchmarks.rows import Row, Settings
 
 GOALS = {
     Shape(32, 1, 100): {"PyTorch": 100.0, "JAX": 7.0},
@@ -44,7 +44,7 @@ def measured(shape: Shape, dtype: str, goals: Mapping[str, float], settings: Set
 def fractions(case: str, timed: Timed, flops: float, goal: float | None) -> Iterator[Row]:
     """The speed of the fastest matrix product, and fractions of it; the goal is that of the fastest engine."""
     peak = find_peak(timed, flops)
-    yield Row("gradient", case, peak.describe(), "GFLOP/s", alone(peak.speed / 1e9))
+    yield Row("gradient", case, peak.describe(), "GFLOP/s", Spread.of([speed / 1e9 for speed in peak.speeds]))
     for name in timed.seconds:
         if not is_product(name):
             fraction = timed.fraction(name, flops, peak.speed)
