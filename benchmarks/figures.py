@@ -32,7 +32,7 @@ def ratios(rows: Sequence[Row]) -> Any:
     figure = Figure(figsize=(7.0, 0.24 * max(len(panel) for panel in panels) / 2 + 1.2), layout="constrained")
     for axes, panel, dtype in zip(figure.subplots(1, 2, sharey=True), panels, ("float64", "float32"), strict=True):
         bars(axes, panel, dtype)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
@@ -50,7 +50,7 @@ def bars(axes: Any, rows: Sequence[Row], dtype: str) -> None:
     for number, peer in enumerate(peers):
         own = [row for row in rows if row.what.startswith(peer)]
         y = [
-            networks.index(row.case.replace(f" {dtype} ", " ")) + 0.36 * (number - (len(peers) - 1) / 2) for row in own
+            networks.index(row.case.replace(f" {dtype} ", " ")) + 0.26 * (number - (len(peers) - 1) / 2) for row in own
         ]
         medians = [row.spread.median for row in own]
         reach = [

@@ -10,6 +10,7 @@ from typing import Any
 
 from benchmarks import figures, kernels, report
 from benchmarks.environment import KEEP
+from benchmarks.peak import STEADY
 from benchmarks.peers import MODULES
 from benchmarks.record import Record
 from benchmarks.rows import Row
@@ -33,8 +34,7 @@ SECTIONS = {
     "dtype": "What float32 saves",
     "growth": "Growth",
 }
-PEAK_UNIT, STEADY = "GFLOP/s", 0.85
-"""The smallest peak of a dtype over its largest, on a machine that does nothing else."""
+PEAK_UNIT = "GFLOP/s"
 SILENT = {"gradient", "gated", "growth"}
 """Their seconds are in the record and in the figures."""
 

@@ -3,7 +3,8 @@
 The peak is the fastest round of the fastest library. A contender that is faster still has shown that the products are
 not the peak. Then its own speed is the peak and the row names it: what was reached was possible, so that no fraction is
 above 1, every other fraction becomes smaller, and half an hour of measurements is not thrown away for one disturbed
-product.
+product. Goals of fractions are not judged then, nor where the peak is well below that of an earlier shape: the machine
+had other work while the products ran, and fractions are too large.
 """
 
 from __future__ import annotations
@@ -24,22 +25,37 @@ SIZE = 1024
 FLOPS = 2.0 * SIZE**3
 MARK = "product of "
 """Contenders of this name are products, not gradients."""
+STEADY = 0.85
+"""The smallest peak of a dtype over its largest, on a machine that does nothing else."""
 
 
 @dataclass(frozen=True)
 class Peak:
-    """Floating-point operations a second in every round, by whom, and whether that was a gradient."""
+    """The highest speed.
+
+    Attributes:
+        speeds: floating-point operations a second in every round.
+        reached_by: the contender with these speeds.
+        exceeded: whether that is a gradient.
+        disturbed: whether an earlier peak of this dtype was much higher.
+    """
 
     speeds: tuple[float, ...]
     reached_by: str
     exceeded: bool = False
+    disturbed: bool = False
 
     @property
     def speed(self) -> float:
         return max(self.speeds)
 
+    @property
+    def reliable(self) -> bool:
+        return not (self.exceeded or self.disturbed)
+
     def describe(self) -> str:
-        return f"peak: {self.reached_by}" + (", faster than every product" if self.exceeded else "")
+        parts = [f"peak: {self.reached_by}", *["faster than every product"] * self.exceeded]
+        return ", ".join([*parts, *["disturbed"] * self.disturbed])
 
 
 def is_product(name: str) -> bool:
@@ -65,8 +81,8 @@ def scipy_product(left: Array, right: Array) -> Call:
     return partial(gemm, 1.0, a, b, c=out, overwrite_c=True)
 
 
-def find_peak(timed: Timed, flops: float) -> Peak:
-    """Of the rounds in which gradients of so many operations were timed."""
+def find_peak(timed: Timed, flops: float, earlier: float = 0.0) -> Peak:
+    """Of the rounds in which gradients of so many operations were timed, after peaks of at most this speed."""
     speeds = {
         name: tuple((FLOPS if is_product(name) else flops) / seconds for seconds in each)
         for name, each in timed.seconds.items()
@@ -74,4 +90,5 @@ def find_peak(timed: Timed, flops: float) -> Peak:
     best = max(filter(is_product, speeds), key=lambda name: max(speeds[name]))
     fastest = max(speeds, key=lambda name: max(speeds[name]))
     exceeded = max(speeds[fastest]) > max(speeds[best])
-    return Peak(speeds[fastest if exceeded else best], fastest if exceeded else best, exceeded)
+    name = fastest if exceeded else best
+    return Peak(speeds[name], name, exceeded, disturbed=max(speeds[name]) < STEADY * earlier)

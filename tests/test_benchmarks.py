@@ -150,6 +150,22 @@ def test_a_gradient_faster_than_every_product_is_the_peak():
     assert timed.fraction("numba", peak.FLOPS, found.speed).most == 1.0
 
 
+def test_goals_are_not_judged_by_a_peak_that_was_disturbed():
+    """A gradient beats every product, or an earlier shape had a much faster product: the fraction is too large."""
+    times = {"product of A": (1.0,), engines.engines()[-1]: (2.0,)}
+    found = []
+    for flops, earlier in [(peak.FLOPS, 0.0), (4 * peak.FLOPS, 0.0), (peak.FLOPS, 1.5 * peak.FLOPS)]:
+        timed = Timed(times, {})
+        best = peak.find_peak(timed, flops, earlier)
+        rows = list(gradients.fractions("", timed, flops, 0.4, best))
+        found.append((rows[0].what, rows[1].spread.median, rows[1].met))
+    assert found == [
+        ("peak: product of A", 0.5, True),
+        (f"peak: {engines.engines()[-1]}, faster than every product", 1.0, None),
+        ("peak: product of A, disturbed", 0.5, None),
+    ]
+
+
 @compiled_dtypes
 def test_every_product_of_the_peak_multiplies(dtype):
     found = peak.products(dtype)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from benchmarks.contest import contest, ratios, seconds
 from benchmarks.engines import engines
-from benchmarks.peak import find_peak, is_product
+from benchmarks.peak import Peak, find_peak, is_product
 from benchmarks.problems import Shape, drawn
 from benchmarks.protocol import Spread, Timed
 from benchmarks.rows import Row, Settings
@@ -27,25 +27,30 @@ QUICK = {Shape(16, 1, 30): AHEAD, Shape(32, 8, 30): AHEAD}
 
 
 def rows(settings: Settings) -> Iterator[Row]:
+    peaks: dict[str, float] = {}
     for shape, goals in settings.choose(GOALS | dict.fromkeys(GRID, AHEAD), QUICK).items():
         for dtype in ("float64", "float32"):
-            yield from measured(shape, dtype, goals, settings)
+            yield from measured(shape, dtype, goals, settings, peaks)
 
 
-def measured(shape: Shape, dtype: str, goals: Mapping[str, float], settings: Settings) -> Iterator[Row]:
-    """Ratios, fractions of the peak, and seconds of one shape."""
+def measured(
+    shape: Shape, dtype: str, goals: Mapping[str, float], settings: Settings, peaks: dict[str, float]
+) -> Iterator[Row]:
+    """Ratios, fractions of the peak, and seconds of one shape; `peaks` are the highest so far, by dtype."""
     problem, case = drawn("elman", shape, dtype), f"elman {dtype} {shape}"
     timed, errors = contest(problem, settings, products=True)
     yield from ratios("gradient", case, timed, errors, {peer: settings.goal(goal) for peer, goal in goals.items()})
-    yield from fractions(case, timed, problem.flops, settings.goal(PEAK.get(shape)))
+    peak = find_peak(timed, problem.flops, peaks.get(dtype, 0.0))
+    peaks[dtype] = max(peak.speed, peaks.get(dtype, 0.0))
+    yield from fractions(case, timed, problem.flops, settings.goal(PEAK.get(shape)), peak)
     yield from seconds("gradient", case, timed, errors)
 
 
-def fractions(case: str, timed: Timed, flops: float, goal: float | None) -> Iterator[Row]:
-    """The speed of the fastest matrix product, and fractions of it; the goal is that of the fastest engine."""
-    peak = find_peak(timed, flops)
+def fractions(case: str, timed: Timed, flops: float, goal: float | None, peak: Peak) -> Iterator[Row]:
+    """The peak and fractions of it; the goal is that of the fastest engine, and judged where the peak is reliable."""
     yield Row("gradient", case, peak.describe(), "GFLOP/s", Spread.of([speed / 1e9 for speed in peak.speeds]))
     for name in timed.seconds:
         if not is_product(name):
+            judged = peak.reliable and name == engines()[-1]
             fraction = timed.fraction(name, flops, peak.speed)
-            yield Row("gradient", case, name, "of GEMM peak", fraction, goal if name == engines()[-1] else None)
+            yield Row("gradient", case, name, "of GEMM peak", fraction, goal if judged else None)
