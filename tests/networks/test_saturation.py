@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 
 import bpttlab as lab
-from bpttlab.gradients.compiled import kernels
+from bpttlab.gradients.compiled import elementary, walks
 from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells import Elman
@@ -17,7 +17,7 @@ ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.skipif("not has_numb
 
 
 def has_numba():
-    return hasattr(kernels.walk_back, "py_func")
+    return hasattr(walks.walk_back, "py_func")
 
 
 EXACT = {
@@ -25,7 +25,7 @@ EXACT = {
     "logistic": lambda a: mp.exp(-abs(a)) / (1 + mp.exp(-abs(a))) ** 2,
     "softplus": lambda a: 1 / (1 + mp.exp(-a)),
 }
-COMPILED = {"tanh": kernels.tanh_and_slope, "logistic": kernels.logistic_and_slope}
+COMPILED = {"tanh": elementary.tanh_and_slope, "logistic": elementary.logistic_and_slope}
 TINY = float(np.finfo(np.float64).tiny)
 
 

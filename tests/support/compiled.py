@@ -2,11 +2,24 @@
 
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bpttlab.gradients.compiled import dispatch, kernels, products
+from bpttlab.gradients.compiled import (
+    arrays,
+    dispatch,
+    elementary,
+    elman,
+    gru,
+    kinds,
+    lstm,
+    passes,
+    products,
+    scaled_rows,
+    walks,
+)
 from bpttlab.networks.cells import GRU, LSTM, Elman
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
@@ -22,7 +35,7 @@ def quick_dtypes(engine):
 MAKES = {
     **{
         f"elman, {name}": (lambda *sizes, name=name: Elman(*sizes, activation=name))
-        for name in kernels.COMPILED_ACTIVATIONS
+        for name in elementary.COMPILED_ACTIVATIONS
     },
     "lstm": LSTM,
     "gru": GRU,
@@ -42,15 +55,18 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
     return cell, params, rng.standard_normal((T, B, 2)), rng.standard_normal((B, cell.state_size))
 
 
+ALL = (elementary, products, arrays, scaled_rows, kinds, elman, lstm, gru, passes, walks, dispatch)
+"""The modules of loops, each after those that it imports."""
+
+
 def interpreted():
-    """The modules once more, as they are read where there is no Numba."""
-    replaced = (products, kernels)
-    hidden = {name: sys.modules.get(name) for name in ("numba", *(module.__name__ for module in replaced))}
+    """The modules once more, by name, as they are read where there is no Numba."""
+    hidden = {name: sys.modules.get(name) for name in ("numba", *(module.__name__ for module in ALL))}
     sys.modules["numba"] = None
     try:
-        for module in replaced:
-            sys.modules[module.__name__] = loops = again(module)
-        return loops, again(dispatch)
+        for module in ALL:
+            sys.modules[module.__name__] = again(module)
+        return SimpleNamespace(**{name.rpartition(".")[2]: sys.modules[name] for name in hidden if name != "numba"})
     finally:
         sys.modules.update(hidden)
 
@@ -63,4 +79,4 @@ def again(module):
     return found
 
 
-INTERPRETED, INTERPRETED_PASSES = interpreted()
+INTERPRETED = interpreted()

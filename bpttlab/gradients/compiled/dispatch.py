@@ -1,7 +1,7 @@
 """The compiled loops for a cell and its arrays: what `gradients` and the measures call if the engine is numba.
 
-`kernels` knows numbers and arrays of fixed kinds; this is where a cell becomes such numbers, where room is made for
-what the loops fill, and where it is decided whether arrays may be given to them at all.
+The loops know kinds of cells (`kinds`) and arrays of fixed layouts; this is where a cell becomes a kind, where room is
+made for what the loops fill, and where it is decided whether arrays may be given to them at all.
 
 Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, I input, O output, R rows, L lags.
 """
@@ -15,26 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.compiled import compilation, spectral_kernels
-from bpttlab.gradients.compiled.kernels import (
-    CACHE_LINE,
-    COMPILED_ACTIVATIONS,
-    GRU_AFTER,
-    GRU_BEFORE,
-    LSTM_GATES,
-    ONE_GATE,
-    TANH,
-    multiply_many,
-    normalise_vjp,
-    pass_back,
-    pass_forward,
-    pass_rows_back,
-    pass_wave_back,
-    run_elman_in_one_call,
-    squared_error_loop,
-    walk_back,
-)
+from bpttlab.gradients.compiled import compilation, elman, gru, lstm, spectral_kernels  # noqa: F401, the loops of the kinds
+from bpttlab.gradients.compiled.arrays import CACHE_LINE, multiply_many
+from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
+from bpttlab.gradients.compiled.kinds import ElmanKind, GRUAfterKind, GRUBeforeKind, LSTMKind
+from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward, squared_error_loop
 from bpttlab.gradients.compiled.products import load_product
+from bpttlab.gradients.compiled.walks import normalise_vjp, pass_rows_back, pass_wave_back, walk_back
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
@@ -66,7 +53,7 @@ def allocator(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., A
 
 
 def allocate_aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
-    """`make(shape, dtype)`, beginning with a cache line as in `kernels.aligned`.
+    """`make(shape, dtype)`, beginning with a cache line as in `arrays.allocate`.
 
     It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
     """
@@ -128,12 +115,12 @@ class Form(NamedTuple):
     """The description of a cell that compiled code needs.
 
     Attributes:
-        kind, activation, output: which `vjp`, f_h and f_y; output is -1 where the readout is not compiled.
+        kind: whose functions make a step (`kinds`), with the settings that they need.
+        output: which f_y; -1 where the readout is not compiled.
         slopes, gated: how many numbers a step has of either, in units of N.
     """
 
-    kind: int
-    activation: int
+    kind: Any
     output: int
     slopes: int
     gated: int
@@ -142,11 +129,12 @@ class Form(NamedTuple):
 def find_form(cell: Cell) -> Form:
     output = COMPILED_ACTIVATIONS.get(cell.output_activation, -1)
     if isinstance(cell, LSTM):
-        return Form(LSTM_GATES, TANH, output, 6, 1)
+        return Form(LSTMKind(TANH), output, 6, 1)
     if isinstance(cell, GRU):
-        return Form(GRU_AFTER, TANH, output, 5, 3) if cell.reset == "after" else Form(GRU_BEFORE, TANH, output, 5, 2)
+        after = cell.reset == "after"
+        return Form(GRUAfterKind(TANH), output, 5, 3) if after else Form(GRUBeforeKind(TANH), output, 5, 2)
     assert isinstance(cell, Elman)
-    return Form(ONE_GATE, COMPILED_ACTIVATIONS[cell.activation], output, 1, 0)
+    return Form(ElmanKind(COMPILED_ACTIVATIONS[cell.activation]), output, 1, 0)
 
 
 def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -175,15 +163,15 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
     slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype)
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_forward(
-        of_cell.kind, of_cell.activation, of_cell.output, x, params["V"], W, params["b_h"],
-        candidate_bias(cell, params), params["U"], b_y, h, slopes, y_hat, _TINY[dtype],
+        of_cell.kind, of_cell.output, x, params["V"], W, params["b_h"], candidate_bias(params), params["U"], b_y, h,
+        slopes, y_hat, _TINY[dtype],
     )  # fmt: skip
     return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
 
-def candidate_bias(cell: Cell, params: Params) -> Array | None:
-    """b_n; empty where a cell with gates has none, and None for a cell without gates."""
-    return None if isinstance(cell, Elman) else params.get("b_n", params["b_y"][:0])
+def candidate_bias(params: Params) -> Array:
+    """b_n; empty where a cell has none."""
+    return params.get("b_n", params["b_y"][:0])
 
 
 def run_backward(
@@ -195,41 +183,47 @@ def run_backward(
         return None
     load_product(dtype.name)
     W, U = params["W"], params["U"]
-    (A, N), (O, I) = W.shape, (len(U), x.shape[2])
-    zeros = allocator(np.zeros, x, W)
-    dV, dW, dU = zeros((I, A), dtype), zeros((A, N), dtype), zeros((O, N), dtype)
-    db_h, db_y, dh = np.zeros(A, dtype), np.zeros(O, dtype), zeros(h.shape[1:], dtype)
-    db_n = None if isinstance(cell, Elman) else np.zeros(A, dtype)
-    least, most = _DTYPES[dtype]
+    sums, dh = make_sums(params, x), allocator(np.zeros, x, W)(h.shape[1:], dtype)
     fine = pass_back(
-        of_cell.kind, of_cell.output, of_cell.gated * N, x, W, U, params["b_y"], h,
-        slopes, y_hat, dy_hat, least, most, dV, dW, db_h, db_n, dU, db_y, dh,
+        of_cell.kind, of_cell.output, of_cell.gated * W.shape[1], x, W, U, params["b_y"], h, slopes, y_hat, dy_hat,
+        *_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
-    if not fine:
-        return None
-    of_candidate = {} if db_n is None or "b_n" not in params else {"b_n": db_n[A - N :]}
+    return name_sums(params, sums, dh) if fine else None
+
+
+def make_sums(params: Params, x: Array) -> tuple[Array, ...]:
+    """Zeros for dV^T (I,A), dW (A,N), db_h (A,), that of b_n (A,) or empty, dU (O,N), and db_y (O,)."""
+    W, U, dtype = params["W"], params["U"], x.dtype
+    (A, N), (O, I), zeros = W.shape, (len(U), x.shape[2]), allocator(np.zeros, x, W)
+    of_vectors = np.zeros(A, dtype), np.zeros(A if "b_n" in params else 0, dtype)
+    return zeros((I, A), dtype), zeros((A, N), dtype), *of_vectors, zeros((O, N), dtype), np.zeros(O, dtype)
+
+
+def name_sums(params: Params, sums: tuple[Array, ...], dh: Array) -> Params:
+    """The gradient by name, from what loops filled."""
+    dV, dW, db_h, db_n, dU, db_y = sums
+    of_candidate = {"b_n": db_n[-dW.shape[1] :]} if "b_n" in params else {}
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
 
 def run_in_one_call(
-    cell: Elman, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
+    cell: Cell, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
 ) -> tuple[float, Params] | None:
     """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
     plain numbers may not be enough."""
-    dtype, (_, B, I), W, U = x.dtype, x.shape, params["W"], params["U"]
-    N, O = len(W), len(U)
+    of_cell, dtype, W = find_form(cell), x.dtype, params["W"]
     load_product(dtype.name)
-    dV, dW, dU = np.zeros((I, N), dtype), np.zeros((N, N), dtype), np.zeros((O, N), dtype)
-    db_h, db_y, dh = np.zeros(N, dtype), np.zeros(O, dtype), np.zeros((B, N), dtype) if h_0 is None else h_0.copy()
-    least, most = _DTYPES[dtype]
-    value, fine = run_elman_in_one_call(
-        COMPILED_ACTIVATIONS[cell.activation], COMPILED_ACTIVATIONS[cell.output_activation], x, params["V"], W,
-        params["b_h"], U, params["b_y"], target, weights, _TINY[dtype], least, most, dV, dW, db_h, dU, db_y, dh,
+    sums = make_sums(params, x)
+    dh = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else h_0.copy()
+    value, fine = pass_both_ways(
+        of_cell.kind, of_cell.output, of_cell.gated * W.shape[1], of_cell.slopes * W.shape[1], x, params["V"], W,
+        params["b_h"], candidate_bias(params), params["U"], params["b_y"], target, weights, _TINY[dtype],
+        *_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
-    return (value, {"V": dV.T.copy(), "W": dW, "b_h": db_h, "U": dU, "b_y": db_y, "h_0": dh}) if fine else None
+    return (value, name_sums(params, sums, dh)) if fine else None
 
 
-def find_way_back(cell: Cell, params: Params) -> tuple[int, Array, int]:
+def find_way_back(cell: Cell, params: Params) -> tuple[Any, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
     W, N = make_contiguous(params["W"]), cell.hidden_size
     of_cell = find_form(cell)

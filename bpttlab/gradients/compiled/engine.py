@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpttlab.gradients.compiled import dispatch, kernels, lanczos, spectral_kernels
+from bpttlab.gradients.compiled import dispatch, lanczos, passes, spectral_kernels
 from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
 from bpttlab.gradients.inputs import check_finite, check_inputs
 from bpttlab.gradients.plan import Plan
@@ -100,11 +100,11 @@ class Compiled(Engine):
         weights = make_uniform_weights(T, reduction) if mask is None else step_weights(mask, reduction)
         if weights.shape != (T,):
             return None
-        if isinstance(cell, Elman) and dispatch.is_small(x, params["W"]):
+        if dispatch.is_small(x, params["W"]):
             return dispatch.run_in_one_call(cell, params, x, h_0, target, weights)
         h, y_hat, linearization, fine = dispatch.run_forward(cell, params, x, h_0)
         dy_hat = np.empty_like(target)
-        value = kernels.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
+        value = passes.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
         if y_hat is None or not math.isfinite(value):
             return None
         gradients = dispatch.run_backward(cell, params, x, h, linearization, y_hat, dy_hat)

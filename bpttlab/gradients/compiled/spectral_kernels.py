@@ -118,11 +118,13 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
     z, w, room = np.empty(N), np.empty(R), np.empty(R)
     for lag in range(L):
         A = matrices[lag]
-        w[:] = u + _NOISE * noise
+        for i in range(R):
+            w[i] = u[i] + _NOISE * noise[i]
         size = math.sqrt(np.dot(w, w))
         theta, before, steps, small, converged = 0.0, 0.0, 0, False, False
         while steps < most and not converged:
-            Q[steps] = w / size
+            for i in range(R):
+                Q[steps, i] = w[i] / size
             np.dot(Q[steps], A, z)
             np.dot(A, z, w)
             alpha[steps] = np.dot(Q[steps], w)
@@ -130,7 +132,8 @@ def largest_squares(matrices: Array, u: Array, noise: Array, found: Array) -> No
             for _ in range(2):
                 np.dot(Q[:steps], w, c[:steps])
                 np.dot(c[:steps], Q[:steps], room)
-                w -= room
+                for i in range(R):
+                    w[i] -= room[i]
             size = math.sqrt(np.dot(w, w))
             beta[steps - 1] = size
             before = theta

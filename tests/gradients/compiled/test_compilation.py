@@ -55,7 +55,7 @@ def test_without_any_place_every_process_compiles(places, monkeypatch):
 class Loop:
     """What Numba says of a loop that it compiles."""
 
-    def __init__(self, module="bpttlab.gradients.compiled.kernels"):
+    def __init__(self, module="bpttlab.gradients.compiled.passes"):
         self.py_func = lambda: None
         self.py_func.__module__ = module
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
 from bpttlab.gradients.backward import backward
-from bpttlab.gradients.compiled import dispatch, kernels
+from bpttlab.gradients.compiled import dispatch, elementary, walks
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.engine import find_engine
 from bpttlab.gradients.forward import forward
@@ -27,7 +27,7 @@ from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
-from tests.support.compiled import INTERPRETED, INTERPRETED_PASSES, MAKES, dtypes, needs_numba, network
+from tests.support.compiled import INTERPRETED, MAKES, dtypes, needs_numba, network
 
 pytestmark = needs_numba
 
@@ -278,13 +278,13 @@ def test_interpreted_is_compiled(dtype, data):
     cell, params, x, h_0 = data.draw(networks(dtype, sizes=[1, 2, 3, 4, 5]))
     trace = forward(cell, params, x, h_0, engine="numba")
     for t in range(len(x)):
-        h, y_hat, slopes, fine = INTERPRETED_PASSES.run_forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
+        h, y_hat, slopes, fine = INTERPRETED.dispatch.run_forward(cell, params, x[t : t + 1].astype(dtype), trace.h[t])
         assert fine
         assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
         assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
     dy_hat = np.random.default_rng(3).standard_normal(trace.y_hat.shape).astype(dtype)
     arguments = cell, params, trace.x, trace.h, trace.linearization, trace.y_hat, dy_hat
-    one, other = INTERPRETED_PASSES.run_backward(*arguments), dispatch.run_backward(*arguments)
+    one, other = INTERPRETED.dispatch.run_backward(*arguments), dispatch.run_backward(*arguments)
     assert (one is None) == (other is None)
     if one is not None:
         assert_agree(one, other)
@@ -294,7 +294,7 @@ def test_interpreted_is_compiled(dtype, data):
     arguments = (cell, params, trace.linearization, error, np.zeros(error.shape[:2], np.int64))
     for plan in (full_plan(len(x)), PerLoss(2).plan(len(x))):
         for one, other in zip(
-            INTERPRETED_PASSES.walk(*arguments, plan.segments, plan.carry)[:4],
+            INTERPRETED.dispatch.walk(*arguments, plan.segments, plan.carry)[:4],
             dispatch.walk(*arguments, plan.segments, plan.carry)[:4],
             strict=True,
         ):
@@ -309,21 +309,21 @@ def test_what_is_interpreted_in_float32_is_that_of_the_cells(data):
     cell, params, x, h_0 = data.draw(networks("float32", sizes=[1, 2, 5]))
     trace = forward(cell, params, x, h_0)
     for t in range(len(x)):
-        h, y_hat, slopes, fine = INTERPRETED_PASSES.run_forward(cell, params, trace.x[t : t + 1], trace.h[t])
+        h, y_hat, slopes, fine = INTERPRETED.dispatch.run_forward(cell, params, trace.x[t : t + 1], trace.h[t])
         assert fine
         assert h.dtype == np.float32
         assert_agree({"h": h[1], "y_hat": y_hat[0]}, {"h": trace.h[t + 1], "y_hat": trace.y_hat[t]})
         assert_agree({"slopes": slopes[0]}, {"slopes": trace.linearization[t]})
     errors = np.random.default_rng(2).standard_normal(trace.y_hat.shape).astype(np.float32)
     arguments = trace.x, trace.h, trace.linearization, trace.y_hat, errors
-    found = INTERPRETED_PASSES.run_backward(cell, params, *arguments)
+    found = INTERPRETED.dispatch.run_backward(cell, params, *arguments)
     if found is not None:
         assert_agree(found, backward(trace, errors))
 
 
 def test_it_is_interpreted():
-    assert not hasattr(INTERPRETED.walk_back, "py_func")
-    assert hasattr(kernels.walk_back, "py_func")
+    assert not hasattr(INTERPRETED.walks.walk_back, "py_func")
+    assert hasattr(walks.walk_back, "py_func")
 
 
 # ------------------------------------------------------------------ elementary functions
@@ -332,7 +332,7 @@ def test_it_is_interpreted():
 POINTS = np.concatenate([[0.0], np.geomspace(1e-300, 700.0, 400), np.linspace(0.1, 3.0, 300), [0.17328, 0.17329, 22.0]])
 
 
-@pytest.mark.parametrize("module", [kernels, INTERPRETED], ids=["compiled", "interpreted"])
+@pytest.mark.parametrize("module", [elementary, INTERPRETED.elementary], ids=["compiled", "interpreted"])
 def test_elementary_functions_to_three_units_in_the_last_place(module):
     import mpmath
 
@@ -359,14 +359,14 @@ def test_float32_functions_are_within_five_ulp():
     decay = np.exp(-np.abs(exact))
     sigma = np.where(exact >= 0, 1.0, decay) / (1.0 + decay)
     slopes = 1.0 / np.cosh(np.minimum(np.abs(exact), 43.5)) ** 2, decay / (1.0 + decay) ** 2
-    found = [(kernels.tanh(v), *kernels.tanh_and_slope(v), *kernels.logistic_and_slope(v)) for v in x]
+    found = [(elementary.tanh(v), *elementary.tanh_and_slope(v), *elementary.logistic_and_slope(v)) for v in x]
     for one, other, units in zip(
         zip(*found, strict=True),
         (np.tanh(exact), np.tanh(exact), slopes[0], sigma, slopes[1]),
         (3, 3, 5, 3, 5),
         strict=True,
     ):
-        assert {type(value) for value in INTERPRETED.tanh_and_slope(x[0])} == {np.float32}
+        assert {type(value) for value in INTERPRETED.elementary.tanh_and_slope(x[0])} == {np.float32}
         normal = np.abs(other) > 1e-37
         error = np.abs(np.array(one)[normal] - other[normal]) / np.spacing(np.abs(other[normal]).astype(np.float32))
         assert error.max() <= units
@@ -375,20 +375,20 @@ def test_float32_functions_are_within_five_ulp():
 def test_float32_functions_agree_interpreted_and_compiled():
     for x in np.linspace(-20.0, 20.0, 301, dtype=np.float32):
         for name in ("tanh", "tanh_and_slope", "logistic_and_slope"):
-            found, expected = getattr(INTERPRETED, name)(x), getattr(kernels, name)(x)
+            found, expected = getattr(INTERPRETED.elementary, name)(x), getattr(elementary, name)(x)
             np.testing.assert_allclose(found, expected, rtol=1e-6)
-    assert [float(kernels.tanh(np.float32(x))) for x in (np.inf, -np.inf, 1e30, 0.0)] == [1.0, -1.0, 1.0, 0.0]
-    assert np.isnan(kernels.tanh(np.float32(np.nan)))
-    assert kernels.logistic_and_slope(np.float32(-100.0)) == (0.0, 0.0)
-    assert kernels.tanh_and_slope(np.float32(-100.0)) == (-1.0, 0.0)
+    assert [float(elementary.tanh(np.float32(x))) for x in (np.inf, -np.inf, 1e30, 0.0)] == [1.0, -1.0, 1.0, 0.0]
+    assert np.isnan(elementary.tanh(np.float32(np.nan)))
+    assert elementary.logistic_and_slope(np.float32(-100.0)) == (0.0, 0.0)
+    assert elementary.tanh_and_slope(np.float32(-100.0)) == (-1.0, 0.0)
 
 
 def test_elementary_functions_beyond_every_range():
-    assert [float(kernels.tanh(x)) for x in (np.inf, -np.inf, 1e300)] == [1.0, -1.0, 1.0]
-    assert np.isnan(kernels.tanh(np.nan))
-    assert kernels.logistic_and_slope(-800.0) == (0.0, 0.0)
-    assert kernels.logistic_and_slope(800.0) == (1.0, 0.0)
-    assert kernels.tanh_and_slope(-800.0) == (-1.0, 0.0)
+    assert [float(elementary.tanh(x)) for x in (np.inf, -np.inf, 1e300)] == [1.0, -1.0, 1.0]
+    assert np.isnan(elementary.tanh(np.nan))
+    assert elementary.logistic_and_slope(-800.0) == (0.0, 0.0)
+    assert elementary.logistic_and_slope(800.0) == (1.0, 0.0)
+    assert elementary.tanh_and_slope(-800.0) == (-1.0, 0.0)
 
 
 # ------------------------------------------------------------------ the ends of the range
@@ -695,5 +695,5 @@ def test_many_products_are_those_of_numpy(seed, sizes):
     assert dispatch.multiply(left, right, out) is out
     np.testing.assert_allclose(out, left @ right, rtol=1e-12, atol=1e-14)
     np.testing.assert_allclose(
-        INTERPRETED_PASSES.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14
+        INTERPRETED.dispatch.multiply(left, right, np.empty_like(out)), out, rtol=1e-12, atol=1e-14
     )

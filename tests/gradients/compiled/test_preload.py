@@ -23,8 +23,8 @@ ASKED = """
 from bpttlab.gradients.compiled import preload{first}
 from bpttlab.networks.cells import Elman
 before = preload.are_read(([Elman(3, 4, 2)], ["float64"]))
-from bpttlab.gradients.compiled import kernels
-loaded = [len(loop.signatures) for loop in (kernels.pass_forward, kernels.walk_back, kernels.pass_wave_back)]
+from bpttlab.gradients.compiled import passes, walks
+loaded = [len(loop.signatures) for loop in (passes.pass_forward, walks.walk_back, walks.pass_wave_back)]
 print(before, sum(loaded))
 """
 
@@ -35,7 +35,7 @@ def requested(first="", **environment):
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
 
 
-@pytest.mark.parametrize("first", ["", ", kernels"])
+@pytest.mark.parametrize("first", ["", ", passes"])
 def test_nothing_is_compiled_without_loops_on_disk(tmp_path, first):
     done = requested(first, NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.stdout, done.stderr) == ("False 0\n", "")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bpttlab import resources
 from bpttlab.gradients.backward import backward
-from bpttlab.gradients.compiled import dispatch, kernels
+from bpttlab.gradients.compiled import arrays, dispatch, products
 from bpttlab.gradients.compiled.compilation import compiled
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.forward import forward
@@ -22,7 +22,7 @@ from tests.support.compiled import INTERPRETED, dtypes, needs_numba, network
 
 pytestmark = needs_numba
 
-modules = pytest.mark.parametrize("module", [kernels, INTERPRETED], ids=["compiled", "interpreted"])
+modules = pytest.mark.parametrize("module", [arrays, INTERPRETED.arrays], ids=["compiled", "interpreted"])
 widths = st.sampled_from([0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 23, 24, 25, 31, 32, 33, 40, 47, 48, 49, 72, 79, 95, 100])
 """Of parts of a vector, of one, two, three and more, and one number more or less."""
 
@@ -51,7 +51,7 @@ def add_rows(left, right, out):
 
 @compiled()
 def call_product(left, right, out):
-    kernels.add_rows(left, right, out)
+    products.add_rows(left, right, out)
 
 
 given_factors = st.builds(
@@ -70,7 +70,7 @@ def test_a_product_is_the_literal_one(given):
     left, right, out = given
     assert_product(add_rows(left, right, out.copy()), left, right, out)
     literal = out.copy()
-    INTERPRETED.add_rows(left, right, literal)
+    INTERPRETED.products.add_rows(left, right, literal)
     assert_product(literal, left, right, out)
 
 
