@@ -99,7 +99,7 @@ def test_versions_and_settings_of_a_measure_are_points(written):
     with plugins.use("activity.py"):
         study = lab.load("two")
         summary = lab.tables.summaries(study)["activity"]
-        drawing = lab.figures.draw(study)
+        drawing = lab.figures.draw(study, names=["activity"])
     assert list(summary["networks"]) == [2, 2, 2]
     assert summary["plugins"].nunique() == 2 and set(summary["measure_activity_level"]) == {0.5, 0.9}
     legend = drawing["activity"].axes[0].get_legend().get_texts()

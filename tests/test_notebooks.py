@@ -49,7 +49,7 @@ def shown(loaded):
         "sweep plan": ended.plan,
         "study": study,
         "summaries": lab.tables.summaries(study),
-        "drawing": lab.figures.draw(study),
+        "drawing": lab.figures.draw(study, names=["growth", "truncation"]),
     }
 
 

@@ -322,7 +322,7 @@ def test_own_table_and_figure_are_made_with_plugins(folder, capsys):
     write(folder, "mine.py", PARTS["table"] + PARTS["figure"].replace("LOSSES =", "DRAWN ="))
     assert main(["sweep", "study=x", "spectral_radius=0.5,1.0", *SMALL]) == 0
     assert main(["tables", "study=x", "plugins=mine.py"]) == 0
-    assert main(["figures", "study=x", "plugins=mine.py"]) == 0
+    assert main(["figures", "study=x", "plugins=mine.py", "figure=growth,losses_by_radius"]) == 0
     out = capsys.readouterr().out
     assert "\nlosses\n" in out and ", losses_by_radius)" in out
     assert (folder / "results" / "x" / "tables" / "losses.csv").read_text().startswith("spectral_radius,loss\n0.5,")
@@ -332,8 +332,10 @@ def test_an_own_figure_says_why_it_is_not_drawn(folder):
     write(folder, "mine.py", PARTS["figure"])
     lab.sweep(study="x", workers=0, **SIZES)
     with plugins.use("mine.py"):
-        assert figures.draw(lab.load("x")).skipped["losses_by_radius"] == "the study has one spectral radius"
-    assert "losses_by_radius" not in figures.draw(lab.load("x")).skipped
+        skipped = figures.draw(lab.load("x"), names=["losses_by_radius"]).skipped
+        assert skipped == {"losses_by_radius": "the study has one spectral radius"}
+    with pytest.raises(ConfigurationError, match="figure=losses_by_radius: must be one of"):
+        figures.draw(lab.load("x"), names=["losses_by_radius"])
 
 
 @pytest.mark.parametrize(
@@ -364,7 +366,7 @@ def test_failing_own_figure_is_one_line_and_others_are_drawn(folder, capsys, mad
     head = PARTS["figure"].split("    if request")[0]
     write(folder, "mine.py", f'{head}    {made}\n\n\nLOSSES = StudyFigure("losses_by_radius", draw_losses)\n')
     lab.sweep(study="x", workers=0, **SIZES)
-    assert error_of(capsys, "figures", "study=x", "plugins=mine.py") == said
+    assert error_of(capsys, "figures", "study=x", "plugins=mine.py", "figure=growth,losses_by_radius") == said
     assert (folder / "results" / "x" / "figures" / "growth.png").is_file()
 
 
@@ -374,7 +376,7 @@ def test_an_own_figure_that_cannot_be_saved_is_one_line(folder, capsys):
     drawn = f'{head}    {made}\n\n\nLOSSES = StudyFigure("losses_by_radius", draw_losses)\n'
     write(folder, "mine.py", f"from matplotlib.figure import Figure\n{drawn}")
     lab.sweep(study="x", workers=0, **SIZES)
-    line = error_of(capsys, "figures", "study=x", "plugins=mine.py")
+    line = error_of(capsys, "figures", "study=x", "plugins=mine.py", "figure=growth,losses_by_radius")
     assert line.startswith("not drawn: losses_by_radius: mine.py: ValueError: ")
     saved = folder / "results" / "x" / "figures"
     assert (saved / "growth.png").is_file() and not [*saved.glob("*losses*"), *saved.glob(".*")]
@@ -532,8 +534,8 @@ def test_provenance_names_the_files(mine):
 def test_results_are_read_with_the_file_gone(mine, capsys):
     assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
     (mine / "mine.py").unlink()
-    for command in ("status", "tables", "figures"):
-        assert main([command, "study=x"]) == 0, capsys.readouterr().err
+    for line in (["status", "study=x"], ["tables", "study=x"], ["figures", "study=x", "figure=products"]):
+        assert main(line) == 0, capsys.readouterr().err
 
 
 # ------------------------------------------------------------------ what an own class returns

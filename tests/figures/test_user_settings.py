@@ -39,7 +39,7 @@ print(figures.save(pyplot.figure(), "plain"))
 
 def drawn_bytes(folder):
     """The files of two figures, one of lines and one of a heat map."""
-    study = synthetic.study(seeds=2)
+    study = synthetic.study(seeds=2, radii=(0.9, 1.5), lengths=(10,))
     with style.style_context("column"):
         products = plot_products(tables.growth_curves(study.jacobians, study.runs), "column")
         growth = plot_growth(tables.growth(study.runs), "column")

@@ -619,7 +619,7 @@ def test_files_with_one_radius_share_a_panel(study):
     files = "cell.path=step0.safetensors,twin.safetensors"
     lines = ["workers=0", "batch_size=2", "sequence_length=8", "task=adding"]
     assert main(["sweep", "study=twins", "cell=from_file", files, *lines]) == 0
-    products = figures.draw(lab.load("twins"))["products"]
+    products = figures.draw(lab.load("twins"), names=["products"])["products"]
     assert [text.get_text() for text in products.legends[0].get_texts()] == ["step0", "twin"]
     assert len(products.axes) == 2
 
@@ -631,7 +631,7 @@ def test_rings_pool_their_networks_at_the_median_radius(study):
     medians = rings.runs.drop_duplicates("network_id").groupby("cell_r_max")["rho"].median()
     np.testing.assert_allclose(growth["initializer_requested"], growth["cell_r_max"].map(medians), rtol=5e-4)
     assert growth["initializer_requested"].nunique() == 2 and growth["growth_rate_low"].isna().all()
-    assert set(figures.draw(rings)) == {"products", "lag_terms", "growth", "truncation"}
+    assert set(figures.draw(rings, names=["growth", "truncation"])) == {"growth", "truncation"}
 
 
 def test_files_and_drawn_networks_stand_side_by_side(study):
@@ -642,13 +642,13 @@ def test_files_and_drawn_networks_stand_side_by_side(study):
     growth = tables.growth(mixed.runs)
     assert sorted(growth["initializer_target"]) == ["measured_radius", "spectral_radius", "spectral_radius"]
     assert len(tables.critical_spectral_radius(mixed.runs)) == 1
-    labels = {axes.get_xlabel() for axes in figures.draw(mixed)["growth"].axes}
+    labels = {axes.get_xlabel() for axes in figures.draw(mixed, names=["growth"])["growth"].axes}
     assert r"radius $\rho$, requested or measured" in labels
 
 
 def test_the_command_line_makes_tables_and_figures(study, capsys):
-    for command in ("tables", "figures", "status"):
-        assert main([command, "study=own"]) == 0
+    for line in (["tables", "study=own"], ["figures", "study=own", "figure=growth"], ["status", "study=own"]):
+        assert main(line) == 0
     shown = capsys.readouterr().out
     assert "step1" in shown and "measured_radius" not in shown and "file" not in shown.splitlines()[1]
     assert "results/own/figures/growth.png" in visible(".") and "results/own/tables/growth.csv" in visible(".")

@@ -18,7 +18,7 @@ MANY_ROWS = {"measure": {"jacobians": "triangle", "sequences": 1}, "sequence_len
 
 @pytest.mark.parametrize("values", [SEEDS, MANY_ROWS])
 def test_bytes_are_within_a_factor_of_three(tmp_path, values):
-    configurations = points(range(12), ["full", 5, 20], **values)
+    configurations = points(range(6), ["full", 5, 20], **values)
     to_do = plan(configurations, Options("x", str(tmp_path))).to_do
     divided, rows = bundles(to_do), cost_estimate.expected_rows(to_do)
     summary = sweep(configurations, "x", tmp_path, workers=0, progress=False)

@@ -78,7 +78,7 @@ def test_every_table_of_the_reference_has_rows(whole):
     assert min(len(whole[name]) for name in ("runs", "jacobians", "lag_terms", "truncations")) > 10_000
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_shuffled_and_by_any_number_of_workers(tmp_path, whole, workers):
     sweep(random.Random(workers).sample(POINTS, len(POINTS)), "x", tmp_path, workers=workers, progress=False)
     assert differing(table_bytes("x", tmp_path), whole) == []
@@ -98,7 +98,10 @@ def test_each_run_alone(tmp_path, whole, nothing_copied):
 
 @pytest.mark.parametrize(
     "requested",
-    [{"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2"}],
+    [
+        {"OPENBLAS_NUM_THREADS": "4", "OMP_NUM_THREADS": "2"},
+        pytest.param({"OMP_NUM_THREADS": "3", "MKL_NUM_THREADS": "2"}, marks=pytest.mark.slow),
+    ],
 )
 def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, requested):
     done = from_the_shell(tmp_path, "study=x", *LINE, **requested)

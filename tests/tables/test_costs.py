@@ -291,20 +291,19 @@ def test_summaries_have_them_where_they_were_measured(study):
 # ------------------------------------------------------------------ figures
 
 
-@pytest.fixture(scope="module")
-def drawn(study):
-    return {size: figures.draw(study, size, names=list(figures.OF_COSTS)) for size in ("page", "column")}
+sizes = pytest.mark.parametrize("size", [pytest.param("page", marks=pytest.mark.slow), "column"])
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
-def test_all_four_are_drawn_at_both_sizes(drawn, size):
-    assert set(figures.OF_COSTS) <= set(drawn[size])
+@sizes
+def test_all_four_are_drawn_at_both_sizes(study, size):
+    drawn = figures.draw(study, size, names=list(figures.OF_COSTS))
+    assert set(figures.OF_COSTS) <= set(drawn)
     for name in figures.OF_COSTS:
-        assert drawn[size][name].get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+        assert drawn[name].get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
 
 
 def test_without_variance_or_seconds_the_reason_is_told():
-    skipped = figures.draw(synthetic.study(seeds=2, lengths=(10,))).skipped
+    skipped = figures.draw(synthetic.study(seeds=2, lengths=(10,)), names=figures.OF_COSTS).skipped
     assert "no variance or seconds" in skipped["bias_variance"] and "no variance or seconds" in skipped["error_cost"]
     assert "scheme=adaptive" in skipped["bias_bounds"]
     assert "measure.log_scale=true" in skipped["directions"]
@@ -343,7 +342,7 @@ def test_the_plane_shows_every_gradient_once(study):
         {"steps_computed": 1.0, "scheme_seconds": np.nan},
     ],
 )
-@pytest.mark.parametrize("size", ["page", "column"])
+@sizes
 def test_extreme_costs_are_drawn_or_refused_in_words(study, changed, size):
     costs = plane(study, **changed)
     gone = np.isneginf(costs["log_relative_bias"]).all()

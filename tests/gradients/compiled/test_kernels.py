@@ -351,9 +351,7 @@ def test_elementary_functions_to_three_units_in_the_last_place(module):
 
 def test_float32_functions_are_within_five_ulp():
     rng = np.random.default_rng(0)
-    x = np.concatenate(
-        [3.0 * rng.standard_normal(20000), np.geomspace(1e-37, 87.0, 5000), np.linspace(-0.4, 0.4, 5000)]
-    )
+    x = np.concatenate([3.0 * rng.standard_normal(6000), np.geomspace(1e-37, 87.0, 2000), np.linspace(-0.4, 0.4, 2000)])
     x = np.concatenate([x, -x]).astype(np.float32)
     exact = x.astype(np.float64)
     decay = np.exp(-np.abs(exact))
