@@ -340,10 +340,10 @@ def prepare(configurations: Sequence[Configuration], workers: int) -> None:
     cells = list(dict.fromkeys(one.cell for one in compiled))
     dtypes: list[str] = sorted({one.values.dtype for one in compiled})
     if cells and not (workers and has_stored_loops((cells, dtypes))):
-        from bpttlab.gradients.compiled import compilation, dispatch
+        from bpttlab.gradients.compiled import compilation, compile_ahead
 
         if not workers or compilation.find_cache().kept:
-            dispatch.compile_loops(cells, dtypes)
+            compile_ahead.compile_loops(cells, dtypes)
 
 
 def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:

@@ -9,7 +9,7 @@ Index legend: T time, B sequence, N hidden unit, S state, A pre-activations, I i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from bpttlab.gradients.compiled import compilation, elman, gru, lstm, spectral_k
 from bpttlab.gradients.compiled.arrays import CACHE_LINE, multiply_many
 from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
 from bpttlab.gradients.compiled.kinds import ElmanKind, GRUAfterKind, GRUBeforeKind, LSTMKind
-from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward, squared_error_loop
+from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.compiled.walks import normalise_vjp, pass_rows_back, pass_wave_back, walk_back
 from bpttlab.networks.cells import GRU, LSTM, Elman
@@ -68,47 +68,6 @@ def has_kernel(cell: Cell, dtype: Any) -> bool:
     if np.dtype(dtype) not in _DTYPES:
         return False
     return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in COMPILED_ACTIVATIONS)
-
-
-def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str]) -> None:
-    """Compiles what these cells need, or reads it from disk: before there are several processes that would do it.
-
-    Raises:
-        LabError: machine code cannot be written.
-    """
-    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if has_kernel(cell, dtype)]
-    for cell, dtype in {(type(cell), dtype): (cell, dtype) for cell, dtype in compilable}.values():
-        with compilation.announce(f"{cell.name} in {dtype}", LOOPS) as announcement:
-            for name in call_loops(cell, dtype):
-                announcement.step(name)
-
-
-LOOPS = 7
-"""The steps of `call_loops`."""
-
-
-def call_loops(cell: Cell, dtype: np.dtype[Any]) -> Iterator[str]:
-    """Calls every loop of a cell once, on the smallest arrays; the name of what is called next."""
-    params = {name: np.zeros(shape, dtype) for name, shape in cell.parameter_shapes().items()}
-    x, h_0 = np.zeros((1, 1, cell.input_size), dtype), np.zeros((1, cell.state_size), dtype)
-    yield "forward pass"
-    h, _, slopes, _ = run_forward(cell, params, x, h_0)
-    nothing = np.zeros((1, 1, cell.output_size), dtype)
-    yield "full gradient"
-    run_backward(cell, params, x, h, slopes, nothing, nothing)
-    squared_error_loop(nothing, nothing, np.ones(1), nothing.copy())
-    yield "truncated gradients"
-    walk(cell, params, slopes, h[1:], np.zeros((1, 1), np.int64), np.array([[0, 1, 0]]), np.ones(1))
-    yield "Jacobian products"
-    scaled_vjp(cell, params, slopes[0][None], h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
-    size, one = cell.state_size, np.ones(1, np.int64)
-    total, zero = np.zeros((1, 1, cell.preactivation_size), dtype), np.zeros((1, 1, 1), np.int64)
-    yield "lag terms"
-    vjp_and_add(cell, params, slopes, one, 0, 1, np.zeros((1, 1, 1, size), dtype), zero[None], total, zero)
-    yield "products of many lags"
-    vjp_many(cell, params, slopes, np.zeros((2, 1, 1, size), dtype), np.zeros((2, 1, 1, 1), np.int64))
-    yield "norms"
-    spectral_kernels.log_norms(np.zeros((1, 1, 1), dtype), zero[0], np.ones(1), np.ones(1), np.empty(1))
 
 
 class Form(NamedTuple):

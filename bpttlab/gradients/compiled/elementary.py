@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.gradients.compiled.compilation import compiled
+from bpttlab.gradients.compiled.compilation import compiled, interprets
 from bpttlab.numerics.array import Array
 
 LOG2_E = 1.4426950408889634
@@ -79,36 +79,33 @@ def exponential_single(y: Any, shift: int) -> Any:
 
 
 @compiled("contract", "nsz")
-def tanh_and_slope_double(a: Any) -> Any:
-    """With m = (e^y - 1) / 4 and y = 2|a|: tanh = m / (m + 1/2), tanh' = (m + 1/4) / (m + 1/2)^2."""
-    y = 2.0 * abs(a)
+def tanh_and_slope_double(x: Any) -> Any:
+    """With m = (e^y - 1) / 4 and y = 2|x|: tanh = m / (m + 1/2), tanh' = (m + 1/4) / (m + 1/2)^2."""
+    y = 2.0 * abs(x)
     quarter, p = exponential(LARGEST_TANH if y > LARGEST_TANH else y, -2)
     m = quarter * p + (quarter - 0.25)
     part, q = 1.0 / (m + 0.5), m / (m + 0.5)
     slope = (m + 0.25) * part * part
-    return (q if a >= 0.0 else -q), (0.0 if slope < _TINY else slope)
+    return (q if x >= 0.0 else -q), (0.0 if slope < _TINY else slope)
 
 
 @compiled("contract", "nsz")
-def tanh_and_slope_single(a: Any) -> Any:
-    y = TWO * abs(a)
+def tanh_and_slope_single(x: Any) -> Any:
+    y = TWO * abs(x)
     quarter, p = exponential_single(LARGEST_TANH_SINGLE if y > LARGEST_TANH_SINGLE else y, -2)
     m = quarter * p + (quarter - QUARTER)
     part, q = ONE / (m + HALF), m / (m + HALF)
     slope = (m + QUARTER) * part * part
-    return (q if a >= ZERO else -q), (ZERO if slope < TINY_SINGLE else slope)
+    return (q if x >= ZERO else -q), (ZERO if slope < TINY_SINGLE else slope)
 
 
-@compiled()
 def tanh_and_slope(x: Any) -> Any:
     """tanh(x), and tanh'(x) = 1 / cosh(x)^2, in the precision of x, float32 or float64.
 
     tanh to 1.4 units in the last place in float64 and 2.3 in float32, tanh' to 3 and 5; it is zero where it is below
     the smallest normal number, |x| > 354.89 and |x| > 44.36.
     """
-    if isinstance(x, np.float32):
-        return tanh_and_slope_single(x)
-    return tanh_and_slope_double(np.float64(x))
+    return tanh_and_slope_single(x) if isinstance(x, np.float32) else tanh_and_slope_double(np.float64(x))
 
 
 @compiled()
@@ -117,34 +114,48 @@ def tanh(x: Any) -> Any:
 
 
 @compiled("contract", "nsz")
-def logistic_and_slope_double(a: Any) -> Any:
-    y = -abs(a)
+def logistic_and_slope_double(x: Any) -> Any:
+    y = -abs(x)
     power, p = exponential(-LARGEST_LOGISTIC if y < -LARGEST_LOGISTIC else y, 0)
     d = power + power * p
     d = 0.0 if d < _TINY or y < -LARGEST_LOGISTIC else d
     right = 1.0 / (1.0 + d)
-    return (right if a >= 0.0 else d * right), d * right * right
+    return (right if x >= 0.0 else d * right), d * right * right
 
 
 @compiled("contract", "nsz")
-def logistic_and_slope_single(a: Any) -> Any:
-    y = -abs(a)
+def logistic_and_slope_single(x: Any) -> Any:
+    y = -abs(x)
     power, p = exponential_single(-LARGEST_LOGISTIC_SINGLE if y < -LARGEST_LOGISTIC_SINGLE else y, 0)
     d = power + power * p
     d = ZERO if d < TINY_SINGLE or y < -LARGEST_LOGISTIC_SINGLE else d
     right = ONE / (ONE + d)
-    return (right if a >= ZERO else d * right), d * right * right
+    return (right if x >= ZERO else d * right), d * right * right
 
 
-@compiled()
 def logistic_and_slope(x: Any) -> Any:
     """sigma(x), and sigma'(x) = d / (1 + d)^2, d = e^-|x|: exact to rounding on both sides.
 
     At most 3 units in the last place in float64 and 5 in float32; zero where d is below the smallest normal number.
     """
-    if isinstance(x, np.float32):
-        return logistic_and_slope_single(x)
-    return logistic_and_slope_double(np.float64(x))
+    return logistic_and_slope_single(x) if isinstance(x, np.float32) else logistic_and_slope_double(np.float64(x))
+
+
+def compile_by_precision(function: Any, single: Any, double: Any) -> None:
+    """Compiled code calls `single` for a float32 and `double` for a float64, and compiles no other."""
+    from numba import types
+    from numba.extending import overload
+
+    settings: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+
+    @overload(function, jit_options=settings)
+    def choose(x: Any) -> Any:
+        return (single if x == types.float32 else double).py_func
+
+
+if not interprets():
+    compile_by_precision(tanh_and_slope, tanh_and_slope_single, tanh_and_slope_double)
+    compile_by_precision(logistic_and_slope, logistic_and_slope_single, logistic_and_slope_double)
 
 
 # ------------------------------------------------------------------ the activations of a layer

@@ -25,9 +25,9 @@ def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
     """Reads the loops of these cells and dtypes, and says whether all were on disk; where not, some may be read."""
     try:
         with no_compilation():
-            from bpttlab.gradients.compiled import dispatch
+            from bpttlab.gradients.compiled import compile_ahead
 
-            dispatch.compile_loops(*kinds)
+            compile_ahead.compile_loops(*kinds, processes=1)
     except NotOnDisk:
         return False
     return True
@@ -78,11 +78,11 @@ def preload_requested(requested: str) -> bool:
 
 def compile_in_memory(cells: Sequence[Any], dtypes: Sequence[str]) -> bool:
     """Compiles loops for processes forked from this one, if loops cannot be kept on disk; whether it did."""
-    from bpttlab.gradients.compiled import compilation, dispatch
+    from bpttlab.gradients.compiled import compilation, compile_ahead
 
     if compilation.find_cache().kept:
         return False
-    dispatch.compile_loops(cells, dtypes)
+    compile_ahead.compile_loops(cells, dtypes, processes=1)
     return True
 
 

@@ -3,12 +3,10 @@
 import errno
 import importlib.util
 
-import numpy as np
 import pytest
 
 from bpttlab.errors import LabError
-from bpttlab.gradients.compiled import compilation, dispatch, preload
-from bpttlab.networks.cells import Elman
+from bpttlab.gradients.compiled import compilation, compile_ahead, preload
 from bpttlab.sweeps import cost_estimate, scheduler
 from tests.support.sweeps import parsed
 
@@ -116,10 +114,6 @@ def test_a_full_disk_is_one_error(announcer):
         raise OSError(errno.ENOSPC, "No space left", "/x")
 
 
-def test_the_steps_are_those_that_are_counted():
-    assert len(list(dispatch.call_loops(Elman(1, 1, 1), np.dtype("float64")))) == dispatch.LOOPS
-
-
 # ------------------------------------------------------------------ loops that no disk keeps
 
 
@@ -127,7 +121,9 @@ def test_the_steps_are_those_that_are_counted():
 def compiled(monkeypatch):
     """The kinds that are compiled; no loop can be kept, and none is there."""
     kinds = []
-    monkeypatch.setattr(dispatch, "compile_loops", lambda cells, dtypes: kinds.append((len(cells), list(dtypes))))
+    monkeypatch.setattr(
+        compile_ahead, "compile_loops", lambda cells, dtypes, processes=None: kinds.append((len(cells), list(dtypes)))
+    )
     monkeypatch.setattr(compilation, "find_cache", lambda: compilation.Cache(False, "nowhere"))
     monkeypatch.setattr(preload, "are_read", lambda kinds: False)
     monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: False)

@@ -43,9 +43,9 @@ def test_nothing_is_compiled_without_loops_on_disk(tmp_path, first):
 
 
 def test_what_is_on_disk_is_read():
-    from bpttlab.gradients.compiled import dispatch
+    from bpttlab.gradients.compiled import compile_ahead
 
-    dispatch.compile_loops(*KINDS)
+    compile_ahead.compile_loops(*KINDS)
     assert requested().stdout == "True 3\n"
     assert scheduler.has_stored_loops(KINDS)
     assert preload.preload_requested("elman float64")
@@ -65,10 +65,10 @@ def test_importing_process_survives_every_request():
 
 @pytest.mark.parametrize(("there", "count", "compiled"), [(True, 2, 0), (False, 2, 1), (True, 0, 1)])
 def test_this_process_compiles_only_what_no_worker_finds(monkeypatch, there, count, compiled):
-    from bpttlab.gradients.compiled import dispatch
+    from bpttlab.gradients.compiled import compile_ahead
 
     seen = []
-    monkeypatch.setattr(dispatch, "compile_loops", lambda cells, dtypes: seen.append((len(cells), dtypes)))
+    monkeypatch.setattr(compile_ahead, "compile_loops", lambda cells, dtypes: seen.append((len(cells), dtypes)))
     monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: there)
     scheduler.prepare(parsed(range(3), engine="numba"), count)
     scheduler.prepare(parsed(range(3)), count)

@@ -1,0 +1,195 @@
+"""All loops of a kind of cell, compiled before they are needed, by several processes at once.
+
+A loop is compiled by calling it on the smallest arrays. Where none is on disk, other processes take a part of them and
+keep the machine code on disk, and this process reads it there. What another process does not manage is compiled here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpttlab import resources
+from bpttlab.gradients.compiled import compilation, dispatch, passes, preload, spectral_kernels
+from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.numerics.array import Array
+from bpttlab.user_environment import processors
+
+MOST_PROCESSES = 4
+"""More gain nothing: the forward pass alone takes a quarter of all seconds."""
+
+
+class Smallest(NamedTuple):
+    """A network of one unit of each kind, all zeros, and what its loops are called with."""
+
+    cell: Cell
+    params: Params
+    x: Array
+    h: Array
+    slopes: Array
+
+    @classmethod
+    def of(cls, cell: Cell, dtype: np.dtype[Any]) -> Smallest:
+        params = {name: np.zeros(shape, dtype) for name, shape in cell.parameter_shapes().items()}
+        x, h = np.zeros((1, 1, cell.input_size), dtype), np.zeros((2, 1, cell.state_size), dtype)
+        return cls(cell, params, x, h, np.zeros((1, 1, dispatch.find_form(cell).slopes * cell.hidden_size), dtype))
+
+    @property
+    def predictions(self) -> Array:
+        """(1,1,O)"""
+        return np.zeros((1, 1, self.cell.output_size), self.x.dtype)
+
+    def zeros(self, *axes: int) -> Array:
+        """Of so many states."""
+        return np.zeros((*axes, self.cell.state_size), self.x.dtype)
+
+
+def call_forward(one: Smallest) -> None:
+    dispatch.run_forward(one.cell, one.params, one.x, one.h[0])
+
+
+def call_full_gradient(one: Smallest) -> None:
+    y_hat = one.predictions
+    dispatch.run_backward(one.cell, one.params, one.x, one.h, one.slopes, y_hat, y_hat)
+    passes.squared_error_loop(y_hat, y_hat, np.ones(1), y_hat.copy())
+
+
+def call_walk(one: Smallest) -> None:
+    exponents, segments = np.zeros((1, 1), np.int64), np.array([[0, 1, 0]])
+    dispatch.walk(one.cell, one.params, one.slopes, one.h[1:], exponents, segments, np.ones(1))
+
+
+def call_products(one: Smallest) -> None:
+    dispatch.scaled_vjp(one.cell, one.params, one.slopes[0][None], one.h[1:, None], np.zeros((1, 1, 1, 1), np.int64))
+
+
+def call_lag_terms(one: Smallest) -> None:
+    total, zero = np.zeros((1, 1, one.cell.preactivation_size), one.x.dtype), np.zeros((1, 1, 1), np.int64)
+    dispatch.vjp_and_add(
+        one.cell, one.params, one.slopes, np.ones(1, np.int64), 0, 1, one.zeros(1, 1, 1), zero[None], total, zero
+    )
+
+
+def call_many_lags(one: Smallest) -> None:
+    dispatch.vjp_many(one.cell, one.params, one.slopes, one.zeros(2, 1, 1), np.zeros((2, 1, 1, 1), np.int64))
+
+
+def call_norms(one: Smallest) -> None:
+    matrices, exponents = np.zeros((1, 1, 1), one.x.dtype), np.zeros((1, 1), np.int64)
+    spectral_kernels.log_norms(matrices, exponents, np.ones(1), np.ones(1), np.empty(1))
+
+
+LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
+    "forward pass": (call_forward, 5.8),
+    "full gradient": (call_full_gradient, 4.3),
+    "truncated gradients": (call_walk, 3.0),
+    "norms": (call_norms, 2.4),
+    "lag terms": (call_lag_terms, 1.1),
+    "Jacobian products": (call_products, 0.8),
+    "products of many lags": (call_many_lags, 0.6),
+}
+"""By name: what calls a loop, and the seconds of its compilation for an Elman cell."""
+
+
+def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str], processes: int | None = None) -> None:
+    """Compiles what these cells need, or reads it from disk: before there are several processes that would do it.
+
+    Args:
+        processes: how many compile at once, this one among them; by default as many as there are processors.
+
+    Raises:
+        LabError: machine code cannot be written.
+    """
+    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if dispatch.has_kernel(cell, dtype)]
+    kinds = {(type(dispatch.find_form(cell).kind), dtype): (cell, dtype) for cell, dtype in compilable}
+    for cell, dtype in kinds.values():
+        with compilation.announce(f"{cell.name} in {dtype}", len(LOOPS)) as announcement:
+            own, *others = divide(processes or count_processes(cell, dtype))
+            with compile_elsewhere(cell, dtype, others):
+                call_loops(cell, dtype, own, announcement.step)
+            call_loops(cell, dtype, [name for name in LOOPS if name not in own], announcement.step)
+
+
+def call_loops(cell: Cell, dtype: np.dtype[Any], names: Iterable[str], begin: Callable[[str], None]) -> None:
+    """Calls some loops once; `begin` gets the name of what comes next."""
+    one = Smallest.of(cell, dtype)
+    for name in names:
+        begin(name)
+        LOOPS[name][0](one)
+
+
+# ------------------------------------------------------------------ several processes
+
+
+def count_processes(cell: Cell, dtype: np.dtype[Any]) -> int:
+    """How many should compile: one where all is on disk already, or nothing can be kept there."""
+    most = min(MOST_PROCESSES, processors())
+    return 1 if most == 1 or not compilation.find_cache().kept or preload.are_read(([cell], [dtype.name])) else most
+
+
+def divide(processes: int, seconds: Mapping[str, float] | None = None) -> list[list[str]]:
+    """The names of loops for each of so many processes, of about equal seconds, the longest first."""
+    seconds = {name: long for name, (_, long) in LOOPS.items()} if seconds is None else seconds
+    parts: list[list[str]] = [[] for _ in range(processes)]
+    for name in sorted(seconds, key=lambda name: -seconds[name]):
+        min(parts, key=lambda part: sum(seconds[one] for one in part)).append(name)
+    return parts
+
+
+@contextmanager
+def compile_elsewhere(cell: Cell, dtype: np.dtype[Any], parts: Sequence[Sequence[str]]) -> Iterator[None]:
+    """Other processes compile these parts meanwhile; at the end it waits for them, or ends them after an exception."""
+    started: list[subprocess.Popen[str]] = []
+    try:
+        for names in parts:
+            request = json.dumps([cell.name, smallest_fields(cell), dtype.name, list(names)])
+            command = [sys.executable, "-c", f"from {__name__} import answer_request; answer_request()", request]
+            quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+            started.append(
+                subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=find_same_package(), **quiet)
+            )
+        yield
+        for process in started:
+            process.wait()
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+            if process.stdin is not None:
+                process.stdin.close()
+
+
+def smallest_fields(cell: Cell) -> dict[str, Any]:
+    """The fields of a cell of the same kind with one unit of each sort."""
+    return {**asdict(cell), "input_size": 1, "hidden_size": 1, "output_size": 1}  # type: ignore[call-overload]
+
+
+def find_same_package() -> dict[str, str]:
+    """The environment of this process, in which the same package is found."""
+    folders = [str(Path(resources.PACKAGE).parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
+
+
+def answer_request() -> None:
+    """Compiles what the request on the command line names, in a process of its own that ends with its parent."""
+    threading.Thread(target=watch_parent, daemon=True).start()
+    name, fields, dtype, names = json.loads(sys.argv[1])
+    kind = next(kind for kind in (Elman, LSTM, GRU) if kind.name == name)
+    call_loops(kind(**fields), np.dtype(dtype), names, lambda name: None)
+
+
+def watch_parent() -> None:
+    """The pipe ends when the parent does, however it ends."""
+    sys.stdin.read()
+    os._exit(1)
