@@ -3,7 +3,7 @@
 The peak is the fastest round of the fastest library. A contender that is faster still has shown that the products are
 not the peak. Then its own speed is the peak and the row names it: what was reached was possible, so that no fraction is
 above 1, every other fraction becomes smaller, and half an hour of measurements is not thrown away for one disturbed
-product. Goals of fractions are not judged then, nor where the peak is well below that of an earlier shape: the machine
+product. Goals of fractions are not judged where the fastest product is well below that of an earlier shape: the machine
 had other work while the products ran, and fractions are too large.
 """
 
@@ -36,25 +36,21 @@ class Peak:
     Attributes:
         speeds: floating-point operations a second in every round.
         reached_by: the contender with these speeds.
-        exceeded: whether that is a gradient.
-        disturbed: whether an earlier peak of this dtype was much higher.
+        product: the highest speed of a product, which is the peak unless a gradient is faster.
+        disturbed: whether an earlier product of this dtype was much faster than all of these.
     """
 
     speeds: tuple[float, ...]
     reached_by: str
-    exceeded: bool = False
+    product: float
     disturbed: bool = False
 
     @property
     def speed(self) -> float:
         return max(self.speeds)
 
-    @property
-    def reliable(self) -> bool:
-        return not (self.exceeded or self.disturbed)
-
     def describe(self) -> str:
-        parts = [f"peak: {self.reached_by}", *["faster than every product"] * self.exceeded]
+        parts = [f"peak: {self.reached_by}", *["faster than every product"] * (self.speed > self.product)]
         return ", ".join([*parts, *["disturbed"] * self.disturbed])
 
 
@@ -82,13 +78,11 @@ def scipy_product(left: Array, right: Array) -> Call:
 
 
 def find_peak(timed: Timed, flops: float, earlier: float = 0.0) -> Peak:
-    """Of the rounds in which gradients of so many operations were timed, after peaks of at most this speed."""
+    """Of the rounds in which gradients of so many operations were timed, after products of at most this speed."""
     speeds = {
         name: tuple((FLOPS if is_product(name) else flops) / seconds for seconds in each)
         for name, each in timed.seconds.items()
     }
-    best = max(filter(is_product, speeds), key=lambda name: max(speeds[name]))
     fastest = max(speeds, key=lambda name: max(speeds[name]))
-    exceeded = max(speeds[fastest]) > max(speeds[best])
-    name = fastest if exceeded else best
-    return Peak(speeds[name], name, exceeded, disturbed=max(speeds[name]) < STEADY * earlier)
+    product = max(max(each) for name, each in speeds.items() if is_product(name))
+    return Peak(speeds[fastest], fastest, product, disturbed=product < STEADY * earlier)

@@ -151,18 +151,20 @@ def test_a_gradient_faster_than_every_product_is_the_peak():
 
 
 def test_goals_are_not_judged_by_a_peak_that_was_disturbed():
-    """A gradient beats every product, or an earlier shape had a much faster product: the fraction is too large."""
+    """An earlier shape had a much faster product: the fraction is too large. A gradient may beat every product."""
     times = {"product of A": (1.0,), engines.engines()[-1]: (2.0,)}
     found = []
-    for flops, earlier in [(peak.FLOPS, 0.0), (4 * peak.FLOPS, 0.0), (peak.FLOPS, 1.5 * peak.FLOPS)]:
+    slow, fast = peak.FLOPS, 1.5 * peak.FLOPS
+    for flops, earlier in [(slow, 0.0), (4 * peak.FLOPS, slow), (slow, fast), (4 * peak.FLOPS, fast)]:
         timed = Timed(times, {})
         best = peak.find_peak(timed, flops, earlier)
         rows = list(gradients.fractions("", timed, flops, 0.4, best))
         found.append((rows[0].what, rows[1].spread.median, rows[1].met))
     assert found == [
         ("peak: product of A", 0.5, True),
-        (f"peak: {engines.engines()[-1]}, faster than every product", 1.0, None),
+        (f"peak: {engines.engines()[-1]}, faster than every product", 1.0, True),
         ("peak: product of A, disturbed", 0.5, None),
+        (f"peak: {engines.engines()[-1]}, faster than every product, disturbed", 1.0, None),
     ]
 
 
@@ -240,14 +242,15 @@ def test_the_reference_is_the_derivative_of_the_loss():
     assert agreement.error(gradient(problem), expected) < 1e-12
 
 
-@pytest.mark.parametrize("name", [*peers.MODULES, peers.PLAIN_NUMPY])
-@pytest.mark.parametrize("kind", list(problems.CELLS))
+PEERS = [(name, kind) for kind in problems.CELLS for name in peers.MODULES] + [(peers.PLAIN_NUMPY, "elman")]
+
+
+@pytest.mark.parametrize(("name", "kind"), PEERS)
 def test_peers_compute_the_same_gradient(name, kind):
     """Twice: the second call of a peer that keeps its arrays begins with what the first left in them."""
     if name not in peers.peers():
         pytest.skip(f"{name} is not installed")
-    if kind not in peers.peers()[name].KINDS:
-        pytest.skip(f"{name} has no {kind}")
+    assert kind in peers.peers()[name].KINDS
     problem = drawn(kind, Shape(5, 3, 7))
     once = peers.peers()[name].gradient(problem)
     for answer in (once(), once()):
@@ -424,7 +427,7 @@ def test_the_command_runs_from_the_shell_without_peers():
         "import sys; from benchmarks import peers; peers.find_spec = lambda name: None\n"
         "from benchmarks.suite import main; sys.exit(main(['--quick', '--only', 'gradient', 'memory']))"
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "peers: plain NumPy\nPyTorch is not installed" in done.stdout
     assert "of GEMM peak" in done.stdout and "nothing was judged" in done.stdout

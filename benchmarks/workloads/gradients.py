@@ -36,21 +36,21 @@ def rows(settings: Settings) -> Iterator[Row]:
 def measured(
     shape: Shape, dtype: str, goals: Mapping[str, float], settings: Settings, peaks: dict[str, float]
 ) -> Iterator[Row]:
-    """Ratios, fractions of the peak, and seconds of one shape; `peaks` are the highest so far, by dtype."""
+    """Ratios, fractions of the peak, and seconds of one shape; `peaks` are the fastest products so far, by dtype."""
     problem, case = drawn("elman", shape, dtype), f"elman {dtype} {shape}"
     timed, errors = contest(problem, settings, products=True)
     yield from ratios("gradient", case, timed, errors, {peer: settings.goal(goal) for peer, goal in goals.items()})
     peak = find_peak(timed, problem.flops, peaks.get(dtype, 0.0))
-    peaks[dtype] = max(peak.speed, peaks.get(dtype, 0.0))
+    peaks[dtype] = max(peak.product, peaks.get(dtype, 0.0))
     yield from fractions(case, timed, problem.flops, settings.goal(PEAK.get(shape)), peak)
     yield from seconds("gradient", case, timed, errors)
 
 
 def fractions(case: str, timed: Timed, flops: float, goal: float | None, peak: Peak) -> Iterator[Row]:
-    """The peak and fractions of it; the goal is that of the fastest engine, and judged where the peak is reliable."""
+    """The peak and fractions of it; the goal is that of the fastest engine, and judged unless it was disturbed."""
     yield Row("gradient", case, peak.describe(), "GFLOP/s", Spread.of([speed / 1e9 for speed in peak.speeds]))
     for name in timed.seconds:
         if not is_product(name):
-            judged = peak.reliable and name == engines()[-1]
+            judged = not peak.disturbed and name == engines()[-1]
             fraction = timed.fraction(name, flops, peak.speed)
             yield Row("gradient", case, name, "of GEMM peak", fraction, goal if judged else None)
