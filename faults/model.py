@@ -9,6 +9,7 @@ list of commits with their runs. A failure is printed as the steps that lead to 
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import tempfile
 import warnings
@@ -29,7 +30,7 @@ from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.identity import canonical, run_id
 from bpttlab.store.store import Store, repair
 from faults.in_process import Calls
-from faults.needs import need_linux, scratch_folder
+from faults.needs import Progress, need_linux, scratch_folder
 from faults.outcome import Outcome
 
 STUDY = "x"
@@ -147,6 +148,10 @@ class StoreMachine(RuleBasedStateMachine):
             self.read()
         finally:
             shutil.rmtree(self.root, ignore_errors=True)
+            self.note_end()
+
+    def note_end(self) -> None:
+        """Called after each sequence of steps."""
 
     # -------------------------------------------------------------- steps
 
@@ -332,18 +337,24 @@ def tried_settings(count: int, steps: int = STEPS, shrink: bool = True) -> setti
     )
 
 
-def find_failure(chosen: settings, seed: int) -> Iterator[str]:
+def find_failure(chosen: settings, seed: int, progress: Progress | None = None) -> Iterator[str]:
     """What does not hold, with the steps that lead to it."""
-    machine = hypothesis.seed(seed)(type("StoreMachine", (StoreMachine,), {}))
+    ended = itertools.count(1)
+
+    def note_end(_: StoreMachine) -> None:
+        if progress:
+            progress(next(ended), chosen.max_examples, 0)
+
+    machine = hypothesis.seed(seed)(type("StoreMachine", (StoreMachine,), {"note_end": note_end}))
     try:
         run_state_machine_as_test(machine, settings=chosen)
     except Exception as error:
         yield " | ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
 
 
-def run(count: int = 400, seed: int = 0) -> Outcome:
+def run(count: int = 400, seed: int = 0, progress: Progress | None = None) -> Outcome:
     """So many sequences of steps."""
     need_linux()
     TRIED.clear()
-    losses = list(find_failure(tried_settings(count), seed))
+    losses = list(find_failure(tried_settings(count), seed, progress))
     return Outcome(Counter(TRIED), losses, f"python -m faults model --count {count} --seed {seed}")
