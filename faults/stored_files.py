@@ -40,7 +40,7 @@ from faults.outcome import Outcome
 from faults.override_lines import CANARY, KILOBYTES, SECONDS, Bomb, copy_of, memory, sandbox, try_command
 from faults.parts import Tried, try_in_parts
 
-WHOLE = 20
+WHOLE = 60
 """One of so many studies is read by whole commands; the others by the functions below them."""
 
 SMALL = ["workers=0", "sequence_length=6", "cell.hidden_size=3", "batch_size=2", "seed=0,1"]
