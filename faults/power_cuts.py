@@ -26,7 +26,9 @@ from faults.outcome import Outcome
 from faults.recording import Operation
 
 MOST = 64
-"""Folders of one moment: all that are possible, or so many at random."""
+"""Folders of one moment: all that are possible, or so many at random, some of which are equal."""
+DRAWN = 4096
+"""Folders of one moment that are drawn at most, if there shall be more."""
 HEALED = 25
 
 
@@ -57,6 +59,14 @@ def list_cuts(operations: Sequence[Operation], seed: int, most: int = MOST) -> I
             if key not in seen:
                 seen.add(key)
                 yield Cut(moment, image, done)
+
+
+def list_enough(operations: Sequence[Operation], seed: int, count: int) -> list[Cut]:
+    """At least so many cuts, if drawing more gives so many."""
+    most = MOST
+    while len(cuts := list(list_cuts(operations, seed, most))) < count and most < DRAWN:
+        most *= 2
+    return cuts
 
 
 def choose(cuts: Sequence[Cut], count: int, seed: int) -> list[tuple[int, Cut]]:
@@ -118,7 +128,7 @@ def run(count: int = 4000, seed: int = 0, jobs: int = 2, progress: Progress | No
         folder = Path(name)
         studies.warm_up(folder)
         whole = studies.undisturbed(folder)
-        cuts = choose(list(list_cuts(record(folder), seed)), count, seed)
+        cuts = choose(list_enough(record(folder), seed, count), count, seed)
         tried["disks after a cut"] = len(cuts)
         tried["made whole by the same line"] = sum(number % HEALED == 0 for number, _ in cuts)
         for done, lost in enumerate(children.run_all(partial(attempt, folder, whole), cuts, jobs), 1):

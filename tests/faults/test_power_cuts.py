@@ -120,6 +120,14 @@ def test_many_possibilities_are_sampled_with_the_extremes():
     assert {0, 12} <= set(found)
 
 
+def test_more_disks_are_drawn_until_there_are_enough():
+    operations = [Operation(CREATE, f"file{number}") for number in range(10)]
+    few = power_cuts.list_enough(operations, 0, 10)
+    many = power_cuts.list_enough(operations, 0, 500)
+    assert len(few) == len(list(power_cuts.list_cuts(operations, 0))) < 500 <= len(many)
+    assert len({frozenset(cut.image.items()) for cut in many}) == len(many)
+
+
 def test_an_image_is_written_to_a_folder(tmp_path):
     disk_model.write({"f": None, "f/a": b"1", "b": b""}, tmp_path)
     assert (tmp_path / "f" / "a").read_bytes() == b"1"
