@@ -31,7 +31,7 @@ each_suffix = pytest.mark.parametrize("suffix", ["safetensors", "npz"])
 
 
 @pytest.fixture(autouse=True)
-def in_a_folder_of_its_own(tmp_path, monkeypatch):
+def in_a_folder_of_its_own(tmp_path, monkeypatch, quick_disk):
     monkeypatch.chdir(tmp_path)
 
 

@@ -18,8 +18,8 @@ SMALL = ["workers=0", "sequence_length=8", "cell.hidden_size=4", "batch_size=2"]
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch) -> Path:
-    """An empty current folder."""
+def folder(tmp_path, monkeypatch, quick_disk) -> Path:
+    """An empty current folder; nothing waits for its disk."""
     monkeypatch.chdir(tmp_path)
     for name in ("COLUMNS", "LINES"):
         monkeypatch.delenv(name, raising=False)
