@@ -14,13 +14,14 @@ from bpttlab.gradients.compiled import (
     elman,
     gru,
     kinds,
+    leaky,
     lstm,
     passes,
     products,
     scaled_rows,
     walks,
 )
-from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 dtypes = pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
@@ -37,10 +38,19 @@ MAKES = {
         f"elman, {name}": (lambda *sizes, name=name: Elman(*sizes, activation=name))
         for name in elementary.COMPILED_ACTIVATIONS
     },
+    "orthogonal": OrthogonalElman,
     "lstm": LSTM,
     "gru": GRU,
     "gru, reset before": lambda *sizes: GRU(*sizes, reset="before"),
 }
+
+
+LEAKY = {
+    "leaky": lambda *sizes: Leaky(*sizes, alpha=0.3),
+    "leaky, relu": lambda *sizes: Leaky(*sizes, alpha=0.7, activation="relu"),
+    "antisymmetric": lambda *sizes: Antisymmetric(*sizes, epsilon=0.2, gamma=0.1),
+}
+"""Cells of one more kind, whose loops take 20 s to compile: slow tests."""
 
 
 def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
@@ -55,7 +65,7 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
     return cell, params, rng.standard_normal((T, B, 2)), rng.standard_normal((B, cell.state_size))
 
 
-ALL = (elementary, products, arrays, scaled_rows, kinds, elman, lstm, gru, passes, walks, dispatch)
+ALL = (elementary, products, arrays, scaled_rows, kinds, elman, lstm, gru, leaky, passes, walks, dispatch)
 """The modules of loops, each after those that it imports."""
 
 

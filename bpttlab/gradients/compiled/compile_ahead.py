@@ -21,11 +21,12 @@ import numpy as np
 
 from bpttlab import resources
 from bpttlab.gradients.compiled import compilation, dispatch, passes, preload, spectral_kernels
-from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.user_environment import processors
 
+CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, LSTM, GRU)
 MOST_PROCESSES = 4
 """More gain nothing: the forward pass alone takes a quarter of all seconds."""
 
@@ -185,7 +186,7 @@ def answer_request() -> None:
     """Compiles what the request on the command line names, in a process of its own that ends with its parent."""
     threading.Thread(target=watch_parent, daemon=True).start()
     name, fields, dtype, names = json.loads(sys.argv[1])
-    kind = next(kind for kind in (Elman, LSTM, GRU) if kind.name == name)
+    kind = next(kind for kind in CELLS_WITH_LOOPS if kind.name == name)
     call_loops(kind(**fields), np.dtype(dtype), names, lambda name: None)
 
 

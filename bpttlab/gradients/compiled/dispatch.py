@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.compiled import compilation, elman, gru, lstm, spectral_kernels  # noqa: F401, the loops of the kinds
+from bpttlab.gradients.compiled import elman, gru, leaky, lstm  # noqa: F401, the loops of the kinds
 from bpttlab.gradients.compiled.arrays import CACHE_LINE, multiply_many
 from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
-from bpttlab.gradients.compiled.kinds import ElmanKind, GRUAfterKind, GRUBeforeKind, LSTMKind
+from bpttlab.gradients.compiled.kinds import ElmanKind, GRUAfterKind, GRUBeforeKind, LeakyKind, LSTMKind
 from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.compiled.walks import normalise_vjp, pass_rows_back, pass_wave_back, walk_back
-from bpttlab.networks.cells import GRU, LSTM, Elman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT
@@ -67,7 +67,9 @@ def has_kernel(cell: Cell, dtype: Any) -> bool:
     """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
     if np.dtype(dtype) not in _DTYPES:
         return False
-    return type(cell) in (LSTM, GRU) or (type(cell) is Elman and cell.activation in COMPILED_ACTIVATIONS)
+    if type(cell) in (Elman, Leaky, OrthogonalElman):
+        return getattr(cell, "activation") in COMPILED_ACTIVATIONS  # noqa: B009, a field of each of the three
+    return type(cell) in (LSTM, GRU, Antisymmetric)
 
 
 class Form(NamedTuple):
@@ -92,8 +94,17 @@ def find_form(cell: Cell) -> Form:
     if isinstance(cell, GRU):
         after = cell.reset == "after"
         return Form(GRUAfterKind(TANH), output, 5, 3) if after else Form(GRUBeforeKind(TANH), output, 5, 2)
-    assert isinstance(cell, Elman)
+    if isinstance(cell, Antisymmetric):
+        return Form(LeakyKind(TANH, 1.0, cell.epsilon), output, 1, 0)
+    if isinstance(cell, Leaky) and cell.alpha != 1.0:
+        return Form(LeakyKind(COMPILED_ACTIVATIONS[cell.activation], 1.0 - cell.alpha, cell.alpha), output, 1, 0)
+    assert isinstance(cell, Elman | Leaky | OrthogonalElman)
     return Form(ElmanKind(COMPILED_ACTIVATIONS[cell.activation]), output, 1, 0)
+
+
+def find_matrix(cell: Cell, params: Params) -> Array:
+    """What acts on h_{t-1}: W, or M of an antisymmetric cell.  (A,N)"""
+    return cell.effective_matrix(params) if isinstance(cell, Antisymmetric) else params["W"]
 
 
 def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -116,7 +127,7 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
     load_product(dtype.name)
-    W, b_y = params["W"], params["b_y"]
+    W, b_y = find_matrix(cell, params), params["b_y"]
     empty = allocator(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
     slopes = empty((T, B, of_cell.slopes * W.shape[1]), dtype)
@@ -141,13 +152,13 @@ def run_backward(
     if of_cell.output < 0:
         return None
     load_product(dtype.name)
-    W, U = params["W"], params["U"]
+    W, U = find_matrix(cell, params), params["U"]
     sums, dh = make_sums(params, x), allocator(np.zeros, x, W)(h.shape[1:], dtype)
     fine = pass_back(
         of_cell.kind, of_cell.output, of_cell.gated * W.shape[1], x, W, U, params["b_y"], h, slopes, y_hat, dy_hat,
         *_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
-    return name_sums(params, sums, dh) if fine else None
+    return name_sums(cell, params, sums, dh) if fine else None
 
 
 def make_sums(params: Params, x: Array) -> tuple[Array, ...]:
@@ -158,10 +169,12 @@ def make_sums(params: Params, x: Array) -> tuple[Array, ...]:
     return zeros((I, A), dtype), zeros((A, N), dtype), *of_vectors, zeros((O, N), dtype), np.zeros(O, dtype)
 
 
-def name_sums(params: Params, sums: tuple[Array, ...], dh: Array) -> Params:
+def name_sums(cell: Cell, params: Params, sums: tuple[Array, ...], dh: Array) -> Params:
     """The gradient by name, from what loops filled."""
     dV, dW, db_h, db_n, dU, db_y = sums
     of_candidate = {"b_n": db_n[-dW.shape[1] :]} if "b_n" in params else {}
+    if isinstance(cell, Antisymmetric):  # W stands in M twice
+        dW = dW - dW.T
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
 
@@ -170,7 +183,7 @@ def run_in_one_call(
 ) -> tuple[float, Params] | None:
     """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
     plain numbers may not be enough."""
-    of_cell, dtype, W = find_form(cell), x.dtype, params["W"]
+    of_cell, dtype, W = find_form(cell), x.dtype, find_matrix(cell, params)
     load_product(dtype.name)
     sums = make_sums(params, x)
     dh = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else h_0.copy()
@@ -179,12 +192,12 @@ def run_in_one_call(
         params["b_h"], candidate_bias(params), params["U"], params["b_y"], target, weights, _TINY[dtype],
         *_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
-    return (value, name_sums(params, sums, dh)) if fine else None
+    return (value, name_sums(cell, params, sums, dh)) if fine else None
 
 
 def find_way_back(cell: Cell, params: Params) -> tuple[Any, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
-    W, N = make_contiguous(params["W"]), cell.hidden_size
+    W, N = make_contiguous(find_matrix(cell, params)), cell.hidden_size
     of_cell = find_form(cell)
     load_product(W.dtype.name)
     return of_cell.kind, W, of_cell.gated * N

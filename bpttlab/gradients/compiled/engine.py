@@ -1,4 +1,4 @@
-"""The compiled engine: the loops of Elman cells, GRUs and LSTMs by `dispatch`, everything else by NumPy's engine.
+"""The compiled engine: the loops of cells that have a kind (`kinds`) by `dispatch`, everything else by NumPy's engine.
 
 Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O output, S starts, R rows, L lags.
 """
@@ -16,11 +16,14 @@ from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, Spectr
 from bpttlab.gradients.inputs import check_finite, check_inputs
 from bpttlab.gradients.plan import Plan
 from bpttlab.gradients.trace import Trace
-from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells import Elman, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss, Reduction, step_weights
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
+
+LIKE_ELMAN = (Elman, OrthogonalElman)
+"""Cells with da_t = f_h' dh_t and dh_{t-1} = W^T da_t."""
 
 _HELD_NUMBERS = 2**21
 """Numbers of rows of several lags that `pass_rows_back` holds at once."""
@@ -139,13 +142,13 @@ class Compiled(Engine):
                 yield RowsBack(rows, size[None], finite)
 
     def pass_plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
-        if isinstance(trace.cell, Elman):
+        if isinstance(trace.cell, LIKE_ELMAN):
             spectral_kernels.push_rows(trace.params["W"], linearization, rows)
         else:
             super().pass_plain_rows_back(trace, linearization, rows)
 
     def takes_tiles(self, cell: Cell) -> bool:
-        return isinstance(cell, Elman)
+        return isinstance(cell, LIKE_ELMAN)
 
     def wave_in_tiles(
         self, trace: Trace, Z: Array, local: Array, interval: Array, least: float, most: float, together: int,
@@ -161,7 +164,7 @@ class Compiled(Engine):
         return dispatch.multiply(left, right, out)
 
     def matrix_vjp(self, cell: Cell, params: Params, linearization: Array, products: Array, out: Array) -> None:
-        if not isinstance(cell, Elman):
+        if not isinstance(cell, LIKE_ELMAN):
             super().matrix_vjp(cell, params, linearization, products, out)
             return
         rows, size = linearization * products, products.shape[-1]

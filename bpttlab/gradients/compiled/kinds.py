@@ -20,6 +20,14 @@ class ElmanKind(NamedTuple):
     activation: int
 
 
+class LeakyKind(NamedTuple):
+    """h_t = keep h_{t-1} + gain f_h(a_t)."""
+
+    activation: int
+    keep: float
+    gain: float
+
+
 class LSTMKind(NamedTuple):
     activation: int
 

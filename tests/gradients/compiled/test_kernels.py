@@ -23,20 +23,25 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import jacobian_products
 from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.networks import losses
-from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
+from bpttlab.networks.cells import GRU, LSTM, Elman, MinimalRNN
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
-from tests.support.compiled import INTERPRETED, MAKES, dtypes, needs_numba, network
+from tests.support.compiled import INTERPRETED, LEAKY, MAKES, dtypes, needs_numba, network
 
 pytestmark = needs_numba
 
 
-def networks(dtype, makes=MAKES, sizes=(1, 2, 3, 4, 5, 9, 40)):
-    """Networks of all compiled cells, or of some, as `network` makes them."""
+EVERY = MAKES | LEAKY
+MAKES_AND_SLOW = [*MAKES.values(), *(pytest.param(make, marks=pytest.mark.slow) for make in LEAKY.values())]
+
+
+def networks(dtype, makes=None, sizes=(1, 2, 3, 4, 5, 9, 40)):
+    """Networks of all compiled cells, or of some, as `network` makes them; in float64 without those of `LEAKY`."""
+    makes = (MAKES if dtype == "float64" else EVERY) if makes is None else makes
     return st.builds(
         network,
-        make=st.sampled_from([MAKES[name] for name in makes]),
+        make=st.sampled_from([EVERY[name] for name in makes]),
         seed=st.integers(0, 2**16),
         T=st.integers(1, 9),
         B=st.integers(1, 3),
@@ -82,7 +87,7 @@ def assert_steps_agree(given_network):
     trace, steps = step_by_step(*given_network)
     tolerance = 10 * np.finfo(trace.h.dtype).eps
     for t, step in enumerate(steps):
-        size = np.abs(trace.h[t]).max() + 1.0 if given_network[0].name == "elman" else 1.0
+        size = 1.0 if given_network[0].name in ("gru", "lstm") else np.abs(trace.h[t]).max() + 1.0
         assert np.abs(step.h[1] - trace.h[t + 1]).max() <= 20 * tolerance * max(size, np.abs(trace.h[t + 1]).max())
         assert disagreement(step.linearization[0], trace.linearization[t]) <= 100 * tolerance
 
@@ -105,7 +110,7 @@ def test_backward_is_that_of_the_cells_on_one_trajectory(dtype, data):
     assert_agree(backward(fast, errors), backward(trace, errors))
 
 
-@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("make", MAKES_AND_SLOW, ids=EVERY)
 @dtypes
 @pytest.mark.parametrize(("T", "B", "N"), [(300, 1, 9), (70, 5, 8), (40, 13, 65)])
 def test_a_gradient_in_one_piece_is_that_of_the_cells(make, dtype, T, B, N):
@@ -477,7 +482,7 @@ def test_the_trace_keeps_its_engine():
     assert forward(cell, params, x, h_0).engine is find_engine("numpy")
 
 
-@pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
+@pytest.mark.parametrize("make", MAKES_AND_SLOW, ids=EVERY)
 @pytest.mark.parametrize("N", [3, 90])
 def test_a_prefix_is_a_pass_of_that_length_to_the_byte(make, N):
     cell, params, x, h_0 = network(make, T=130, N=N, B=3)
@@ -492,7 +497,7 @@ def test_a_prefix_is_a_pass_of_that_length_to_the_byte(make, N):
 
 
 def test_a_cell_without_a_kernel_has_the_bytes_of_numpy():
-    cell, params, x, h_0 = network(Leaky)
+    cell, params, x, h_0 = network(MinimalRNN)
     one, other = (forward(cell, params, x, h_0, engine=engine) for engine in ("numba", "numpy"))
     assert one.engine.name == "numpy"
     assert one.h.tobytes() == other.h.tobytes()
@@ -548,7 +553,7 @@ def test_losses_of_a_task_go_with_it():
     assert_agree(backward(trace, loss), backward(trace.with_engine("numpy"), loss))
 
 
-@pytest.mark.parametrize("make", [*MAKES.values(), Leaky], ids=[*MAKES, "leaky"])
+@pytest.mark.parametrize("make", [*MAKES_AND_SLOW, MinimalRNN], ids=[*EVERY, "minimal_rnn"])
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
 @dtypes
 def test_loss_and_gradient_in_one_call(make, reduction, dtype):
@@ -573,7 +578,7 @@ def test_loss_and_gradient_in_one_call(make, reduction, dtype):
 @dtypes
 @given(st.data())
 def test_small_network_has_same_bytes_in_one_call_and_three(dtype, data):
-    cell, params, x, h_0 = data.draw(networks(dtype, makes=[name for name in MAKES if name.startswith("elman")]))
+    cell, params, x, h_0 = data.draw(networks(dtype, makes=MAKES))
     arguments = cell, params, x.astype(dtype), np.ones((*x.shape[:2], cell.output_size), dtype)
     for start in (None, h_0.astype(dtype)):
         before = None if start is None else start.copy()
