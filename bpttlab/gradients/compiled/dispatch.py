@@ -33,7 +33,7 @@ _DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0
 beside it is less than a unit in its last place."""
 MUCH = 2**20
 """Multiplications by W in a pass from which on it is worth 2 µs an array to have them begin with cache lines."""
-MIDDLE = {"float64": 64, "float32": 24}
+MIDDLE = {np.dtype("float64"): 64, np.dtype("float32"): 24}
 """The exponents within which a row of cotangents is left as it is."""
 
 
@@ -126,7 +126,7 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
         and whether everything, given and found, is finite.
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
-    load_product(dtype.name)
+    load_product(dtype)
     W, b_y = find_matrix(cell, params), params["b_y"]
     empty = allocator(np.empty, x, W)
     h, y_hat = empty((T + 1, B, cell.state_size), dtype), empty((T, B, len(b_y) if of_cell.output >= 0 else 0), dtype)
@@ -151,7 +151,7 @@ def run_backward(
     of_cell, dtype = find_form(cell), x.dtype
     if of_cell.output < 0:
         return None
-    load_product(dtype.name)
+    load_product(dtype)
     W, U = find_matrix(cell, params), params["U"]
     sums, dh = make_sums(params, x), allocator(np.zeros, x, W)(h.shape[1:], dtype)
     fine = pass_back(
@@ -184,7 +184,7 @@ def run_in_one_call(
     """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
     plain numbers may not be enough."""
     of_cell, dtype, W = find_form(cell), x.dtype, find_matrix(cell, params)
-    load_product(dtype.name)
+    load_product(dtype)
     sums = make_sums(params, x)
     dh = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else h_0.copy()
     value, fine = pass_both_ways(
@@ -199,7 +199,7 @@ def find_way_back(cell: Cell, params: Params) -> tuple[Any, Array, int]:
     """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
     W, N = make_contiguous(find_matrix(cell, params)), cell.hidden_size
     of_cell = find_form(cell)
-    load_product(W.dtype.name)
+    load_product(W.dtype)
     return of_cell.kind, W, of_cell.gated * N
 
 
@@ -228,7 +228,7 @@ def walk(
         make_contiguous(np.broadcast_to(carry.reshape(T, -1), (T, B)).astype(np.float64)),
         make_contiguous(np.asarray(segments, np.int64)),
         da, da_exponents, dropped, dropped_exponents, np.empty((len(segments) * B, width), error.dtype),
-        MIDDLE[error.dtype.name], int(numbers.minexp) // 2,
+        MIDDLE[error.dtype], int(numbers.minexp) // 2,
     )  # fmt: skip
     return da, da_exponents, dropped, dropped_exponents, plain
 
@@ -275,7 +275,7 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
 
 def multiply(left: Array, right: Array, out: Array) -> Array:
     """left . right for each of many matrices, in `out`, which is contiguous.  (...,R,K), (...,K,M) -> (...,R,M)"""
-    load_product(out.dtype.name)
+    load_product(out.dtype)
     left, right = (make_contiguous(matrices).reshape(-1, *matrices.shape[-2:]) for matrices in (left, right))
     multiply_many(left, right, out.reshape(-1, *out.shape[-2:]))
     return out

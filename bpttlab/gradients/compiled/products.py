@@ -38,18 +38,18 @@ def stop_process() -> None:
 _STOP = ctypes.CFUNCTYPE(None)(stop_process)
 ADDRESSES = (ctypes.c_void_p * len(PRODUCT_DTYPES))(*[ctypes.cast(_STOP, ctypes.c_void_p)] * len(PRODUCT_DTYPES))
 """The table: the address of the product of each of `PRODUCT_DTYPES`."""
-_LOADED: dict[str, Any] = {}
+_LOADED: dict[np.dtype[Any], Any] = {}
 """The functions of these addresses, which live as long as the process."""
 
 
-def load_product(dtype: str) -> None:
+def load_product(dtype: np.dtype[Any]) -> None:
     """Compiles the product of a dtype, or reads it from disk, where that has not been done."""
     if dtype in _LOADED or interprets():
         return
     from bpttlab.gradients.compiled import tiles
 
-    _LOADED[dtype] = compile_for_address(tiles.add_tiles, tiles.signature_of(dtype))
-    ADDRESSES[PRODUCT_DTYPES.index(dtype)] = _LOADED[dtype].address
+    _LOADED[dtype] = compile_for_address(tiles.add_tiles, tiles.signature_of(dtype.name))
+    ADDRESSES[PRODUCT_DTYPES.index(dtype.name)] = _LOADED[dtype].address
 
 
 def define_add_rows() -> Any:

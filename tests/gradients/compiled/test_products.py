@@ -44,7 +44,7 @@ def assert_product(found, left, right, out):
 
 def add_rows(left, right, out):
     """out + left . right by the compiled product, from memory that begins where `out` does."""
-    load_product(out.dtype.name)
+    load_product(out.dtype)
     call_product(left, right, out)
     return out
 
