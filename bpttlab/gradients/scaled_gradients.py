@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,6 +55,38 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
     """
     local = Local(*(array.reshape(-1, array.shape[-1]) for array in local))
     mantissa, exponents = da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1)
+    total: dict[str, Scaled] = {}
+    for chosen, exponent, shift in divide_by_size(mantissa, exponents):
+        gradients = cell.parameter_vjp(local.at(chosen), shift_exponents(mantissa[chosen], shift))
+        add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
+    return total
+
+
+def sequence_gradients(cell: Cell, local: Local, da: Scaled) -> dict[str, Array]:
+    """`recurrent_gradient` of each sequence by itself, all with one exponent, which is left out.  (T,B,A) -> (B,*shape)
+
+    The largest entry of each parameter lies in [1/2, 1).
+    """
+    mantissa, exponents = da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1)
+    parts = divide_by_size(mantissa, exponents)
+    if len(parts) == 1:
+        ((_, _, shift),) = parts
+        gradients = cell.parameter_vjp_each(local, shift_exponents(mantissa, shift).reshape(da.shape))
+        return {name: Scaled.whole(gradient).mantissa for name, gradient in gradients.items()}
+    alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
+    each = [recurrent_gradient(cell, local.at(sequence), da[sequence]) for sequence in alone]
+    return {name: stack_whole([one[name] for one in each]) for name in each[0]}
+
+
+def stack_whole(gradients: Sequence[Scaled]) -> Array:
+    """Arrays with one exponent each, side by side with the largest of these exponents, which is left out."""
+    exponent = max(int(gradient.exponent.item()) for gradient in gradients)
+    return np.stack([gradient.at(exponent) for gradient in gradients])
+
+
+def divide_by_size(mantissa: Array, exponents: Array) -> list[tuple[Any, int, Array]]:
+    """Rows of about the same size, which go into one product: which ones, the exponent that they get, and the shifts
+    that give it to them.  (R,A), (R,)"""
     numbers = FLOATS[mantissa.dtype.char]
     width = -int(numbers.minexp) // 4  # a quarter of the range below one: 255 in float64
     headroom = int(numbers.nmant)  # so that a sum of as many products with the largest state is no overflow
@@ -64,14 +96,12 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
     top = int(np.maximum.reduce(blocks, initial=ZERO_EXPONENT // width, where=alive))
     blocks[~alive] = top  # a row of zeros needs no product of its own
     one = bool((blocks == top).all())
-    total: dict[str, Scaled] = {}
+    parts: list[tuple[Any, int, Array]] = []
     for block in [top] if one else np.unique(blocks)[::-1]:
         chosen: Any = slice(None) if one else blocks == block
         exponent = int(block + 1) * width + headroom
-        shift = np.where(alive[chosen], exponents[chosen] - exponent, 0)[:, None]
-        gradients = cell.parameter_vjp(local.at(chosen), shift_exponents(mantissa[chosen], shift))
-        add_to(total, {name: Scaled.whole(gradient, exponent) for name, gradient in gradients.items()})
-    return total
+        parts.append((chosen, exponent, np.where(alive[chosen], exponents[chosen] - exponent, 0)[:, None]))
+    return parts
 
 
 def add_to(total: dict[str, Scaled], gradients: dict[str, Scaled]) -> None:

@@ -11,7 +11,7 @@ Index legend: S losses, B sequence, N hidden state.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -22,7 +22,7 @@ from bpttlab.gradients.backward import backward
 from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.plan import full_plan
 from bpttlab.gradients.propagation import Between, Lag, wavefront
-from bpttlab.gradients.scaled_gradients import recurrent_gradient
+from bpttlab.gradients.scaled_gradients import recurrent_gradient, sequence_gradients
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
@@ -212,13 +212,12 @@ def _signal_to_noise(trace: Trace, local: Local, da: Scaled) -> dict[str, float]
     """`mean_over_scatter` of the terms G_l of each sequence, by parameter; NaN for one sequence."""
     if da.shape[1] < 2:
         return dict.fromkeys(trace.cell.recurrent_parameters, np.nan)
-    alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
-    each = [recurrent_gradient(trace.cell, local.at(sequence), da[sequence]) for sequence in alone]
-    return {name: mean_over_scatter([one[name] for one in each]) for name in each[0]}
+    each = sequence_gradients(trace.cell, local, da)
+    return {name: mean_over_scatter(values) for name, values in each.items()}
 
 
-def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
-    """Estimate of ||E g||^2 / tr Cov g from B gradients that are independent and alike.
+def mean_over_scatter(gradients: Array) -> float:
+    """Estimate of ||E g||^2 / tr Cov g from B gradients that are independent and alike, in any unit.  (B,*shape)
 
         ||E g||^2   (||sum_b g_b||^2 - sum_b ||g_b||^2) / (B (B - 1)) = ||mean||^2 - (tr Cov) / B
         tr Cov      sum_b ||g_b - mean||^2 / (B - 1)
@@ -232,14 +231,14 @@ def mean_over_scatter(gradients: Sequence[Scaled]) -> float:
     Returns:
         inf where all gradients are equal and not zero; NaN where all are zero, and for B = 1.
     """
-    exponent = max(int(gradient.exponent.item()) for gradient in gradients)
-    values = np.stack([gradient.at(exponent) for gradient in gradients]).astype(np.float64)
-    count = len(values)
-    if count < 2 or not values.any():
+    count = len(gradients)
+    if count < 2 or not gradients.any():
         return np.nan
-    mean = values.mean(axis=0)
-    scatter = float(((values - mean) ** 2).sum() / (count - 1))
-    return float((mean * mean).sum() / scatter) - 1.0 / count if scatter > 0 else np.inf
+    values = gradients.reshape(count, -1).astype(np.float64, copy=False)
+    mean = values.sum(axis=0) / count
+    rest = (values - mean).ravel()
+    scatter = float(np.dot(rest, rest)) / (count - 1)
+    return float(np.dot(mean, mean)) / scatter - 1.0 / count if scatter > 0 else np.inf
 
 
 # ------------------------------------------------------------------------------------------ the measure

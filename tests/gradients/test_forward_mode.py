@@ -66,6 +66,15 @@ def literal_recursion(trace, loss, keeps=None, jacobian=None):
 
 
 @every_cell
+def test_derivatives_by_sequence_are_those_of_each_alone(make):
+    trace = case(make, T=4, B=3).trace
+    da = np.random.default_rng(0).standard_normal((4, 3, trace.cell.preactivation_size))
+    found = trace.cell.parameter_vjp_each(trace.local, da)
+    assert_agree(found, Cell.parameter_vjp_each(trace.cell, trace.local, da))
+    assert_agree({name: found[name].sum(axis=0) for name in found}, trace.cell.parameter_vjp(trace.local, da))
+
+
+@every_cell
 def test_immediate_derivatives_are_the_gradient_row_by_row(make):
     trace = case(make, T=4, B=3).trace
     cell, local = trace.cell, trace.local

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.estimators import kept_and_tail
+from bpttlab.gradients.scaled_gradients import recurrent_gradient, sequence_gradients, stack_whole
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.measures.lag_terms import lag_terms, mean_over_scatter, measure_lags
 from bpttlab.numerics.scaled import Scaled
@@ -93,16 +94,35 @@ def test_signal_to_noise_has_no_floor(B, signal):
     found = []
     for _ in range(300):
         drawn = mean + rng.standard_normal((B, size)) / np.sqrt(size)
-        found.append(mean_over_scatter([Scaled.whole(one[None], -5000) for one in drawn]))
+        found.append(mean_over_scatter(stack_whole([Scaled.whole(one[None], -5000) for one in drawn])))
     quotient = 2.0 / size / (B - 1)  # E [1 / scatter] is larger than one by so much: 0.01 of 1/B and of the signal
     assert abs(np.mean(found) - signal) <= 4 * np.std(found) / np.sqrt(300) + quotient * (1.0 / B + signal)
 
 
 def test_signal_to_noise_at_its_ends():
     one = np.array([[3.0, -1.0]])
-    assert mean_over_scatter([Scaled.whole(one), Scaled.whole(-one)]) == -0.5
-    assert mean_over_scatter([Scaled.whole(one, 9), Scaled.whole(one, 9)]) == np.inf
-    assert np.isnan(mean_over_scatter([Scaled.whole(0.0 * one)] * 2))
+    assert mean_over_scatter(np.stack([one, -one])) == -0.5
+    assert mean_over_scatter(stack_whole([Scaled.whole(one, 9), Scaled.whole(one, 9)])) == np.inf
+    assert np.isnan(mean_over_scatter(stack_whole([Scaled.whole(0.0 * one)] * 2)))
+
+
+@given(cases(dtypes=("float64", "float32")), st.integers(-900, 900), st.integers(-900, 900))
+def test_gradients_of_sequences_are_those_of_each_alone(case, first, last):
+    """Whether all rows go into one product or have sizes too different for it."""
+    trace = case.trace
+    B = trace.x.shape[1]
+    exponent = np.linspace(first, last, trace.length * B).astype(np.int64).reshape(trace.length, B, 1)
+    mantissa = np.random.default_rng(0).standard_normal((trace.length, B, trace.cell.preactivation_size))
+    da = Scaled(mantissa.astype(trace.h.dtype), exponent).normalise()
+    found = sequence_gradients(trace.cell, trace.local, da)
+    one_by_one = [
+        recurrent_gradient(trace.cell, trace.local.at(np.s_[:, b : b + 1]), da[:, b : b + 1]) for b in range(B)
+    ]
+    for name, values in found.items():
+        expected = stack_whole([one[name] for one in one_by_one])
+        unit = np.abs(expected).max() / np.abs(values).max() if values.any() else 1.0
+        tolerance = 100 * np.finfo(trace.h.dtype).eps * max(np.abs(expected).max(), 1e-300)
+        assert np.abs(values * unit - expected).max() <= tolerance * np.sqrt(trace.length)
 
 
 def test_one_sequence_has_no_signal_to_noise():

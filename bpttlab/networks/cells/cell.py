@@ -149,6 +149,15 @@ class Cell(ABC):
                 found[name][index] = gradient
         return found
 
+    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
+        """`parameter_vjp` of each sequence by itself, summed over steps.  (T,B,A) -> (B,*shape) each
+
+        By default one call of `parameter_vjp` a sequence; cells whose a_t is affine have it in one product for all.
+        """
+        alone = [(slice(None), slice(b, b + 1)) for b in range(da.shape[1])]
+        each = [self.parameter_vjp(local.at(sequence), da[sequence]) for sequence in alone]
+        return {name: np.stack([one[name] for one in each]) for name in self.shapes()}
+
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m]; by default what `vjp` makes of the identity.  (...,any) -> (...,N,N)"""
         _, dh_prev = self.vjp(params, linearization_t, identity_rows(self.state_size, linearization_t))

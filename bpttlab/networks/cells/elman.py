@@ -13,7 +13,7 @@ from typing import ClassVar
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, project_in_blocks, rows
-from bpttlab.networks.cells.gating import affine_immediate
+from bpttlab.networks.cells.gating import affine_gradient_each, affine_immediate
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
@@ -52,6 +52,9 @@ class Elman(OneMatrix):
         """da_t times the immediate derivatives of a_t: x_t for V, h_{t-1} for W, 1 for b_h; sums over leading axes."""
         da, x, h_prev = rows(da), rows(local.x), rows(local.h_prev)
         return {"V": da.T @ x, "W": da.T @ h_prev, "b_h": da.sum(axis=0)}
+
+    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
+        return affine_gradient_each(local.x, local.h_prev, da)
 
     def immediate(self, local: Local, da: Array) -> Params:
         return affine_immediate(local.x, local.h_prev, da)

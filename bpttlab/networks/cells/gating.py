@@ -49,6 +49,13 @@ def affine_gradient(x: Array, h_prev: Array, da: Array) -> Params:
     return {"V": da.T @ rows(x), "W": da.T @ rows(h_prev), "b_h": da.sum(axis=0)}
 
 
+def affine_gradient_each(x: Array, h_prev: Array, da: Array) -> Params:
+    """The same for each sequence by itself, summed over steps.  (T,B,I), (T,B,N), (T,B,A) -> (B,A,I), (B,A,N), (B,A)"""
+    x, h_prev, of_sequences = (np.ascontiguousarray(array.swapaxes(0, 1)) for array in (x, h_prev, da))
+    columns = of_sequences.swapaxes(1, 2)
+    return {"V": columns @ x, "W": columns @ h_prev, "b_h": of_sequences.sum(axis=1)}
+
+
 def affine_immediate(x: Array, h_prev: Array, da: Array) -> Params:
     """The same row by row, with the leading axes of da: outer products, without the sum."""
     x, h_prev = x[..., None, :], h_prev[..., None, :]

@@ -18,7 +18,13 @@ from bpttlab.fields import Field
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, project_in_blocks
-from bpttlab.networks.cells.gating import affine_gradient, affine_immediate, scaled_rows, weights_vjp
+from bpttlab.networks.cells.gating import (
+    affine_gradient,
+    affine_gradient_each,
+    affine_immediate,
+    scaled_rows,
+    weights_vjp,
+)
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
@@ -61,6 +67,9 @@ class Leaky(OneMatrix):
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev, da)
+
+    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
+        return affine_gradient_each(local.x, local.h_prev, da)
 
     def immediate(self, local: Local, da: Array) -> Params:
         return affine_immediate(local.x, local.h_prev, da)

@@ -26,6 +26,7 @@ from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
     affine_gradient,
+    affine_gradient_each,
     affine_immediate,
     concat_blocks,
     diagonal,
@@ -124,6 +125,9 @@ class LSTM(Cell):
 
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return affine_gradient(local.x, local.h_prev[..., self.readout_slice], da)
+
+    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
+        return affine_gradient_each(local.x, local.h_prev[..., self.readout_slice], da)
 
     def immediate(self, local: Local, da: Array) -> Params:
         return affine_immediate(local.x, local.h_prev[..., self.readout_slice], da)

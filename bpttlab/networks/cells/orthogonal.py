@@ -92,6 +92,9 @@ class OrthogonalElman(Cell):
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         return self.elman.parameter_vjp(local, da)
 
+    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
+        return self.elman.parameter_vjp_each(local, da)
+
     def immediate(self, local: Local, da: Array) -> Params:
         return self.elman.immediate(local, da)
 
