@@ -13,6 +13,9 @@ LONGEST_MESSAGE = 4000
 """Characters of a message: it may name what is in a file or an argument, of any size."""
 
 
+LEFT_OUT = " … ({:,} characters are left out here) … "
+
+
 class LabError(Exception):
     """The root of all errors with a message meant for the user, which is cut where it is too long."""
 
@@ -23,7 +26,8 @@ class LabError(Exception):
 def cut_message(message: object) -> object:
     """A message without its middle where it is too long: it begins with a field or a file, and ends with a reason."""
     if isinstance(message, str) and len(message) > LONGEST_MESSAGE:
-        return f"{message[: LONGEST_MESSAGE // 2]} … {message[3 - LONGEST_MESSAGE // 2 :]}"
+        kept = (LONGEST_MESSAGE - len(LEFT_OUT) - 8) // 2  # the number has up to 11 characters
+        return message[:kept] + LEFT_OUT.format(len(message) - 2 * kept) + message[-kept:]
     return message
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab.cli.arguments import RESULTS, STUDY, add_command, key_values, say, split_plugins
 
 if TYPE_CHECKING:
+    from bpttlab.store.damage import Fault
     from bpttlab.store.repairs import Repair
     from bpttlab.store.store import Store
 
@@ -24,9 +25,9 @@ examples:
 
 Damaged is a file whose bytes are not those that were published, or that is missing; bpttlab status names it. All files
 that were published with it in one commit are set aside, and exactly the runs of that commit are missing afterwards.
-A commit is the runs that were stored at once; a file of store/runs says which. If that file was deleted, status names
-it until a repair. A repair may be repeated, killed, and done while a sweep of the study is running. Without damage
-nothing is done.
+A commit is the runs that were stored at once; a file of store/runs says which. If that file was deleted, the others of
+its commit are set aside, and status names it until a repair, or until all its runs are stored again. A repair may be
+repeated, killed, and done while a sweep of the study is running. Without damage nothing is done.
 Python: bpttlab.repair("first", dry_run=True).
 
 Exit code: 0: success; 2: the command could not finish; the message says why.
@@ -69,12 +70,18 @@ def describe_repair(done: Repair, store: Store, dry_run: bool) -> Iterator[str]:
         return
     verb = "would be set aside" if dry_run else f"set aside in {store.path / DAMAGED_FOLDER}"
     yield f"{store.path}: {format_count(len(done.aside), 'file')} {verb}"
-    yield from (f"  {fault.describe()}" for fault in done.aside)
-    if not done.aside:
-        yield f"  {format_count(len(done.settled), 'commit')} missing, and not missed any more"
+    yield from (f"  missing: {describe_fault(fault)}" for fault in done.gone)
+    yield from (f"  {describe_fault(fault)}" for fault in done.aside)
+    if done.gone:
+        yield f"what is missing {'would not be' if dry_run else 'is not'} named as damage any more"
     yield f"not stored {'then' if dry_run else 'now'}: {format_count(len(done.runs), 'run')} as far as is known"
     if not dry_run:
         yield from describe_next(store)
+
+
+def describe_fault(fault: Fault) -> str:
+    """The file, the reason, and the runs if it is the file that they are lost with."""
+    return fault.describe() if fault.runs else f"{fault.file} ({fault.reason})"
 
 
 def describe_next(store: Store) -> Iterator[str]:

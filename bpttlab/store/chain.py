@@ -127,6 +127,8 @@ def _interpret(writer: str, content: Any) -> Head:
 PlaceKey: TypeAlias = tuple[str, int]
 """The writer and the number of a commit."""
 
+REPLACED = "a commit that is missing, and all its runs are stored again"
+
 _MOST_TOLD = 1 << 18
 """Commits of one writer that are looked for: three days of a commit each second."""
 
@@ -159,7 +161,8 @@ def note_lost(
 ) -> None:
     """Notes the commits that are missing, and the runs of those that are damaged.
 
-    A commit all of whose runs are stored again, in commits that are whole, is not missed: a repair sets others aside.
+    A commit all of whose runs are stored again, in commits that are whole, is not missed. Its shards stay, as those of
+    every commit that is missing, until a repair sets them aside: without them nobody could know its runs.
 
     Args:
         missing: what `find_missing` gives.
@@ -172,16 +175,22 @@ def note_lost(
     unnamed: dict[str, list[PlaceKey]] = {}
     for key, name in missing.items():
         its, file = tuple(sorted(runs.get(key, ()))), f"store/runs/{name}.parquet"
+        damage.lost.add(key)
         if file in damage.faults:
-            damage.lost.add(key)
             damage.note(damage.faults[file]._replace(runs=its))
-        elif not its or not stored.issuperset(its):
-            damage.lost.add(key)
-            if name is None:
-                unnamed.setdefault(key[0], []).append(key)
-            else:
-                damage.missing[file] = Fault(file, "a commit that is missing", its)
+        elif its and stored.issuperset(its):
+            damage.replaced.append(Fault(file, REPLACED, its) if name else Fault(_of_writer(key[0]), REPLACED, its))
+        elif name is None:
+            unnamed.setdefault(key[0], []).append(key)
+        else:
+            damage.missing[file] = Fault(file, "a commit that is missing", its)
     for writer, keys in unnamed.items():
-        file = f"{COMMITS_FOLDER}/{writer}"
+        file, count = _of_writer(writer), len(keys)
         lost = tuple(sorted({run_id for key in keys for run_id in runs.get(key, ())}))
-        damage.missing[file] = Fault(file, f"{len(keys)} commits of this writer are missing", lost)
+        are = "commit of this writer is" if count == 1 else "commits of this writer are"
+        damage.missing[file] = Fault(file, f"{count} {are} missing", lost)
+
+
+def _of_writer(writer: str) -> str:
+    """What stands for a commit whose name nobody knows."""
+    return f"{COMMITS_FOLDER}/{writer}"

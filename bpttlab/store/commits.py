@@ -17,6 +17,7 @@ from bpttlab.errors import CollisionError
 from bpttlab.store import schema
 from bpttlab.store.chain import Place, read_place
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
+from bpttlab.store.identity import id_of
 from bpttlab.store.own_columns import from_plain
 from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard
 from bpttlab.store.stored_text import read_configuration, read_siblings
@@ -87,7 +88,23 @@ def read_commit(data: bytes, path: Path) -> Commit:
         own = from_plain(about["own"]) if "own" in about else NO_COLUMNS
         if not rows.num_rows:
             raise LookupError("it has no rows")
+        refuse_unreadable_configurations(rows)
         return Commit(path.stem, about["published"], rows, _siblings(about, own), read_place(about), own)
+
+
+def refuse_unreadable_configurations(rows: pa.Table, thorough: bool = False) -> None:
+    """Accepts rows of runs whose configurations can be read.
+
+    Args:
+        thorough: reads each. Otherwise only those of which the run id is not the hash: it costs a twentieth, and what
+            this program stores is readable.
+
+    Raises:
+        StoreError: one cannot be read.
+    """
+    for run_id, text in zip(rows["run_id"].to_pylist(), rows["configuration"].to_pylist(), strict=True):
+        if thorough or id_of(text) != run_id:
+            read_configuration(text, run_id)
 
 
 def _siblings(about: Mapping[str, Any], own: MeasureColumns) -> dict[str, tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 SHOWN_RUNS = 3
 """Ids of a damaged file's runs that a message has; `status --json` has all."""
 
-SHOWN_FILES = 20
+SHOWN_FILES = 10
+"""Files that a message names; `status` has all. With their runs they are shorter than the longest message."""
 
 
 class Fault(NamedTuple):
@@ -26,19 +27,29 @@ class Fault(NamedTuple):
     Attributes:
         file: from the study's folder.
         reason: a few words.
-        runs: the ids of the runs that it was committed with; empty: not known, or none.
+        runs: the ids of the runs that it was committed with; empty: not known, or none (`has_runs`).
     """
 
     file: str
     reason: str
     runs: tuple[str, ...] = ()
 
+    @property
+    def has_runs(self) -> bool:
+        """Whether runs are lost with the file; they are not with a record that stands beside them."""
+        return not self.file.endswith(".json")
+
     def describe(self) -> str:
         """The file, the reason and the runs, for a message."""
+        return f"{self.file} ({self.reason}; {self.describe_runs()})"
+
+    def describe_runs(self) -> str:
+        """2 runs: 0a1b…, 2c3d…"""
+        if not self.runs:
+            return "its runs are not known" if self.has_runs else "no run depends on it"
         count = f"{len(self.runs)} run{'s' if len(self.runs) > 1 else ''}"
         more = ", …" if len(self.runs) > SHOWN_RUNS else ""
-        runs = f"; {count}: {', '.join(self.runs[:SHOWN_RUNS])}{more}" if self.runs else ""
-        return f"{self.file} ({self.reason}{runs})"
+        return f"{count}: {', '.join(self.runs[:SHOWN_RUNS])}{more}"
 
 
 @dataclass
@@ -51,6 +62,8 @@ class Damage:
         commits: the names of readable commits of which a shard is damaged or missing.
         missing: commits that are missing, by file.
         lost: (writer, number) of commits that are missing, or cannot be read.
+        replaced: commits that are missing, and that nobody misses: all their runs are stored again.
+        stored: the ids of the runs that are stored in whole commits, where they were looked for.
     """
 
     folder: Path
@@ -58,6 +71,8 @@ class Damage:
     missing: dict[str, Fault] = field(default_factory=dict)
     commits: set[str] = field(default_factory=set)
     lost: set[tuple[str, int]] = field(default_factory=set)
+    replaced: list[Fault] = field(default_factory=list)
+    stored: Collection[str] = ()
 
     def add(self, path: Path, reason: str, commits: Iterable[Commit] = (), runs: Sequence[str] = ()) -> None:
         """Notes a file, its fault, and the commits that name it, whose runs it has."""
@@ -85,7 +100,16 @@ class Damage:
     @property
     def remedy(self) -> str:
         """What the user can do."""
-        return f"{self.command} sets it aside, then the same sweep line computes its runs again"
+        it, its = ("them", "their") if len(self.all) > 1 else ("it", "its")
+        return f"{self.command} sets {it} aside{self._describe_next(its)}"
+
+    def _describe_next(self, its: str) -> str:
+        """What is to be done after a repair."""
+        if set(self.runs).difference(self.stored):
+            return f", then the same sweep line computes {its} runs again"
+        if any(fault.has_runs and not fault.runs for fault in self.all):
+            return ", then bpttlab status names the sweep lines that lack runs, if any"
+        return "; no run is missing"
 
     @property
     def command(self) -> str:
@@ -98,8 +122,8 @@ class Damage:
         """All faults and the remedy, in one line."""
         named = [fault.describe() for fault in self.all[:SHOWN_FILES]]
         more = len(self.all) - SHOWN_FILES
-        others = [f"and {more} more files"] if more > 0 else []
-        return f"damaged in {self.folder}: {', '.join([*named, *others])}; {self.remedy}"
+        others = [f"and {more} more (bpttlab status names all)"] if more > 0 else []
+        return f"damaged in {self.folder}: {', '.join([*named, *others])}; to mend it: {self.remedy}"
 
     def refuse(self, missing: bool = True) -> None:
         """Raises DamagedShardError if anything is damaged, or also if a commit is missing."""

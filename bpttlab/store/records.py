@@ -15,6 +15,7 @@ from bpttlab.errors import DamagedShardError
 from bpttlab.files import NotAFileError, check_is_folder, make_folder, read_file, write_atomically
 from bpttlab.store.damage import Damage
 from bpttlab.store.shards import name_file_in_errors
+from bpttlab.store.stored_text import describe_unreadable
 
 _T = TypeVar("_T")
 
@@ -68,8 +69,10 @@ def read_record(path: Path, version: int, largest: int, interpret: Callable[[Any
         try:
             return interpret(_parse(data, version, largest))
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split()):.200}"
-    raise DamagedShardError(f"{path} cannot be read ({reason}); {Damage(path.parents[1]).remedy}", reason)
+            reason = f"it is not what was written: {describe_unreadable(error)}"
+    damage = Damage(path.parents[1])
+    damage.add(path, reason)
+    raise DamagedShardError(f"{path} cannot be read ({reason}); {damage.remedy}", reason)
 
 
 def _parse(data: bytes, version: int, largest: int) -> dict[str, Any]:
@@ -82,7 +85,7 @@ def _parse(data: bytes, version: int, largest: int) -> dict[str, Any]:
         raise ValueError("it is too large")
     content: dict[str, Any] = json.loads(data)
     if content["version"] != version:
-        raise ValueError(f"version {content['version']!r:.20}, and this bpttlab reads {version}")
+        raise ValueError(f"it has version {content['version']!r:.20}, and this bpttlab reads {version}")
     del content["sha256"]
     if to_bytes(content) != data:
         raise ValueError("its SHA-256 is not that of its content")

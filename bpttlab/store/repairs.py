@@ -41,12 +41,14 @@ class Repair:
     Attributes:
         study: the folder of the study.
         aside: the files to set aside, from that folder, with the reason; a commit comes after its shards.
+        gone: the files that are missing, with the reason: there is nothing to set aside.
         runs: the runs that are not stored after it, as far as known.
         settled: the commits that will not be missed any more.
     """
 
     study: Path
     aside: tuple[Fault, ...]
+    gone: tuple[Fault, ...]
     runs: tuple[str, ...]
     settled: tuple[PlaceKey, ...]
 
@@ -96,6 +98,10 @@ def find_free_name(path: Path) -> Path:
     return free
 
 
+BESIDE = "not damaged; it belongs to a commit of which another file is damaged or missing"
+OF_LOST = "not damaged; it belongs to a commit that is damaged or missing"
+
+
 def plan_repair(
     study: Path, commits: Sequence[Commit], damage: Damage, orphans: Iterable[tuple[Path, PlaceKey]]
 ) -> Repair:
@@ -108,13 +114,15 @@ def plan_repair(
     for path, key in orphans:
         if key in damage.lost:
             file = str(path.relative_to(study))
-            aside.setdefault(file, Fault(file, "of a commit that is damaged or missing"))
-    aside |= {file: fault for file, fault in damage.faults.items() if os.path.lexists(study / file)}
+            aside.setdefault(file, Fault(file, OF_LOST))
+    there = {fault.file: os.path.lexists(study / fault.file) for fault in damage.all}
+    aside |= {file: fault for file, fault in damage.faults.items() if there[file]}
+    gone = [*(fault for fault in damage.all if not there[fault.file]), *damage.replaced]
     broken = [commit for commit in commits if commit.name in damage.commits]
     settled = sorted({*damage.lost, *(commit.place.key for commit in broken)})
     whole = {run_id for commit in commits if commit.name not in damage.commits for run_id in commit.run_ids}
     runs = tuple(run_id for run_id in damage.runs if run_id not in whole)
-    return Repair(study, tuple(aside.values()), runs, tuple(settled))
+    return Repair(study, tuple(aside.values()), tuple(gone), runs, tuple(settled))
 
 
 def _of_broken_commits(study: Path, commits: Sequence[Commit], damage: Damage) -> Iterator[Fault]:
@@ -127,8 +135,11 @@ def _of_broken_commits(study: Path, commits: Sequence[Commit], damage: Damage) -
             for table, names in commit.siblings.items():
                 for name in names:
                     if name not in whole and (study / "store" / table / f"{name}.parquet").exists():
-                        yield Fault(f"store/{table}/{name}.parquet", "committed with a file that is damaged or missing")
-            yield Fault(f"store/runs/{commit.name}.parquet", "a shard that it names is damaged or missing")
+                        yield Fault(
+                            f"store/{table}/{name}.parquet",
+                            BESIDE,
+                        )
+            yield Fault(f"store/runs/{commit.name}.parquet", BESIDE)
 
 
 def is_set_aside(study: Path, commit: str) -> bool:

@@ -26,7 +26,7 @@ from bpttlab.store.column import NO_COLUMNS, MeasureColumns, Table
 from bpttlab.store.damage import Damage
 from bpttlab.store.identity import LARGEST_CANONICAL, canonical, parse_canonical
 from bpttlab.store.own_columns import from_plain, unite
-from bpttlab.store.stored_text import MOST_COLUMNS, read_metadata
+from bpttlab.store.stored_text import MOST_COLUMNS, describe_unreadable, read_metadata
 
 if TYPE_CHECKING:
     from bpttlab.store.commits import Commit
@@ -193,6 +193,8 @@ def deserialise(data: bytes, path: Path, columns: Sequence[str] | None = None) -
         texts = [name for name in chosen if table.schema.field(name).type == pa.string()]
         file = pq.ParquetFile(pa.BufferReader(data), metadata=footer, read_dictionary=texts)
         rows = decode_strings(file.read(columns=chosen, use_threads=False).select(chosen))
+        if rows.num_rows != footer.num_rows:
+            raise LookupError(f"it has {rows.num_rows} rows, and says that it has {footer.num_rows}")
     return rows.replace_schema_metadata(None), about
 
 
@@ -212,7 +214,7 @@ def check_shard(footer: pq.FileMetaData, path: Path) -> tuple[Table, dict[str, A
     Raises:
         StoreError, LookupError: it is of another version, of another table or has other columns.
     """
-    about, name = read_metadata(footer.metadata[METADATA]), path.parent.name
+    about, name = read_metadata(metadata_of(footer)), path.parent.name
     if about["schema_version"] != schema.SCHEMA_VERSION:
         raise OtherVersionError(
             f"{path} was written with version {about['schema_version']} of the tables; "
@@ -235,7 +237,19 @@ def read_about(data: bytes) -> dict[str, Any]:
     Raises:
         Exception: it is no shard (see `name_foreign_shard`).
     """
-    return read_metadata(pq.read_metadata(pa.BufferReader(data)).metadata[METADATA])
+    return read_metadata(metadata_of(pq.read_metadata(pa.BufferReader(data))))
+
+
+def metadata_of(footer: pq.FileMetaData) -> bytes:
+    """The text by which a shard says what it is.
+
+    Raises:
+        LookupError: it has none.
+    """
+    text: bytes | None = (footer.metadata or {}).get(METADATA)
+    if text is None:
+        raise LookupError("it does not say that bpttlab wrote it")
+    return text
 
 
 def check_footer(data: bytes) -> pq.FileMetaData:
@@ -258,13 +272,26 @@ def decode_strings(rows: pa.Table) -> pa.Table:
     """The rows with plain strings.
 
     Raises:
-        LookupError: they are too long: a string that is stored once may occur in a million rows.
+        LookupError: they are too long: a string that is stored once may occur in a million rows. Or one is not UTF-8.
     """
     for place, field in enumerate(rows.schema):
         if pa.types.is_dictionary(field.type):
+            refuse_invalid_text(rows.column(place), field.name)
             count_text_bytes(rows.column(place))
             rows = rows.set_column(place, field.with_type(pa.string()), rows.column(place).cast(pa.string()))
     return rows
+
+
+def refuse_invalid_text(column: pa.ChunkedArray, name: str) -> None:
+    """Accepts a column of dictionaries whose strings are UTF-8.
+
+    Raises:
+        LookupError: one is not, or a row names none of them.
+    """
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        raise LookupError(f"the column {name:.80} has a value that is no text in UTF-8") from None
 
 
 def count_text_bytes(column: pa.ChunkedArray) -> int:
@@ -297,7 +324,10 @@ def table_of_shard(name: str, about: Mapping[str, Any]) -> Table:
     declared = from_plain(about["own"]) if "own" in about else NO_COLUMNS
     if name == "runs":
         return schema.runs_with(declared.summary)
-    return {**schema.TABLES, **{table.name: table for table in declared.tables}}[name]
+    known = {**schema.TABLES, **{table.name: table for table in declared.tables}}
+    if name not in known:
+        raise LookupError(f"there is no table {name:.80}")
+    return known[name]
 
 
 @contextmanager
@@ -308,10 +338,9 @@ def name_foreign_shard(path: Path) -> Iterator[None]:
     except StoreError as error:
         if not isinstance(error, SchemaError):
             raise
-        raise StoreError(f"{path} is not a shard of bpttlab ({error})") from None
+        raise StoreError(f"{path} is not a file that bpttlab wrote: {error}") from None
     except Exception as error:  # bytes from anywhere: whatever the libraries that read them say of them
-        reason = " ".join(str(error).split())
-        raise StoreError(f"{path} is not a shard of bpttlab ({type(error).__name__}: {reason:.200})") from None
+        raise StoreError(f"{path} is not a file that bpttlab wrote: {describe_unreadable(error)}") from None
 
 
 # ------------------------------------------------------------------ bytes -> a shard in its folder, and back

@@ -16,10 +16,7 @@ missing commit is noticed, `litter.py` what writers left that ended, and `study.
 from __future__ import annotations
 
 import os
-import re
-import sys
 import time
-import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +24,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from bpttlab.errors import ConfigurationError, OtherVersionError, StoreError, any_text, nearest
-from bpttlab.fields import format_value
+from bpttlab.errors import OtherVersionError, StoreError, nearest
 from bpttlab.files import check_is_folder, check_is_writable, make_folder, write_atomically
 from bpttlab.store import chain, schema
 from bpttlab.store.column import NO_COLUMNS
-from bpttlab.store.commits import Commit, choose, commits_by_shard, read_commit, refuse_collision, tables_of
+from bpttlab.store.commits import (
+    Commit,
+    choose,
+    commits_by_shard,
+    read_commit,
+    refuse_collision,
+    refuse_unreadable_configurations,
+    tables_of,
+)
 from bpttlab.store.damage import Damage
 from bpttlab.store.file_names import read_names
 from bpttlab.store.leases import Leases
@@ -57,19 +61,12 @@ from bpttlab.store.shards import (
     stamp,
 )
 from bpttlab.store.study import Study
+from bpttlab.store.study_names import STUDY_NAME, refuse_other_names
 from bpttlab.store.sweep_requests import read_requests
 from bpttlab.store.where import Where
 
 ATTEMPTS = 3
 """How often a shard is written that is not there, or not whole, just before its commit."""
-
-_STUDY = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
-_OF_DEVICES = re.compile(r"con|prn|aux|nul|com\d|lpt\d", re.IGNORECASE)
-
-
-def is_name_for_windows(name: str) -> bool:
-    """Whether Windows accepts a folder of this name: it keeps some names for devices and drops dots at the end."""
-    return not name.endswith(".") and not _OF_DEVICES.fullmatch(name.partition(".")[0])
 
 
 class Store:
@@ -84,15 +81,7 @@ class Store:
     """
 
     def __init__(self, root: Path | str, study: str) -> None:
-        if not isinstance(study, str) or not _STUDY.fullmatch(study):
-            raise ConfigurationError(
-                f"study = {format_value(study)}: must be a name of at most 100 letters (a-z, A-Z), digits, '.', '_' "
-                f"and '-' that does not begin with a dot, for example {plain_study_name(study)!r}"
-            )
-        if sys.platform == "win32" and not is_name_for_windows(study):
-            raise ConfigurationError(
-                f"study = {study!r}: Windows has no folder of this name (CON, NUL, COM1, …, or a dot at the end)"
-            )
+        refuse_other_names(study)
         self.root = Path(root)
         self.study = study
         self.path = self.root / study
@@ -241,8 +230,31 @@ class Store:
         if not commits:
             damage.refuse()
             raise StoreError(f"study '{self.study}' in {self.root} has no runs yet")
+
+        def make_study(some: Sequence[Commit]) -> Study:
+            return Study(self.study, self.path, some, self.scan, where, columns, names, networks, damage)
+
+        try:
+            study = make_study(commits)
+        except StoreError:
+            readable = self._leave_out_unreadable(commits, damage)
+            if len(readable) in (0, len(commits)):
+                damage.refuse()
+                raise
+            study = make_study(readable)
         damage.warn()
-        return Study(self.study, self.path, commits, self.scan, where, columns, names, networks, damage)
+        return study
+
+    def _leave_out_unreadable(self, commits: Sequence[Commit], damage: Damage) -> list[Commit]:
+        """The commits whose configurations can be read, each of which is read; the others are noted."""
+        readable = []
+        for commit in commits:
+            try:
+                refuse_unreadable_configurations(commit.rows, thorough=True)
+                readable.append(commit)
+            except StoreError as error:
+                damage.add(self._shard("runs", commit.name), str(error), [commit])
+        return readable
 
     def refuse_if_missing(self) -> None:
         """Accepts a study that has a folder.
@@ -324,6 +336,7 @@ class Store:
                     damage.add(shard_path(folder, name), "missing", its_commits)
         settled = read_repairs(self.path, damage)
         chain.note_lost(chain.find_missing(commits, heads, settled), commits, damage, self._tell_runs)
+        note_stored(commits, damage)
         return commits, damage
 
     def _damage(self) -> Damage:
@@ -371,6 +384,7 @@ class Store:
         for table in tables_of(commits):
             for _ in self._scan(table, commits, None, damage):  # decodes every shard, as reading does
                 pass
+        self._leave_out_unreadable(commits, damage)
         note_damaged_records(self.path, damage)
         named = self._named(commits)
         orphans = [path for path in self.litter.find() if SHARD.fullmatch(path.name) and path.stem not in named]
@@ -405,6 +419,8 @@ class Store:
         """
         damage = self._damage()
         yield from self._scan(table, commits, columns, damage)
+        if damage:
+            note_stored(self._commits(self._damage()), damage)
         damage.warn()
 
     def _scan(
@@ -552,22 +568,16 @@ def repair(study: str, results: Path | str = "results", *, dry_run: bool = False
     return planned
 
 
+def note_stored(commits: Sequence[Commit], damage: Damage) -> None:
+    """Notes the runs that whole commits have, if anything is damaged: they are not to be computed again."""
+    if damage:
+        damage.stored = {run_id for one in commits if one.name not in damage.commits for run_id in one.run_ids}
+
+
 def note_damaged_records(study: Path, damage: Damage) -> None:
     """Notes the records beside the runs that cannot be read."""
     read_names(study, damage)
     read_requests(study, damage)
-
-
-_ASCII = str.maketrans(
-    {"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss", "ø": "o", "æ": "ae"}
-)
-
-
-def plain_study_name(text: object) -> str:
-    """The nearest name that a study may have: größe -> groesse."""
-    letters = unicodedata.normalize("NFC", any_text(text)).translate(_ASCII)
-    letters = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
-    return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
 
 
 def studies(results: Path | str = "results") -> list[str]:
@@ -575,7 +585,7 @@ def studies(results: Path | str = "results") -> list[str]:
     root = Path(results)
     with name_file_in_errors(root):
         folders = {path.parent.name for part in ("store", "sweeps") for path in root.glob(f"*/{part}")}
-    return sorted(name for name in folders if _STUDY.fullmatch(name))
+    return sorted(name for name in folders if STUDY_NAME.fullmatch(name))
 
 
 def _no_study(root: Path, study: str) -> str:

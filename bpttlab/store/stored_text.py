@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+
+import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.store import schema
@@ -24,6 +27,24 @@ LATEST = 1 << 63
 
 _KINDS: dict[str, tuple[type, ...]] = {"int64": (int,), "float64": (int, float), "bool": (bool,), "string": (str,)}
 _DECLARED = {column.name: column.dtype for column in CONFIGURATION}
+
+
+def describe_unreadable(error: Exception) -> str:
+    """What is wrong with bytes from anywhere, by the error that reading them raised; no names of Python's errors."""
+    text = " ".join(str(error).split())[:200]
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON ({error.msg}, line {error.lineno})"
+    if isinstance(error, UnicodeError):
+        return "no text in UTF-8"
+    if isinstance(error, pa.ArrowException | OSError):
+        return f"its Parquet cannot be decoded ({text})"
+    if isinstance(error, RecursionError):
+        return "its values are nested too deeply"
+    if isinstance(error, KeyError) and error.args:
+        return f"it has no {error.args[0]!s:.80}"
+    if isinstance(error, TypeError | AttributeError | IndexError | KeyError) or not text:
+        return "a part of it has another form than bpttlab writes"
+    return text
 
 
 def read_metadata(text: bytes) -> dict[str, Any]:

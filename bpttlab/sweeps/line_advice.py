@@ -21,7 +21,7 @@ import numpy as np
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from bpttlab.errors import ConfigurationError, LabError
-from bpttlab.store.store import plain_study_name
+from bpttlab.store.study_names import plain_study_name
 from bpttlab.sweeps.line_limits import refuse_line, shorten_line
 from bpttlab.sweeps.plan import OPTIONS
 from bpttlab.sweeps.sweep_values import in_plain_words, one_line

@@ -341,5 +341,5 @@ def test_a_foreign_file_that_is_not_parquet_is_refused_by_name(here):
     path = here.path / "store" / "runs" / f"{hashlib.sha256(data).hexdigest()}.parquet"
     path.parent.mkdir(parents=True)
     path.write_bytes(data)
-    with pytest.raises(StoreError, match=rf"{path.name} \(not a shard of bpttlab"):
+    with pytest.raises(StoreError, match=rf"{path.name} \(not a file that bpttlab wrote"):
         here.load()
