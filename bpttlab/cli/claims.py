@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shlex
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -67,13 +68,29 @@ def check(chosen: dict[str, str], brief: bool) -> int:
     if unread:
         raise ConfigurationError(f"experiment is missing: give plugins={unread}, as the sweep of the study had")
     if analysis is None:
-        raise ConfigurationError(f"experiment is missing: must be one of {', '.join(resources.analyses())}")
+        raise ConfigurationError(describe_no_experiment(chosen))
     claims = analyses.check_claims(analysis, study)
     if not brief:
         print_claims(*(claims[claims["kind"] == kind] for kind in (CLAIM, IDENTITY)))
         say(f"\n{multiplicity.describe_family(multiplicity.family_of(claims))}")
     say(_summary(claims, f"{analysis.name} hold in {study.path}"))
     return int(not claims["held"].all())
+
+
+def describe_no_experiment(chosen: dict[str, str]) -> str:
+    """The message for a study that belongs to no experiment: what makes one that does, and what to type otherwise."""
+    known = list(resources.analyses())
+    line = next_line("claims", chosen, f"experiment={known[0] if len(known) == 1 else 'NAME'}")
+    return (
+        f"study {chosen['study']!r} belongs to no experiment: no sweep of it was begun with experiment=NAME. To check "
+        f"it against the claims of one all the same, type {line}, where NAME is one of {', '.join(known)}"
+    )
+
+
+def next_line(command: str, chosen: dict[str, str], *words: str) -> str:
+    """A line about the same study, as a shell takes it."""
+    results = [] if chosen["results"] == "results" else [f"results={chosen['results']}"]
+    return shlex.join(["bpttlab", command, f"study={chosen['study']}", *words, *results])
 
 
 def print_claims(own: pd.DataFrame, identities: pd.DataFrame) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -27,6 +29,7 @@ from bpttlab.cli.arguments import (
 )
 from bpttlab.cli.tables import load_with_analysis, name_unread_plugins
 from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.files import own_folder
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,7 +62,8 @@ the colours, or the field with most values if one value is requested, and the ot
 have colours of their own and take columns= and rows= alone: bias_variance, error_cost, bias_bounds, directions,
 singular_values, eigenvalues, paths, sensitivity. triangle shows one run and takes none; nor do the figures of an
 experiment, which take where=. In growth and exponents the requested value is on an axis. A figure that cannot place
-a field that is named is not drawn, and is named.
+a field that is named is not drawn, and is named. The figures of some runs (where=) have a folder of their own below
+results/NAME/figures, so that those of the whole study stay.
 
 figures, and the setting of the sweep that they need:
 
@@ -140,7 +144,7 @@ def _draw(chosen: dict[str, str], names: list[str], verbose: bool) -> int:
         drawing.skipped[analysis.name] = _tell_fixed(analysis)
         drawing.refused.add(analysis.name)
     refuse_what_is_not_drawn(names, drawing)
-    folder = study.folder_of("figures")
+    folder = find_folder(study, chosen["where"])
     paths = figures.save_all(drawing, folder, chosen["format"], own, chosen["style"] or None)
     skipped = {name: why for name, why in drawing.skipped.items() if name not in drawing.failed}
     say("\n".join(_report(folder, paths, skipped, verbose)))
@@ -151,6 +155,19 @@ def _draw(chosen: dict[str, str], names: list[str], verbose: bool) -> int:
     for name in sorted(drawing.failed):
         say(f"not drawn: {name}: {drawing.skipped[name]}", error=True)
     return 2 if drawing.failed else 0
+
+
+def find_folder(study: Study, where: str) -> Path:
+    """The folder of the figures; those of some of the runs have one of their own, so that they replace no others.
+
+    Raises:
+        StoreError: it is a link or a file.
+    """
+    folder, condition = study.folder_of("figures"), " ".join(where.split())
+    if not condition:
+        return folder
+    words = re.sub(r"[^A-Za-z0-9]+", "_", condition).strip("_")[:60]
+    return own_folder(folder, f"where_{words}_{hashlib.sha256(condition.encode()).hexdigest()[:8]}")
 
 
 def _draw_shipped(study: Study, chosen: dict[str, str], names: list[str], all_figures: bool) -> Drawing:

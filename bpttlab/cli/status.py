@@ -354,7 +354,7 @@ def watch(look: StatusReport, as_json: bool) -> int:
     try:
         while True:
             status = look.read_status()
-            said = status.as_json() if as_json else status.first_line()
+            said = status.as_json() if as_json else escape_line(status.first_line())
             if in_place:
                 shown = redraw(status.lines(), shown)
             elif said != shown:
@@ -401,10 +401,10 @@ def show_studies(results: str, as_json: bool) -> int:
 
 def survey_studies(results: str) -> tuple[list[Status], dict[str, str]]:
     """The status of every study in a folder; and study -> reason of those that cannot be read."""
-    from bpttlab.store.store import Store, studies
+    from bpttlab.store.store import Store, describe_no_folder, studies
 
     if not os.path.isdir(results):
-        raise StoreError(f"there is no folder {results} with results: run a sweep first, or say where with results=")
+        raise StoreError(describe_no_folder(results))
     found, unreadable = [], {}
     for name in studies(results):
         try:

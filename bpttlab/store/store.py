@@ -588,7 +588,15 @@ def studies(results: Path | str = "results") -> list[str]:
     return sorted(name for name in folders if STUDY_NAME.fullmatch(name))
 
 
+def describe_no_folder(root: Path | str) -> str:
+    """The message for a folder of results that does not exist; a sweep makes it when it has planned its runs."""
+    return (
+        f"nothing is stored yet: there is no folder {root}; run a sweep first (it makes the folder when it begins to "
+        "compute), or say where results are with results="
+    )
+
+
 def _no_study(root: Path, study: str) -> str:
     if not root.is_dir():
-        return f"there is no folder {root} with results: run a sweep first, or say where they are with results="
+        return describe_no_folder(root)
     return f"there is no study '{study}' in {root}.{nearest(study, studies(root))}"

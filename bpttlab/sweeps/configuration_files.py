@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,9 +20,9 @@ from hydra._internal.core_plugins.file_config_source import FileConfigSource
 from hydra._internal.sources_registry import SourcesRegistry
 from hydra.core.config_loader import ConfigLoader
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from bpttlab import limits
+from bpttlab import limits, resources
 from bpttlab.errors import ConfigurationError
 from bpttlab.sweeps.line_limits import count_interpolations, refuse_more, refuse_text
 from bpttlab.user_files import show_path
@@ -73,12 +75,20 @@ class FilesWithinLimits(FileConfigSource):
         if self.provider == MAIN_PROVIDER:
             return super().load_config(config_path)
         file = Path(self.path, self._normalize_file_name(config_path))
+        called = show_path(str(file))
+        refuse_other_than_file(file)
         if not file.is_file():
             raise ConfigLoadError(f"Config not found : {file}")
         text = read_within_limits(file, self.counts)
-        self.refuse_circle(config_path.removesuffix(".yaml"), show_path(str(file)), text)
+        name = config_path.removesuffix(".yaml")
+        self.refuse_circle(name, called, text)
+        for one in self.leads_to[name]:
+            refuse_other_than_file(Path(self.path, f"{one}.yaml"))
         header = ConfigSource._get_header_dict(text[:512])
-        return ConfigResult(self.provider, f"{SCHEME}://{self.path}", OmegaConf.load(io.StringIO(text)), header)
+        content = load_fields(text, called)
+        if not f"{config_path}/{header.get('package', '')}/".startswith(("hydra/", "hydra.")):
+            refuse_targets(content, called)
+        return ConfigResult(self.provider, f"{SCHEME}://{self.path}", content, header)
 
     def refuse_circle(self, name: str, called: str, text: str) -> None:
         """Raises the error for a file whose defaults lead back to it: Hydra would follow them for minutes."""
@@ -126,21 +136,115 @@ def read_within_limits(file: Path, counts: Counts | None = None) -> str:
         counts: what was read before; what this file holds is added.
 
     Raises:
-        ConfigurationError: it holds more than it may; the message names the file.
-        OSError, yaml.YAMLError: it cannot be read, or is no YAML.
+        ConfigurationError: it cannot be read, is no YAML, or holds more than it may; the message names the file.
     """
     counts, called = counts or Counts(), show_path(str(file.absolute()))
-    with file.open("rb") as stream:
-        data = stream.read(limits.LARGEST_CONFIGURATION + 1)
-    counts.bytes += len(data)
-    counts.refuse_too_much(called)
-    text = data.decode("utf-8")
-    counter = ValueCounter(called, counts)
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
-        counter.take(event)
-    counts.defaults += count_defaults(text)
+    with name_unreadable(called):
+        with file.open("rb") as stream:
+            data = stream.read(limits.LARGEST_CONFIGURATION + 1)
+        counts.bytes += len(data)
+        counts.refuse_too_much(called)
+        text = data.decode("utf-8")
+        counter = ValueCounter(called, counts)
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            counter.take(event)
+        counts.defaults += count_defaults(text)
     counts.refuse_too_much(called)
     return text
+
+
+@contextmanager
+def name_unreadable(called: str) -> Iterator[None]:
+    """Makes what is raised for a file that is no readable YAML one line that names it, and the line in it."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{called}: is not text in UTF-8: byte {error.start}; must be YAML") from None
+    except OSError as error:
+        raise ConfigurationError(f"{called}: cannot be read: {error.strerror or error}") from None
+    except yaml.reader.ReaderError as error:
+        letter = error.character if isinstance(error.character, str) else chr(error.character)
+        raise ConfigurationError(f"{called}: has the character {letter!r}, which no YAML has; must be a text") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigurationError(f"{called}{line}: cannot be read as YAML: {' '.join(reason.split())}") from None
+
+
+def load_fields(text: str, called: str) -> DictConfig:
+    """The fields of a YAML text that is within limits.
+
+    Raises:
+        ConfigurationError: it is no mapping; the message names the file.
+    """
+    with name_unreadable(called):
+        content = OmegaConf.load(io.StringIO(text))
+    if not isinstance(content, DictConfig):
+        raise ConfigurationError(f"{called}: is a list; must be fields with their values, such as 'seed: 1'")
+    return content
+
+
+def refuse_other_than_file(file: Path) -> None:
+    """Accepts an ordinary file, and a name that does not exist; nothing is opened, so that a pipe is not waited for.
+
+    Raises:
+        ConfigurationError: something else has this name; the message says what.
+    """
+    if os.path.lexists(file) and not file.is_file():
+        raise ConfigurationError(f"{show_path(str(file.absolute()))}: is {describe_kind(file)}; must be a file of YAML")
+
+
+def describe_kind(path: Path) -> str:
+    """What a path is that is no file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return f"a link that leads nowhere ({error.strerror})"
+    kinds = {"a folder": stat.S_ISDIR, "a pipe": stat.S_ISFIFO, "a socket": stat.S_ISSOCK}
+    return next((name for name, holds in kinds.items() if holds(mode)), "a device")
+
+
+def refuse_targets(content: DictConfig, called: str) -> None:
+    """Refuses keys by which Hydra makes objects elsewhere; those of Hydra's own settings are looked at later."""
+    fields = OmegaConf.to_container(content, resolve=False)
+    found = targets({name: value for name, value in fields.items() if name != "hydra"})  # type: ignore[union-attr]
+    if found:
+        raise ConfigurationError(
+            f"{called}: has {found[0]}, and nothing is made from a file: leave it out; a class is chosen by its name, "
+            "such as cell: gru in defaults"
+        )
+
+
+def targets(value: Any, path: str = "") -> list[str]:
+    """The keys below which Hydra would make an object."""
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        value = {str(place): item for place, item in enumerate(value)}
+    if not isinstance(value, Mapping):
+        return []
+    own = [f"{path}{name}" for name in value if name in ("_target_", "_partial_", "_args_")]
+    return own + [found for name, item in value.items() for found in targets(item, f"{path}{name}.")]
+
+
+def refuse_without_fields(choices: Mapping[str, Any], content: Iterable[str], folders: Iterable[str]) -> None:
+    """Refuses the file of a group that is no field, such as an experiment, if its values are not those of fields.
+
+    Args:
+        choices: group -> what is chosen.
+        content: the keys of the configuration that was composed.
+        folders: of the user.
+    """
+    fields = set(content)
+    for group, choice in choices.items():
+        is_field = group != "experiment" and (resources.conf() / group).is_dir()
+        for file in [Path(folder, group, f"{choice}.yaml") for folder in folders if group in fields and not is_field]:
+            if file.is_file():
+                called = show_path(str(file.absolute()))
+                begin = "gives no fields" if load_fields(file.read_text(encoding="utf-8"), called) else "is empty"
+                raise ConfigurationError(
+                    f"{called}: {begin}; must begin with the line '# @package _global_', and have fields with their "
+                    "values below it, such as 'seed: 1'"
+                )
 
 
 def count_defaults(text: str) -> int:

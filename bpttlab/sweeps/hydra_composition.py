@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -36,7 +37,7 @@ from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Plain
 from bpttlab.limits import MOST_RUNS
 from bpttlab.sweeps.choices import find_owners
-from bpttlab.sweeps.configuration_files import search
+from bpttlab.sweeps.configuration_files import refuse_other_than_file, refuse_without_fields, search
 from bpttlab.sweeps.hydra_independence import (
     changes_its_package_only,
     differ_there_only,
@@ -52,6 +53,7 @@ from bpttlab.sweeps.hydra_settings import (
     refuse_without_effect,
     settings_of,
 )
+from bpttlab.sweeps.interpolations import files_of_choices, unresolved
 from bpttlab.sweeps.line_advice import errors_of_line, given_twice
 from bpttlab.sweeps.line_limits import refuse_lines
 from bpttlab.sweeps.nested import copy_plain, exists, is_interpolation, leaves
@@ -115,11 +117,13 @@ class Composed:
         config: without the node `hydra`.
         brought: the sweep that it brings along, hydra.sweeper.params.
         machinery: the launcher and the sweeper that it asks for.
+        files: of the user, from which it was composed, as far as they are choices.
     """
 
     config: DictConfig
     brought: dict[str, Any]
     machinery: dict[str, Any]
+    files: tuple[Path, ...] = ()
 
     @cached_property
     def plain(self) -> Plain:
@@ -281,6 +285,8 @@ class Composer:
         for value in values:
             may_be_left_out = value is None and not parsed.is_sweep_override()
             if not may_be_left_out and not isinstance(value, list) and value not in options:
+                for folder in self.folders:
+                    refuse_other_than_file(Path(folder, group, f"{value}.yaml"))
                 hint = nearest(value, options)
                 raise ConfigurationError(f"{group}={value}: must be one of {', '.join(options)}.{hint}")
 
@@ -384,11 +390,13 @@ class Composer:
         brought = settings["sweeper"].pop("params", None) or {}
         self.searches_elsewhere |= len(config.hydra.searchpath) > 0
         refuse_without_effect(config.hydra.runtime)
+        choices: dict[str, Any] = OmegaConf.to_container(config.hydra.runtime.choices)  # type: ignore[assignment]
         if not self.is_hydra_main:
             refuse_settings(config)
+            refuse_without_fields(choices, map(str, config), self.folders)
         del config["hydra"]
         OmegaConf.set_struct(config, True)
-        return Composed(config, brought, settings)
+        return Composed(config, brought, settings, files_of_choices(choices, self.folders))
 
 
 @contextmanager
@@ -478,7 +486,7 @@ def set_in_omegaconf(composed: Composed, keys: Iterable[str], values: Iterable[A
             OmegaConf.update(config, key, value, merge=True)
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except OmegaConfBaseException as error:
-        raise ConfigurationError(one_line(error)) from error
+        raise unresolved(error, OmegaConf.to_container(config, resolve=False), composed.files) from error  # type: ignore[arg-type]
 
 
 def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> None:

@@ -7,7 +7,7 @@ or a harmful one in Hydra's hands, is refused by name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,19 +127,9 @@ def refuse_settings(config: DictConfig) -> None:
             value = value.get(name) if isinstance(value, Mapping) else None
         if value != expected:
             raise ConfigurationError(f"hydra.{path}={shorten_line(str(value))}: {LEFT_AS_IT_IS}")
-    for path in targets(settings):
+    for path in configuration_files.targets(settings):
         if path not in [f"{name}._target_" for name in MACHINERY]:
             raise ConfigurationError(f"hydra.{path}: {LEFT_AS_IT_IS}")
-
-
-def targets(value: Any, path: str = "") -> list[str]:
-    """The keys below which Hydra would make an object."""
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        value = {str(place): item for place, item in enumerate(value)}
-    if not isinstance(value, Mapping):
-        return []
-    own = [f"{path}{name}" for name in value if name in ("_target_", "_partial_", "_args_")]
-    return own + [found for name, item in value.items() for found in targets(item, f"{path}{name}.")]
 
 
 def refuse_other_machinery(machinery: Mapping[str, Any]) -> None:

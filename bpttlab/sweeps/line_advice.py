@@ -157,7 +157,7 @@ def given_twice(key: str, one: str, other: str) -> ConfigurationError:
 def study_name(key: str, value: str) -> str:
     """study=größe"""
     plain = plain_study_name(value)
-    if key != "study" or plain == value:
+    if key != "study" or plain == value or "${" in value:
         return ""
     return f"a study has a name of letters a-z and A-Z, digits, '.', '_' and '-'; {write_line(key, plain)}"
 
@@ -295,9 +295,32 @@ def unclosed_brackets(key: str, value: str) -> str:
 def any_characters(key: str, value: str) -> str:
     """cell.path=größe=1.npz"""
     items = value.split(",") if is_path(key) else [value]
-    if not value or is_readable(f"{key}={value}") or any(quote in value for quote in "'\"\\"):
+    if not value or is_readable(f"{key}={value}") or (not is_path(key) and any(mark in value for mark in "'\"\\")):
         return ""
-    return write_line(key, ",".join(f"'{item.strip()}'" for item in items))
+    return write_line(key, ",".join(quote_text(item.strip()) for item in items))
+
+
+def path_of_results(key: str, value: str) -> str:
+    """results=a,b=c: one folder, whatever its name"""
+    if key != "results" or "${" in value or is_one_text(f"{key}={value}"):
+        return ""
+    return write_line(key, quote_text(value))
+
+
+def is_one_text(line: str) -> bool:
+    """Whether the grammar of lines reads one string, number or the like, not several values, a list or a mapping."""
+    try:
+        parsed = OverridesParser.create().parse_override(line)
+        return not parsed.is_sweep_override() and not isinstance(parsed.value(), list | dict)
+    except Exception:  # as in `errors_of_line`
+        return False
+
+
+def quote_text(text: str) -> str:
+    """A text in quotes of the grammar of lines, which read back as the text."""
+    mark = '"' if "'" in text and '"' not in text else "'"
+    doubled = re.sub(rf"(\\+)(?={mark}|$)", lambda found: found[1] * 2, text)
+    return mark + doubled.replace(mark, f"\\{mark}") + mark
 
 
 def doubled_equals(key: str, value: str) -> str:
@@ -314,6 +337,7 @@ def _is_whole(number: Decimal) -> bool:
 
 
 _RULES: tuple[Callable[[str, str], str], ...] = (
+    path_of_results,
     study_name,
     other_names,
     lookalikes,

@@ -2,10 +2,12 @@
 
 import re
 import shlex
+import subprocess
 
 import pytest
 
 from bpttlab.cli import main
+from bpttlab.cli.sweep import next_commands
 from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.sweeps.line_advice import advise
 from tests.support.commandline import SMALL, visible
@@ -133,3 +135,33 @@ def words_of(told):
     _, _, advice = told.partition("write ")
     found = re.findall(r'"[^"]+"|\'[^\']+=[^\']+\'|[\w.]+=[^\s;]+', advice)
     return [shlex.split(word)[0] for word in found if "=" in word]
+
+
+FOLDERS = [
+    "a,b",
+    "a, b=c",
+    "my results",
+    "it's",
+    "a'b,c",
+    'say "x",y',
+    "a[1]",
+    "[a,b]",
+    "{a}",
+    "$HOME,x",
+    "a\\b,c",
+    "c,\\",
+]
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_advice_for_a_folder_works_when_bash_reads_it(folder, capsys, name):
+    line = f"results={name}"
+    if main(["sweep", "study=x", *SMALL, line, "--dry-run"]):
+        advised = capsys.readouterr().err.rstrip("\n").rpartition("; write ")[2]
+        line = subprocess.run(["bash", "-c", f"printf %s {advised}"], capture_output=True, text=True, check=True).stdout
+        assert main(["sweep", "study=x", *SMALL, line, "--dry-run"]) == 0
+    (run,) = composer().expand([line])
+    assert run["results"] == name
+    typed = next_commands("x", run["results"], "")[0]
+    words = subprocess.run(["bash", "-c", f"printf '%s\\n' {typed}"], capture_output=True, text=True, check=True).stdout
+    assert f"results={name}" in words.splitlines()

@@ -152,8 +152,11 @@ MISTAKES = [
     ("sweep study=x --config-dir nowhere", "there is no such folder"),
     ("sweep study=x --config-dir file", "there is no such folder"),
     ("sweep study=x --config-dir", "--config-dir"),
-    ("sweep study=x --config-dir conf experiment=latin", "experiment=latin"),
-    ("sweep study=x --config-dir conf experiment=broken", "experiment=broken"),
+    ("sweep study=x --config-dir conf experiment=latin", "conf/experiment/latin.yaml: is not text in UTF-8: byte 22"),
+    (
+        "sweep study=x --config-dir conf experiment=broken",
+        "conf/experiment/broken.yaml, line 3: cannot be read as YAML",
+    ),
     ("sweep study=x --config-dir conf experiment=text", "experiment"),
     ("tables", "study is missing: say study=NAME"),
     ("tables study=x", "results"),
@@ -229,7 +232,7 @@ def test_truncation_beyond_the_sequence_is_a_note_no_error(folder, capsys):
         ("tables study=frist", "Did you mean 'first'?"),
         ("figures study=first format=gif", "png or svg or pdf"),
         ("figures study=first format=PNG", "png or svg or pdf"),
-        ("status study=first results=result", "there is no folder result with results"),
+        ("status study=first results=result", "nothing is stored yet: there is no folder result;"),
     ],
 )
 def test_mistakes_about_a_study_that_there_is(studied, monkeypatch, capsys, line, said):

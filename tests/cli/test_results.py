@@ -124,7 +124,9 @@ def test_claims_are_held_against_a_study(odd, capsys):
     assert main(["claims", "study=first", "experiment=od"]) == 2
     assert "Did you mean 'odd'?" in capsys.readouterr().err
     assert main(["claims", "study=first"]) == 2
-    assert "experiment is missing: must be one of odd" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "study 'first' belongs to no experiment" in said
+    assert "type bpttlab claims study=first experiment=odd, where" in said
 
 
 @pytest.mark.parametrize(

@@ -368,7 +368,7 @@ def test_a_folder_without_studies_says_so(folder, capsys):
     os.makedirs("results")
     assert all_told(capsys) == (0, "HERE/results: no studies\n")
     assert main(["status", "results=nowhere"]) == 2
-    assert "there is no folder nowhere with results" in capsys.readouterr().err
+    assert "nothing is stored yet: there is no folder nowhere;" in capsys.readouterr().err
     assert main(["status", "--watch"]) == 2
     assert "--watch follows one study: say study=NAME" in capsys.readouterr().err
 

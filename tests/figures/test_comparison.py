@@ -1,5 +1,7 @@
 """Anything that was swept can be compared: colours, columns and rows of panels, chosen or named."""
 
+import shutil
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -324,6 +326,23 @@ def test_named_figures_are_drawn_and_studies_listed(studied, monkeypatch, capsys
     assert "color=sed: must be a swept field: spectral_radius" in capsys.readouterr().err
     assert main(["figures", "study="]) == 0
     assert capsys.readouterr().out == "first\n"
+
+
+@pytest.mark.usefixtures("folder")
+def test_figures_of_some_runs_replace_none_of_the_study(studied, tmp_path, monkeypatch, capsys):
+    shutil.copytree(studied / "results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert main(["figures", "study=first", "products"]) == 0
+    whole = (tmp_path / "results/first/figures/products.png").read_bytes()
+    capsys.readouterr()
+    for where in ("spectral_radius>1", "spectral_radius<1", "  spectral_radius<1 "):
+        assert main(["figures", "study=first", "products", f"where={where}"]) == 0
+    folders = sorted((tmp_path / "results/first/figures").glob("where_spectral_radius_1_*/products.png"))
+    assert [str(file.parent.relative_to(tmp_path)) for file in folders] == sorted(
+        {line.split()[1] for line in capsys.readouterr().out.splitlines()}
+    )
+    assert len(folders) == 2 and len({whole, *(file.read_bytes() for file in folders)}) == 3
+    assert (tmp_path / "results/first/figures/products.png").read_bytes() == whole
 
 
 @pytest.mark.usefixtures("folder")

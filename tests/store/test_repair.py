@@ -259,7 +259,7 @@ def test_a_linked_folder_is_refused(here, whole, tmp_path):
 
 
 def test_a_study_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(StoreError, match="there is no folder .* with results"):
+    with pytest.raises(StoreError, match="nothing is stored yet: there is no folder"):
         repair("first", tmp_path / "nothing")
 
 

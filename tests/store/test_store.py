@@ -248,7 +248,7 @@ def test_a_missing_study_is_told_with_the_nearest_name(here):
     here.publish([finished(0)])
     with pytest.raises(StoreError, match=rf"^there is no study 'frist' in {here.root}\. Did you mean 'first'\?$"):
         load("frist", here.root)
-    with pytest.raises(StoreError, match=f"^there is no folder {here.root}x with results: run a sweep first"):
+    with pytest.raises(StoreError, match=f"^nothing is stored yet: there is no folder {here.root}x;"):
         load("first", f"{here.root}x")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 
 import pytest
 
@@ -71,14 +72,14 @@ def test_settings_that_hydra_would_execute_are_refused(own, tmp_path, settings):
         ("hydra/callbacks/theirs", "+hydra/callbacks=theirs"),
         ("hydra/job_logging/theirs", "hydra/job_logging=theirs"),
         ("hydra/theirs", "+hydra=theirs"),
-        ("more/theirs", "+more@hydra.callbacks.x=theirs"),
+        ("more/theirs", "+more@hydra.callbacks.x=theirs"),  # named before Hydra has its place
     ],
 )
 def test_a_file_of_a_group_of_hydra_makes_nothing(own, tmp_path, file, line):
     path = tmp_path / "conf" / f"{file}.yaml"
     path.parent.mkdir(parents=True)
     path.write_text("_target_: os.system\ncommand: touch executed\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"hydra"):
+    with pytest.raises(ConfigurationError, match=r"hydra|has _target_, and nothing is made from a file"):
         compose(own("plain", "seed: 1\n"), line)
     assert not (tmp_path / "executed").exists()
 
@@ -97,7 +98,7 @@ def test_a_package_cannot_be_searched_for_it_would_be_imported(tmp_path, monkeyp
 
 def test_yaml_makes_no_object_of_python(own, tmp_path):
     folder = own("theirs", "seed: !!python/object/apply:os.system ['touch executed']\n")
-    with pytest.raises(ConfigurationError, match=r"experiment=theirs: could not determine a constructor"):
+    with pytest.raises(ConfigurationError, match=r"theirs.yaml, line 2: .* could not determine a constructor"):
         compose(folder, "experiment=theirs")
     assert not (tmp_path / "executed").exists()
 
@@ -183,14 +184,69 @@ def test_a_sweep_in_a_file_is_counted_before_it_is_planned(own):
         compose(folder, "experiment=huge")
 
 
-def test_what_is_no_ordinary_file_is_no_choice(own, tmp_path):
-    folder = own("plain", "seed: 1\n")
-    os.mkfifo(tmp_path / "conf" / "experiment" / "pipe.yaml")
-    (tmp_path / "conf" / "experiment" / "zero.yaml").symlink_to("/dev/zero")
-    for name in ("pipe", "zero"):
-        with pytest.raises(ConfigurationError, match=f"experiment={name}: must be one of"):
+NO_FILES = {
+    "a pipe": os.mkfifo,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a folder": os.mkdir,
+    "a link that leads nowhere": lambda path: path.symlink_to("nowhere"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+def test_what_is_no_ordinary_file_is_named_at_once(own, tmp_path, kind):
+    NO_FILES[kind](tmp_path / "conf" / "experiment" / "odd.yaml")
+    folder = own("plain", "defaults:\n  - odd\nseed: 1\n")
+    for name in ("odd", "plain"):
+        with pytest.raises(ConfigurationError, match=rf"conf/experiment/odd.yaml: is {kind}.*; must be a file of YAML"):
             compose(folder, f"experiment={name}")
     assert len(compose(folder, "cell=gru,elman", "task=noise,adding")) == 4  # for which all files are looked into
+
+
+OTHER_CONTENTS = {
+    "": "is empty; must begin with the line '# @package _global_'",
+    "# seed: 1\n": "is empty; must begin with",
+    "seed: 1\n": "gives no fields; must begin with",
+    "- seed\n": "is a list; must be fields with their values",
+    "3\n": "Invalid loaded object type",
+    "seed: [1\n": ", line 2: cannot be read as YAML: .*, expected ',' or",
+    "seed: \x00\n": r"has the character '\\x00', which no YAML has",
+    b"seed: 1 # \xff\n": "is not text in UTF-8: byte 10",
+    b"\xff\xfes\x00": "is not text in UTF-8: byte 0",
+    "_target_: os.system\n": "has _target_, and nothing is made from a file",
+    "cell: {_target_: os.system}\n": "has cell._target_, and nothing is made",
+    "cell: [{_args_: [1]}]\n": "has cell.0._args_, and nothing is made",
+}
+
+
+@pytest.mark.parametrize("content", OTHER_CONTENTS)
+def test_a_file_that_gives_no_fields_is_named(own, tmp_path, content):
+    folder = own("plain", "seed: 1\n")
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "conf" / "experiment" / "theirs.yaml").write_bytes(data)
+    with pytest.raises(ConfigurationError, match=rf"^conf/experiment/theirs.yaml.*{OTHER_CONTENTS[content]}") as caught:
+        compose(folder, "experiment=theirs")
+    assert "\n" not in str(caught.value)
+
+
+WITHOUT_A_VALUE = {
+    "seed: ${seed}": r"^seed=\$\{seed\} \(in conf/experiment/theirs.yaml\): leads back to itself",
+    "seed: ${sede}": r"^seed=.*theirs.yaml\): it names the field 'sede', which does not exist. Did you mean 'seed'",
+    "study: x${a}": r"^study=x\$\{a\} \(in .*theirs.yaml\): it names the field 'a'",
+    "cell: {hidden_size: '${oc.env:NO_SUCH}'}": r"^cell.hidden_size=.*there is no variable 'NO_SUCH'",
+}
+
+
+@pytest.mark.parametrize("text", WITHOUT_A_VALUE)
+def test_an_interpolation_without_a_value_names_field_and_file(own, text):
+    with pytest.raises(ConfigurationError, match=WITHOUT_A_VALUE[text]):
+        compose(own("theirs", text), "experiment=theirs")
+
+
+@pytest.mark.parametrize("key", ["results", "study", "seed", "cell.hidden_size"])
+def test_an_interpolation_on_a_line_names_its_field(key):
+    for value, reason in (("${y}", "it names the field 'y'"), (f"${{{key}}}", "leads back to itself")):
+        with pytest.raises(ConfigurationError, match=rf"^{re.escape(f'{key}={value}')}: {reason}"):
+            compose(None, f"{key}={value}")
 
 
 def test_a_folder_with_very_many_files_is_refused(tmp_path, monkeypatch):

@@ -253,7 +253,7 @@ def test_broken_files_are_one_line(own):
         with pytest.raises(ConfigurationError) as caught:
             expanded(folder, f"experiment={name}")
         assert "\n" not in str(caught.value)
-        assert str(caught.value).startswith(f"experiment={name}: ")
+        assert str(caught.value).startswith((f"experiment={name}: ", f"{folder}/experiment/{name}.yaml, line "))
 
 
 # ------------------------------------------------------------------ bad lines
