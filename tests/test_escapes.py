@@ -118,14 +118,15 @@ def test_a_figure_shows_names_as_they_are(what):
         figure.draw_without_rendering()
 
 
-def test_a_page_of_checks_obeys_no_markup():
+def test_a_page_of_checks_obeys_no_markup(monkeypatch):
     named = {"topic": MARKUP, "verdict": "holds", "kind": MARKUP, "what": MARKUP, "expected": MARKUP, "source": MARKUP}
     numbers = {"measured": 1.0, "tolerance": 1.0, "low": float("nan"), "high": float("nan"), "seconds": 1.0}
-    frame = pd.DataFrame([{**named, **numbers, "p_inside": float("nan"), "chance": 0.0, "held": True}])
+    frame = pd.DataFrame([{**named, **numbers, "held": True}])
     cells = report.html_table(report.format_checks(frame))
     assert "<b>" not in cells and cells.count("&lt;b&gt;") == 4
+    monkeypatch.setattr(report, "describe_chance_failures", lambda frame: MARKUP)
     shown = report.page(frame, MARKUP)
-    assert "<b>" not in shown and shown.count("&lt;b&gt;") == 7
+    assert "<b>" not in shown and shown.count("&lt;b&gt;") == 8
 
 
 # ------------------------------------------------------------------ a terminal
