@@ -70,8 +70,8 @@ def describe_repair(done: Repair, store: Store, dry_run: bool) -> Iterator[str]:
         return
     verb = "would be set aside" if dry_run else f"set aside in {store.path / DAMAGED_FOLDER}"
     yield f"{store.path}: {format_count(len(done.aside), 'file')} {verb}"
-    yield from (f"  missing: {describe_fault(fault)}" for fault in done.gone)
-    yield from (f"  {describe_fault(fault)}" for fault in done.aside)
+    yield from (f"  missing: {_shown_fault(fault)}" for fault in done.gone)
+    yield from (f"  {_shown_fault(fault)}" for fault in done.aside)
     if done.gone:
         yield f"what is missing {'would not be' if dry_run else 'is not'} named as damage any more"
     yield f"not stored {'then' if dry_run else 'now'}: {format_count(len(done.runs), 'run')} as far as is known"
@@ -79,7 +79,7 @@ def describe_repair(done: Repair, store: Store, dry_run: bool) -> Iterator[str]:
         yield from describe_next(store)
 
 
-def describe_fault(fault: Fault) -> str:
+def _shown_fault(fault: Fault) -> str:
     """The file, the reason, and the runs if it is the file that they are lost with."""
     return fault.describe() if fault.runs else f"{fault.file} ({fault.reason})"
 

@@ -214,7 +214,7 @@ def check_shard(footer: pq.FileMetaData, path: Path) -> tuple[Table, dict[str, A
     Raises:
         StoreError, LookupError: it is of another version, of another table or has other columns.
     """
-    about, name = read_metadata(metadata_of(footer)), path.parent.name
+    about, name = read_metadata(text_of_metadata(footer)), path.parent.name
     if about["schema_version"] != schema.SCHEMA_VERSION:
         raise OtherVersionError(
             f"{path} was written with version {about['schema_version']} of the tables; "
@@ -237,10 +237,10 @@ def read_about(data: bytes) -> dict[str, Any]:
     Raises:
         Exception: it is no shard (see `name_foreign_shard`).
     """
-    return read_metadata(metadata_of(pq.read_metadata(pa.BufferReader(data))))
+    return read_metadata(text_of_metadata(pq.read_metadata(pa.BufferReader(data))))
 
 
-def metadata_of(footer: pq.FileMetaData) -> bytes:
+def text_of_metadata(footer: pq.FileMetaData) -> bytes:
     """The text by which a shard says what it is.
 
     Raises:

@@ -48,11 +48,11 @@ def compute_again(here):
 
 STEPS = {"sweep": compute_again, "repair": lambda here: repair("first", here.root), "status": survey}
 ORDERS = [order for n in (2, 3) for order in itertools.product(STEPS, repeat=n) if {"sweep", "repair"} <= set(order)]
-WAYS = list(zip(ORDERS, itertools.cycle(["shards", "shards", "nothing"]), strict=False))
+WAYS = list(zip(ORDERS[::2], itertools.cycle(["shards", "shards", "nothing"]), strict=False))
 
 
 @pytest.mark.parametrize(("order", "kept"), WAYS)
-def test_in_any_order_a_repair_and_the_line_settle_a_deleted_commit(stored, monkeypatch, order, kept):
+def test_in_any_order_a_deleted_commit_is_settled(stored, monkeypatch, order, kept):
     monkeypatch.setattr(processes, "find_state", lambda name: processes.ENDED)  # what nobody needs is litter at once
     lost = stored.commits()[0]
     (stored.path / "store" / "runs" / f"{lost.name}.parquet").unlink()

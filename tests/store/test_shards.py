@@ -262,7 +262,7 @@ def test_all_damage_is_told_at_once_with_its_runs_and_what_to_do(here):
     for path in damaged:
         assert f"store/{path.parent.name}/{path.name} (its bytes are not those that were published" in message
     assert all(run.run_id in message for run in runs)
-    assert f"bpttlab repair study=first results={here.root} sets it aside" in message
+    assert f"bpttlab repair study=first results={here.root} sets them aside" in message
 
 
 def test_an_unreadable_file_is_not_called_damaged(here, monkeypatch):
