@@ -2,8 +2,9 @@
 
     python -m faults company --count ROUNDS --seed SEED
 
-The launchers are commands of their own, with lines that overlap. One that is not killed must end with exit code 0; the
-study must have each run once, with the numbers that one launcher alone computes.
+The launchers are commands of their own, with lines that overlap. They are disturbed from the moment at which the first
+runs are stored. One that is not killed must end with exit code 0; the study must have each run once, with the numbers
+that one launcher alone computes.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +34,10 @@ LINE = ["sequence_length=8", "cell.hidden_size=4", "batch_size=2", "truncation=f
 LINES = [["seed=range(0,60)"], ["seed=range(30,90)"], ["seed=range(0,90)"]]
 RUNS = 270
 FATES = ("none", "none", "none", "SIGKILL", "SIGTERM", "SIGSTOP for a while")
+LONGEST = 2.0
+"""Seconds after which a launcher is disturbed at the latest."""
+CODES = {"SIGKILL": (0, -signal.SIGKILL), "SIGTERM": (0, -signal.SIGTERM, 128 + signal.SIGTERM)}
+"""The exit codes that a launcher may have: the signal may come when all is done."""
 
 
 def launch(folder: str, study: str, line: list[str], workers: int) -> subprocess.Popen[bytes]:
@@ -41,17 +48,38 @@ def launch(folder: str, study: str, line: list[str], workers: int) -> subprocess
         return subprocess.Popen([*words, f"workers={workers}"], env=environment, stdout=messages, stderr=messages)
 
 
-def disturb(launcher: subprocess.Popen[bytes], fate: str, random: np.random.Generator) -> None:
-    """Sends a launcher what its fate is, some time after its start."""
-    time.sleep(float(random.uniform(0, 2)))
-    if fate == "none" or launcher.poll() is not None:
-        return
-    if fate.startswith("SIGSTOP"):
+class Fate(NamedTuple):
+    """What becomes of a launcher.
+
+    Attributes:
+        name: one of FATES.
+        delay: seconds from the moment at which the first runs are stored.
+        pause: seconds for which it is stopped.
+    """
+
+    name: str
+    delay: float
+    pause: float
+
+
+def choose_fate(random: np.random.Generator) -> Fate:
+    return Fate(str(random.choice(FATES)), float(random.uniform(0, LONGEST)), float(random.uniform(0.5, 3)))
+
+
+def disturb(launcher: subprocess.Popen[bytes], fate: Fate, first: Path) -> str:
+    """Sends a launcher what its fate is, some time after the folder `first` is there; what was sent, or "none"."""
+    while launcher.poll() is None and not first.exists():
+        time.sleep(0.01)
+    time.sleep(fate.delay)
+    if fate.name == "none" or launcher.poll() is not None:
+        return "none"
+    if fate.name.startswith("SIGSTOP"):
         launcher.send_signal(signal.SIGSTOP)
-        time.sleep(float(random.uniform(0.5, 3)))
+        time.sleep(fate.pause)
         launcher.send_signal(signal.SIGCONT)
     else:
-        launcher.send_signal(getattr(signal, fate))
+        launcher.send_signal(getattr(signal, fate.name))
+    return fate.name
 
 
 def read(folder: str, study: str) -> pd.DataFrame:
@@ -64,17 +92,17 @@ def read(folder: str, study: str) -> pd.DataFrame:
 
 def try_together(folder: str, study: str, random: np.random.Generator, tried: Counter[str]) -> list[str]:
     """One round; what was lost."""
-    losses, launched = [], []
-    for number in range(LAUNCHERS):
-        fate = str(random.choice(FATES))
-        launched.append((fate, launch(folder, study, LINES[number % len(LINES)], int(random.integers(0, 3)))))
-        tried[f"launcher, {fate}"] += 1
-    for fate, launcher in launched:
-        disturb(launcher, fate, random)
-    for fate, launcher in launched:
+    losses, first = [], Path(folder, study, "store", "runs")
+    fates = [choose_fate(random) for _ in range(LAUNCHERS)]
+    workers = [int(random.integers(0, 3)) for _ in range(LAUNCHERS)]
+    launched = [launch(folder, study, LINES[place % len(LINES)], workers[place]) for place in range(LAUNCHERS)]
+    with ThreadPoolExecutor(LAUNCHERS) as pool:
+        done = list(pool.map(disturb, launched, fates, [first] * LAUNCHERS))
+    tried.update(f"launcher, {what}" for what in done)
+    for what, launcher in zip(done, launched, strict=True):
         code = launcher.wait(SECONDS)
-        if code not in ((0,) if fate in ("none", "SIGSTOP for a while") else (0, -signal.SIGKILL, -signal.SIGTERM)):
-            losses.append(f"{study}: a launcher ({fate}) ended with exit code {code}")
+        if code not in CODES.get(what, (0,)):
+            losses.append(f"{study}: a launcher ({what}) ended with exit code {code}")
     if launch(folder, study, LINES[-1], 1).wait(SECONDS) != 0:
         losses.append(f"{study}: the same line once more does not finish")
     return losses
