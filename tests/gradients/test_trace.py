@@ -39,7 +39,7 @@ def test_outputs_are_h_of_the_last_layer(make, output):
 
 
 @needs_numba
-@pytest.mark.parametrize(("name", "engine"), [("elman", "numba"), ("minimal_rnn", "numpy")])
+@pytest.mark.parametrize(("name", "engine"), [("elman", "numba"), ("stacked", "numpy")])
 def test_a_trace_takes_the_compiled_engine_where_there_are_loops(name, engine):
     trace = case(CELLS[name], T=4).trace
     assert trace.engine is find_engine("numpy")

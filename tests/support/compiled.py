@@ -9,6 +9,7 @@ import pytest
 
 from bpttlab.gradients.compiled import (
     arrays,
+    diagonal,
     dispatch,
     elementary,
     elman,
@@ -16,12 +17,13 @@ from bpttlab.gradients.compiled import (
     kinds,
     leaky,
     lstm,
+    minimal_rnn,
     passes,
     products,
     scaled_rows,
     walks,
 )
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 dtypes = pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
@@ -45,12 +47,14 @@ MAKES = {
 }
 
 
-LEAKY = {
+OTHER_KINDS = {
     "leaky": lambda *sizes: Leaky(*sizes, alpha=0.3),
     "leaky, relu": lambda *sizes: Leaky(*sizes, alpha=0.7, activation="relu"),
     "antisymmetric": lambda *sizes: Antisymmetric(*sizes, epsilon=0.2, gamma=0.1),
+    "minimal_rnn": MinimalRNN,
+    "diagonal": Diagonal,
 }
-"""Cells of one more kind, whose loops take 20 s to compile: slow tests."""
+"""Cells of three more kinds, whose loops take 10 to 20 s to compile: slow tests."""
 
 
 def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
@@ -58,14 +62,16 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
     rng = np.random.default_rng(seed)
     cell = make(2, N, 2)
     params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
-    params["W"] *= gain / np.sqrt(N)
+    if "W" in params:
+        params["W"] *= gain / np.sqrt(N)
     if dead:
         params["b_h"][::2] = -30.0
     params = {name: value.astype(dtype) for name, value in params.items()}
     return cell, params, rng.standard_normal((T, B, 2)), rng.standard_normal((B, cell.state_size))
 
 
-ALL = (elementary, products, arrays, scaled_rows, kinds, elman, lstm, gru, leaky, passes, walks, dispatch)
+OF_KINDS = (elman, lstm, gru, leaky, minimal_rnn, diagonal)
+ALL = (elementary, products, arrays, scaled_rows, kinds, *OF_KINDS, passes, walks, dispatch)
 """The modules of loops, each after those that it imports."""
 
 

@@ -21,12 +21,12 @@ import numpy as np
 
 from bpttlab import resources
 from bpttlab.gradients.compiled import compilation, dispatch, passes, preload, spectral_kernels
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.user_environment import processors
 
-CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, LSTM, GRU)
+CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, MinimalRNN, Diagonal, LSTM, GRU)
 MOST_PROCESSES = 4
 """More gain nothing: the forward pass alone takes a quarter of all seconds."""
 

@@ -15,14 +15,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bpttlab.gradients.compiled import elman, gru, leaky, lstm  # noqa: F401, the loops of the kinds
+from bpttlab.gradients.compiled import diagonal, elman, gru, leaky, lstm, minimal_rnn  # noqa: F401, loops of the kinds
 from bpttlab.gradients.compiled.arrays import CACHE_LINE, multiply_many
 from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
-from bpttlab.gradients.compiled.kinds import ElmanKind, GRUAfterKind, GRUBeforeKind, LeakyKind, LSTMKind
-from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward
+from bpttlab.gradients.compiled.kinds import (
+    DiagonalKind,
+    ElmanKind,
+    GRUAfterKind,
+    GRUBeforeKind,
+    LeakyKind,
+    LSTMKind,
+    MinimalKind,
+)
+from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward, pass_recurrence
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.compiled.walks import normalise_vjp, pass_rows_back, pass_wave_back, walk_back
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Elman, Leaky, OrthogonalElman
+from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT
@@ -69,7 +77,7 @@ def has_kernel(cell: Cell, dtype: Any) -> bool:
         return False
     if type(cell) in (Elman, Leaky, OrthogonalElman):
         return getattr(cell, "activation") in COMPILED_ACTIVATIONS  # noqa: B009, a field of each of the three
-    return type(cell) in (LSTM, GRU, Antisymmetric)
+    return type(cell) in (LSTM, GRU, Antisymmetric, MinimalRNN, Diagonal)
 
 
 class Form(NamedTuple):
@@ -79,12 +87,14 @@ class Form(NamedTuple):
         kind: whose functions make a step (`kinds`), with the settings that they need.
         output: which f_y; -1 where the readout is not compiled.
         slopes, gated: how many numbers a step has of either, in units of N.
+        whole: whether projections, readout and the sums of gradients are compiled, too, and not the recursion alone.
     """
 
     kind: Any
     output: int
     slopes: int
     gated: int
+    whole: bool = True
 
 
 def find_form(cell: Cell) -> Form:
@@ -98,13 +108,21 @@ def find_form(cell: Cell) -> Form:
         return Form(LeakyKind(TANH, 1.0, cell.epsilon), output, 1, 0)
     if isinstance(cell, Leaky) and cell.alpha != 1.0:
         return Form(LeakyKind(COMPILED_ACTIVATIONS[cell.activation], 1.0 - cell.alpha, cell.alpha), output, 1, 0)
+    if isinstance(cell, MinimalRNN):
+        return Form(MinimalKind(TANH), -1, 5, 0, whole=False)
+    if isinstance(cell, Diagonal):
+        return Form(DiagonalKind(TANH), -1, 7, 0, whole=False)
     assert isinstance(cell, Elman | Leaky | OrthogonalElman)
     return Form(ElmanKind(COMPILED_ACTIVATIONS[cell.activation]), output, 1, 0)
 
 
 def find_matrix(cell: Cell, params: Params) -> Array:
-    """What acts on h_{t-1}: W, or M of an antisymmetric cell.  (A,N)"""
-    return cell.effective_matrix(params) if isinstance(cell, Antisymmetric) else params["W"]
+    """What acts on h_{t-1}, as the loops of the kind need it: W for most.  (any,N)"""
+    if isinstance(cell, Antisymmetric):
+        return cell.effective_matrix(params)
+    if isinstance(cell, MinimalRNN):
+        return np.concatenate([params["W"], params["W_z"]])
+    return np.stack(cell.eigenvalues(params)) if isinstance(cell, Diagonal) else params["W"]
 
 
 def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -118,14 +136,18 @@ def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ..
     return True
 
 
-def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array, bool]:
+def run_forward(
+    cell: Cell, params: Params, x: Array, h_0: Array | None
+) -> tuple[Array, Array | None, Array | None, bool]:
     """All states from h_0 (B,S), or from zero, and x (T,B,I), of one dtype; `run_forward` without its checks.
 
     Returns:
-        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step;
-        and whether everything, given and found, is finite.
+        h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step,
+        None where the recursion alone is compiled; and whether everything, given and found, is finite.
     """
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
+    if not of_cell.whole:
+        return run_recurrence(cell, params, x, h_0)
     load_product(dtype)
     W, b_y = find_matrix(cell, params), params["b_y"]
     empty = allocator(np.empty, x, W)
@@ -137,6 +159,17 @@ def run_forward(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tupl
         slopes, y_hat, _TINY[dtype],
     )  # fmt: skip
     return h, y_hat if of_cell.output >= 0 else None, slopes, fine
+
+
+def run_recurrence(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, None, None, bool]:
+    """`run_forward` of a kind with the recursion alone."""
+    load_product(x.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z, W = make_contiguous(cell.project(params, x)), make_contiguous(find_matrix(cell, params))
+    h = np.empty((len(x) + 1, x.shape[1], cell.state_size), x.dtype)
+    h[0] = 0.0 if h_0 is None else h_0
+    fine = pass_recurrence(find_form(cell).kind, z, W, h, _TINY[x.dtype])
+    return h, None, None, fine and bool(np.isfinite(x).all())
 
 
 def candidate_bias(params: Params) -> Array:

@@ -61,7 +61,8 @@ class Compiled(Engine):
                 y_hat = cell.read(params, h[1:])
         if not fine or dispatch.find_form(cell).output < 0:
             check_finite(y_hat, "the prediction")
-        return Trace(cell, params, x, h, y_hat, self).with_linearization(linearization)
+        trace = Trace(cell, params, x, h, y_hat, self)
+        return trace if linearization is None else trace.with_linearization(linearization)
 
     def walk(self, trace: Trace, error: Any, plan: Plan) -> Cotangents:
         scaled = self.widen(error)
@@ -80,6 +81,8 @@ class Compiled(Engine):
 
     def gradient(self, trace: Trace, loss: Loss | Array) -> Params | None:
         cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
+        if not dispatch.find_form(cell).whole:
+            return None
         arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
         shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
         dtype, linearization = trace.h.dtype, trace.linearization
@@ -108,7 +111,7 @@ class Compiled(Engine):
         h, y_hat, linearization, fine = dispatch.run_forward(cell, params, x, h_0)
         dy_hat = np.empty_like(target)
         value = passes.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
-        if y_hat is None or not math.isfinite(value):
+        if y_hat is None or linearization is None or not math.isfinite(value):
             return None
         gradients = dispatch.run_backward(cell, params, x, h, linearization, y_hat, dy_hat)
         return None if gradients is None else (value, gradients)

@@ -28,6 +28,18 @@ class LeakyKind(NamedTuple):
     gain: float
 
 
+class MinimalKind(NamedTuple):
+    """A minimalRNN: the recursion alone."""
+
+    activation: int
+
+
+class DiagonalKind(NamedTuple):
+    """A diagonal linear cell: the recursion alone."""
+
+    activation: int
+
+
 class LSTMKind(NamedTuple):
     activation: int
 
@@ -49,7 +61,11 @@ FUNCTIONS: dict[type, dict[str, Callable[..., Any]]] = {}
 
 
 def define_loops(kind: type, **loops: Callable[..., Any]) -> None:
-    """States the functions of a kind: one for each of the names below, with its arguments."""
+    """States the functions of a kind: one for each of the names below, with its arguments.
+
+    A kind with the recursion alone has no `step_back` and no `add_recurrent_gradient`: its gradient is walked back by
+    `pull_back`, and summed by the cell.
+    """
     FUNCTIONS[kind] = loops
 
 

@@ -71,6 +71,21 @@ def pass_forward(
     return given and is_finite(b_n) and is_finite(h) and is_finite(y_hat)
 
 
+@compiled()
+def pass_recurrence(kind: Any, z: Array, W: Array, h: Array, smallest: float) -> bool:
+    """All states from h_0 and the projections of x, where the recursion alone is compiled.
+
+    z (T,B,any), which is changed; W as the kind needs it; h (T+1,B,S), of which h[0] is given and the rest filled.
+
+    Returns:
+        whether all numbers, given and found, are finite.
+    """
+    W_T, W_rest = transpose_weights(kind, W)
+    fine = is_finite(z) and is_finite(W)
+    step_forward(kind, z, W_T, W_rest, z[0, 0], h, z, smallest)
+    return fine and is_finite(h)
+
+
 @compiled("contract", "nsz")
 def squared_error_loop(y_hat: Array, target: Array, weights: Array, slope: Array) -> float:
     """`losses.evaluate`: the loss, and dL/dy_hat in `slope`.  (T,B,O) each, weights (T,)"""

@@ -85,7 +85,7 @@ def test_a_worker_that_dies_of_the_question_has_nothing(monkeypatch):
 
 
 def test_a_sweep_needs_no_compiled_loops_of_cells_that_have_none(tmp_path):
-    cell = {"name": "minimal_rnn", "hidden_size": 4}
+    cell = {"name": "stacked", "hidden_size": 4}
     store, measure = Store(tmp_path / "results", "x"), partial(counting, str(tmp_path))
     tally = scheduler.execute(parsed(range(2), engine="numba", cell=cell), store, 1, False, measure)
     assert tally.statuses == {"done": 2}
