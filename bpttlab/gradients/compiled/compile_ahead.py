@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,8 @@ from bpttlab.numerics.array import Array
 from bpttlab.user_environment import processors
 
 CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, MinimalRNN, Diagonal, LSTM, GRU)
+LONGEST_WAIT = 300.0
+"""Seconds for which this process waits for another one's part before it compiles that itself."""
 MOST_PROCESSES = 4
 """More gain nothing: the forward pass alone takes a quarter of all seconds."""
 
@@ -154,21 +156,25 @@ def compile_elsewhere(cell: Cell, dtype: np.dtype[Any], parts: Sequence[Sequence
     started: list[subprocess.Popen[str]] = []
     try:
         for names in parts:
-            request = json.dumps([cell.name, smallest_fields(cell), dtype.name, list(names)])
-            command = [sys.executable, "-c", f"from {__name__} import answer_request; answer_request()", request]
-            quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-            started.append(
-                subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=find_same_package(), **quiet)
-            )
+            with suppress(OSError, TypeError):  # no process can be started, or this one has no interpreter
+                started.append(start_process([cell.name, smallest_fields(cell), dtype.name, list(names)]))
         yield
         for process in started:
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LONGEST_WAIT)
     finally:
         for process in started:
             process.kill()
             process.wait()
             if process.stdin is not None:
                 process.stdin.close()
+
+
+def start_process(request: list[Any]) -> subprocess.Popen[str]:
+    """One that answers a request, and ends when the pipe to it does."""
+    command = [sys.executable, "-c", f"from {__name__} import answer_request; answer_request()", json.dumps(request)]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=find_same_package(), **quiet)
 
 
 def smallest_fields(cell: Cell) -> dict[str, Any]:

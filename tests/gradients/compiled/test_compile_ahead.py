@@ -57,10 +57,18 @@ def test_kinds_and_not_cells_are_compiled(monkeypatch):
     assert len(set(begun)) == 8
 
 
-@pytest.mark.parametrize("broken", [False, True])
+def refuse(*arguments, **settings):
+    raise BlockingIOError(11, "Resource temporarily unavailable")
+
+
+@pytest.mark.parametrize("broken", ["", "package", "interpreter", "processes"])
 def test_this_process_compiles_what_others_do_not_manage(monkeypatch, broken):
-    if broken:
+    if broken == "package":
         monkeypatch.setattr(compile_ahead, "find_same_package", dict)
+    if broken == "interpreter":
+        monkeypatch.setattr(sys, "executable", None)
+    if broken == "processes":
+        monkeypatch.setattr(subprocess, "Popen", refuse)
     names = []
     plain = compile_ahead.call_loops
 
