@@ -179,22 +179,31 @@ def change_arrays(arrays: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     return arrays
 
 
+LARGE = 100_000
+"""Numbers of an array that is not made larger: twice would be gigabytes."""
+
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "renamed": lambda array: array,
     "missing": lambda array: array,
-    "no numbers": lambda array: array[:0],
+    "no numbers": lambda array: np.atleast_1d(array)[:0],
     "flat": lambda array: array.reshape(-1),
     "scalar": lambda array: np.array(1.0),
     "many axes": lambda array: array.reshape((1,) * 20 + array.shape),
     "not finite": lambda array: array * np.nan,
     "huge": lambda array: np.full(array.shape, 1e308),
-    "integers": lambda array: array.astype(np.int64),
+    "integers": lambda array: to_integers(array),
     "text": lambda array: array.astype("U3"),
     "complex": lambda array: array.astype(complex),
     "objects": lambda array: np.full(array.shape, Bomb(), dtype=object),
     "records": lambda array: np.zeros(array.shape, dtype=[("a", "f8"), ("b", "U9")]),
-    "large": lambda array: np.zeros((2000, *array.shape)),
+    "large": lambda array: np.zeros((2000, *array.shape)) if array.size < LARGE else array,
 }
+
+
+def to_integers(array: Any) -> Any:
+    """Some integers, also of values that have none."""
+    with np.errstate(invalid="ignore"):
+        return array.astype(np.int64)
 
 
 def write_npz(arrays: dict[str, Any]) -> bytes:
