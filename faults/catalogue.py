@@ -52,7 +52,7 @@ FAULTS = (
     Fault("damage", "bits flipped, files cut, swapped, deleted, foreign, links, pipes, in a stored study", 4100, 150),
     Fault("workers", "runs that end their worker in every way; workers and fork server killed and stopped", 1000, 60),
     Fault("company", "rounds of eight launchers of one study, some killed, stopped or ended", 5, 1),
-    Fault("override_lines", "hostile override lines, words and configuration files, in one process", 100_000, 2000),
+    Fault("override_lines", "hostile override lines, words and configuration files", 100_000, 2000),
     Fault(
         "stored_files",
         "hostile stored studies, networks and sequences: other values, bytes, shapes, pickles",
