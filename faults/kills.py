@@ -32,7 +32,14 @@ from faults import children, studies
 from faults.needs import NotTriedError, Progress, need_linux, need_strace, scratch_folder
 from faults.outcome import Outcome
 
-LINE = ("sequence_length=6", "cell.hidden_size=3", "batch_size=1", "truncation=full,2", "seed=range(0,24)")
+LINE = (
+    "engine=numpy",
+    "sequence_length=6",
+    "cell.hidden_size=3",
+    "batch_size=1",
+    "truncation=full,2",
+    "seed=range(0,24)",
+)
 RUNS = 48
 PUBLISHING = "fsync,rename,unlink,mkdir,write"
 """The calls by which a launcher publishes."""

@@ -43,7 +43,7 @@ from faults.parts import Tried, try_in_parts
 WHOLE = 60
 """One of so many studies is read by whole commands; the others by the functions below them."""
 
-SMALL = ["workers=0", "sequence_length=6", "cell.hidden_size=3", "batch_size=2", "seed=0,1"]
+SMALL = ["workers=0", "engine=numpy", "sequence_length=6", "cell.hidden_size=3", "batch_size=2", "seed=0,1"]
 TO_FINISH = 8.0
 """Seconds of processor time of what is read."""
 
@@ -136,7 +136,7 @@ def measure_file(group: str, name: str, path: str) -> None:
     Raises:
         RuntimeError: its reason is an error that this program does not know.
     """
-    values: dict[str, Any] = {"sequence_length": 6, "batch_size": 2, "measure": "gradient"}
+    values: dict[str, Any] = {"sequence_length": 6, "batch_size": 2, "measure": "gradient", "engine": "numpy"}
     values[group] = {"name": name, "path": path}
     if group == "cell":
         values |= {"task": {"name": "noise", "input_size": 2}}

@@ -25,7 +25,15 @@ from faults import children
 from faults.children import Ended
 
 STUDY = "x"
-LINE = ("workers=0", "sequence_length=6", "cell.hidden_size=3", "batch_size=1", "truncation=full,2", "seed=range(0,3)")
+LINE = (
+    "workers=0",
+    "engine=numpy",
+    "sequence_length=6",
+    "cell.hidden_size=3",
+    "batch_size=1",
+    "truncation=full,2",
+    "seed=range(0,3)",
+)
 FIRST = (*LINE[:-1], "seed=1")
 """A part of LINE: one bundle."""
 RUNS = 6

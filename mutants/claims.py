@@ -38,8 +38,8 @@ def main(experiment: str, lines: Sequence[str], results: str) -> int:
 
 
 def sweep(study: str, line: str, results: str) -> int:
-    """Sweeps one line in this process; the exit code of the sweep."""
-    words = [*shlex.split(line), f"study={study}", results, "workers=0"]
+    """Sweeps one line in this process, by the engine whose files are mutated; the exit code of the sweep."""
+    words = [*shlex.split(line), f"study={study}", results, "workers=0", "engine=numpy"]
     options, configurations = separate(hydra_composition.composer().expand(words))
     summary = carry_out(plan(configurations, options), options, progress=False)
     print("\n".join(summary.lines()), flush=True)

@@ -67,7 +67,7 @@ def test_the_task_asks_for_the_last_pulse(written):
 def test_the_lines_of_the_page_run(written, capsys):
     for program, command, *words in LINES:
         assert program == "bpttlab"
-        more = ["workers=1", "seed=0,1"] if command == "sweep" else []
+        more = ["workers=1", "seed=0,1", "engine=numpy"] if command == "sweep" else []
         assert main([command, *words, *more]) == 0, capsys.readouterr().err
     assert set(lab.load("own").runs["cell"]) == {"peephole", "lstm"}
     mine = lab.load("mine")
@@ -79,7 +79,7 @@ def test_the_lines_of_the_page_run(written, capsys):
 
 def test_results_need_no_file(written, capsys):
     line = next(words for _, command, *words in LINES if command == "sweep" and "study=mine" in words)
-    assert main(["sweep", *line, "workers=0"]) == 0
+    assert main(["sweep", *line, "workers=0", "engine=numpy"]) == 0
     for name in FILES:
         (written / name).unlink()
     assert "rms" in lab.load("mine").activity
@@ -90,7 +90,8 @@ def test_results_need_no_file(written, capsys):
 def test_versions_and_settings_of_a_measure_are_points(written):
     def sweep(**more):
         activity = [{"activity": {"level": level}} for level in more.pop("levels", [0.9])]
-        lab.sweep(study="two", plugins="activity.py", measure=activity, workers=0, sequence_length=8, **more)
+        more |= {"sequence_length": 8, "engine": "numpy"}
+        lab.sweep(study="two", plugins="activity.py", measure=activity, workers=0, **more)
 
     sweep(seed=range(2), levels=[0.5, 0.9])
     (written / "activity.py").write_text(FILES["activity.py"] + "# another version\n", encoding="utf-8")

@@ -12,6 +12,8 @@ from bpttlab.gradients.forward_mode.uoro import uoro_variance
 from bpttlab.numerics.short_repr import show_value
 from bpttlab.truncation.averaged import Random
 
+SMALL = {"cell.hidden_size": 4, "sequence_length": 8, "engine": "numpy"}
+
 FEW_LINES = 800
 """Characters: seven lines of a screen."""
 
@@ -20,7 +22,7 @@ FEW_LINES = 800
 def loaded(tmp_path_factory):
     """A small study that was swept from Python, and the summary of its sweep."""
     folder = tmp_path_factory.mktemp("notebook")
-    fields = {"cell.hidden_size": 4, "sequence_length": 8, "batch_size": 2, "spectral_radius": [0.5, 1.5]}
+    fields = {**SMALL, "batch_size": 2, "spectral_radius": [0.5, 1.5]}
     configurations = lab.grid(fields, seed=range(2), truncation=3)
     ended = lab.sweep(configurations, study="first", results=folder, workers=0, progress=False)
     return lab.load("first", folder), ended
@@ -44,7 +46,7 @@ def shown(loaded):
         "local": trace.local,
         "engine": trace.engine,
         "plan": lab.PerLoss(20).plan(100),
-        "records": lab.run({"cell.hidden_size": 4, "sequence_length": 8}),
+        "records": lab.run(SMALL),
         "summary": ended,
         "sweep plan": ended.plan,
         "study": study,

@@ -25,7 +25,7 @@ from tests.support import own_parts
 from tests.support.commandline import REPOSITORY, SMALL, complete, visible
 from tests.support.own_parts import CELL, PARTS, write
 
-SIZES = {"sequence_length": 6, "batch_size": 2}
+SIZES = {"sequence_length": 6, "batch_size": 2, "engine": "numpy"}
 OWN = {"cell": {"name": "doubled", "hidden_size": 4}, **SIZES}
 
 
@@ -263,7 +263,15 @@ def test_workers_execute_the_bytes_that_were_read(mine):
 
 
 def test_a_sweep_on_the_command_line(mine, capsys):
-    line = ["sweep", "study=x", "plugins=mine.py", "cell=doubled,elman", "cell.hidden_size=3,4", SMALL[1]]
+    line = [
+        "sweep",
+        "study=x",
+        "plugins=mine.py",
+        "cell=doubled,elman",
+        "cell.hidden_size=3,4",
+        "engine=numpy",
+        SMALL[1],
+    ]
     assert main([*line, "workers=1"]) == 0
     assert "4 done" in capsys.readouterr().out
     assert set(lab.load("x").runs["cell"]) == {"doubled", "elman"}
@@ -419,7 +427,8 @@ import sys
 import bpttlab as lab
 {cell}
 try:
-    summary = lab.sweep(study="x", plugins=Doubled, cell="doubled", workers={workers}, sequence_length=6)
+    small = {{"sequence_length": 6, "engine": "numpy"}}
+    summary = lab.sweep(study="x", plugins=Doubled, cell="doubled", workers={workers}, **small)
     print(summary.exit_code, list(lab.load("x").runs["plugins"].str.len()))
 except lab.errors.ConfigurationError as error:
     print(error)

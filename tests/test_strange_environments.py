@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.commandline import REPOSITORY, run
 
-SWEEP = ["sweep", "study=x", "seed=0,1", "sequence_length=8", "cell.hidden_size=4", "batch_size=2", "workers=2"]
+SIZES = ["sequence_length=8", "cell.hidden_size=4", "batch_size=2"]
+SWEEP = ["sweep", "study=x", "seed=0,1", "engine=numpy", "workers=2", *SIZES]
 
 
 def everything(folder, **environment):
@@ -84,7 +85,8 @@ def test_closed_streams_are_no_error(tmp_path, closed):
 
 # ------------------------------------------------------------------ other systems
 
-WITHOUT_WORKERS = ["sweep study=x seed=0,1 sequence_length=8 workers=0", "tables study=x", "status study=x"]
+IN_NUMPY = "sweep study=x seed=0,1 sequence_length=8 workers=0 engine=numpy"
+WITHOUT_WORKERS = [IN_NUMPY, "tables study=x", "status study=x"]
 
 
 def on_windows(folder, *lines):
@@ -101,8 +103,15 @@ def test_windows_sweeps_without_workers(tmp_path):
 
 
 @pytest.mark.slow
+def test_windows_compiles_its_loops(tmp_path):
+    done = on_windows(tmp_path, IN_NUMPY.removesuffix(" engine=numpy"))
+    assert done.returncode == 0, done.stderr
+    assert "2 runs computed" in done.stdout
+
+
+@pytest.mark.slow
 def test_windows_draws_and_repeats_a_sweep(tmp_path):
-    done = on_windows(tmp_path, *WITHOUT_WORKERS, "figures study=x", WITHOUT_WORKERS[0])
+    done = on_windows(tmp_path, *WITHOUT_WORKERS, "figures study=x", IN_NUMPY)
     assert done.returncode == 0, done.stderr
     assert "nothing to do: 2 done before" in done.stdout
 

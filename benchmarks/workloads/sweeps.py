@@ -38,7 +38,7 @@ QUICK = {"20 trivial runs": (20, None, ["seed=range(0,20)", *TRIVIAL])}
 def rows(settings: Settings) -> Iterator[Row]:
     for case, (count, goal, line) in settings.choose(WHOLE, QUICK).items():
         engine = swept_engine()
-        found = swept([*line, *([f"engine={engine}"] if engine != "numpy" else [])], count)
+        found = swept([*line, f"engine={engine}"], count)
         yield Row("sweeps", case, engine, "s", alone(found.seconds), settings.goal(goal), more=False)
         yield Row("sweeps", case, f"{engine}, one run", "ms", alone(1000.0 * found.seconds / count))
         if found.workers and found.parent:

@@ -278,7 +278,7 @@ def start_workers(words: Sequence[str], dry_run: bool) -> AbstractContextManager
     if dry_run or "workers=0" in words:
         return nullcontext()
     loops = preload.request_preload(_values_of(words, "cell", "elman"), _values_of(words, "dtype", "float64"))
-    return fork_server.preload_or_stop(fork_server.preload_of(_values_of(words, "engine", "numpy")), loops)
+    return fork_server.preload_or_stop(fork_server.preload_of(_values_of(words, "engine", "numba")), loops)
 
 
 def _values_of(words: Iterable[str], key: str, default: str) -> list[str]:

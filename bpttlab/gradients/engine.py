@@ -305,13 +305,16 @@ def find_engine(engine: str | Engine) -> Engine:
     """The engine of that name.
 
     Raises:
-        ConfigurationError: there is none, or what it needs is not installed.
+        ConfigurationError: there is none, or what it needs is not installed or cannot be imported.
     """
     if isinstance(engine, Engine):
         return engine
     check_engine(engine)
     if engine == "numpy":
         return NUMPY
+    from bpttlab.gradients.compiled import compilation
+
+    compilation.check_imports()
     from bpttlab.gradients.compiled.engine import COMPILED
 
     return COMPILED

@@ -84,8 +84,11 @@ class Values:
     ] = "drawn"
     engine: Annotated[
         Literal["numpy", "numba"],
-        Field(description="engine of the forward and backward loops; numba: compiled, faster where networks are small"),
-    ] = "numpy"
+        Field(
+            description="engine of the forward and backward loops; numba: compiled, where there are such loops for the "
+            "cell; numpy: nothing is compiled"
+        ),
+    ] = "numba"
 
     def __post_init__(self) -> None:
         settle_fields(self)

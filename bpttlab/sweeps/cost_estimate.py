@@ -24,6 +24,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.compiled import preload
 from bpttlab.measures.jacobian_products import JacobianProducts
 from bpttlab.networks.initializers import GaussianRadius
+from bpttlab.sweeps.compiled_loops import Kinds, describe_missing, find_cells_without_loops
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.memory_estimate import need_of
 from bpttlab.sweeps.plan import Bundle, Options, SweepPlan, bundles
@@ -46,7 +47,7 @@ _GROWTH = 2.5
 """A larger network is measured at PROBE_SIZE; the cost of a run grows with about this power of the size."""
 
 START_SECONDS = 1.0
-COMPILING_SECONDS = 50.0
+COMPILING_SECONDS = 35.0
 """Of the loops of one kind of cell and dtype."""
 PARENT_SECONDS = 0.0001
 """Of the process that publishes, for each run: reading what the worker sends, and its share of a shard."""
@@ -156,19 +157,21 @@ def seconds_without_compiling(divided: Sequence[Bundle], processes: int) -> tupl
     compiled = [one for bundle in divided for one in bundle if one.values.engine == "numba"]
     if not compiled:
         return seconds_of(divided, processes), []
-    kinds = (
+    kinds: Kinds = (
         list({type(one.cell): one.cell for one in compiled}.values()),
         sorted({one.values.dtype for one in compiled}),
     )
+    missing = find_cells_without_loops(kinds)
+    remarks = [describe_missing(missing)] if missing else []
     if preload.are_read(kinds):
         with suppress(preload.NotOnDisk), preload.no_compilation():
-            return seconds_of(divided, processes), []
-    number = len(kinds[0]) * len(kinds[1])
+            return seconds_of(divided, processes), remarks
+    number = (len(kinds[0]) - len(missing)) * len(kinds[1])
     remark = (
         f"the loops of engine=numba are not compiled yet: about {rough_seconds(number * COMPILING_SECONDS)} more, "
         "once; the time above is that of engine=numpy"
     )
-    return seconds_of([interpret(bundle) for bundle in divided], processes), [remark]
+    return seconds_of([interpret(bundle) for bundle in divided], processes), [*remarks, remark]
 
 
 def interpret(bundle: Bundle) -> Bundle:

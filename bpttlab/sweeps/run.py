@@ -37,6 +37,7 @@ from bpttlab.plugins import use
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
+from bpttlab.sweeps.compiled_loops import say_missing_once
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.tasks import Batch
 
@@ -86,6 +87,8 @@ def run(
     with use(plugins):
         if not isinstance(configuration, Configuration):
             configuration = Configuration.parse(configuration)
+        if configuration.values.engine == "numba":
+            say_missing_once(configuration.cell, configuration.values.dtype)
         return measure([configuration], memory_limit)[0]
 
 

@@ -27,13 +27,13 @@ from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.fields import Plain
 from bpttlab.gradients.compiled import preload
 from bpttlab.limits import USUAL_RUNS
-from bpttlab.networks.cells import Cell
-from bpttlab.plugins import for_workers, restore, use
+from bpttlab.plugins import use
 from bpttlab.store import sweep_requests
 from bpttlab.store.file_names import write_names
 from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
 from bpttlab.streams import print_error
+from bpttlab.sweeps.compiled_loops import prepare, worker_preparation
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
 from bpttlab.sweeps.fork_server import StartError, preload_of, start_preload
@@ -227,6 +227,9 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
     request = ""
     if planned.to_do:
         options.store.check_writable()
+        if options.processes:
+            start_imports(planned.to_do)
+        prepare(planned.to_do, options.processes, silent=progress is False)
         request = sweep_requests.write_request(options.store, line, planned.runs)
         write_names(options.store.path, planned.files)
     elif planned.runs:
@@ -302,9 +305,8 @@ def execute(
         return tally
     store.check_writable()
     if workers:
-        start_preload(modules_to_preload(configurations), preload.request_preload(*kinds_of(configurations)))
+        start_imports(configurations)
     store.sweep_up()
-    prepare(configurations, workers)
     waiting, begun = bundles(configurations, workers), time.monotonic()
     work = partial(compute, measure, limits)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
@@ -331,19 +333,9 @@ def describe_rest(reason: str, tally: Tally, total: int) -> str:
     return f"{reason}; {stored} of {format_count(total, 'run')} are stored, and the same line again computes the others"
 
 
-def prepare(configurations: Sequence[Configuration], workers: int) -> None:
-    """Compiles, once for all workers, what some engines need and what is not on disk.
-
-    Where loops cannot be kept on disk, workers compile, or inherit, their own.
-    """
-    compiled = [configuration for configuration in configurations if configuration.values.engine == "numba"]
-    cells = list(dict.fromkeys(one.cell for one in compiled))
-    dtypes: list[str] = sorted({one.values.dtype for one in compiled})
-    if cells and not (workers and has_stored_loops((cells, dtypes))):
-        from bpttlab.gradients.compiled import compilation, compile_ahead
-
-        if not workers or compilation.find_cache().kept:
-            compile_ahead.compile_loops(cells, dtypes)
+def start_imports(configurations: Sequence[Configuration]) -> None:
+    """Starts the imports of the process from which workers are forked, if that has not begun."""
+    start_preload(modules_to_preload(configurations), preload.request_preload(*kinds_of(configurations)))
 
 
 def kinds_of(configurations: Sequence[Configuration]) -> tuple[set[str], set[str]]:
@@ -362,26 +354,12 @@ def refuse_notebook(configurations: Iterable[Configuration]) -> None:
                 )
 
 
-def has_stored_loops(kinds: tuple[list[Cell], list[str]]) -> bool:
-    """Whether a worker finds all loops on disk; this process need not import Numba then."""
-    with Workers(1, preload.are_read, preload_of(["numba"]), prepare=worker_preparation()) as one:
-        one.give(kinds)
-        while not (answers := one.answers(JOB_SECONDS)):
-            pass
-    return bool(answers[0].result)
-
-
 WorkerPool = Workers[Job, Computed] | ThisProcess[Job, Computed]
 
 
 def open_pool(workers: int, work: Callable[[Job], Computed], limits: Limits, preload: tuple[str, ...]) -> WorkerPool:
     """Who computes."""
     return Workers(workers, work, preload, limits.memory, worker_preparation()) if workers else ThisProcess(work)
-
-
-def worker_preparation() -> Callable[[], None]:
-    """What makes a worker know the files that this process uses."""
-    return partial(restore, for_workers())
 
 
 def modules_to_preload(configurations: Iterable[Configuration]) -> tuple[str, ...]:

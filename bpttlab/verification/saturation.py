@@ -63,6 +63,7 @@ def saturated_exponents(quick: bool) -> Iterator[Check]:
                 "measure": {"exponents": "all"},
                 "sequence_length": 60,
                 "seed": 1,
+                "engine": "numpy",
             }
         ).run
         what = f"mean exponent of 16 driven tanh units, scales.V = {strength:g}"

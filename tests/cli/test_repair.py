@@ -9,7 +9,7 @@ from bpttlab.cli import main
 from bpttlab.store.store import Store, load
 from tests.support.stored import damage_by_flipping, shard_files
 
-LINE = "sweep study=first seed=range(0,4) workers=0 sequence_length=8 cell.hidden_size=4 batch_size=2 spectral_radius=1"
+LINE = "sweep study=first seed=range(0,4) workers=0 engine=numpy sequence_length=8 cell.hidden_size=4 batch_size=2"
 
 
 def run(capsys, line):

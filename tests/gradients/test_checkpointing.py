@@ -276,7 +276,7 @@ def test_errors_name_the_step_of_the_whole_sequence():
 
 
 GRADIENT_ALONE = {"jacobians": "none", "lag_terms": "none", "truncations": "none", "bound_lags": 0}
-RUN = {"sequence_length": 150, "truncation": "full", "scales": {"b": 0.1}, "measure": GRADIENT_ALONE}
+RUN = {"engine": "numpy", "sequence_length": 150, "truncation": "full", "scales": {"b": 0.1}, "measure": GRADIENT_ALONE}
 
 
 def records(memory_limit, *changes):

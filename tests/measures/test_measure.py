@@ -27,7 +27,13 @@ from bpttlab.sweeps.measure_presets import MEASURE_PRESETS
 from bpttlab.sweeps.run import measure_bundle, run
 from bpttlab.truncation.segmented import Full
 
-SMALL = {"cell": {"name": "lstm", "hidden_size": 3}, "sequence_length": 9, "batch_size": 3, "truncation": 4}
+SMALL = {
+    "engine": "numpy",
+    "cell": {"name": "lstm", "hidden_size": 3},
+    "sequence_length": 9,
+    "batch_size": 3,
+    "truncation": 4,
+}
 EVERYTHING = {
     "exponents": "all",
     "windows": 2,
@@ -92,7 +98,7 @@ def test_conf_has_no_other_choice_of_measures():
 
 @pytest.mark.parametrize("name", MEASURE_PRESETS)
 def test_runs_of_the_presets_keep_their_ids(name):
-    assert Configuration.parse({"measure": name}).run_id == RUN_IDS[name]
+    assert Configuration.parse({"measure": name, "engine": "numpy"}).run_id == RUN_IDS[name]
 
 
 def test_default_settings_are_those_of_standard():
@@ -299,7 +305,7 @@ def test_a_wrong_entry_of_the_group_is_named(mine, group, message):
 
 def test_a_measure_of_a_file_is_swept_from_the_command_line(mine, tmp_path, capsys):
     lines = ["study=x", f"results={tmp_path}", "workers=0", "task=noise,adding", "sequence_length=10",
-             "cell.hidden_size=4", f"plugins={mine}"]  # fmt: skip
+             "cell.hidden_size=4", "engine=numpy", f"plugins={mine}"]  # fmt: skip
     assert main(["sweep", *lines, "measure=widest", "measure.widest.every=1,5"]) == 0
     assert main(["sweep", *lines, "measure=minimal", "+measure.widest.every=3"]) == 0
     study = lab.load("x", tmp_path)

@@ -25,7 +25,7 @@ from bpttlab.verification.gradient_check import assert_agree
 from tests.support.commandline import visible
 from tests.support.state_dicts import GATES, safetensors, save, state_dict
 
-SMALL = {"sequence_length": 9, "batch_size": 2, "task": {"name": "noise", "input_size": 2}}
+SMALL = {"engine": "numpy", "sequence_length": 9, "batch_size": 2, "task": {"name": "noise", "input_size": 2}}
 each_kind = pytest.mark.parametrize("of", sorted(GATES))
 each_suffix = pytest.mark.parametrize("suffix", ["safetensors", "npz"])
 
@@ -542,7 +542,15 @@ def folder_of_a_study(tmp_path_factory):
         for step in (0, 1, 2):
             held = state_dict("gru", N=4, seed=step)
             save(f"step{step}.safetensors", {name: (1 + step) * values for name, values in held.items()})
-        common = ["workers=2", "batch_size=2", "sequence_length=8,16", "seed=0,1,2", "truncation=full,3", "task=adding"]
+        common = [
+            "workers=2",
+            "engine=numpy",
+            "batch_size=2",
+            "sequence_length=8,16",
+            "seed=0,1,2",
+            "truncation=full,3",
+        ]
+        common += ["task=adding"]
         files = "cell.path=step0.safetensors,step1.safetensors,step2.safetensors"
         assert main(["sweep", "study=own", "cell=from_file", files, *common]) == 0
         rings = ["cell=diagonal", "cell.hidden_size=4", "cell.r_min=0.5", "cell.r_max=0.7,0.9"]
@@ -617,7 +625,7 @@ def test_files_with_one_radius_share_a_panel(study):
     held = state_dict("gru", N=4, seed=0)
     save("twin.safetensors", {**held, "head.weight": 2 * held["head.weight"]})
     files = "cell.path=step0.safetensors,twin.safetensors"
-    lines = ["workers=0", "batch_size=2", "sequence_length=8", "task=adding"]
+    lines = ["workers=0", "engine=numpy", "batch_size=2", "sequence_length=8", "task=adding"]
     assert main(["sweep", "study=twins", "cell=from_file", files, *lines]) == 0
     products = figures.draw(lab.load("twins"), names=["products"])["products"]
     assert [text.get_text() for text in products.legends[0].get_texts()] == ["step0", "twin"]
@@ -635,7 +643,7 @@ def test_rings_pool_their_networks_at_the_median_radius(study):
 
 
 def test_files_and_drawn_networks_stand_side_by_side(study):
-    lines = ["workers=0", "batch_size=2", "sequence_length=8", "task=adding"]
+    lines = ["workers=0", "engine=numpy", "batch_size=2", "sequence_length=8", "task=adding"]
     assert main(["sweep", "study=mixed", "cell=from_file", "cell.path=step0.safetensors", *lines]) == 0
     assert main(["sweep", "study=mixed", "cell=elman", "cell.hidden_size=4", "spectral_radius=0.5,1.5", *lines]) == 0
     mixed = lab.load("mixed")
@@ -657,6 +665,7 @@ def test_the_command_line_makes_tables_and_figures(study, capsys):
 def test_the_same_sweep_from_other_places_is_nothing_new(study, capsys):
     shutil.copy("step0.safetensors", "again.safetensors")
     line = ["sweep", "study=own", "cell=from_file", "cell.path=again.safetensors", "batch_size=2", "task=adding"]
+    line += ["engine=numpy"]
     assert main([*line, "sequence_length=8", "--dry-run"]) == 0
     assert "1 run of 1 network, 1 stored already" in capsys.readouterr().out
 
@@ -664,7 +673,14 @@ def test_the_same_sweep_from_other_places_is_nothing_new(study, capsys):
 def test_sweeping_from_python(study):
     own = {"name": "from_file", "path": "step1.safetensors"}
     lab.sweep(
-        study="python", cell=[own], task="adding", sequence_length=8, batch_size=2, truncation=[2, "full"], workers=0
+        study="python",
+        cell=[own],
+        task="adding",
+        sequence_length=8,
+        batch_size=2,
+        truncation=[2, "full"],
+        workers=0,
+        engine="numpy",
     )
     runs = lab.load("python").runs
     assert len(runs) == 2 and set(runs["cell_of"]) == {"gru"}

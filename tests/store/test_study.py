@@ -93,7 +93,7 @@ def test_a_study_says_what_it_is(here):
 
 
 def test_a_real_run_goes_there_and_back(here):
-    plain = {"sequence_length": 6, "cell": {"name": "elman", "hidden_size": 3}, "truncation": 4}
+    plain = {"engine": "numpy", "sequence_length": 6, "cell": {"name": "elman", "hidden_size": 3}, "truncation": 4}
     one, other = (Configuration.parse({**plain, "scheme": scheme}) for scheme in ("chunked", "per_loss"))
     here.publish(measure_bundle([one, other]))
     study = here.load()

@@ -14,7 +14,8 @@ from bpttlab import resources
 from bpttlab.cli import build_parser, commands_of, completion, main
 
 REPOSITORY = resources.PACKAGE.parent
-SMALL = ["workers=0", "sequence_length=8", "cell.hidden_size=4", "batch_size=2"]
+SMALL = ["workers=0", "sequence_length=8", "cell.hidden_size=4", "batch_size=2", "engine=numpy"]
+"""Nothing is compiled for tests that do not ask about the engine."""
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import sysconfig
 
 LIBRARIES = (
     *("multiprocessing.forkserver", "hydra", "matplotlib.pyplot", "pandas", "pydantic", "pyarrow.parquet"),
-    *("scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "seaborn", "tabulate", "threadpoolctl", "tqdm"),
+    *("numba", "scipy.linalg", "scipy.optimize", "scipy.special", "scipy.stats", "seaborn", "tabulate"),
+    *("threadpoolctl", "tqdm"),
 )
 MODULES = ("fcntl", "grp", "pwd", "resource", "termios")
 OF_OS = (

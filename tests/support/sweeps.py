@@ -19,7 +19,8 @@ from bpttlab.store import identity
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.jobs import Rows
 
-TINY = {"sequence_length": 6, "batch_size": 2, "cell": {"name": "elman", "hidden_size": 4}}
+TINY = {"sequence_length": 6, "batch_size": 2, "cell": {"name": "elman", "hidden_size": 4}, "engine": "numpy"}
+"""Nothing is compiled for tests that do not ask about the engine."""
 
 
 def points(seeds, truncations=("full",), **values):

@@ -196,7 +196,11 @@ def test_rows_are_counted_as_they_come():
 
     for choice, length in (("log", 30), ("all", 10), ("triangle", 9), ("none", 5)):
         configuration = parse(
-            {"sequence_length": length, "measure": {"jacobians": choice, "lags": 7, "lag_terms": "all"}}
+            {
+                "sequence_length": length,
+                "measure": {"jacobians": choice, "lags": 7, "lag_terms": "all"},
+                "engine": "numpy",
+            }
         )
         tables = run(configuration).tables
         counted = configuration.measure.rows(configuration.cell, length, configuration.scheme)
@@ -212,7 +216,7 @@ def test_rows_are_counted_for_every_cell(cell):
 
     spectra = {"exponents": "all", "windows": 3, "singular_lags": 3, "eigenvalue_steps": 2, "sensitivity_steps": 4}
     measure = {"lag_terms": "all", **spectra}
-    plain = {"cell": {"name": cell, "hidden_size": 4}, "sequence_length": 9, "measure": measure}
+    plain = {"cell": {"name": cell, "hidden_size": 4}, "sequence_length": 9, "measure": measure, "engine": "numpy"}
     configuration = parse(plain)
     records = run(configuration)
     counted = configuration.measure.rows(configuration.cell, 9, configuration.scheme)

@@ -110,7 +110,7 @@ MANY_SCHEMES = [
 
 
 def of_many_schemes(seeds):
-    shape = {"sequence_length": 100, "batch_size": 4, "cell": {"name": "elman", "hidden_size": 8}}
+    shape = {"sequence_length": 100, "batch_size": 4, "cell.hidden_size": 8, "engine": "numpy"}
     wanted = {"measure": {"jacobians": "none", "scheme_seconds": True, "log_scale": True}}
     return [{**shape, **wanted, **scheme, "seed": seed} for seed in range(seeds) for scheme in MANY_SCHEMES]
 

@@ -66,18 +66,21 @@ def differing(one, other):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The tables of an uninterrupted sweep in this process."""
+    """The tables of an uninterrupted sweep in this process, by the engine that a sweep has by default."""
     folder = tmp_path_factory.mktemp("whole")
     summary = sweep(POINTS, "x", folder, workers=0, progress=False)
     assert summary.tally.statuses == {"done": len(POINTS)}
+    assert set(load("x", folder).runs["engine"]) == {"numba"}
     return table_bytes("x", folder)
 
 
+@pytest.mark.compiles
 def test_every_table_of_the_reference_has_rows(whole):
     assert set(whole) >= {"runs", "jacobians", "lag_terms", "truncations"}
     assert min(len(whole[name]) for name in ("runs", "jacobians", "lag_terms", "truncations")) > 10_000
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_shuffled_and_by_any_number_of_workers(tmp_path, whole, workers):
     sweep(random.Random(workers).sample(POINTS, len(POINTS)), "x", tmp_path, workers=workers, progress=False)
@@ -90,12 +93,14 @@ def nothing_copied(monkeypatch):
     monkeypatch.setattr(stored_passes, "deciding_facts", lambda engine: None)
 
 
+@pytest.mark.compiles
 def test_each_run_alone(tmp_path, whole, nothing_copied):
     for point in POINTS[::-1]:
         sweep([point], "x", tmp_path, workers=0, progress=False)
     assert differing(table_bytes("x", tmp_path), whole) == []
 
 
+@pytest.mark.compiles
 @pytest.mark.parametrize(
     "requested",
     [
@@ -109,16 +114,17 @@ def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, reque
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
 
 
-@pytest.mark.compiles
-def test_the_compiled_engine_keeps_the_same_promises(tmp_path, nothing_copied):
+@pytest.mark.parametrize(
+    ("engine", "cells"), [("numpy", {"elman": 130}), ("numba", {"gru": 9, "lstm": 9})], ids=["numpy", "numba"]
+)
+def test_other_loops_keep_the_same_promises(tmp_path, nothing_copied, engine, cells):
     """In one piece, shuffled among workers, and each run alone."""
-    pytest.importorskip("numba")
-    cells = [
-        {"name": "elman", "hidden_size": 130},
-        {"name": "gru", "hidden_size": 9},
-        {"name": "lstm", "hidden_size": 9},
+    points = [
+        point | {"engine": engine, "cell": {"name": name, "hidden_size": size}}
+        for point in POINTS
+        if point["seed"] == 0
+        for name, size in cells.items()
     ]
-    points = [point | {"engine": "numba", "cell": cell} for point in POINTS if point["seed"] == 0 for cell in cells]
     sweep(points, "whole", tmp_path, workers=0, progress=False)
     sweep(random.Random(0).sample(points, len(points)), "shuffled", tmp_path, workers=2, progress=False)
     for point in points[::-1]:
@@ -137,6 +143,7 @@ def stopping(bundles, configurations):
     return measure_bundle(configurations)
 
 
+@pytest.mark.compiles
 def test_interrupted_and_continued(tmp_path, whole):
     configurations, rounds = parsed_points(), 0
     store = Store(tmp_path, "x")
@@ -161,6 +168,7 @@ LONG = [
     "sequence_length=60",
     "cell.hidden_size=24",
     "measure.transient_lags=20",
+    "engine=numpy",  # slow enough to be killed ten times
 ]
 
 

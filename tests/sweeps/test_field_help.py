@@ -109,7 +109,7 @@ def test_help_of_an_experiment_says_what_it_asks_and_sets(capsys):
 
 
 def test_help_of_a_value_is_its_lines():
-    assert help_of_choices(["engine=numba"]).startswith("engine: numpy   ")
+    assert help_of_choices(["engine=numba"]).startswith("engine: numba   ")
     assert help_of_choices(["scales.V=2"]).splitlines()[0].startswith("scales:")
     assert (
         help_of_choices(["seed=1", "study=x"])

@@ -28,7 +28,7 @@ def interrupted_by(monkeypatch):
 def test_ctrl_c_ends_a_program_of_several_sweeps(folder, interrupted_by, capsys):
     interrupted_by(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
-        lab.sweep(study="x", seed=[1], workers=0)
+        lab.sweep(study="x", seed=[1], engine="numpy", workers=0)
     assert "interrupted: 1 run left to do; what is done is stored" in capsys.readouterr().err
 
 
@@ -43,14 +43,14 @@ def heard(monkeypatch):
 
 def test_sigterm_reaches_the_program_after_the_sweep(folder, interrupted_by, heard):
     interrupted_by(signal.SIGTERM)
-    lab.sweep(study="x", seed=[1], workers=0)
+    lab.sweep(study="x", seed=[1], engine="numpy", workers=0)
     assert heard == [signal.SIGTERM]
 
 
 @pytest.mark.parametrize(("number", "effect"), [(signal.SIGINT, []), (signal.SIGTERM, [signal.SIGTERM])])
 def test_the_command_ends_by_the_signal_that_it_got(folder, interrupted_by, heard, capsys, number, effect):
     interrupted_by(number)
-    assert main(["sweep", "study=x", "workers=0"]) == 128 + number
+    assert main(["sweep", "study=x", "engine=numpy", "workers=0"]) == 128 + number
     assert heard == effect
     assert "go on with: bpttlab sweep study=x" in capsys.readouterr().out
 
@@ -76,7 +76,7 @@ HEEDS = "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); o
 
 @needs_hangup
 def test_a_hangup_of_the_whole_group_keeps_what_is_done(tmp_path):
-    words, environment = command("study=x", "sequence_length=30", "seed=range(0,2000)", "workers=1")
+    words, environment = command("study=x", "sequence_length=30", "engine=numpy", "seed=range(0,2000)", "workers=1")
     sweeping = subprocess.Popen(
         [sys.executable, "-c", HEEDS, *words],
         cwd=tmp_path,

@@ -19,8 +19,8 @@ from tests.support.commandline import folder  # noqa: F401  # a fixture
 from tests.support.state_dicts import save, state_dict
 
 pytestmark = [pytest.mark.usefixtures("quick_disk", "folder")]
-LINE = ["cell=from_file", "task=adding", "sequence_length=8", "batch_size=2", "workers=0"]
-SMALL = {"task": "adding", "sequence_length": 8, "batch_size": 2, "workers": 0}
+LINE = ["cell=from_file", "engine=numpy", "task=adding", "sequence_length=8", "batch_size=2", "workers=0"]
+SMALL = {"engine": "numpy", "task": "adding", "sequence_length": 8, "batch_size": 2, "workers": 0}
 
 
 def save_networks(**kinds):
@@ -131,7 +131,7 @@ def test_sequences_from_files_keep_their_names_too():
     rng = np.random.default_rng(0)
     for name in ("walks", "jumps"):
         np.savez(f"{name}.npz", x=rng.standard_normal((4, 8, 2)), target=rng.standard_normal((4, 8, 1)))
-    small = ["cell.hidden_size=4", "sequence_length=8", "batch_size=2", "workers=0"]
+    small = ["cell.hidden_size=4", "sequence_length=8", "batch_size=2", "workers=0", "engine=numpy"]
     assert main(["sweep", "study=data", "task=file", "task.path=walks.npz,jumps.npz", *small]) == 0
     growth = tables.growth(lab.load("data").runs)
     assert sorted(growth["data_file"]) == ["jumps", "walks"] and "task_content" not in growth

@@ -16,6 +16,8 @@ from bpttlab.sweeps.scheduler import sweep
 from bpttlab.sweeps.worker_pool import Limits
 from tests.support.sweeps import parsed, points
 
+SHORT = {"sequence_length": 4, "engine": "numpy"}
+
 
 def test_a_plan_types_everything_and_counts_what_is_the_same(tmp_path):
     planned = plan([*points([0, 1], ["full", 3]), *points([0])], Options("x", str(tmp_path)))
@@ -49,7 +51,7 @@ def test_scheme_replaced_by_full_everywhere_is_noted_once(tmp_path):
     both = plan(grid(scheme=["chunked", "windowed"], truncation=["full", 3]), options)
     assert both.replaced_schemes == plan(grid(scheme=["per_loss", "full"]), options).replaced_schemes == ()
     with pytest.warns(LabWarning, match="truncation=full replaces scheme=chunked"):
-        sweep(scheme="chunked", sequence_length=4, study="x", results=tmp_path, workers=0, progress=False)
+        sweep(scheme="chunked", **SHORT, study="x", results=tmp_path, workers=0, progress=False)
 
 
 def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
@@ -58,7 +60,7 @@ def test_values_that_differ_by_rounding_alone_are_said(tmp_path):
     said = [f"spectral_radius: 0.3 and {0.1 + 0.2} differ by rounding alone, and are different runs"]
     assert plan(requested, Options("x", str(tmp_path))).close_values() == said
     with pytest.warns(LabWarning, match="differ by rounding alone") as told:
-        sweep(grid(spectral_radius=[0.3, 0.1 + 0.2], sequence_length=5), "x", tmp_path, workers=0, progress=False)
+        sweep(grid(spectral_radius=[0.3, 0.1 + 0.2], **SHORT), "x", tmp_path, workers=0, progress=False)
     assert {warning.filename for warning in told} == {__file__}
     with pytest.raises(ConfigurationError, match="must be a list of mappings"):
         sweep({"seed": 1}, "x", tmp_path)
@@ -168,11 +170,11 @@ def test_options_are_checked_before_what_is_swept(tmp_path):
 
 
 def test_a_summary_and_the_records_of_a_run_are_one_short_line(tmp_path):
-    summary = sweep(sequence_length=4, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
+    summary = sweep(**SHORT, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
     assert repr(summary) == f"Summary(2 runs, computed: 2 done, in {tmp_path / 'x'})"
-    again = sweep(sequence_length=4, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
+    again = sweep(**SHORT, seed=range(2), study="x", results=tmp_path, workers=0, progress=False)
     assert "computed: none, stored before: 2 done" in repr(again)
-    records = run({"sequence_length": 4, "cell.hidden_size": 3})
+    records = run({**SHORT, "cell.hidden_size": 3})
     rows = len(records.jacobians)
     assert f"(done, run_id {records.run['run_id']}, rows: " in repr(records) and f"jacobians {rows}" in repr(records)
     assert len(repr(records)) < 200

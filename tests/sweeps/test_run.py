@@ -9,7 +9,7 @@ from bpttlab.sweeps import run as run_module
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import build_network, measure_bundle, run
 
-SMALL = {"cell": {"name": "elman", "hidden_size": 6}, "sequence_length": 12, "batch_size": 3}
+SMALL = {"engine": "numpy", "cell": {"name": "elman", "hidden_size": 6}, "sequence_length": 12, "batch_size": 3}
 
 
 def small(**changes):

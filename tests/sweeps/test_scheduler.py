@@ -310,7 +310,7 @@ def test_stored_runs_are_not_published_again_after_an_error(tmp_path, monkeypatc
 SCRIPT = """
 import bpttlab as lab
 summary = lab.sweep(
-    [{"seed": seed, "sequence_length": 6, "cell": {"name": "elman", "hidden_size": 4}} for seed in range(3)],
+    [{"seed": seed, "sequence_length": 6, "cell.hidden_size": 4, "engine": "numpy"} for seed in range(3)],
     "x", workers=2, progress=False,
 )
 print(summary.tally.statuses["done"], lab.sweep is lab.sweep)

@@ -13,7 +13,7 @@ from bpttlab.sweeps.plan import separate
 from bpttlab.sweeps.run import run
 
 LENGTH = 64  # the least that pixels of digits need
-SMALL = [f"sequence_length={LENGTH}", "truncation=3", "batch_size=2", "cell.hidden_size=3"]
+SMALL = [f"sequence_length={LENGTH}", "truncation=3", "batch_size=2", "engine=numpy", "cell.hidden_size=3"]
 
 
 def choices(group):
@@ -77,18 +77,19 @@ def test_a_network_of_ones_own_goes_through_everything(blocks, sequences):
     """Tasks have inputs of their own: a file for each number of them."""
     rng, cell = np.random.default_rng(1), ["cell=from_file", *(["cell.activation=tanh"] if blocks == 1 else [])]
     for task in TASKS:
-        _, (plain,) = separate(composer().expand([f"task={task}", "study=x", *path_of(task), *SMALL[:3]]))
+        _, (plain,) = separate(composer().expand([f"task={task}", "study=x", *path_of(task), *SMALL[:4]]))
         inputs = Configuration.parse(plain).cell.input_size
         tensors = {"weight_ih_l0": (3 * blocks, inputs), "weight_hh_l0": (3 * blocks, 3)}
         tensors |= dict.fromkeys(("bias_ih_l0", "bias_hh_l0"), (3 * blocks,))
         np.savez("net.npz", **{name: 0.5 * rng.normal(size=shape) for name, shape in tensors.items()})
-        swept_in_pairs(sequences, "from_file", task, *cell, "cell.path=net.npz", *path_of(task), *SMALL[:3])
+        swept_in_pairs(sequences, "from_file", task, *cell, "cell.path=net.npz", *path_of(task), *SMALL[:4])
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_can_have_an_initializer_or_says_why_not(cell):
     for initializer in choices("initializer"):
         plain = {"initializer": initializer, "cell": {"name": cell, "hidden_size": 10}, "sequence_length": 3}
+        plain["engine"] = "numpy"
         draws = cell != "diagonal"
         if draws == (initializer != "none") or initializer == "gaussian_radius":
             assert run(plain).run["status"] == "done"
@@ -100,6 +101,7 @@ def test_a_cell_can_have_an_initializer_or_says_why_not(cell):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_cell_can_have_a_scheme_or_says_why_not(cell):
     small = {"cell": {"name": cell, "hidden_size": 3}, "truncation": 2, "sequence_length": 4, "measure": "minimal"}
+    small["engine"] = "numpy"
     for scheme in choices("scheme"):
         plain = small | {"scheme": scheme}
         if scheme in schemes_of(cell):

@@ -26,7 +26,7 @@ COMMIT = {"git_commit": "0" * 40, "git_dirty": False}
 
 
 def extended(truncations, seeds=(0, 1), lengths=(6, 9), **values):
-    small = {"cell": {"name": "elman", "hidden_size": 4}, "batch_size": 2}
+    small = {"cell": {"name": "elman", "hidden_size": 4}, "batch_size": 2, "engine": "numpy"}
     each = [one if isinstance(one, dict) else {"truncation": one} for one in truncations]
     return [
         {**small, **values, **one, "seed": seed, "sequence_length": T}

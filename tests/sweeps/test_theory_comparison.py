@@ -5,11 +5,12 @@ import math
 import numpy as np
 import pytest
 
+import bpttlab as lab
 from bpttlab import tables, theory
 from bpttlab.store import schema
 from bpttlab.store.shards import Finished
 from bpttlab.sweeps.configuration import Configuration
-from bpttlab.sweeps.run import compare_theory, run
+from bpttlab.sweeps.run import compare_theory
 from bpttlab.sweeps.theory_comparison import OVERLAYS
 
 NOTHING = {"jacobians": "none", "lag_terms": "none", "truncations": "none"}
@@ -20,7 +21,12 @@ WIDE = {"cell": {"name": "elman", "hidden_size": 128}, "initializer": {"name": "
 
 def said(**plain):
     """What is known of a run before it is measured."""
-    return compare_theory(Configuration.parse(plain), {})
+    return compare_theory(Configuration.parse({"engine": "numpy", **plain}), {})
+
+
+def run(plain):
+    """What is measured of a run; nothing is compiled for it."""
+    return lab.run({"engine": "numpy", **plain})
 
 
 def changed(plain, **more):

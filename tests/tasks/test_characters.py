@@ -91,7 +91,8 @@ def test_the_baseline_is_the_best_guess_for_all_windows(length):
 
 
 def configured(path="own.txt", **task):
-    return Configuration.parse({"sequence_length": 7, "task": {"name": "characters", "path": path, **task}})
+    task = {"name": "characters", "path": path, **task}
+    return Configuration.parse({"sequence_length": 7, "task": task, "engine": "numpy"})
 
 
 def test_identity_has_the_content_of_the_file_not_its_name():

@@ -205,7 +205,8 @@ def test_what_is_certain_costs_nothing():
 
 
 def configured(path="own.npz", **task):
-    return Configuration.parse({"sequence_length": STEPS, "task": {"name": "file", "path": path, **task}})
+    task = {"name": "file", "path": path, **task}
+    return Configuration.parse({"sequence_length": STEPS, "task": task, "engine": "numpy"})
 
 
 def test_identity_has_the_content_of_the_file_not_its_name():
@@ -252,8 +253,8 @@ def test_a_run_has_its_rows():
 
 def test_runs_of_several_lengths_are_the_same_alone_and_together():
     archive()
-    task = {"name": "file", "path": "own.npz"}
-    lengths = [Configuration.parse({"sequence_length": T, "task": task}) for T in (4, STEPS)]
+    plain = {"task": {"name": "file", "path": "own.npz"}, "engine": "numpy"}
+    lengths = [Configuration.parse({**plain, "sequence_length": T}) for T in (4, STEPS)]
     assert len({configuration.bundle_key for configuration in lengths}) == 1
     together = measure_bundle(lengths)
     for configuration, record in zip(lengths, together, strict=True):

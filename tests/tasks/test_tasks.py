@@ -479,7 +479,7 @@ def test_every_task_has_a_file_in_conf():
 
 def test_every_task_is_swept_from_the_command_line(folder):
     names = [path.stem for path in FILES if path.stem != "file"]
-    sizes = ["sequence_length=64", "cell.hidden_size=4", "batch_size=3", "truncation=full,5"]
+    sizes = ["sequence_length=64", "cell.hidden_size=4", "batch_size=3", "truncation=full,5", "engine=numpy"]
     assert main(["sweep", "study=all", f"task={','.join(names)}", "workers=0", *sizes]) == 0
     study = store.load("all")
     assert len(study.runs) == 2 * len(names) and set(study.runs["status"]) == {"done"}

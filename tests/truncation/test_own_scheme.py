@@ -59,7 +59,7 @@ def test_that_of_the_undamped_one_is_rounding():
 
 
 def configured(**changes):
-    plain = {"cell": {"name": "elman", "hidden_size": 4}, "sequence_length": 8, "batch_size": 2, "truncation": 3}
+    plain = {"sequence_length": 8, "batch_size": 2, "truncation": 3, "engine": "numpy", "cell.hidden_size": 4}
     with plugins.use(Damped):
         return Configuration.parse({**plain, **changes})
 

@@ -8,6 +8,7 @@ that is not possible either, it lives as long as the process.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,21 +22,34 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.streams import Lenient, print_error
 from bpttlab.user_environment import private_folder
 
-INSTALL = "pip install 'bpttlab[fast]'"
+INSTALL = "pip install numba"
+WAY_OUT = "engine=numpy needs no Numba"
 UNWRITABLE = "neither the folder of the package nor that of your caches can be written"
 
 
 def check_installed() -> None:
     """Raises a ConfigurationError where there is no Numba."""
     if "numba" not in sys.modules and find_spec("numba") is None:
-        raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} has it")
+        raise ConfigurationError(f"engine=numba: the package numba is not installed; {INSTALL} adds it, and {WAY_OUT}")
+
+
+def check_imports() -> None:
+    """Raises a ConfigurationError where Numba cannot be imported, after which its loops would be plain Python."""
+    if sys.modules.get("numba") is not None:
+        return
+    check_installed()
+    try:
+        importlib.import_module("numba")
+    except Exception as error:  # a NumPy that is too new, a library that cannot be loaded
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ConfigurationError(f"engine=numba: the package numba cannot be imported ({reason}); {WAY_OUT}") from None
 
 
 def compiled(*fastmath: str) -> Callable[[Any], Any]:
-    """Machine code at the first call, kept on disk for the next process; as it stands where Numba is missing."""
+    """Machine code at the first call, kept on disk for the next process; as it stands where there is no Numba."""
     try:
         from numba import njit
-    except ImportError:
+    except Exception:  # it is reported where it is needed (`check_imports`)
         return lambda function: function
     # a nan is looked for afterwards, and tanh relies on (t + c) - c
     assert not {"fast", "reassoc", "ninf", "arcp", "afn"}.intersection(fastmath)

@@ -7,7 +7,7 @@ import pytest
 
 from bpttlab.errors import LabError
 from bpttlab.gradients.compiled import compilation, compile_ahead, preload
-from bpttlab.sweeps import cost_estimate, scheduler
+from bpttlab.sweeps import compiled_loops, cost_estimate
 from tests.support.sweeps import parsed
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
@@ -126,7 +126,7 @@ def compiled(monkeypatch):
     )
     monkeypatch.setattr(compilation, "find_cache", lambda: compilation.Cache(False, "nowhere"))
     monkeypatch.setattr(preload, "are_read", lambda kinds: False)
-    monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: False)
+    monkeypatch.setattr(compiled_loops, "ask_worker", lambda kinds: compiled_loops.Loops(False))
     return kinds
 
 
@@ -137,7 +137,7 @@ def test_workers_inherit_what_the_fork_server_compiles(compiled):
 
 @pytest.mark.parametrize(("workers", "expected"), [(0, [(1, ["float64"])]), (2, [])])
 def test_this_process_compiles_only_for_itself(compiled, workers, expected):
-    scheduler.prepare(parsed(range(2), engine="numba"), workers)
+    compiled_loops.prepare(parsed(range(2), engine="numba"), workers)
     assert compiled == expected
 
 

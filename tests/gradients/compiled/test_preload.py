@@ -12,7 +12,7 @@ from bpttlab import resources
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Elman
 from bpttlab.store.store import Store
-from bpttlab.sweeps import scheduler
+from bpttlab.sweeps import compiled_loops, scheduler
 from tests.support.sweeps import counting, parsed
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
@@ -47,7 +47,7 @@ def test_what_is_on_disk_is_read():
 
     compile_ahead.compile_loops(*KINDS)
     assert requested().stdout == "True 3\n"
-    assert scheduler.has_stored_loops(KINDS)
+    assert compiled_loops.ask_worker(KINDS) == compiled_loops.Loops(True)
     assert preload.preload_requested("elman float64")
     (words,) = preload.request_preload(["gru", "elman"], ["float64"]).values()
     assert words == "gru,elman float64"
@@ -69,9 +69,9 @@ def test_this_process_compiles_only_what_no_worker_finds(monkeypatch, there, cou
 
     seen = []
     monkeypatch.setattr(compile_ahead, "compile_loops", lambda cells, dtypes: seen.append((len(cells), dtypes)))
-    monkeypatch.setattr(scheduler, "has_stored_loops", lambda kinds: there)
-    scheduler.prepare(parsed(range(3), engine="numba"), count)
-    scheduler.prepare(parsed(range(3)), count)
+    monkeypatch.setattr(compiled_loops, "ask_worker", lambda kinds: compiled_loops.Loops(there))
+    compiled_loops.prepare(parsed(range(3), engine="numba"), count)
+    compiled_loops.prepare(parsed(range(3)), count)
     assert seen == [(1, ["float64"])] * compiled
 
 
@@ -80,8 +80,8 @@ def dying(kinds):
 
 
 def test_a_worker_that_dies_of_the_question_has_nothing(monkeypatch):
-    monkeypatch.setattr(preload, "are_read", dying)
-    assert not scheduler.has_stored_loops(KINDS)
+    monkeypatch.setattr(compiled_loops, "read_loops", dying)
+    assert compiled_loops.ask_worker(KINDS) == compiled_loops.Loops(False)
 
 
 def test_a_sweep_needs_no_compiled_loops_of_cells_that_have_none(tmp_path):
