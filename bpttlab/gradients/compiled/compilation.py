@@ -72,10 +72,10 @@ def compile_for_address(function: Callable[..., None], signature: Any) -> Any:
 
 
 def interprets() -> bool:
-    """Whether loops are interpreted: there is no Numba, or NUMBA_DISABLE_JIT is set."""
+    """Whether loops are interpreted: Numba cannot be imported, or NUMBA_DISABLE_JIT is set."""
     try:
         from numba import config
-    except ImportError:
+    except Exception:  # as in `compiled`
         return True
     return bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 
