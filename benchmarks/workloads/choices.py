@@ -11,7 +11,8 @@ from benchmarks.rows import Row, Settings
 from bpttlab import run
 from bpttlab.sweeps.configuration import Configuration
 
-BASE = {"sequence_length": 200, "batch_size": 8, "cell": {"name": "elman", "hidden_size": 64}}
+BASE = {"engine": "numpy", "sequence_length": 200, "batch_size": 8, "cell": {"name": "elman", "hidden_size": 64}}
+"""By NumPy, for which nothing is compiled when the dtype changes."""
 MINIMAL = {
     "jacobians": "log",
     "sequences": 1,

@@ -6,10 +6,13 @@ all runs of a small sweep.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, NamedTuple
+
+from tqdm import tqdm
 
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.gradients.compiled import preload
@@ -81,6 +84,7 @@ def ask_worker(kinds: Kinds) -> Loops:
 
 def read_loops(kinds: Kinds) -> Loops:
     """Reads the loops that are on disk."""
+    tqdm.set_lock(threading.RLock())  # its own is a semaphore of the system, which a worker leaves behind
     try:
         missing = find_cells_without_loops(kinds)
     except LabError as error:

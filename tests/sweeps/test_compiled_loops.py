@@ -13,7 +13,7 @@ from bpttlab.gradients.engine import find_engine
 from bpttlab.networks.cells import LSTM, Elman
 from bpttlab.sweeps import compiled_loops
 from bpttlab.sweeps.configuration import Configuration
-from tests.support.commandline import REPOSITORY, bpttlab, visible
+from tests.support.commandline import REPOSITORY, bpttlab, run, visible
 
 SMOOTH = {"cell.activation": "softplus", "cell.hidden_size": 4, "sequence_length": 6, "batch_size": 2}
 LINE = ["sweep", "study=x", *(f"{name}={value}" for name, value in SMOOTH.items())]
@@ -62,6 +62,18 @@ def test_a_run_from_python_says_it_once_in_a_process(capsys):
 def test_a_dry_run_says_it_too(folder, capsys):
     assert main([*LINE, "workers=0", "--dry-run"]) == 0
     assert SAID.removeprefix("bpttlab: ") in capsys.readouterr().out
+
+
+QUESTION = """
+from bpttlab.networks.cells import Elman
+from bpttlab.sweeps import compiled_loops
+print(compiled_loops.ask_worker(([Elman(1, 1, 1)], ["float64"])).stored)
+"""
+
+
+def test_a_worker_that_finds_no_loops_leaves_nothing_behind(tmp_path):
+    done = run(sys.executable, "-c", QUESTION, NUMBA_CACHE_DIR=str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "False\n", "")
 
 
 # ------------------------------------------------------------------ a Numba that does not work
