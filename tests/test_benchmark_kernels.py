@@ -65,13 +65,16 @@ def test_the_library_chooses_the_kernel_unless_it_is_kept():
     assert unset == ["OPENBLAS_CORETYPE"] and kept != chosen
 
 
+VERSION = "2024.0 Update 2"
+
+
 @pytest.mark.parametrize(
     ("said", "found"),
     [
         (
-            "MKL_VERBOSE oneMKL 2024.0 Update 2 Product build 20240605 for Intel(R) 64 architecture Intel(R) Advanced "
+            f"MKL_VERBOSE oneMKL {VERSION} Product build 20240605 for Intel(R) 64 architecture Intel(R) Advanced "
             "Vector Extensions 512 (Intel(R) AVX-512) enabled processors, Lnx 2.60GHz lp64 gnu_thread",
-            ("2024.0 Update 2", "Intel(R) Advanced Vector Extensions 512 (Intel(R) AVX-512)"),
+            (VERSION, "Intel(R) Advanced Vector Extensions 512 (Intel(R) AVX-512)"),
         ),
         ("", (None, None)),
     ],

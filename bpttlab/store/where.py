@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bisect
 import math
+import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -217,4 +218,12 @@ def find_near(value: float, numbers: Sequence[float]) -> Iterator[float]:
 
 
 def warn(message: str) -> None:
-    warnings.warn(message, LabWarning, stacklevel=9)
+    warnings.warn(message, LabWarning, stacklevel=count_own_frames())
+
+
+def count_own_frames() -> int:
+    """The level of the first caller outside of this package, which a warning names."""
+    level, frame, own = 1, sys._getframe(1), __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == own:
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,4 +1,4 @@
-"""The loops of an LSTM (Hochreiter & Schmidhuber 1997 with the forget gate of Gers et al. 2000).
+"""The loops of an LSTM (Hochreiter & Schmidhuber 1997; forget gate: Gers, Schmidhuber & Cummins 2000).
 
 Index legend: T time, B sequence, N hidden unit, Q sequences of a step, R rows for each.
 """
