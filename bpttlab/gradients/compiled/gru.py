@@ -10,15 +10,11 @@ import numpy as np
 from bpttlab.gradients.compiled.arrays import add_columns, add_one_row, add_product, allocate, copy_rows, transpose
 from bpttlab.gradients.compiled.compilation import compiled
 from bpttlab.gradients.compiled.elementary import logistic_and_slope, tanh_and_slope
+from bpttlab.gradients.compiled.elman import transpose_elman
 from bpttlab.gradients.compiled.kinds import GRUAfterKind, GRUBeforeKind, define_loops
 from bpttlab.gradients.compiled.lstm import step_back_gates
 from bpttlab.gradients.compiled.products import add_rows
 from bpttlab.numerics.array import Array
-
-
-def transpose_after(kind: GRUAfterKind, W: Array) -> tuple[Array, Array]:
-    """W^T, and nothing."""
-    return transpose(W, 0, len(W)), transpose(W, len(W), len(W))
 
 
 def transpose_before(kind: GRUBeforeKind, W: Array) -> tuple[Array, Array]:
@@ -153,7 +149,7 @@ def add_recurrent_gradient_before(
 
 define_loops(
     GRUAfterKind,
-    transpose_weights=transpose_after,
+    transpose_weights=transpose_elman,
     step_forward=step_forward_after,
     pull_back=pull_back_after,
     step_back=step_back_gates,

@@ -9,16 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.gradients.compiled.arrays import add_one_row, add_product, allocate, copy_rows, transpose
+from bpttlab.gradients.compiled.arrays import add_one_row, add_product, allocate, copy_rows
 from bpttlab.gradients.compiled.elementary import logistic_and_slope, tanh_and_slope
+from bpttlab.gradients.compiled.elman import add_recurrent_gradient_elman, transpose_elman
 from bpttlab.gradients.compiled.kinds import LSTMKind, define_loops, pull_back
 from bpttlab.gradients.compiled.products import add_rows
 from bpttlab.numerics.array import Array
-
-
-def transpose_lstm(kind: LSTMKind, W: Array) -> tuple[Array, Array]:
-    """W^T, and nothing."""
-    return transpose(W, 0, len(W)), transpose(W, len(W), len(W))
 
 
 def step_forward_lstm(
@@ -104,18 +100,11 @@ def step_back_gates(kind: Any, W: Array, slopes: Array, delta: Array, da: Array,
         pull_back(kind, W, slopes[t], delta[t], da[t], dh, gated[t])
 
 
-def add_recurrent_gradient_lstm(
-    kind: LSTMKind, h_prev: Array, slopes: Array, da: Array, gated: Array, dW: Array, db_n: Array
-) -> None:
-    """dW += da^T h_prev."""
-    add_rows(da.T, h_prev, dW)
-
-
 define_loops(
     LSTMKind,
-    transpose_weights=transpose_lstm,
+    transpose_weights=transpose_elman,
     step_forward=step_forward_lstm,
     pull_back=pull_back_lstm,
     step_back=step_back_gates,
-    add_recurrent_gradient=add_recurrent_gradient_lstm,
+    add_recurrent_gradient=add_recurrent_gradient_elman,
 )
