@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if chosen.list:
         print(tabulate([[one.module, one.how, one.whole, one.quick] for one in faults], HEADINGS_OF_LIST))
         return 0
-    signal.signal(signal.SIGTERM, stop)  # so that Ctrl-C and SIGTERM end what is running, too
     try:
-        results = [inject(fault, chosen) for fault in faults]
+        with stoppable():
+            results = [inject(fault, chosen) for fault in faults]
     except BaseException as error:  # a pool whose processes heard the signal first is broken
         if not (STOPPED or isinstance(error, KeyboardInterrupt)):
             raise
