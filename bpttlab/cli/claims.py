@@ -12,6 +12,7 @@ from bpttlab import plugins, resources
 from bpttlab.cli.arguments import EXPERIMENT, PLUGINS_KEY, RESULTS, STUDY, add_command, key_values, say
 from bpttlab.cli.tables import find_unread_plugins, load_with_analysis
 from bpttlab.errors import ConfigurationError
+from bpttlab.store.study_names import find_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,17 +81,12 @@ def check(chosen: dict[str, str], brief: bool) -> int:
 def describe_no_experiment(chosen: dict[str, str]) -> str:
     """The message for a study that belongs to no experiment: what makes one that does, and what to type otherwise."""
     known = list(resources.analyses())
-    line = next_line("claims", chosen, f"experiment={known[0] if len(known) == 1 else 'NAME'}")
+    words = find_words(chosen["study"], chosen["results"])
+    line = shlex.join(["bpttlab", "claims", *words, f"experiment={known[0] if len(known) == 1 else 'NAME'}"])
     return (
         f"study {chosen['study']!r} belongs to no experiment: no sweep of it was begun with experiment=NAME. To check "
         f"it against the claims of one all the same, type {line}, where NAME is one of {', '.join(known)}"
     )
-
-
-def next_line(command: str, chosen: dict[str, str], *words: str) -> str:
-    """A line about the same study, as a shell takes it."""
-    results = [] if chosen["results"] == "results" else [f"results={chosen['results']}"]
-    return shlex.join(["bpttlab", command, f"study={chosen['study']}", *words, *results])
 
 
 def print_claims(own: pd.DataFrame, identities: pd.DataFrame) -> None:

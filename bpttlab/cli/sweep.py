@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins, resources
 from bpttlab.cli.arguments import WIDTH, add_command, say, split_plugins, tell
 from bpttlab.errors import ConfigurationError
+from bpttlab.store.study_names import find_words
 from bpttlab.sweeps import plugin_choices
 from bpttlab.sweeps.field_help import help_of_choices, help_of_values
 from bpttlab.user_environment import memory_bytes
@@ -263,7 +264,7 @@ def forecast(planned: SweepPlan, options: Options) -> int:
 
 def next_commands(study: str, results: str, line: str) -> list[str]:
     """The commands to run next on a study that this line has computed."""
-    where = [f"study={study}", *([f"results={results}"] if results != "results" else [])]
+    where = find_words(study, results)
     where += [word for word in shlex.split(line) if word.startswith("plugins=")]
     has_claims = resources.experiment_in(shlex.split(line)) in resources.analyses()
     names = ("tables", "figures", *(["claims"] if has_claims else []))

@@ -13,13 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from bpttlab.errors import CollisionError
+from bpttlab.errors import CollisionError, StoreError
 from bpttlab.store import schema
 from bpttlab.store.chain import Place, read_place
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
+from bpttlab.store.damage import Damage
 from bpttlab.store.identity import id_of
 from bpttlab.store.own_columns import from_plain
-from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard
+from bpttlab.store.shards import SHARD, deserialise, name_foreign_shard, shard_path
 from bpttlab.store.stored_text import read_configuration, read_siblings
 
 
@@ -105,6 +106,18 @@ def refuse_unreadable_configurations(rows: pa.Table, thorough: bool = False) -> 
     for run_id, text in zip(rows["run_id"].to_pylist(), rows["configuration"].to_pylist(), strict=True):
         if thorough or id_of(text) != run_id:
             read_configuration(text, run_id)
+
+
+def leave_out_unreadable(commits: Sequence[Commit], damage: Damage) -> list[Commit]:
+    """The commits whose configurations can be read, each of which is read; the others are noted."""
+    readable = []
+    for commit in commits:
+        try:
+            refuse_unreadable_configurations(commit.rows, thorough=True)
+            readable.append(commit)
+        except StoreError as error:
+            damage.add(shard_path(damage.folder / "store" / "runs", commit.name), str(error), [commit])
+    return readable
 
 
 def _siblings(about: Mapping[str, Any], own: MeasureColumns) -> dict[str, tuple[str, ...]]:

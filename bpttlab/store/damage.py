@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from bpttlab.errors import DamagedShardError, DamageWarning
+from bpttlab.store.study_names import find_words
 
 if TYPE_CHECKING:
     from bpttlab.store.commits import Commit
@@ -114,9 +115,7 @@ class Damage:
     @property
     def command(self) -> str:
         """The line that repairs the study."""
-        results = str(self.folder.parent)
-        words = ["bpttlab", "repair", f"study={self.folder.name}"]
-        return shlex.join([*words, *([] if results == "results" else [f"results={results}"])])
+        return shlex.join(["bpttlab", "repair", *find_words(self.folder.name, str(self.folder.parent))])
 
     def describe(self) -> str:
         """All faults and the remedy, in one line."""

@@ -32,9 +32,9 @@ from bpttlab.store.commits import (
     Commit,
     choose,
     commits_by_shard,
+    leave_out_unreadable,
     read_commit,
     refuse_collision,
-    refuse_unreadable_configurations,
     tables_of,
 )
 from bpttlab.store.damage import Damage
@@ -237,24 +237,13 @@ class Store:
         try:
             study = make_study(commits)
         except StoreError:
-            readable = self._leave_out_unreadable(commits, damage)
+            readable = leave_out_unreadable(commits, damage)
             if len(readable) in (0, len(commits)):
                 damage.refuse()
                 raise
             study = make_study(readable)
         damage.warn()
         return study
-
-    def _leave_out_unreadable(self, commits: Sequence[Commit], damage: Damage) -> list[Commit]:
-        """The commits whose configurations can be read, each of which is read; the others are noted."""
-        readable = []
-        for commit in commits:
-            try:
-                refuse_unreadable_configurations(commit.rows, thorough=True)
-                readable.append(commit)
-            except StoreError as error:
-                damage.add(self._shard("runs", commit.name), str(error), [commit])
-        return readable
 
     def refuse_if_missing(self) -> None:
         """Accepts a study that has a folder.
@@ -384,7 +373,7 @@ class Store:
         for table in tables_of(commits):
             for _ in self._scan(table, commits, None, damage):  # decodes every shard, as reading does
                 pass
-        self._leave_out_unreadable(commits, damage)
+        leave_out_unreadable(commits, damage)
         note_damaged_records(self.path, damage)
         named = self._named(commits)
         orphans = [path for path in self.litter.find() if SHARD.fullmatch(path.name) and path.stem not in named]

@@ -45,3 +45,8 @@ def plain_study_name(text: object) -> str:
     letters = unicodedata.normalize("NFC", any_text(text)).translate(_ASCII)
     letters = unicodedata.normalize("NFKD", letters).encode("ascii", "ignore").decode()
     return re.sub(r"[^A-Za-z0-9._-]+", "_", letters).strip("._")[:100] or "first"
+
+
+def find_words(study: str, results: str) -> list[str]:
+    """The words that name a study and its folder on a line of the command."""
+    return [f"study={study}", *([] if results == "results" else [f"results={results}"])]

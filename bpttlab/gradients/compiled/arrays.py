@@ -30,21 +30,19 @@ def allocate(rows: int, columns: int, dtype: Any) -> Array:
 
 
 @compiled()
-def realign(matrix: Array) -> Array:
-    """The same numbers, in memory from `allocate`."""
-    out = allocate(matrix.shape[0], matrix.shape[1], matrix.dtype)
-    for k in range(len(matrix)):
-        for m in range(matrix.shape[1]):
-            out[k, m] = matrix[k, m]
-    return out
-
-
-@compiled()
 def copy_rows(rows: Array, out: Array) -> None:
     """out = rows, which NumPy's slices do as well: for their errors Numba compiles the formatting of text.  (Q,M)"""
     for q in range(rows.shape[0]):
         for m in range(rows.shape[1]):
             out[q, m] = rows[q, m]
+
+
+@compiled()
+def realign(matrix: Array) -> Array:
+    """The same numbers, in memory from `allocate`."""
+    out = allocate(matrix.shape[0], matrix.shape[1], matrix.dtype)
+    copy_rows(matrix, out)
+    return out
 
 
 @compiled()

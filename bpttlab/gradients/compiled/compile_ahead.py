@@ -21,12 +21,10 @@ import numpy as np
 
 from bpttlab import resources
 from bpttlab.gradients.compiled import compilation, dispatch, passes, preload, spectral_kernels
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.user_environment import processors
 
-CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, MinimalRNN, Diagonal, LSTM, GRU)
 LONGEST_WAIT = 300.0
 """Seconds for which this process waits for another one's part before it compiles that itself."""
 MOST_PROCESSES = 4
@@ -192,7 +190,7 @@ def answer_request() -> None:
     """Compiles what the request on the command line names, in a process of its own that ends with its parent."""
     threading.Thread(target=watch_parent, daemon=True).start()
     name, fields, dtype, names = json.loads(sys.argv[1])
-    kind = next(kind for kind in CELLS_WITH_LOOPS if kind.name == name)
+    kind = next(kind for kind in dispatch.CELLS_WITH_LOOPS if kind.name == name)
     call_loops(kind(**fields), np.dtype(dtype), names, lambda name: None)
 
 

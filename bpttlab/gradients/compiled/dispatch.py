@@ -71,13 +71,14 @@ def allocate_aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: 
     return whole[skipped : skipped + size].reshape(shape)
 
 
+CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, MinimalRNN, Diagonal, LSTM, GRU)
+
+
 def has_kernel(cell: Cell, dtype: Any) -> bool:
     """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
-    if np.dtype(dtype) not in _DTYPES:
+    if np.dtype(dtype) not in _DTYPES or type(cell) not in CELLS_WITH_LOOPS:
         return False
-    if type(cell) in (Elman, Leaky, OrthogonalElman):
-        return getattr(cell, "activation") in COMPILED_ACTIVATIONS  # noqa: B009, a field of each of the three
-    return type(cell) in (LSTM, GRU, Antisymmetric, MinimalRNN, Diagonal)
+    return getattr(cell, "activation", "tanh") in COMPILED_ACTIVATIONS
 
 
 class Form(NamedTuple):
