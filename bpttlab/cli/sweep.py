@@ -143,12 +143,15 @@ def _command(parsed: argparse.Namespace) -> int:
             return show_configuration(words, parsed)
     with start_workers(words, parsed.dry_run), plugin_choices.register_choices(named):
         from bpttlab.sweeps import hydra_composition
+        from bpttlab.sweeps.file_values import name_files
         from bpttlab.sweeps.line_advice import advice_for
 
         with advice_for(words):
             counts: list[int] = []
-            runs = hydra_composition.compose_line(words, parsed.config_dir, counts.append)
-            return _run(runs, counts[0], parsed.dry_run, _line_of(parsed))
+            composer = hydra_composition.composer(parsed.config_dir, words)
+            with name_files(composer.file_values, words):
+                runs = composer.compose_line(words, counts.append)
+                return _run(runs, counts[0], parsed.dry_run, _line_of(parsed))
 
 
 def override_lines(words: Sequence[str]) -> list[str]:

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bpttlab import limits, resources
 from bpttlab.errors import ConfigurationError
+from bpttlab.sweeps.file_values import FileValues, group_package
 from bpttlab.sweeps.line_limits import count_interpolations, refuse_more, refuse_text
 from bpttlab.user_files import show_path
 
@@ -60,11 +61,16 @@ class Counts:
 
 
 class FilesWithinLimits(FileConfigSource):
-    """Hydra's source of files, within limits. Hydra copies it for each composition, and so begins to count again."""
+    """Hydra's source of files, within limits. Hydra copies it for each composition, and so begins to count again.
+
+    Attributes:
+        values: what the files of the user give, of all compositions.
+    """
 
     def __init__(self, provider: str, path: str) -> None:
         super().__init__(provider, path)
         self.counts = Counts()
+        self.values = FileValues()
         self.leads_to: dict[str, set[str]] = {}
 
     @staticmethod
@@ -88,6 +94,8 @@ class FilesWithinLimits(FileConfigSource):
         content = load_fields(text, called)
         if not f"{config_path}/{header.get('package', '')}/".startswith(("hydra/", "hydra.")):
             refuse_targets(content, called)
+        package = header["package"] or group_package(name)
+        self.values.add(called, package, OmegaConf.to_container(content, resolve=False))  # type: ignore[arg-type]
         return ConfigResult(self.provider, f"{SCHEME}://{self.path}", content, header)
 
     def refuse_circle(self, name: str, called: str, text: str) -> None:

@@ -37,7 +37,13 @@ from bpttlab.errors import ConfigurationError, LabError, nearest
 from bpttlab.fields import Plain
 from bpttlab.limits import MOST_RUNS
 from bpttlab.sweeps.choices import find_owners
-from bpttlab.sweeps.configuration_files import refuse_other_than_file, refuse_without_fields, search
+from bpttlab.sweeps.configuration_files import (
+    FilesWithinLimits,
+    refuse_other_than_file,
+    refuse_without_fields,
+    search,
+)
+from bpttlab.sweeps.file_values import FileValues
 from bpttlab.sweeps.hydra_independence import (
     changes_its_package_only,
     differ_there_only,
@@ -168,6 +174,11 @@ class Composer:
         self.listed_entries: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
         self.listed: dict[tuple[str, ObjectType], list[str]] = {}
 
+    @property
+    def file_values(self) -> list[FileValues]:
+        """What the files of the user give, as far as they were read."""
+        return [one.values for one in self.loader.get_sources() if isinstance(one, FilesWithinLimits)]
+
     def expand(self, lines: Iterable[str]) -> list[Plain]:
         """`compose_runs` at once."""
         return list(self.compose_runs(lines))
@@ -191,6 +202,10 @@ class Composer:
         refuse_too_many(count, swept_lines(axes), most_runs(axes, fixed.plain))
         told(count)
         return (run for choice in _choices(structure) for run in self.runs_of_choice(axes, choice, fixed.machinery))
+
+    def compose_line(self, lines: Iterable[str], told: Callable[[int], object] = lambda count: None) -> Iterator[Plain]:
+        """`compose_runs` for all lines of a command; `composer` has read those of Hydra's own settings."""
+        return self.compose_runs((line for line in lines if not is_of_hydra(line)), told)
 
     def with_parts(self, axes: list[Axis]) -> list[Axis]:
         """An experiment whose own sweep is over other experiments, its parts, stands for these."""
@@ -408,22 +423,6 @@ def errors_of_hydra(choice: Sequence[str]) -> Iterator[None]:
         raise
     except Exception as error:  # lines and files from anywhere: whatever the libraries that compose them say of them
         raise ConfigurationError(f"{_describe(choice)} {one_line(error)}".strip()) from error
-
-
-def compose_line(
-    lines: Sequence[str], config_dir: str | None = None, told: Callable[[int], object] = lambda count: None
-) -> Iterator[Plain]:
-    """One nested dictionary per run of a command line, one after the other.
-
-    Args:
-        lines: override lines; those of Hydra's own settings hold for every run.
-        config_dir: a further folder of configuration.
-        told: see `Composer.compose_runs`.
-
-    Raises:
-        ConfigurationError: see `Composer.compose_runs`; or another launcher or sweeper is chosen.
-    """
-    return composer(config_dir, lines).compose_runs((line for line in lines if not is_of_hydra(line)), told)
 
 
 def composer(config_dir: str | None = None, lines: Iterable[str] = ()) -> Composer:

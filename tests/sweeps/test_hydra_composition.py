@@ -321,7 +321,8 @@ def test_composing_leaves_no_file_and_restores_hydra(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with hydra.initialize_config_dir(str(resources.conf()), version_base="1.3"):
         before = GlobalHydra.instance().hydra
-        runs = list(hydra_composition.compose_line(["study=x", "seed=1,2", "task=noise,adding", "hydra.verbose=true"]))
+        lines = ["study=x", "seed=1,2", "task=noise,adding", "hydra.verbose=true"]
+        runs = list(hydra_composition.composer(None, lines).compose_line(lines))
         assert GlobalHydra.instance().hydra is before
     assert [(run["task"]["name"], run["seed"]) for run in runs] == [
         ("noise", 1),
@@ -344,8 +345,9 @@ OF_HYDRA = {
 
 @pytest.mark.parametrize("line", OF_HYDRA)
 def test_settings_of_hydra_that_cannot_hold_are_refused(tmp_path, line):
+    lines = ["study=x", line, "seed=1,2"]
     with pytest.raises(ConfigurationError, match=OF_HYDRA[line]) as caught:
-        list(hydra_composition.compose_line(["study=x", line, "seed=1,2"], str(tmp_path)))
+        list(hydra_composition.composer(str(tmp_path), lines).compose_line(lines))
     assert "\n" not in str(caught.value)
 
 

@@ -13,7 +13,7 @@ from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.figures.growth import plot_growth
 from bpttlab.figures.products import plot_products
 from bpttlab.sweeps.grid import grid
-from bpttlab.sweeps.hydra_composition import compose_line
+from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.tables.sufficient import tell_sufficient
 from tests.support.commandline import folder  # noqa: F401  # a fixture
 from tests.support.state_dicts import save, state_dict
@@ -46,7 +46,9 @@ def labels(study, **how):
 
 
 def test_a_label_belongs_to_its_file():
-    runs = list(compose_line(["cell=from_file", "cell.path=a.npz,b.npz", "cell.label=first,0.1", "seed=0,1"]))
+    runs = list(
+        composer().compose_line(["cell=from_file", "cell.path=a.npz,b.npz", "cell.label=first,0.1", "seed=0,1"])
+    )
     assert [(run["cell"]["path"], run["cell"]["label"], run["seed"]) for run in runs] == [
         ("a.npz", "first", 0),
         ("a.npz", "first", 1),
@@ -58,7 +60,7 @@ def test_a_label_belongs_to_its_file():
 
 
 def test_one_label_is_that_of_all_files():
-    runs = list(compose_line(["cell=from_file", "cell.path=a.npz,b.npz", "cell.label=all"]))
+    runs = list(composer().compose_line(["cell=from_file", "cell.path=a.npz,b.npz", "cell.label=all"]))
     assert [run["cell"]["label"] for run in runs] == ["all", "all"]
 
 
@@ -73,7 +75,7 @@ def test_one_label_is_that_of_all_files():
 )
 def test_labels_without_their_files_are_refused(words, message):
     with pytest.raises(ConfigurationError, match=message):
-        list(compose_line(["cell=from_file", *words]))
+        list(composer().compose_line(["cell=from_file", *words]))
 
 
 @pytest.mark.parametrize("label", ["x" * 101, "two\nlines", " ", "\x1b[31m"])
