@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,6 +23,9 @@ from bpttlab.store.shards import MOST_FILE_BYTES, SHARD, name_file_in_errors, na
 
 SILENCE = 3600.0
 """Seconds for which a file of a process that may live must have been seen unchanged before it is deleted."""
+
+DEEPEST = 3
+"""Folders below a study's, one in the other: figures/networks_path/where_… has three."""
 
 
 class Litter:
@@ -73,10 +76,9 @@ class Litter:
         return any(now - since > SILENCE for _, since in self._seen.values())
 
     def _folders(self) -> list[Path]:
-        """The study's folder, those in it and those in these, such as those of tables; none that is a link."""
+        """The study's folder and all in which files of it are written; none that is a link."""
         check_is_folder(self.study)
-        inner = list_folders(self.study)
-        return [self.study, *inner, *(below for folder in inner for below in list_folders(folder))]
+        return [self.study, *list_folders_below(self.study, DEEPEST)]
 
     def _candidates(self, folder: Path) -> list[Path]:
         shards = folder.parent == self.study / "store" and folder.name != "runs"
@@ -112,6 +114,13 @@ def list_folders(folder: Path) -> list[Path]:
     with name_file_in_errors(folder):
         entries = os.scandir(folder) if folder.is_dir() else ()
         return sorted(Path(one.path) for one in entries if one.is_dir(follow_symlinks=False))
+
+
+def list_folders_below(folder: Path, depth: int) -> Iterator[Path]:
+    """The folders in a folder, and those in these, down to a depth."""
+    for inner in list_folders(folder) if depth else ():
+        yield inner
+        yield from list_folders_below(inner, depth - 1)
 
 
 def read_place_of(path: Path) -> Place | None:

@@ -308,8 +308,8 @@ class Store:
         """The readable commits, and everything in the store that is not whole, as a result and not as an error.
 
         Args:
-            thorough: reads every shard, once: a sound shard is read again only if its file has changed. Otherwise it
-                only looks whether those of other tables are there.
+            thorough: reads and decodes every shard, once: a sound shard is read again only if its file has changed.
+                Otherwise it only looks whether those of other tables are there.
         """
         damage = self._damage()
         heads = chain.read_heads(self.path, damage)  # before the commits, of which there may be more in a moment
@@ -370,9 +370,6 @@ class Store:
         self.refuse_if_missing()
         self.forget()
         commits, damage = self.survey()
-        for table in tables_of(commits):
-            for _ in self._scan(table, commits, None, damage):  # decodes every shard, as reading does
-                pass
         leave_out_unreadable(commits, damage)
         note_damaged_records(self.path, damage)
         named = self._named(commits)

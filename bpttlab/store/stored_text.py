@@ -42,6 +42,8 @@ def describe_unreadable(error: Exception) -> str:
         return "its values are nested too deeply"
     if isinstance(error, KeyError) and error.args:
         return f"it has no {error.args[0]!s:.80}"
+    if "integer string conversion" in text:
+        return "it has a number of thousands of digits"
     if isinstance(error, TypeError | AttributeError | IndexError | KeyError) or not text:
         return "a part of it has another form than bpttlab writes"
     return text

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from bpttlab.claims.multiplicity import describe_family, family_of
+from bpttlab.escapes import escape_markdown
 from bpttlab.files import publish
 from bpttlab.numerics.verdicts import HOLDS
 from bpttlab.store.provenance import surroundings
@@ -111,9 +112,11 @@ def by_topic(frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def _markdown(frame: pd.DataFrame, title: str) -> str:
     """A table for each topic."""
-    parts = [f"## {topic}\n\n{writing.markdown(format_checks(part))}" for topic, part in by_topic(frame)]
-    about = describe_chance_failures(frame)
-    return "\n".join([f"# {title}\n", f"{surroundings_line()}\n", *([f"{about}\n"] if about else []), *parts])
+    parts = [
+        f"## {escape_markdown(topic)}\n\n{writing.markdown(format_checks(part))}" for topic, part in by_topic(frame)
+    ]
+    lines = [line for line in (surroundings_line(), describe_chance_failures(frame)) if line]
+    return "\n".join([f"# {escape_markdown(title)}\n", *(f"{escape_markdown(line)}\n" for line in lines), *parts])
 
 
 def page(frame: pd.DataFrame, title: str) -> str:

@@ -92,8 +92,9 @@ def test_a_long_sweep_deletes_what_was_silent_while_it_ran(here, monkeypatch):
 def test_temporary_files_of_every_folder_are_found(here):
     here.publish([finished(0)])
     left = []
-    for folder in (here.path, here.path / "tables", here.path / "sweeps", here.path / "store" / "jacobians"):
-        folder.mkdir(exist_ok=True)
+    deepest = "figures/networks_path/where_seed_0_0a1b2c3d"
+    for folder in (here.path, *(here.path / name for name in ("tables", "sweeps", "store/jacobians", deepest))):
+        folder.mkdir(parents=True, exist_ok=True)
         left.append(folder / f".{ENDED}-{uuid.uuid4().hex}.tmp")
         left[-1].write_bytes(b"half")
         (folder / f".{HERE}-{uuid.uuid4().hex}.tmp").write_bytes(b"being written")

@@ -244,6 +244,9 @@ def test_a_shard_that_cannot_be_decoded_is_set_aside(here, monkeypatch):
     here.publish(RUNS[2:])
     with pytest.warns(DamageWarning, match="not a file that bpttlab wrote: its Parquet cannot be decoded"):
         assert len(Store(here.root, "first").load().jacobians) == 24
+    _, damage = Store(here.root, "first").survey()
+    assert set(damage.runs) == {run.run_id for run in RUNS[:2]}
+    assert "cannot be decoded" in damage.describe()
     assert set(repair("first", here.root).runs) == {run.run_id for run in RUNS[:2]}
     assert compute_missing(here) == {run.run_id for run in RUNS[:2]}
     assert len(Store(here.root, "first").load().jacobians) == 36

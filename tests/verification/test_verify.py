@@ -275,6 +275,18 @@ def test_what_was_done_before_an_interruption_is_written(two_topics, monkeypatch
     assert "interrupted: 3 of 4" in written.with_suffix(".md").read_text().splitlines()[0]
 
 
+def test_every_line_of_the_markdown_page_is_escaped(monkeypatch, tmp_path):
+    monkeypatch.setattr(report, "surroundings_line", lambda: "cpu <b>fast</b> | a*b*")
+    monkeypatch.setattr(report, "describe_chance_failures", lambda frame: "by _chance_ <i>")
+    monkeypatch.setattr(report, "summary", lambda frame: "1 <u> [of](x)")
+    _, page, _ = report.write_report(table([("spec*tra*", check(1.0))]), tmp_path, ["spectra"], quick=False)
+    written = page.read_text(encoding="utf-8")
+    assert r"# bpttlab verify: 1 &lt;u&gt; \[of\](x)" in written
+    assert r"cpu &lt;b&gt;fast&lt;/b&gt; \| a\*b\*" in written
+    assert r"by \_chance\_ &lt;i&gt;" in written
+    assert r"## spec\*tra\*" in written
+
+
 def test_a_real_topic_through_the_command(folder, capsys):
     assert main(["verify", "truncation", "--quick", "--verbose"]) == 0
     assert "influence balancing: dL/dtheta" in capsys.readouterr().out
