@@ -10,6 +10,7 @@ list of commits with their runs. A failure is printed as the steps that lead to 
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
 import tempfile
 import warnings
@@ -130,6 +131,7 @@ class StoreMachine(RuleBasedStateMachine):
     Attributes:
         hurt: the files that are damaged or deleted, since the last repair.
         deleted: the commits that were deleted.
+        ages: file -> how many were seen before it.
         knows_all: no record of a writer was ever damaged. Otherwise a commit that is deleted may be missed late, when
             its writer names it, or never: that is a limit.
     """
@@ -141,6 +143,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.commits: list[ModelCommit] = []
         self.hurt: set[Path] = set()
         self.deleted: set[Path] = set()
+        self.ages: dict[Path, int] = {}
         self.knows_all = True
 
     def teardown(self) -> None:
@@ -201,7 +204,9 @@ class StoreMachine(RuleBasedStateMachine):
         if data:
             place = int(place * len(data))
             data[place] ^= 1
+            written = path.stat().st_mtime_ns
             path.write_bytes(data if how == "flip" else data[:place])
+            os.utime(path, ns=(written, written + 10**9))  # a writer sees that it was changed, also at the same tick
             self.note_damage(path)
 
     @precondition(lambda self: self.list_files())
@@ -302,9 +307,14 @@ class StoreMachine(RuleBasedStateMachine):
         return [seed for seed, statuses in self.required().items() if statuses == {"failed"}]
 
     def list_files(self) -> list[Path]:
-        """The shards and the records of writers, in an order that does not follow from their bytes."""
+        """The shards and the records of writers by their folders, and in these in the order in which they were first
+        seen: neither their names, which differ each time, nor a clock, which has equal times, decides which one a step
+        hurts.
+        """
         found = [*(self.root / STUDY).glob("store/*/*.parquet"), *(self.root / STUDY).glob("commits/*.json")]
-        return sorted(found, key=lambda path: (path.parent.name, path.stat().st_mtime_ns, path.name))
+        for path in sorted(found):
+            self.ages.setdefault(path, len(self.ages))
+        return sorted(found, key=lambda path: (path.parent.name, self.ages[path]))
 
     def choose_file(self, which: int) -> Path:
         files = self.list_files()

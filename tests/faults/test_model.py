@@ -1,5 +1,6 @@
 """A model beside the store: random steps of several processes and of damage; each planted fault is found."""
 
+import os
 import sys
 
 import pytest
@@ -22,6 +23,17 @@ def find_first(seeds=8):
 
 def test_the_store_is_what_the_model_says():
     assert find(6, 10) == []
+
+
+def test_neither_names_nor_a_clock_choose_the_file_to_hurt():
+    machine, published = model.StoreMachine(), []
+    for seed in range(6):
+        machine.publish(0, [seed], "done")
+        published += [path for path in machine.commits[-1].files if path.parent.name == "runs"]
+    for path in published:
+        os.utime(path, ns=(0, 0))
+    assert [path for path in machine.list_files() if path.parent.name == "runs"] == published
+    machine.teardown()
 
 
 def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
