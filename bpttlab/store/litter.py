@@ -24,7 +24,7 @@ from bpttlab.store.shards import MOST_FILE_BYTES, SHARD, name_file_in_errors, na
 SILENCE = 3600.0
 """Seconds for which a file of a process that may live must have been seen unchanged before it is deleted."""
 
-DEEPEST = 3
+DEEPEST_FOLDERS = 3
 """Folders below a study's, one in the other: figures/networks_path/where_… has three."""
 
 
@@ -78,7 +78,7 @@ class Litter:
     def _folders(self) -> list[Path]:
         """The study's folder and all in which files of it are written; none that is a link."""
         check_is_folder(self.study)
-        return [self.study, *list_folders_below(self.study, DEEPEST)]
+        return [self.study, *list_folders_below(self.study, DEEPEST_FOLDERS)]
 
     def _candidates(self, folder: Path) -> list[Path]:
         shards = folder.parent == self.study / "store" and folder.name != "runs"

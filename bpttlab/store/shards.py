@@ -187,7 +187,7 @@ def deserialise(data: bytes, path: Path, columns: Sequence[str] | None = None) -
         StoreError: it is not a shard of the table of its folder; the message names `path`.
     """
     with name_foreign_shard(path):
-        rows, about = read_rows(data, path, columns)
+        rows, about = decode_rows(data, path, columns)
         return decode_strings(rows), about
 
 
@@ -198,11 +198,11 @@ def check_is_shard(data: bytes, path: Path) -> None:
         StoreError: as `deserialise`.
     """
     with name_foreign_shard(path):
-        rows, _ = read_rows(data, path)
+        rows, _ = decode_rows(data, path)
         check_strings(rows)
 
 
-def read_rows(data: bytes, path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
+def decode_rows(data: bytes, path: Path, columns: Sequence[str] | None = None) -> tuple[pa.Table, dict[str, Any]]:
     """The rows of a shard, each string once in a dictionary of its column, and its metadata.
 
     Raises:
