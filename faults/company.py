@@ -30,7 +30,7 @@ from faults.outcome import Outcome
 
 LAUNCHERS = 8
 SECONDS = 600
-LINE = ["engine=numpy", "sequence_length=8", "cell.hidden_size=4", "batch_size=2", "truncation=full,2,3"]
+LINE = ["sequence_length=8", "cell.hidden_size=4", "batch_size=2", "truncation=full,2,3"]
 LINES = [["seed=range(0,60)"], ["seed=range(30,90)"], ["seed=range(0,90)"]]
 RUNS = 270
 FATES = ("none", "none", "none", "SIGKILL", "SIGTERM", "SIGSTOP for a while")

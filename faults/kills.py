@@ -33,7 +33,6 @@ from faults.needs import NotTriedError, Progress, need_linux, need_strace, scrat
 from faults.outcome import Outcome
 
 LINE = (
-    "engine=numpy",
     "sequence_length=6",
     "cell.hidden_size=3",
     "batch_size=1",

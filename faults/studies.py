@@ -27,7 +27,6 @@ from faults.children import Ended
 STUDY = "x"
 LINE = (
     "workers=0",
-    "engine=numpy",
     "sequence_length=6",
     "cell.hidden_size=3",
     "batch_size=1",
