@@ -43,6 +43,27 @@ def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:
     return once
 
 
+def exponents(problem: Problem, start: Array) -> Callable[[], Array]:
+    """log |diag R_t| of J_t Q_{t-1} = Q_t R_t at every step of one sequence, from a rotation Q_0.  -> (T,N)
+
+    The loop of `estimate_spectrum_sequentially`, in the code that Heinsen & Kozachkov 2025 (GOOMs) publish and compare
+    their parallel scan with; here J_t is not formed, and the states are those of `nn.RNN`.
+    """
+    recurrent, _ = modules(problem)
+    x, W, first = torch.from_numpy(problem.x), torch.from_numpy(problem.params["W"]), torch.from_numpy(start)
+
+    def once() -> Array:
+        with torch.no_grad():
+            h, _ = recurrent(x)
+            Q, logs = first, torch.empty((len(x), len(W)), dtype=W.dtype)
+            for slope, of_step in zip(1 - h[:, 0] ** 2, logs, strict=True):
+                Q, R = torch.linalg.qr(slope[:, None] * (W @ Q))
+                torch.log(torch.abs(torch.diagonal(R)), out=of_step)
+        return logs.numpy()
+
+    return once
+
+
 def modules(problem: Problem) -> tuple[Any, Any]:
     """With the problem's weights. Of PyTorch's two biases the second is zero, but for the candidate of a GRU."""
     params, N = problem.params, problem.shape.N

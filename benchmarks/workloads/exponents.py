@@ -22,7 +22,10 @@ from benchmarks.rows import Row, Settings
 from bpttlab import forward
 from bpttlab.measures.lyapunov import Frame, equal_windows, from_trace
 
-GOALS = {Shape(64, 1, 10_000): 5.0}
+PEERS = ("JAX", "PyTorch")
+"""A compiled scan of QR, and the loop of QR of the published GOOM code (`peer_torch.exponents`)."""
+GOALS: dict[Shape, float | None] = {Shape(64, 1, 10_000): 5.0}
+"""Of every peer."""
 TOLERANCE = 1e-8
 """Of an exponent and of the ends of its interval, absolute."""
 LONGEST = 30.0
@@ -35,10 +38,9 @@ def rows(settings: Settings) -> Iterator[Row]:
 
 
 def measured(problem: Problem, goal: float | None, settings: Settings) -> Iterator[Row]:
-    """JAX's seconds over every engine's; the goal is the fastest engine's."""
+    """The peers' seconds over every engine's; the goal is the fastest engine's."""
     calls: dict[str, Call] = {engine: partial(spectrum, problem, engine) for engine in engines()}
-    if "JAX" in peers():
-        calls["JAX"] = peer_spectrum(problem, peers()["JAX"].exponents)
+    calls |= {peer: peer_spectrum(problem, peers()[peer].exponents) for peer in PEERS if peer in peers()}
     errors: dict[str, float] = {}
 
     def check(answers: dict[str, Any]) -> None:
@@ -47,11 +49,10 @@ def measured(problem: Problem, goal: float | None, settings: Settings) -> Iterat
 
     protocol = replace(settings.protocol, longest=min(LONGEST, settings.protocol.longest))
     timed, case = compared(calls, protocol, check), f"all exponents {problem.shape}"
-    for engine in engines():
-        if "JAX" in calls:
-            judged = goal if engine == engines()[-1] else None
-            ratio = timed.ratio("JAX", engine)
-            yield Row("exponents", case, f"JAX / {engine}", "×", ratio, judged, error=errors["JAX"])
+    for peer in [name for name in PEERS if name in calls]:
+        for engine in engines():
+            judged, error = goal if engine == engines()[-1] else None, max(errors[peer], errors[engine])
+            yield Row("exponents", case, f"{peer} / {engine}", "×", timed.ratio(peer, engine), judged, error=error)
     for name in calls:
         yield Row("exponents", case, name, "s", timed.spread(name), error=errors[name])
 

@@ -160,6 +160,21 @@ class Engine(ABC):
         """The losses of tiles of steps through all their lags (`compiled.spectral_kernels.wave_in_tiles`)."""
         raise NotImplementedError(f"engine={self.name}: has no tiles")
 
+    def follow_volumes(
+        self, cell: Cell, params: Params, linearization: Array, Y: Array, logs: Array
+    ) -> tuple[int, int]:
+        """Directions through the Jacobians of one sequence, by elimination (`compiled.elimination`).
+
+        Args:
+            cell, params, linearization: of the J_t, in float64; (L, any).
+            Y: (K, N), which is changed.
+            logs: (K,), to which the growth of each direction is added.
+
+        Returns:
+            the steps until one has to be looked at more closely, L where none has; and the number of eliminations.
+        """
+        return 0, 0
+
     # ------------------------------------------------------------------ matrices
 
     def multiply(self, left: Array, right: Array, out: Array) -> Array:

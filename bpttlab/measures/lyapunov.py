@@ -87,7 +87,7 @@ def lyapunov_spectrum(
             with fewer than two stretches. low is -inf where some diag R lay below the resolution of float64: of such an
             exponent no more is known than that it is as small (a matrix W without full rank, a saturated LSTM);
         steps: how many were averaged, T - transient;
-        interval: mean number of steps from one orthonormalisation to the next.
+        interval: mean number of steps from one orthonormalisation, or elimination, to the next.
 
     Raises:
         ConfigurationError: an argument is not as above, or the numbers are complex.
@@ -144,17 +144,57 @@ def measure_growth(trace: Trace, ends: Array, interval: int | None, count: int |
         count = check_integer("count", count, 1, size)
     if interval is not None:
         interval = check_integer("interval", interval, 1)
-    return accumulate(jacobians(trace), ends, count, interval)
+    eliminated = eliminate_windows(trace, ends, size if count is None else count) if interval is None else None
+    return eliminated or accumulate(jacobians(trace), ends, count, interval)
 
 
 def jacobians(trace: Trace) -> Iterator[Array]:
     """J_1, J_2, ... in float64, each (B, N, N), with the slopes of one block of steps in memory at a time."""
-    params = {name: in_float64(f"params[{name!r}]", value) for name, value in trace.params.items()}
-    for start in range(0, trace.length, BLOCK_STEPS):
-        x = in_float64("x", trace.x[start : start + BLOCK_STEPS])
-        h = in_float64("h", trace.h[start : start + BLOCK_STEPS + 1])
-        for linearization_t in trace.cell.linearize(params, x, h):
+    params = wide_params(trace)
+    for linearization in linearizations(trace, params, 0, trace.length):
+        for linearization_t in linearization:
             yield trace.cell.jacobian(params, linearization_t)
+
+
+def wide_params(trace: Trace) -> Params:
+    return {name: in_float64(f"params[{name!r}]", value) for name, value in trace.params.items()}
+
+
+def linearizations(trace: Trace, params: Params, first: int, last: int) -> Iterator[Array]:
+    """Of the steps first + 1 to last in float64, block by block of time.  (any,B,any)"""
+    for start in range(first, last, BLOCK_STEPS):
+        end = min(start + BLOCK_STEPS, last)
+        x, h = in_float64("x", trace.x[start:end]), in_float64("h", trace.h[start : end + 1])
+        known = trace.h.dtype == np.float64 and trace.engine.linearizes
+        yield trace.linearization[start:end] if known else trace.cell.linearize(params, x, h)
+
+
+def eliminate_windows(trace: Trace, ends: Array, count: int) -> SpectrumGrowth | None:
+    """The growth by eliminations, with a QR at every end; None where the engine has none, or is not sure of one."""
+    batch, size = trace.h.shape[1:]
+    params, frame, parts, first, number = wide_params(trace), Frame.start(batch, size, count), [], 0, 0
+    for t in [int(end) for end in ends if end > 0]:
+        Y, logs = np.ascontiguousarray(frame.Q.swapaxes(1, 2)), np.zeros((batch, count))
+        for linearization in linearizations(trace, params, first, t):
+            steps, eliminations = follow_block(trace, params, linearization, Y, logs)
+            if steps < len(linearization):
+                return None
+            number += eliminations if t > ends[0] else 0
+        stretch = orthonormalise(Y.swapaxes(1, 2), frame, np.full(batch, size), t)
+        if not stretch.resolved.all() or stretch.frame.dead.any():
+            return None
+        parts.append(SpectrumPart(t, logs + stretch.log_size, stretch.resolved))
+        frame, first = stretch.frame, t
+    return sum_windows(parts, ends)._replace(interval=float((ends[-1] - ends[0]) / number))
+
+
+def follow_block(trace: Trace, params: Params, linearization: Array, Y: Array, logs: Array) -> tuple[int, int]:
+    """`Engine.follow_volumes` of every sequence: the fewest steps, the most eliminations.  (L,B,any), (B,K,N), (B,K)"""
+    done = [
+        trace.engine.follow_volumes(trace.cell, params, np.ascontiguousarray(linearization[:, b]), Y[b], logs[b])
+        for b in range(len(Y))
+    ]
+    return min(steps for steps, _ in done), max(eliminations for _, eliminations in done)
 
 
 def finite_time_columns(growth: SpectrumGrowth) -> dict[str, Array]:

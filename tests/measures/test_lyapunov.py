@@ -18,12 +18,14 @@ from bpttlab.measures.lyapunov import (
     accumulate,
     convergence_interval,
     entropy_bound,
+    equal_windows,
     finite_time_exponents,
     from_trace,
     jacobians,
     kaplan_yorke_dimension,
     lyapunov_spectrum,
     orthonormalise,
+    spectrum_columns,
 )
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.initializers import Gaussian, Orthogonal
@@ -214,6 +216,40 @@ def test_the_interval_is_chosen_and_reported():
     assert from_trace(linear(np.eye(3), 2000), transient=0)["interval"][0] > 50.0
     assert from_trace(linear(np.diag([1.0, 1e-9]), 100))["interval"][0] < 2.0
     assert from_trace(linear(np.eye(3), 100), transient=0, interval=5)["interval"][0] == 5.0
+
+
+COMPILED = {name: make for name, make in CELLS.items() if not name.startswith(("stacked", "plain", "momentum"))}
+
+
+@pytest.mark.parametrize("make", COMPILED.values(), ids=COMPILED)
+@pytest.mark.parametrize("count", [None, 2])
+def test_elimination_gives_the_exponents_of_qr(make, count):
+    given = case(make, T=120, B=2, N=5).trace
+    trace = forward(given.cell, given.params, given.x, given.h[0], engine="numba")
+    by_qr = accumulate(jacobians(trace), equal_windows(12, 120), count, 1)
+    expected = spectrum_columns(by_qr)
+    measured = from_trace(trace, count=count)
+    for column in ("lyapunov_exponent", "low", "high"):
+        np.testing.assert_allclose(measured[column], expected[column], rtol=1e-9, atol=1e-9, err_msg=column)
+
+
+def test_elimination_leaves_dead_units_to_qr():
+    cell = Elman(2, 6, 2, activation="relu")
+    params, x = cell.init(0, spectral_radius=1.2), np.random.default_rng(0).standard_normal((60, 2, 2))
+    one, other = (from_trace(forward(cell, params, x, engine=engine)) for engine in ("numpy", "numba"))
+    assert np.isneginf(one["lyapunov_exponent"]).any()
+    pd.testing.assert_frame_equal(one, other, rtol=1e-9)
+
+
+def test_elimination_says_how_often_it_was_done():
+    mild, steep = (lyapunov_interval(Elman(1, 4, 1), radius) for radius in (0.9, 6.0))
+    assert mild >= steep >= 1.0
+
+
+def lyapunov_interval(cell, radius):
+    """Of the compiled engine, for inputs of zero from a state that is not."""
+    params, h_0 = cell.init(3, spectral_radius=radius), np.full((1, 4), 0.1)
+    return from_trace(forward(cell, params, np.zeros((80, 1, 1)), h_0, engine="numba"))["interval"][0]
 
 
 def test_some_of_the_largest():

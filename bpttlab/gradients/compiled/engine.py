@@ -11,7 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpttlab.gradients.compiled import dispatch, lanczos, passes, spectral_kernels
+from bpttlab.gradients.compiled import dispatch, elimination, lanczos, passes, spectral_kernels
+from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
 from bpttlab.gradients.inputs import check_finite, check_inputs
 from bpttlab.gradients.plan import Plan
@@ -162,6 +163,16 @@ class Compiled(Engine):
             np.ascontiguousarray(trace.params["W"]), np.ascontiguousarray(trace.linearization).ravel(), Z, local,
             interval, least, most, together, B, dh, shares, gradients,
         )  # fmt: skip
+
+    def follow_volumes(
+        self, cell: Cell, params: Params, linearization: Array, Y: Array, logs: Array
+    ) -> tuple[int, int]:
+        """By one compiled loop; of an Elman cell without its Jacobians."""
+        load_product(Y.dtype)
+        if isinstance(cell, LIKE_ELMAN):
+            return elimination.follow_volumes(params["W"].T.copy()[None], linearization, Y, logs)
+        matrices = cell.jacobian(params, linearization[:, None])[:, 0].swapaxes(-2, -1).copy()
+        return elimination.follow_volumes(matrices, np.empty((len(matrices), 0)), Y, logs)
 
     def multiply(self, left: Array, right: Array, out: Array) -> Array:
         return dispatch.multiply(left, right, out)
