@@ -21,6 +21,7 @@ from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.store.column import Column, Table, arrow_type
 from bpttlab.store.columns import CONFIGURATION, DATA_NAME, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.identity import canonical
+from bpttlab.store.plain_arrays import to_arrow
 
 if TYPE_CHECKING:  # pandas takes longer to import than everything else here, and workers only write
     import pandas as pd
@@ -108,7 +109,7 @@ def configuration_columns(rows: Iterable[Mapping[str, Scalar]]) -> pa.Table:
     """
     present = _columns_of(rows)
     names = [name for name in _DECLARED if name in present] + sorted(present.keys() - _DECLARED.keys())
-    return pa.table({name: _of_any_type(name, present.pop(name)) for name in names})
+    return pa.Table.from_arrays([_of_any_type(name, present.pop(name)) for name in names], names=names)
 
 
 def _columns_of(rows: Iterable[Mapping[str, Scalar]]) -> dict[str, list[Scalar]]:
@@ -155,7 +156,7 @@ def to_typed(values: Any, dtype: str, what: str) -> pa.Array:
     try:
         if dtype == "int64":
             _refuse_fractions(values)
-        return pa.array(values, type=arrow_type(dtype), from_pandas=True)
+        return to_arrow(values, dtype)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
         raise SchemaError(f"{what} must be {dtype}: {error}") from None
 
@@ -225,8 +226,8 @@ def _rows_of_alike(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) 
         raise ValueError("columns of unequal length")
     counts = [found.pop() for found in lengths]
     given = {name: _one_after_another([columns[name] for _, columns in runs]) for name in runs[0][1]}
-    run_ids = pa.array([run_id for run_id, _ in runs], arrow_type("string"))
-    of_rows = run_ids.take(pa.array(np.repeat(np.arange(len(runs)), counts)))
+    run_ids = to_arrow([run_id for run_id, _ in runs], "string")
+    of_rows = run_ids.take(to_arrow(np.repeat(np.arange(len(runs)), counts), "int64"))
     return _assemble(table, {**given, "run_id": of_rows}, sum(counts), f"table '{table.name}'")
 
 
