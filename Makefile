@@ -42,7 +42,7 @@ demo: $(VENV)/base.stamp
 	exit $$code
 
 test: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -q -n 2 --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -q -n 2 --dist loadgroup
 
 bench: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(ONLY),--only $(ONLY))

@@ -178,11 +178,14 @@ def finish(figure: Figure) -> Figure:
     """Fixes the layout, so that a figure saved in several formats is the same in each.
 
     It runs twice: the first pass decides the number of ticks, the second makes room for their labels. Panels of a fixed
-    shape need a third: the second leaves room for titles as if they had the shape of the first.
+    shape need a third: the second leaves room for titles as if they had the shape of the first. A figure without an
+    engine has its layout already.
     """
-    for _ in range(3 if any(axes.get_aspect() != "auto" for axes in figure.axes) else 2):
-        figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        for _ in range(3 if any(axes.get_aspect() != "auto" for axes in figure.axes) else 2):
+            engine.execute(figure)
+        figure.set_layout_engine("none")
     return figure
 
 

@@ -27,16 +27,15 @@ from bpttlab.sweeps.jobs import Job, compute
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.truncation.averaged import Random
 from bpttlab.truncation.segmented import PerLoss
-from tests.support.compiled import quick_dtypes
+from tests.support.compiled import QUICK_CELLS, quick_dtypes
 from tests.support.networks_of_cells import CELLS
 
 ENGINES = ("numpy", *(["numba"] if importlib.util.find_spec("numba") else []))
-HAVE_LOOPS = ("elman", "gru", "gru, reset before", "lstm")
 BY_ENGINE = {
     f"{name}, {engine}": (make, engine)
     for engine in ENGINES
     for name, make in CELLS.items()
-    if engine == "numpy" or name in HAVE_LOOPS
+    if engine == "numpy" or name in QUICK_CELLS
 }
 OF_EACH_CLASS = [name for name in CELLS if "," not in name or "methods" in name]
 
@@ -96,11 +95,15 @@ def test_every_cell_has_the_bytes_of_a_gradient_with_all_states(make, engine):
     assert_same_gradients(forward(cell, params, x, h_0, engine), few, errors)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("engine", "names"),
+    [("numpy", [*CELLS]), *((engine, QUICK_CELLS) for engine in ENGINES[1:]),
+     *(pytest.param(engine, [*CELLS], marks=pytest.mark.slow) for engine in ENGINES[1:])],
+    ids=["numpy", *["numba", "numba, every cell"] * (len(ENGINES) - 1)],
+)  # fmt: skip
 @settings(max_examples=40)
 @given(
     st.data(),
-    st.sampled_from([*CELLS.values()]),
     st.integers(0, 2**16),
     st.integers(1, 200),
     st.integers(1, 3),
@@ -109,7 +112,8 @@ def test_every_cell_has_the_bytes_of_a_gradient_with_all_states(make, engine):
     st.integers(1, 3),
     st.booleans(),
 )
-def test_random_shapes(engine, data, make, seed, T, B, N, gain, blocks, at_the_end):
+def test_random_shapes(engine, names, data, seed, T, B, N, gain, blocks, at_the_end):
+    make = CELLS[data.draw(st.sampled_from(names))]
     N += N % 2  # the diagonal cell has pairs
     dtype = data.draw(st.sampled_from(quick_dtypes(engine)))
     cell, params, x, h_0 = network(make(1, N, 2), seed, T, B, gain, dtype)

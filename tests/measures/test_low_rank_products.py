@@ -15,7 +15,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures import low_rank_products
 from bpttlab.networks.cells import Diagonal, Elman
-from tests.support.compiled import needs_numba, quick_dtypes
+from tests.support.compiled import QUICK_CELLS, needs_numba, quick_dtypes
 from tests.support.networks import cases, linear
 from tests.support.networks_of_cells import CELLS
 from tests.support.networks_of_cells import case as case_of
@@ -36,7 +36,7 @@ from tests.support.products import (
 fast_norms = partial(bpttlab.jacobian_products, lags="all", method="fast")
 
 ENGINES = ["numpy", pytest.param("numba", marks=needs_numba)]
-WITH_LOOPS = [pytest.param(name, "numba", marks=needs_numba) for name in ("elman", "lstm", "gru", "gru, reset before")]
+WITH_LOOPS = [pytest.param(name, "numba", marks=needs_numba) for name in QUICK_CELLS]
 
 
 def assert_right(frame, trace, t=None):

@@ -13,7 +13,7 @@ from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.measures.lag_terms import lag_terms
 from bpttlab.measures.truncation_curve import truncation_curve
 from bpttlab.truncation.segmented import PerLoss
-from tests.support.compiled import needs_numba
+from tests.support.compiled import QUICK_CELLS, needs_numba
 from tests.support.networks import case, linear
 from tests.support.networks import cases as cases_of_elman
 from tests.support.networks_of_cells import CELLS, cases
@@ -78,8 +78,12 @@ def test_of_every_cell(make):
     check()
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("name", ["elman", "lstm", "gru", "antisymmetric", "stacked"])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [(name, "numpy") for name in ("elman", "lstm", "gru", "antisymmetric", "stacked")]
+    + [pytest.param(name, "numba", marks=needs_numba) for name in QUICK_CELLS]
+    + [pytest.param(name, "numba", marks=[needs_numba, pytest.mark.slow]) for name in ("antisymmetric", "stacked")],
+)
 @pytest.mark.parametrize(("T", "B"), [(1, 2), (70, 3), (150, 1)])
 def test_the_curve_is_that_of_each_truncation(name, T, B, engine):
     example = case_of(CELLS[name], T=T, B=B, N=6, gain=0.7)

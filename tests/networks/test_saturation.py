@@ -11,9 +11,11 @@ from bpttlab.gradients.compiled import elementary, walks
 from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells import Elman
+from tests.support.compiled import quick_dtypes
 from tests.support.networks_of_cells import CELLS
 
-ENGINES = ["numpy", pytest.param("numba", marks=pytest.mark.skipif("not has_numba()"))]
+NEEDS_LOOPS = pytest.mark.skipif("not has_numba()")
+ENGINES = ["numpy", pytest.param("numba", marks=NEEDS_LOOPS)]
 
 
 def has_numba():
@@ -56,20 +58,28 @@ def test_logarithms_of_slopes_have_no_range(name, a):
     assert find_activation(name).log_slope(np.array([a]))[0] == pytest.approx(exact, rel=1e-15, abs=1e-15)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+def slow_dtype(dtype):
+    """The mark of what compiles loops of a dtype for this test alone."""
+    return [] if dtype in quick_dtypes("numba") else [pytest.mark.slow]
+
+
+SATURATED = [
+    ("tanh", 18.0, "float64", np.log(4.0) - 36.0),
+    ("tanh", 20.0, "float64", np.log(4.0) - 40.0),
+    ("tanh", -354.5, "float64", np.log(4.0) - 709.0),
+    ("tanh", -9.0109, "float32", -16.6355),
+    ("tanh", 44.0, "float32", np.log(4.0) - 88.0),
+    ("logistic", 40.0, "float64", -40.0),
+    ("logistic", -700.0, "float64", -700.0),
+    ("logistic", 87.0, "float32", -87.0),
+    ("softplus", -600.0, "float64", -600.0),
+]
+
+
 @pytest.mark.parametrize(
-    ("name", "a", "dtype", "expected"),
-    [
-        ("tanh", 18.0, "float64", np.log(4.0) - 36.0),
-        ("tanh", 20.0, "float64", np.log(4.0) - 40.0),
-        ("tanh", -354.5, "float64", np.log(4.0) - 709.0),
-        ("tanh", -9.0109, "float32", -16.6355),
-        ("tanh", 44.0, "float32", np.log(4.0) - 88.0),
-        ("logistic", 40.0, "float64", -40.0),
-        ("logistic", -700.0, "float64", -700.0),
-        ("logistic", 87.0, "float32", -87.0),
-        ("softplus", -600.0, "float64", -600.0),
-    ],
+    ("engine", "name", "a", "dtype", "expected"),
+    [("numpy", *unit) for unit in SATURATED]
+    + [pytest.param("numba", *unit, marks=[NEEDS_LOOPS, *slow_dtype(unit[2])]) for unit in SATURATED],
 )
 def test_the_jacobian_of_one_saturated_unit(engine, name, a, dtype, expected):
     trace = one_unit(name, a, dtype, engine)

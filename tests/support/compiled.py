@@ -30,6 +30,10 @@ dtypes = pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", ma
 """All loops are compiled once more for float32, which takes a minute."""
 
 
+QUICK_CELLS = ("elman", "lstm", "gru")
+"""The cells whose loops are compiled in tests that are not slow."""
+
+
 def quick_dtypes(engine):
     """What is tested beside `dtypes`: with compiled loops float64 alone."""
     return ("float64",) if engine == "numba" else ("float64", "float32")
@@ -43,18 +47,18 @@ MAKES = {
     "orthogonal": OrthogonalElman,
     "lstm": LSTM,
     "gru": GRU,
-    "gru, reset before": lambda *sizes: GRU(*sizes, reset="before"),
 }
 
 
 OTHER_KINDS = {
+    "gru, reset before": lambda *sizes: GRU(*sizes, reset="before"),
     "leaky": lambda *sizes: Leaky(*sizes, alpha=0.3),
     "leaky, relu": lambda *sizes: Leaky(*sizes, alpha=0.7, activation="relu"),
     "antisymmetric": lambda *sizes: Antisymmetric(*sizes, epsilon=0.2, gamma=0.1),
     "minimal_rnn": MinimalRNN,
     "diagonal": Diagonal,
 }
-"""Cells of three more kinds, whose loops take 10 to 20 s to compile: slow tests."""
+"""Cells of four more kinds, whose loops take 10 to 20 s to compile: slow tests."""
 
 
 def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):

@@ -115,6 +115,7 @@ def of_many_schemes(seeds):
     return [{**shape, **wanted, **scheme, "seed": seed} for seed in range(seeds) for scheme in MANY_SCHEMES]
 
 
+@pytest.mark.slow
 def test_time_of_drawn_schemes_is_within_a_factor_of_three(tmp_path):
     """Draws cost, whatever the truncation, which is only a number; other work may disturb it, twice."""
     configurations, tries = of_many_schemes(2), []

@@ -78,7 +78,7 @@ LINES = (
 )
 
 
-@hypothesis_settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_expansion_equals_hydras_own(composer, data):
     kinds = data.draw(st.lists(st.integers(0, len(LINES) - 1), max_size=3, unique=True))

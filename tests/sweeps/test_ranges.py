@@ -74,5 +74,9 @@ def test_python_refuses_more_runs_than_max_runs(tmp_path):
         sweep(study="x", results=tmp_path, seed=range(30), truncation=["full", 5], max_runs=50)
     with pytest.raises(ConfigurationError, match=r"the sweep: asks for 3 runs, more than max_runs=2"):
         sweep(({"seed": seed} for seed in range(3)), study="x", results=tmp_path, max_runs=2)
+
+
+@pytest.mark.slow
+def test_runs_without_end_are_counted_to_a_million(tmp_path):
     with pytest.raises(ConfigurationError, match=r"the sweep: asks for 1000001 runs; a sweep may have at most 1000000"):
         sweep(itertools.repeat({}), study="x", results=tmp_path)

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -185,7 +186,7 @@ def test_arrays_of_large_passes_begin_a_cache_line(dtype, T, aligned):
 
 @pytest.mark.parametrize(
     ("make", "gates"),
-    [(Elman, 1), (LSTM, 4), (GRU, 3), (lambda *sizes: GRU(*sizes, reset="before"), 2)],
+    [(Elman, 1), (LSTM, 4), (GRU, 3), pytest.param(partial(GRU, reset="before"), 2, marks=pytest.mark.slow)],
     ids=["elman", "lstm", "gru", "gru, reset before"],
 )
 @dtypes
