@@ -69,7 +69,7 @@ def announcer(monkeypatch):
 
 def test_a_kind_is_announced_once_with_its_place_and_seconds(announcer, capsys):
     with compilation.announce("elman in float64", 2) as announcement:
-        for name in ("forward pass", "full gradient"):
+        for name in ("forward pass", "truncated gradients"):
             announcement.step(name)
             announcer.begin(Loop(), [])
             announcer.begin(Loop(), [])

@@ -29,14 +29,36 @@ def test_every_loop_is_in_one_part_and_parts_are_about_equal(seconds, processes)
     assert sorted(name for part in parts for name in part) == sorted(seconds)
     long = [sum(seconds[name] for name in part) for part in parts]
     assert max(long) <= min(long) + max(seconds.values()) + 1e-9
+    assert all(part == [name for name in seconds if name in part] for part in parts)
 
 
-@pytest.mark.parametrize("measure", ["standard", "minimal", "triangle"])
-def test_a_run_calls_no_loop_that_was_not_compiled_ahead(measure):
-    cell = {"name": "elman", "hidden_size": 4}
+def test_one_of_two_processes_compiles_the_matrix_products():
+    """The other begins with what needs none, and reads them from disk afterwards."""
+    (own, other) = compile_ahead.divide(2)
+    assert own[0] == "matrix products"
+    assert other[0] == "norms"
+    assert compile_ahead.LOOPS["norms"][1] > compile_ahead.LOOPS["matrix products"][1]
+
+
+def test_norms_need_no_matrix_products():
+    code = (
+        "import numpy as np\n"
+        "from bpttlab.gradients.compiled import compile_ahead, products\n"
+        "from bpttlab.networks.cells import Elman\n"
+        "compile_ahead.call_loops(Elman(1, 1, 1), np.dtype('float64'), ['norms'], lambda name: None)\n"
+        "print(len(products._LOADED))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "0"
+
+
+@pytest.mark.parametrize("truncation", [3, "full"])
+@pytest.mark.parametrize("measure", ["standard", "minimal", "triangle", "gradient"])
+def test_a_run_calls_no_loop_that_was_not_compiled_ahead(measure, truncation):
+    cell, given = {"name": "elman", "hidden_size": 4}, {"engine": "numba", "measure": measure, "truncation": truncation}
     compile_ahead.compile_loops([CELL], ["float64"])
     with preload.no_compilation():
-        done = run(Configuration.parse({"cell": cell, "sequence_length": 12, "engine": "numba", "measure": measure}))
+        done = run(Configuration.parse({"cell": cell, "sequence_length": 12, **given}))
     assert done.run["status"] == "done"
 
 
