@@ -21,6 +21,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 SECTIONS = {
     "gradient": "A gradient of an Elman network",
     "gated": "A gradient of gated cells",
+    "other cells": "A gradient of two Elman layers, and of a cell with a kernel of its own",
     "products": "Spectral norms of the products of all lags of one t",
     "chosen lags": "Chosen lags of all t",
     "exponents": "All Lyapunov exponents by QR",

@@ -33,8 +33,16 @@ def lstm(params: Any, state: Any, z_t: Any) -> Any:
     return jax.nn.sigmoid(o) * jnp.tanh(c), c
 
 
-STEPS = {"elman": elman, "gru": gru, "lstm": lstm}
-KINDS = tuple(STEPS)
+def peephole(params: Any, state: Any, z_t: Any) -> Any:
+    h, c = state
+    (p_i, p_f, p_o), a = jnp.split(params["P"], 3), z_t + h @ params["W"].T
+    g, i, f, o = jnp.split(a, 4, axis=-1)
+    c_t = jax.nn.sigmoid(f + p_f * c) * c + jax.nn.sigmoid(i + p_i * c) * jnp.tanh(g)
+    return jax.nn.sigmoid(o + p_o * c_t) * jnp.tanh(c_t), c_t
+
+
+STEPS = {"elman": elman, "gru": gru, "lstm": lstm, "peephole": peephole}
+KINDS = (*STEPS, "stacked")
 
 
 def product(left: Array, right: Array) -> Callable[[], Any]:
@@ -44,16 +52,26 @@ def product(left: Array, right: Array) -> Callable[[], Any]:
     return lambda: jax.block_until_ready(compiled(a, b))
 
 
-def loss(kind: str, params: Any, x: Any, target: Any) -> Any:
-    """Mean over batch and time of the squared error, summed over outputs."""
-    zero = jnp.zeros((x.shape[1], params["U"].shape[1]), x.dtype)
+def run_layer(kind: str, params: Any, x: Any) -> Any:
+    """All h_t from zero."""
+    zero = jnp.zeros((x.shape[1], params["W"].shape[1]), x.dtype)
+    pair = kind in ("lstm", "peephole")
 
     def step(state: Any, z_t: Any) -> tuple[Any, Any]:
         state = STEPS[kind](params, state, z_t)
-        return state, state[0] if kind == "lstm" else state
+        return state, state[0] if pair else state
 
-    _, h = jax.lax.scan(step, (zero, zero) if kind == "lstm" else zero, x @ params["V"].T + params["b_h"])
-    return ((h @ params["U"].T + params["b_y"] - target) ** 2).sum(-1).mean()
+    return jax.lax.scan(step, (zero, zero) if pair else zero, x @ params["V"].T + params["b_h"])[1]
+
+
+def loss(kind: str, params: Any, x: Any, target: Any) -> Any:
+    """Mean over batch and time of the squared error, summed over outputs."""
+    if kind == "stacked":
+        for layer in (1, 2):
+            x = run_layer("elman", {name: params[f"{name}_{layer}"] for name in ("V", "W", "b_h")}, x)
+    else:
+        x = run_layer(kind, params, x)
+    return ((x @ params["U"].T + params["b_y"] - target) ** 2).sum(-1).mean()
 
 
 def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:

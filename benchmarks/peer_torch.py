@@ -12,7 +12,7 @@ import torch
 from benchmarks.problems import Array, Problem
 
 torch.set_num_threads(1)
-MODULES = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM}
+MODULES = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM, "stacked": torch.nn.RNN}
 KINDS = tuple(MODULES)
 VERSION = str(torch.__version__).partition("+")[0]
 
@@ -68,28 +68,36 @@ def modules(problem: Problem) -> tuple[Any, Any]:
     """With the problem's weights. Of PyTorch's two biases the second is zero, but for the candidate of a GRU."""
     params, N = problem.params, problem.shape.N
     dtype = getattr(torch, problem.dtype)
-    recurrent = MODULES[problem.kind](problem.cell.input_size, N).to(dtype)
+    layers = getattr(problem.cell, "layers", 1)
+    recurrent = MODULES[problem.kind](problem.cell.input_size, N, layers).to(dtype)
     readout = torch.nn.Linear(N, problem.cell.output_size).to(dtype)
-    second = np.zeros_like(params["b_h"])
-    if "b_n" in params:
-        second[2 * N :] = params["b_n"]
-    values = {"weight_ih_l0": params["V"], "weight_hh_l0": params["W"], "bias_ih_l0": params["b_h"]}
     with torch.no_grad():
-        for name, value in (values | {"bias_hh_l0": second}).items():
-            getattr(recurrent, name).copy_(torch.from_numpy(value))
+        for layer, end in enumerate(endings(problem)):
+            V, W, b_h = (params[f"{name}{end}"] for name in ("V", "W", "b_h"))
+            second = np.zeros_like(b_h)
+            if "b_n" in params:
+                second[2 * N :] = params["b_n"]
+            for name, value in {"weight_ih": V, "weight_hh": W, "bias_ih": b_h, "bias_hh": second}.items():
+                getattr(recurrent, f"{name}_l{layer}").copy_(torch.from_numpy(value))
         readout.weight.copy_(torch.from_numpy(params["U"]))
         readout.bias.copy_(torch.from_numpy(params["b_y"]))
     return recurrent, readout
 
 
+def endings(problem: Problem) -> list[str]:
+    """What stands behind the names of each layer's parameters."""
+    layers = getattr(problem.cell, "layers", 0)
+    return [f"_{layer + 1}" for layer in range(layers)] or [""]
+
+
 def renamed(problem: Problem, recurrent: Any, readout: Any) -> dict[str, Array]:
+    own = {"V": "weight_ih", "W": "weight_hh", "b_h": "bias_ih"}
     gradients = {
-        "V": recurrent.weight_ih_l0.grad.numpy(),
-        "W": recurrent.weight_hh_l0.grad.numpy(),
-        "b_h": recurrent.bias_ih_l0.grad.numpy(),
-        "U": readout.weight.grad.numpy(),
-        "b_y": readout.bias.grad.numpy(),
+        f"{name}{end}": getattr(recurrent, f"{theirs}_l{layer}").grad.numpy()
+        for layer, end in enumerate(endings(problem))
+        for name, theirs in own.items()
     }
+    gradients |= {"U": readout.weight.grad.numpy(), "b_y": readout.bias.grad.numpy()}
     if "b_n" in problem.params:
         gradients["b_n"] = recurrent.bias_hh_l0.grad.numpy()[2 * problem.shape.N :]
     return gradients

@@ -11,12 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.engines import by
-from bpttlab import GRU, LSTM, Elman, backward, forward, loss_and_gradient
+from benchmarks.peephole import Peephole
+from bpttlab import GRU, LSTM, Elman, Stacked, backward, forward, loss_and_gradient
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss, evaluate
 
 Array = np.ndarray[Any, np.dtype[Any]]
-CELLS = {"elman": Elman, "gru": GRU, "lstm": LSTM}
+CELLS = {"elman": Elman, "gru": GRU, "lstm": LSTM, "stacked": Stacked, "peephole": Peephole}
 INPUTS = 8
 
 

@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.networks.cells import Scales as Scales
     from bpttlab.networks.cells import Stacked as Stacked
+    from bpttlab.networks.cells.kernel import kernel as kernel
     from bpttlab.networks.losses import StepLoss as StepLoss
     from bpttlab.networks.pretrained import from_file as from_file
     from bpttlab.store.store import load as load
@@ -91,6 +92,7 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
+    "networks.cells.kernel": ("kernel",),
     "gradients.checkpointing": ("CheckpointedTrace",),
     "gradients.backward": ("backward",),
     "gradients.forward": ("forward",),

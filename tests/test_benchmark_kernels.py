@@ -160,7 +160,7 @@ def test_a_file_that_is_no_record_is_refused(content, said, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--only", "gradent"], "'gradent': must be one of gradient, gated, products, 'chosen lags', "),
+        (["--only", "gradent"], "'gradent': must be one of gradient, gated, 'other cells', products, 'chosen lags', "),
         (["--only", "gradent"], "Did you mean 'gradient'?"),
         (["--rounds", "0"], "'0': must be an integer from 1 to 1000"),
         (["--rounds", "²"], "'²': must be an integer from 1 to 1000"),

@@ -243,6 +243,7 @@ def test_the_reference_is_the_derivative_of_the_loss():
 
 
 PEERS = [(name, kind) for kind in problems.CELLS for name in peers.MODULES] + [(peers.PLAIN_NUMPY, "elman")]
+PEERS.remove(("PyTorch", "peephole"))  # it has no such module
 
 
 @pytest.mark.parametrize(("name", "kind"), PEERS)

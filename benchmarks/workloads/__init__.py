@@ -17,6 +17,7 @@ from benchmarks.workloads import (
     growth,
     limits,
     memory,
+    other_cells,
     products,
     single_run,
     startup,
@@ -29,6 +30,7 @@ Workload = Callable[[Settings], Iterator[Row]]
 WORKLOADS: dict[str, Workload] = {
     "gradient": gradients.rows,
     "gated": gated.rows,
+    "other cells": other_cells.rows,
     "products": products.rows,
     "chosen lags": products.chosen_lags,
     "exponents": exponents.rows,

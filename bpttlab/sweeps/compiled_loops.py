@@ -17,6 +17,8 @@ from tqdm import tqdm
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.gradients.compiled import preload
 from bpttlab.networks.cells import Cell
+from bpttlab.networks.cells.kernel import has_own_kernel
+from bpttlab.plugin_sources import Origin
 from bpttlab.plugins import for_workers, restore
 from bpttlab.streams import print_error
 from bpttlab.sweeps.configuration import Configuration
@@ -25,6 +27,9 @@ from bpttlab.sweeps.worker_pool import Workers
 
 Kinds = tuple[list[Cell], list[str]]
 """Cells and dtypes, each in any order."""
+
+OWN_SECONDS = 10.0
+"""Of the loops of a cell with a kernel of its own, in each process."""
 
 PATIENCE_SECONDS = 0.25
 """Between two looks at whether the worker has read the loops."""
@@ -61,16 +66,19 @@ def prepare(configurations: Sequence[Configuration], workers: int, silent: bool 
         raise ConfigurationError(loops.problem)
     if not silent:
         say_missing(loops.missing)
+        say_compiled_by_workers([cell for cell in kinds[0] if workers and has_own_kernel(type(cell))])
     if not loops.stored:
         compile_missing(kinds, workers)
 
 
 def compile_missing(kinds: Kinds, workers: int) -> None:
-    """Compiles what is not on disk, or reads it; not where each worker has to compile by itself."""
-    from bpttlab.gradients.compiled import compilation, compile_ahead
+    """Compiles what is not on disk, or reads it; not what each worker has to compile by itself."""
+    from bpttlab.gradients.compiled import compilation, compile_ahead, forms
 
-    if not workers or compilation.find_cache().kept:
+    if not workers:
         compile_ahead.compile_loops(*kinds)
+    elif compilation.find_cache().kept:
+        compile_ahead.compile_loops([cell for cell in kinds[0] if not forms.is_own(cell)], kinds[1])
 
 
 def ask_worker(kinds: Kinds) -> Loops:
@@ -101,19 +109,19 @@ def find_cells_without_loops(kinds: Kinds) -> tuple[str, ...]:
     from bpttlab.gradients.compiled import compilation
 
     compilation.check_imports()
-    from bpttlab.gradients.compiled import dispatch
+    from bpttlab.gradients.compiled import forms
 
     cells, dtypes = kinds
-    without = [cell for cell in cells if not all(dispatch.has_kernel(cell, dtype) for dtype in dtypes)]
+    without = [cell for cell in cells if not all(forms.has_kernel(cell, dtype) for dtype in dtypes)]
     return tuple(dict.fromkeys(map(describe_kind_of_cell, without)))
 
 
 def describe_kind_of_cell(cell: Cell) -> str:
     """Its name, and its activation if the cell has loops with another one."""
-    from bpttlab.gradients.compiled import dispatch
+    from bpttlab.gradients.compiled import forms
 
     settings: Any = cell
-    if hasattr(cell, "activation") and dispatch.has_kernel(replace(settings, activation="tanh"), "float64"):
+    if hasattr(cell, "activation") and forms.has_kernel(replace(settings, activation="tanh"), "float64"):
         return f"{cell.name} with activation={settings.activation}"
     return cell.name
 
@@ -130,6 +138,12 @@ def say_missing(missing: Sequence[str]) -> None:
         print_error(f"bpttlab: {describe_missing(missing)}")
 
 
+def say_compiled_by_workers(cells: Sequence[Cell]) -> None:
+    """One line that names the cells whose loops each worker compiles, if there are any."""
+    if names := ", ".join(dict.fromkeys(cell.name for cell in cells)):
+        print_error(f"bpttlab: each worker compiles the kernel of {names}: about {OWN_SECONDS:.0f} s")
+
+
 @cache
 def say_missing_once(cell: Cell, dtype: str) -> None:
     """`say_missing` of one cell, once in this process."""
@@ -138,4 +152,12 @@ def say_missing_once(cell: Cell, dtype: str) -> None:
 
 def worker_preparation() -> Callable[[], None]:
     """What makes a worker know the files that this process uses."""
-    return partial(restore, for_workers())
+    return partial(prepare_worker, for_workers())
+
+
+def prepare_worker(origins: tuple[Origin, ...]) -> None:
+    """A worker knows these files, and leaves to the process that started it to say what each worker compiles."""
+    from bpttlab.gradients.compiled import compilation
+
+    restore(origins)
+    compilation.ANNOUNCER.leaves_out_own = True

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -158,20 +158,35 @@ def seconds_without_compiling(divided: Sequence[Bundle], processes: int) -> tupl
     if not compiled:
         return seconds_of(divided, processes), []
     kinds: Kinds = (
-        list({type(one.cell): one.cell for one in compiled}.values()),
+        list({(type(one.cell), getattr(one.cell, "of", None)): one.cell for one in compiled}.values()),
         sorted({one.values.dtype for one in compiled}),
     )
     missing = find_cells_without_loops(kinds)
     remarks = [describe_missing(missing)] if missing else []
+    if own := find_own_names(kinds):
+        remarks.append(f"each process compiles the kernel of {', '.join(own)}: the time above is that of engine=numpy")
+        divided = [interpret_own(bundle, own) for bundle in divided]
     if preload.are_read(kinds):
         with suppress(preload.NotOnDisk), preload.no_compilation():
             return seconds_of(divided, processes), remarks
-    number = (len(kinds[0]) - len(missing)) * len(kinds[1])
+    number = (len(kinds[0]) - len(missing) - len(own)) * len(kinds[1])
     remark = (
         f"the loops of engine=numba are not compiled yet: about {rough_seconds(number * COMPILING_SECONDS)} more, "
         "once; the time above is that of engine=numpy"
     )
     return seconds_of([interpret(bundle) for bundle in divided], processes), [*remarks, remark]
+
+
+def find_own_names(kinds: Kinds) -> list[str]:
+    """The names of cells with a kernel of a user's own, whose loops no disk keeps."""
+    from bpttlab.gradients.compiled import forms
+
+    return [cell.name for cell in kinds[0] if forms.is_own(cell)]
+
+
+def interpret_own(bundle: Bundle, names: Collection[str]) -> Bundle:
+    """The same runs, those of these cells with NumPy's loops."""
+    return interpret(bundle) if bundle[0].cell.name in names else bundle
 
 
 def interpret(bundle: Bundle) -> Bundle:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 import numpy as np
 
 from bpttlab.gradients.backward import backward
-from bpttlab.gradients.compiled import dispatch
+from bpttlab.gradients.compiled import forms
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.forward_mode.rtrl import influence, rtrl
@@ -161,7 +161,7 @@ def compiled_kinds() -> list[str]:
     """Cells with compiled loops; none without Numba."""
     if find_spec("numba") is None:
         return []
-    return [name for name, kind in kinds().items() if any(dispatch.has_kernel(c, "float64") for c in variants(kind))]
+    return [name for name, kind in kinds().items() if any(forms.has_kernel(c, "float64") for c in variants(kind))]
 
 
 def states(one: Example) -> float:

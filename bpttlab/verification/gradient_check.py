@@ -1,9 +1,7 @@
 """The gradient checker of the package, with its tolerances.
 
 Two ways to a gradient agree when max|difference| <= tolerance * max|gradient|, parameter by parameter, on the same
-stored trajectory. An absolute tolerance is never used: it would accept a vanished gradient that is five times too
-large. An element-by-element tolerance relative to the result is not used either: correct code cannot meet it where
-terms cancel.
+stored trajectory (`numerics.agreement`).
 """
 
 from __future__ import annotations
@@ -23,12 +21,12 @@ from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.elman import Elman
+from bpttlab.numerics.agreement import AGREEMENT as AGREEMENT
+from bpttlab.numerics.agreement import agreement as agreement
+from bpttlab.numerics.agreement import disagreement as disagreement
 from bpttlab.numerics.array import Array
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
-
-AGREEMENT = 1e-12
-"""Between two exact algorithms in float64; scales with the machine epsilon of other dtypes."""
 
 COMPLEX_STEP_AGREEMENT = 1e-11
 """Between back-propagation and the complex step, which runs through a forward pass of its own."""
@@ -38,20 +36,6 @@ CENTRAL_AGREEMENT = 1e-6
 
 COMPLEX_STEP = 1e-30
 CENTRAL_STEP = 1e-6
-
-
-def agreement(dtype: Any) -> float:
-    """The agreement tolerance for numbers of that dtype: 1e-12 in float64, 5e-4 in float32."""
-    return float(AGREEMENT * np.finfo(dtype).eps / np.finfo(np.float64).eps)
-
-
-def disagreement(one: Array, other: Array) -> float:
-    """max|one - other| / max|other|; zero if both are zero, infinite if only the other is."""
-    one, other = np.asarray(one), np.asarray(other)
-    difference, size = float(np.abs(one - other).max(initial=0.0)), float(np.abs(other).max(initial=0.0))
-    if difference == 0.0:
-        return 0.0
-    return difference / size if size > 0.0 else np.inf
 
 
 def assert_agree(one: Mapping[str, Array], other: Mapping[str, Array], tolerance: float | None = None) -> None:

@@ -1,6 +1,7 @@
 """Networks for the compiled loops, and the loops once more without Numba."""
 
 import importlib.util
+import re
 import sys
 from types import SimpleNamespace
 
@@ -13,17 +14,30 @@ from bpttlab.gradients.compiled import (
     dispatch,
     elementary,
     elman,
+    forms,
     gru,
     kinds,
     leaky,
     lstm,
     minimal_rnn,
+    own,
     passes,
     products,
     scaled_rows,
+    stacked,
     walks,
 )
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
+from bpttlab.networks.cells import (
+    GRU,
+    LSTM,
+    Antisymmetric,
+    Diagonal,
+    Elman,
+    Leaky,
+    MinimalRNN,
+    OrthogonalElman,
+    Stacked,
+)
 
 needs_numba = pytest.mark.skipif(importlib.util.find_spec("numba") is None, reason="needs numba")
 dtypes = pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
@@ -57,8 +71,11 @@ OTHER_KINDS = {
     "antisymmetric": lambda *sizes: Antisymmetric(*sizes, epsilon=0.2, gamma=0.1),
     "minimal_rnn": MinimalRNN,
     "diagonal": Diagonal,
+    "stacked, elman": lambda *sizes: Stacked(*sizes, layers=3),
+    "stacked, lstm": lambda *sizes: Stacked(*sizes, of="lstm"),
+    "stacked, minimal_rnn": lambda *sizes: Stacked(*sizes, of="minimal_rnn"),
 }
-"""Cells of four more kinds, whose loops take 10 to 20 s to compile: slow tests."""
+"""Cells of more kinds, whose loops take 10 to 20 s to compile: slow tests."""
 
 
 def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
@@ -66,16 +83,17 @@ def network(make, seed=0, T=7, B=2, N=3, gain=1.0, dtype="float64", dead=False):
     rng = np.random.default_rng(seed)
     cell = make(2, N, 2)
     params = {name: rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
-    if "W" in params:
-        params["W"] *= gain / np.sqrt(N)
-    if dead:
-        params["b_h"][::2] = -30.0
+    for name in params:
+        if re.fullmatch(r"W(_\d)?", name):
+            params[name] *= gain / np.sqrt(N)
+        if dead and re.fullmatch(r"b_h(_\d)?", name):
+            params[name][::2] = -30.0
     params = {name: value.astype(dtype) for name, value in params.items()}
     return cell, params, rng.standard_normal((T, B, 2)), rng.standard_normal((B, cell.state_size))
 
 
 OF_KINDS = (elman, lstm, gru, leaky, minimal_rnn, diagonal)
-ALL = (elementary, products, arrays, scaled_rows, kinds, *OF_KINDS, passes, walks, dispatch)
+ALL = (elementary, products, arrays, scaled_rows, kinds, *OF_KINDS, stacked, own, forms, passes, walks, dispatch)
 """The modules of loops, each after those that it imports."""
 
 

@@ -80,12 +80,46 @@ def interprets() -> bool:
     return bool(config.DISABLE_JIT)  # type: ignore[attr-defined]
 
 
+NOT_KEPT: set[type] = set()
+"""Kinds of which nothing is kept on disk: those of cells of a user's own. Their classes are made in each process, and
+an index on disk that names one could be read by no other."""
+
+
+def is_kept(types: Any) -> bool:
+    """Whether machine code for arguments of these types may be on disk."""
+    return all(find_own_kind(one) is None for one in types)
+
+
+def find_own_kind(one: Any) -> type | None:
+    """The class of `NOT_KEPT` in a type of Numba, which may hold others."""
+    kind = getattr(one, "instance_class", None)
+    if kind in NOT_KEPT:
+        return kind
+    return next(filter(None, map(find_own_kind, getattr(one, "types", ()))), None)
+
+
 def keep_by_package(loop: Any) -> Any:
     """What is on disk counts for this source of the whole package: Numba looks at the file of the loop alone."""
-    files = getattr(getattr(loop, "_cache", None), "_cache_file", None)
+    stored = getattr(loop, "_cache", None)
+    files = getattr(stored, "_cache_file", None)
     if files is not None:
         files._source_stamp = describe_source()
+        keep_own_in_memory(stored)
     return loop
+
+
+def keep_own_in_memory(stored: Any) -> None:
+    """Nothing of `NOT_KEPT` is looked for on disk, or written there."""
+    load, save = stored.load_overload, stored.save_overload
+
+    def look(signature: Any, context: Any) -> Any:
+        return load(signature, context) if is_kept(getattr(signature, "args", signature)) else None
+
+    def write(signature: Any, data: Any) -> None:
+        if is_kept(getattr(signature, "args", signature)):
+            save(signature, data)
+
+    stored.load_overload, stored.save_overload = look, write
 
 
 @cache
@@ -147,30 +181,49 @@ class Announcer:
     Attributes:
         what: the loops that are compiled now, if that was announced by `announce`.
         told: what was said in this process.
+        leaves_out_own: whether another process has said that each compiles the kernels of a user's own.
     """
 
     def __init__(self) -> None:
-        self.what: Announcement | None = None
+        self.what: Announcement | Silence | None = None
         self.told: set[str] = set()
+        self.leaves_out_own = False
 
     def begin(self, dispatcher: Any, types: Any) -> None:
         if not dispatcher.py_func.__module__.startswith("bpttlab."):
             return
         if self.what is not None:
             self.what.begin()
+        elif not is_kept(types):
+            self.begin_own(types)
         elif (dtype := dtype_of(types)) not in self.told:
             self.told.add(dtype)
             _say(f"compiling loops for {dtype}{describe_frequency()}")
 
+    def begin_own(self, types: Any) -> None:
+        """Says once of each cell with a kernel of its own that its loops are compiled."""
+        name = next(kind.__name__ for kind in map(find_own_kind, types) if kind is not None)
+        if name not in self.told and not self.leaves_out_own:
+            self.told.add(name)
+            _say(f"compiling the loops of {name}{OWN_REMARK}")
 
+
+class Silence:
+    """In place of an announcement where nothing is to be said."""
+
+    def begin(self) -> None:
+        pass
+
+
+OWN_REMARK = ", in each process: those of a kernel of your own are not kept on disk"
 ANNOUNCER = Announcer()
 
 
 class Announcement:
     """The compilation of the loops of one kind of cell, of which nothing is said before it begins."""
 
-    def __init__(self, what: str, steps: int) -> None:
-        self.what, self.steps = what, steps
+    def __init__(self, what: str, steps: int, kept: bool = True) -> None:
+        self.what, self.steps, self.kept = what, steps, kept
         self.begun: float | None = None
         self.bar: Any = None
         self.done, self.name = 0, ""
@@ -180,7 +233,7 @@ class Announcement:
             from tqdm import tqdm
 
             self.begun = time.monotonic()
-            _say(f"compiling the loops of {self.what}{describe_frequency()}")
+            _say(f"compiling the loops of {self.what}{describe_frequency() if self.kept else OWN_REMARK}")
             bar = "{desc} {n}/{total} {elapsed}"
             begun = {"total": self.steps, "initial": self.done, "disable": None, "leave": False}
             self.bar = tqdm(bar_format=bar, file=Lenient(sys.stderr), **begun)
@@ -203,14 +256,17 @@ class Announcement:
 
 
 @contextmanager
-def announce(what: str, steps: int) -> Iterator[Announcement]:
+def announce(what: str, steps: int, kept: bool = True) -> Iterator[Announcement]:
     """What is compiled meanwhile is announced as the loops of `what`, with the number of steps and its seconds.
+
+    Args:
+        kept: whether machine code of `what` may be on disk at all.
 
     Raises:
         LabError: machine code cannot be written.
     """
-    before, ANNOUNCER.what = ANNOUNCER.what, Announcement(what, steps)
-    announcement = ANNOUNCER.what
+    announcement = Announcement(what, steps, kept)
+    before, ANNOUNCER.what = ANNOUNCER.what, announcement
     try:
         yield announcement
         announcement.end()
@@ -224,6 +280,16 @@ def announce(what: str, steps: int) -> Iterator[Announcement]:
         ANNOUNCER.what = before
         if announcement.bar is not None:
             announcement.bar.close()
+
+
+@contextmanager
+def say_nothing() -> Iterator[None]:
+    """What is compiled meanwhile, in a moment, is not announced."""
+    before, ANNOUNCER.what = ANNOUNCER.what, Silence()
+    try:
+        yield
+    finally:
+        ANNOUNCER.what = before
 
 
 def _say(line: str) -> None:

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpttlab import resources
-from bpttlab.gradients.compiled import compilation, dispatch, preload, spectral_kernels
+from bpttlab.gradients.compiled import compilation, dispatch, forms, preload, spectral_kernels
 from bpttlab.gradients.compiled.products import load_product
+from bpttlab.networks.cells import Stacked
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.user_environment import processors
@@ -45,7 +46,7 @@ class Smallest(NamedTuple):
     def of(cls, cell: Cell, dtype: np.dtype[Any]) -> Smallest:
         params = {name: np.zeros(shape, dtype) for name, shape in cell.parameter_shapes().items()}
         x, h = np.zeros((1, 1, cell.input_size), dtype), np.zeros((2, 1, cell.state_size), dtype)
-        return cls(cell, params, x, h, np.zeros((1, 1, dispatch.find_form(cell).slopes * cell.hidden_size), dtype))
+        return cls(cell, params, x, h, np.zeros((1, 1, cell.linearization_size), dtype))
 
     def zeros(self, *axes: int) -> Array:
         """Of so many states."""
@@ -110,14 +111,20 @@ def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str], processes: int |
     Raises:
         LabError: machine code cannot be written.
     """
-    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if dispatch.has_kernel(cell, dtype)]
-    kinds = {(type(dispatch.find_form(cell).kind), dtype): (cell, dtype) for cell, dtype in compilable}
+    compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if forms.has_kernel(cell, dtype)]
+    kinds = {(forms.name_kind(forms.find_form(cell).kind), dtype): (cell, dtype) for cell, dtype in compilable}
     for cell, dtype in kinds.values():
-        with compilation.announce(f"{cell.name} in {dtype}", len(LOOPS)) as announcement:
+        what, kept = f"{describe_loops(cell)} in {dtype}", not forms.is_own(cell)
+        with compilation.announce(what, len(LOOPS), kept) as announcement:
             own, *others = divide(processes or count_processes(cell, dtype))
             with compile_elsewhere(cell, dtype, others):
                 call_loops(cell, dtype, own, announcement.step)
             call_loops(cell, dtype, [name for name in LOOPS if name not in own], announcement.step)
+
+
+def describe_loops(cell: Cell) -> str:
+    """What an announcement calls it."""
+    return f"{cell.name} of {cell.cells[0].name}" if isinstance(cell, Stacked) else cell.name
 
 
 def call_loops(cell: Cell, dtype: np.dtype[Any], names: Iterable[str], begin: Callable[[str], None]) -> None:
@@ -132,8 +139,8 @@ def call_loops(cell: Cell, dtype: np.dtype[Any], names: Iterable[str], begin: Ca
 
 
 def count_processes(cell: Cell, dtype: np.dtype[Any]) -> int:
-    """How many should compile: one where all is on disk already, or nothing can be kept there."""
-    most = min(MOST_PROCESSES, processors())
+    """How many should compile: one where all is on disk already, or nothing is kept there."""
+    most = 1 if forms.is_own(cell) else min(MOST_PROCESSES, processors())
     return 1 if most == 1 or not compilation.find_cache().kept or preload.are_read(([cell], [dtype.name])) else most
 
 
@@ -173,9 +180,22 @@ def start_process(request: list[Any]) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdin=subprocess.PIPE, text=True, env=find_same_package(), **quiet)
 
 
+ONE_UNIT = {"input_size": 1, "hidden_size": 1, "output_size": 1}
+
+
 def smallest_fields(cell: Cell) -> dict[str, Any]:
-    """The fields of a cell of the same kind with one unit of each sort."""
-    return {**asdict(cell), "input_size": 1, "hidden_size": 1, "output_size": 1}  # type: ignore[call-overload]
+    """The fields of a cell of the same kind with one unit of each sort; of the layers of a stack name and fields."""
+    if isinstance(cell, Stacked):
+        layer = cell.cells[0]
+        return {"layers": cell.layers, "of": [layer.name, smallest_fields(layer)], **ONE_UNIT}
+    return {**asdict(cell), **ONE_UNIT}  # type: ignore[call-overload]
+
+
+def build_cell(name: str, fields: dict[str, Any]) -> Cell:
+    """The shipped cell of that name with `smallest_fields`."""
+    if name == Stacked.name:
+        return Stacked(**{**fields, "of": build_cell(*fields["of"])})
+    return next(kind for kind in forms.SHIPPED_FORMS if kind.name == name)(**fields)
 
 
 def find_same_package() -> dict[str, str]:
@@ -188,8 +208,7 @@ def answer_request() -> None:
     """Compiles what the request on the command line names, in a process of its own that ends with its parent."""
     threading.Thread(target=watch_parent, daemon=True).start()
     name, fields, dtype, names = json.loads(sys.argv[1])
-    kind = next(kind for kind in dispatch.CELLS_WITH_LOOPS if kind.name == name)
-    call_loops(kind(**fields), np.dtype(dtype), names, lambda name: None)
+    call_loops(build_cell(name, fields), np.dtype(dtype), names, lambda name: None)
 
 
 def watch_parent() -> None:

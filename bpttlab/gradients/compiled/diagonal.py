@@ -9,6 +9,7 @@ Index legend: T time, B sequence, N complex unit, Q sequences of a step, R rows 
 from __future__ import annotations
 
 from bpttlab.gradients.compiled.kinds import DiagonalKind, define_loops
+from bpttlab.gradients.compiled.lstm import step_back_gates
 from bpttlab.numerics.array import Array
 
 
@@ -48,4 +49,5 @@ define_loops(
     transpose_weights=keep_eigenvalues,
     step_forward=step_forward_diagonal,
     pull_back=pull_back_diagonal,
+    step_back=step_back_gates,
 )

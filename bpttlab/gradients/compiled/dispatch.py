@@ -11,34 +11,40 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from bpttlab.gradients.compiled import diagonal, elman, gru, leaky, lstm, minimal_rnn  # noqa: F401, loops of the kinds
-from bpttlab.gradients.compiled.arrays import CACHE_LINE, multiply_many
-from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
-from bpttlab.gradients.compiled.kinds import (
-    DiagonalKind,
-    ElmanKind,
-    GRUAfterKind,
-    GRUBeforeKind,
-    LeakyKind,
-    LSTMKind,
-    MinimalKind,
+from bpttlab.gradients.compiled import (  # noqa: F401, loops of the kinds
+    diagonal,
+    elman,
+    gru,
+    leaky,
+    lstm,
+    minimal_rnn,
+    stacked,
 )
-from bpttlab.gradients.compiled.passes import pass_back, pass_both_ways, pass_forward, pass_recurrence
+from bpttlab.gradients.compiled.arrays import align, allocate_aligned, multiply_many
+from bpttlab.gradients.compiled.forms import COMPILED_DTYPES, find_form, find_input_matrix, find_matrix
+from bpttlab.gradients.compiled.own import name_weights
+from bpttlab.gradients.compiled.passes import (
+    pass_back,
+    pass_both_ways,
+    pass_errors_back,
+    pass_forward,
+    pass_recurrence,
+    pass_steps,
+)
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.compiled.walks import normalise_vjp, pass_rows_back, pass_wave_back, walk_back
-from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Diagonal, Elman, Leaky, MinimalRNN, OrthogonalElman
+from bpttlab.networks.cells import Antisymmetric, Stacked
 from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.cells.gating import concat_blocks
+from bpttlab.networks.cells.kernel import has_own_kernel
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import ZERO_EXPONENT
 
 _TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
-_DTYPES = {np.dtype("float64"): (2.0**-960, 2.0**960), np.dtype("float32"): (2.0**-100, 2.0**100)}
-"""Those with kernels; the largest entry of a cotangent that plain numbers carry on is in this range. What is denormal
-beside it is less than a unit in its last place."""
 MUCH = 2**20
 """Multiplications by W in a pass from which on it is worth 2 µs an array to have them begin with cache lines."""
 MIDDLE = {np.dtype("float64"): 64, np.dtype("float32"): 24}
@@ -58,72 +64,6 @@ def is_small(x: Array, W: Array) -> bool:
 def allocator(make: Callable[..., Array], x: Array, W: Array) -> Callable[..., Array]:
     """`np.empty` or `np.zeros` for the arrays of a pass; `allocate_aligned` with it if there is much to multiply."""
     return make if is_small(x, W) else partial(allocate_aligned, make)
-
-
-def allocate_aligned(make: Callable[..., Array], shape: tuple[int, ...], dtype: Any) -> Array:
-    """`make(shape, dtype)`, beginning with a cache line as in `arrays.allocate`.
-
-    It is NumPy's own memory, which comes in large pages: Numba's takes six times as long to be written to at first.
-    """
-    size, itemsize = math.prod(shape), np.dtype(dtype).itemsize
-    whole = make(size + CACHE_LINE // itemsize, dtype)
-    skipped = -whole.ctypes.data % CACHE_LINE // itemsize
-    return whole[skipped : skipped + size].reshape(shape)
-
-
-CELLS_WITH_LOOPS = (Elman, OrthogonalElman, Leaky, Antisymmetric, MinimalRNN, Diagonal, LSTM, GRU)
-
-
-def has_kernel(cell: Cell, dtype: Any) -> bool:
-    """Whether the loops of this cell are compiled; those of all others are NumPy's, whatever the engine."""
-    if np.dtype(dtype) not in _DTYPES or type(cell) not in CELLS_WITH_LOOPS:
-        return False
-    return getattr(cell, "activation", "tanh") in COMPILED_ACTIVATIONS
-
-
-class Form(NamedTuple):
-    """The description of a cell that compiled code needs.
-
-    Attributes:
-        kind: whose functions make a step (`kinds`), with the settings that they need.
-        output: which f_y; -1 where the readout is not compiled.
-        slopes, gated: how many numbers a step has of either, in units of N.
-        whole: whether projections, readout and the sums of gradients are compiled, too, and not the recursion alone.
-    """
-
-    kind: Any
-    output: int
-    slopes: int
-    gated: int
-    whole: bool = True
-
-
-def find_form(cell: Cell) -> Form:
-    output = COMPILED_ACTIVATIONS.get(cell.output_activation, -1)
-    if isinstance(cell, LSTM):
-        return Form(LSTMKind(TANH), output, 6, 1)
-    if isinstance(cell, GRU):
-        after = cell.reset == "after"
-        return Form(GRUAfterKind(TANH), output, 5, 3) if after else Form(GRUBeforeKind(TANH), output, 5, 2)
-    if isinstance(cell, Antisymmetric):
-        return Form(LeakyKind(TANH, 1.0, cell.epsilon), output, 1, 0)
-    if isinstance(cell, Leaky) and cell.alpha != 1.0:
-        return Form(LeakyKind(COMPILED_ACTIVATIONS[cell.activation], 1.0 - cell.alpha, cell.alpha), output, 1, 0)
-    if isinstance(cell, MinimalRNN):
-        return Form(MinimalKind(TANH), -1, 5, 0, whole=False)
-    if isinstance(cell, Diagonal):
-        return Form(DiagonalKind(TANH), -1, 7, 0, whole=False)
-    assert isinstance(cell, Elman | Leaky | OrthogonalElman)
-    return Form(ElmanKind(COMPILED_ACTIVATIONS[cell.activation]), output, 1, 0)
-
-
-def find_matrix(cell: Cell, params: Params) -> Array:
-    """What acts on h_{t-1}, as the loops of the kind need it: W for most.  (any,N)"""
-    if isinstance(cell, Antisymmetric):
-        return cell.effective_matrix(params)
-    if isinstance(cell, MinimalRNN):
-        return np.concatenate([params["W"], params["W_z"]])
-    return np.stack(cell.eigenvalues(params)) if isinstance(cell, Diagonal) else params["W"]
 
 
 def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ...]], dtype: Any) -> bool:
@@ -146,9 +86,11 @@ def run_forward(
         h (T+1,B,S); y_hat (T,B,O), None where the readout is not compiled; what `Cell.linearize` says of every step,
         None where the recursion alone is compiled; and whether everything, given and found, is finite.
     """
+    if type(cell) is Stacked:
+        return run_layers(cell, params, x, h_0)
     (T, B), dtype, of_cell = x.shape[:2], x.dtype, find_form(cell)
     if not of_cell.whole:
-        return run_recurrence(cell, params, x, h_0)
+        return (run_own if has_own_kernel(type(cell)) else run_recurrence)(cell, params, x, h_0)
     load_product(dtype)
     W, b_y = find_matrix(cell, params), params["b_y"]
     empty = allocator(np.empty, x, W)
@@ -162,7 +104,9 @@ def run_forward(
     return h, y_hat if of_cell.output >= 0 else None, slopes, fine
 
 
-def run_recurrence(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, None, None, bool]:
+def run_recurrence(
+    cell: Cell, params: Params, x: Array, h_0: Array | None
+) -> tuple[Array, Array | None, Array | None, bool]:
     """`run_forward` of a kind with the recursion alone."""
     load_product(x.dtype)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -171,6 +115,40 @@ def run_recurrence(cell: Cell, params: Params, x: Array, h_0: Array | None) -> t
     h[0] = 0.0 if h_0 is None else h_0
     fine = pass_recurrence(find_form(cell).kind, z, W, h, _TINY[x.dtype])
     return h, None, None, fine and bool(np.isfinite(x).all())
+
+
+def run_own(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array | None, Array | None, bool]:
+    """`run_forward` of a cell with a kernel of its own."""
+    load_product(x.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = cell.project(params, x)
+    z = z.copy() if np.may_share_memory(z, x) else make_contiguous(z.astype(x.dtype, copy=False))
+    (T, B), weights = x.shape[:2], name_weights(cell, params, transposed=True)
+    h, slopes = np.empty((T + 1, B, cell.state_size), x.dtype), np.empty((T, B, cell.linearization_size), x.dtype)
+    h[0] = 0.0 if h_0 is None else h_0
+    fine = pass_steps(find_form(cell).kind, z, weights, h, slopes, _TINY[x.dtype])
+    return h, None, slopes, fine and all(np.isfinite(given).all() for given in (x, *params.values()))
+
+
+def run_layers(
+    stack: Stacked, params: Params, x: Array, h_0: Array | None
+) -> tuple[Array, Array | None, Array | None, bool]:
+    """`run_forward` of a stack: each layer over all steps, before the one above it."""
+    states, slopes, y_hat, fine = [], [], None, True
+    nothing = {"U": params["U"][:0], "b_y": params["b_y"][:0]}
+    for layer, (cell, state) in enumerate(zip(stack.cells, stack.states, strict=True)):
+        is_last = layer + 1 == stack.layers
+        given = stack.layer_params(params, layer) | ({"U": params["U"], "b_y": params["b_y"]} if is_last else nothing)
+        own_h_0 = None if h_0 is None else make_contiguous(h_0[:, state])
+        h, y_hat, own_slopes, own_fine = run_forward(cell, given, x, own_h_0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            slopes.append(cell.linearize(given, x, h) if own_slopes is None else own_slopes)
+        states.append(h)
+        fine = fine and own_fine
+        if not is_last:
+            x = make_contiguous(h[1:, :, cell.readout_slice])
+            slopes.append(x)
+    return concat_blocks(*states), y_hat, concat_blocks(*slopes), fine
 
 
 def candidate_bias(params: Params) -> Array:
@@ -183,16 +161,55 @@ def run_backward(
 ) -> Params | None:
     """`run_backward` of the full gradient; None where it is not finite, or plain numbers may not be enough for it."""
     of_cell, dtype = find_form(cell), x.dtype
-    if of_cell.output < 0:
+    if of_cell.output < 0 or not of_cell.whole:
         return None
     load_product(dtype)
     W, U = find_matrix(cell, params), params["U"]
     sums, dh = make_sums(params, x), allocator(np.zeros, x, W)(h.shape[1:], dtype)
     fine = pass_back(
         of_cell.kind, of_cell.output, of_cell.gated * W.shape[1], x, W, U, params["b_y"], h, slopes, y_hat, dy_hat,
-        *_DTYPES[dtype], *sums, dh,
+        *COMPILED_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
     return name_sums(cell, params, sums, dh) if fine else None
+
+
+def run_errors_back(cell: Cell, params: Params, slopes: Array, error: Array) -> tuple[Array, Array] | None:
+    """The recursion of a full gradient in plain numbers; None as of `run_backward`.
+
+    slopes (T,B,any), error (T,B,S) -> da (T,B,A), dL/dh_0 (B,S)
+    """
+    if type(cell) is Stacked:
+        return run_layers_back(cell, params, slopes, error)
+    if not is_small(error, max(params.values(), key=np.size)):
+        params = {name: align(value) for name, value in params.items()}
+    kind, W, width = find_way_back(cell, params)
+    (T, B, S), dtype = error.shape, error.dtype
+    da, gated = np.empty((T, B, cell.preactivation_size), dtype), np.empty((T, B, width), dtype)
+    delta, dh = np.array(error, order="C"), np.zeros((B, S), dtype)
+    fine = pass_errors_back(kind, W, make_contiguous(slopes), delta, da, gated, dh, *COMPILED_DTYPES[dtype])
+    return (da, dh) if fine else None
+
+
+def run_layers_back(stack: Stacked, params: Params, slopes: Array, error: Array) -> tuple[Array, Array] | None:
+    """`run_errors_back` of a stack: each layer over all steps, after the one above it."""
+    da: list[Array] = []
+    dh: list[Array] = []
+    for layer in reversed(range(stack.layers)):
+        cell, given, own_error = stack.cells[layer], stack.layer_params(params, layer), error[..., stack.states[layer]]
+        if da:
+            own_error = own_error.copy()
+            above = stack.layer_params(params, layer + 1)
+            own_error[..., cell.readout_slice] += multiply_rows(da[0], find_input_matrix(stack.cells[layer + 1], above))
+        found = run_errors_back(cell, given, slopes[..., stack.slope_parts[layer][0]], own_error)
+        if found is None:
+            return None
+        da, dh = [found[0], *da], [found[1], *dh]
+    return concat_blocks(*da), concat_blocks(*dh)
+
+
+def multiply_rows(da: Array, matrix: Array) -> Array:
+    """One product for all steps.  (T,B,A), (A,I) -> (T,B,I)"""
+    return (da.reshape(-1, len(matrix)) @ matrix).reshape(*da.shape[:-1], matrix.shape[1])
 
 
 def make_sums(params: Params, x: Array) -> tuple[Array, ...]:
@@ -207,7 +224,7 @@ def name_sums(cell: Cell, params: Params, sums: tuple[Array, ...], dh: Array) ->
     """The gradient by name, from what loops filled."""
     dV, dW, db_h, db_n, dU, db_y = sums
     of_candidate = {"b_n": db_n[-dW.shape[1] :]} if "b_n" in params else {}
-    if isinstance(cell, Antisymmetric):  # W stands in M twice
+    if type(cell) is Antisymmetric:  # W stands in M twice
         dW = dW - dW.T
     return {"V": dV.T.copy(), "W": dW, "b_h": db_h, **of_candidate, "U": dU, "b_y": db_y, "h_0": dh}
 
@@ -224,17 +241,16 @@ def run_in_one_call(
     value, fine = pass_both_ways(
         of_cell.kind, of_cell.output, of_cell.gated * W.shape[1], of_cell.slopes * W.shape[1], x, params["V"], W,
         params["b_h"], candidate_bias(params), params["U"], params["b_y"], target, weights, _TINY[dtype],
-        *_DTYPES[dtype], *sums, dh,
+        *COMPILED_DTYPES[dtype], *sums, dh,
     )  # fmt: skip
     return (value, name_sums(cell, params, sums, dh)) if fine else None
 
 
-def find_way_back(cell: Cell, params: Params) -> tuple[Any, Array, int]:
-    """Which `vjp`, the matrix that it needs, and how wide `gated` is."""
-    W, N = make_contiguous(find_matrix(cell, params)), cell.hidden_size
-    of_cell = find_form(cell)
-    load_product(W.dtype)
-    return of_cell.kind, W, of_cell.gated * N
+def find_way_back(cell: Cell, params: Params) -> tuple[Any, Any, int]:
+    """Which `vjp`, what it needs for W, and how wide `gated` is."""
+    W, of_cell = find_matrix(cell, params), find_form(cell)
+    load_product(next(iter(params.values())).dtype)
+    return of_cell.kind, make_contiguous(W) if isinstance(W, np.ndarray) else W, of_cell.gated * cell.hidden_size
 
 
 def walk(

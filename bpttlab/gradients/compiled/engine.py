@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpttlab.gradients.compiled import dispatch, elimination, lanczos, passes, spectral_kernels
+from bpttlab.gradients.compiled import dispatch, elimination, forms, lanczos, passes, spectral_kernels
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
-from bpttlab.gradients.inputs import check_finite, check_inputs
+from bpttlab.gradients.inputs import check_errors, check_finite, check_inputs
+from bpttlab.gradients.parameter_gradients import gradient_parts, sum_parts
 from bpttlab.gradients.plan import Plan
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells import Elman, OrthogonalElman
@@ -37,7 +38,7 @@ class Compiled(Engine):
     linearizes: ClassVar[bool] = True
 
     def runs(self, cell: Cell, dtype: Any) -> bool:
-        return dispatch.has_kernel(cell, dtype)
+        return forms.has_kernel(cell, dtype)
 
     def forward(self, cell: Cell, params: Params, x: Array, h_0: Array | None) -> Trace:
         """In one piece, without Python between.
@@ -60,7 +61,7 @@ class Compiled(Engine):
         if y_hat is None:
             with np.errstate(over="ignore", invalid="ignore"):
                 y_hat = cell.read(params, h[1:])
-        if not fine or dispatch.find_form(cell).output < 0:
+        if not fine or forms.find_form(cell).output < 0:
             check_finite(y_hat, "the prediction")
         trace = Trace(cell, params, x, h, y_hat, self)
         return trace if linearization is None else trace.with_linearization(linearization)
@@ -82,8 +83,9 @@ class Compiled(Engine):
 
     def gradient(self, trace: Trace, loss: Loss | Array) -> Params | None:
         cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss
-        if not dispatch.find_form(cell).whole:
-            return None
+        form = forms.find_form(cell)
+        if not form.whole:
+            return gradient_of_recursion(trace, loss) if form.plain else None
         arrays = {"x": trace.x, "h": trace.h, "y_hat": trace.y_hat, "dy_hat": dy_hat}
         shapes = {name: array.shape for name, array in arrays.items()} | {"dy_hat": trace.y_hat.shape}
         dtype, linearization = trace.h.dtype, trace.linearization
@@ -99,7 +101,10 @@ class Compiled(Engine):
         self, cell: Cell, params: Params, x: Array, target: Array, mask: Array | None, reduction: Reduction,
         h_0: Array | None,
     ) -> tuple[float, Params] | None:  # fmt: skip
-        if prepare_params(cell, params, x, h_0) is None or dispatch.find_form(cell).output < 0:
+        if prepare_params(cell, params, x, h_0) is None:
+            return None
+        form = forms.find_form(cell)
+        if not form.whole or form.output < 0:
             return None
         T, B = x.shape[:2]
         if not dispatch.are_accepted({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
@@ -195,11 +200,23 @@ class Compiled(Engine):
         return lanczos.largest_logs(matrices, direction.copy() if u is None else u, direction)
 
 
+def gradient_of_recursion(trace: Trace, loss: Loss | Array) -> Params | None:
+    """The full gradient where the recursion alone is compiled; None where plain numbers may not be enough for it."""
+    dL_dy_hat = check_errors(trace, loss)
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        da_y, error = trace.readout_vjp(dL_dy_hat)
+        found = dispatch.run_errors_back(trace.cell, trace.params, trace.linearization, error)
+        if found is None:
+            return None
+        gradients = {**sum_parts(gradient_parts(trace, found[0], da_y)), "h_0": found[1]}
+    return gradients if all(np.isfinite(gradient).all() for gradient in gradients.values()) else None
+
+
 def prepare_params(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:
     """The parameters, where they, x and h_0 are such that compiled code can have them as they are."""
     if (
         type(x) is not np.ndarray
-        or not dispatch.has_kernel(cell, x.dtype)
+        or not forms.has_kernel(cell, x.dtype)
         or not dispatch.are_accepted(params, cell.parameter_shapes(), x.dtype)
     ):
         return None

@@ -56,6 +56,27 @@ class GRUBeforeKind(NamedTuple):
     activation: int
 
 
+class StackedKind(NamedTuple):
+    """Layers of one kind. The numbers are those of one layer: of its hidden units, state, pre-activations, slopes and
+    gated ones; `first` is the number of its state from which on the layer above hears it."""
+
+    layer: Any
+    layers: int
+    units: int
+    state: int
+    first: int
+    local: int
+    slopes: int
+    gated: int
+
+
+class LayerWeights(NamedTuple):
+    """What stands for W in a stack: of each layer what its kind needs, and dx/da of each but the first, (L-1,A,N)."""
+
+    recurrent: Any
+    inputs: Array
+
+
 FUNCTIONS: dict[type, dict[str, Callable[..., Any]]] = {}
 """The functions of each kind, by the names below."""
 
@@ -63,8 +84,8 @@ FUNCTIONS: dict[type, dict[str, Callable[..., Any]]] = {}
 def define_loops(kind: type, **loops: Callable[..., Any]) -> None:
     """States the functions of a kind: one for each of the names below, with its arguments.
 
-    A kind with the recursion alone has no `step_back` and no `add_recurrent_gradient`: its gradient is walked back by
-    `pull_back`, and summed by the cell.
+    A kind with the recursion alone has no `add_recurrent_gradient`: its gradient is summed by the cell. A stack has the
+    functions of the ways back alone: its forward pass is that of one layer after another.
     """
     FUNCTIONS[kind] = loops
 

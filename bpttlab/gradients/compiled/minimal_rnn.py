@@ -10,6 +10,7 @@ from __future__ import annotations
 from bpttlab.gradients.compiled.arrays import add_product, transpose
 from bpttlab.gradients.compiled.elementary import logistic_and_slope
 from bpttlab.gradients.compiled.kinds import MinimalKind, define_loops
+from bpttlab.gradients.compiled.lstm import step_back_gates
 from bpttlab.numerics.array import Array
 
 
@@ -56,4 +57,5 @@ define_loops(
     transpose_weights=transpose_gate,
     step_forward=step_forward_minimal,
     pull_back=pull_back_minimal,
+    step_back=step_back_gates,
 )

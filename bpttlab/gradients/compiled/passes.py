@@ -86,6 +86,35 @@ def pass_recurrence(kind: Any, z: Array, W: Array, h: Array, smallest: float) ->
     return fine and is_finite(h)
 
 
+@compiled()
+def pass_steps(kind: Any, z: Array, W: Any, h: Array, slopes: Array, smallest: float) -> bool:
+    """All states and slopes from h_0 and the projections of x, where the sums of a gradient are those of the cell.
+
+    z (T,B,any), which may be changed; h (T+1,B,S), of which h[0] is given and the rest filled; slopes (T,B,any).
+
+    Returns:
+        whether all states are finite.
+    """
+    step_forward(kind, z, W, W, z[0, 0], h, slopes, smallest)
+    return is_finite(h)
+
+
+@compiled("contract", "nsz")
+def pass_errors_back(
+    kind: Any, W: Any, slopes: Array, delta: Array, da: Array, gated: Array, dh: Array, least: float, most: float
+) -> bool:
+    """The recursion of a full gradient in plain numbers: `step_back` of all steps.
+
+    Returns:
+        whether plain numbers were enough, as of `pass_back`.
+    """
+    (T, B, S), A = delta.shape, da.shape[2]
+    step_back(kind, W, slopes, delta, da, gated, dh)
+    of_h, of_a, of_step = delta.reshape(T * B, S), da.reshape(T * B, A), slopes.reshape(T * B, slopes.shape[2])
+    fine = is_in_range(of_h, least, most) and has_no_underflow(of_h, of_step, of_a, least)
+    return fine and is_in_range(dh, least, most)
+
+
 @compiled("contract", "nsz")
 def squared_error_loop(y_hat: Array, target: Array, weights: Array, slope: Array) -> float:
     """`losses.evaluate`: the loss, and dL/dy_hat in `slope`.  (T,B,O) each, weights (T,)"""

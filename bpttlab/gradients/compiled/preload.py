@@ -22,12 +22,16 @@ class NotOnDisk(Exception):
 
 
 def are_read(kinds: tuple[Sequence[Any], Sequence[str]]) -> bool:
-    """Reads the loops of these cells and dtypes, and says whether all were on disk; where not, some may be read."""
+    """Reads the loops of these cells and dtypes, and says whether all were on disk; where not, some may be read.
+
+    Those of a user's own kernels, which are on no disk, do not count.
+    """
+    cells, dtypes = kinds
     try:
         with no_compilation():
-            from bpttlab.gradients.compiled import compile_ahead
+            from bpttlab.gradients.compiled import compile_ahead, forms
 
-            compile_ahead.compile_loops(*kinds, processes=1)
+            compile_ahead.compile_loops([cell for cell in cells if not forms.is_own(cell)], dtypes, processes=1)
     except NotOnDisk:
         return False
     return True

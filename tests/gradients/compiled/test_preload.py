@@ -53,7 +53,7 @@ def test_what_is_on_disk_is_read():
     assert words == "gru,elman float64"
 
 
-@pytest.mark.parametrize("words", ["elman,perceptron float64", "stacked float64", "elman float16"])
+@pytest.mark.parametrize("words", ["elman,perceptron float64", "elman float16"])
 def test_what_there_is_not_is_somebody_elses_error(words):
     assert preload.preload_requested(words)
 
@@ -85,7 +85,7 @@ def test_a_worker_that_dies_of_the_question_has_nothing(monkeypatch):
 
 
 def test_a_sweep_needs_no_compiled_loops_of_cells_that_have_none(tmp_path):
-    cell = {"name": "stacked", "hidden_size": 4}
+    cell = {"name": "elman", "hidden_size": 4, "activation": "softplus"}
     store, measure = Store(tmp_path / "results", "x"), partial(counting, str(tmp_path))
     tally = scheduler.execute(parsed(range(2), engine="numba", cell=cell), store, 1, False, measure)
     assert tally.statuses == {"done": 2}
