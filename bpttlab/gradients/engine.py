@@ -160,6 +160,24 @@ class Engine(ABC):
         """The losses of tiles of steps through all their lags (`compiled.spectral_kernels.wave_in_tiles`)."""
         raise NotImplementedError(f"engine={self.name}: has no tiles")
 
+    def sum_lags(
+        self, trace: Trace, error: Array, local: Array, place: Array, alone: Array, group: Array
+    ) -> tuple[Array, Array] | None:
+        """Sums of the gradient over lags, for all parameters side by side (`compiled.lag_sums`).
+
+        Args:
+            trace: the forward pass.
+            error: (T, B, N) in plain numbers, not zero at T.
+            local: (T, B, M) what da_k is multiplied by.
+            place, alone: (T,) which sum each lag belongs to, and whether it is one by itself.
+            group: (M,) the parameter of each value.
+
+        Returns:
+            the sums (P, N, M), and of those of one lag the scatter over sequences by parameter (P, G); None where
+            there is no such way, or plain numbers may not be enough.
+        """
+        return None
+
     def follow_volumes(
         self, cell: Cell, params: Params, linearization: Array, Y: Array, logs: Array
     ) -> tuple[int, int]:

@@ -30,13 +30,17 @@ from bpttlab.networks.cells.cell import Cell, Local
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
-from bpttlab.numerics.cumulative_sums import Beside, Whole, parts_beside, sum_side_by_side
+from bpttlab.numerics.cumulative_sums import Beside, Parts, Whole, parts_beside, sum_side_by_side
 from bpttlab.numerics.scaled import Gradients, Scaled, norm
 from bpttlab.store.measure_columns import GRADIENT_LAG_TERMS
 from bpttlab.truncation.segmented import PerLoss
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+MOST_NUMBERS = 2**24
+"""Numbers of all sums, about, that are held at once; where there are more, terms are made one by one."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def measure_lags(
     reported = np.array(reported_lags(last, which, lags), np.int64)
     gathered = Gathered(trace, full, reported)
     error = trace.scaled_error(check_errors(trace, loss))
+    if gathered.sum_in_one_call(error):
+        return gathered.make_measures({})
     return gathered.make_measures(gathered.gather(wavefront(trace, error, last, gathered.between), error))
 
 
@@ -112,6 +118,7 @@ class Gathered:
         self.before: dict[int, int] = {}  # how many parts lie before a reported lag
         self.losses: dict[int, int] = {}  # that reach so far back, of those lags that have a term
         self.noise: dict[int, dict[str, float]] = {}
+        self.rows: dict[str, Scaled] = {}  # in place of parts: all of them by parameter, (P,E), normalised
         self.between = Between(trace, {*self.reported, self.reported[-1] + 1})
 
     def gather(self, lags: Iterator[Lag], error: Scaled) -> Gradients:
@@ -129,6 +136,39 @@ class Gathered:
         self.add_between()
         return {}
 
+    def sum_in_one_call(self, error: Scaled) -> bool:
+        """`gather` where the engine has all lags in one loop in plain numbers; whether it has.
+
+        Reported lags and those between two of them are parts, in the order of the lags.
+        """
+        T, alive = self.trace.length, np.asarray(error.mantissa.any(axis=(1, 2)))
+        if self.reported[-1] != T - 1 or not alive[-1] or error.mantissa.size * len(self.reported) > MOST_NUMBERS:
+            return False
+        place, alone = place_lags(self.reported)
+        local, columns = immediate_values(self.trace)
+        group = np.repeat(np.arange(len(columns)), [part.stop - part.start for part in columns.values()])
+        plain = np.ldexp(error.mantissa, np.clip(error.exponent, -5000, 5000))
+        found = self.trace.engine.sum_lags(self.trace, plain, local, place, alone, group)
+        if found is None:
+            return False
+        self.note_sums(*found, columns, place, np.flatnonzero(alive))
+        return True
+
+    def note_sums(self, sums: Array, scatter: Array, columns: dict[str, slice], place: Array, reach: Array) -> None:
+        """Results of `Engine.sum_lags`; `reach` (S,) the longest lag of each loss."""
+        own, B = place[self.reported], self.trace.x.shape[1]
+        self.before = dict(zip(self.reported, own.tolist(), strict=True))
+        self.losses = {lag: int(np.count_nonzero(reach >= lag)) for lag in self.reported}
+        noise = {}
+        for number, (name, part) in enumerate(columns.items()):
+            rows = sums[:, :, part].reshape(len(sums), -1)
+            self.rows[name] = Scaled.of(rows)
+            noise[name] = signals_to_noise(rows[own], scatter[own, number], B)
+        self.noise = {lag: {name: noise[name][n] for name in columns} for n, lag in enumerate(self.reported)}
+
+    def parts_of(self, name: str) -> Parts:
+        return self.rows[name] if self.rows else [part[name] for part in self.parts]
+
     def note_lag(self, lag: int, k: Array, da: Scaled) -> None:
         local = self.trace.local.at(k - 1)
         self.parts.append(recurrent_gradient(self.trace.cell, local, da))
@@ -143,7 +183,7 @@ class Gathered:
 
     def make_measures(self, rest: Gradients) -> LagMeasures:
         """All rows; `rest` is what `gather` has returned."""
-        if not self.parts:
+        if not self.parts and not self.rows:
             return LagMeasures({}, {})
         found = [self.columns_of_parameter(name, rest.get(name)) for name in self.names]
         terms, truncations = ([columns[number] for columns in found] for number in range(2))
@@ -151,16 +191,17 @@ class Gathered:
 
     def columns_of_parameter(self, name: str, rest: Scaled | None) -> tuple[dict[str, Array], dict[str, Array]]:
         """Rows of both tables, from the sums of all parts up to each, and from each on."""
-        parts, whole = [part[name] for part in self.parts], Whole(self.full[name])
+        parts, whole = self.parts_of(name), Whole(self.full[name])
         kept = sum_side_by_side(parts, whole)
-        tail = sum_side_by_side([*([] if rest is None else [rest]), *reversed(parts)], whole).log_norm[::-1]
+        backwards = parts[::-1] if rest is None else [rest, *(parts[place] for place in reversed(range(len(parts))))]
+        tail = sum_side_by_side(backwards, whole).log_norm[::-1]
         log_full = norm(self.full[name])
         return self.lag_rows(name, parts, whole, kept, log_full), self.truncation_rows(name, kept, tail, log_full)
 
-    def lag_rows(self, name: str, parts: list[Scaled], whole: Whole, kept: Beside, log_full: float) -> dict[str, Array]:
+    def lag_rows(self, name: str, parts: Parts, whole: Whole, kept: Beside, log_full: float) -> dict[str, Array]:
         lags = np.array(list(self.losses))
         own = [self.before[lag] for lag in self.losses]
-        terms = parts_beside([parts[place] for place in own], whole)
+        terms = parts_beside(parts[own] if isinstance(parts, Scaled) else [parts[place] for place in own], whole)
         losses = np.array(list(self.losses.values()))
         with np.errstate(over="ignore"):
             relative = np.exp(terms.log_norm - (log_full if np.isfinite(log_full) else np.nan))
@@ -197,6 +238,39 @@ class Gathered:
             "draws": np.full(rows, None),
             "steps_computed": np.array([PerLoss(int(K)).steps_computed(length) for K in truncations]),
         }
+
+
+def place_lags(reported: list[int]) -> tuple[Array, Array]:
+    """The number of the part that each lag belongs to, and whether it is a part by itself.  (last + 1,) each"""
+    alone = np.zeros(reported[-1] + 1, bool)
+    alone[reported] = True
+    begins = alone.copy()
+    begins[1:] |= alone[:-1]
+    begins[0] = True
+    return np.cumsum(begins) - 1, alone
+
+
+def immediate_values(trace: Trace) -> tuple[Array, dict[str, slice]]:
+    """Of a cell whose a_t is V x_t + W h_{t-1} + b_h: what da_k is multiplied by, and the part of each parameter.
+
+    (T,B,M)
+    """
+    (T, B, I), N = trace.x.shape, trace.h.shape[-1]
+    local = np.concatenate([trace.h[:-1], trace.x, np.ones((T, B, 1), trace.h.dtype)], axis=-1)
+    return local, {"W": slice(0, N), "V": slice(N, N + I), "b_h": slice(N + I, N + I + 1)}
+
+
+def signals_to_noise(terms: Array, scatter: Array, B: int) -> Array:
+    """`mean_over_scatter` from sums over B sequences, and the sum of their squared distances from the mean.
+
+    (L,E), (L,) -> (L,)
+    """
+    means = terms.astype(np.float64, copy=False) / B
+    squares = np.einsum("le,le->l", means, means)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = squares / (scatter / max(B - 1, 1)) - 1.0 / B
+    alike = np.where(squares > 0, np.inf, np.nan)
+    return np.where(scatter > 0, quotient, alike) if B > 1 else np.full(len(terms), np.nan)
 
 
 def remainder(trace: Trace, lag: Lag, error: Scaled) -> Gradients:

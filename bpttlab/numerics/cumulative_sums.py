@@ -50,25 +50,36 @@ class Whole:
         return Beside(log_of_square(squares, exponent), share, cosine)
 
 
-def stack(parts: Sequence[Scaled]) -> Scaled:
+Parts = Sequence[Scaled] | Scaled
+"""Arrays with one exponent each, or normalised rows (P,E)."""
+
+
+def stack(parts: Parts) -> Scaled:
     """Arrays with one exponent each as rows.  -> (P,E)"""
+    if isinstance(parts, Scaled):
+        return parts
     exponents = np.array([part.exponent.item() for part in parts], np.int64)
     return Scaled(np.stack([part.mantissa.ravel() for part in parts]), exponents[:, None])
 
 
-def parts_beside(parts: Sequence[Scaled], whole: Whole) -> Beside:
+def join_rows(chunks: Sequence[Scaled]) -> Scaled:
+    mantissa, exponent = ([getattr(chunk, name) for chunk in chunks] for name in ("mantissa", "exponent"))
+    return chunks[0] if len(chunks) == 1 else Scaled(np.concatenate(mantissa), np.concatenate(exponent))
+
+
+def parts_beside(parts: Parts, whole: Whole) -> Beside:
     """Each part by itself."""
     some = max(1, HELD_NUMBERS // parts[0].mantissa.size)
     chunks = [stack(parts[first : first + some]).normalise() for first in range(0, len(parts), some)]
     return join([whole.beside(chunk) for chunk in chunks])
 
 
-def sum_side_by_side(parts: Sequence[Scaled], whole: Whole) -> Beside:
+def sum_side_by_side(parts: Parts, whole: Whole) -> Beside:
     """The sum of the first part, of the first two, and so on, up to the sum of all."""
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):
-        sums = _accumulate(stack([*carried, *parts[first : first + some]]))
+        sums = _accumulate(join_rows([*carried, stack(parts[first : first + some])]))
         found.append(whole.beside(sums[len(carried) :]))
         carried = [sums[-1:]]
     return join(found)

@@ -1,5 +1,7 @@
 """Lag terms, truncations read off them, and truncations of their own: they have to be one thing."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,9 +11,10 @@ from hypothesis import strategies as st
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.estimators import kept_and_tail
+from bpttlab.gradients.forward import forward
 from bpttlab.gradients.scaled_gradients import recurrent_gradient, sequence_gradients, stack_whole
 from bpttlab.measures.gradient_bias import truncation_bias
-from bpttlab.measures.lag_terms import lag_terms, mean_over_scatter, measure_lags
+from bpttlab.measures.lag_terms import Gathered, lag_terms, mean_over_scatter, measure_lags, signals_to_noise
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.gradient_check import assert_agree, disagreement
@@ -123,6 +126,50 @@ def test_gradients_of_sequences_are_those_of_each_alone(case, first, last):
         unit = np.abs(expected).max() / np.abs(values).max() if values.any() else 1.0
         tolerance = 100 * np.finfo(trace.h.dtype).eps * max(np.abs(expected).max(), 1e-300)
         assert np.abs(values * unit - expected).max() <= tolerance * np.sqrt(trace.length)
+
+
+def one_by_one(trace, loss, lags):
+    """`measure_lags` as other cells have it: a lag after the other, in scaled numbers."""
+    with patch.object(Gathered, "sum_in_one_call", lambda self, error: False):
+        return measure_lags(trace, loss, lags)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lags", ["log", "all", [0, 3, 4, 29]])
+@pytest.mark.parametrize("mask", [None, [0] * 11 + [1, 0] * 9 + [1]], ids=["every step", "some steps"])
+@pytest.mark.parametrize("B", [1, 3])
+def test_one_call_gives_what_lags_one_by_one_give(B, mask, lags, dtype):
+    example = case(T=30, B=B, N=9, mask=mask)
+    given = example.trace
+    params = {name: values.astype(dtype) for name, values in given.params.items()}
+    trace = forward(given.cell, params, given.x.astype(dtype), engine="numba")
+    errors = example.loss.gradient.astype(dtype)
+    with patch.object(Gathered, "note_lag", side_effect=AssertionError):  # nothing is left to the other way
+        found = measure_lags(trace, errors, lags)
+    expected, digits = one_by_one(trace, errors, lags), 1e-9 if dtype == "float64" else 2e-4
+    for one, other in ((found.lag_terms, expected.lag_terms), (found.truncations, expected.truncations)):
+        pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(other), rtol=digits, atol=digits)
+
+
+@pytest.mark.parametrize("size", [1e-150, 1e150])
+def test_lags_beyond_plain_numbers_go_one_by_one(size):
+    trace = case(T=12, B=2, N=4).trace
+    trace = forward(trace.cell, trace.params, trace.x, engine="numba")
+    errors = np.full(trace.y_hat.shape, size)
+    found, expected = measure_lags(trace, errors), one_by_one(trace, errors, "log")
+    pd.testing.assert_frame_equal(pd.DataFrame(found.lag_terms), pd.DataFrame(expected.lag_terms), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("B", [1, 2, 7])
+def test_signal_to_noise_from_sums_is_that_of_the_gradients(B):
+    each = np.random.default_rng(B).standard_normal((B, 4, 5))
+    each[:, 1] = 1.0
+    each[:, 2] = 0.0
+    of_lags = each.swapaxes(0, 1)
+    scatter = ((of_lags - of_lags.mean(axis=1, keepdims=True)) ** 2).sum(axis=(1, 2))
+    scatter[1:3] = 0.0
+    expected = [mean_over_scatter(gradients) for gradients in of_lags]
+    np.testing.assert_allclose(signals_to_noise(each.sum(axis=0), scatter, B), expected, rtol=1e-10)
 
 
 def test_one_sequence_has_no_signal_to_noise():

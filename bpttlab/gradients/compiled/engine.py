@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpttlab.gradients.compiled import dispatch, elimination, forms, lanczos, passes, spectral_kernels
+from bpttlab.gradients.compiled import dispatch, elimination, forms, lag_sums, lanczos, passes, spectral_kernels
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
 from bpttlab.gradients.inputs import check_errors, check_finite, check_inputs
@@ -26,6 +26,9 @@ from bpttlab.numerics.scaled import Scaled
 
 LIKE_ELMAN = (Elman, OrthogonalElman)
 """Cells with da_t = f_h' dh_t and dh_{t-1} = W^T da_t."""
+
+PLAIN_RANGE = {np.dtype("float64"): (2.0**-420, 2.0**420), np.dtype("float32"): (2.0**-80, 2.0**80)}
+"""Of the largest entries of cotangents whose sums, and their squares in float64, plain numbers can hold."""
 
 _HELD_NUMBERS = 2**21
 """Numbers of rows of several lags that `pass_rows_back` holds at once."""
@@ -168,6 +171,25 @@ class Compiled(Engine):
             np.ascontiguousarray(trace.params["W"]), np.ascontiguousarray(trace.linearization).ravel(), Z, local,
             interval, least, most, together, B, dh, shares, gradients,
         )  # fmt: skip
+
+    def sum_lags(
+        self, trace: Trace, error: Array, local: Array, place: Array, alone: Array, group: Array
+    ) -> tuple[Array, Array] | None:
+        """For an Elman cell."""
+        if not isinstance(trace.cell, LIKE_ELMAN):
+            return None
+        dtype, first = error.dtype, int(np.argmax(error.any(axis=(1, 2))))
+        load_product(dtype)
+        slopes, of_local, dh = (
+            np.ascontiguousarray(steps.swapaxes(0, 1)) for steps in (trace.linearization, local, error[first:])
+        )
+        parts = np.zeros((int(place[-1]) + 1, error.shape[-1], local.shape[-1]), dtype)
+        scatter = np.zeros((len(parts), int(group[-1]) + 1))
+        inside = lag_sums.sum_lags(
+            np.ascontiguousarray(trace.params["W"]), slopes, of_local, dh, place, alone, group,
+            *PLAIN_RANGE[dtype], parts, scatter,
+        )  # fmt: skip
+        return (parts, scatter) if inside else None
 
     def follow_volumes(
         self, cell: Cell, params: Params, linearization: Array, Y: Array, logs: Array
