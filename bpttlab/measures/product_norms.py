@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +26,9 @@ from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_
 
 LEADING_TOLERANCE = 1e-8
 """Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
+
+_TOGETHER = 2**18
+"""Entries of products whose norms are computed at once where they start at one t."""
 
 PRODUCT_NUMBERS = 2**21
 """Entries of Jacobians whose norms are computed at once."""
@@ -53,21 +57,41 @@ def product_norms(
     """
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
-    width = 0.5 * math.log(size)
-    for step, sizes in products_back(trace, t, append_row(unit_rows(trace, t), start)):
-        products = product_matrices(step, size)
-        if blocks is not None:
-            blocks.see(step, products)
-        typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
-        norms = ProductNorms(step.lag, step.t, typical)
-        if step.lag in reported:
-            error = None if errors is None else start[len(t) - len(step.t) :]
-            log_norm, alignment = norm_and_alignment(products, error)
-            norms = norms._replace(
-                log_spectral_norm=log_norm, log_state_gradient=step.dh[size].log_norm(), alignment=alignment
-            )
-        reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
-        yield norms
+    width, rows = 0.5 * math.log(size), append_row(unit_rows(trace, t), start)
+    together = max(1, _TOGETHER // rows.mantissa.size) if len(t) == 1 else 1
+    for steps in batches(products_back(trace, t, rows), together):
+        chosen = [step for step, _ in steps if step.lag in reported]
+        exact = dict(zip([step.lag for step in chosen], norms_of_steps(chosen, errors, start), strict=True))
+        for step, sizes in steps:
+            products = product_matrices(step, size)
+            if blocks is not None:
+                blocks.see(step, products)
+            typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
+            norms = ProductNorms(step.lag, step.t, typical, *exact.get(step.lag, ()))
+            reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
+            yield norms
+
+
+def batches(steps: Iterator[tuple[Lag, Array | None]], together: int) -> Iterator[list[tuple[Lag, Array | None]]]:
+    """So many at once, fewer at the end."""
+    while some := list(islice(steps, together)):
+        yield some
+
+
+def norms_of_steps(steps: list[Lag], errors: Scaled | None, start: Scaled) -> list[tuple[Array, Array, Array]]:
+    """log ||P||_2, log of the state gradient and alignment, of steps that have as many starts.  (S, B) each
+
+    `start` (S, B, N) is what the last row of each step began with, from the earliest t.
+    """
+    if not steps:
+        return []
+    size, starts = start.shape[-1], len(steps[0].t)
+    mantissa, exponent = (np.stack([getattr(step.dh, name) for step in steps]) for name in ("mantissa", "exponent"))
+    products = Scaled(mantissa[:, :size].transpose(0, 2, 3, 1, 4), exponent[:, :size].transpose(0, 2, 3, 1, 4))
+    error = None if errors is None else start[len(start) - starts :]
+    log_norms, alignments = norm_and_alignment(products, error)
+    gradients = Scaled(mantissa[:, size], exponent[:, size]).log_norm()
+    return list(zip(log_norms, gradients, alignments, strict=True))
 
 
 def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
@@ -97,13 +121,13 @@ def append_row(rows: Scaled, last: Scaled) -> Scaled:
 
 
 def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
-    """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (S, B) each
+    """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (L, S, B) each
 
     1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
     where either is zero, or there is no error.
 
     Args:
-        products: rows normalised, (S, B, N, N).
+        products: rows normalised, (L, S, B, N, N).
         error: (S, B, N).
     """
     if error is None:
@@ -164,12 +188,13 @@ class Reach:
     def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
         """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
         (S, B), if it is known."""
-        middle = float(typical[0] if len(typical) == 1 else median_log(typical))
-        least, most = middle - _SLACK, middle + 0.5 * math.log(products.shape[-1]) + _SLACK
         if known is not None:
             least = most = float(median_log(known[-1]))
-        elif self.open(least, most):
-            least = most = float(median_log(self.spectral.logs(products)))
+        else:
+            each = typical.tolist()  # the median lies between them
+            least, most = min(each) - _SLACK, max(each) + 0.5 * math.log(products.shape[-1]) + _SLACK
+            if self.open(least, most):
+                least = most = float(median_log(self.spectral.logs(products)))
         growing, vanishing, _ = self.horizons
         growing = lag if growing is None and least > 1.0 else growing
         vanishing = lag if least >= -1.0 else vanishing

@@ -20,8 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpttlab import resources
-from bpttlab.gradients.compiled import compilation, dispatch, forms, preload, spectral_kernels
+from bpttlab.gradients.compiled import compilation, dispatch, engine, forms, preload, spectral_kernels
 from bpttlab.gradients.compiled.products import load_product
+from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells import Stacked
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
@@ -77,6 +78,15 @@ def call_lag_terms(one: Smallest) -> None:
     )
 
 
+def call_sums_of_lags(one: Smallest) -> None:
+    """Of an Elman cell; there are none of others."""
+    if isinstance(one.cell, engine.LIKE_ELMAN):
+        y_hat = np.zeros((1, 1, one.cell.output_size), one.x.dtype)
+        trace = Trace(one.cell, one.params, one.x, one.h, y_hat, engine.COMPILED)
+        local, place, alone = np.zeros((1, 1, 3), one.x.dtype), np.zeros(1, np.int64), np.ones(1, bool)
+        engine.COMPILED.sum_lags(trace.with_linearization(one.slopes), one.h[1:] + 1, local, place, alone, np.arange(3))
+
+
 def call_many_lags(one: Smallest) -> None:
     dispatch.vjp_many(one.cell, one.params, one.slopes, one.zeros(2, 1, 1), np.zeros((2, 1, 1, 1), np.int64))
 
@@ -91,6 +101,7 @@ LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
     "norms": (call_norms, 2.4),
     "forward pass": (call_forward, 4.1),
     "truncated gradients": (call_walk, 3.0),
+    "sums of lags": (call_sums_of_lags, 1.8),
     "lag terms": (call_lag_terms, 1.1),
     "Jacobian products": (call_products, 0.8),
     "products of many lags": (call_many_lags, 0.6),
