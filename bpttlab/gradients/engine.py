@@ -230,6 +230,10 @@ class SpectralNorms:
         """-inf is exactly zero, NaN not finite.  Rows normalised, (..., N, N) -> (...)"""
         return spectral_log_norm(matrices, normalised=True)
 
+    def logs_of_plain(self, matrices: Array) -> Array:
+        """The same of plain numbers of any size."""
+        return self.logs(Scaled.of(matrices))
+
 
 class NumPy(Engine):
     """The methods of the cell, a step after the other; for every cell and dtype."""

@@ -28,7 +28,7 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.random_walks import fit_slope
-from bpttlab.numerics.scaled import Scaled, median_log
+from bpttlab.numerics.scaled import median_log
 from bpttlab.store.measure_columns import JACOBIAN_PRODUCTS
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     norms, spectral = [np.empty((0, trace.h.shape[1]))], trace.engine.spectral_norms(trace.h.shape[-1])
     for t in range(first, last + 1, some):
         slopes = trace.linearization[t - 1 : min(t + some - 1, last)]
-        norms.append(spectral.logs(Scaled.of(trace.cell.jacobian(trace.params, slopes))))
+        norms.append(spectral.logs_of_plain(trace.cell.jacobian(trace.params, slopes)))
     return np.concatenate(norms)
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
@@ -236,8 +237,14 @@ class Gathered:
             "log_variance": np.full(rows, np.nan),
             "log_minibatch_variance": np.full(rows, np.nan),
             "draws": np.full(rows, None),
-            "steps_computed": np.array([PerLoss(int(K)).steps_computed(length) for K in truncations]),
+            "steps_computed": np.array(per_loss_costs(length, tuple(truncations.tolist()))),
         }
+
+
+@lru_cache(maxsize=64)
+def per_loss_costs(length: int, truncations: tuple[int, ...]) -> list[int]:
+    """`steps_computed` of each."""
+    return [PerLoss(K).steps_computed(length) for K in truncations]
 
 
 def place_lags(reported: list[int]) -> tuple[Array, Array]:

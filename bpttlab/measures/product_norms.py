@@ -63,12 +63,11 @@ def product_norms(
         chosen = [step for step, _ in steps if step.lag in reported]
         exact = dict(zip([step.lag for step in chosen], norms_of_steps(chosen, errors, start), strict=True))
         for step, sizes in steps:
-            products = product_matrices(step, size)
             if blocks is not None:
-                blocks.see(step, products)
-            typical = (products.log_norm_of_normalised(axes=2) if sizes is None else sizes) - width
-            norms = ProductNorms(step.lag, step.t, typical, *exact.get(step.lag, ()))
-            reach.see(step.lag, products[-1], typical[-1], norms.log_spectral_norm)
+                blocks.see(step, product_matrices(step, size))
+            sizes = product_matrices(step, size).log_norm_of_normalised(axes=2) if sizes is None else sizes
+            norms = ProductNorms(step.lag, step.t, sizes - width, *exact.get(step.lag, ()))
+            reach.see(step, norms.log_frobenius_norm[-1], norms.log_spectral_norm)
             yield norms
 
 
@@ -185,16 +184,17 @@ class Reach:
     def __init__(self, spectral: SpectralNorms) -> None:
         self.horizons, self.spectral = Horizons(None, 0, True), spectral
 
-    def see(self, lag: int, products: Scaled, typical: Array, known: Array | None) -> None:
-        """The products of t = T at one lag, rows normalised, (B, N, N); log(||P||_F / sqrt(N)), (B,); log ||P||_2,
-        (S, B), if it is known."""
+    def see(self, step: Lag, typical: Array, known: Array | None) -> None:
+        """Rows of products, the last of which end at T; their log(||P||_F / sqrt(N)), (B,); log ||P||_2, (S, B), if it
+        is known."""
+        lag, size = step.lag, step.dh.shape[-1]
         if known is not None:
             least = most = float(median_log(known[-1]))
         else:
             each = typical.tolist()  # the median lies between them
-            least, most = min(each) - _SLACK, max(each) + 0.5 * math.log(products.shape[-1]) + _SLACK
+            least, most = min(each) - _SLACK, max(each) + 0.5 * math.log(size) + _SLACK
             if self.open(least, most):
-                least = most = float(median_log(self.spectral.logs(products)))
+                least = most = float(median_log(self.spectral.logs(product_matrices(step, size)[-1])))
         growing, vanishing, _ = self.horizons
         growing = lag if growing is None and least > 1.0 else growing
         vanishing = lag if least >= -1.0 else vanishing

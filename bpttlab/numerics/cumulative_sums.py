@@ -62,7 +62,7 @@ def stack(parts: Parts) -> Scaled:
     return Scaled(np.stack([part.mantissa.ravel() for part in parts]), exponents[:, None])
 
 
-def join_rows(chunks: Sequence[Scaled]) -> Scaled:
+def join_scaled(chunks: Sequence[Scaled]) -> Scaled:
     mantissa, exponent = ([getattr(chunk, name) for chunk in chunks] for name in ("mantissa", "exponent"))
     return chunks[0] if len(chunks) == 1 else Scaled(np.concatenate(mantissa), np.concatenate(exponent))
 
@@ -79,7 +79,7 @@ def sum_side_by_side(parts: Parts, whole: Whole) -> Beside:
     some = max(2, HELD_NUMBERS // parts[0].mantissa.size)
     found, carried = [], list[Scaled]()
     for first in range(0, len(parts), some):
-        sums = _accumulate(join_rows([*carried, stack(parts[first : first + some])]))
+        sums = _accumulate(join_scaled([*carried, stack(parts[first : first + some])]))
         found.append(whole.beside(sums[len(carried) :]))
         carried = [sums[-1:]]
     return join(found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,11 +17,16 @@ def log_spacing(last: int, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
         last: >= 0.
         count: >= 3.
     """
+    return np.array(_space(last, count), np.int64)
+
+
+@lru_cache(maxsize=256)
+def _space(last: int, count: int) -> tuple[int, ...]:
     if last + 1 <= count:
-        return np.arange(last + 1)
+        return tuple(range(last + 1))
     wanted = count - 1
     while True:  # rounding merges the smallest ones, so ask for more until enough are distinct
         grid = np.unique(np.concatenate([[0], np.round(np.geomspace(1, last, wanted))])).astype(np.int64)
         if len(grid) >= count:
-            return grid
+            return tuple(grid.tolist())
         wanted += 1

@@ -16,6 +16,9 @@ from bpttlab.gradients.engine import SpectralNorms
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, spectral_log_norm
 
+MODERATE = 2.0**200
+"""Up to this largest entry of a matrix, and down to its inverse, plain numbers hold the square of its norm."""
+
 
 class LanczosNorms(SpectralNorms):
     """log ||A||_2 of N x N matrices, in whatever portions they come."""
@@ -35,6 +38,13 @@ class LanczosNorms(SpectralNorms):
             self.u = self.start.copy()
             found[left] = spectral_log_norm(Scaled(mantissas[left], exponents[left][..., None]), normalised=True)
         return found.reshape(before)
+
+    def logs_of_plain(self, matrices: Array) -> Array:
+        sizes = np.abs(matrices).max(axis=(-2, -1))
+        if matrices.dtype != np.float64 or not ((sizes > 1.0 / MODERATE) & (sizes < MODERATE)).all():
+            return super().logs_of_plain(matrices)
+        logs = largest_logs(matrices.reshape(-1, *matrices.shape[-2:]), self.u, self.start)
+        return logs.reshape(matrices.shape[:-2])
 
 
 @cache

@@ -88,3 +88,14 @@ def test_the_loops_can_be_interpreted():
     rows = matrices * np.exp2(np.maximum(exponents - exponents.max(axis=1, keepdims=True), -1000))[..., None]
     known = np.log(np.linalg.norm(rows, 2, axis=(1, 2))) + exponents.max(axis=1) * np.log(2.0)
     assert found == pytest.approx(known, rel=1e-12)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-200, 1e200])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_plain_matrices_have_the_same_norms(engine, size):
+    matrices = np.random.default_rng(0).standard_normal((3, 2, 5, 5))
+    matrices[1, 0] *= size
+    norms = find_engine(engine).spectral_norms(5).logs_of_plain(matrices)
+    np.testing.assert_allclose(norms, literal(matrices, 0), rtol=1e-11, atol=1e-11)
+    matrices[2, 1] = 0.0
+    assert np.isneginf(find_engine(engine).spectral_norms(5).logs_of_plain(matrices)[2, 1])
