@@ -101,7 +101,7 @@ LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
     "norms": (call_norms, 2.4),
     "forward pass": (call_forward, 4.1),
     "truncated gradients": (call_walk, 3.0),
-    "sums of lags": (call_sums_of_lags, 1.8),
+    "sums of lags": (call_sums_of_lags, 1.5),
     "lag terms": (call_lag_terms, 1.1),
     "Jacobian products": (call_products, 0.8),
     "products of many lags": (call_many_lags, 0.6),
