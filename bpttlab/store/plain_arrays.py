@@ -2,11 +2,12 @@
 
 `pyarrow.array` imports pandas, if it is installed, to ask whether its values are pandas' own. That takes a fifth of a
 second, which is more than a small run, in every process that stores something. Here a column is put together from its
-buffers; of values that are not plain `pyarrow.array` decides.
+buffers. Of values that are not plain `pyarrow.array` decides, and of very many objects, which it converts faster.
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from bpttlab.store.column import arrow_type
 
 MOST_EXACT = 2**53
 """Up to which every integer is a float64."""
-MOST_INTEGER = 2**63 - 1
+MANY = 5000
+"""Objects in a column from which on pandas is worth its import: there will be many such columns."""
 MOST_STRING_BYTES = 2**31 - 1
 """Of all strings of an array; offsets have 32 bits."""
 
@@ -29,16 +31,24 @@ def to_arrow(values: Any, dtype: str) -> pa.Array:
     Raises:
         ArrowException, TypeError, ValueError, OverflowError: as there.
     """
-    plain: pa.Array | None = None
-    if type(values) is np.ndarray and values.ndim == 1:
-        plain = of_objects(values, dtype) if values.dtype.kind in "OU" else of_numbers(values, dtype)
-    elif type(values) is list:
-        plain = OF_LISTS[dtype](values)
+    plain = None if "pandas" in sys.modules or count_objects(values) > MANY else of_plain(values, dtype)
     return pa.array(values, type=arrow_type(dtype), from_pandas=True) if plain is None else plain
 
 
+def count_objects(values: Any) -> int:
+    """How many values are Python's, each to be looked at."""
+    return len(values) if isinstance(values, list) or getattr(values, "dtype", np.dtype(int)).kind == "O" else 0
+
+
+def of_plain(values: Any, dtype: str) -> pa.Array | None:
+    """The same of a list or an array of plain values; None, here and below, of others."""
+    if type(values) is np.ndarray and values.ndim == 1:
+        return of_objects(values, dtype) if values.dtype.kind in "OU" else of_numbers(values, dtype)
+    return OF_LISTS[dtype](values) if type(values) is list else None
+
+
 def of_objects(values: Array, dtype: str) -> pa.Array | None:
-    """As a list of them; None, here and below, where the values are not plain."""
+    """As a list of them."""
     return OF_LISTS[dtype](values.tolist()) if values.dtype.kind == "O" or dtype == "string" else None
 
 
@@ -55,42 +65,43 @@ def of_numbers(values: Array, dtype: str) -> pa.Array | None:
 
 
 def of_floats(values: Sequence[Any]) -> pa.Array | None:
-    if not all(isinstance(value, float) or value is None or is_integer(value, MOST_EXACT) for value in values):
+    types = set(map(type, values)) - {type(None)}
+    if not all(issubclass(one, (float, int, np.signedinteger)) and one is not bool for one in types):
         return None
-    return of_numbers(np.array([np.nan if value is None else value for value in values], np.float64), "float64")
-
-
-def is_integer(value: Any, most: int) -> bool:
-    """Whether it is an integer of at most this size."""
-    return (type(value) is int or isinstance(value, np.integer)) and -most <= int(value) <= most
+    numbers = np.array(values, np.float64)  # None becomes NaN
+    integers = any(not issubclass(one, float) for one in types)
+    return None if integers and (np.abs(numbers) >= MOST_EXACT).any() else of_numbers(numbers, "float64")
 
 
 def of_integers(values: Sequence[Any]) -> pa.Array | None:
-    if not all(value is None or is_integer(value, MOST_INTEGER) for value in values):
+    known, there, types = split_missing(values, 0)
+    if not all(issubclass(one, (int, np.signedinteger)) and one is not bool for one in types):
         return None
-    known, numbers = split_missing(values, 0, np.int64)
-    return join_buffers("int64", len(values), known, numbers)
+    try:
+        return join_buffers("int64", len(values), known, np.array(there, np.int64))
+    except OverflowError:
+        return None
 
 
 def of_booleans(values: Sequence[Any]) -> pa.Array | None:
-    if not all(value is None or type(value) is bool for value in values):
-        return None
-    known, bits = split_missing(values, False, np.bool_)
-    return join_buffers("bool", len(values), known, pack_bits(bits))
+    known, there, types = split_missing(values, False)
+    return join_buffers("bool", len(values), known, pack_bits(np.array(there, np.bool_))) if types <= {bool} else None
 
 
 def of_strings(values: Sequence[Any]) -> pa.Array | None:
-    if not all(value is None or isinstance(value, str) for value in values):
+    known, there, types = split_missing(values, "")
+    if not all(issubclass(one, str) for one in types):
         return None
+    whole = "".join(there)
     try:
-        encoded = [b"" if value is None else value.encode() for value in values]
+        sizes = map(len, there) if whole.isascii() else (len(value.encode()) for value in there)
+        ends = np.cumsum(np.fromiter(sizes, np.int64, len(there)))
+        encoded = whole.encode()
     except UnicodeEncodeError:
         return None
-    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
-    if ends[-1] > MOST_STRING_BYTES:
+    if len(encoded) > MOST_STRING_BYTES:
         return None
-    known = np.array([value is not None for value in values], np.bool_)
-    return join_buffers("string", len(values), known, ends.astype(np.int32), b"".join(encoded))
+    return join_buffers("string", len(values), known, np.concatenate([[0], ends]).astype(np.int32), encoded)
 
 
 OF_LISTS: dict[str, Callable[[Sequence[Any]], pa.Array | None]] = {
@@ -101,10 +112,15 @@ OF_LISTS: dict[str, Callable[[Sequence[Any]], pa.Array | None]] = {
 }
 
 
-def split_missing(values: Sequence[Any], instead: Any, dtype: Any) -> tuple[Array, Array]:
-    """Which values are there, and all of them with something in place of None."""
+def split_missing(values: Sequence[Any], instead: Any) -> tuple[Array | None, Sequence[Any], set[type]]:
+    """Which values are there, None for all; all of them with something in place of None; and the types of the rest."""
+    types = set(map(type, values))
+    if type(None) not in types:
+        return None, values, types
+    objects = np.array([*values, None], object)[:-1]  # one more, so that equally long ones do not become a matrix
     known = np.array([value is not None for value in values], np.bool_)
-    return known, np.array([instead if value is None else value for value in values], dtype)
+    objects[~known] = instead
+    return known, objects.tolist(), types - {type(None)}
 
 
 def pack_bits(values: Array) -> Array:
