@@ -23,7 +23,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from importlib import metadata
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -175,6 +174,8 @@ def find_installed() -> tuple[Choice, ...]:
         ConfigurationError: a package cannot be imported, or names what cannot be a choice; the message names it.
     """
     found: list[Choice] = []
+    from importlib import metadata  # before anything else a command would wait for it
+
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: (entry.value, entry.name)):
         with with_field(f"installed plugin {entry.name}"):
             found += choices_of_module(origin_of_module(entry.value))

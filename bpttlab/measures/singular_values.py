@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 import numpy as np
 import scipy.linalg
 from scipy.linalg.lapack import dtrtri
-from scipy.sparse.csgraph import connected_components
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import Field, check_integer
@@ -169,6 +168,8 @@ def of_product(matrices: Sequence[Array]) -> ValueLogs:
 
     (The diagonal cell's, those of gates without recurrent weights.) Beside each other, blocks may have any size.
     """
+    from scipy.sparse.csgraph import connected_components  # a twentieth of a second, in every run otherwise
+
     coupled = np.any([A != 0 for A in matrices], axis=0)
     count, block = connected_components(coupled, directed=False)
     chosen = [np.flatnonzero(block == number) for number in range(count)]
