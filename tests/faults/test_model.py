@@ -45,15 +45,15 @@ def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
 
 
 def test_a_commit_before_its_shards_is_found(monkeypatch):
-    put, waiting = Store._put, []
+    put, waiting = Store._put, {}
 
     def put_late(self, path, data):
         if path.parent.name != "runs":
-            waiting.append((path, data))
+            waiting.setdefault(self.root, []).append((path, data))
             return
         put(self, path, data)
-        while waiting:
-            put(self, *waiting.pop())
+        for late in waiting.pop(self.root, []):
+            put(self, *late)
 
     monkeypatch.setattr(Store, "_put", put_late)
     monkeypatch.setattr(Store, "_make_sure", lambda self, shards: None)
