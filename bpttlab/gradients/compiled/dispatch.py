@@ -25,7 +25,7 @@ from bpttlab.gradients.compiled import (  # noqa: F401, loops of the kinds
     stacked,
 )
 from bpttlab.gradients.compiled.arrays import align, allocate_aligned, multiply_many
-from bpttlab.gradients.compiled.forms import COMPILED_DTYPES, find_form, find_input_matrix, find_matrix
+from bpttlab.gradients.compiled.forms import COMPILED_DTYPES, find_form, find_input_matrix, find_matrix, settle_kind
 from bpttlab.gradients.compiled.own import name_weights
 from bpttlab.gradients.compiled.passes import (
     pass_back,
@@ -126,7 +126,8 @@ def run_own(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Ar
     (T, B), weights = x.shape[:2], name_weights(cell, params, transposed=True)
     h, slopes = np.empty((T + 1, B, cell.state_size), x.dtype), np.empty((T, B, cell.linearization_size), x.dtype)
     h[0] = 0.0 if h_0 is None else h_0
-    fine = pass_steps(find_form(cell).kind, z, weights, h, slopes, _TINY[x.dtype])
+    kind = settle_kind(find_form(cell).kind, x.dtype)
+    fine = pass_steps(kind, z, weights, h, slopes, _TINY[x.dtype])
     return h, None, slopes, fine and all(np.isfinite(given).all() for given in (x, *params.values()))
 
 
@@ -248,9 +249,13 @@ def run_in_one_call(
 
 def find_way_back(cell: Cell, params: Params) -> tuple[Any, Any, int]:
     """Which `vjp`, what it needs for W, and how wide `gated` is."""
-    W, of_cell = find_matrix(cell, params), find_form(cell)
-    load_product(next(iter(params.values())).dtype)
-    return of_cell.kind, make_contiguous(W) if isinstance(W, np.ndarray) else W, of_cell.gated * cell.hidden_size
+    W, of_cell, dtype = find_matrix(cell, params), find_form(cell), next(iter(params.values())).dtype
+    load_product(dtype)
+    return (
+        settle_kind(of_cell.kind, dtype),
+        make_contiguous(W) if isinstance(W, np.ndarray) else W,
+        of_cell.gated * cell.hidden_size,
+    )
 
 
 def walk(

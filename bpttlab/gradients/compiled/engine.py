@@ -81,8 +81,19 @@ class Compiled(Engine):
         return found if isinstance(error, Scaled) else Cotangents(*map(plain, found))
 
     def widen(self, error: Any) -> Scaled:
-        """Scaled ones, with exponents of zero."""
-        return error if isinstance(error, Scaled) else Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+        """Scaled ones: rows in the middle of the range with exponents of zero, others normalised.
+
+        A walk compares exponents to see what is nothing beside another row.
+        """
+        if isinstance(error, Scaled):
+            return error
+        plain = Scaled(error, np.zeros((*error.shape[:-1], 1), np.int64))
+        largest, most = np.abs(error).max(axis=-1, keepdims=True, initial=0.0), 2.0 ** dispatch.MIDDLE[error.dtype]
+        outside = ((largest > most) | ((largest < 1.0 / most) & (largest > 0.0))) & np.isfinite(largest)
+        if not outside.any():
+            return plain
+        normal = plain.normalise()
+        return Scaled(np.where(outside, normal.mantissa, error), np.where(outside, normal.exponent, 0))
 
     def gradient(self, trace: Trace, loss: Loss | Array) -> Params | None:
         cell, dy_hat = trace.cell, loss.gradient if isinstance(loss, Loss) else loss

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from bpttlab.gradients.compiled.compilation import NOT_KEPT
 from bpttlab.gradients.compiled.elementary import COMPILED_ACTIVATIONS, TANH
 from bpttlab.gradients.compiled.kinds import (
     DiagonalKind,
@@ -23,7 +24,7 @@ from bpttlab.gradients.compiled.kinds import (
     MinimalKind,
     StackedKind,
 )
-from bpttlab.gradients.compiled.own import check_kernel, make_kind, name_weights
+from bpttlab.gradients.compiled.own import check_kernel, make_kind, name_weights, round_settings
 from bpttlab.networks.cells import (
     GRU,
     LSTM,
@@ -137,6 +138,13 @@ def make_stacked_kind(stack: Stacked) -> StackedKind:
     form, first = find_form(layer), layer.readout_slice.indices(layer.state_size)[0]
     sizes = layer.state_size, first, layer.preactivation_size, layer.linearization_size, form.gated * N
     return StackedKind(form.kind, stack.layers, N, *sizes)
+
+
+def settle_kind(kind: Any, dtype: np.dtype[Any]) -> Any:
+    """A kind of a user's own with its settings in the precision of a pass; any other as it is."""
+    if isinstance(kind, StackedKind):
+        return kind._replace(layer=settle_kind(kind.layer, dtype))
+    return round_settings(kind, dtype) if type(kind) in NOT_KEPT else kind
 
 
 def name_kind(kind: Any) -> tuple[type, ...]:

@@ -60,6 +60,11 @@ def make_kind(cell: Cell) -> Any:
     return define_kind(type(cell), tuple(numbers))(**numbers)
 
 
+def round_settings(kind: Any, dtype: np.dtype[Any]) -> Any:
+    """The settings in the precision of a pass: a float64 among numbers of float32 would make them all float64."""
+    return type(kind)(*(dtype.type(value) if isinstance(value, float) else value for value in kind))
+
+
 @cache
 def define_kind(kind: type[Cell], names: tuple[str, ...]) -> Any:
     """A class of named tuples for a class of cells, with its loops."""
@@ -209,7 +214,7 @@ class Drawn:
             return (0.5 * rng.standard_normal(shape)).astype(dtype)
 
         params = cell.init(rng, scales=Scales(b=0.3), dtype=dtype)
-        self.cell, self.kind, self.dtype = cell, make_kind(cell), dtype
+        self.cell, self.kind, self.dtype = cell, round_settings(make_kind(cell), np.dtype(dtype)), dtype
         self.params = {name: value + 0.1 * draw(*value.shape) for name, value in params.items()}
         x, h = draw(1, B, cell.input_size), draw(2, B, cell.state_size)
         self.z, self.h_prev = cell.project(self.params, x)[0].astype(dtype), h[0]

@@ -168,6 +168,18 @@ def test_a_row_that_vanishes_on_its_way_is_noticed():
     assert trace.engine.gradient(trace, errors) is not None
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200])
+def test_plain_errors_of_any_size_are_walked_back(size):
+    """A walk rescales rows; what an error has is compared with what comes from later steps by its exponent."""
+    cell, params, x, h_0 = network(Elman, T=20, gain=3.0)
+    trace = forward(cell, params, x, h_0, engine="numba")
+    errors = np.full(trace.y_hat.shape, size)
+    errors[::3] *= 1e-100 if size > 1.0 else 1e100
+    for scheme in (None, PerLoss(5), Chunked(4)):
+        scaled = backward(trace.with_engine("numpy"), errors, scheme, scaled=True)
+        assert_agree(backward(trace, errors, scheme), {name: value.value() for name, value in scaled.items()})
+
+
 def test_a_readout_without_a_kernel_goes_through_the_cell():
     cell, params, x, h_0 = network(lambda *sizes: Elman(*sizes, output_activation="softplus"))
     trace = forward(cell, params, x, h_0, engine="numba")
