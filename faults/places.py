@@ -269,7 +269,9 @@ def sweep_into(results: Path, workers: str = WORKERS[0]) -> int:
     """The same sweep; the path is in quotes, as Hydra wants it."""
     escaped = str(results).replace("'", "\\'")
     with patch.object(scheduler, "PUBLISHING_SECONDS", 0.0):
-        return main(["sweep", f"study={studies.STUDY}", f"results='{escaped}'", *studies.LINE[1:], workers])
+        return main(
+            ["sweep", f"study={studies.STUDY}", f"results='{escaped}'", *studies.LINE[1:], *studies.ENGINE, workers]
+        )
 
 
 def attempt(whole: studies.Found, seed: int, number: int) -> tuple[str, list[str]]:

@@ -38,6 +38,9 @@ FIRST = (*LINE[:-1], "seed=1")
 RUNS = 6
 """Of LINE: three bundles of two runs."""
 
+ENGINE: list[str] = []
+"""Words of a line that choose another engine than the default; in tests NumPy's, for which nothing is compiled."""
+
 _SHARD = re.compile(r"([0-9a-f]{64})\.parquet")
 _DONE = re.compile(r"runs? computed in .*: .*?(\d+) done")
 
@@ -45,7 +48,7 @@ _DONE = re.compile(r"runs? computed in .*: .*?(\d+) done")
 def sweep(results: Path, line: Sequence[str] = LINE) -> int:
     """Runs the command in this process, each bundle a commit of its own; the exit code."""
     with patch.object(scheduler, "PUBLISHING_SECONDS", 0.0):
-        return main(["sweep", f"study={STUDY}", f"results={results}", *line])
+        return main(["sweep", f"study={STUDY}", f"results={results}", *line, *ENGINE])
 
 
 def sweeping(results: Path, line: Sequence[str] = LINE) -> Callable[[], int]:
