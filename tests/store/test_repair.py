@@ -67,7 +67,10 @@ def compute_missing(here):
     return {run.run_id for run in missing}
 
 
-@pytest.mark.parametrize("table", ["runs", "provenance", "jacobians", "bias_bounds"])
+@pytest.mark.parametrize(
+    "table",
+    ["runs", "jacobians", *(pytest.param(table, marks=pytest.mark.slow) for table in ("provenance", "bias_bounds"))],
+)
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_after_a_repair_the_same_runs_make_the_study_whole(here, whole, damage, table):
     commit = next(one for one in here.commits() if table in one.siblings or table == "runs")
