@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 KEEP = "--keep-environment"
@@ -47,6 +48,8 @@ PREPARED = ("XLA_FLAGS", "JAX_PLATFORMS")
 _HANDED_ON = "BPTTLAB_BENCHMARKS_UNSET"
 """Tells the process that begins anew what the first one unset; it removes this variable at once."""
 _unset: dict[str, str] = {}
+_allowed: set[int] = set()
+"""The processors that the command was given, once it is bound to one of them."""
 
 
 def forcing(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -81,3 +84,24 @@ def begin_clean(
         rest = {name: value for name, value in environment.items() if name not in found}
         again = [sys.executable, *sys.orig_argv[1:]]
         execute(sys.executable, again, rest | {_HANDED_ON: json.dumps(found)})
+
+
+def bind_to_one_processor() -> None:
+    """One thread in truth: XLA computes a large product with a thread for each processor that the process may use,
+    whatever its flags say (JAX 0.10 did so with two)."""
+    if hasattr(os, "sched_setaffinity"):
+        _allowed.update(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {max(_allowed)})
+
+
+@contextmanager
+def every_processor() -> Iterator[None]:
+    """For the start of a command that is timed from outside: it inherits all processors that this one was given."""
+    if not _allowed:
+        yield
+        return
+    os.sched_setaffinity(0, _allowed)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, {max(_allowed)})

@@ -15,6 +15,8 @@ from tempfile import TemporaryFile
 from threading import Event, Thread
 from typing import IO
 
+from benchmarks.environment import every_processor
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 PROCESSES = Path("/proc")
 EVERY = 0.05
@@ -60,14 +62,15 @@ def taken(
     """
     found, begun = Taken(), time.perf_counter()
     with TemporaryFile() as said:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "bpttlab", *words],
-            cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(variables or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=said,
-            stderr=subprocess.STDOUT,
-        )
+        with every_processor():
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bpttlab", *words],
+                cwd=folder,
+                env={**os.environ, "PYTHONPATH": str(CHECKOUT), **(variables or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+            )
         with watched(process.pid, found) if memory else nullcontext():
             code = process.wait()
         found.seconds = time.perf_counter() - begun

@@ -1,6 +1,7 @@
 """The benchmarks: what the protocol computes from seconds, that a wrong peer is refused, and one small run of each."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,6 +12,7 @@ from benchmarks import (
     agreement,
     contest,
     engines,
+    environment,
     figures,
     machine,
     page,
@@ -433,3 +435,22 @@ def test_the_command_runs_from_the_shell_without_peers():
     assert "peers: plain NumPy\n" in done.stdout
     assert "PyTorch is not installed" in done.stdout
     assert "of GEMM peak" in done.stdout and "nothing was judged" in done.stdout
+
+
+def test_a_measurement_has_one_processor_and_a_command_has_all(monkeypatch):
+    bound = {3, 5, 8}
+
+    def bind(process, processors):
+        bound.clear()
+        bound.update(processors)
+
+    monkeypatch.setattr(environment, "_allowed", set())
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {*bound}, raising=False)
+    monkeypatch.setattr(os, "sched_setaffinity", bind, raising=False)
+    with environment.every_processor():  # nothing was bound
+        assert bound == {3, 5, 8}
+    environment.bind_to_one_processor()
+    assert bound == {8}
+    with environment.every_processor():
+        assert bound == {3, 5, 8}
+    assert bound == {8}

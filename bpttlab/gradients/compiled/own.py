@@ -3,8 +3,9 @@
 Each marked class becomes a kind, whose settings are the numbers among its fields. What `kinds` calls W are the
 parameters, as a named tuple. Machine code of such a kind lives as long as its process (`compilation.NOT_KEPT`).
 
-Before a kernel is used, its functions are interpreted on a small draw, where an index out of range is an error and no
-damage, then compiled, and both times compared with `step`, `linearize` and `vjp` of the class.
+Before a kernel is used, its functions are interpreted on a draw, small and of the size of the cell, where an index out
+of range or a number written into what is given is an error and no damage. They are compiled for the small draw. Each
+time what they fill is compared with `step`, `linearize` and `vjp` of the class.
 
 Index legend: T time, B sequence, S state, Q sequences of a step, R rows for each.
 """
@@ -14,9 +15,10 @@ from __future__ import annotations
 import re
 import traceback
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, replace
 from functools import cache, lru_cache
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,7 @@ from bpttlab.gradients.compiled.products import load_product
 from bpttlab.networks.cells import Scales
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.kernel import (
+    ONE_DTYPE,
     kernel_functions,
     logistic_with_slope,
     multiply_add,
@@ -47,6 +50,8 @@ COMPARED_SIZES: Any = (
     {},
 )
 """Of the cell on which a kernel is compared with its class: the first that the class accepts."""
+MOST_INTERPRETED = 256
+"""Hidden units of a cell of which a kernel is interpreted at its own size, too."""
 
 # ------------------------------------------------------------------ a cell as a kind
 
@@ -142,12 +147,16 @@ def name_weights(cell: Cell, params: Params, transposed: bool = False) -> Any:
 
 def compile_helpers() -> None:
     """Compiled kernels call compiled code for the functions of `networks.cells.kernel`."""
+    from numba import TypingError
     from numba.extending import overload
 
     settings: Any = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
 
     @overload(multiply_add, strict=False, jit_options=settings)
     def choose_product(left: Any, right: Any, out: Any) -> Any:
+        if not left.dtype == right.dtype == out.dtype:
+            raise TypingError(ONE_DTYPE)
+
         def multiply(left: Array, right: Array, out: Array) -> None:
             if left.shape[1] != right.shape[0] or out.shape[0] != left.shape[0] or out.shape[1] != right.shape[1]:
                 raise ValueError("multiply_add: shapes do not match")
@@ -173,12 +182,16 @@ if not INTERPRETS:
 
 
 def check_kernel(cell: Cell, dtype: Any) -> None:
-    """Compares the kernel of a cell with its class, once for each cell that differs in more than sizes.
+    """Compares the kernel of a cell with its class: compiled once for each cell that differs in more than sizes.
 
     Raises:
         ConfigurationError: an exception of the kernel, what Numba does not compile, or by how much which part differs.
     """
-    compare_small(make_small(cell), np.dtype(dtype).name)
+    small, name = make_small(cell), np.dtype(dtype).name
+    for one in (small, cell) if cell.hidden_size <= MOST_INTERPRETED else (small,):
+        compare_interpreted(one, name)
+    if not INTERPRETS:
+        compare_compiled(small, name)
 
 
 @cache
@@ -194,21 +207,35 @@ def make_small(cell: Cell) -> Cell:
 
 
 @cache
-def compare_small(cell: Cell, dtype: str) -> None:
-    """`check_kernel` of a cell that is small."""
-    drawn, functions = Drawn(cell, dtype), kernel_functions(type(cell))
-    for one in (functions, {} if INTERPRETS else {name: compile_function(found) for name, found in functions.items()}):
-        for name, function in one.items():
-            with np.errstate(all="ignore"), say_nothing():
-                found = drawn.call(name, function)
-            refuse_differences(cell, name, found, agreement(dtype))
+def compare_interpreted(cell: Cell, dtype: str) -> None:
+    """`check_kernel` without Numba; what a kernel may not change cannot be written to."""
+    compare(Drawn(cell, dtype, protects=True), kernel_functions(type(cell)))
+
+
+@cache
+def compare_compiled(cell: Cell, dtype: str) -> None:
+    functions = kernel_functions(type(cell)).items()
+    compare(Drawn(cell, dtype), {name: compile_function(function) for name, function in functions})
+
+
+def compare(drawn: Drawn, functions: Mapping[str, Any]) -> None:
+    """Every function of a kernel, with what the methods of the class return."""
+    for name, function in functions.items():
+        with np.errstate(all="ignore"), say_nothing():
+            found = drawn.call(name, function)
+        refuse_differences(drawn.cell, name, found, agreement(drawn.dtype))
 
 
 class Drawn:
-    """One step of a small network, forwards and back, by the methods of its class."""
+    """One step of a network, forwards and back, by the methods of its class.
 
-    def __init__(self, cell: Cell, dtype: str) -> None:
+    Attributes:
+        protects: whether what a kernel may not change is given as arrays that cannot be written to.
+    """
+
+    def __init__(self, cell: Cell, dtype: str, protects: bool = False) -> None:
         rng, B = np.random.default_rng(0), 2
+        self.protects = protects
 
         def draw(*shape: int) -> Array:
             return (0.5 * rng.standard_normal(shape)).astype(dtype)
@@ -231,30 +258,39 @@ class Drawn:
             return list(run(function))
         except Exception as error:  # of code of a user's own
             place = describe_place(kernel_functions(type(self.cell))[name], error)
-            message = f"cell={self.cell.name}: {name}{place}{describe_kernel_error(error)}; {WITHOUT_KERNEL}"
+            at = f" (hidden_size={self.cell.hidden_size})" if isinstance(error, IndexError) else ""
+            message = f"cell={self.cell.name}: {name}{place}{describe_kernel_error(error)}{at}; {WITHOUT_KERNEL}"
             raise ConfigurationError(message) from None
 
     def run_step(self, step: Any) -> Iterator[tuple[str, Array, Array]]:
         h_t, linearization_t = (np.full(one.shape, np.nan, self.dtype) for one in (self.h_t, self.linearization_t))
-        weights = name_weights(self.cell, self.params, transposed=True)
-        step(self.kind, weights, np.array(self.z), self.h_prev.copy(), h_t, linearization_t)
+        weights, h_prev = self.give(name_weights(self.cell, self.params, transposed=True), self.h_prev)
+        step(self.kind, weights, np.array(self.z), h_prev, h_t, linearization_t)
         yield "h_t of step", h_t, self.h_t
         yield "linearization_t of linearize", linearization_t, self.linearization_t
 
     def run_vjp(self, vjp: Any) -> Iterator[tuple[str, Array, Array]]:
         da_t, dh_prev = (np.full(one.shape, np.nan, self.dtype) for one in (self.da_t, self.dh_prev))
-        weights = name_weights(self.cell, self.params)
-        vjp(self.kind, weights, self.linearization_t.copy(), self.dh_t.copy(), da_t, dh_prev)
+        given = self.give(name_weights(self.cell, self.params), self.linearization_t, self.dh_t)
+        vjp(self.kind, *given, da_t, dh_prev)
         yield "da_t of vjp", da_t, self.da_t
         yield "dh_prev of vjp", dh_prev, self.dh_prev
 
+    def give(self, weights: Any, *arrays: Array) -> tuple[Any, ...]:
+        """Copies of what a kernel reads."""
+        named = type(weights)(*map(np.copy, weights))
+        copies = [array.copy() for array in arrays]
+        for array in (*named, *copies) if self.protects else ():
+            array.flags.writeable = False
+        return named, *copies
+
 
 def describe_place(function: Any, error: Exception) -> str:
-    """The last line of the file of a function that an exception passed."""
+    """The file of a function, and the last line in it that an exception passed."""
     file = function.__code__.co_filename
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
     lines += [int(line) for line in re.findall(r'File "[^"]*", line (\d+):', str(error))]
-    return f", line {lines[-1]}: " if lines else ": "
+    return f" ({PurePath(file).name}, line {lines[-1]}): " if lines else ": "
 
 
 def describe_kernel_error(error: Exception) -> str:
@@ -262,15 +298,24 @@ def describe_kernel_error(error: Exception) -> str:
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines()]
     told = [line for line in lines if line and not line.startswith(("Failed in", "During", "Overload", "File", "<"))]
     if not type(error).__module__.startswith("numba."):
-        return f"{type(error).__name__}: {' '.join(lines)}".removesuffix(": ")
-    return f"Numba does not compile it: {' '.join(told[:2]).removesuffix(':')}"
+        return f"{type(error).__name__}: {' '.join(lines)}{suggest_change(error)}".removesuffix(": ")
+    reason = " ".join(told[:2]).partition(" def ")[0].removesuffix(":")
+    helper = "; a function that it calls needs numba.njit" if "Untyped global name" in reason else ""
+    return f"Numba does not compile it: {reason}{helper}"
+
+
+def suggest_change(error: Exception) -> str:
+    """What is there, where a name is not; what may be written to, where something may not."""
+    if "read-only" in str(error):
+        return ": a kernel changes nothing but z_t and what it fills"
+    names = getattr(getattr(error, "obj", None), "_fields", ()) if isinstance(error, AttributeError) else ()
+    return f": it has {', '.join(names)}" if names else ""
 
 
 def refuse_differences(cell: Cell, name: str, found: list[tuple[str, Array, Array]], most: float) -> None:
     for what, filled, expected in found:
         error = disagreement(filled, expected)
         if not error <= most:
-            far = "is not filled" if np.isnan(filled).any() else f"differs by {error:.2g} of its largest entry"
-            raise ConfigurationError(
-                f"cell={cell.name}: {name} must fill {what}: it {far}, and may by {most:.0e}; {WITHOUT_KERNEL}"
-            )
+            far = f"differs by {error:.2g} of its largest entry, and may by {most:.0e}"
+            found_out = "is not filled everywhere" if np.isnan(filled).any() else far
+            raise ConfigurationError(f"cell={cell.name}: {name} must fill {what}: it {found_out}; {WITHOUT_KERNEL}")

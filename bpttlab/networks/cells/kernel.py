@@ -11,8 +11,9 @@
 
 All arrays have the same number of rows, one for each sequence. `cell` has the numbers among the fields of the class.
 `params` has the parameters by name and, in `step_kernel`, the transpose of each matrix: `params.W_T`. `z_t` may be
-changed. The functions below are compiled where a kernel calls them. What a kernel computes is compared with `step`,
-`linearize` and `vjp` of its class before it is used (`gradients.compiled.own`). Nothing here needs Numba.
+changed, and nothing else of what is given. The functions below are compiled where a kernel calls them. What a kernel
+computes is compared with `step`, `linearize` and `vjp` of its class before it is used (`gradients.compiled.own`).
+Nothing here needs Numba.
 
 Index legend: Q rows, K terms of a sum, M columns.
 """
@@ -38,15 +39,19 @@ ARGUMENTS = {
 }
 """What the functions of a kernel receive, in this order."""
 
+ONE_DTYPE = "multiply_add: left, right and out must have one dtype"
+
 _MARK = "_kernel_functions"
 
 
-def kernel(kind: OwnCell) -> OwnCell:
+def kernel(kind: OwnCell = None) -> OwnCell:  # type: ignore[assignment]
     """Marks a cell of your own as one with compiled loops (`engine="numba"`).
 
     Raises:
         ConfigurationError: it is no cell, lacks a function of a kernel, or one has other arguments.
     """
+    if kind is None:
+        raise ConfigurationError("@lab.kernel(): must be written without brackets")
     if not (inspect.isclass(kind) and issubclass(kind, Cell)):
         raise ConfigurationError(f"@lab.kernel: {getattr(kind, '__name__', kind)} must be a class of the contract Cell")
     setattr(kind, _MARK, {name: find_function(kind, name) for name in ARGUMENTS})
@@ -85,7 +90,10 @@ def multiply_add(left: Array, right: Array, out: Array) -> None:
 
     Raises:
         ValueError: shapes do not match, or rows are not contiguous.
+        TypeError: the arrays have several dtypes.
     """
+    if not left.dtype == right.dtype == out.dtype:
+        raise TypeError(f"{ONE_DTYPE}, not {left.dtype}, {right.dtype} and {out.dtype}")
     if left.shape[1] != right.shape[0] or out.shape[0] != left.shape[0] or out.shape[1] != right.shape[1]:
         raise ValueError(f"multiply_add: shapes {left.shape}, {right.shape} and {out.shape} do not match")
     if right.strides[1] != right.itemsize or out.strides[1] != out.itemsize:

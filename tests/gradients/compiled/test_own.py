@@ -16,7 +16,7 @@ from bpttlab.gradients.plan import Plan
 from bpttlab.measures.jacobian_products import jacobian_products
 from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.networks.cells import Stacked
-from bpttlab.networks.cells.kernel import kernel
+from bpttlab.networks.cells.kernel import kernel, multiply_add
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.sweeps import cost_estimate
 from bpttlab.truncation.segmented import PerLoss
@@ -98,6 +98,35 @@ def write_too_far(cell, params, linearization_t, dh_t, da_t, dh_prev):
     dh_prev[0, cell.hidden_size] = 0.0
 
 
+def write_too_far_when_large(cell, params, linearization_t, dh_t, da_t, dh_prev):
+    Gain.vjp_kernel(cell, params, linearization_t, dh_t, da_t, dh_prev)
+    if cell.hidden_size > 4:
+        dh_prev[0, cell.hidden_size] = 0.0
+
+
+def change_the_state(cell, params, z_t, h_prev, h_t, linearization_t):
+    Gain.step_kernel(cell, params, z_t, h_prev, h_t, linearization_t)
+    h_prev[0, 0] = 0.0
+
+
+def change_a_parameter(cell, params, z_t, h_prev, h_t, linearization_t):
+    Gain.step_kernel(cell, params, z_t, h_prev, h_t, linearization_t)
+    params.b_h[0] += 1.0
+
+
+def change_the_linearization(cell, params, linearization_t, dh_t, da_t, dh_prev):
+    Gain.vjp_kernel(cell, params, linearization_t, dh_t, da_t, dh_prev)
+    linearization_t[0, 0] = 2.0
+
+
+def multiply_in_other_precision(cell, params, z_t, h_prev, h_t, linearization_t):
+    multiply_add(h_prev, params.W_T, np.zeros(h_t.shape, np.float32))
+
+
+def ask_for_no_parameter(cell, params, z_t, h_prev, h_t, linearization_t):
+    h_t[:] = h_prev @ params.WT
+
+
 def forget_product(cell, params, linearization_t, dh_t, da_t, dh_prev):
     Gain.vjp_kernel(cell, params, linearization_t, dh_t, da_t, dh_prev)
     dh_prev[:] = 0.0
@@ -108,9 +137,21 @@ def forget_product(cell, params, linearization_t, dh_t, da_t, dh_prev):
     [
         ({"step_kernel": forget_slope}, "cell=other: step_kernel must fill linearization_t of linearize: it is not"),
         ({"step_kernel": take_another_gain}, "step_kernel must fill h_t of step: it differs by 0"),
-        ({"vjp_kernel": write_too_far}, r"vjp_kernel, line \d+: IndexError: index 3 is out of bounds"),
+        (
+            {"vjp_kernel": write_too_far},
+            r"vjp_kernel \(test_own.py, line \d+\): IndexError: index 3 is out of .*hidden_size=3",
+        ),
+        ({"vjp_kernel": write_too_far_when_large}, "IndexError: index 6 is out of .*hidden_size=6"),
+        ({"step_kernel": change_the_state}, "read-only: a kernel changes nothing but z_t and what it fills"),
+        ({"step_kernel": change_a_parameter}, "read-only: a kernel changes nothing but z_t and what it fills"),
+        ({"vjp_kernel": change_the_linearization}, "read-only: a kernel changes nothing but z_t and what it fills"),
+        ({"step_kernel": multiply_in_other_precision}, "must have one dtype, not float64, float64 and float32"),
+        ({"step_kernel": ask_for_no_parameter}, "no attribute 'WT': it has V, W, b_h, V_T, W_T"),
         ({"vjp_kernel": forget_product}, "vjp_kernel must fill dh_prev of vjp: it differs by 1 of its largest entry"),
-        ({"step_kernel": lambda a, b, c, d, e, f: [][0]}, r"step_kernel, line \d+: IndexError: list index"),
+        (
+            {"step_kernel": lambda a, b, c, d, e, f: [][0]},
+            r"step_kernel \(test_own.py, line \d+\): IndexError: list index",
+        ),
     ],
 )
 def test_a_kernel_that_is_not_its_class_is_one_line(functions, message):
@@ -128,7 +169,9 @@ def read_a_file(cell, params, z_t, h_prev, h_t, linearization_t):
 
 def test_what_numba_does_not_compile_is_one_line():
     cell = like_gain(step_kernel=read_a_file)(2, 6, 1)
-    with pytest.raises(ConfigurationError, match=r"step_kernel, line \d+: Numba does not compile it: \w+") as error:
+    with pytest.raises(
+        ConfigurationError, match=r"step_kernel \(test_own.py, line \d+\): Numba does not compile it: \w+"
+    ) as error:
         forms.has_kernel(cell, "float64")
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
@@ -136,7 +179,8 @@ def test_what_numba_does_not_compile_is_one_line():
 class TestSizes:
     def test_a_kernel_is_compared_once_for_all_sizes(self, monkeypatch):
         compared = []
-        monkeypatch.setattr(own, "compare_small", lambda cell, dtype: compared.append((cell, dtype)))
+        monkeypatch.setattr(own, "compare_compiled", lambda cell, dtype: compared.append((cell, dtype)))
+        monkeypatch.setattr(own, "compare_interpreted", lambda cell, dtype: None)
         for size in (4, 400):
             assert forms.has_kernel(Gain(2, size, 1), "float64")
         assert set(compared) == {(Gain(2, 3, 1), "float64")}
