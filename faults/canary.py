@@ -31,6 +31,8 @@ OWN_VARIABLES = (*blas_threads.VARIABLES, user_environment.BACKEND)
 """What every command sets."""
 OF_CLASSES = (("_find_and_load", "<frozen importlib"), ("get_type_hints", "typing"))
 """Functions, with the stems of their files, below which Python compiles the texts of classes."""
+OF_LOOPS = (("load_overload", "caching"),)
+"""The same, below which Numba reads machine code that it has kept: its index is a pickle of its own."""
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -59,7 +61,9 @@ class Canary:
             self.watched = True
 
     def is_forbidden(self, event: str, arguments: tuple[Any, ...]) -> bool:
-        if event in EXECUTES or (event == "exec" and is_from_text(arguments[0]) and not is_of_classes()):
+        if event == "pickle.find_class" and is_below(OF_LOOPS):
+            return False
+        if event in EXECUTES or (event == "exec" and is_from_text(arguments[0]) and not is_below(OF_CLASSES)):
             return True
         if event == "os.putenv":
             return os.fsdecode(arguments[0]) not in OWN_VARIABLES
@@ -91,11 +95,11 @@ def is_from_text(code: Any) -> bool:
     return name.startswith("<") and not name.startswith("<frozen")
 
 
-def is_of_classes() -> bool:
-    """Whether a module is being imported, or annotations are resolved: both compile texts that stand in modules."""
+def is_below(functions: Sequence[tuple[str, str]]) -> bool:
+    """Whether one of these functions has been called and has not returned."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
-        if (frame.f_code.co_name, Path(frame.f_code.co_filename).stem) in OF_CLASSES:
+        if (frame.f_code.co_name, Path(frame.f_code.co_filename).stem) in functions:
             return True
     return False
