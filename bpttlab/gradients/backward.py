@@ -23,7 +23,7 @@ from bpttlab.gradients.plan import HasPlan, Plan, plan_of
 from bpttlab.gradients.scaled_gradients import scaled_gradients
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
-from bpttlab.networks.losses import Loss
+from bpttlab.networks.losses import Loss, refuse_no_readout
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 
@@ -68,9 +68,11 @@ def backward(
         to the nearest float, zero included; scaled numbers keep them.
 
     Raises:
-        ConfigurationError: the scheme has no single plan; the trace is checkpointed, and the plan has many segments.
+        ConfigurationError: the network has no readout; the scheme has no single plan; the trace is checkpointed, and
+            the plan has many segments.
         GradientRangeError: the gradient is too large for a float (not with `scaled`).
     """
+    refuse_no_readout(trace.cell.output_size)
     if isinstance(trace, CheckpointedTrace):
         by_blocks = scaled_gradient_by_blocks if scaled else gradient_by_blocks
         return by_blocks(trace, loss, carry_of(trace, scheme))

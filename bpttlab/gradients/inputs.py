@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, DivergedError, NonFiniteError
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.losses import Loss, advise_swap
+from bpttlab.networks.losses import Loss, advise_swap, refuse_no_readout
 from bpttlab.numerics.array import Array
 
 
@@ -58,6 +58,7 @@ def check_finite(values: Array, what: str) -> None:
 
 def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
     """dL/dy_hat in the dtype of the predictions, of their shape, and finite.  (T,B,O)"""
+    refuse_no_readout(y_hat.shape[-1])
     dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, y_hat.dtype)
     if dL_dy_hat.shape != y_hat.shape:
         swapped = (

@@ -25,7 +25,7 @@ from bpttlab.gradients.backward import backward, cuts_nothing
 from bpttlab.gradients.engine import Engine, find_engine
 from bpttlab.gradients.plan import HasPlan, Plan
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.losses import Reduction, check_targets, evaluate
+from bpttlab.networks.losses import Reduction, check_targets, evaluate, refuse_no_readout
 from bpttlab.numerics.array import Array
 
 
@@ -59,6 +59,7 @@ def loss_and_gradient(
     Raises:
         LabError: whatever `forward`, `losses.evaluate` and `backward` raise.
     """
+    refuse_no_readout(cell.output_size)
     check_targets(np.shape(x), target, mask)
     parts = divide_sequences(np.shape(x)[1], check_integer("threads", threads, 1))
     alone = partial(

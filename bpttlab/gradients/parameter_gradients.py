@@ -32,7 +32,7 @@ def gradient_parts(trace: Trace, da: Array, da_y: Array) -> Iterator[Params]:
     """What each block of time adds to the gradient by every parameter.  da (T,B,A), da_y (T,B,O)"""
     for steps in time_blocks(trace.length):
         recurrent = trace.cell.parameter_vjp(trace.local.at(steps), da[steps])
-        yield {**recurrent, **trace.cell.read_gradient(trace.h[1:][steps], da_y[steps])}
+        yield {**recurrent, **trace.cell.read_gradient(trace.params, trace.h[1:][steps], da_y[steps])}
 
 
 def sum_parts(parts: Iterable[Params], total: Params | None = None) -> Params:
@@ -55,4 +55,4 @@ def check_range(gradients: Params) -> Params:
 
 def readout_gradient(trace: Trace, dL_dy_hat: Array) -> Params:
     da_y, _ = trace.readout_vjp(dL_dy_hat)
-    return trace.cell.read_gradient(trace.h[1:], da_y)
+    return trace.cell.read_gradient(trace.params, trace.h[1:], da_y)

@@ -39,11 +39,18 @@ def sum_gradient(cell: Cell, local: Local, da: Scaled, total: dict[str, Scaled] 
 
 
 def scaled_readout_gradient(trace: Trace, dL_dy_hat: Array, steps: slice = slice(None)) -> dict[str, Scaled]:
-    """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors."""
+    """dL/dU and dL/db_y at any size of states and errors: the first is linear in both, the second in the errors.
+
+    A readout of a cell's own is taken to be linear in the errors alone.
+    """
     errors, h_t = Scaled.whole(dL_dy_hat[steps]), Scaled.whole(trace.h[1:][steps])
     da_y, _ = trace.readout_vjp(errors.mantissa, steps)
-    gradients = trace.cell.read_gradient(h_t.mantissa, da_y)
-    exponents = {"U": errors.exponent.item() + h_t.exponent.item(), "b_y": errors.exponent.item()}
+    of_errors = errors.exponent.item()
+    if not trace.cell.has_linear_readout:
+        own = trace.cell.read_gradient(trace.params, trace.h[1:][steps], da_y)
+        return {name: Scaled.whole(gradient, of_errors) for name, gradient in own.items()}
+    gradients = trace.cell.read_gradient(trace.params, h_t.mantissa, da_y)
+    exponents = {"U": of_errors + h_t.exponent.item(), "b_y": of_errors}
     return {name: Scaled.whole(gradients[name], exponent) for name, exponent in exponents.items()}
 
 

@@ -233,5 +233,6 @@ def log_gradient_norm(rows: Columns, full: Gradients) -> float:
     """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
     path through time."""
     recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
-    log_norms = np.array([*recurrent, *(norm(full[name]) for name in ("U", "b_y"))])
+    of_readout = [norm(full[name]) for name in full if name not in {"h_0", *rows["parameter"]}]
+    log_norms = np.array([*recurrent, *of_readout])
     return 0.5 * float(np.logaddexp.reduce(2.0 * log_norms))

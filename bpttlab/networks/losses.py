@@ -104,6 +104,15 @@ def advise_swap(*names: str) -> str:
     return f"; {' or '.join(names)} looks like (B, T, ...), and steps come before sequences: write {written}"
 
 
+def refuse_no_readout(outputs: int) -> None:
+    """Refuses a loss of a network without predictions."""
+    if outputs == 0:
+        raise ConfigurationError(
+            "output_size=0: this network has no readout, and a loss needs its predictions: give output_size >= 1, "
+            "or leave the loss out"
+        )
+
+
 def check_targets(axes: tuple[int, ...], target: Array, mask: Array | None = None) -> None:
     """Refuses a target or a mask for other steps or sequences than there are predictions.
 
@@ -142,6 +151,7 @@ def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduct
 
 def weight_steps(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
     """`total` with the weight of every step."""
+    refuse_no_readout(y_hat.shape[-1])
     counted = steps_that_count(weights)
     with np.errstate(over="ignore", invalid="ignore"):
         per_step = find_loss(name).per_step(y_hat[counted], target[counted])

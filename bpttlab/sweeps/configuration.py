@@ -368,7 +368,9 @@ def find_replaced_scheme(group: Mapping[str, Any], scheme: Scheme) -> str | None
 
 
 def check_loss(task: Task) -> None:
-    """Refuses a task whose loss has a name that none has, before anything is computed."""
+    """Refuses a task whose loss has a name that none has, or without predictions, before anything is computed."""
+    if task.output_size < 1:
+        raise ConfigurationError(f"task '{task.name}': output_size={task.output_size}: must be >= 1, for it has a loss")
     try:
         find_loss(task.loss_name)
     except ConfigurationError as error:

@@ -241,7 +241,7 @@ BAD_FIELDS = [
     (LSTM, {"chrono": 1}, r"chrono=1: must be an integer >= 2 or null"),
     (LSTM, {"chrono": 100, "forget_bias": 2.0}, r"forget_bias=2\.0: chrono=100 draws .* give one of the two"),
     (LSTM, {"output_activation": "sine"}, r"activation='sine'"),
-    (MinimalRNN, {"output_size": 0}, r"output_size=0"),
+    (MinimalRNN, {"output_size": -1}, r"output_size=-1: must be an integer >= 0"),
     (Antisymmetric, {"epsilon": 0.0}, r"epsilon=0\.0: must be a finite number > 0"),
     (Antisymmetric, {"epsilon": float("inf")}, r"epsilon=inf"),
     (Antisymmetric, {"gamma": -0.1}, r"gamma=-0\.1: must be a finite number >= 0"),

@@ -265,6 +265,20 @@ class Misspelt(Task):
         raise AssertionError("nothing is drawn")
 
 
+@dataclass(frozen=True)
+class Silent(Misspelt):
+    """A task that asks for no prediction."""
+
+    name = "silent"
+    loss_name = "squared_error"
+    output_size = 0
+
+
+def test_task_without_outputs_is_refused_before_a_run():
+    with use([Silent]), pytest.raises(ConfigurationError, match="task 'silent': output_size=0: must be >= 1"):
+        parse({"task": "silent"})
+
+
 def test_task_with_unknown_loss_is_refused_before_a_run():
     said = "task 'misspelt': loss_name: .*'sqared_error'.*Did you mean 'squared_error'"
     with use([Misspelt]), pytest.raises(ConfigurationError, match=said):

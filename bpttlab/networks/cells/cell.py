@@ -69,11 +69,14 @@ class Cell(ABC):
     """
 
     name: ClassVar[str]
+    has_linear_readout: ClassVar[bool] = True  # by U and b_y; False where a cell reads its state in a way of its own
 
     # fields of every cell, which declares them again as `input_size: int`, …: bounds and meaning are those stated here
     input_size: Annotated[int, Field(ge=1, given_by="task", description="I, inputs of a step")]
     hidden_size: Annotated[int, HIDDEN_SIZE]
-    output_size: Annotated[int, Field(ge=1, given_by="task", description="O, outputs of a step")]
+    output_size: Annotated[
+        int, Field(ge=0, given_by="task", description="O, outputs of a step; 0: there is no readout")
+    ]
     output_activation: Annotated[str, Field(choices=activations.activation_names, description="f_y, of the readout")]
 
     def __post_init__(self) -> None:
@@ -323,7 +326,7 @@ class Cell(ABC):
         dh_t[..., self.readout_slice] = da_y @ U
         return dh_t
 
-    def read_gradient(self, h_t: Array, da_y: Array) -> Params:
+    def read_gradient(self, params: Params, h_t: Array, da_y: Array) -> Params:
         """Notes eq. 3: dL/dU = sum_t dL_t/dy_hat_t dy_hat_t/dU; no path through time, hence no recursion."""
         return {"U": rows(da_y).T @ rows(h_t[..., self.readout_slice]), "b_y": rows(da_y).sum(axis=0)}
 
