@@ -60,6 +60,8 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import Scales as Scales
     from bpttlab.networks.cells import Stacked as Stacked
     from bpttlab.networks.cells.kernel import kernel as kernel
+    from bpttlab.networks.initializers import MatrixFile as MatrixFile
+    from bpttlab.networks.initializers import Structured as Structured
     from bpttlab.networks.losses import StepLoss as StepLoss
     from bpttlab.networks.pretrained import from_file as from_file
     from bpttlab.store.store import load as load
@@ -105,7 +107,17 @@ HOMES = {
     "gradients.forward_mode.snap": ("snap",),
     "gradients.forward_mode.uoro": ("uoro",),
     "gradients.loss_and_gradient": ("loss_and_gradient",),
-    "networks.initializers": ("Gaussian", "GaussianRadius", "Identity", "NonNormal", "Orthogonal", "Sparse", "Uniform"),
+    "networks.initializers": (
+        "Gaussian",
+        "GaussianRadius",
+        "Identity",
+        "MatrixFile",
+        "NonNormal",
+        "Orthogonal",
+        "Sparse",
+        "Structured",
+        "Uniform",
+    ),
     "measures.jacobian_products": ("jacobian_products",),
     "measures.measure": ("Measure",),
     "claims.experiment": ("Experiment",),

@@ -104,6 +104,12 @@ NETWORK_NAMES = (
 """Columns that `runs` has after `cell_content` when it is read (`file_names`). No shard has them, and no id depends
 on them."""
 
-DATA_CONTENT = "task_content"
-DATA_NAME = Column("data_file", "string", "", "the name of the task's file, as far as it distinguishes the files")
-"""The column after it, in the same way."""
+FILE_NAMES = {
+    "task_content": Column(
+        "data_file", "string", "", "the name of the task's file, as far as it distinguishes the files"
+    ),
+    "initializer_content": Column(
+        "matrix_file", "string", "", "the name of the initializer's file, as far as it distinguishes the files"
+    ),
+}
+"""The columns that `runs` has after these others, in the same way."""

@@ -23,7 +23,7 @@ import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.files import own_folder
-from bpttlab.store.columns import DATA_CONTENT, DATA_NAME, NETWORK_CONTENT, NETWORK_NAMES
+from bpttlab.store.columns import FILE_NAMES, NETWORK_CONTENT, NETWORK_NAMES
 from bpttlab.store.damage import Damage
 from bpttlab.store.records import list_records, read_record, read_records, to_bytes, write_record
 from bpttlab.store.schema import cut_text
@@ -163,7 +163,7 @@ def _named_file(entry: Mapping[str, Any]) -> NamedFile:
 
 
 def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -> pa.Table:
-    """`runs` with NETWORK_NAMES after `cell_content` and DATA_NAME after `task_content`, if it has these columns.
+    """`runs` with NETWORK_NAMES after `cell_content` and FILE_NAMES after their columns, if it has these columns.
 
     Args:
         pool: whether the files that have one label, or none, are networks of one point: they have one `cell_label` and
@@ -173,14 +173,15 @@ def with_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool = False) -
 
 
 def with_data_names(runs: pa.Table, files: Sequence[NamedFile]) -> pa.Table:
-    """`runs` with the name of the file of each task that has one."""
-    if DATA_CONTENT not in runs.column_names:
-        return runs
-    contents = runs[DATA_CONTENT].to_pylist()
-    named = [one._replace(label=None) for one in _files_of(contents, files)]
-    labels = dict(zip([one.content for one in named], distinct_labels(named), strict=True))
-    names = pa.array([labels.get(content) for content in contents], pa.string())
-    return runs.add_column(runs.column_names.index(DATA_CONTENT) + 1, DATA_NAME.arrow_field, names)
+    """`runs` with the name of the file of each task and initializer that has one."""
+    for column, name in FILE_NAMES.items():
+        if column in runs.column_names:
+            contents = runs[column].to_pylist()
+            named = [one._replace(label=None) for one in _files_of(contents, files)]
+            labels = dict(zip([one.content for one in named], distinct_labels(named), strict=True))
+            names = pa.array([labels.get(content) for content in contents], pa.string())
+            runs = runs.add_column(runs.column_names.index(column) + 1, name.arrow_field, names)
+    return runs
 
 
 def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -> pa.Table:

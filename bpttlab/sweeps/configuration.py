@@ -280,7 +280,7 @@ def build_once(name: str, group: Mapping[str, Any], build: Callable[..., Any], *
         build: gives a frozen object, or an error, which is not remembered.
         beside: what else it depends on, hashable.
     """
-    if "path" in group:
+    if group.get("path") is not None:
         return build(group, *beside)
     typed_values = ((type(value), value) for value in beside)  # which tell 1 from 1.0 and from true
     key = (plugins.choices_in_use(), name, repr(group), *typed_values)

@@ -17,6 +17,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Plain, format_value
 from bpttlab.measures.selection import Measures
 from bpttlab.networks.cells import Stacked
+from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
@@ -70,7 +71,7 @@ def group_of_run(name: str, chosen: Any, leave: tuple[str, ...] = ()) -> Part:
     """
     if isinstance(chosen, FromFile):
         return Part.of(name, chosen.identity_fields())
-    if isinstance(chosen, Task):
+    if isinstance(chosen, Task | Initializer):
         return Part.of(name, {"name": chosen.name, **chosen.identity_fields()})
     if isinstance(chosen, Measures):
         return Part.of(name, chosen.plain)

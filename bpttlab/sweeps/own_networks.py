@@ -51,7 +51,7 @@ def set_label(run: Plain, labels: Mapping[Any, Any]) -> Plain:
 def named_files(configurations: Iterable[Configuration]) -> list[NamedFile]:
     """The names of the files of a sweep, in the order of its line; of equal files the first name."""
     found: dict[str, NamedFile] = {}
-    for of_run in ((one.own, one.task) for one in configurations):
+    for of_run in ((one.own, one.task, one.initializer) for one in configurations):
         for own in of_run:
             content, path = getattr(own, "content", None), getattr(own, "path", None)
             if isinstance(content, str) and isinstance(path, str) and path and content not in found:

@@ -63,6 +63,7 @@ POINT = {
     ),
     "cell_label": SummaryColumn("network", "", "name of a network from a file; only if there are some", KEY),
     "data_file": SummaryColumn("file", "", "name of the task's file; only if there are several", KEY),
+    "matrix_file": SummaryColumn("W", "", "name of the initializer's file; only if there are several", KEY),
     "sequence_length": SummaryColumn("T", "step", "sequence length", KEY),
 }
 

@@ -16,8 +16,7 @@ from bpttlab.errors import LabError, nearest
 from bpttlab.escapes import escape_mathtext
 from bpttlab.store.columns import (
     CONFIGURATION,
-    DATA_CONTENT,
-    DATA_NAME,
+    FILE_NAMES,
     NETWORK_CONTENT,
     NETWORK_NAMES,
     OWN_MEASURED,
@@ -31,7 +30,7 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 }
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
-_NAMES = {column.name for column in (*NETWORK_NAMES, DATA_NAME)}
+_NAMES = {column.name for column in (*NETWORK_NAMES, *FILE_NAMES.values())}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 FROM_FILE = "file"  # or this, if all networks are from files
@@ -116,11 +115,14 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     ]
     file = NETWORK_CONTENT if NETWORK_CONTENT in runs else "network_id"  # where files are networks of one point
     names = [name for name in names if name not in PREFIXES or not _is_decided_by(runs, file, name)]
+    if "initializer_array" in names and _is_decided_by(runs, "initializer_content", "initializer_array"):
+        names.remove("initializer_array")
     fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
     label = [LABEL] if has_labels(runs) else []
     names = [name for name in names if not (label and (name == NETWORK_CONTENT or _follows_cell(runs, name)))]
     names = [name for name in names if not _is_decided_by_group(runs, name)]
-    names = [DATA_NAME.name if name == DATA_CONTENT and DATA_NAME.name in runs else name for name in names]
+    shown = {content: name.name for content, name in FILE_NAMES.items() if name.name in runs}
+    names = [shown.get(name, name) for name in names]
     point = [*_POINT[:-1], *label, _POINT[-1]]
     return [*point, *names, *fit]
 

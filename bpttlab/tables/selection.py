@@ -23,7 +23,7 @@ from bpttlab.tables.writing import REQUESTED_OF
 _REQUESTED, TARGET = "initializer_requested", "initializer_target"
 _ALIASES = {
     "width": ("cell_hidden_size",),
-    **dict.fromkeys(("file", "network_file"), ("cell_label", "cell_content", "data_file")),
+    **dict.fromkeys(("file", "network_file"), ("cell_label", "cell_content", "data_file", "matrix_file")),
     "length": ("sequence_length",),
     **dict.fromkeys(
         (f"{group}{name}" for group in ("", "initializer_") for name in ("spectral_radius", "gain", "scale")),

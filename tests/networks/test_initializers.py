@@ -15,17 +15,19 @@ from bpttlab.networks.initializers import (
     GaussianRadius,
     Identity,
     Initializer,
+    MatrixFile,
     NoInitializer,
     NonNormal,
     Orthogonal,
     Sparse,
+    Structured,
     Uniform,
     from_fields,
 )
 from bpttlab.numerics import matrices
 from bpttlab.sweeps.configuration import Configuration
 
-KINDS = [kind for kind in Initializer.__subclasses__() if kind.draws]
+KINDS = [kind for kind in Initializer.__subclasses__() if kind.draws and kind is not MatrixFile]
 WITH_RADIUS = [kind for kind in KINDS if kind.has_spectral_radius]
 NAMES = {
     "gaussian": Gaussian,
@@ -36,6 +38,7 @@ NAMES = {
     "identity": Identity,
     "non_normal": NonNormal,
     "bidiagonal": Bidiagonal,
+    "structured": Structured,
 }
 IN_UNITS = partial(NonNormal, rotated=False)
 
@@ -47,6 +50,7 @@ def draw(initializer, size=20, seed=0):
 def test_all_are_found_by_name():
     assert {kind.name: kind for kind in KINDS} == NAMES
     assert plugins.find("initializer", "none") is NoInitializer
+    assert plugins.find("initializer", "from_file") is MatrixFile
     assert all(plugins.find("initializer", name) is kind for name, kind in NAMES.items())
 
 

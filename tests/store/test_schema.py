@@ -18,7 +18,7 @@ from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
 from bpttlab.store.column import DTYPES
-from bpttlab.store.columns import CONFIGURATION, DATA_NAME, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.store.stored_text import limit_columns
@@ -59,7 +59,7 @@ def test_the_page_documents_every_column_of_every_table():
     documented = columns_on_the_page()
     described = {name: table.columns for name, table in TABLES.items()} | {
         "configuration": CONFIGURATION,
-        "names of files": (*NETWORK_NAMES, DATA_NAME),
+        "names of files": (*NETWORK_NAMES, *FILE_NAMES.values()),
     }
     assert list(documented) == list(described)
     for name, columns in described.items():
@@ -153,6 +153,9 @@ def test_every_configuration_value_is_documented_with_its_type(task, scheme, ini
     chosen = {"task": {"name": task, **path}, "scheme": scheme, "initializer": initializer, "truncation": truncation}
     if initializer == "none":
         chosen["cell"] = {"name": "diagonal", "hidden_size": 8}
+    if initializer == "from_file":
+        np.save(tmp_path / "W.npy", np.eye(32))
+        chosen["initializer"] = {"name": "from_file", "path": str(tmp_path / "W.npy")}
     flat = flatten(Configuration.parse(chosen).plain)
     declared = {column.name: column.dtype for column in CONFIGURATION}
     types = {"int64": int, "float64": float, "string": str, "bool": bool}

@@ -425,11 +425,13 @@ def test_the_defaults_are_those_of_the_typed_configuration(composer):
 @pytest.mark.parametrize("groups", ["of values", pytest.param("experiment", marks=pytest.mark.slow)])
 def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path, groups):
     np.savez(tmp_path / "mine.npz", x=np.zeros((8, 64, 2)), target=np.zeros((8, 64, 1)))
+    np.save(tmp_path / "W.npy", np.eye(32))
     np.savez(tmp_path / "net.npz", weight_ih_l0=np.ones((9, 4)), weight_hh_l0=np.ones((9, 3)))
     more = {
         ("task", "file"): [f"task.path={tmp_path / 'mine.npz'}"],
         ("cell", "from_file"): [f"cell.path={tmp_path / 'net.npz'}"],
         ("initializer", "none"): ["cell=diagonal"],
+        ("initializer", "from_file"): [f"initializer.path={tmp_path / 'W.npy'}"],
         ("scheme", "rflo"): ["cell=leaky"],
     }
     for group in composer.groups():
