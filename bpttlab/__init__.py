@@ -41,9 +41,11 @@ if TYPE_CHECKING:
     from bpttlab.measures.gradient_bias import truncation_bias as truncation_bias
     from bpttlab.measures.jacobian_products import jacobian_products as jacobian_products
     from bpttlab.measures.lag_terms import lag_terms as lag_terms
+    from bpttlab.measures.lyapunov import finite_time_exponents as finite_time_exponents
     from bpttlab.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
     from bpttlab.measures.measure import Measure as Measure
     from bpttlab.measures.sensitivity import forward_sensitivity as forward_sensitivity
+    from bpttlab.measures.singular_values import singular_values as singular_values
     from bpttlab.measures.state_blocks import block_norms as block_norms
     from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
     from bpttlab.measures.windowed_products import windowed_products as windowed_products
@@ -128,7 +130,8 @@ HOMES = {
     "measures.sensitivity": ("forward_sensitivity",),
     "measures.lag_terms": ("lag_terms",),
     "networks.pretrained": ("from_file",),
-    "measures.lyapunov": ("lyapunov_spectrum",),
+    "measures.lyapunov": ("finite_time_exponents", "lyapunov_spectrum"),
+    "measures.singular_values": ("singular_values",),
     "store.store": ("load", "repair"),
     "sweeps.scheduler": ("sweep",),
     "gradients.trace": ("Trace",),

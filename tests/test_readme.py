@@ -45,3 +45,21 @@ def test_the_examples_of_a_network_of_ones_own_run(tmp_path, monkeypatch):
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", OWN_NETWORK.read_text(encoding="utf-8")))
 def test_the_links_of_that_page_lead_somewhere(link):
     assert (OWN_NETWORK.parent / link).exists()
+
+
+JACOBIANS = README.parent / "docs" / "jacobians.md"
+
+
+def test_the_examples_of_given_jacobians_run_and_are_right():
+    python = "\n".join(re.findall(r"```python\n(.*?)```", JACOBIANS.read_text(encoding="utf-8"), flags=re.DOTALL))
+    assert "lorenz(20_000)" in python
+    names = {"__name__": "jacobians"}
+    exec(compile(python.replace("20_000", "4_000"), str(JACOBIANS), "exec"), names)
+    exponents = names["spectrum"]["lyapunov_exponent"].to_numpy() / 0.01
+    assert exponents == pytest.approx([0.906, 0.0, -14.572], abs=0.15)
+    assert exponents.sum() == pytest.approx(-13.667, abs=1e-3)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", JACOBIANS.read_text(encoding="utf-8")))
+def test_the_links_of_the_page_of_jacobians_lead_somewhere(link):
+    assert (JACOBIANS.parent / link).exists()

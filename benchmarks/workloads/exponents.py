@@ -20,7 +20,8 @@ from benchmarks.problems import Array, Problem, Shape, drawn
 from benchmarks.protocol import Call, compared
 from benchmarks.rows import Row, Settings
 from bpttlab import forward
-from bpttlab.measures.lyapunov import Frame, equal_windows, from_trace
+from bpttlab.measures.lyapunov import from_trace
+from bpttlab.measures.volume_growth import Frame, equal_windows
 
 PEERS = ("JAX", "PyTorch")
 """A compiled scan of QR, and the loop of QR of the published GOOM code (`peer_torch.exponents`)."""

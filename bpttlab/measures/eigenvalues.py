@@ -8,9 +8,9 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.measures.lyapunov import equal_windows
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling, zero_parameters
 from bpttlab.measures.recurrent_matrix import origin_jacobian
+from bpttlab.measures.volume_growth import equal_windows
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Field, check_integer, check_method
+from bpttlab.fields import Field, check_integer, check_method, format_value
 from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
 from bpttlab.measures.lags import check_lags, reported_lags
 from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.product_norms import PRODUCT_NUMBERS, Horizons, ProductNorms, Reach, product_norms
 from bpttlab.measures.state_blocks import Blocks
+from bpttlab.measures.stream_products import forward_norms
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
@@ -59,10 +61,12 @@ class ProductMeasures:
 
 
 def jacobian_products(
-    trace: Trace,
+    trace: Trace | None = None,
     loss: Loss | Array | None = None,
     lags: Which | Iterable[int] = "log",
     *,
+    jacobians: Jacobians | None = None,
+    length: int | None = None,
     method: Method = "exact",
     t: int | None = None,
     sequences: int = 2,
@@ -75,7 +79,12 @@ def jacobian_products(
         trace: a forward pass.
         loss: as in `backward`, for the state gradient and the alignment; without it these are missing.
         lags: "log" some lags of one t, "all" every lag of it, integers from 0 to t those lags, "triangle" every lag of
-            every t.
+            every t. Of a stream the last step is reported too with "log" and "all".
+        jacobians: in place of trace and loss, the Jacobians of anything: (T, N, N), (T, B, N, N), or an iterator over
+            (N, N) or (B, N, N), J_1 first. An iterator is a stream: read once and not kept, so its products are those
+            that begin at its first step, P_{l,0} at t = l, and it has neither "triangle" nor "fast" nor t.
+        length: the steps of `jacobians` to read; a stream may have more. None: all; then "log" stands for two lags in
+            each octave of a stream.
         method: "exact" follows every row of the product. "fast" follows as many rows as the product has directions
             left: norms alone, in float64, their logarithms within 1e-10 of those of the product; of a float32 trace
             these are the products of the Jacobians at its states.
@@ -95,7 +104,15 @@ def jacobian_products(
         ConfigurationError: an argument is not as above, or it does not go with the method.
         NonFiniteError: a product is not finite; the error names its step.
     """
+    check_source(jacobians, length, required={"trace": trace}, others={"loss": loss})
     sequences, count = check_integer("sequences", sequences, 1), check_integer("count", count, 3)
+    given = trace if jacobians is None else read_jacobians(jacobians, length)
+    if isinstance(given, JacobianStream):
+        check_forward(method, t)
+        bound_lags = check_integer("bound_lags", bound_lags, 0)
+        return as_frame(forward_norms(given, lags, sequences, count, bound_lags))
+    assert given is not None
+    trace = given
     t = trace.length if t is None else check_integer("t", t, 1, trace.length)
     check_method(method, METHODS)
     lags = lags if isinstance(lags, str) else list(lags)
@@ -104,6 +121,15 @@ def jacobian_products(
         return fast_products(trace, loss, lags, t, sequences, count)
     bound_lags = check_integer("bound_lags", bound_lags, 0)
     return as_frame(measure_products(trace, loss, lags, sequences, count, bound_lags, t).columns)
+
+
+def check_forward(method: Method, t: int | None) -> None:
+    """Refuses what goes back from a last step."""
+    check_method(method, METHODS)
+    if method == "fast":
+        raise ConfigurationError("method='fast': goes back from the last step; a stream comes forwards: give an array")
+    if t is not None:
+        raise ConfigurationError(f"t={format_value(t)}: the products of a stream begin at its first step; leave it out")
 
 
 def fast_products(

@@ -11,15 +11,14 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import (
-    SpectrumGrowth,
     entropy_bound,
-    equal_windows,
     finite_time_columns,
     kaplan_yorke_dimension,
     measure_growth,
     spectrum_columns,
 )
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.measures.volume_growth import SpectrumGrowth, equal_windows
 from bpttlab.networks.cells import Cell, Elman
 from bpttlab.numerics.scaled import median_log
 from bpttlab.store.measure_columns import LYAPUNOV_EXPONENTS

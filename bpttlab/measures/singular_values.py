@@ -26,10 +26,12 @@ import scipy.linalg
 from scipy.linalg.lapack import dtrtri
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
-from bpttlab.fields import Field, check_integer
+from bpttlab.fields import Field, check_integer, format_value
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.lyapunov import jacobians
+from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
+from bpttlab.measures.lyapunov import iterate_jacobians
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
+from bpttlab.measures.stream_products import check_given_lags, keep_first_steps
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
@@ -71,7 +73,15 @@ _EPSILON = float(np.finfo(np.float64).eps)
 # ------------------------------------------------------------------------------------------ along a trajectory
 
 
-def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: int | None = None) -> pd.DataFrame:
+def singular_values(
+    trace: Trace | None = None,
+    lags: Iterable[int] | None = None,
+    sequences: int = 2,
+    t: int | None = None,
+    *,
+    jacobians: Jacobians | None = None,
+    length: int | None = None,
+) -> pd.DataFrame:
     """All singular values of P_{t,t-l}, a row per sequence, lag and index.
 
     Of a float32 trace, those of the Jacobians at its states, computed in float64. In memory at a time, of one sequence
@@ -80,9 +90,13 @@ def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: in
 
     Args:
         trace: a forward pass.
-        lags: integers l from 0 to t.
+        lags: integers l from 0 to t; they have no default.
         sequences: how many of the batch, from the first.
         t: the step at which the products end; T by default.
+        jacobians: in place of a trace, the Jacobians of anything: (T, N, N), (T, B, N, N), or an iterator over (N, N)
+            or (B, N, N), J_1 first. An iterator is a stream: it is read up to the longest lag, and its products are
+            those that begin at its first step, P_{l,0} at t = l; it has no t.
+        length: the steps of `jacobians` to read; None: all.
 
     Returns:
         Columns sequence, t, lag, index (from 1, the largest), log_singular_value (natural logarithm; -inf is exactly
@@ -93,7 +107,25 @@ def singular_values(trace: Trace, lags: Iterable[int], sequences: int = 2, t: in
         ConfigurationError: a lag or t is not as above, or the numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
-    return as_frame(measure_singular_values(trace, lags, sequences, t))
+    check_source(jacobians, length, required={"trace": trace})
+    given = trace if jacobians is None else read_jacobians(jacobians, length)
+    if isinstance(lags, str) or not isinstance(lags, Iterable):
+        raise ConfigurationError(f"lags={format_value(lags)}: must be a list of integers from 0")
+    if isinstance(given, JacobianStream):
+        if t is not None:
+            raise ConfigurationError(f"t={format_value(t)}: the products of a stream begin at its start; leave it out")
+        return as_frame(forward_singular_values(given, lags, sequences))
+    assert given is not None
+    return as_frame(measure_singular_values(given, lags, sequences, t))
+
+
+def forward_singular_values(stream: JacobianStream, lags: Iterable[int], sequences: int) -> dict[str, Array]:
+    """`singular_values` of P_{l,0}, as columns."""
+    lags, sequences = check_given_lags(lags), check_integer("sequences", sequences, 1)
+    held = keep_first_steps(stream, lags, sequences)
+    batch = min(sequences, stream.batch)
+    found = [of_steps([J[b] for J in held[:lag]], stream.size) for b in range(batch) for lag in lags]
+    return value_columns(found, lags, np.array(lags, np.int64))
 
 
 def measure_singular_values(
@@ -103,12 +135,19 @@ def measure_singular_values(
     t = check_integer("t", trace.length if t is None else t, 1, trace.length)
     lags = [check_integer("lag", lag, 0, t) for lag in lags]
     sequences = check_integer("sequences", sequences, 1)
-    batch, size = min(sequences, trace.h.shape[1]), trace.h.shape[-1]
-    found = [of_sequence(trace, b, t, lag) for b in range(batch) for lag in lags]
+    found = [of_sequence(trace, b, t, lag) for b in range(min(sequences, trace.h.shape[1])) for lag in lags]
+    return value_columns(found, lags, np.full(len(lags), t))
+
+
+def value_columns(found: list[ValueLogs], lags: list[int], t: Array) -> dict[str, Array]:
+    """Rows of `singular_values`, those of all lags of one sequence after another; t (L,) the last step of each."""
+    if not found:
+        return {name: np.empty(0) for name in ("sequence", "t", "lag", "index", "log_singular_value", "resolved")}
+    batch, size = len(found) // len(lags), len(found[0].log)
     each = len(lags) * size
     return {
         "sequence": np.repeat(np.arange(batch), each),
-        "t": np.full(batch * each, t),
+        "t": np.tile(np.repeat(t, size), batch),
         "lag": np.tile(np.repeat(np.array(lags, np.int64), size), batch),
         "index": np.tile(np.arange(1, size + 1), batch * len(lags)),
         "log_singular_value": np.array([values.log for values in found]).ravel(),
@@ -118,15 +157,18 @@ def measure_singular_values(
 
 def of_sequence(trace: Trace, sequence: int, t: int, lag: int) -> ValueLogs:
     """The singular values of P_{t,t-lag} of one sequence of the batch."""
-    if lag == 0:
-        return ValueLogs(np.zeros(trace.h.shape[-1]), np.ones(trace.h.shape[-1], bool))
     b, steps = slice(sequence, sequence + 1), slice(t - lag, t)
     part = Trace(trace.cell, trace.params, trace.x[steps, b], trace.h[t - lag : t + 1, b], trace.y_hat[steps, b])
     held = []
-    for step, J in enumerate(jacobians(part), t - lag + 1):
+    for step, J in enumerate(iterate_jacobians(part), t - lag + 1):
         _check_finite(J, f"the Jacobian is not finite at step t = {step}", step)
         held.append(J[0])
-    return of_product(held)
+    return of_steps(held, trace.h.shape[-1])
+
+
+def of_steps(matrices: list[Array], size: int) -> ValueLogs:
+    """The singular values of the product of some steps; of none, it is the identity."""
+    return of_product(matrices) if matrices else ValueLogs(np.zeros(size), np.ones(size, bool))
 
 
 def product_singular_values(factors: Iterable[Array]) -> tuple[Array, Array]:

@@ -24,8 +24,10 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import check_integer, check_method, format_value
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.product_norms import Reach, product_norms
+from bpttlab.measures.stream_products import measure_chunks
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, concatenate
 from bpttlab.numerics.scaled import LOG_2, ZERO_EXPONENT, Scaled, shift_exponents, spectral_log_norm
@@ -53,9 +55,11 @@ SMALLEST = 2.0**-400
 
 
 def windowed_products(
-    trace: Trace,
-    lags: Iterable[int],
+    trace: Trace | None = None,
+    lags: Iterable[int] | None = None,
     *,
+    jacobians: Jacobians | None = None,
+    length: int | None = None,
     method: Literal["fast", "exact"] = "fast",
     sequences: int = 2,
     spectral: bool = True,
@@ -64,7 +68,10 @@ def windowed_products(
 
     Args:
         trace: a forward pass.
-        lags: integers l from 1 to T.
+        lags: integers l from 1 to T; they have no default.
+        jacobians: in place of a trace, the Jacobians of anything: (T, N, N), (T, B, N, N), or an iterator over (N, N)
+            or (B, N, N), J_1 first, of which as many steps are kept as the longest lag has, and 256 or as many again.
+        length: the steps of `jacobians` to read; an iterator may have more. None: all.
         method: "fast" makes each product of two parts, in float64; of a float32 trace these are the products of the
             Jacobians at its states. "exact" follows every row of the products of all t, lag after lag.
         sequences: how many of the batch, from the first.
@@ -80,18 +87,38 @@ def windowed_products(
             two, or numbers are complex.
         NonFiniteError: a Jacobian is not finite; the error names its step.
     """
-    if isinstance(lags, str) or not isinstance(lags, Iterable):
-        raise ConfigurationError(f"lags={format_value(lags)}: must be a list of integers from 1 to T = {trace.length}")
-    chosen = sorted({check_integer("lag", lag, 1, trace.length) for lag in lags})
-    if not chosen:
-        raise ConfigurationError(f"lags: there are none; must be integers from 1 to T = {trace.length}")
-    sequences = check_integer("sequences", sequences, 1)
+    check_source(jacobians, length, required={"trace": trace})
+    given = trace if jacobians is None else read_jacobians(jacobians, length)
+    assert given is not None
+    chosen, sequences = check_window_lags(lags, given.length), check_integer("sequences", sequences, 1)
     check_method(method, ("fast", "exact"))
-    check_real(trace)
+
+    def measure(trace: Trace, lags: list[int]) -> dict[str, Array]:
+        return measure_windows(trace, lags, method, sequences, spectral)
+
+    if isinstance(given, JacobianStream):
+        return as_frame(measure_chunks(given, chosen, sequences, measure))
+    check_real(given)
+    return as_frame(measure(given, chosen))
+
+
+def check_window_lags(lags: Iterable[int] | None, length: int | None) -> list[int]:
+    """The lags in ascending order, each once; `length` is None where it is not known."""
+    allowed = "1" if length is None else f"1 to T = {length}"
+    if isinstance(lags, str) or not isinstance(lags, Iterable):
+        raise ConfigurationError(f"lags={format_value(lags)}: must be a list of integers from {allowed}")
+    chosen = sorted({check_integer("lag", lag, 1, length) for lag in lags})
+    if not chosen:
+        raise ConfigurationError(f"lags: there are none; must be integers from {allowed}")
+    return chosen
+
+
+def measure_windows(trace: Trace, lags: list[int], method: str, sequences: int, spectral: bool) -> dict[str, Array]:
+    """`windowed_products` of a trajectory as columns."""
     if method == "exact":
-        return as_frame(row_by_row(trace.head(sequences), chosen, spectral))
+        return row_by_row(trace.head(sequences), lags, spectral)
     batch = min(sequences, trace.h.shape[1])
-    return as_frame(concatenate([_columns_of(trace, b, chosen, spectral) for b in range(batch)]))
+    return concatenate([_columns_of(trace, b, lags, spectral) for b in range(batch)])
 
 
 def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array]:

@@ -13,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.given_jacobians import trace_of_jacobians
 from bpttlab.measures.jacobian_products import growth_rate, jacobian_products, measure_products
 from bpttlab.measures.lyapunov import (
-    Frame,
-    SpectrumGrowth,
-    accumulate,
     convergence_interval,
     entropy_bound,
     finite_time_exponents,
@@ -26,13 +24,13 @@ from bpttlab.measures.lyapunov import (
 )
 from bpttlab.measures.singular_values import singular_values
 from bpttlab.measures.state_blocks import block_norms
+from bpttlab.measures.volume_growth import Frame, SpectrumGrowth, accumulate
 from bpttlab.measures.windowed_products import windowed_products
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example, rows_of
-from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.gradient_check import disagreement, largest
 from bpttlab.verification.lag_terms import engines
 from bpttlab.verification.networks import linear
@@ -152,7 +150,10 @@ def exponents_of_explicit_products(quick: bool) -> Iterator[Check]:
     whole = np.linalg.multi_dot([J[0] for J in given[::-1]])
     R = np.linalg.qr(whole @ Frame.start(1, 3, 3).Q[0])[1]
     expected = np.sort(np.log(np.abs(np.diagonal(R))) / steps)[::-1]
-    ways = {"stream": accumulate(given, [0, steps]).exponents[0], "trace": _table(from_trace(product_of(given), 0))}
+    ways = {
+        "stream": accumulate(given, [0, steps]).exponents[0],
+        "trace": _table(from_trace(trace_of_jacobians(given), 0)),
+    }
     for way, found in ways.items():
         error = np.abs(np.sort(found)[::-1] - expected).max()
         yield agree(f"exponents of {steps} matrices that do not commute, {way}", EXPLICIT, error, 1e-12)
@@ -172,7 +173,7 @@ def windows_of_time(quick: bool) -> Iterator[Check]:
     """Finite-time exponents of diagonal matrices are means over their own steps; the interval is a t interval."""
     rng = np.random.default_rng(15)
     logs = rng.standard_normal((12, 1)) + np.array([3.0, -3.0])
-    trace = product_of(np.exp(logs)[:, None, :, None] * np.eye(2))
+    trace = trace_of_jacobians(np.exp(logs)[:, None, :, None] * np.eye(2))
     frame = finite_time_exponents(trace, 4, transient=2)
     yield equal("finite-time exponents: last window ends at", "definition", 10, frame["t"].max())
     Q = np.abs(np.linalg.qr(np.diag(np.exp(logs[:2].sum(axis=0))) @ Frame.start(1, 2, 2).Q[0])[0])
@@ -200,7 +201,7 @@ def numbers_of_a_spectrum(quick: bool) -> Iterator[Check]:
 @checks("spectra")
 def singular_values_of_explicit_products(quick: bool) -> Iterator[Check]:
     traces = {cell.name: example(cell, gain=0.9).trace for cell in _CELLS}
-    traces["given matrices"] = product_of(draw_products(T, 16))
+    traces["given matrices"] = trace_of_jacobians(draw_products(T, 16))
     for name, trace in traces.items():
         errors = []
         for lag in (1, 3, T):

@@ -9,13 +9,14 @@ from scipy.special import polygamma
 
 from bpttlab import theory
 from bpttlab.gradients.forward import forward
+from bpttlab.measures.given_jacobians import trace_of_jacobians
 from bpttlab.measures.jacobian_products import measure_products
-from bpttlab.measures.lyapunov import accumulate, entropy_bound, from_trace, kaplan_yorke_dimension
+from bpttlab.measures.lyapunov import entropy_bound, from_trace, kaplan_yorke_dimension
+from bpttlab.measures.volume_growth import accumulate
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.initializers import GaussianRadius
 from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, check_median, checks, equal
-from bpttlab.verification.given_jacobians import product_of
 from bpttlab.verification.networks import autonomous, drive, linear, silent_weights
 
 CHAOS = "Engelken, Wolf & Abbott 2023"
@@ -59,7 +60,7 @@ def independent_products(quick: bool) -> Iterator[Check]:
     """A linear network whose W is another one at each step."""
     N, T, g = 10, 1000 if quick else 4000, 1.3
     given = np.random.default_rng(0).standard_normal((T, 1, N, N)) * g / np.sqrt(N)
-    found = from_trace(product_of(given), 0)["lyapunov_exponent"]
+    found = from_trace(trace_of_jacobians(given), 0)["lyapunov_exponent"]
     half = (N - np.arange(N)) / 2
     for i, (measured, expected) in enumerate(zip(found, theory.newman_exponents(N, g), strict=True)):
         deviation = 0.5 * np.sqrt(polygamma(1, half[i]) / T)
@@ -72,7 +73,7 @@ def scatter_of_products(quick: bool) -> Iterator[Check]:
     """The gradient of one output goes back through fresh Gaussian W, a network a sequence: var log |u P|."""
     N, T, draws = 10, 50, 400 if quick else 2000
     given = np.random.default_rng(1).standard_normal((T, draws, N, N)) / np.sqrt(N)
-    trace = product_of(given)
+    trace = trace_of_jacobians(given)
     slope = np.zeros_like(trace.y_hat)
     slope[-1, :, 0] = 1.0
     columns = measure_products(trace, slope, "log", draws, 3, 0).columns

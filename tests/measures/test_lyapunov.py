@@ -14,19 +14,16 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lyapunov import (
-    Frame,
-    accumulate,
     convergence_interval,
     entropy_bound,
-    equal_windows,
     finite_time_exponents,
     from_trace,
-    jacobians,
+    iterate_jacobians,
     kaplan_yorke_dimension,
     lyapunov_spectrum,
-    orthonormalise,
     spectrum_columns,
 )
+from bpttlab.measures.volume_growth import Frame, accumulate, equal_windows, orthonormalise
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.initializers import Gaussian, Orthogonal
 from bpttlab.verification.spectra import HENON, henon_map
@@ -48,7 +45,7 @@ def of_linear(W, T=300, **more):
 
 def log_determinants(trace):
     """Sum over t of log |det J_t|, (B,)."""
-    return sum(np.linalg.slogdet(J)[1] for J in jacobians(trace))
+    return sum(np.linalg.slogdet(J)[1] for J in iterate_jacobians(trace))
 
 
 # ------------------------------------------------------------------------------------------ linear maps
@@ -177,9 +174,9 @@ def precise_volumes(steps):
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_the_diagonals_are_volumes_of_the_explicit_product(make):
     trace = case(make, T=20, B=2, N=3).trace
-    growth = accumulate(jacobians(trace), [0, 20])
+    growth = accumulate(iterate_jacobians(trace), [0, 20])
     for b in range(2):
-        expected = precise_volumes([J[b] for J in jacobians(trace)])
+        expected = precise_volumes([J[b] for J in iterate_jacobians(trace)])
         np.testing.assert_allclose(np.cumsum(growth.logs[0, b]), expected, rtol=1e-9, atol=1e-9)
 
 
@@ -187,9 +184,9 @@ def test_the_diagonals_are_volumes_of_the_explicit_product(make):
 def test_volumes_of_saturated_cells_are_right_or_marked(make):
     """Gates shut by e^-30: the Jacobian of one step has a condition number of 1e13, or one beyond float64."""
     trace = case(make, T=20, B=2, N=3, gain=3.0, saturated=True, seed=3).trace
-    growth = accumulate(jacobians(trace), [0, 20])
+    growth = accumulate(iterate_jacobians(trace), [0, 20])
     for b in np.flatnonzero(~growth.unresolved.any(axis=-1)):
-        expected = precise_volumes([J[b] for J in jacobians(trace)])
+        expected = precise_volumes([J[b] for J in iterate_jacobians(trace)])
         np.testing.assert_allclose(np.cumsum(growth.logs[0, b]), expected, rtol=1e-4)
 
 
@@ -205,9 +202,9 @@ def test_a_batch_is_its_sequences():
 @given(st.sampled_from(list(CELLS.values())), st.integers(1, 4), st.integers(0, 1000), st.sampled_from([0.3, 1.0]))
 def test_the_interval_does_not_matter(make, interval, seed, gain):
     trace = case(make, seed=seed, T=40, B=2, N=3, gain=gain).trace
-    one = accumulate(jacobians(trace), [0, 40], interval=1)
-    other = accumulate(jacobians(trace), [0, 40], interval=interval)
-    chosen = accumulate(jacobians(trace), [0, 40])
+    one = accumulate(iterate_jacobians(trace), [0, 40], interval=1)
+    other = accumulate(iterate_jacobians(trace), [0, 40], interval=interval)
+    chosen = accumulate(iterate_jacobians(trace), [0, 40])
     for growth in (other, chosen):
         np.testing.assert_allclose(growth.logs, one.logs, rtol=1e-7, atol=1e-7)
 
@@ -226,7 +223,7 @@ COMPILED = {name: make for name, make in CELLS.items() if not name.startswith(("
 def test_elimination_gives_the_exponents_of_qr(make, count):
     given = case(make, T=120, B=2, N=5).trace
     trace = forward(given.cell, given.params, given.x, given.h[0], engine="numba")
-    by_qr = accumulate(jacobians(trace), equal_windows(12, 120), count, 1)
+    by_qr = accumulate(iterate_jacobians(trace), equal_windows(12, 120), count, 1)
     expected = spectrum_columns(by_qr)
     measured = from_trace(trace, count=count)
     for column in ("lyapunov_exponent", "low", "high"):
@@ -452,7 +449,7 @@ def test_float32_is_computed_in_float64():
 
 def test_blocks_of_slopes_are_those_of_the_whole():
     trace = case(CELLS["lstm"], T=150, N=3).trace
-    for t, J in enumerate(jacobians(trace), 1):
+    for t, J in enumerate(iterate_jacobians(trace), 1):
         np.testing.assert_array_equal(J, trace.jacobian(t))
     assert t == 150
 

@@ -9,7 +9,7 @@ from scipy.linalg import hadamard
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.lyapunov import jacobians
+from bpttlab.measures.lyapunov import iterate_jacobians
 from bpttlab.measures.singular_values import (
     GradedRows,
     measure_singular_values,
@@ -59,7 +59,7 @@ def wrong(matrices, digits=1500):
 
 
 def steps_of(trace, sequence=0):
-    return [J[sequence] for J in jacobians(trace)]
+    return [J[sequence] for J in iterate_jacobians(trace)]
 
 
 # ------------------------------------------------------------------------------------------ known values
@@ -258,7 +258,7 @@ def test_the_table_is_the_explicit_products(make, seed, T, dtype):
     t = T - seed % 2 if T > 1 else T
     frame = singular_values(trace, range(t + 1), t=t)
     assert len(frame) == 2 * (t + 1) * trace.h.shape[-1]
-    steps = list(jacobians(trace))
+    steps = list(iterate_jacobians(trace))
     for (sequence, lag), rows in frame.groupby(["sequence", "lag"]):
         product = np.eye(trace.h.shape[-1])
         for J in steps[t - lag : t]:

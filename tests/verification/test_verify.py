@@ -11,6 +11,7 @@ import pytest
 from bpttlab import plugins, resources, theory, verification
 from bpttlab.claims import analyses, claims
 from bpttlab.cli import main, verify
+from bpttlab.measures.given_jacobians import trace_of_jacobians
 from bpttlab.networks.cells import GRU, Elman
 from bpttlab.numerics.verdicts import median_interval, median_of
 from bpttlab.sweeps import scheduler
@@ -26,7 +27,6 @@ from bpttlab.verification import (
     table,
 )
 from bpttlab.verification.check import agree, check_median, equal, estimate
-from bpttlab.verification.given_jacobians import product_of
 from tests.support.commandline import visible
 
 pytestmark = pytest.mark.usefixtures("folder")
@@ -172,7 +172,7 @@ def test_path_derivatives_are_those_of_the_whole_forward_pass(seed, mask):
 
 def test_products_of_given_matrices_are_in_their_order():
     A, B = np.array([[0.0, 2.0], [0.0, 0.0]]), np.array([[1.0, 0.0], [3.0, 1.0]])
-    trace = product_of(np.stack([A, B])[:, None])
+    trace = trace_of_jacobians(np.stack([A, B])[:, None])
     assert trace.product(2, 0)[0].tolist() == (B @ A).tolist()
     assert trace.cell.vjp(trace.params, trace.linearization[0, 0], np.eye(2))[1].tolist() == A.tolist()
 
