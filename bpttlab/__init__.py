@@ -54,11 +54,17 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
     from bpttlab.networks.cells import Cell as Cell
+    from bpttlab.networks.cells import CoRNN as CoRNN
     from bpttlab.networks.cells import Diagonal as Diagonal
+    from bpttlab.networks.cells import Dilated as Dilated
     from bpttlab.networks.cells import Elman as Elman
     from bpttlab.networks.cells import Leaky as Leaky
+    from bpttlab.networks.cells import LipschitzRNN as LipschitzRNN
+    from bpttlab.networks.cells import MinGRU as MinGRU
     from bpttlab.networks.cells import MinimalRNN as MinimalRNN
+    from bpttlab.networks.cells import MinLSTM as MinLSTM
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
+    from bpttlab.networks.cells import PeepholeLSTM as PeepholeLSTM
     from bpttlab.networks.cells import Scales as Scales
     from bpttlab.networks.cells import Stacked as Stacked
     from bpttlab.networks.cells.kernel import kernel as kernel
@@ -91,6 +97,12 @@ HOMES = {
         "Diagonal",
         "Elman",
         "Leaky",
+        "PeepholeLSTM",
+        "MinLSTM",
+        "MinGRU",
+        "LipschitzRNN",
+        "Dilated",
+        "CoRNN",
         "MinimalRNN",
         "OrthogonalElman",
         "Scales",

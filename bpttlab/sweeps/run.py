@@ -197,10 +197,10 @@ def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: flo
 
 def initial_state(configuration: Configuration) -> Array:
     """h_0 of every sequence, (B, N): N(0, scales.h_0^2), from a stream of its own."""
-    values, shape = configuration.values, (configuration.values.batch_size, configuration.cell.state_size)
+    values, cell = configuration.values, configuration.cell
     if configuration.scales.h_0 == 0:
-        return np.zeros(shape)
-    return configuration.scales.h_0 * stream("initial state", values.seed).standard_normal(shape)
+        return np.zeros((values.batch_size, cell.state_size))
+    return cell.draw_state(stream("initial state", values.seed), values.batch_size, configuration.scales.h_0)
 
 
 # ------------------------------------------------------------------------------------------ measuring

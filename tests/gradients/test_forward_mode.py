@@ -22,9 +22,7 @@ from bpttlab.numerics.scaled import LOG_2, Scaled
 from bpttlab.truncation.segmented import PerLoss
 from bpttlab.verification.gradient_check import assert_agree, disagreement
 from tests.support.networks import linear
-from tests.support.networks_of_cells import CELLS, assert_agree_as_sums, case, cases
-
-every_cell = pytest.mark.parametrize("make", list(CELLS.values()), ids=list(CELLS))
+from tests.support.networks_of_cells import CELLS, assert_agree_as_sums, case, cases, every_cell
 
 
 def recurrent(trace, gradient):

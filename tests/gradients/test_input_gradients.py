@@ -14,9 +14,7 @@ from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.verification.gradient_check import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement
 from tests.support.networks import linear
-from tests.support.networks_of_cells import CELLS, case, cases
-
-every_cell = pytest.mark.parametrize("make", list(CELLS.values()), ids=list(CELLS))
+from tests.support.networks_of_cells import CELLS, case, cases, every_cell
 
 
 def complex_step_gradient(example, steps):

@@ -15,10 +15,14 @@ from bpttlab.store import schema
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.truncation.segmented import Full, PerLoss
 from bpttlab.verification.gradient_check import assert_agree
-from tests.support.networks_of_cells import CELLS, case
+from tests.support.networks_of_cells import CELLS, MORE_CELLS, case
 
 LAYERS = {name: make for name, make in CELLS.items() if not name.startswith("stacked")}
-every_layer = pytest.mark.parametrize("make", list(LAYERS.values()), ids=list(LAYERS))
+every_layer = pytest.mark.parametrize(
+    "make",
+    [*LAYERS.values(), *(pytest.param(make, marks=pytest.mark.slow) for make in MORE_CELLS.values())],
+    ids=[*LAYERS, *MORE_CELLS],
+)
 
 
 def same_bytes(one, other):

@@ -12,7 +12,7 @@ from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells import Elman
 from tests.support.compiled import quick_dtypes
-from tests.support.networks_of_cells import CELLS
+from tests.support.networks_of_cells import every_cell
 
 NEEDS_LOOPS = pytest.mark.skipif("not has_numba()")
 ENGINES = ["numpy", pytest.param("numba", marks=NEEDS_LOOPS)]
@@ -105,10 +105,10 @@ def test_what_is_below_the_range_is_counted(engine, name, a, count):
     assert trace.underflows == count
 
 
-@pytest.mark.parametrize("name", sorted(CELLS))
-def test_jacobians_of_saturated_cells_are_the_complex_step(name):
+@every_cell
+def test_jacobians_of_saturated_cells_are_the_complex_step(make):
     """Gates and units at |a| of 10 to 60, where 1 - h^2 and h (1 - h) are zero; entry by entry."""
-    cell = CELLS[name](2, 4, 1)
+    cell = make(2, 4, 1)
     rng = np.random.default_rng(3)
     params = {key: rng.standard_normal(shape) for key, shape in cell.parameter_shapes().items()}
     for key in params:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -16,11 +17,17 @@ from bpttlab.networks.cells import (
     GRU,
     LSTM,
     Antisymmetric,
+    CoRNN,
     Diagonal,
+    Dilated,
     Elman,
     Leaky,
+    LipschitzRNN,
+    MinGRU,
     MinimalRNN,
+    MinLSTM,
     OrthogonalElman,
+    PeepholeLSTM,
     Stacked,
 )
 from bpttlab.networks.initializers import GaussianRadius
@@ -50,6 +57,24 @@ CELLS = {
     "stacked, diagonal": lambda *sizes, **more: Stacked(*sizes, of="diagonal", **more),
 }
 """(I, N, O, output_activation=...) -> a cell, with a function that the complex step can go through."""
+
+MORE_CELLS = {
+    "peephole_lstm": lambda *sizes, **more: PeepholeLSTM(*sizes, **more),
+    "min_gru": lambda *sizes, **more: MinGRU(*sizes, **more),
+    "min_lstm": lambda *sizes, **more: MinLSTM(*sizes, **more),
+    "dilated": lambda *sizes, **more: Dilated(*sizes, dilation=3, **more),
+    "dilated, softplus": lambda *sizes, **more: Dilated(*sizes, dilation=2, activation="softplus", **more),
+    "cornn": lambda *sizes, **more: CoRNN(*sizes, dt=0.3, **more),
+    "cornn, implicit": lambda *sizes, **more: CoRNN(*sizes, dt=0.5, epsilon=1.0, damping="implicit", **more),
+    "lipschitz_rnn": lambda *sizes, **more: LipschitzRNN(*sizes, epsilon=0.3, beta=0.7, gamma=0.1, **more),
+}
+"""Cells without compiled loops: `test_more_cells` has quick tests of them; those with CELLS are slow for these."""
+
+every_cell = pytest.mark.parametrize(
+    "make",
+    [*CELLS.values(), *(pytest.param(make, marks=pytest.mark.slow) for make in MORE_CELLS.values())],
+    ids=[*CELLS, *MORE_CELLS],
+)
 
 RECURRENT, BIASES = ({name, *(f"{name}_{layer}" for layer in (1, 2, 3))} for name in ("W", "b_h"))
 """Of a cell, or of the layers of a stack."""
@@ -86,7 +111,7 @@ def case(
         if saturated and name in BIASES:
             params[name][::2] = -30.0
     params = {name: value.astype(dtype) for name, value in params.items()}
-    trace = forward(cell, params, rng.standard_normal((T, B, I)), rng.standard_normal((B, cell.state_size)))
+    trace = forward(cell, params, rng.standard_normal((T, B, I)), cell.draw_state(rng, B, 1.0))
     target = rng.standard_normal((T, B, O))
     mask = np.ones(T) if mask is None else np.asarray(mask, float)
     return Case(trace, losses.evaluate("squared_error", trace.y_hat, target, mask), target, mask)

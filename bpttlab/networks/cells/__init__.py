@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from bpttlab.networks.cells.antisymmetric import Antisymmetric
 from bpttlab.networks.cells.cell import Cell
+from bpttlab.networks.cells.cornn import CoRNN
 from bpttlab.networks.cells.diagonal import Diagonal
+from bpttlab.networks.cells.dilated import Dilated
 from bpttlab.networks.cells.elman import Elman
 from bpttlab.networks.cells.gru import GRU
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.cells.leaky import Leaky
+from bpttlab.networks.cells.lipschitz_rnn import LipschitzRNN
 from bpttlab.networks.cells.lstm import LSTM
+from bpttlab.networks.cells.min_gru import MinGRU
+from bpttlab.networks.cells.min_lstm import MinLSTM
 from bpttlab.networks.cells.minimal_rnn import MinimalRNN
 from bpttlab.networks.cells.orthogonal import OrthogonalElman
+from bpttlab.networks.cells.peephole_lstm import PeepholeLSTM
 from bpttlab.networks.cells.stacked import Stacked
 
 __all__ = [
@@ -19,11 +25,17 @@ __all__ = [
     "LSTM",
     "Antisymmetric",
     "Cell",
+    "CoRNN",
     "Diagonal",
+    "Dilated",
     "Elman",
     "Leaky",
+    "LipschitzRNN",
+    "MinGRU",
+    "MinLSTM",
     "MinimalRNN",
     "OrthogonalElman",
+    "PeepholeLSTM",
     "Scales",
     "Stacked",
 ]

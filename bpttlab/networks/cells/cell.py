@@ -285,6 +285,10 @@ class Cell(ABC):
         h[1] = self.step(params, self.project(params, x)[0], h[0])
         return self.jacobian(params, self.linearize(params, x, h)[0])[0]
 
+    def draw_state(self, rng: np.random.Generator, batch: int, scale: float) -> Array:
+        """An initial state of every sequence: N(0, scale^2), where every number may stand in the state.  (B,N)"""
+        return scale * rng.standard_normal((batch, self.state_size))
+
     # ------------------------------------------------------------------ constraints: what training moves
 
     def unconstrain(self, params: Params) -> Params:
