@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from bpttlab.gradients.forward_mode.snap import snap as snap
     from bpttlab.gradients.forward_mode.uoro import uoro as uoro
     from bpttlab.gradients.loss_and_gradient import loss_and_gradient as loss_and_gradient
+    from bpttlab.gradients.step_gradients import input_gradients as input_gradients
+    from bpttlab.gradients.step_gradients import step_gradients as step_gradients
     from bpttlab.gradients.trace import Trace as Trace
     from bpttlab.measures.gradient_bias import truncation_bias as truncation_bias
     from bpttlab.measures.jacobian_products import jacobian_products as jacobian_products
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells.kernel import kernel as kernel
     from bpttlab.networks.initializers import MatrixFile as MatrixFile
     from bpttlab.networks.initializers import Structured as Structured
+    from bpttlab.networks.lengths import find_lengths as find_lengths
     from bpttlab.networks.losses import StepLoss as StepLoss
     from bpttlab.networks.pretrained import from_file as from_file
     from bpttlab.store.store import load as load
@@ -137,6 +140,7 @@ HOMES = {
     "claims.experiment": ("Experiment",),
     "figures.figure": ("StudyFigure",),
     "networks.activations": ("Activation",),
+    "networks.lengths": ("find_lengths",),
     "networks.losses": ("StepLoss",),
     "tables.table": ("SummaryTable",),
     "measures.sensitivity": ("forward_sensitivity",),
@@ -146,6 +150,7 @@ HOMES = {
     "measures.singular_values": ("singular_values",),
     "store.store": ("load", "repair"),
     "sweeps.scheduler": ("sweep",),
+    "gradients.step_gradients": ("input_gradients", "step_gradients"),
     "gradients.trace": ("Trace",),
     "tasks.task": ("Task",),
     "truncation": ("Chunked", "Full", "PerLoss", "Scheme", "Windowed"),

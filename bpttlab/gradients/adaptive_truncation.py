@@ -121,7 +121,7 @@ def log_immediate_norms(trace: Trace) -> dict[str, float]:
     for t in range(1, trace.length + 1):
         immediate = immediate_derivatives(trace, t)  # each (B, N, P), of which N is the smaller
         for name in largest:
-            matrix = immediate[name].astype(np.float64)
+            matrix = immediate[name][trace.lengths >= t].astype(np.float64)
             square = np.linalg.eigvalsh(matrix @ matrix.swapaxes(-2, -1))[:, -1].max()
             largest[name] = max(largest[name], 0.5 * float(np.log(square)) if square > 0 else -np.inf)
     return largest

@@ -18,8 +18,9 @@ from bpttlab.gradients.checkpointing import (
     scaled_gradient_by_blocks,
 )
 from bpttlab.gradients.inputs import check_errors
+from bpttlab.gradients.lengths import sum_gradients, sum_scaled_gradients
 from bpttlab.gradients.parameter_gradients import check_range, gradient_parts, sum_parts
-from bpttlab.gradients.plan import HasPlan, Plan, plan_of
+from bpttlab.gradients.plan import HasPlan, Plan, is_shared, plan_of
 from bpttlab.gradients.scaled_gradients import scaled_gradients
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
@@ -63,6 +64,8 @@ def backward(
         scaled: whether the gradient has numbers that neither over- nor underflow: mantissas with one exponent for each
             parameter, and for h_0 one for each sequence.
 
+    Sequences of different length go back from their own last step. The scheme is that of each length.
+
     Returns:
         Keyed like the parameters, and "h_0" of shape (B, N). Plain numbers that are too small for a float are rounded
         to the nearest float, zero included; scaled numbers keep them.
@@ -76,6 +79,12 @@ def backward(
     if isinstance(trace, CheckpointedTrace):
         by_blocks = scaled_gradient_by_blocks if scaled else gradient_by_blocks
         return by_blocks(trace, loss, carry_of(trace, scheme))
+    if trace.padded:
+        loss = check_errors(trace, loss)
+        if not is_shared(scheme, trace.lengths):
+            if scaled:
+                return sum_scaled_gradients(trace, loss, lambda part, errors: _scaled_gradient(part, errors, scheme))
+            return sum_gradients(trace, loss, lambda part, errors: plain_gradient(part, errors, scheme))
     return _scaled_gradient(trace, loss, scheme) if scaled else plain_gradient(trace, loss, scheme)
 
 

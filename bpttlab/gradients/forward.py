@@ -5,32 +5,41 @@ Index legend: T time, B sequence, I input, N hidden state, O output. Times count
 
 from __future__ import annotations
 
-from typing import overload
+from typing import Any, overload
 
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.checkpointing import (
+    GIB,
     CheckpointedTrace,
+    block_forward,
     check_memory_limit,
     checkpointed_forward,
     fits,
     gibibytes,
+    whole_bytes,
 )
 from bpttlab.gradients.engine import Engine, find_engine
 from bpttlab.gradients.inputs import check_inputs
-from bpttlab.gradients.trace import Trace
+from bpttlab.gradients.trace import Trace, join_stretches, stretches
 from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.lengths import choose_lengths, cut_padding, drop_equal
 from bpttlab.numerics.array import Array
 
 
 @overload
 def forward(
-    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str | Engine = ..., memory_limit: None = ...
-) -> Trace: ...
+    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str | Engine = ...,
+    memory_limit: None = ..., lengths: Any = ..., mask: Any = ...,
+) -> Trace: ...  # fmt: skip
 
 
 @overload
 def forward(
-    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str | Engine = ..., *, memory_limit: float
-) -> Trace | CheckpointedTrace: ...
+    cell: Cell, params: Params, x: Array, h_0: Array | None = ..., engine: str | Engine = ..., *,
+    memory_limit: float, lengths: Any = ..., mask: Any = ...,
+) -> Trace | CheckpointedTrace: ...  # fmt: skip
 
 
 def forward(
@@ -40,6 +49,8 @@ def forward(
     h_0: Array | None = None,
     engine: str | Engine = "numpy",
     memory_limit: float | None = None,
+    lengths: Any = None,
+    mask: Any = None,
 ) -> Trace | CheckpointedTrace:
     """Runs the network over x and keeps all states, or some if a gradient with all states would take too much memory.
 
@@ -53,6 +64,11 @@ def forward(
             loops use NumPy's. The trace keeps its engine, and all ways back through the trace use it.
         memory_limit: GiB (2^30 bytes) for forward pass, loss and backward pass together, inputs and predictions
             included, as far as this can be estimated; None: no limit.
+        lengths: (B,) integers from 1 to T, where sequences have a length of their own: the steps after it are padding.
+            What stands there is not read, and x is cut at the end of the longest sequence, as PyTorch's
+            `pad_packed_sequence` cuts. The trace has `lengths`, and everything that is made of it means each sequence
+            up to its own last step.
+        mask: the same as (T, B) ones and zeros, or booleans: ones up to the last step of each sequence.
 
     Returns:
         A `Trace`, or a `CheckpointedTrace`, whose full gradient by `backward` is the same to the last bit. Functions
@@ -60,11 +76,16 @@ def forward(
 
     Raises:
         ConfigurationError: a parameter or an input is missing or has another shape than the cell's; there is no such
-            engine; memory_limit is no positive number, or is too small even with checkpoints.
+            engine; memory_limit is no positive number, or is too small even with checkpoints, or without them where
+            lengths differ; lengths or mask are not as above, or both are given.
         NonFiniteError: an input or a weight is NaN or infinite; the error names the first such step.
         DivergedError: the state overflowed; the error names the first such step.
     """
     loops = find_engine(engine)
+    if lengths is not None or mask is not None:
+        x, lengths = cut_inputs(x, lengths, mask)
+        if lengths is not None:
+            return forward_padded(loops, cell, params, x, h_0, lengths, memory_limit)
     if memory_limit is None:
         return loops.forward(cell, params, x, h_0)
     x, h_0 = check_inputs(cell, params, x, h_0)
@@ -73,3 +94,43 @@ def forward(
     if fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
         return loops.forward(cell, params, x, h_0)
     return checkpointed_forward(cell, params, x, h_0, loops)
+
+
+def cut_inputs(x: Array, lengths: Any, mask: Any) -> tuple[Array, Array | None]:
+    """x without what stands in padding, and the lengths; None where all are equal, and x of another shape as it is."""
+    x = np.asarray(x)
+    if x.ndim != 3:
+        return x, None
+    chosen = choose_lengths(lengths, mask, *x.shape[:2])
+    return (x, None) if chosen is None else (cut_padding(x, chosen), drop_equal(chosen))
+
+
+def forward_padded(
+    loops: Engine, cell: Cell, params: Params, x: Array, h_0: Array | None, lengths: Array, memory_limit: float | None
+) -> Trace:
+    """Sequences of different length: from the end of one to that of the next longer one, without those that ended."""
+    x, h_0 = check_inputs(cell, params, x, h_0)
+    if memory_limit is not None:
+        refuse_checkpoints(gibibytes(memory_limit), cell, x)
+    h, y_hat = np.empty((len(x) + 1, *h_0.shape), x.dtype), np.zeros((*x.shape[:2], cell.output_size), x.dtype)
+    h[0], parts = h_0, []
+    for steps, going in stretches(lengths):
+        own = np.ascontiguousarray(x[steps, going])
+        part = block_forward(loops, cell, params, own, np.ascontiguousarray(h[steps.start, going]), steps.start)
+        h[steps.start + 1 : steps.stop + 1, going], y_hat[steps, going] = part.h[1:], part.y_hat
+        ended = np.flatnonzero(lengths == steps.stop)
+        h[steps.stop + 1 :, ended] = h[steps.stop, ended]
+        parts.append(part)
+    trace = Trace(cell, params, x, h, y_hat, parts[0].engine, lengths)
+    if not all("linearization" in part.__dict__ for part in parts):  # compiled loops leave it
+        return trace
+    return trace.with_linearization(join_stretches(lengths, (part.linearization for part in parts)))
+
+
+def refuse_checkpoints(memory_limit: float, cell: Cell, x: Array) -> None:
+    """Refuses a limit that sequences of different length, which keep all of their states, do not fit into."""
+    if not fits(memory_limit, cell, len(x), x.shape[1], x.dtype):
+        raise ConfigurationError(
+            f"memory_limit={memory_limit:g}: sequences of different length keep all of their states; must be at least "
+            f"{whole_bytes(cell, len(x), x.shape[1], x.dtype) / GIB:.3g} (GiB), or all must be equally long"
+        )

@@ -10,6 +10,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, DivergedError, NonFiniteError
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.lengths import cut_padding, find_valid
 from bpttlab.networks.losses import Loss, advise_swap, refuse_no_readout
 from bpttlab.numerics.array import Array
 
@@ -73,5 +74,29 @@ def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
 
 
 def check_errors(trace: Trace, loss: Loss | Array) -> Array:
-    """dL/dy_hat of a loss, or of what was given as such, checked against the predictions of a trace.  (T,B,O)"""
+    """dL/dy_hat of a loss, or of what was given as such, checked against the predictions of a trace.  (T,B,O)
+
+    Where sequences have padding it is zero there, whatever an array holds.
+
+    Raises:
+        ConfigurationError: the loss was evaluated in padding, too.
+    """
+    if trace.padded:
+        loss = blank_errors(trace, loss)
     return errors_like(trace.y_hat, loss)
+
+
+def blank_errors(trace: Trace, loss: Loss | Array) -> Array:
+    """dL/dy_hat without what stands in padding; its shape is checked later."""
+    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss)
+    if dL_dy_hat.shape != trace.y_hat.shape:
+        return dL_dy_hat
+    blank = cut_padding(dL_dy_hat, trace.lengths)
+    if isinstance(loss, Loss) and not np.array_equal(blank, dL_dy_hat):
+        counted = (dL_dy_hat != 0).any(axis=-1) & ~find_valid(trace.lengths, trace.length)
+        b = int(np.argmax(counted.any(axis=0)))
+        raise ConfigurationError(
+            f"loss: counts steps of sequence {b} (from 0) after its last, t = {trace.lengths[b]}; "
+            "it must be evaluated with lengths=trace.lengths"
+        )
+    return blank

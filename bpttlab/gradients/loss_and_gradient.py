@@ -14,8 +14,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from functools import partial
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,10 +23,54 @@ from bpttlab.errors import LabError
 from bpttlab.fields import check_integer
 from bpttlab.gradients.backward import backward, cuts_nothing
 from bpttlab.gradients.engine import Engine, find_engine
+from bpttlab.gradients.forward import cut_inputs, forward
 from bpttlab.gradients.plan import HasPlan, Plan
 from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.lengths import cut_padding, find_valid
 from bpttlab.networks.losses import Reduction, check_targets, evaluate, refuse_no_readout
 from bpttlab.numerics.array import Array
+
+
+class Data(NamedTuple):
+    """Sequences, and what the loss of a network on them is made of.
+
+    Attributes:
+        x: (T, B, I). target: (T, B, ...). mask: None, (T,) or (T, B). h_0: None or (B, N).
+        lengths: (B,); None where there is no padding.
+    """
+
+    x: Array
+    target: Array
+    mask: Array | None
+    h_0: Array | None
+    lengths: Array | None
+
+    def select(self, part: slice) -> Data:
+        """Some sequences, with their padding."""
+        mask = self.mask if self.mask is None or np.ndim(self.mask) == 1 else self.mask[:, part]
+        h_0 = None if self.h_0 is None else np.asarray(self.h_0)[part]
+        lengths = None if self.lengths is None else self.lengths[part]
+        return Data(self.x[:, part], self.target[:, part], mask, h_0, lengths)
+
+    def weigh(self, reduction: Reduction) -> float:
+        """What a loss of these sequences counts beside that of others: their number, or their weighted valid steps."""
+        T, B = np.shape(self.x)[:2]
+        mask = np.ones(T) if self.mask is None else np.asarray(self.mask, float)
+        if reduction == "sum" or (self.lengths is None and mask.ndim < 2):
+            return B
+        valid = np.ones((T, B), bool) if self.lengths is None else find_valid(self.lengths, T)
+        return float((mask.reshape(T, -1) * valid).sum())
+
+
+class Setting(NamedTuple):
+    """What is computed of the data: `loss_and_gradient`."""
+
+    loops: Engine
+    cell: Cell
+    params: Params
+    loss: str
+    reduction: Reduction
+    scheme: HasPlan | Plan | None
 
 
 def loss_and_gradient(
@@ -41,14 +85,15 @@ def loss_and_gradient(
     scheme: HasPlan | Plan | None = None,
     engine: str = "numpy",
     threads: int = 1,
+    lengths: Any = None,
 ) -> tuple[float, Params]:
     """L and dL/dparams.
 
     Args:
-        cell, params, x, h_0, engine: as in `forward`.
+        cell, params, x, h_0, engine, lengths: as in `forward`.
         target: what the loss holds y_hat against, as in `losses.evaluate`.
-        mask: (T,), the weight of each step; every step counts as much by default.
-        loss, reduction: as in `losses.evaluate`.
+        mask: (T,), the weight of each step, or (T, B); every step counts as much by default.
+        loss, reduction: as in `losses.evaluate`. With lengths a mean is one over all valid steps of the batch.
         scheme: how the gradient is cut, as in `backward`; full by default.
         threads: at most so many, each with its part of the sequences. The gradient is the sum over the parts: its last
             bits depend on the number of threads and of sequences, and on nothing else.
@@ -61,16 +106,25 @@ def loss_and_gradient(
     """
     refuse_no_readout(cell.output_size)
     check_targets(np.shape(x), target, mask)
+    data = cut_data(Data(x, target, mask, h_0, lengths))
     parts = divide_sequences(np.shape(x)[1], check_integer("threads", threads, 1))
-    alone = partial(
-        of_sequences, find_engine(engine), cell, params, mask=mask, loss=loss, reduction=reduction, scheme=scheme
-    )
+    setting = Setting(find_engine(engine), cell, params, loss, reduction, scheme)
     if len(parts) > 1:
         try:
-            return of_parts(alone, x, target, h_0, parts)
+            return of_parts(setting, data, parts)
         except LabError:
             pass  # once more in one piece, for an error that names the sequence by its number among all
-    return alone(x, target, h_0)
+    return of_sequences(setting, data)
+
+
+def cut_data(data: Data) -> Data:
+    """Without what stands in padding, in x, in the target and in a mask of each sequence."""
+    if data.lengths is None:
+        return data
+    x, lengths = cut_inputs(data.x, data.lengths, None)
+    target, mask = np.asarray(data.target)[: len(x)], data.mask
+    mask = mask if mask is None else np.asarray(mask)[: len(x)]
+    return Data(x, target if lengths is None else cut_padding(target, lengths), mask, data.h_0, lengths)
 
 
 def divide_sequences(B: int, threads: int) -> list[slice]:
@@ -79,19 +133,12 @@ def divide_sequences(B: int, threads: int) -> list[slice]:
     return [slice(first, last) for first, last in pairwise(ends) if first < last]
 
 
-def of_parts(
-    alone: partial[tuple[float, Params]], x: Array, target: Array, h_0: Array | None, parts: Sequence[slice]
-) -> tuple[float, Params]:
+def of_parts(setting: Setting, data: Data, parts: Sequence[slice]) -> tuple[float, Params]:
     """The mean over all sequences from the means over the parts, each in a thread."""
     with ThreadPoolExecutor(len(parts)) as pool:
-        begun = [
-            pool.submit(
-                copy_context().run, alone, x[:, part], target[:, part], h_0 if h_0 is None else np.asarray(h_0)[part]
-            )
-            for part in parts
-        ]
+        begun = [pool.submit(copy_context().run, of_sequences, setting, data.select(part)) for part in parts]
         found = [one.result() for one in begun]
-    shares = [(part.stop - part.start) / np.shape(x)[1] for part in parts]
+    shares = [data.select(part).weigh(setting.reduction) / data.weigh(setting.reduction) for part in parts]
     scaled = [
         {name: value * value.dtype.type(share) for name, value in gradient.items()}
         for share, (_, gradient) in zip(shares, found, strict=True)
@@ -101,16 +148,14 @@ def of_parts(
     return sum(share * value for share, (value, _) in zip(shares, found, strict=True)), whole
 
 
-def of_sequences(
-    loops: Engine, cell: Cell, params: Params, x: Array, target: Array, h_0: Array | None, mask: Array | None,
-    loss: str, reduction: Reduction, scheme: HasPlan | Plan | None,
-) -> tuple[float, Params]:  # fmt: skip
+def of_sequences(setting: Setting, data: Data) -> tuple[float, Params]:
     """`loss_and_gradient` in one piece, of what was checked."""
-    if loss == "squared_error" and cuts_nothing(scheme, len(x)):
-        found = loops.loss_and_gradient(cell, params, x, target, mask, reduction, h_0)
+    loops, cell, params, loss, reduction, scheme = setting
+    if data.lengths is None and loss == "squared_error" and cuts_nothing(scheme, len(data.x)):
+        found = loops.loss_and_gradient(cell, params, data.x, data.target, data.mask, reduction, data.h_0)
         if found is not None:
             return found
-    trace = loops.forward(cell, params, x, h_0)
-    counted = np.ones(len(trace.x)) if mask is None else mask
-    evaluated = evaluate(loss, trace.y_hat, target, counted, reduction)
+    trace = forward(cell, params, data.x, data.h_0, loops, lengths=data.lengths)
+    counted = np.ones(len(data.x)) if data.mask is None else data.mask
+    evaluated = evaluate(loss, trace.y_hat, data.target, counted, reduction, data.lengths)
     return evaluated.value, backward(trace, evaluated, scheme)

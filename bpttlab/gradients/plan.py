@@ -106,6 +106,31 @@ def plan_of(scheme: HasPlan | Plan | None, length: int) -> Plan:
     return scheme.plan(length)
 
 
+def is_shared(scheme: HasPlan | Plan | None, lengths: Array) -> bool:
+    """Whether the plan of the longest sequence does in each what the plan of its own length does.
+
+    That of a truncation which cuts at steps counted from the start, or from each loss, does so; so one walk serves
+    sequences of different length. A `Plan` is for all sequences, as it is.
+    """
+    if scheme is None or isinstance(scheme, Plan):
+        return True
+    whole = plan_of(scheme, int(lengths.max()))
+    return all(keep_same(plan_of(scheme, length), whole) for length in np.unique(lengths)[:-1].tolist())
+
+
+def keep_same(plan: Plan, longer: Plan) -> bool:
+    """Whether a longer plan keeps, of the losses up to the end of a plan, what that plan keeps."""
+    T = plan.length
+    own, other = (find_starts(one, T) for one in (plan, longer))
+    return own == other and bool(np.array_equal(plan.carry[: T - 1], longer.carry[: T - 1]))
+
+
+def find_starts(plan: Plan, last: int) -> list[tuple[int, int]]:
+    """Of the losses L_t with t <= last, t and the step where the way back ends, of each segment where they enter."""
+    segments = ((start, min(stop, last), loss_from) for start, stop, loss_from in plan.segments.tolist())
+    return sorted((t, start) for start, stop, loss_from in segments for t in range(loss_from + 1, stop + 1))
+
+
 def check_scheme(scheme: Any) -> None:
     """Refuses what is no truncation scheme: its name, its K, its class."""
     if isinstance(scheme, type):

@@ -6,9 +6,10 @@ the initial one, arrays with T entries hold step t at index t-1.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,9 @@ class Trace:
         h: (T+1, B, N) states, h[0] the initial one.
         y_hat: (T, B, O) predictions.
         engine: the engine of the loops over t, also for the ways back.
+        lengths: (B,) integers, the steps of each sequence; T of each where they were not given. T is the longest of
+            them. After its last step a sequence has padding: x and y_hat are zero there, and h is the last state, so
+            that h[T] is the last state of every sequence.
     """
 
     cell: Cell
@@ -47,6 +51,11 @@ class Trace:
     h: Array
     y_hat: Array
     engine: Engine = field(default_factory=numpy_engine)
+    lengths: Array = None  # type: ignore[assignment]  # an array in every trace: `__post_init__`
+
+    def __post_init__(self) -> None:
+        if self.lengths is None:
+            object.__setattr__(self, "lengths", np.full(self.x.shape[1], len(self.x)))
 
     def __repr__(self) -> str:
         return show_briefly(self)
@@ -54,6 +63,11 @@ class Trace:
     @property
     def length(self) -> int:
         return len(self.x)
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether some sequence is shorter than the longest."""
+        return bool((self.lengths < len(self.x)).any())
 
     @property
     def states(self) -> Array:
@@ -74,8 +88,14 @@ class Trace:
 
     @cached_property
     def linearization(self) -> Array:
-        """(T, B, any), the local derivatives of every step that `Cell.vjp` needs."""
-        return self.cell.linearize(self.params, self.x, self.h)
+        """(T, B, any), the local derivatives of every step that `Cell.vjp` needs; zero in padding."""
+        if not self.padded:
+            return self.cell.linearize(self.params, self.x, self.h)
+        parts = (
+            self.cell.linearize(self.params, self.x[steps, going], self.h[steps.start : steps.stop + 1, going])
+            for steps, going in stretches(self.lengths)
+        )
+        return join_stretches(self.lengths, parts)
 
     @cached_property
     def underflows(self) -> int:
@@ -83,6 +103,8 @@ class Trace:
 
         If it is 0, a logarithm of -inf is that of exactly zero. Otherwise it may be that of a number that is too small.
         """
+        if self.padded:
+            return sum(group.trace.underflows for group in self.groups())
         if self.linearization.all():
             return 0
         inputs = self.cell.activation_inputs(self.params, self.x, self.h)
@@ -109,15 +131,29 @@ class Trace:
         """The first steps alone, sharing memory and linearization with the whole: a forward pass of that length, to the
         byte.
         """
-        part = Trace(self.cell, self.params, self.x[:length], self.h[: length + 1], self.y_hat[:length], self.engine)
+        x, h, y_hat = self.x[:length], self.h[: length + 1], self.y_hat[:length]
+        part = replace(self, x=x, h=h, y_hat=y_hat, lengths=np.minimum(self.lengths, length))
         return part.with_linearization(self.linearization[:length])
 
     def head(self, sequences: int) -> Trace:
-        """The first sequences of the batch alone, sharing memory with the whole."""
-        x, h, y_hat = self.x[:, :sequences], self.h[:, :sequences], self.y_hat[:, :sequences]
-        part = Trace(self.cell, self.params, x, h, y_hat, self.engine)
+        """The first sequences of the batch alone, to the end of the longest of them, sharing memory with the whole."""
+        lengths = self.lengths[:sequences]
+        steps = slice(int(lengths.max(initial=0))) if self.padded else slice(None)
+        x, y_hat, h = self.x[steps, :sequences], self.y_hat[steps, :sequences], self.h[:, :sequences]
+        part = replace(self, x=x, h=h[: len(x) + 1], y_hat=y_hat, lengths=lengths)
         left = self.engine.linearizes and "linearization" in self.__dict__  # by the compiled forward pass
-        return part.with_linearization(self.linearization[:, :sequences]) if left else part
+        return part.with_linearization(self.linearization[steps, :sequences]) if left else part
+
+    def groups(self) -> Iterator[Group]:
+        """The sequences of each length, the shortest first, as a trace of that length without padding."""
+        if not self.padded:
+            yield Group(self, np.arange(len(self.lengths)))
+            return
+        for length in np.unique(self.lengths):
+            sequences = np.flatnonzero(self.lengths == length)
+            x, y_hat, h = self.x[:length, sequences], self.y_hat[:length, sequences], self.h[: length + 1, sequences]
+            part = replace(self, x=x, h=h, y_hat=y_hat, lengths=self.lengths[sequences])
+            yield Group(part.with_linearization(self.linearization[:length, sequences]), sequences)
 
     def with_linearization(self, linearization: Array) -> Trace:
         """This trace, with its linearization given, which is not computed again."""
@@ -128,7 +164,7 @@ class Trace:
         """The same trajectory in float64, with its linearization if it has one."""
         params = {name: np.asarray(value, np.float64) for name, value in self.params.items()}
         x, h, y_hat = (array.astype(np.float64, copy=False) for array in (self.x, self.h, self.y_hat))
-        wide = Trace(self.cell, params, x, h, y_hat, self.engine)
+        wide = replace(self, params=params, x=x, h=h, y_hat=y_hat)
         return wide.with_linearization(np.ascontiguousarray(self.linearization, np.float64))
 
     def with_engine(self, engine: str | Engine) -> Trace:
@@ -147,7 +183,8 @@ class Trace:
         x, h, y_hat, slopes = (
             np.tile(array, (1, times, 1)) for array in (self.x, self.h, self.y_hat, self.linearization)
         )
-        return Trace(self.cell, self.params, x, h, y_hat, self.engine).with_linearization(slopes)
+        copies = replace(self, x=x, h=h, y_hat=y_hat, lengths=np.tile(self.lengths, times))
+        return copies.with_linearization(slopes)
 
     def error(self, dL_dy_hat: Array) -> Array:
         """dL/dh_t of each step by way of its own loss: dL/dy_hat_t dy_hat_t/dh_t.  (T,B,O) -> (T,B,N)"""
@@ -162,3 +199,41 @@ class Trace:
         one = Scaled.whole(dL_dy_hat)
         error = self.error(one.mantissa)
         return Scaled(error, np.full((*error.shape[:-1], 1), one.exponent.item())).normalise()
+
+
+class Group(NamedTuple):
+    """Sequences of one length.
+
+    Attributes:
+        trace: of them alone, without padding.
+        sequences: which they are in the batch, from 0.
+    """
+
+    trace: Trace
+    sequences: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
+
+    def select(self, values: Any) -> Any:
+        """Of these sequences and their steps; an array or scaled numbers.  (T,B,...) -> (length,sequences,...)"""
+        return values[: self.trace.length, self.sequences]
+
+
+def stretches(lengths: Array) -> Iterator[tuple[slice, Array]]:
+    """Steps from the end of one sequence to that of the next longer one, and the sequences that go on through them."""
+    start = 0
+    for stop in np.unique(lengths).tolist():
+        yield slice(start, stop), np.flatnonzero(lengths > start)
+        start = stop
+
+
+def join_stretches(lengths: Array, parts: Iterable[Array]) -> Array:
+    """One array from those of `stretches`, with zeros in padding.  each (steps,going,any) -> (T,B,any)"""
+    whole = None
+    for (steps, going), part in zip(stretches(lengths), parts, strict=True):
+        if whole is None:
+            whole = np.zeros((int(lengths.max()), len(lengths), part.shape[-1]), part.dtype)
+        whole[steps, going] = part
+    assert whole is not None
+    return whole

@@ -3,6 +3,10 @@
 L = mean over the batch of sum_t m_t L_t, divided by sum_t m_t where `reduction="mean"` (so that gradients compare
 across lengths); `reduction="sum"` is the form of the notes. m_t is the task's mask: which steps count.
 
+Where sequences have a length of their own, their padding does not count: with m_tb = m_t up to the length of sequence
+b and 0 after it, "sum" is the mean over the batch of sum_t m_tb L_tb, and "mean" is sum_tb m_tb L_tb / sum_tb m_tb, the
+mean over all steps that count, whichever sequence they belong to.
+
 Index legend: T time, B sequence, O output.
 """
 
@@ -10,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, DivergedError, nearest
 from bpttlab.networks.activations import logistic, softplus
+from bpttlab.networks.lengths import check_lengths, cut_padding, drop_equal, find_valid
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.short_repr import show_briefly
 
@@ -125,70 +130,141 @@ def check_targets(axes: tuple[int, ...], target: Array, mask: Array | None = Non
         raise ConfigurationError(
             f"target: shape {np.shape(target)}; must begin with (T, B) = {expected}, the shape of predictions{swapped}"
         )
-    if mask is not None and np.shape(mask) != expected[:1]:
+    if mask is not None and np.shape(mask) not in (expected[:1], expected):
         swapped = advise_swap("x") if np.shape(mask) == expected[1:] else ""
         raise ConfigurationError(f"mask: shape {np.shape(mask)}; must be (T,) = ({expected[0]},){swapped}")
 
 
 def step_weights(mask: Array, reduction: Reduction) -> Array:
-    """The weight of each step's loss in L: m_t, divided by sum_t m_t for `reduction="mean"`.  (T,) -> (T,)"""
+    """The weight of each step's loss in L: m_t, divided by sum_t m_t for `reduction="mean"`.  (T,) -> (T,)
+
+    Of a mask (T, B), the weight of each step of each sequence beside the 1/B of the mean over the batch.
+    """
     if reduction not in ("mean", "sum"):
         raise ConfigurationError(f"reduction={reduction!r}: must be mean or sum.{nearest(reduction, ('mean', 'sum'))}")
     weights = np.asarray(mask, dtype=float)
     if not np.logical_or.reduce(weights, axis=None):
         raise ConfigurationError("mask: no step has a loss; at least one entry must be non-zero")
-    return weights / np.add.reduce(weights, axis=None) if reduction == "mean" else weights
+    if reduction == "sum":
+        return weights
+    mean = weights / np.add.reduce(weights, axis=None)
+    return mean if weights.ndim == 1 else mean * weights.shape[1]
 
 
-def total(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Any:
-    """L alone, a scalar of the dtype of y_hat (complex for the complex step).
+class Counted(NamedTuple):
+    """The steps with a weight and what the loss is evaluated at there; where a sequence has no weight, at zeros.
+
+    Attributes:
+        steps: an index of the steps.
+        weights: (S,) or (S, B).
+        y_hat, target: (S, B, ...).
+    """
+
+    steps: Any
+    weights: Array
+    y_hat: Array
+    target: Array
+
+    @classmethod
+    def of(cls, y_hat: Array, target: Array, weights: Array) -> Counted:
+        steps = steps_that_count(weights)
+        weights, y_hat, target = weights[steps], y_hat[steps], target[steps]
+        if weights.ndim == 1:
+            return cls(steps, weights, y_hat, target)
+        y_hat, target = np.array(y_hat), np.array(target)
+        y_hat[weights == 0.0], target[weights == 0.0] = 0, 0
+        return cls(steps, weights, y_hat, target)
+
+    def keep(self, values: Array) -> Array:
+        """Zero where a sequence has no weight.  (S,B,...)"""
+        if self.weights.ndim == 1:
+            return values
+        return np.where(self.weights.reshape(*self.weights.shape, *[1] * (values.ndim - 2)) != 0.0, values, 0.0)
+
+
+def total(
+    name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean", lengths: Any = None
+) -> Any:
+    """L alone, a scalar of the dtype of y_hat (complex for the complex step); arguments as in `evaluate`.
 
     Raises:
         DivergedError: L_t overflowed; the error names the first such step.
     """
+    y_hat, target, mask = valid_steps(y_hat, target, mask, lengths)
     return weight_steps(name, y_hat, target, step_weights(mask, reduction))
 
 
 def weight_steps(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
     """`total` with the weight of every step."""
     refuse_no_readout(y_hat.shape[-1])
-    counted = steps_that_count(weights)
+    counted = Counted.of(y_hat, target, weights)
     with np.errstate(over="ignore", invalid="ignore"):
-        per_step = find_loss(name).per_step(y_hat[counted], target[counted])
+        per_step = counted.keep(find_loss(name).per_step(counted.y_hat, counted.target))
     finite = np.isfinite(per_step)
     if not np.logical_and.reduce(finite, axis=None):
-        steps = np.arange(len(weights))[counted]
+        steps = np.arange(len(weights))[counted.steps]
         raise DivergedError(int(steps[~finite.all(axis=1)][0]) + 1, "the loss")
-    per_sequence = weights[counted] @ per_step
+    if weights.ndim == 1:
+        per_sequence = counted.weights @ per_step
+    else:
+        per_sequence = np.add.reduce(counted.weights * per_step, axis=0)
     return np.add.reduce(per_sequence) / per_sequence.size
 
 
 def steps_that_count(weights: Array) -> Any:
     """An index of the steps with a weight: a step that does not count may hold anything."""
-    counted = weights != 0.0
+    counted = weights != 0.0 if weights.ndim == 1 else (weights != 0.0).any(axis=1)
     return np.s_[:] if np.logical_and.reduce(counted) else np.flatnonzero(counted)
 
 
-def evaluate(name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean") -> Loss:
+def valid_steps(y_hat: Array, target: Array, mask: Array, lengths: Any) -> tuple[Array, Array, Array]:
+    """All three up to the end of the longest sequence, with a mask (T, B) that is zero in padding; checked.
+
+    Where all lengths are equal the mask remains (T,), and where there are none all remain as they are.
+    """
+    if lengths is None:
+        check_targets(y_hat.shape, target, mask)
+        return y_hat, target, mask
+    lengths = check_lengths(lengths, *y_hat.shape[:2])
+    longest = int(lengths.max())
+    y_hat, target, mask = y_hat[:longest], np.asarray(target)[:longest], np.asarray(mask, float)[:longest]
+    check_targets(y_hat.shape, target, mask)
+    if drop_equal(lengths) is None:
+        return y_hat, target, mask
+    each = mask if mask.ndim == 2 else np.broadcast_to(mask[:, None], (longest, len(lengths)))
+    return cut_padding(y_hat, lengths), cut_padding(target, lengths), np.where(find_valid(lengths, longest), each, 0.0)
+
+
+def evaluate(
+    name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean", lengths: Any = None
+) -> Loss:
     """L and dL/dy_hat.
 
     Args:
         name: squared_error, softmax_cross_entropy or sigmoid_cross_entropy.
         y_hat: predictions (T, B, O).
         target: (T, B, O) numbers, in [0, 1] for the sigmoid; (T, B) classes for the softmax.
-        mask: (T,), the weight m_t of each step.
+        mask: (T,), the weight m_t of each step; or (T, B), of each step of each sequence.
         reduction: "mean" divides by sum_t m_t, "sum" does not.
+        lengths: (B,) integers, where sequences have a length of their own: no step after it counts, and what stands
+            there is not read. Target and mask may then have more steps than y_hat, such as those that `forward` cuts
+            off. "mean" divides by the weights of all valid steps together: it is the mean over the valid steps of the
+            batch, as PyTorch's `(loss * mask).sum() / mask.sum()`.
+
+    Returns:
+        Its gradient has the shape of y_hat, and zeros in padding.
 
     Raises:
-        ConfigurationError: an unknown loss or reduction, a mask without a loss, or a target or mask for other steps
-            or sequences, (B, T, ...) among them.
+        ConfigurationError: an unknown loss or reduction, a mask without a loss, lengths that cannot be, or a target or
+            mask for other steps or sequences, (B, T, ...) among them.
         DivergedError: L_t overflowed; the error names the first such step.
     """
-    check_targets(y_hat.shape, target, mask)
+    gradient = np.zeros_like(y_hat)
+    y_hat, target, mask = valid_steps(y_hat, target, mask, lengths)
     weights = step_weights(mask, reduction)
     value = float(weight_steps(name, y_hat, target, weights))
-    counted, of_step = steps_that_count(weights), weights / y_hat.shape[1]
-    gradient = np.zeros_like(y_hat)
-    slope = find_loss(name).slope(y_hat[counted], target[counted])
-    gradient[counted] = of_step[counted, None, None] * slope
+    counted = Counted.of(y_hat, target, weights)
+    of_step = counted.weights / y_hat.shape[1]
+    slope = counted.keep(find_loss(name).slope(counted.y_hat, counted.target))
+    gradient[: len(y_hat)][counted.steps] = of_step.reshape(*of_step.shape, *[1] * (3 - of_step.ndim)) * slope
     return Loss(value, gradient)

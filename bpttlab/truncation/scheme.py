@@ -25,7 +25,7 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.estimators import GradientEstimate, ensemble_estimate, estimate_by_difference, plan_estimate
-from bpttlab.gradients.plan import Ensemble, Plan, full_plan
+from bpttlab.gradients.plan import Ensemble, Plan, full_plan, is_shared
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
@@ -160,7 +160,12 @@ class Segmented(Scheme):
     def estimate(
         self, trace: Trace, loss: Loss | Array, error: Scaled, full: Gradients, rng: np.random.Generator | None = None
     ) -> GradientEstimate:
-        """The part that is cut off is computed directly and not as a difference: 1e-200 is 1e-200."""
+        """The part that is cut off is computed directly and not as a difference: 1e-200 is 1e-200.
+
+        (Not where sequences have lengths of their own, and the plan of one length is no part of that of a longer one.)
+        """
+        if trace.padded and not is_shared(self, trace.lengths):
+            return super().estimate(trace, loss, error, full, rng)
         return plan_estimate(trace, error, self.plan(trace.length), full, self.truncation)
 
 

@@ -54,10 +54,10 @@ def test_every_loss_and_scheme_is_divided(loss):
 def test_sequences_are_divided_about_equally(monkeypatch, B, threads, expected):
     sizes, names, whole = [], set(), module.of_sequences
 
-    def watched(loops, cell, params, x, *arguments, **settings):
-        sizes.append(x.shape[1])
+    def watched(setting, data):
+        sizes.append(data.x.shape[1])
         names.add(threading.current_thread().name)
-        return whole(loops, cell, params, x, *arguments, **settings)
+        return whole(setting, data)
 
     monkeypatch.setattr(module, "of_sequences", watched)
     cell, params, x, target, _ = network("elman", B)

@@ -17,6 +17,7 @@ from bpttlab.fields import real_number
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward_mode.rtrl import with_readout
 from bpttlab.gradients.inputs import check_errors
+from bpttlab.gradients.lengths import each_length
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.losses import Loss
@@ -27,6 +28,7 @@ _EPSILON = 1e-7
 """Keeps the scalings from dividing by zero (Tallec & Ollivier 2018a, algorithm 1)."""
 
 
+@each_length
 def uoro(trace: Trace, loss: Loss | Array, rng: Rng, epsilon: float = _EPSILON) -> Params:
     """The gradient by UORO (Tallec & Ollivier 2018a, algorithm 1), on weights that do not change: unbiased.
 
@@ -54,6 +56,7 @@ def uoro(trace: Trace, loss: Loss | Array, rng: Rng, epsilon: float = _EPSILON) 
         return with_readout(trace, dL_dy_hat, recurrent)
 
 
+@each_length
 def uoro_draws(trace: Trace, loss: Loss | Array, rng: Rng, draws: int, epsilon: float = _EPSILON) -> Params:
     """Many estimates at once, the copies of the batch side by side.  Each (draws, *shape), recurrent parameters only.
 
