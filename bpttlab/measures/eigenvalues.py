@@ -23,6 +23,7 @@ class Eigenvalues(Measure):
     """All eigenvalues of W, of J at the origin, and of J_t at steps evenly apart, the last among them."""
 
     name: ClassVar[str] = "eigenvalues"
+    ends_with_sequences: ClassVar[bool] = True
     tables = JACOBIAN_EIGENVALUES.tables
     summary = JACOBIAN_EIGENVALUES.summary
     row_settings: ClassVar = {"eigenvalues": ("measure.eigenvalue_steps", "measure.sequences")}

@@ -20,6 +20,7 @@ from bpttlab.gradients.inputs import check_errors
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
 from bpttlab.measures.lags import check_lags, reported_lags
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.low_rank_products import low_rank_norms
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.product_norms import PRODUCT_NUMBERS, Horizons, ProductNorms, Reach, product_norms
@@ -60,6 +61,7 @@ class ProductMeasures:
     blocks: dict[str, Array]
 
 
+@of_each_length
 def jacobian_products(
     trace: Trace | None = None,
     loss: Loss | Array | None = None,
@@ -280,6 +282,7 @@ class JacobianProducts(Measure):
     """Norms of Jacobian products and of their blocks, and what they amount to: growth rate and horizons."""
 
     name: ClassVar[str] = "jacobian_products"
+    ends_with_sequences: ClassVar[bool] = True
     tables = JACOBIAN_PRODUCTS.tables
     summary = JACOBIAN_PRODUCTS.summary
     row_settings: ClassVar = dict.fromkeys(("jacobians", "blocks"), ("measure.jacobians=log", "measure.sequences"))

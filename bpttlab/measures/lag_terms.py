@@ -117,7 +117,7 @@ class Gathered:
         self.reported = [int(lag) for lag in reported]
         self.parts: list[Gradients] = []
         self.before: dict[int, int] = {}  # how many parts lie before a reported lag
-        self.losses: dict[int, int] = {}  # that reach so far back, of those lags that have a term
+        self.losses: dict[int, float] = {}  # that reach so far back, of those lags that have a term
         self.noise: dict[int, dict[str, float]] = {}
         self.rows: dict[str, Scaled] = {}  # in place of parts: all of them by parameter, (P,E), normalised
         self.between = Between(trace, {*self.reported, self.reported[-1] + 1})
@@ -159,7 +159,7 @@ class Gathered:
         """Results of `Engine.sum_lags`; `reach` (S,) the longest lag of each loss."""
         own, B = place[self.reported], self.trace.x.shape[1]
         self.before = dict(zip(self.reported, own.tolist(), strict=True))
-        self.losses = {lag: int(np.count_nonzero(reach >= lag)) for lag in self.reported}
+        self.losses = {lag: count_losses(self.trace, 1 + reach[reach >= lag]) for lag in self.reported}
         noise = {}
         for number, (name, part) in enumerate(columns.items()):
             rows = sums[:, :, part].reshape(len(sums), -1)
@@ -173,7 +173,7 @@ class Gathered:
     def note_lag(self, lag: int, k: Array, da: Scaled) -> None:
         local = self.trace.local.at(k - 1)
         self.parts.append(recurrent_gradient(self.trace.cell, local, da))
-        self.losses[lag] = len(k)
+        self.losses[lag] = count_losses(self.trace, k + lag)
         self.noise[lag] = _signal_to_noise(self.trace, local, da)
 
     def add_between(self) -> None:
@@ -239,6 +239,11 @@ class Gathered:
             "draws": np.full(rows, None),
             "steps_computed": np.array(per_loss_costs(length, tuple(truncations.tolist()))),
         }
+
+
+def count_losses(trace: Trace, t: Array) -> float:
+    """The number of losses at these steps, of a sequence; the mean over sequences where some have ended before."""
+    return float((trace.lengths >= t[:, None]).sum()) / len(trace.lengths) if trace.padded else len(t)
 
 
 @lru_cache(maxsize=64)

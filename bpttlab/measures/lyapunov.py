@@ -24,6 +24,7 @@ from bpttlab.fields import check_integer
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.volume_growth import (
     Frame,
     SpectrumGrowth,
@@ -60,6 +61,8 @@ def lyapunov_spectrum(
     *,
     jacobians: Jacobians | None = None,
     length: int | None = None,
+    lengths: Any = None,
+    mask: Any = None,
 ) -> pd.DataFrame:
     """Lyapunov exponents of a network, or of the Jacobians of anything; driven by x, they are conditional exponents.
 
@@ -79,6 +82,7 @@ def lyapunov_spectrum(
             (B, N, N), J_1 first (`given_jacobians`). An iterator is read once and not kept. Where its length is not
             given, the transient and the stretches of time end on a grid: within 1/500 of the time.
         length: the steps of `jacobians` to read; an iterator may have more, even without end. None: all.
+        lengths, mask: the steps of each sequence of x, as in `forward`; each is averaged to its own end.
 
     Returns:
         A row per sequence and index (from 1, the largest), natural logarithms per step. Columns:
@@ -102,9 +106,11 @@ def lyapunov_spectrum(
     assert cell is not None and params is not None and x is not None
     wide = {name: in_float64(f"params[{name!r}]", value) for name, value in params.items()}
     h_0 = None if h_0 is None else in_float64("h_0", h_0)
-    return from_trace(forward(cell, wide, in_float64("x", x), h_0), transient, interval, count)
+    trace = forward(cell, wide, in_float64("x", x), h_0, lengths=lengths, mask=mask)
+    return from_trace(trace, transient, interval, count)
 
 
+@of_each_length
 def from_trace(
     trace: Trace, transient: int | None = None, interval: int | None = None, count: int | None = None
 ) -> pd.DataFrame:
@@ -132,6 +138,7 @@ def check_transient(length: int, transient: int | None) -> int:
     return check_integer("transient", length // 10 if transient is None else transient, 0, length - 1)
 
 
+@of_each_length
 def finite_time_exponents(
     trace: Trace | None = None,
     window: int | None = None,

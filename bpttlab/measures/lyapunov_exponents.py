@@ -30,6 +30,7 @@ class LyapunovExponents(Measure):
     """Lyapunov exponents by QR, their convergence intervals, and what they amount to."""
 
     name: ClassVar[str] = "lyapunov_exponents"
+    ends_with_sequences: ClassVar[bool] = True
     tables = LYAPUNOV_EXPONENTS.tables
     summary = LYAPUNOV_EXPONENTS.summary
     row_settings: ClassVar = {

@@ -150,6 +150,9 @@ class Measure(ABC):
             If not, a run of another truncation that is added later copies its rows and columns from a stored run.
         origins: by table that several measures fill, the word in its column `origin` that marks the rows of this one.
         needs_states: whether it needs h_t of every t; if no measure does, a long sequence is checkpointed.
+        ends_with_sequences: whether its rows are about single sequences, from the beginning or from the end of each. If
+            so, it receives a trace without padding for each length that a batch has; otherwise `trace.lengths` says
+            where each sequence ends.
         row_settings: by table, the settings to change where a run would have too many rows of it.
     """
 
@@ -159,6 +162,7 @@ class Measure(ABC):
     depends_on_scheme: ClassVar[bool] = False
     origins: ClassVar[Mapping[str, str]] = {}
     needs_states: ClassVar[bool] = True
+    ends_with_sequences: ClassVar[bool] = False
     row_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:

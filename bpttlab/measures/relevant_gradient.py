@@ -56,9 +56,9 @@ def check_steps(trace: Trace, steps: Array) -> Array:
     if steps.shape != (batch,) or steps.dtype.kind not in "iu":
         found = f"shape {steps.shape} and dtype {steps.dtype}"
         raise ConfigurationError(f"steps: has {found}; must be (B,) = ({batch},), integers")
-    bad = (steps < 1) | (steps > trace.length)
+    bad = (steps < 1) | (steps > trace.lengths)
     if bad.any():
-        raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.length}")
+        raise ConfigurationError(f"steps: holds {steps[bad][0]}; must be from 1 to T = {trace.lengths[bad][0]}")
     return steps
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from bpttlab import plugins
 from bpttlab.errors import ConfigurationError, SchemaError
 from bpttlab.fields import Plain
+from bpttlab.measures.lengths import measure_lengths
 from bpttlab.measures.measure import Columns, Context, Measure, Result, Sampling
 from bpttlab.measures.recurrent_matrix import RecurrentMatrix
 from bpttlab.networks.cells import Cell
@@ -164,7 +165,7 @@ def result_of(measure: Measure, context: Context) -> Result:
         SchemaError: it is no Result, has two rows of one key, or more rows than `rows` allows; the message names the
             class, the table and the key.
     """
-    result = measure(context)
+    result = measure_lengths(measure, context)
     if measure.path() == "measure":
         return result
     called = type(measure).__name__

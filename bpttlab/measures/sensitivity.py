@@ -23,6 +23,7 @@ from bpttlab.gradients.forward_mode.rtrl import influence
 from bpttlab.gradients.propagation import propagate
 from bpttlab.gradients.scaled_gradients import recurrent_gradient
 from bpttlab.gradients.trace import Trace
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
@@ -41,6 +42,7 @@ CALL = 10**6
 """Multiplications in the time that one step forwards, or the gradient of one row, takes beside its own: 0.2 ms."""
 
 
+@of_each_length
 def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd.DataFrame:
     """log ||dh_t/dtheta||_F of the whole state, a row per sequence, t and recurrent parameter.
 
@@ -144,6 +146,7 @@ class Sensitivity(Measure):
     """How much a small change of each parameter moves the state."""
 
     name: ClassVar[str] = "sensitivity"
+    ends_with_sequences: ClassVar[bool] = True
     tables = STATE_SENSITIVITY.tables
     row_settings: ClassVar = {"sensitivity": ("measure.sensitivity_steps", "measure.sequences")}
 

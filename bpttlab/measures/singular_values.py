@@ -29,6 +29,7 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import Field, check_integer, format_value
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.lyapunov import iterate_jacobians
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
 from bpttlab.measures.stream_products import check_given_lags, keep_first_steps
@@ -73,6 +74,7 @@ _EPSILON = float(np.finfo(np.float64).eps)
 # ------------------------------------------------------------------------------------------ along a trajectory
 
 
+@of_each_length
 def singular_values(
     trace: Trace | None = None,
     lags: Iterable[int] | None = None,
@@ -531,6 +533,7 @@ class SingularValues(Measure):
     """All singular values of the products P_{T,T-l} at some lags."""
 
     name: ClassVar[str] = "singular_values"
+    ends_with_sequences: ClassVar[bool] = True
     tables = PRODUCT_SINGULAR_VALUES.tables
     row_settings: ClassVar = {"singular_values": ("measure.singular_lags", "measure.sequences")}
 

@@ -17,6 +17,7 @@ from bpttlab.fields import check_integer
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.lags import check_lags, reported_lags
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.networks.cells.cell import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
@@ -34,6 +35,7 @@ _NEGLIGIBLE = 20.0
 """The norm of a block is known if the log of every row of unknown size is below that of the block by this."""
 
 
+@of_each_length
 def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log", sequences: int = 2) -> pd.DataFrame:
     """Norms of the blocks of P_{T,T-l}, a row per sequence, lag and block.
 

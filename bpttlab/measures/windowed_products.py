@@ -25,6 +25,7 @@ from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import check_integer, check_method, format_value
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
+from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.low_rank_products import check_real
 from bpttlab.measures.product_norms import Reach, product_norms
 from bpttlab.measures.stream_products import measure_chunks
@@ -54,6 +55,7 @@ SMALLEST = 2.0**-400
 """Beside the largest: rows and columns of products from which others may be made."""
 
 
+@of_each_length
 def windowed_products(
     trace: Trace | None = None,
     lags: Iterable[int] | None = None,

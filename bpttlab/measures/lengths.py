@@ -1,0 +1,149 @@
+"""Sequences of different length: each measured to its own end, the rows of all in one table.
+
+What is said of single sequences (products from the last step, exponents, singular values) is computed for the
+sequences of each length as a batch of that length, without padding. Sums over sequences (gradients, lag terms) need
+nothing of this: padding adds nothing to them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.gradients.inputs import check_errors
+from bpttlab.gradients.trace import Trace
+from bpttlab.measures.measure import Columns, Context, Measure, Result
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.columnar import concatenate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Given = ParamSpec("Given")
+
+
+# ------------------------------------------------------------------------------------------ of a function
+
+
+def of_each_length(measure: Callable[Given, pd.DataFrame]) -> Callable[Given, pd.DataFrame]:
+    """A measure of a trace with rows by sequence, so that each sequence ends at its own last step.
+
+    "log" lags are those of each length; of lags that are given, a sequence has those that it is long enough for. A
+    sequence that is too short for another argument (t, window, transient) has no rows: arguments are refused where the
+    longest sequence refuses them.
+    """
+    parameters = signature(measure)
+
+    @wraps(measure)
+    def of_all(*given: Given.args, **named: Given.kwargs) -> pd.DataFrame:
+        trace = given[0] if given else named.get("trace")
+        if not isinstance(trace, Trace) or not trace.padded:
+            return measure(*given, **named)
+        bound = parameters.bind(*given, **named)
+        bound.apply_defaults()
+        return join_frames(measure, trace, bound.arguments)
+
+    return of_all
+
+
+def join_frames(measure: Callable[..., pd.DataFrame], trace: Trace, arguments: Mapping[str, Any]) -> pd.DataFrame:
+    """The frames of each length as one, by sequence; the longest comes first, because it refuses what all refuse."""
+    import pandas
+
+    settings = dict(arguments)
+    settings.pop("trace")
+    whole = None if settings.get("loss") is None else check_errors(trace, settings["loss"])
+    if isinstance(settings.get("lags"), Iterable) and not isinstance(settings["lags"], str):
+        settings["lags"] = list(settings["lags"])
+    first = settings.get("sequences")
+    chosen = trace.head(int(first)) if isinstance(first, int | np.integer) and first >= 1 else trace
+    frames: list[pd.DataFrame] = []
+    for group in reversed(list(chosen.groups())):
+        own = settings | ({} if whole is None else {"loss": group.select(whole[:, : len(chosen.lengths)])})
+        if frames and isinstance(own.get("lags"), list):
+            own["lags"] = [lag for lag in own["lags"] if lag <= group.trace.length]
+        try:
+            frame = measure(group.trace, **own)
+        except ConfigurationError:
+            if not frames:
+                raise
+            continue
+        frames.append(frame.assign(sequence=group.sequences[frame["sequence"]]))
+    return pandas.concat(frames).sort_values("sequence", kind="stable", ignore_index=True)
+
+
+# ------------------------------------------------------------------------------------------ of a measure of a run
+
+
+def measure_lengths(measure: Measure, context: Context) -> Result:
+    """The result of a measure; of one with rows by sequence, to the end of each where sequences differ in length.
+
+    A column of `runs` is then the median over sequences of what each length gives, the lower of two in the middle.
+    """
+    if not (measure.ends_with_sequences and context.trace.padded):
+        return measure(context)
+    groups = context.once("groups", lambda: divide_context(context))
+    found = [(measure(part), sequences) for part, sequences in groups]
+    counts = [len(sequences) for _, sequences in found]
+    tables = {
+        table: join_groups([(result.tables.get(table, {}), sequences) for result, sequences in found])
+        for table in found[0][0].tables
+    }
+    summary = {
+        name: choose_middle([result.summary.get(name) for result, _ in found], counts) for name in found[0][0].summary
+    }
+    return Result(tables, summary)
+
+
+def divide_context(context: Context) -> list[tuple[Context, Array]]:
+    """Of the sequences that are measured, those of each length, and which they are."""
+    chosen = context.trace.head(context.sampling.sequences)
+    parts = []
+    for group in chosen.groups():
+        loss = None if context.loss is None else group.select(context.errors[:, : len(chosen.lengths)])
+        parts.append((replace(context, trace=group.trace, loss=loss, batch=None, known={}), group.sequences))
+    return parts
+
+
+def join_groups(parts: Sequence[tuple[Mapping[str, Any], Array]]) -> Columns:
+    """Rows of all, by sequence; rows that belong to no sequence are the same in each part, and there once."""
+    numbered: list[Columns] = []
+    for columns, sequences in parts:
+        if not columns:
+            continue
+        own = {name: np.asarray(values) for name, values in columns.items()}
+        of_none = np.array([number is None for number in own["sequence"]], bool)
+        if numbered and of_none.any():
+            own, of_none = {name: values[~of_none] for name, values in own.items()}, of_none[~of_none]
+        own["sequence"] = renumber(own["sequence"], of_none, sequences)
+        numbered.append(own)
+    joined = concatenate(numbered)
+    if not joined:
+        return joined
+    order = sorted(range(len(joined["sequence"])), key=lambda row: -1 if (b := joined["sequence"][row]) is None else b)
+    return {name: values[order] for name, values in joined.items()}
+
+
+def renumber(numbers: Array, of_none: Array, sequences: Array) -> Array:
+    """Numbers within a group as numbers within the batch."""
+    found = numbers.copy()
+    found[~of_none] = sequences[numbers[~of_none].astype(int)]
+    return found
+
+
+def choose_middle(values: Sequence[Any], counts: Sequence[int]) -> Any:
+    """The value of the sequence in the middle, in ascending order; None is above all numbers.
+
+    Args:
+        values: of each length.
+        counts: how many sequences have it.
+    """
+    each = [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
+    ordered = sorted(each, key=lambda value: (value is None or value != value, 0 if value is None else value))
+    return ordered[(len(ordered) - 1) // 2]
