@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
     from bpttlab.measures.windowed_products import windowed_products as windowed_products
     from bpttlab.networks.activations import Activation as Activation
+    from bpttlab.networks.adapters.from_torch import from_torch as from_torch
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
@@ -111,6 +112,7 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
+    "networks.adapters.from_torch": ("from_torch",),
     "networks.cells.kernel": ("kernel",),
     "gradients.checkpointing": ("CheckpointedTrace",),
     "gradients.backward": ("backward",),

@@ -9,7 +9,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, DivergedError, NonFiniteError
 from bpttlab.gradients.trace import Trace
-from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.cells.cell import Cell, Params, weights_dtype
 from bpttlab.networks.lengths import cut_padding, find_valid
 from bpttlab.networks.losses import Loss, advise_swap, refuse_no_readout
 from bpttlab.numerics.array import Array
@@ -19,7 +19,7 @@ def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tup
     """x and h_0 in the dtype of the weights, or an error that says which array is not as the cell needs it."""
     check_params(cell, params)
     complex_ones = [array for array in (x, h_0) if array is not None and np.iscomplexobj(array)]
-    dtype = np.result_type(*params.values(), *complex_ones)  # real data follow the weights, float32 ones too
+    dtype = weights_dtype(params, *complex_ones)  # real data follow the weights, float32 ones too
     x = np.asarray(x, dtype)
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size:
         raise ConfigurationError(

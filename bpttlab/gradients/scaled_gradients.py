@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.gradients.engine import Cotangents
 from bpttlab.gradients.parameter_gradients import time_blocks
 from bpttlab.gradients.trace import Trace
-from bpttlab.networks.cells.cell import Cell, Local
+from bpttlab.networks.cells.cell import Cell, Local, rows
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import FLOATS, ZERO_EXPONENT, Scaled, shift_exponents
 
@@ -60,7 +60,7 @@ def recurrent_gradient(cell: Cell, local: Local, da: Scaled) -> dict[str, Scaled
     Rows of very different size go into products of their own: the input of a step whose cotangent is large may be zero,
     and what is left then is a small cotangent that one common exponent would have flushed.
     """
-    local = Local(*(array.reshape(-1, array.shape[-1]) for array in local))
+    local = local.map(rows)
     mantissa, exponents = da.mantissa.reshape(-1, da.shape[-1]), da.exponent.reshape(-1)
     total: dict[str, Scaled] = {}
     for chosen, exponent, shift in divide_by_size(mantissa, exponents):

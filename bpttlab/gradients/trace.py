@@ -113,7 +113,7 @@ class Trace:
     @property
     def local(self) -> Local:
         """The data of the immediate derivatives of every step."""
-        return Local(self.x, self.h[:-1], self.linearization)
+        return Local(self.x, self.h[:-1], self.linearization, self.params)
 
     def jacobian(self, t: int) -> Array:
         """J_t = dh_t/dh_{t-1}, (B, N, N), t = 1..T."""

@@ -113,8 +113,8 @@ def refuse_no_readout(outputs: int) -> None:
     """Refuses a loss of a network without predictions."""
     if outputs == 0:
         raise ConfigurationError(
-            "output_size=0: this network has no readout, and a loss needs its predictions: give output_size >= 1, "
-            "or leave the loss out"
+            "output_size=0: this network has no readout, and a loss needs its predictions: give output_size >= 1 "
+            "(read=… to lab.from_torch), or leave the loss out"
         )
 
 

@@ -19,6 +19,7 @@ Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, NamedTuple
 
@@ -36,6 +37,8 @@ from bpttlab.numerics.short_repr import show_briefly
 
 Params = dict[str, Array]
 
+NO_PARAMS: Params = {}
+
 
 class Local(NamedTuple):
     """The values on which the immediate derivatives of some steps depend, each with the same leading axes.
@@ -44,18 +47,24 @@ class Local(NamedTuple):
         x: (..., I) inputs of the steps.
         h_prev: (..., N) states before them.
         linearization: (..., any) what `Cell.linearize` says of them.
+        params: of the network, for cells whose immediate derivatives depend on them.
     """
 
     x: Array
     h_prev: Array
     linearization: Array
+    params: Params = NO_PARAMS
 
     def __repr__(self) -> str:
         return show_briefly(self)
 
     def at(self, index: Any) -> Local:
         """Along leading axes."""
-        return Local(self.x[index], self.h_prev[index], self.linearization[index])
+        return self.map(lambda array: array[index])
+
+    def map(self, function: Callable[[Array], Array]) -> Local:
+        """A function of each of the three arrays, beside the same parameters."""
+        return Local(function(self.x), function(self.h_prev), function(self.linearization), self.params)
 
 
 HIDDEN_SIZE = Field(ge=1, configured=32, description="N, hidden units")
@@ -69,7 +78,6 @@ class Cell(ABC):
     """
 
     name: ClassVar[str]
-    has_linear_readout: ClassVar[bool] = True  # by U and b_y; False where a cell reads its state in a way of its own
 
     # fields of every cell, which declares them again as `input_size: int`, …: bounds and meaning are those stated here
     input_size: Annotated[int, Field(ge=1, given_by="task", description="I, inputs of a step")]
@@ -145,7 +153,7 @@ class Cell(ABC):
         One call of `parameter_vjp` a row; cells whose a_t is affine in V, W and b_h have it for all rows at once.
         """
         axes = da.shape[:-1]
-        wide = Local(*(np.broadcast_to(array, (*axes, array.shape[-1])) for array in local))
+        wide = local.map(lambda array: np.broadcast_to(array, (*axes, array.shape[-1])))
         found = {name: np.empty((*axes, *shape), da.dtype) for name, shape in self.shapes().items()}
         for index in np.ndindex(*axes):
             for name, gradient in self.parameter_vjp(wide.at(index), da[index]).items():
@@ -208,6 +216,11 @@ class Cell(ABC):
     def readout_slice(self) -> slice:
         """The part of the state that the readout sees, `hidden_size` numbers; the first ones by default."""
         return slice(None) if self.state_size == self.hidden_size else slice(0, self.hidden_size)
+
+    @property
+    def has_linear_readout(self) -> bool:
+        """Whether the readout is that of the notes, with U and b_y."""
+        return True
 
     @property
     def units(self) -> Array:
@@ -279,7 +292,7 @@ class Cell(ABC):
 
     def jacobian_at_zero(self, params: Params) -> Array:
         """J_t at x_t = h_{t-1} = 0.  (N,N)"""
-        dtype = np.result_type(*params.values())
+        dtype = weights_dtype(params)
         h = np.zeros((2, 1, self.state_size), dtype)
         x = np.zeros((1, 1, self.input_size), dtype)
         h[1] = self.step(params, self.project(params, x)[0], h[0])
@@ -380,6 +393,11 @@ class Cell(ABC):
         }
 
 
+def weights_dtype(params: Params, *others: Array) -> np.dtype[Any]:
+    """That of the weights, and of other arrays where they need a larger one; float64 of a network without weights."""
+    return np.result_type(*params.values(), *others) if params else np.result_type(np.float64, *others)
+
+
 def check_drawing(initializer: Any, scales: Any, dtype: Any) -> None:
     """Refuses arguments of `init` of another type."""
     if not isinstance(initializer, Initializer | None):
@@ -388,6 +406,11 @@ def check_drawing(initializer: Any, scales: Any, dtype: Any) -> None:
         raise ConfigurationError(f"initializer={format_value(initializer)}: must be {example}")
     if not isinstance(scales, Scales | None):
         raise ConfigurationError(f"scales={format_value(scales)}: must be scales such as lab.Scales(b=0.1)")
+    check_dtype(dtype)
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuses what is neither float64 nor float32."""
     if dtype not in ("float64", "float32", np.float64, np.float32):
         raise ConfigurationError(f"dtype={format_value(dtype)}: must be float64 or float32")
 

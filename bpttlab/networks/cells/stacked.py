@@ -163,10 +163,9 @@ class Stacked(Cell):
         x = local.x
         for layer, (cell, state, part) in enumerate(zip(self.cells, self.states, self.locals, strict=True)):
             slopes, heard = self.slope_parts[layer]
-            own = cell.parameter_vjp(
-                Local(x, local.h_prev[..., state], local.linearization[..., slopes]), da[..., part]
-            )
-            gradients |= add_layer_number(own, layer)
+            weights = self.layer_params(local.params, layer)
+            of_layer = Local(x, local.h_prev[..., state], local.linearization[..., slopes], weights)
+            gradients |= add_layer_number(cell.parameter_vjp(of_layer, da[..., part]), layer)
             x = local.linearization[..., heard]
         return gradients
 

@@ -1,0 +1,239 @@
+"""What a PyTorch module must be to be measured step by step, each refusal in a line that says what to do."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, LabError, LabWarning
+from bpttlab.networks.adapters.torch_rows import TorchRows, quiet_vmap
+from bpttlab.numerics.agreement import agreement
+from bpttlab.plugin_sources import single_line
+
+ROWS = 3
+"""Rows of a trial."""
+
+ALLOWED = 1000.0
+"""How many times the agreement of two exact ways a row may differ from what it is beside others."""
+
+
+def import_torch(called: str) -> Any:
+    """PyTorch, or the error that names the extra."""
+    try:
+        import torch
+    except ImportError as error:
+        raise ConfigurationError(f"{called}: needs PyTorch: pip install 'bpttlab[torch]'") from error
+    return torch
+
+
+# ---------------------------------------------------------------------------------------------------- modules
+
+
+def refuse_module(module: Any, has_step: bool) -> None:
+    """Refuses what is no module, reads whole sequences, or draws or learns while it is called."""
+    nn = import_torch("lab.from_torch").nn
+    if not isinstance(module, nn.Module):
+        raise ConfigurationError(
+            f"module={type(module).__name__}: must be a torch.nn.Module, for example nn.LSTMCell(8, 32)"
+        )
+    if not has_step:
+        refuse_whole_sequences(module, nn)
+    for name, part in module.named_modules():
+        called, kind = name or "module", type(part).__name__
+        if not part.training:
+            continue
+        if ("Dropout" in kind and getattr(part, "p", 1.0) > 0) or kind == "RReLU":
+            raise ConfigurationError(f"{called}: {kind} in train mode draws at every step: call module.eval() first")
+        if "BatchNorm" in kind:
+            raise ConfigurationError(
+                f"{called}: {kind} in train mode mixes the sequences of a batch: call module.eval() first"
+            )
+
+
+def refuse_whole_sequences(module: Any, nn: Any) -> None:
+    """Refuses modules whose call is more than one step."""
+    kind = type(module).__name__
+    if isinstance(module, nn.RNNBase):
+        raise ConfigurationError(
+            f"module=nn.{kind}: reads a whole sequence, and must compute one step: save its state_dict and use "
+            f"lab.from_file, or give nn.{kind}Cell"
+        )
+    whole = nn.Transformer, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder
+    if isinstance(module, (*whole, nn.TransformerDecoderLayer, nn.MultiheadAttention)):
+        raise ConfigurationError(
+            f"module=nn.{kind}: reads a whole sequence, and must compute one step from a state of fixed size"
+        )
+
+
+# ---------------------------------------------------------------------------------------------------- steps
+
+
+def check_rows(rows: TorchRows, input_size: int, dtype: str) -> None:
+    """Tries the step and the readout on random rows.
+
+    Sets `one_by_one` where the step cannot be computed for many rows, and the parameters that step and readout have.
+
+    Raises:
+        ConfigurationError: it raises, draws, keeps a state of its own, changes what it is given, mixes rows, or returns
+            no state.
+    """
+    rng = np.random.default_rng(0)
+    x, h = (
+        rng.standard_normal((ROWS, input_size)).astype(dtype),
+        rng.standard_normal((ROWS, rows.state_size)).astype(dtype),
+    )
+    refuse_changing_steps(rows, x, h)
+    rows.one_by_one = depends_on_numbers(rows, x, h)
+    if rows.one_by_one:
+        warnings.warn(
+            "step: its Python code depends on the numbers of a row (if, while or .item() of a tensor), so that every "
+            "row is computed by itself, which is slow: write it with torch.where",
+            LabWarning,
+            stacklevel=4,
+        )
+    else:
+        refuse_mixed_rows("step", lambda part: rows.step({}, x[part], h[part]), dtype)
+    settle_parameters(rows, x, h)
+    if rows.read_function is not None:
+        rows.output_size = attempt("read", lambda: rows.read({}, h)).shape[1]
+        refuse_mixed_rows("read", lambda part: rows.read({}, h[part]), dtype)
+
+
+def attempt(called: str, compute: Callable[[], Any]) -> Any:
+    """What it returns; an exception of the user's own as one line."""
+    try:
+        return compute()
+    except LabError:
+        raise
+    except Exception as error:
+        raise ConfigurationError(f"{called}: raises {single_line(error)}{advise_dtype(error)}") from error
+
+
+def advise_dtype(error: Exception) -> str:
+    """The end of a message about tensors of two dtypes."""
+    if "dtype" not in str(error):
+        return ""
+    return (
+        "; step must call its first argument, which is a copy in another dtype, and tensors of the module must be "
+        "parameters or buffers (register_buffer)"
+    )
+
+
+def refuse_changing_steps(rows: TorchRows, x: Any, h: Any) -> None:
+    """Two calls with the same rows: nothing that is given may change, and both return the same."""
+    import torch
+
+    with rows.loaded({}, h.dtype, differentiate=False) as (module, _):
+        found = []
+        for seed in range(2):
+            given = {"x_t": torch.tensor(x), "state": torch.tensor(h)}
+            watched = {**given, **dict(module.named_parameters()), **dict(module.named_buffers())}
+            before = {name: tensor.clone() for name, tensor in watched.items()}
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                found.append(attempt("step", partial(rows.flat_step, module, *given.values())).clone())
+            for name, tensor in watched.items():
+                if not same(before[name], tensor):
+                    refuse_changed(name, name in given)
+    if not same(*found):
+        raise ConfigurationError(
+            "step: two calls with the same x_t and state differ: must not draw (dropout, noise: call module.eval()), "
+            "and must not keep a state inside the module"
+        )
+
+
+def refuse_changed(name: str, is_argument: bool) -> None:
+    if is_argument:
+        raise ConfigurationError(f"step: changes its argument {name} in place: must return a new tensor, as h + … does")
+    raise ConfigurationError(
+        f"step: changes {name!r} of the module: must be the same function at every step; call module.eval() first"
+    )
+
+
+def same(one: Any, other: Any) -> bool:
+    import torch
+
+    return (
+        bool(torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)))
+        if one.dtype.is_floating_point
+        else bool(torch.equal(one, other))
+    )
+
+
+def depends_on_numbers(rows: TorchRows, x: Any, h: Any) -> bool:
+    """Whether Python's control flow in a step depends on numbers: then many rows cannot be one call."""
+    import torch
+
+    def row(x_t: Any, h_t: Any) -> Any:
+        return rows.flat_step(module, x_t[None], h_t[None])[0]
+
+    with rows.loaded({}, h.dtype, differentiate=False) as (module, _):
+        try:
+            with quiet_vmap():
+                torch.vmap(row, randomness="different")(torch.tensor(x), torch.tensor(h))
+        except Exception as error:  # whatever else vmap cannot do, a call with many rows can
+            return "data-dependent control flow" in str(error) or ".item()" in str(error)
+    return False
+
+
+def refuse_mixed_rows(called: str, compute: Callable[[Any], Any], dtype: str) -> None:
+    """Refuses a function whose rows depend on each other."""
+    together = compute(slice(None))
+    alone = np.concatenate([compute(slice(row, row + 1)) for row in range(ROWS)])
+    largest = np.abs(together).max(initial=0.0)
+    if not np.abs(together - alone).max(initial=0.0) <= ALLOWED * agreement(dtype) * largest:
+        raise ConfigurationError(
+            f"{called}: a sequence depends on the others of its batch: must compute every row by itself (x_t is "
+            "(B, I), and the first axis of every tensor of the state is B)"
+        )
+
+
+def settle_parameters(rows: TorchRows, x: Any, h: Any) -> None:
+    """Which parameters the step depends on, and which the readout."""
+    import torch
+
+    with rows.loaded({}, h.dtype) as (module, parameters):
+        used = set()
+        for row in [slice(r, r + 1) for r in range(ROWS)] if rows.one_by_one else [slice(None)]:
+            used |= names_used(rows.flat_step(module, torch.tensor(x[row]), torch.tensor(h[row])), parameters)
+        read = set()
+        if rows.read_function is not None:
+            read = names_used(attempt("read", lambda: rows.flat_read(module, torch.tensor(h))), parameters)
+        refuse_foreign_parameters(rows, module, parameters, x, h)
+    if used & read:
+        raise ConfigurationError(
+            f"parameter {min(used & read)!r}: is used by step and by read, and must belong to one of them: give read a "
+            "copy of its own"
+        )
+    rows.shapes = {name: shape for name, shape in rows.shapes.items() if name in used}
+    rows.readout_shapes = {name: rows.values[name].shape for name in rows.values if name in read}
+
+
+def names_used(out: Any, parameters: dict[str, Any]) -> set[str]:
+    """The parameters that a tensor depends on."""
+    import torch
+
+    if not out.requires_grad or not parameters:
+        return set()
+    found = torch.autograd.grad(out.sum(), list(parameters.values()), allow_unused=True)
+    return {name for name, gradient in zip(parameters, found, strict=True) if gradient is not None}
+
+
+def refuse_foreign_parameters(rows: TorchRows, module: Any, parameters: dict[str, Any], x: Any, h: Any) -> None:
+    """Refuses a step that uses another module than its argument, of which the network has a copy."""
+    import torch
+
+    for parameter in parameters.values():
+        parameter.requires_grad_(False)
+    foreign = rows.flat_step(module, torch.tensor(x[:1]), torch.tensor(h[:1])).requires_grad
+    for parameter in parameters.values():
+        parameter.requires_grad_()
+    if foreign:
+        raise ConfigurationError(
+            "step: uses parameters that are not those of its first argument: must call that (m), as in "
+            "step=lambda m, x_t, state: m.cell(x_t, state)"
+        )
