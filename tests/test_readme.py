@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bpttlab.cli import main
-from tests.support.state_dicts import save, state_dict
+from tests.support.state_dicts import bidirectional, save, state_dict
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 
@@ -33,6 +33,7 @@ def test_the_examples_of_a_network_of_ones_own_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, seed in (("model", 0), ("a", 1), ("b", 2)):
         save(f"{name}.safetensors", state_dict("lstm", layers=2, seed=seed))
+    save("both.safetensors", bidirectional())
     page = OWN_NETWORK.read_text(encoding="utf-8")
     (python,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
     exec(compile(python, str(OWN_NETWORK), "exec"), {"__name__": "own_network"})

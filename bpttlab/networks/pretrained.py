@@ -58,6 +58,7 @@ def from_file(
     output_activation: str = "identity",
     output_size: int | None = None,
     rng: Rng | None = None,
+    direction: Literal["forward", "backward"] | None = None,
 ) -> Network:
     """A trained nn.RNN, nn.GRU or nn.LSTM as a cell with its parameters, in float64.
 
@@ -68,7 +69,11 @@ def from_file(
         readout_prefix: what stands before the `weight` of the readout; None: the one linear layer that there is beside
             the recurrent tensors; "none": the file's readout is left alone.
         output_activation: f_y.
-        output_size, rng: O and the source of U, where the file has no readout (b_y is 0).
+        output_size, rng: O and the source of U, where the file has no readout and one is to be drawn (b_y is 0). If
+            neither is given, the cell of such a file has output_size 0: it has all that needs no loss.
+        direction: forward or backward, of a bidirectional network of one layer; each is a network of its own. The
+            backward one receives the sequence reversed in time: give x[::-1], and h_t is the state after the steps
+            T, T-1, ..., T-t+1. A readout that receives both directions is left out.
 
     Returns:
         `cell`, an Elman, GRU or LSTM, or Stacked of them, and `params`, named as in the notes.
@@ -77,11 +82,28 @@ def from_file(
         ConfigurationError: the file cannot be read as such a network.
         NonFiniteError: a tensor holds a NaN or an infinity.
     """
-    own = FromFile(os.fspath(path), activation, recurrent_prefix, readout_prefix, output_activation)  # type: ignore[arg-type]
-    if own.weights.output_size is None and (output_size is None or rng is None):
-        raise ConfigurationError(f"{PATH}={os.fspath(path)!r}: has no readout: give output_size, and rng to draw one")
-    cell = own.cell(None if output_size is None else check_integer("output_size", output_size, 1))
+    chosen: Any = (activation, recurrent_prefix, readout_prefix, output_activation, direction)
+    own = FromFile(os.fspath(path), *chosen)
+    cell = own.cell(outputs_of(own, output_size, rng))
     return Network(cell, own.network_weights(cell, np.random.default_rng() if rng is None else check_generator(rng)))
+
+
+def outputs_of(own: FromFile, output_size: int | None, rng: Rng | None) -> int:
+    """O: of the file's readout, of one that is drawn, or 0."""
+    there = own.weights.output_size
+    if output_size is not None:
+        output_size = check_integer("output_size", output_size, 1)
+    if there is not None:
+        if output_size not in (None, there):
+            raise ConfigurationError(f"output_size={output_size}: the readout of the file has {there}; leave it out")
+        return there
+    if (output_size is None) != (rng is None):
+        missing = "output_size" if output_size is None else "rng"
+        raise ConfigurationError(
+            f"{missing}: must be given to draw a readout, for {PATH}={user_files.show_path(own.path)!r} has none; or "
+            "leave output_size and rng out, and there is none"
+        )
+    return output_size or 0
 
 
 # ---------------------------------------------------------------------------------------------------- configuration
@@ -130,6 +152,13 @@ class FromFile:
     output_activation: Annotated[
         str, Field(choices=activations.activation_names, description="f_y, of the readout")
     ] = "identity"
+    direction: Annotated[
+        Literal["forward", "backward"] | None,
+        Field(
+            description="of a bidirectional network of one layer, the direction to measure; backward receives the "
+            "sequence as the task gives it: reverse it in the task's file; null: it is not bidirectional"
+        ),
+    ] = None
     content: user_files.Content = None
     of: Annotated[str | None, Field(given_by="path", description="cell of the file")] = None
     layers: Annotated[int | None, Field(ge=1, given_by="path", description="L, layers of the file")] = None
@@ -147,7 +176,7 @@ class FromFile:
         object.__setattr__(self, "label", check_label(self.label))
         if not self.path:
             raise ConfigurationError(f"{PATH}: must name a file of yours, for example {PATH}=model.safetensors")
-        found = read_weights(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        found = self.read()
         user_files.refuse_other_content("cell.content", self.content, self.path, found.content)
         self.check_activation(found)
         settled = {name: getattr(found, name) for name in ("content", "recurrent_prefix", "readout_prefix")}
@@ -175,6 +204,10 @@ class FromFile:
                 "must be null"
             )
 
+    def read(self) -> Weights:
+        """What the file holds now."""
+        return read_weights(self.path, as_text(self.recurrent_prefix), as_text(self.readout_prefix), self.direction)
+
     @property
     def weights(self) -> Weights:
         """What the file holds.
@@ -182,17 +215,17 @@ class FromFile:
         Raises:
             LabError: it is not what it was when the run was configured.
         """
-        found = read_weights(self.path, *map(as_text, (self.recurrent_prefix, self.readout_prefix)))
+        found = self.read()
         user_files.refuse_change(self.path, self.content, found.content)
         return found
 
-    def cell(self, output_size: int | None) -> Cell:
-        """The cell, with the readout of the file or, where there is none, one of that size."""
+    def cell(self, output_size: int) -> Cell:
+        """The cell, with the readout of the file or, where there is none, one of that size; 0: without a readout."""
         found = self.weights
         common: dict[str, Any] = {
             "input_size": found.input_size,
             "hidden_size": found.hidden_size,
-            "output_size": found.output_size or output_size,
+            "output_size": output_size if found.output_size is None else found.output_size,
             "output_activation": self.output_activation,
         }
         layer: Cell
@@ -218,7 +251,8 @@ class FromFile:
 
     def identity_fields(self) -> dict[str, Any]:
         """What a run's identity has of it: all but where the file is, and what it is called."""
-        return {"name": self.name} | {known.name: getattr(self, known.name) for known in fields(self) if known.compare}
+        values = {known.name: getattr(self, known.name) for known in fields(self) if known.compare}
+        return {"name": self.name} | {name: value for name, value in values.items() if name not in ADDED or value}
 
     # ------------------------------------------------------------------ what the rest of a configuration may say
 
@@ -266,6 +300,9 @@ class FromFile:
                     "too large"
                 )
 
+
+ADDED = ("direction",)
+"""Fields that came later: without them a run keeps its id."""
 
 LONGEST_LABEL = 100
 """Characters of a label."""

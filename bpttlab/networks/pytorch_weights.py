@@ -23,16 +23,16 @@ Index legend: I input, N hidden unit, O output; l layer, from 0 as in PyTorch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bpttlab import user_files
-from bpttlab.errors import ConfigurationError, NonFiniteError, nearest
+from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.tensor_files import READERS, Tensor, Tensors, list_tensors
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.short_repr import show_briefly
 
@@ -40,23 +40,20 @@ PATH = "cell.path"
 NO_READOUT = "none"
 """As a readout prefix: the file's readout, if it has one, is left alone."""
 
+REVERSE = "_reverse"
+"""The end of the names of the backward direction."""
+
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 EXPORT = "from safetensors.torch import save_file; save_file(model.state_dict(), 'model.safetensors')"
 
 _KINDS = {1: ("elman", "nn.RNN"), 3: ("gru", "nn.GRU"), 4: ("lstm", "nn.LSTM")}
 """Rows of weight_hh over N: the cell, and what PyTorch calls it."""
 
-TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
-"""Of safetensors, the types that are read."""
-
 OWN_NAMES = re.compile(r"(weight|bias)_(?P<part>ih|hh|hr)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 """What PyTorch calls the tensors of a recurrent module."""
 
 OF_A_CELL = re.compile(r"(?P<prefix>.*?)(weight|bias)_(ih|hh)", re.DOTALL)
 """What it calls those of a module that computes one step."""
-
-SHOWN = 8
-"""Tensors that a message lists."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +83,10 @@ class Weights:
         return show_briefly(self)
 
 
-def read_weights(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> Weights:
-    """The network of a file.
+def read_weights(
+    path: str, recurrent_prefix: str | None, readout_prefix: str | None, direction: str | None = None
+) -> Weights:
+    """The network of a file; of a bidirectional one that of one direction.
 
     Raises:
         ConfigurationError: there is no such file, or something is wrong in it; the message begins with cell.path.
@@ -98,18 +97,27 @@ def read_weights(path: str, recurrent_prefix: str | None, readout_prefix: str | 
             f"{PATH}={path!r}: is a pickle, which can run code when it is opened, so it is not opened; "
             f"export it: {EXPORT}"
         )
-    found: Weights = user_files.read_user_file(PATH, path, _READERS, _interpret, recurrent_prefix, readout_prefix)
+    asked = (recurrent_prefix, readout_prefix, direction)
+    found: Weights = user_files.read_user_file(PATH, path, READERS, _interpret, *asked)
     return found
 
 
 def _interpret(
-    data: bytes, ending: str, content: str, recurrent_prefix: str | None, readout_prefix: str | None
+    data: bytes,
+    ending: str,
+    content: str,
+    recurrent_prefix: str | None,
+    readout_prefix: str | None,
+    direction: str | None,
 ) -> Weights:
     """The network that a file's bytes are."""
-    tensors = as_layers(_READERS[ending](data))
+    tensors = as_layers(READERS[ending](data))
     recurrent, readout = prefixes(tensors, recurrent_prefix, readout_prefix)
-    own = own_tensors(tensors, recurrent, readout)
+    own = choose_direction(own_tensors(tensors, recurrent, readout), recurrent, direction)
     of, sizes, params = recurrence(own, recurrent)
+    if direction is not None and readout is not None and receives_both(tensors, readout, sizes["hidden_size"]):
+        refuse_half(readout, readout_prefix)
+        readout = None
     if readout_prefix is None and readout is not None:
         refuse_embedding(tensors, readout, sizes)
     if readout is not None:
@@ -128,85 +136,7 @@ def _interpret(
     )
 
 
-# ------------------------------------------------------------------ files -> tensors
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """A tensor of a file, its numbers not yet read.
-
-    Attributes:
-        numbers: reads them; refuses types that cannot be weights.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    numbers: Callable[[], Array]
-
-    def __repr__(self) -> str:
-        return show_briefly(self)
-
-    def read(self) -> Array:
-        """In float64.
-
-        Raises:
-            ConfigurationError: it holds no floating-point numbers.
-            NonFiniteError: it holds a NaN or an infinity.
-        """
-        values = self.numbers().astype(np.float64)
-        bad = ~np.isfinite(values)
-        if bad.any():
-            place = [int(index) for index in np.unravel_index(np.argmax(bad), bad.shape)]
-            raise NonFiniteError(f"tensor {self.name!r} holds {values[*place]} at {place} (from 0): must be finite")
-        return values
-
-
-Tensors = dict[str, Tensor]
-
-
-def tensors_of_safetensors(data: bytes) -> Tensors:
-    """The tensors of a .safetensors file; the package checks its header against its size."""
-    from safetensors import deserialize
-
-    return {name: tensor_of(name, found) for name, found in deserialize(data)}
-
-
-def tensor_of(name: str, found: Mapping[str, Any]) -> Tensor:
-    shape, dtype = tuple(map(int, found["shape"])), str(found["dtype"])
-
-    def numbers() -> Array:
-        if dtype not in TYPES:
-            refuse_type(name, dtype)
-        return np.frombuffer(found["data"], TYPES[dtype]).reshape(shape)
-
-    return Tensor(name, shape, numbers)
-
-
-def refuse_type(name: str, dtype: str) -> None:
-    remedy = "; convert it in PyTorch: model.float()" if dtype in ("BF16", "F8_E4M3", "F8_E5M2") else ""
-    raise ConfigurationError(f"tensor {name!r} has the type {dtype}: must be float64, float32 or float16{remedy}")
-
-
-def tensors_of_archive(data: bytes) -> Tensors:
-    """The tensors of a .npz archive; their headers are read first."""
-    return {name: array_tensor(name, file) for name, file in user_files.unpack(data).items()}
-
-
-def array_tensor(name: str, file: bytes) -> Tensor:
-    array = user_files.array_of(name, file, kinds="biufcV")
-
-    def numbers() -> Array:
-        if array.dtype.kind != "f" or array.dtype.itemsize > 8:
-            refuse_type(name, "BF16" if array.dtype == np.dtype("V2") else str(array.dtype))
-        return array
-
-    return Tensor(name, array.shape, numbers)
-
-
-_READERS: dict[str, Callable[[bytes], Tensors]] = {
-    ".safetensors": tensors_of_safetensors,
-    ".npz": tensors_of_archive,
-}
+# ------------------------------------------------------------------ names
 
 
 def as_layers(tensors: Tensors) -> Tensors:
@@ -320,13 +250,6 @@ def refuse_rest(rest: Tensors) -> None:
     )
 
 
-def list_tensors(tensors: Tensors) -> str:
-    """Names with shapes: fc.weight (2, 8), fc.bias (2,)."""
-    shown = [f"{tensors[name].name} {tensors[name].shape}" for name in sorted(tensors)[:SHOWN]]
-    more = [f"{len(tensors) - SHOWN} more"] if len(tensors) > SHOWN else []
-    return ", ".join([*shown, *more]) or "none"
-
-
 # ------------------------------------------------------------------ the recurrence
 
 
@@ -344,6 +267,46 @@ def recurrence(own: Tensors, prefix: str) -> tuple[str, dict[str, int], Params]:
         end = f"_{layer + 1}" if layers > 1 else ""
         params |= {f"{name}{end}": values for name, values in parameters(of, N, held).items()}
     return of, {"layers": layers, "input_size": I, "hidden_size": N}, params
+
+
+def choose_direction(own: Tensors, prefix: str, direction: str | None) -> Tensors:
+    """The tensors of one direction of a bidirectional network, under the names of a network that has one only.
+
+    Raises:
+        ConfigurationError: it is bidirectional and the direction is not given, or has layers that receive both
+            directions; or it is not, and one is given.
+    """
+    backward = {name.removesuffix(REVERSE): tensor for name, tensor in own.items() if name.endswith(REVERSE)}
+    if not backward and direction is None:
+        return own
+    if not backward:
+        raise ConfigurationError(f"cell.direction={direction}: the network has one direction only; leave it out")
+    first = min(name for name in own if name.endswith(REVERSE))
+    if direction is None:
+        raise ConfigurationError(
+            f"tensor {first!r}: the network is bidirectional, and each direction is a network of its own: set "
+            "cell.direction=forward or backward (which receives the sequence reversed in time)"
+        )
+    above = sorted(name for name in own if re.search(r"_l(?!0(_reverse)?$)\d+(_reverse)?$", name.removeprefix(prefix)))
+    if above:
+        raise ConfigurationError(
+            f"tensor {above[0]!r}: layers above the first of a bidirectional network receive both directions, so that "
+            "no direction is a network of its own; export the tensors of the first layer (_l0, _l0_reverse) alone"
+        )
+    return backward if direction == "backward" else {name: own[name] for name in own if not name.endswith(REVERSE)}
+
+
+def receives_both(tensors: Tensors, readout: str, N: int) -> bool:
+    """Whether a linear layer receives h of both directions."""
+    return tensors[f"{readout}weight"].shape[1:] == (2 * N,)
+
+
+def refuse_half(readout: str, given: str | None) -> None:
+    if given is not None:
+        raise ConfigurationError(
+            f"cell.readout_prefix={given}: tensor '{readout}weight' receives both directions, and one alone has no "
+            "prediction; must be none"
+        )
 
 
 def layers_of(own: Iterable[str], prefix: str) -> int:
@@ -366,12 +329,7 @@ def layers_of(own: Iterable[str], prefix: str) -> int:
 
 
 def refuse_unlike(name: str, match: re.Match[str]) -> None:
-    """Refuses what no cell here computes."""
-    if match["reverse"]:
-        raise ConfigurationError(
-            f"tensor {name!r}: the network is bidirectional; its backward half hears the future, and has gradients "
-            "through time of its own: must be trained with bidirectional=False"
-        )
+    """Refuses a part that no cell here has."""
     if match["part"] == "hr":
         raise ConfigurationError(
             f"tensor {name!r}: the network projects h (proj_size), which no cell here does: must be without"

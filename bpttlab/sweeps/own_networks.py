@@ -111,8 +111,8 @@ def describe_ignored(ignored: Mapping[str, str]) -> list[str]:
     return [f"cell.activation is ignored for {files}, {own}"] if ignored else []
 
 
-_File = tuple[str, str | None, str | None]
-"""A path and the prefixes in the file."""
+_File = tuple[str, str | None, str | None, str | None]
+"""A path, the prefixes in the file, and the direction."""
 
 
 def _file_of(one: Mapping[str, Any]) -> _File | None:
@@ -120,13 +120,13 @@ def _file_of(one: Mapping[str, Any]) -> _File | None:
     cell = one.get("cell") if isinstance(one, Mapping) else None
     if not isinstance(cell, Mapping) or cell.get("name") != FromFile.name or cell.get("activation") is None:
         return None
-    prefixes = (cell.get("recurrent_prefix"), cell.get("readout_prefix"))
-    return str(cell.get("path")), *map(as_text, prefixes)  # type: ignore[return-value]
+    chosen = (cell.get("recurrent_prefix"), cell.get("readout_prefix"), cell.get("direction"))
+    return str(cell.get("path")), *map(as_text, chosen)  # type: ignore[return-value]
 
 
-def _kind_of(path: str, recurrent_prefix: str | None, readout_prefix: str | None) -> str | None:
+def _kind_of(path: str, recurrent_prefix: str | None, readout_prefix: str | None, direction: str | None) -> str | None:
     """The cell of a file; None if it cannot be read, which is said where the run is checked."""
     try:
-        return read_weights(path, recurrent_prefix, readout_prefix).of
+        return read_weights(path, recurrent_prefix, readout_prefix, direction).of
     except LabError:
         return None

@@ -23,7 +23,7 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import build_network, measure_bundle, run
 from bpttlab.verification.gradient_check import assert_agree
 from tests.support.commandline import visible
-from tests.support.state_dicts import GATES, safetensors, save, state_dict
+from tests.support.state_dicts import GATES, bidirectional, safetensors, save, state_dict
 
 SMALL = {"engine": "numpy", "sequence_length": 9, "batch_size": 2, "task": {"name": "noise", "input_size": 2}}
 each_kind = pytest.mark.parametrize("of", sorted(GATES))
@@ -149,9 +149,25 @@ def test_only_a_missing_readout_is_drawn():
     assert networks[0].cell.output_size == 4 and not networks[0].params["b_y"].any()
     assert [np.array_equal(networks[0].params["U"], other.params["U"]) for other in networks] == [True, True, False]
     assert np.array_equal(networks[0].params["W"], networks[2].params["W"])
-    for more in ({}, {"output_size": 4}, {"rng": rng(0)}):
-        with pytest.raises(ConfigurationError, match="net.npz'?: has no readout: give output_size, and rng"):
+    for more, missing in (({"output_size": 4}, "rng"), ({"rng": rng(0)}, "output_size")):
+        with pytest.raises(ConfigurationError, match=f"{missing}: must be given to draw a readout, for .*net.npz"):
             from_file("net.npz", **more)
+    save("with.npz", state_dict(O=1))
+    with pytest.raises(ConfigurationError, match="output_size=4: the readout of the file has 1"):
+        from_file("with.npz", output_size=4, rng=rng(0))
+
+
+@each_kind
+def test_without_a_readout_all_is_there_that_needs_no_loss(of):
+    whole = from_file(save("whole.npz", state_dict(of)), activation_of(of))
+    alone = from_file(save("alone.npz", state_dict(of, O=None)), activation_of(of))
+    assert alone.cell.output_size == 0 and alone.params["U"].shape == (0, 3)
+    x = np.random.default_rng(0).standard_normal((9, 2, 2))
+    one, other = (lab.forward(*network, x) for network in (whole, alone))
+    pd.testing.assert_frame_equal(lab.jacobian_products(one), lab.jacobian_products(other))
+    pd.testing.assert_frame_equal(lab.lyapunov_spectrum(*whole, x), lab.lyapunov_spectrum(*alone, x))
+    with pytest.raises(ConfigurationError, match="this network has no readout"):
+        lab.backward(other, np.zeros((9, 2, 0)))
 
 
 def test_the_drawn_readout_is_drawn_as_for_any_cell():
@@ -169,6 +185,27 @@ def test_every_measure_can_be_taken(of):
     assert len(lab.lag_terms(trace, np.ones_like(trace.y_hat))) and len(lab.jacobian_products(trace))
     assert len(lab.lyapunov_spectrum(*network, x))
     assert len(lab.truncation_bias(trace, np.ones_like(trace.y_hat), lab.Windowed(2, 4)))
+
+
+@each_kind
+def test_each_direction_is_a_network_of_its_own(of):
+    both = save("both.npz", bidirectional(of, seed=4))
+    for direction, seed in (("forward", 4), ("backward", 5)):
+        alone = from_file(save("alone.npz", state_dict(of, O=None, seed=seed)), activation_of(of))
+        found = from_file(both, activation_of(of), direction=direction)
+        assert found.cell == alone.cell and found.cell.output_size == 0  # the readout receives both directions
+        assert all(np.array_equal(found.params[name], alone.params[name]) for name in alone.params)
+    with pytest.raises(ConfigurationError, match="'head.weight' receives both directions.* must be none"):
+        from_file(both, activation_of(of), readout_prefix="head", direction="forward")
+
+
+def test_directions_in_a_sweep_are_different_networks():
+    save("both.npz", bidirectional())
+    runs = [configured("both.npz", cell={"direction": direction}) for direction in ("forward", "backward")]
+    assert runs[0].run_id != runs[1].run_id
+    assert [run(one).run["cell_direction"] for one in runs] == ["forward", "backward"]
+    save("net.npz", state_dict())
+    assert "direction" not in configured("net.npz").plain["cell"]
 
 
 # identity -------------------------------------------------------------------------------------------------------------
@@ -359,7 +396,13 @@ def test_messages_name_the_tensors_of_a_cell_as_they_are(held, message):
         (changed(layers=2, more={"rnn.weight_ih_l1": ONES((12, 2))}), {}, r"has shape \(12, 2\): must be \(12, 3\)"),
         (changed(layers=3, without=[f"rnn.{kind}_l1" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]), {},
          r"has the layers 0, 2 \(from 0\): layer 1 is missing"),
-        (changed(more={"rnn.weight_ih_l0_reverse": ONES((12, 2))}), {}, "'rnn.weight_ih_l0_reverse': .* bidirectional"),
+        (changed(more={"rnn.weight_ih_l0_reverse": ONES((12, 2))}), {}, "'rnn.weight_ih_l0_reverse': .* bidirectional.*"
+         "set cell.direction=forward or backward"),
+        (changed(more={"rnn.weight_ih_l0_reverse": ONES((12, 2))}), {"direction": "backward"}, "has no tensor 'rnn."),
+        (changed(layers=2, more={"rnn.weight_ih_l0_reverse": ONES((12, 2))}), {"direction": "forward"},
+         "'rnn.bias_hh_l1': layers above the first of a bidirectional network receive both .* export"),
+        (changed(), {"direction": "forward"}, "cell.direction=forward: the network has one direction only"),
+        (changed(), {"direction": "left"}, "cell.direction='left': must be .*forward"),
         (changed(more={"rnn.weight_hr_l0": ONES((2, 3))}), {}, "'rnn.weight_hr_l0': the network projects h"),
         (changed(more={"other": ONES((2, 3))}), {}, r"one linear layer, the readout, and there are head.bias \(1,\), .*"
          r"other \(2, 3\): name cell.recurrent_prefix and cell.readout_prefix \(none"),

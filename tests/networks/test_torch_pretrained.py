@@ -95,3 +95,16 @@ def test_cells_of_one_step_are_networks_of_one_layer(path, kind, bias):
         expected.append(model["head"](state[0] if kind == "lstm" else state).detach().numpy())
     cell, params = from_file(path, "tanh" if kind == "tanh" else None)
     assert_agree({"y_hat": forward(cell, params, x).y_hat}, {"y_hat": np.array(expected)})
+
+
+@pytest.mark.parametrize("kind", sorted(MODULES))
+def test_directions_are_those_of_pytorch(path, kind):
+    torch.manual_seed(0)
+    model = torch.nn.ModuleDict({"rnn": MODULES[kind](3, 4, bidirectional=True), "head": torch.nn.Linear(8, 2)})
+    safetensors_torch.save_file(model.double().state_dict(), path)
+    x = np.random.default_rng(0).standard_normal((6, 2, 3))
+    expected = model["rnn"](torch.tensor(x))[0].detach().numpy()
+    for direction, order, half in (("forward", 1, slice(0, 4)), ("backward", -1, slice(4, 8))):
+        cell, params = from_file(path, kind if kind in ("tanh", "relu") else None, direction=direction)
+        outputs = forward(cell, params, x[::order]).outputs[::order]
+        assert_agree({"h": outputs}, {"h": expected[..., half]})

@@ -44,3 +44,11 @@ def safetensors(typed):
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + data
+
+
+def bidirectional(of="lstm", N=3, O=1, seed=0, prefix="rnn.", readout="head.", **more):
+    """The same of a bidirectional module of one layer; the linear one receives both directions."""
+    forward = state_dict(of, N=N, O=None, seed=seed, prefix=prefix, **more)
+    backward = state_dict(of, N=N, O=None, seed=seed + 1, prefix=prefix, **more)
+    head = {} if O is None else {f"{readout}weight": np.ones((O, 2 * N)), f"{readout}bias": np.ones(O)}
+    return {**forward, **{f"{name}_reverse": values for name, values in backward.items()}, **head}
