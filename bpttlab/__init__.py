@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from bpttlab.sweeps.scheduler import sweep as sweep
     from bpttlab.tables.table import SummaryTable as SummaryTable
     from bpttlab.tasks.task import Task as Task
+    from bpttlab.truncation.clipped import Clipped as Clipped
     from bpttlab.truncation.scheme import Scheme as Scheme
     from bpttlab.truncation.segmented import Chunked as Chunked
     from bpttlab.truncation.segmented import Full as Full
@@ -155,7 +156,7 @@ HOMES = {
     "gradients.step_gradients": ("input_gradients", "step_gradients"),
     "gradients.trace": ("Trace",),
     "tasks.task": ("Task",),
-    "truncation": ("Chunked", "Full", "PerLoss", "Scheme", "Windowed"),
+    "truncation": ("Chunked", "Clipped", "Full", "PerLoss", "Scheme", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("windowed_products",),
 }

@@ -26,6 +26,7 @@ MARKS = dict(zip(SEGMENTED, ("o", "s", "^", "p", "D", "h"), strict=True)) | {
     "uoro": "X",
     "snap": "P",
     "rflo": "<",
+    "clipped": "v",
 }
 SHADES = dict(zip(SEGMENTED, style.CATEGORIES, strict=False)) | {
     "full": style.NEUTRAL,
@@ -33,6 +34,7 @@ SHADES = dict(zip(SEGMENTED, style.CATEGORIES, strict=False)) | {
     "uoro": "#7a1f05",
     "snap": "#4d4d4d",
     "rflo": "#0072b2",
+    "clipped": "#8a6d00",
 }
 ACROSS = {"page": 4, "column": 2}
 HEIGHT = 1.45  # inches of a panel

@@ -7,6 +7,7 @@ from __future__ import annotations
 from bpttlab.gradients.plan import Ensemble, Plan, full_plan
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
+from bpttlab.truncation.clipped import Clipped
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
@@ -18,6 +19,7 @@ __all__ = [
     "Adaptive",
     "Chunked",
     "ChunkedMean",
+    "Clipped",
     "Ensemble",
     "Full",
     "PerLoss",

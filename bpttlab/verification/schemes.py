@@ -26,6 +26,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
+from bpttlab.truncation.clipped import Clipped
 from bpttlab.truncation.forward import RTRL
 from bpttlab.truncation.scheme import Segmented
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
@@ -119,9 +120,39 @@ def norms_apart(quick: bool) -> Iterator[Check]:
 
 
 @checks("gradients")
+def clipped_cotangents(quick: bool) -> Iterator[Check]:
+    """Gradient, norm, cosine and bias, compared with a loop over explicit Jacobians."""
+    for cell in CELLS:
+        one = growing_network(cell)
+        for scheme in (Clipped(0.3), Clipped(0.3, "norm"), Clipped(1e9)):
+            kept = clip_literally(one, scheme)
+            found = [worst(scheme.one_gradient(one.trace, one.loss, np.random.default_rng(0)), kept)]
+            found += [table_error(truncation_bias(one.trace, one.loss, scheme), kept, one.full)]
+            title = f"clipped {scheme.threshold:g} by {scheme.by}, {cell.name}: gradient, norm, cosine, bias"
+            yield agree(title, "definition", largest(found), 1e-10)
+
+
+def clip_literally(one: Example, scheme: Clipped) -> Params:
+    """The gradient whose dL/dh_t is clipped before it goes on, in plain numbers, one step after the other."""
+    trace, cell, c = one.trace, one.trace.cell, scheme.threshold
+    total = {name: np.zeros_like(trace.params[name]) for name in cell.recurrent_parameters}
+    dh = np.zeros_like(one.error[0])
+    for t in range(trace.length, 0, -1):
+        dh = dh + one.error[t - 1]
+        size = np.abs(dh) if scheme.by == "value" else np.sqrt((dh**2).sum(axis=1, keepdims=True))
+        dh = dh * c / np.maximum(size, c)
+        da, _ = cell.vjp(trace.params, trace.linearization[t - 1], dh)
+        term = cell.parameter_vjp(trace.local.at(slice(t - 1, t)), da[None])
+        total = {name: total[name] + term[name] for name in total}
+        dh = np.einsum("bn,bnm->bm", dh, trace.jacobian(t))
+    return total
+
+
+@checks("gradients")
 def every_scheme_has_a_definition(quick: bool) -> Iterator[Check]:
     """A scheme that is added to the package must be added here."""
-    known = {*_SEGMENTED, *(scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL)), "uoro", "snap", "rflo"}
+    named = (scheme.name for scheme in (ChunkedMean, Random, Adaptive, RTRL, Clipped))
+    known = {*_SEGMENTED, *named, "uoro", "snap", "rflo"}
     missing = sorted(set(plugins.find_shipped("scheme")) - known)
     yield equal(f"schemes without a check here: {', '.join(missing) or 'none'}", "definition", 0, len(missing))
 
