@@ -14,13 +14,14 @@ from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.networks.cells import Elman
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean, Random
+from bpttlab.truncation.clipped import Clipped
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.gradient_check import assert_agree
 from tests.support.networks_of_cells import CELLS, case
 
 SCHEMES = (Full(), PerLoss(5), Windowed(3, 7), Chunked(4, 1), ChunkedMean(6), Random(4), Adaptive(12, delta=0.3),
-           Adaptive(50, delta=0.01), RTRL(), UORO(), SnAp(1), SnAp(2), RFLO())  # fmt: skip
+           Adaptive(50, delta=0.01), RTRL(), UORO(), SnAp(1), SnAp(2), RFLO(), Clipped(0.1))  # fmt: skip
 
 
 class Applied:
