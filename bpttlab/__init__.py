@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from bpttlab.measures.state_blocks import block_norms as block_norms
     from bpttlab.measures.truncation_curve import truncation_curve as truncation_curve
     from bpttlab.measures.windowed_products import windowed_products as windowed_products
+    from bpttlab.monitoring.monitor import Monitor as Monitor
     from bpttlab.networks.activations import Activation as Activation
     from bpttlab.networks.adapters.from_torch import from_torch as from_torch
     from bpttlab.networks.cells import GRU as GRU
@@ -144,6 +145,7 @@ HOMES = {
     "figures.figure": ("StudyFigure",),
     "networks.activations": ("Activation",),
     "networks.lengths": ("find_lengths",),
+    "monitoring.monitor": ("Monitor",),
     "networks.losses": ("StepLoss",),
     "tables.table": ("SummaryTable",),
     "measures.sensitivity": ("forward_sensitivity",),

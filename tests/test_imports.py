@@ -26,6 +26,7 @@ ROOMS = [
     {"tables"},
     {"figures"},
     {"sweeps"},
+    {"monitoring"},
     {"claims"},
     {"verification"},
     {"cli"},

@@ -62,7 +62,8 @@ the colours, or the field with most values if one value is requested, and the ot
 have colours of their own and take columns= and rows= alone: bias_variance, error_cost, bias_bounds, directions,
 singular_values, eigenvalues, paths, sensitivity. triangle shows one run and takes none; nor do the figures of an
 experiment, which take where=. In growth and exponents the requested value is on an axis. A figure that cannot place
-a field that is named is not drawn, and is named. The figures of some runs (where=) have a folder of their own below
+a field that is named is not drawn, and is named. Of networks in training the update has the colours; updates and paired
+have panels of their own. The figures of some runs (where=) have a folder of their own below
 results/NAME/figures, so that those of the whole study stay.
 
 figures, and the setting of the sweep that they need:
@@ -85,6 +86,8 @@ figures, and the setting of the sweep that they need:
   eigenvalues      eigenvalues of W, of J at the origin and of J_t                 measure=spectra
   paths            products between h and c of an LSTM, or between layers          measure=spectra
   sensitivity      dependence of the state on each parameter, against time         measure=spectra
+  updates          loss, growth rate, horizon, exponent against the update         lab.Monitor (docs/monitor.md)
+  paired           the same before and after training, a line for each network     lab.Monitor
 
 Exit code: 0: success; 1: a stored file is damaged and was left out; 2: the command could not finish, or a figure of
 your own failed; the message says why.

@@ -225,7 +225,8 @@ def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
     own = {choice.name for choice in plugins.own_choices() if choice.kind == "table"}
     parts: list[str] = []
     left: list[str] = []
-    for name, frame in sorted(summaries.items(), key=lambda pair: (pair[0] != "headline", pair[0] not in own)):
+    first = {name: place for place, name in enumerate(("headline", *sorted(own), "paired"))}
+    for name, frame in sorted(summaries.items(), key=lambda pair: first.get(pair[0], len(first))):
         part = show(name, frame, width, rows=12, whole=False)
         if parts and (name == "growth" or len("\n".join([*parts, part]).splitlines()) > SCREEN - 4):
             left.append(f"{name} ({len(frame)} {'row' if len(frame) == 1 else 'rows'})")

@@ -32,6 +32,7 @@ __all__ = [
     "OF_COSTS",
     "OF_GRADIENTS",
     "OF_SPECTRA",
+    "OF_TRAINING",
     "Drawing",
     "FigureRequest",
     "StudyFigure",
@@ -43,7 +44,8 @@ __all__ = [
 OF_GRADIENTS = ("products", "lag_terms", "growth", "triangle", "truncation")
 OF_SPECTRA = ("exponents", "spectrum", "finite_time", "singular_values", "eigenvalues", "paths", "sensitivity")
 OF_COSTS = ("bias_variance", "error_cost", "bias_bounds", "directions")
-NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA)
+OF_TRAINING = ("updates", "paired")
+NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA, *OF_TRAINING)
 """Those of `shipped`."""
 
 
@@ -162,6 +164,11 @@ def check_placement(name: str, comparison: Comparison) -> None:
     if name == "triangle" and comparison != AUTOMATIC:
         raise ConfigurationError(
             "figure=triangle: it shows one run, which where= chooses: leave out color=, columns= and rows="
+        )
+    if name in OF_TRAINING and comparison != AUTOMATIC:
+        raise ConfigurationError(
+            f"figure={name}: its panels are quantities and its colours are networks: leave out color=, columns= and "
+            "rows=; where= chooses networks"
         )
     if name in _COLOURS and comparison.color:
         raise ConfigurationError(

@@ -27,12 +27,16 @@ from bpttlab.figures.comparison import (
 from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.layout import Facet
 from bpttlab.figures.style import Size
+from bpttlab.store.columns import UPDATE
 from bpttlab.tables.digests import PLUGIN_HASHES, short_column
 from bpttlab.tables.points import LABEL, has_files, has_names_of_files, network_labels
+from bpttlab.tables.updates import choose_updates
 
 _OF_DRAWN = ("initializer", "initializer_target")
 """What networks from files lack, beside the cell of the others."""
 LENGTH_TITLE = "length $T$"
+_CURVES = 40
+"""The most updates that have a curve each."""
 _PAGE, _LEAST = 9.0, 1.2  # inches: the height of all panels, and the least of one
 _LONGEST_LABEL = 2 * layout.LINE
 COLOUR = "value in colour"
@@ -145,6 +149,9 @@ def arrange(
     frame = _shorten_digests(frame, points)
     points = [name for name in points if name != PLUGIN_HASHES or name in layout.varying_columns(frame, points)]
     on_axes = [name for name in x if name in free and name != LENGTH]
+    if UPDATE in points and frame[UPDATE].nunique() > 1 and UPDATE not in named:
+        prefer = (UPDATE,) if requested.VALUE in prefer else prefer
+        frame = choose_updates(frame, _CURVES if UPDATE in prefer and not comparison.color else layout.MOST_VALUES)
     channels = choose_channels(frame, points, comparison, prefer, across, on_axes)
     if requested.VALUE in (*channels.columns, *channels.rows) and requested.VALUE not in named:
         frame = frame[frame[requested.VALUE].isin(_select_values(frame))].reset_index(drop=True)

@@ -78,7 +78,8 @@ def facet_columns(frame: pd.DataFrame, values: Sequence[str]) -> list[str]:
     names = [str(name) for name in frame if name not in apart]
     if not network_labels(frame):
         return names
-    kinds = frame.groupby(LABEL)[[name for name in names if name.startswith("cell_")]].nunique(dropna=False)
+    of_cell = [name for name in names if name == "cell" or name.startswith("cell_")]
+    kinds = frame.groupby(LABEL)[of_cell].nunique(dropna=False)
     return [name for name in names if name not in kinds or (kinds[name] > 1).any()]
 
 

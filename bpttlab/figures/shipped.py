@@ -23,6 +23,7 @@ from bpttlab.figures.spectrum import plot_spectrum
 from bpttlab.figures.state_blocks import plot_paths
 from bpttlab.figures.triangle import plot_triangle
 from bpttlab.figures.truncation import plot_truncation
+from bpttlab.figures.updates import plot_paired, plot_updates
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,8 @@ def _lag_terms(request: FigureRequest) -> Figure:
 
 
 def _growth(request: FigureRequest) -> Figure:
-    return plot_growth(tables.growth(request.study.runs), request.size, request.comparison)
+    growth = tables.choose_updates(tables.growth(request.study.runs))
+    return plot_growth(growth, request.size, request.comparison)
 
 
 def _triangle(request: FigureRequest) -> Figure:
@@ -95,7 +97,7 @@ def _directions(request: FigureRequest) -> Figure:
 def _exponents(request: FigureRequest) -> Figure:
     runs = request.study.runs
     _refuse_empty(runs if tables.has_exponents(runs) else runs[:0], "Lyapunov exponents")
-    return plot_exponents(tables.exponents(runs), request.size, request.comparison)
+    return plot_exponents(tables.choose_updates(tables.exponents(runs)), request.size, request.comparison)
 
 
 def _spectrum(request: FigureRequest) -> Figure:
@@ -131,6 +133,23 @@ def _sensitivity(request: FigureRequest) -> Figure:
     )
 
 
+# ------------------------------------------------------------------ networks while they are trained
+
+
+def _updates(request: FigureRequest) -> Figure:
+    return plot_updates(tables.updates(_refuse_without_updates(request)), request.size)
+
+
+def _paired(request: FigureRequest) -> Figure:
+    return plot_paired(tables.training_pairs(_refuse_without_updates(request)), request.size)
+
+
+def _refuse_without_updates(request: FigureRequest) -> pd.DataFrame:
+    """The runs, refused where no network was measured while it was trained."""
+    runs = request.study.runs
+    return _refuse_empty(runs if tables.has_updates(runs) else runs[:0], "networks measured during their training")
+
+
 def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table, refused where it has no rows."""
     if table.empty:
@@ -154,3 +173,5 @@ _SINGULAR_VALUES = StudyFigure("singular_values", _singular_values)
 _EIGENVALUES = StudyFigure("eigenvalues", _eigenvalues)
 _PATHS = StudyFigure("paths", _paths)
 _SENSITIVITY = StudyFigure("sensitivity", _sensitivity)
+_UPDATES = StudyFigure("updates", _updates)
+_PAIRED = StudyFigure("paired", _paired)

@@ -113,3 +113,25 @@ FILE_NAMES = {
     ),
 }
 """The columns that `runs` has after these others, in the same way."""
+
+UPDATE = "update"
+"""The column of `runs` with the number of optimizer steps after which a network was measured; 0: before training."""
+
+MONITORED = (
+    Column(
+        UPDATE, "int64", "", "optimizer steps before the measurement; 0: before training; missing: not trained here"
+    ),
+    Column("network_weights", "string", "", "SHA-256 of the weights, 32 digits; missing: they could not be read"),
+    Column("training_loss", "float64", "", "the loss that the training loop gave, of its own batch"),
+    Column(
+        "training_log_gradient_norm",
+        "float64",
+        "nat",
+        "log norm of the gradient that the loop's own loss left in the network's parameters (PyTorch's .grad)",
+    ),
+)
+"""Columns of `runs` of a network that a monitor measures inside a training loop. `update` and `network_weights` are
+values of the configuration; the others are stored with the rows, as those of a user's own measures."""
+
+MONITOR_LABEL = "network_label"
+"""The value of the configuration that names a monitored network; read as `cell_label`."""

@@ -23,8 +23,9 @@ import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.files import own_folder
-from bpttlab.store.columns import FILE_NAMES, NETWORK_CONTENT, NETWORK_NAMES
+from bpttlab.store.columns import FILE_NAMES, MONITOR_LABEL, NETWORK_CONTENT, NETWORK_NAMES
 from bpttlab.store.damage import Damage
+from bpttlab.store.monitored import labels_of, places_of
 from bpttlab.store.records import list_records, read_record, read_records, to_bytes, write_record
 from bpttlab.store.schema import cut_text
 
@@ -185,8 +186,9 @@ def with_data_names(runs: pa.Table, files: Sequence[NamedFile]) -> pa.Table:
 
 
 def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -> pa.Table:
-    """`runs` with the name of the file of each network that is from one; see `with_names`."""
-    if NETWORK_CONTENT not in runs.column_names:
+    """`runs` with the name of each network that is from a file, or that a monitor measures; see `with_names`."""
+    monitored, from_files = labels_of(runs), NETWORK_CONTENT in runs.column_names
+    if not (from_files or any(monitored)):
         return runs
     taken = {column.name for column in NETWORK_NAMES} & set(runs.column_names)
     if taken and pool:
@@ -195,22 +197,37 @@ def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -
         )
     if taken:
         return runs
-    contents = [
-        content if cell == "from_file" else None
-        for cell, content in zip(runs["cell"].to_pylist(), runs[NETWORK_CONTENT].to_pylist(), strict=True)
-    ]
-    named = _files_of(contents, files)
+    contents = _contents_of_networks(runs) if from_files else [None] * runs.num_rows
+    found = _names_of_rows(contents, monitored, _files_of(contents, files), pool)
+    at = runs.column_names.index(NETWORK_CONTENT if from_files else MONITOR_LABEL) + 1
+    for place, (column, values) in enumerate(zip(NETWORK_NAMES, found, strict=True), at):
+        runs = runs.add_column(place, column.arrow_field, pa.array(values, column.arrow_field.type))
+    if any(monitored):
+        runs = runs.drop_columns([MONITOR_LABEL])
+    return _with_files_as_networks(runs, contents) if pool and from_files else runs
+
+
+def _contents_of_networks(runs: pa.Table) -> list[str | None]:
+    pairs = zip(runs["cell"].to_pylist(), runs[NETWORK_CONTENT].to_pylist(), strict=True)
+    return [content if cell == "from_file" else None for cell, content in pairs]
+
+
+def _names_of_rows(
+    contents: Sequence[str | None], monitored: Sequence[str | None], named: Sequence[NamedFile], pool: bool
+) -> list[tuple[Any, ...]]:
+    """The columns NETWORK_NAMES: of networks from files, and behind them in order those in training."""
     labels = pooled_labels(named) if pool else distinct_labels(named)
     places = _places(labels)
-    rows = {
+    of_file = {
         one.content: (one.file or None, label, place) for one, label, place in zip(named, labels, places, strict=True)
     }
-    values = list(zip(*(rows.get(content or "", (None,) * len(NETWORK_NAMES)) for content in contents), strict=True))
-    for at, (column, found) in enumerate(
-        zip(NETWORK_NAMES, values, strict=True), runs.column_names.index(NETWORK_CONTENT) + 1
-    ):
-        runs = runs.add_column(at, column.arrow_field, pa.array(found, column.arrow_field.type))
-    return _with_files_as_networks(runs, contents) if pool else runs
+    of_label = {label: (None, label, place) for label, place in places_of(monitored, max(places, default=0)).items()}
+    nothing = (None,) * len(NETWORK_NAMES)
+    rows = [
+        of_file.get(content or "", of_label.get(label or "", nothing))
+        for content, label in zip(contents, monitored, strict=True)
+    ]
+    return list(zip(*rows, strict=True))
 
 
 def _files_of(contents: Iterable[str | None], files: Sequence[NamedFile]) -> list[NamedFile]:

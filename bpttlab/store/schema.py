@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.store.column import Column, Table, arrow_type
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.identity import canonical
 from bpttlab.store.plain_arrays import to_arrow
 
@@ -364,6 +364,8 @@ def columns_markdown() -> str:
     parts.append(f"## configuration\n\nFurther columns of `runs`.\n\n{_markdown(CONFIGURATION)}")
     said = "Columns of `runs` that are added when a study of a user's own files is read; no shard has them."
     parts.append(f"## names of files\n\n{said}\n\n{_markdown([*NETWORK_NAMES, *FILE_NAMES.values()])}")
+    said = "Columns of `runs` that networks measured inside a training loop have ([monitor](monitor.md))."
+    parts.append(f"## networks in training\n\n{said}\n\n{_markdown(MONITORED)}")
     return "\n\n".join(parts) + "\n"
 
 

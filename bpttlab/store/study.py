@@ -19,6 +19,7 @@ from bpttlab.store.columns import OWN_MEASURED
 from bpttlab.store.commits import Commit, Stored, choose, commits_by_shard
 from bpttlab.store.damage import Damage
 from bpttlab.store.file_names import NamedFile, with_names
+from bpttlab.store.monitored import find_superseded
 from bpttlab.store.own_columns import unite
 from bpttlab.store.repeated_rows import RepeatedRows
 from bpttlab.store.stored_text import limit_columns, read_configuration
@@ -85,6 +86,8 @@ class Study:
         self._own = unite(stored.commit.own for stored in self._chosen.values())
         self._known = {**schema.TABLES, **{table.name: table for table in self._own.tables}}
         self._runs = self._all_runs()
+        if superseded := find_superseded(self._runs, commits):
+            self._keep_runs(self._chosen.keys() - set(superseded))
         self._chosen = release_rows(self._chosen)
         self._frames: dict[str, pd.DataFrame] = {}
         if where:

@@ -37,6 +37,7 @@ from bpttlab.tables.spectra import (
 from bpttlab.tables.sufficient import sufficient_truncation
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
+from bpttlab.tables.updates import choose_updates, has_updates, paired, training_pairs, updates
 from bpttlab.tables.writing import csv, markdown, present
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "choose_columns",
     "choose_rows",
     "choose_rows_where",
+    "choose_updates",
     "costs",
     "critical_spectral_radius",
     "csv",
@@ -72,12 +74,14 @@ __all__ = [
     "growth_curves",
     "has_costs",
     "has_exponents",
+    "has_updates",
     "headline",
     "label_points",
     "lag_curves",
     "latex",
     "main_parameter",
     "markdown",
+    "paired",
     "point_columns",
     "present",
     "put_hashes_last",
@@ -89,8 +93,10 @@ __all__ = [
     "sufficient_truncation",
     "summaries",
     "theory",
+    "training_pairs",
     "triangle",
     "truncation_bias",
+    "updates",
     "write",
 ]
 
@@ -164,7 +170,8 @@ def summaries(study: StudyTables) -> Summaries:
     """The summary tables of a study by name.
 
     headline, growth and, if the study has them, sufficient_truncation, critical_spectral_radius,
-    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents and theory; then a user's own.
+    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents, theory, updates and paired; then a
+    user's own.
 
     Raises LabError for a study without runs.
     """

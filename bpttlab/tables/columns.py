@@ -61,7 +61,10 @@ POINT = {
         "of the quantity; of measured_radius rho, median over networks, to 4 digits; of file its place, from 1",
         KEY,
     ),
-    "cell_label": SummaryColumn("network", "", "name of a network from a file; only if there are some", KEY),
+    "cell_label": SummaryColumn(
+        "network", "", "name of a network from a file, or of one in training; only if there are some", KEY
+    ),
+    "update": SummaryColumn("update", "", "optimizer steps before the measurement; only of networks in training", KEY),
     "data_file": SummaryColumn("file", "", "name of the task's file; only if there are several", KEY),
     "matrix_file": SummaryColumn("W", "", "name of the initializer's file; only if there are several", KEY),
     "sequence_length": SummaryColumn("T", "step", "sequence length", KEY),
@@ -306,7 +309,42 @@ _THEORY = {
     "outside": SummaryColumn("outside", "", "why it does not hold", "most common reason among the other networks"),
 }
 
-COLUMNS = {**POINT, **NETWORKS, **_GROWTH, **_CRITICAL, **SCHEMES, **_SUFFICIENT, **_COSTS, **_SPECTRA, **_THEORY}
+_UPDATES = {
+    "training_loss": SummaryColumn("training loss", "", "the loop's own loss, of its own batch"),
+    "training_log_gradient_norm": SummaryColumn(
+        "log gradient", "nat", "log norm of the gradient of the loop's own loss, of the network's parameters"
+    ),
+    "loss": SummaryColumn("loss", "", "loss of the probe; NA without targets"),
+    "rho": SummaryColumn("rho", "", "spectral radius of W, or of the first recurrent block"),
+    "first_update": SummaryColumn("from update", "", "the first update that was measured", "maximum over networks"),
+    "last_update": SummaryColumn("to update", "", "the last update that was measured", "minimum over networks"),
+    "quantity": SummaryColumn("what", "", "a column of runs", KEY),
+    "unpaired": SummaryColumn(
+        "unpaired",
+        "networks",
+        "networks with one measured update, or of which the first or the last one failed or diverged; in no median",
+        COUNT,
+    ),
+    "before": SummaryColumn("before", "", "at the first update"),
+    "after": SummaryColumn("after", "", "at the last update"),
+    "difference": SummaryColumn(
+        "difference", "", "after minus before; 0: both are -inf", "median over networks, of differences within networks"
+    ),
+    "rose": SummaryColumn("rose", "networks", "networks whose difference is above 0", COUNT),
+}
+
+COLUMNS = {
+    **POINT,
+    **NETWORKS,
+    **_GROWTH,
+    **_CRITICAL,
+    **SCHEMES,
+    **_SUFFICIENT,
+    **_COSTS,
+    **_SPECTRA,
+    **_THEORY,
+    **_UPDATES,
+}
 
 
 def header(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from bpttlab.store.columns import UPDATE
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.printing import VALUE as RADIUS
 from bpttlab.tables.printing import Sheet, fill, format_table, print_grid
@@ -23,6 +24,7 @@ from bpttlab.tables.regimes import (
     describe_shortage,
     describe_thresholds,
 )
+from bpttlab.tables.updates import choose_updates
 from bpttlab.tables.writing import NA, describe_interval, describe_value, key_names
 
 LINES = 10
@@ -52,24 +54,31 @@ def headline(growth: pd.DataFrame) -> pd.DataFrame:
         growth: the summary `tables.growth`.
     """
     longest = growth[growth["sequence_length"] == growth["sequence_length"].max()].reset_index(drop=True)
+    longest = choose_updates(longest)
     vanishing = longest["vanishing_horizon"].mask(longest["vanishing_horizon"] >= longest["sequence_length"])
     horizon = longest["growing_horizon"].where(longest["log_growth"] > 0, vanishing)
     names = [*key_names(growth), "networks", "growth_rate", "growth_rate_low", "growth_rate_high"]
     found = longest[[*names, "regime"]].assign(horizon=pd.to_numeric(horizon).astype("Float64"))
     found = found.assign(regimes_of_networks=longest["regimes_of_networks"])
-    found.attrs = {**growth.attrs, LENGTHS: growth["sequence_length"].nunique()}
+    number = growth[UPDATE].nunique() if UPDATE in growth else 0
+    found.attrs = {**growth.attrs, LENGTHS: growth["sequence_length"].nunique(), UPDATES: number}
     return found
 
 
 LENGTHS = "sequence_lengths"
 """Key of the headline's attrs: the number of sequence lengths that growth has."""
 
+UPDATES = "updates"
+"""Key of its attrs: the number of updates that growth has."""
+
 
 def describe_length(table: pd.DataFrame) -> list[str]:
-    """That the headline is about one of several lengths."""
-    number = table.attrs.get(LENGTHS, 1)
+    """That the headline is about one of several lengths, and some of the updates."""
+    number, updates = table.attrs.get(LENGTHS, 1), table.attrs.get(UPDATES, 0)
     longest = f"T = {table['sequence_length'].max()} only, the longest of {number} lengths (all of them: table=growth)"
-    return [longest] if number > 1 else []
+    shown = table[UPDATE].nunique() if UPDATE in table else 0
+    some = f"{shown} of {updates} updates (all of them: table=updates; before and after: table=paired)"
+    return [*([longest] if number > 1 else []), *([some] if shown < updates else [])]
 
 
 def describe_headline(table: pd.DataFrame) -> list[str]:

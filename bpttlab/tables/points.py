@@ -17,10 +17,12 @@ from bpttlab.escapes import escape_mathtext
 from bpttlab.store.columns import (
     CONFIGURATION,
     FILE_NAMES,
+    MONITORED,
     NETWORK_CONTENT,
     NETWORK_NAMES,
     OWN_MEASURED,
     TABLES,
+    UPDATE,
 )
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.statistics import numbers
@@ -31,6 +33,7 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
 _NAMES = {column.name for column in (*NETWORK_NAMES, *FILE_NAMES.values())}
+_OF_UPDATES = {column.name for column in MONITORED} - {UPDATE}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 FROM_FILE = "file"  # or this, if all networks are from files
@@ -54,7 +57,7 @@ def find_varying(runs: pd.DataFrame) -> list[str]:
     """The configuration columns of `runs` with more than one value (NA counts as a value), in the table's order."""
     measured = _MEASURED | set(runs.attrs.get(OWN_MEASURED, ()))
     told = _NAMES if ORDER in runs else _NAMES - {LABEL}  # a cell of a user's own may have a field `label`
-    names = [name for name in map(str, runs) if name not in measured | told]
+    names = [name for name in map(str, runs) if name not in measured | told | _OF_UPDATES]
     return [name for name in names if runs[name].nunique(dropna=False) > 1]
 
 
@@ -93,7 +96,7 @@ def _measured_radius(runs: pd.DataFrame) -> pd.Series:
     if "rho" not in runs:
         return pd.Series(np.nan, index=runs.index).astype("Float64")
     of_cell = [name for name in map(str, runs) if name.startswith("cell") and name not in _NAMES]
-    by = [*of_cell, *(name for name in (LABEL, "initializer", "dtype") if name in runs)]
+    by = [*of_cell, *(name for name in (LABEL, UPDATE, "initializer", "dtype") if name in runs)]
     group = runs.groupby(by, dropna=False).ngroup()
     found = numbers(runs["rho"]).groupby(group).transform("median")
     return found.map(lambda value: float(f"{value:.{_DIGITS}g}")).astype("Float64")

@@ -56,6 +56,14 @@ def _headline(study: Any) -> pd.DataFrame:
     return tables.headline(growth) if growth[["growth_rate", "log_growth"]].notna().any(axis=None) else _NOTHING
 
 
+def _updates(study: Any) -> pd.DataFrame:
+    return tables.updates(study.runs) if tables.has_updates(study.runs) else _NOTHING
+
+
+def _paired(study: Any) -> pd.DataFrame:
+    return tables.paired(study.runs) if tables.has_updates(study.runs) else _NOTHING
+
+
 _PRODUCTS = "a finished run that measured Jacobian products (measure=standard)"
 _SCHEMES = "the variance or the seconds of a scheme (scheme=uoro, random, chunked_mean, or measure.scheme_seconds=true)"
 _TRUNCATED = "a finished run that measured truncated gradients, with a K below T - 1"
@@ -82,3 +90,6 @@ _ALONG_DIRECTIONS = SummaryTable(
 _BIAS_BOUNDS = SummaryTable("bias_bounds", _bias_bounds, needs="a finished run of scheme=adaptive")
 _EXPONENTS = SummaryTable("exponents", _exponents, needs="Lyapunov exponents (measure=spectra)")
 _THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs), needs="a finished run")
+_MONITORED = "networks measured at several updates of their training (lab.Monitor, docs/monitor.md)"
+_UPDATES = SummaryTable("updates", _updates, needs=_MONITORED)
+_PAIRED = SummaryTable("paired", _paired, needs=_MONITORED)

@@ -18,7 +18,7 @@ from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
 from bpttlab.store.column import DTYPES
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, TABLES
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.store.stored_text import limit_columns
@@ -60,6 +60,7 @@ def test_the_page_documents_every_column_of_every_table():
     described = {name: table.columns for name, table in TABLES.items()} | {
         "configuration": CONFIGURATION,
         "names of files": (*NETWORK_NAMES, *FILE_NAMES.values()),
+        "networks in training": MONITORED,
     }
     assert list(documented) == list(described)
     for name, columns in described.items():

@@ -10,6 +10,7 @@ from bpttlab.tables.columns import COLUMNS, KEY
 from bpttlab.tables.documented import SUMMARIES
 from bpttlab.tables.points import point_columns
 from tests.support.analysed import swept
+from tests.support.monitoring import load, make_monitor, train
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 MEASURED = {"log_scale": True, "exponents": "all", "scheme_seconds": True}
@@ -25,8 +26,16 @@ def study(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def summaries(study):
-    return tables.summaries(study)
+def trained(tmp_path_factory):
+    """A study of a network in training."""
+    folder = tmp_path_factory.mktemp("trained")
+    train(make_monitor(folder), updates=1)
+    return load(folder)
+
+
+@pytest.fixture(scope="module")
+def summaries(study, trained):
+    return {**tables.summaries(trained), **tables.summaries(study)}
 
 
 def test_every_summary_is_documented(summaries):
@@ -34,10 +43,14 @@ def test_every_summary_is_documented(summaries):
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
-def test_summary_has_documented_columns_and_intervals(study, summaries, name):
+def test_summary_has_documented_columns_and_intervals(study, trained, summaries, name):
     frame, summary = summaries[name], SUMMARIES[name]
     ends = {f"{column}_{end}" for column in summary.intervals for end in ("low", "high")}
-    point = {*point_columns(study.runs), "length"}  # the prefix's length, where it is not T
+    point = {
+        *point_columns(study.runs),
+        *point_columns(trained.runs),
+        "length",
+    }  # the prefix's length, where it is not T
     own = [column for column in frame if column not in {*ends, *point} and not column.startswith("scheme_")]
     timed = [column for column in frame if column == "scheme_seconds"]
     expected = [column for column in summary.columns if column not in {"length", "scheme_seconds"}]

@@ -1,0 +1,183 @@
+"""Networks while they are trained: quantities against the update, and before training beside after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.comparison import display_name
+from bpttlab.figures.style import Size
+from bpttlab.store.columns import UPDATE
+from bpttlab.tables.points import LABEL, label_points
+
+_LABELS = {
+    "training_loss": "training loss",
+    "loss": "loss of the probe",
+    "growth_rate": "asymptotic rate\n(nat/step)",
+    "lyapunov_exponent": "exponent $\\lambda_1$\n(nat/step)",
+    "vanishing_horizon": "horizon (lag)",
+    "rho": r"spectral radius $\rho$",
+    "training_log_gradient_norm": "log gradient norm\n(nat)",
+}
+"""The panels, in this order, as far as a study has values."""
+
+_AROUND_ZERO = ("growth_rate", "lyapunov_exponent")
+_PANEL = 1.55  # inches, the height of one
+_NAMED = "network in colour"
+_DECADE = 10.0  # a loss over more than this has a logarithmic axis
+
+
+def plot_updates(updates: pd.DataFrame, size: Size = "page") -> Figure:
+    """One panel for each quantity against the update: medians over networks with their interval, a colour a network.
+
+    updates: `tables.updates`. Raises LabError if no update is done, or if there are too many networks to distinguish.
+    """
+    updates = _name_networks(updates, UPDATE)
+    panels = _find_panels(updates, list(_LABELS))
+    figure, grid = _make_grid(len(panels), size)
+    shades = _choose_shades(updates)
+    for axes, name in zip(grid, panels, strict=False):
+        _begin_panel(axes, name)
+        for network in shades:
+            rows = updates[updates[_NAMED] == network]
+            look = {"color": shades[network], "marker": "o", "markersize": 2.2, "linewidth": 1.0}
+            lines.interval(axes, _with_ends(rows, name), UPDATE, name, **look)
+        if name.endswith("loss"):
+            _scale_loss(axes, updates[name])
+        axes.set_xlabel("update")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+    keys = _network_keys(shades) + lines.interval_keys(updates["growth_rate_low"])
+    layout.footer(figure, keys)
+    return layout.finish(figure)
+
+
+def plot_paired(pairs: pd.DataFrame, size: Size = "page") -> Figure:
+    """One panel for each quantity: a thin line for each network from its first measured update to its last one, and the
+    median over networks, thick.
+
+    pairs: `tables.training_pairs`. Raises LabError if no network was measured twice.
+    """
+    pairs = pairs[pairs["is_pair"]].reset_index(drop=True)
+    if pairs.empty:
+        raise LabError("no network of the study was measured before and after training")
+    pairs = _name_networks(pairs, "first_update", "last_update", "quantity")
+    panels = [name for name in _LABELS if name in set(pairs["quantity"])]
+    figure, grid = _make_grid(len(panels), size)
+    shades = _choose_shades(pairs)
+    for axes, name in zip(grid, panels, strict=False):
+        _begin_panel(axes, name)
+        for place, network in enumerate(shades):
+            rows = pairs[(pairs["quantity"] == name) & (pairs[_NAMED] == network)]
+            _draw_slopes(axes, rows, place, shades[network])
+        axes.set_xticks(*_name_ends(pairs, len(shades)))
+        axes.set_xlim(-0.5, len(shades) - 0.5)
+    keys = [*_network_keys(shades), lines.line_key("one network", linewidth=0.5, alpha=0.6)]
+    layout.footer(figure, [*keys, lines.line_key("median over networks", linewidth=2.0)])
+    return layout.finish(figure)
+
+
+# ------------------------------------------------------------------ parts of both
+
+
+def _name_networks(rows: pd.DataFrame, *apart: str) -> pd.DataFrame:
+    """The rows in the order of their networks, with the name of each: its label, and what else varies within labels."""
+    end = list(rows).index("networks" if "networks" in rows else "first_update")
+    apart = (*apart, "network_id", "initializer_target", "initializer_requested")
+    point = [name for name in map(str, list(rows)[:end]) if name not in apart and rows[name].nunique(dropna=False) > 1]
+    if LABEL in rows and (rows.groupby(LABEL)[point].nunique(dropna=False) <= 1).all(axis=None):
+        named = rows[LABEL].map(lambda label: style.escape_text(str(label)))
+    else:
+        named = label_points(rows, point)
+    order = ["initializer_requested", *(name for name in (UPDATE,) if name in rows)]
+    return rows.assign(**{_NAMED: named}).sort_values(order, kind="stable").reset_index(drop=True)
+
+
+def _find_panels(rows: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """The quantities that have finite values."""
+    found = [name for name in names if name in rows and np.isfinite(rows[name].astype(float)).any()]
+    if not found:
+        raise LabError("no update of the study has a measured quantity: every one failed or diverged")
+    return found
+
+
+def _make_grid(panels: int, size: Size) -> tuple[Figure, list[Axes]]:
+    """As many panels in rows of three, in a column of two."""
+    style.check_size(size)
+    wide = min(panels, 3 if size == "page" else 2)
+    down = -(-panels // wide)
+    width = style.WIDTHS[size] * (1.0 if wide > 1 or size == "column" else 0.5)
+    figure = style.Page(figsize=(width, down * _PANEL + 0.2), layout="constrained")
+    grid = figure.subplots(down, wide, squeeze=False)
+    for axes in grid.flat[panels:]:
+        axes.remove()
+    return figure, list(grid.flat[:panels])
+
+
+def _choose_shades(rows: pd.DataFrame) -> dict[str, str]:
+    names = list(dict.fromkeys(rows[_NAMED]))
+    if len(names) > len(style.CATEGORIES):
+        raise LabError(
+            f"{len(names)} networks are too many colours for one figure (at most {len(style.CATEGORIES)}): "
+            f"draw fewer of them with where={display_name(LABEL)}=NAME"
+        )
+    return style.categories(names)
+
+
+def _network_keys(shades: dict[str, str]) -> list[Artist]:
+    return [lines.line_key(name, color=colour, linewidth=2.0) for name, colour in shades.items()]
+
+
+def _begin_panel(axes: Axes, name: str) -> None:
+    axes.set_ylabel(_LABELS[name])
+    if name in _AROUND_ZERO:
+        axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+
+
+def _with_ends(rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The rows with an interval of this quantity, missing where the table has none."""
+    ends = {f"{name}_{end}": rows.get(f"{name}_{end}", np.nan) for end in ("low", "high")}
+    return rows.assign(**ends, **{UPDATE: rows[UPDATE].astype(float)})
+
+
+def _scale_loss(axes: Axes, values: pd.Series) -> None:
+    """A logarithmic axis for a loss that falls by orders of magnitude."""
+    positive = values.astype(float)[values.notna()]
+    if (positive > 0).all() and positive.max() > _DECADE * positive.min():
+        axes.set_yscale("log")
+
+
+def _draw_slopes(axes: Axes, rows: pd.DataFrame, place: int, colour: str) -> None:
+    """The networks of one name, from left to right of their place."""
+    x = [place - _REACH, place + _REACH]
+    values = rows[["before", "after"]].astype(float).replace([np.inf, -np.inf], np.nan).dropna()
+    for before, after in values.to_numpy():
+        axes.plot(x, [before, after], color=colour, linewidth=0.5, alpha=0.6)
+    if len(values):
+        middle: dict[str, Any] = {"color": colour, "linewidth": 2.0, "marker": "o"}
+        axes.plot(x, values.median().to_numpy(), **middle)
+
+
+_REACH = 0.22
+
+
+def _name_ends(pairs: pd.DataFrame, places: int) -> tuple[list[float], list[str]]:
+    """The ticks before and after of every place: the updates if they are the same for all networks."""
+    texts = []
+    for name, word in (("first_update", "before"), ("last_update", "after")):
+        found = pairs[name].unique()
+        texts.append(f"update\n{found[0]}" if len(found) == 1 and places <= _MOST_NAMED else word)
+    if places > _MOST_NAMED:
+        return [], []
+    return [place + side for place in range(places) for side in (-_REACH, _REACH)], texts * places
+
+
+_MOST_NAMED = 3

@@ -1,0 +1,1 @@
+"""Networks measured inside a training loop of somebody else's."""

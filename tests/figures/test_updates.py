@@ -1,0 +1,64 @@
+"""Figures of networks in training."""
+
+import pandas as pd
+import pytest
+
+from bpttlab import figures
+from bpttlab.errors import ConfigurationError, LabError
+from bpttlab.figures.style import style_context
+from bpttlab.figures.updates import plot_paired, plot_updates
+from bpttlab.tables import paired, training_pairs, updates
+from tests.support.monitoring import load, make_monitor, train, training_runs
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    for label in ("one", "two"):
+        train(make_monitor(folder, label=label, settings={"exponents": "all"}), updates=3)
+    return load(folder)
+
+
+def labels_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def test_the_figures_of_a_study_show_its_updates(study):
+    drawing = figures.draw(study, names=["products", "lag_terms", "growth", "exponents", "updates", "paired"])
+    assert not drawing.skipped
+    assert labels_of(drawing["products"])[:4] == ["0", "1", "2", "3"]
+    assert labels_of(drawing["updates"])[:2] == labels_of(drawing["paired"])[:2] == ["one", "two"]
+
+
+def test_updates_has_the_values_of_its_table(study):
+    table = updates(study.runs)
+    drawn = figures.draw(study, names=["updates"])["updates"].axes[1].lines
+    rates = table.loc[table["cell_label"] == "one", "growth_rate"]
+    assert any(list(line.get_ydata()) == rates.tolist() for line in drawn)
+
+
+def test_paired_has_a_line_for_each_network():
+    with style_context():
+        figure = plot_paired(training_pairs(training_runs()))
+    (rate,) = [axes for axes in figure.axes if axes.get_ylabel().startswith("asymptotic")]
+    assert len([line for line in rate.lines if list(line.get_xdata()) == [-0.22, 0.22]]) == 7
+    median = paired(training_runs()).set_index("quantity").loc["growth_rate", ["before", "after"]]
+    assert list(rate.lines[-1].get_ydata()) == pytest.approx(median.tolist())
+
+
+def test_many_updates_are_a_bar_of_some_of_them():
+    with style_context():
+        figure = plot_updates(updates(training_runs(updates=range(0, 5000, 50))))
+    assert len(figure.axes) == 3
+
+
+def test_what_cannot_be_drawn_has_its_reason(study):
+    drawing = figures.draw(study, names=["updates"], where="update=0")
+    assert list(drawing) == ["updates"]
+    with pytest.raises(ConfigurationError, match="figure=paired: its panels are quantities"):
+        figures.draw(study, names=["paired"], color="update")
+    with pytest.raises(LabError, match="no network of the study was measured before and after"):
+        plot_paired(training_pairs(training_runs(updates=(3,))))
+    many = [training_runs(networks=1).assign(cell_label=f"n{place}", network_order=place) for place in range(9)]
+    with style_context(), pytest.raises(LabError, match="9 networks are too many colours"):
+        plot_updates(updates(pd.concat(many, ignore_index=True)))
