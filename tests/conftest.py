@@ -7,15 +7,13 @@ blas_threads.pin()  # before anything imports NumPy
 import gc
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from tests.support.commandline import folder, studied  # noqa: F401
+from tests.support.drawing import without_layout  # noqa: F401
+from tests.support.examples import register_profiles
 from tests.support.stored import here, quick_disk  # noqa: F401  # the fixtures of all tests of results
 
-settings.register_profile(
-    "lab", derandomize=True, deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("lab")
+register_profiles()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

@@ -12,6 +12,7 @@ from tests.support.state_dicts import bidirectional, save, state_dict
 README = Path(__file__).resolve().parents[1] / "README.md"
 
 
+@pytest.mark.compiles
 def test_the_python_of_the_readme_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)

@@ -207,7 +207,14 @@ def test_a_mistake_is_one_line_and_leaves_nothing_behind(workplace, capsys, line
     assert visible(workplace) == before
 
 
-@pytest.mark.parametrize("line", ["swep", "sweep study=x tsk=1", "figures study=x", "sweep study=x results=file"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "swep",
+        "sweep study=x results=file",
+        *(pytest.param(line, marks=pytest.mark.slow) for line in ("sweep study=x tsk=1", "figures study=x")),
+    ],
+)
 def test_and_so_it_is_in_a_process_of_its_own(workplace, line):
     before = visible(workplace)
     done = bpttlab(*line.split(), cwd=workplace)

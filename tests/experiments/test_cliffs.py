@@ -56,7 +56,7 @@ def test_the_tables_say_how_many_units_and_where_descents_end(study, analysis):
     assert len(found["descents"]) == 24
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_is_drawn(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

@@ -53,7 +53,7 @@ def test_claims_of_fresh_products_hold(analysis):
     assert not failing([*analysis["critical_gains"](), *analysis["of_fresh_products"](10, 1.03)])
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_is_drawn(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache, partial
 from types import SimpleNamespace
 
 import matplotlib as mpl
@@ -32,8 +33,11 @@ def study():
 
 @pytest.fixture(scope="module")
 def drawn(study):
-    """Each size drawn once: figures that no test changes."""
-    return {size: figures.draw(study, size) for size in ("column", "page")}
+    """Each size drawn once, when a test asks for it: figures that no test changes."""
+    return cache(partial(figures.draw, study))
+
+
+sizes = pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 
 
 def texts(figure):
@@ -45,9 +49,9 @@ def texts(figure):
 # ------------------------------------------------------------------ all of a study
 
 
-@pytest.mark.parametrize("size", ["column", "page"])
+@sizes
 def test_every_figure_is_drawn_at_its_width(drawn, size):
-    drawing = drawn[size]
+    drawing = drawn(size)
     assert list(drawing) == list(figures.OF_GRADIENTS)
     assert list(drawing.skipped) == [*figures.OF_COSTS, *figures.OF_SPECTRA]
     for name, figure in drawing.items():
@@ -57,9 +61,9 @@ def test_every_figure_is_drawn_at_its_width(drawn, size):
             assert width == style.WIDTHS[size]
 
 
-@pytest.mark.parametrize("size", ["column", "page"])
+@sizes
 def test_letters_are_legible_and_nothing_is_cut_off(drawn, size):
-    for name, figure in drawn[size].items():
+    for name, figure in drawn(size).items():
         frame = figure.bbox
         for text in figure.findobj(Text):
             assert text.get_fontsize() >= 7 or not text.get_text().strip(), (name, text.get_text())
@@ -70,21 +74,24 @@ def test_letters_are_legible_and_nothing_is_cut_off(drawn, size):
         assert extent.y1 <= frame.height / figure.dpi + 0.02, name
 
 
-@pytest.mark.parametrize("size", ["column", "page"])
+@sizes
 def test_legends_cover_no_panel(drawn, size):
-    for name, figure in drawn[size].items():
+    for name, figure in drawn(size).items():
         for legend in figure.legends:
             box = legend.get_window_extent()
             for axes in figure.axes:
                 assert not box.overlaps(axes.get_window_extent()), name
 
 
-def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
+@pytest.mark.parametrize(
+    "names", [("growth", "lag_terms"), pytest.param(figures.OF_GRADIENTS, marks=pytest.mark.slow)], ids=["two", "all"]
+)
+def test_equal_tables_give_equal_bytes(study, drawn, names, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
-    again = figures.draw(SimpleNamespace(**{**vars(study), **shuffled}), "column")
+    again = figures.draw(SimpleNamespace(**{**vars(study), **shuffled}), "page", names=names)
     for format in style.FORMATS:
-        for name in figures.OF_GRADIENTS if format == "svg" else ("growth",):  # a second a file
-            one = figures.save(drawn["column"][name], tmp_path / "one", format).read_bytes()
+        for name in names if format == "svg" else ("growth",):  # half a second a file
+            one = figures.save(drawn("page")[name], tmp_path / "one", format).read_bytes()
             other = figures.save(again[name], tmp_path / "other", format).read_bytes()
             assert len(one) > 2000
             assert one == other, (name, format)
@@ -110,7 +117,7 @@ MANY = tuple(np.linspace(0.5, 1.6, 12).round(3))
     [
         ({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column"),
         pytest.param({"radii": (0.9,), "tasks": ("noise", "adding")}, "page", marks=pytest.mark.slow),
-        ({"radii": MANY, "lengths": (20,)}, "column"),
+        pytest.param({"radii": MANY, "lengths": (20,)}, "column", marks=pytest.mark.slow),
         pytest.param({"radii": MANY, "lengths": (20,)}, "page", marks=pytest.mark.slow),
         pytest.param({"radii": (0.9, 1.1), "lengths": (1, 2)}, "page", marks=pytest.mark.slow),
         pytest.param({"zero_from": 4}, "column", marks=pytest.mark.slow),
@@ -127,11 +134,20 @@ def test_studies_of_every_shape(changes, size, tmp_path):
         figures.save(figure, tmp_path / name)
 
 
+def test_many_values_have_a_colour_bar_beside_no_panel():
+    study = synthetic.study(**{**SMALL, "radii": MANY, "lengths": (20,), "seeds": 1})
+    (figure,) = figures.draw(study, "column", names=["products"]).values()
+    (bar,) = [axes for axes in figure.axes if axes.get_label() == "<colorbar>"]
+    panels = [axes.get_window_extent() for axes in figure.axes if axes is not bar]
+    assert panels and not any(bar.get_window_extent().overlaps(panel) for panel in panels)
+
+
 def with_nothing_measured(study):
     nothing = {name: getattr(study, name).iloc[:0] for name in synthetic.TABLES}
     return SimpleNamespace(**{**vars(study), **nothing, "name": "bare"})
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_what_was_not_measured_is_said(study):
     drawing = figures.draw(with_nothing_measured(study))
     assert list(drawing) == ["growth"]
@@ -140,6 +156,7 @@ def test_what_was_not_measured_is_said(study):
     assert all("\n" not in reason for reason in drawing.skipped.values())
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_diverged_and_failed_runs_leave_gaps_not_errors(study):
     holes = synthetic.diverged(study, study.runs["initializer_requested"] == 1.5)
     holes = synthetic.diverged(holes, holes.runs["initializer_requested"] == 1.0, "failed")
@@ -148,6 +165,7 @@ def test_diverged_and_failed_runs_leave_gaps_not_errors(study):
     assert "no network measured" in texts(drawing["growth"])
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_a_task_of_which_nothing_was_measured_has_an_empty_map():
     study = synthetic.study(**{**SMALL, "tasks": ("noise", "adding"), "lengths": (10,), "radii": (0.9, 1.5)})
     drawing = figures.draw(synthetic.diverged(study, study.runs["task"] == "noise"))
@@ -180,6 +198,7 @@ def test_too_many_facets_are_a_reason_not_a_wall():
 # ------------------------------------------------------------------ what is drawn
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_a_line_is_the_median_of_its_table_in_its_colour(study):
     curves = tables.growth_curves(study.jacobians, study.runs)
     with style.style_context():
@@ -195,6 +214,7 @@ def test_a_line_is_the_median_of_its_table_in_its_colour(study):
         np.testing.assert_array_equal(drawn[":"].get_ydata(), rows["asymptote"])
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_an_exact_zero_is_marked_at_its_first_lag():
     study = synthetic.study(**{**SMALL, "zero_from": 12})
     with style.style_context():
@@ -206,6 +226,7 @@ def test_an_exact_zero_is_marked_at_its_first_lag():
     assert any("exactly zero" in text for text in texts(figure))
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_the_contour_runs_between_growth_and_decay():
     study = synthetic.study(radii=(0.9, 1.0, 1.1, 1.5), lengths=(40, 80), seeds=2, truncations=("full",))
     growth = tables.growth(study.runs)
@@ -217,6 +238,7 @@ def test_the_contour_runs_between_growth_and_decay():
     assert edges == {((2.0, 0.0), (2.0, 1.0)), ((2.0, 1.0), (2.0, 2.0))}
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_an_interval_goes_through_the_foot_of_the_panel():
     """Where the lower end is -inf: the band and the bar go on, and the limits follow what is finite."""
     study = synthetic.study(**{**SMALL, "lengths": (40,), "radii": (0.9, 1.0), "seeds": 6})
@@ -234,6 +256,7 @@ def line_collections(axes):
     return [part for part in axes.collections if isinstance(part, LineCollection)]
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_the_rates_of_the_growth_figure_have_their_intervals():
     study = synthetic.study(radii=(0.9, 1.5), lengths=(40,), seeds=6, truncations=("full",))
     growth = tables.growth(study.runs)
@@ -246,6 +269,7 @@ def test_the_rates_of_the_growth_figure_have_their_intervals():
     assert lines.INTERVAL in texts(figure)
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_the_triangle_shows_the_run_it_names(study):
     triangle = tables.triangle(study.jacobians, study.runs)
     with style.style_context():
@@ -256,6 +280,7 @@ def test_the_triangle_shows_the_run_it_names(study):
     assert any("seed 0" in text for text in texts(figure))
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_truncation_marks_the_schemes_that_were_run():
     study = synthetic.study(**{**SMALL, "schemes": ("per_loss", "chunked")})
     bias = tables.truncation_bias(study.truncations, study.runs)
@@ -267,6 +292,7 @@ def test_truncation_marks_the_schemes_that_were_run():
     assert {"chunked, run", "per-loss, run"} <= set(texts(figure))
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_labels_carry_quantity_and_unit():
     study = synthetic.study(**{**SMALL, "initializer": "gaussian", "target": "gain"})
     gain = figures.draw(study, names=["products", "growth"])
@@ -295,6 +321,7 @@ def test_no_line_fades_into_the_page():
         assert 1.05 / (luminance + 0.05) > 2.0, colour
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_the_style_leaves_no_trace(study):
     before = dict(mpl.rcParams)
     with style.style_context("column"):
@@ -306,7 +333,7 @@ def test_the_style_leaves_no_trace(study):
 
 
 def test_saving_refuses_what_it_cannot_do(drawn, tmp_path):
-    figure = drawn["column"]["growth"]
+    figure = drawn("page")["growth"]
     with pytest.raises(ConfigurationError, match=r"format=pgn.*Did you mean 'png'"):
         figures.save(figure, tmp_path / "growth", "pgn")
     (tmp_path / "file").write_text("")
@@ -321,6 +348,7 @@ def test_importing_the_figures_imports_no_plotting():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_each_figure_is_told_before_it_is_drawn(study):
     """Whether it can be drawn or not."""
     told = []

@@ -1,5 +1,6 @@
 """Figures of spectra: what is drawn is what the tables say, at both sizes; what is missing is said and not an error."""
 
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -51,9 +52,18 @@ def of_spectra(study, size="page"):
 
 
 @pytest.fixture(scope="module")
+def flat():
+    """A study in which everything is exactly zero."""
+    return synthetic.study(**{**SMALL, "flat": True, "cells": ("lstm",), "lengths": (20,)})
+
+
+@pytest.fixture(scope="module")
 def drawn(study):
-    """Each size drawn once: figures that no test changes."""
-    return {size: of_spectra(study, size)[0] for size in ("column", "page")}
+    """Each size drawn once, when a test asks for it: figures that no test changes."""
+    return cache(lambda size: of_spectra(study, size)[0])
+
+
+sizes = pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 
 
 def texts(figure):
@@ -82,10 +92,10 @@ def rows_at(frame, **wanted):
 # ------------------------------------------------------------------ all of a study
 
 
-@pytest.mark.parametrize("size", ["column", "page"])
+@sizes
 def test_all_are_drawn_at_their_width_legible_and_whole(drawn, size):
-    assert tuple(drawn[size]) == figures.OF_SPECTRA
-    for name, figure in drawn[size].items():
+    assert tuple(drawn(size)) == figures.OF_SPECTRA
+    for name, figure in drawn(size).items():
         assert figure.get_size_inches()[0] == style.WIDTHS[size], name
         for text in figure.findobj(Text):
             assert text.get_fontsize() >= 7 or not text.get_text().strip(), (name, text.get_text())
@@ -95,9 +105,9 @@ def test_all_are_drawn_at_their_width_legible_and_whole(drawn, size):
         assert extent.x1 <= width + 0.02 and extent.y1 <= height + 0.02, name
 
 
-@pytest.mark.parametrize("size", ["column", "page"])
+@sizes
 def test_no_text_covers_another(drawn, size):
-    for name, figure in drawn[size].items():
+    for name, figure in drawn(size).items():
         assert covered(figure) == [], name
 
 
@@ -112,12 +122,12 @@ def covered(figure):
     return [(one[0], other[0]) for one, other in pairs if one[1].overlaps(other[1])]
 
 
-def test_legends_cover_no_panel(drawn):
-    for size, figures_of_size in drawn.items():
-        for name, figure in figures_of_size.items():
-            for legend in figure.legends:
-                box = legend.get_window_extent()
-                assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes), (name, size)
+@sizes
+def test_legends_cover_no_panel(drawn, size):
+    for name, figure in drawn(size).items():
+        for legend in figure.legends:
+            box = legend.get_window_extent()
+            assert not any(box.overlaps(axes.get_window_extent()) for axes in figure.axes), name
 
 
 @pytest.mark.slow
@@ -126,7 +136,7 @@ def test_equal_tables_give_equal_bytes(study, drawn, tmp_path):
     again, _ = of_spectra(SimpleNamespace(**shuffled), "column")
     for format in ("png", "svg"):
         for name in figures.OF_SPECTRA if format == "svg" else ("finite_time", "eigenvalues"):
-            one = figures.save(drawn["column"][name], tmp_path / "one", format).read_bytes()
+            one = figures.save(drawn("column")[name], tmp_path / "one", format).read_bytes()
             other = figures.save(again[name], tmp_path / "other", format).read_bytes()
             assert len(one) > 2000
             assert one == other, (name, format)
@@ -142,8 +152,8 @@ def test_labels_carry_quantity_and_unit(drawn):
         "sensitivity": "(nat)",
     }
     for name, unit in units.items():
-        assert any(unit in text for text in texts(drawn["column"][name])), name
-    assert any("(steps)" in text for text in texts(drawn["page"]["paths"]))
+        assert any(unit in text for text in texts(drawn("page")[name])), name
+    assert any("(steps)" in text for text in texts(drawn("page")["paths"]))
 
 
 # ------------------------------------------------------------------ studies of every shape
@@ -154,7 +164,7 @@ def test_labels_carry_quantity_and_unit(drawn):
     [
         ({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column"),
         pytest.param({"radii": MANY, "cells": ("lstm",)}, "column", marks=pytest.mark.slow),
-        ({"flat": True, "cells": ("lstm",), "radii": (0.9,)}, "column"),
+        pytest.param({"flat": True, "cells": ("lstm",), "radii": (0.9,)}, "column", marks=pytest.mark.slow),
         pytest.param({"radii": (0.9, 1.5), "tasks": ("noise", "temporal_order")}, "column", marks=pytest.mark.slow),
         pytest.param(
             {"lengths": (1, 2), "cells": ("lstm",), "initializer": "gaussian", "target": "gain"},
@@ -184,6 +194,7 @@ def test_what_was_not_measured_is_said():
     assert set(figures.draw(bare, names=names).skipped) == {*names}
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_a_study_of_spectra_alone_is_drawn():
     study = synthetic.study(**{**SMALL, "radii": (0.9,), "cells": ("lstm",), "lengths": (20,)})
     nothing = {name: getattr(study, name).iloc[:0] for name in ("jacobians", "lag_terms", "truncations")}
@@ -193,9 +204,11 @@ def test_a_study_of_spectra_alone_is_drawn():
     assert "product of $t$ Jacobians" not in entries(drawing["sensitivity"])
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_too_many_facets_are_a_reason():
     tasks = [f"t{number}" for number in range(13)]
-    many = synthetic.study(**{**SMALL, "radii": (0.9,), "lengths": (4,), "seeds": 1, "tasks": tasks})
+    few = {"radii": (0.9,), "lengths": (4,), "seeds": 1, "cells": ("lstm",)}
+    many = synthetic.study(**{**SMALL, **few, "tasks": tasks})
     drawing, skipped = of_spectra(many)
     assert drawing == {}
     assert "13 combinations of task" in skipped["spectrum"]
@@ -211,6 +224,7 @@ def test_too_many_cells_in_one_panel_are_a_reason():
 # ------------------------------------------------------------------ what is drawn
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_each_cell_has_a_line_of_its_own_in_one_panel():
     runs = synthetic.study(**{**SMALL, "lengths": (10,), "seeds": 6}).runs
     exponents = tables.exponents(runs)
@@ -232,10 +246,11 @@ def test_each_cell_has_a_line_of_its_own_in_one_panel():
 
 def test_few_networks_have_no_bars_and_the_legend_says_so(study, drawn):
     assert tables.exponents(study.runs)["lyapunov_exponent_low"].isna().all()
-    assert "no interval: fewer than 6 networks" in entries(drawn["page"]["exponents"])
-    assert lines.INTERVAL not in entries(drawn["page"]["exponents"])
+    assert "no interval: fewer than 6 networks" in entries(drawn("page")["exponents"])
+    assert lines.INTERVAL not in entries(drawn("page")["exponents"])
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_there_is_no_asymptote_where_a_cell_has_none(study):
     table = tables.exponents(study.runs.assign(asymptote_rate=np.nan))
     with style.style_context():
@@ -247,7 +262,7 @@ def test_there_is_no_asymptote_where_a_cell_has_none(study):
 def test_a_spectrum_is_dotted_where_it_is_below_resolution(study, drawn):
     curves = rows_at(tables.spectrum_curves(study.spectra, study.runs), sequence_length=40)
     shades = style.colours(SMALL["radii"])
-    for axes, cell in zip(drawn["page"]["spectrum"].axes, CELL, strict=True):
+    for axes, cell in zip(drawn("page")["spectrum"].axes, CELL, strict=True):
         for radius in SMALL["radii"]:
             rows = rows_at(curves, cell=cell, initializer_requested=radius)
             doubt = lines.is_doubtful(rows)
@@ -260,7 +275,7 @@ def test_a_spectrum_is_dotted_where_it_is_below_resolution(study, drawn):
 
 def test_histograms_are_the_bins_of_the_table(study, drawn):
     bins = rows_at(tables.finite_time_distribution(study.finite_time, study.runs), sequence_length=40)
-    axes = drawn["page"]["finite_time"].axes[1]
+    axes = drawn("page")["finite_time"].axes[1]
     outlines = [patch for patch in axes.patches if not patch.get_fill()]
     marks = [part for part in axes.collections if to_rgb(part.get_color()[0]) == to_rgb(MEAN["color"])]
     assert len(outlines) == len(marks) == len(SMALL["radii"])
@@ -278,7 +293,7 @@ def test_singular_values_below_resolution_are_hollow(study, drawn):
     curves = rows_at(curves, sequence_length=40, quantity="rate", cell="lstm", initializer_requested=1.0)
     lags = sorted(curves["lag"].unique())
     shades = dict(zip(lags, style.sequence_colours(len(lags)), strict=True))
-    axes = np.reshape(drawn["page"]["singular_values"].axes, (2, 3))[1, 1]
+    axes = np.reshape(drawn("page")["singular_values"].axes, (2, 3))[1, 1]
     for lag in lags:
         rows = rows_at(curves, lag=lag)
         doubt = lines.is_doubtful(rows)
@@ -296,7 +311,7 @@ def test_singular_values_below_resolution_are_hollow(study, drawn):
 
 def test_eigenvalue_panels_share_a_scale_and_unit_circle(study, drawn):
     points = rows_at(tables.eigenvalue_points(study.eigenvalues, study.runs), sequence_length=40)
-    grid = np.reshape(drawn["page"]["eigenvalues"].axes, (2, 3))
+    grid = np.reshape(drawn("page")["eigenvalues"].axes, (2, 3))
     for (row, column), axes in np.ndenumerate(grid):
         rows = rows_at(points, cell=CELL[row], initializer_requested=FEW[column])
         found = sorted(map(tuple, np.concatenate([line.get_xydata() for line in axes.lines])))
@@ -311,7 +326,7 @@ def test_eigenvalue_panels_share_a_scale_and_unit_circle(study, drawn):
 def test_paths_are_thick_within_a_part_and_thin_between_two(study, drawn):
     curves = rows_at(tables.block_curves(study.blocks, study.runs), sequence_length=40, quantity="spectral")
     shades = style.categories(["c", "h"])
-    for axes, radius in zip(drawn["page"]["paths"].axes, FEW, strict=True):
+    for axes, radius in zip(drawn("page")["paths"].axes, FEW, strict=True):
         for block in ("h<-h", "c<-c", "h<-c", "c<-h"):
             rows = rows_at(curves, block=block, initializer_requested=radius)
             width = 1.6 if block[0] == block[-1] else 0.7
@@ -328,6 +343,7 @@ def test_paths_are_thick_within_a_part_and_thin_between_two(study, drawn):
         (tuple(f"h{number}" for number in range(6)), 6, "15 between parts not drawn"),
     ],
 )
+@pytest.mark.usefixtures("without_layout")
 def test_blocks_that_are_not_drawn_are_counted(parts, drawn_blocks, said):
     study = synthetic.study(**{**SMALL, "cells": ("stacked",), "parts": parts, "radii": (0.9,)})
     with style.style_context("column"):
@@ -339,7 +355,7 @@ def test_blocks_that_are_not_drawn_are_counted(parts, drawn_blocks, said):
 def test_sensitivity_is_drawn_by_parameter_beside_the_product(study, drawn):
     curves = rows_at(tables.sensitivity_curves(study.sensitivity, study.runs, study.jacobians), sequence_length=40)
     shades = style.categories(["W", "V", "b_h"])
-    axes = np.reshape(drawn["page"]["sensitivity"].axes, (2, 3))[0, 2]
+    axes = np.reshape(drawn("page")["sensitivity"].axes, (2, 3))[0, 2]
     for name, colour in shades.items():
         rows = rows_at(curves, parameter=name, cell="elman", initializer_requested=1.5)
         (line,) = of_colour(axes, colour)
@@ -359,8 +375,8 @@ def test_sensitivity_is_drawn_by_parameter_beside_the_product(study, drawn):
         (plot_sensitivity, lambda study: tables.sensitivity_curves(study.sensitivity, study.runs)),
     ],
 )
-def test_exact_zeros_are_marked_at_the_foot(make, table):
-    flat = synthetic.study(**{**SMALL, "flat": True, "cells": ("lstm",), "lengths": (20,)})
+@pytest.mark.usefixtures("without_layout")
+def test_exact_zeros_are_marked_at_the_foot(flat, make, table):
     with style.style_context():
         figure = make(table(flat))
     for axes in figure.axes:
@@ -370,11 +386,11 @@ def test_exact_zeros_are_marked_at_the_foot(make, table):
     assert any("exactly zero" in entry for entry in entries(figure))
 
 
-def test_windows_at_minus_infinity_are_marked_at_the_edge(study):
+@pytest.mark.usefixtures("without_layout")
+def test_windows_at_minus_infinity_are_marked_at_the_edge(study, flat):
     with style.style_context():
         whole = plot_finite_time(tables.finite_time_distribution(study.finite_time, study.runs))
     assert not [line for axes in whole.axes for line in axes.lines if line.get_marker() == "<"]
-    flat = synthetic.study(**{**SMALL, "flat": True, "cells": ("lstm",), "lengths": (20,)})
     with style.style_context():
         figure = plot_finite_time(tables.finite_time_distribution(flat.finite_time, flat.runs))
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "<"]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -12,6 +12,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.segmented import PerLoss
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case, cases
 
@@ -30,7 +31,7 @@ def literal_phi(case):
 
 
 @given(cases(CELLS["lstm"], dtypes=("float64",), tame=True))
-@settings(max_examples=25)
+@examples(25)
 def test_phi_is_the_sum_of_the_norms(case):
     found = np.exp(decay(case.trace, case.loss).log_phi)
     np.testing.assert_allclose(found, literal_phi(case), rtol=1e-9)
@@ -88,7 +89,7 @@ def test_without_decay_there_is_no_estimate():
 
 
 @given(st.integers(0, 50), st.sampled_from([0.01, 0.1, 0.5]))
-@settings(max_examples=15)
+@examples(15)
 def test_chosen_truncation_is_the_smallest_allowed(seed, delta):
     network = case(CELLS["gru"], T=10, gain=0.3, seed=seed)
     K = adaptive_truncation(network.trace, network.loss, delta)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, NonFiniteError
 from bpttlab.gradients.backward import backward
@@ -12,6 +12,7 @@ from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.gradient_check import assert_agree, numerical_gradient, terms_that_scheme_keeps
+from tests.support.examples import examples
 from tests.support.networks import case, cases, linear, schemes
 
 
@@ -27,7 +28,7 @@ def test_scaled_backward_is_the_plain_one(case, scheme):
     assert_agree({name: value.value() for name, value in scaled.items()}, backward(case.trace, case.loss, scheme))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(cases(dtypes=("float64",), longest=5, tame=True))
 def test_backward_is_the_complex_step(case):
     target = np.zeros_like(case.trace.y_hat)

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -28,6 +28,7 @@ from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.truncation.averaged import Random
 from bpttlab.truncation.segmented import PerLoss
 from tests.support.compiled import QUICK_CELLS, quick_dtypes
+from tests.support.examples import examples
 from tests.support.networks_of_cells import CELLS
 
 ENGINES = ("numpy", *(["numba"] if importlib.util.find_spec("numba") else []))
@@ -38,6 +39,8 @@ BY_ENGINE = {
     if engine == "numpy" or name in QUICK_CELLS
 }
 OF_EACH_CLASS = [name for name in CELLS if "," not in name or "methods" in name]
+IN_BYTES = ("elman", "lstm", "minimal_rnn", "stacked")
+"""The cells whose bytes are counted in tests that are not slow."""
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +104,7 @@ def test_every_cell_has_the_bytes_of_a_gradient_with_all_states(make, engine):
      *(pytest.param(engine, [*CELLS], marks=pytest.mark.slow) for engine in ENGINES[1:])],
     ids=["numpy", *["numba", "numba, every cell"] * (len(ENGINES) - 1)],
 )  # fmt: skip
-@settings(max_examples=40)
+@examples(40)
 @given(
     st.data(),
     st.integers(0, 2**16),
@@ -187,8 +190,12 @@ def test_blocks_have_about_the_square_root_of_the_steps(T):
 @pytest.mark.parametrize(
     ("name", "engine", "scaled"),
     [
-        *((name, "numpy", place % 2 == 0) for place, name in enumerate(OF_EACH_CLASS)),
-        *((name, engine, name != "gru") for name in ("elman", "gru", "lstm") for engine in ENGINES[1:]),
+        *(
+            pytest.param(name, "numpy", place % 2 == 0, marks=[] if name in IN_BYTES else [pytest.mark.slow])
+            for place, name in enumerate(OF_EACH_CLASS)
+        ),
+        *((name, engine, True) for name in QUICK_CELLS for engine in ENGINES[1:]),
+        *(pytest.param("gru", engine, False, marks=pytest.mark.slow) for engine in ENGINES[1:]),
     ],
 )
 def test_a_gradient_takes_no_more_than_was_expected(name, engine, scaled):

@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -18,6 +18,7 @@ from bpttlab.truncation.averaged import ChunkedMean, Random
 from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss
 from bpttlab.verification.gradient_check import assert_agree
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case, cases
 
@@ -42,7 +43,7 @@ def row_of(columns, name):
 
 
 @given(cases(ELMAN, dtypes=("float64",)), st.integers(1, 12))
-@settings(max_examples=30)
+@examples(30)
 def test_a_mean_over_offsets_is_the_mean_of_the_chunks(case, K):
     T = case.trace.length
     ensemble = ChunkedMean(K).ensemble(T, 1, np.random.default_rng(0))
@@ -57,7 +58,7 @@ def test_a_mean_over_offsets_is_the_mean_of_the_chunks(case, K):
 
 
 @given(cases(ELMAN, dtypes=("float64",)), st.data())
-@settings(max_examples=30)
+@examples(30)
 def test_carries_weigh_the_terms_of_the_double_sum(case, data):
     """One factor for every sequence and step: the term (t, k) of a sequence has the product of those between."""
     T, B = case.trace.length, case.trace.h.shape[1]
@@ -123,7 +124,7 @@ def test_cuts_per_batch_are_those_of_all_sequences():
 
 
 @given(cases(ELMAN, dtypes=("float64",)), st.integers(2, 6), st.sampled_from(["sequence", "batch"]))
-@settings(max_examples=25)
+@examples(25)
 def test_mean_bias_and_variance_equal_those_of_single_plans(case, K, per):
     scheme, trace = Random(K, per=per, draws=6), case.trace
     columns = measure_truncation(trace, case.loss, scheme, rng=np.random.default_rng(7))

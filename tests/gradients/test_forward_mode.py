@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -21,6 +21,7 @@ from bpttlab.networks.cells import GRU, LSTM, Antisymmetric, Cell, Diagonal, Elm
 from bpttlab.numerics.scaled import LOG_2, Scaled
 from bpttlab.truncation.segmented import PerLoss
 from bpttlab.verification.gradient_check import assert_agree, disagreement
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, assert_agree_as_sums, case, cases, every_cell
 
@@ -97,7 +98,7 @@ def test_units_are_numbered_once_for_each_of_their_numbers(make):
 
 
 @every_cell
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_rtrl_is_backward(make, data):
     example = data.draw(cases(make))
@@ -199,7 +200,7 @@ def literal_pattern(trace, n):
 
 
 @every_cell
-@settings(max_examples=10)
+@examples(10)
 @given(n=st.sampled_from([1, 2]), data=st.data())
 def test_snap_is_rtrl_with_a_mask(make, n, data):
     example = case(
@@ -309,7 +310,7 @@ def test_a_matrix_of_zeros_leaves_snap_one_exact():
 
 
 @pytest.mark.parametrize("name", ["leaky", "leaky, logistic", "leaky, alpha = 1"])
-@settings(max_examples=30)
+@examples(30)
 @given(data=st.data())
 def test_rflo_is_its_eligibility_trace(name, data):
     example = data.draw(cases(CELLS[name], dtypes=("float64",)))
@@ -322,7 +323,7 @@ def test_rflo_is_its_eligibility_trace(name, data):
     assert_agree({name: found[name] for name in ("U", "b_y")}, {name: exact[name] for name in ("U", "b_y")})
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_rflo_without_a_leak_is_truncation_at_one(data):
     example = data.draw(cases(CELLS["leaky, alpha = 1"]))
@@ -504,7 +505,7 @@ def test_uoro_balances_the_whole_chain_in_the_mean():
 
 
 @every_cell
-@settings(max_examples=6)
+@examples(6)
 @given(data=st.data())
 def test_sensitivity_forwards_and_backwards_agree(make, data):
     trace = data.draw(cases(make, tame=True)).trace

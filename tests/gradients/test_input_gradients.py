@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -13,6 +13,7 @@ from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
 from bpttlab.networks.cells import Elman
 from bpttlab.verification.gradient_check import COMPLEX_STEP, COMPLEX_STEP_AGREEMENT, agreement
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case, cases, every_cell
 
@@ -56,7 +57,7 @@ def assert_norms(found, expected, summed, tolerance):
 
 
 @every_cell
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_it_is_the_complex_step(make, data):
     T, B, N, I = (data.draw(st.integers(1, most)) for most in (6, 3, 4, 3))
@@ -70,7 +71,7 @@ def test_it_is_the_complex_step(make, data):
 
 
 @every_cell
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_it_is_the_sum_over_explicit_products(make, data):
     example = data.draw(cases(make))

@@ -18,6 +18,7 @@ from bpttlab.measures.lag_terms import Gathered, lag_terms, mean_over_scatter, m
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, Full, PerLoss, Windowed
 from bpttlab.verification.gradient_check import assert_agree, disagreement
+from tests.support.compiled import dtypes, needs_numba
 from tests.support.networks import case, cases, linear, schemes
 
 PARAMETERS = ("W", "V", "b_h")
@@ -134,7 +135,9 @@ def one_by_one(trace, loss, lags):
         return measure_lags(trace, loss, lags)
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@needs_numba
+@pytest.mark.compiles
+@dtypes
 @pytest.mark.parametrize("lags", ["log", "all", [0, 3, 4, 29]])
 @pytest.mark.parametrize("mask", [None, [0] * 11 + [1, 0] * 9 + [1]], ids=["every step", "some steps"])
 @pytest.mark.parametrize("B", [1, 3])
@@ -151,6 +154,8 @@ def test_one_call_gives_what_lags_one_by_one_give(B, mask, lags, dtype):
         pd.testing.assert_frame_equal(pd.DataFrame(one), pd.DataFrame(other), rtol=digits, atol=digits)
 
 
+@needs_numba
+@pytest.mark.compiles
 @pytest.mark.parametrize("size", [1e-150, 1e150])
 def test_lags_beyond_plain_numbers_go_one_by_one(size):
     trace = case(T=12, B=2, N=4).trace

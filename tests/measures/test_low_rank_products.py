@@ -5,7 +5,7 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import bpttlab
@@ -16,6 +16,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures import low_rank_products
 from bpttlab.networks.cells import Diagonal, Elman
 from tests.support.compiled import QUICK_CELLS, needs_numba, quick_dtypes
+from tests.support.examples import examples
 from tests.support.networks import cases, linear
 from tests.support.networks_of_cells import CELLS
 from tests.support.networks_of_cells import case as case_of
@@ -49,7 +50,7 @@ def assert_right(frame, trace, t=None):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=40)
+@examples(40)
 @given(st.data(), st.integers(1, 3))
 def test_norms_are_those_of_the_product(engine, data, sequences):
     trace = data.draw(cases(quick_dtypes(engine))).trace.with_engine(engine)
@@ -60,7 +61,7 @@ def test_norms_are_those_of_the_product(engine, data, sequences):
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_of_every_cell(make):
-    @settings(max_examples=8)
+    @examples(8)
     @given(cases_of(make, longest=30))
     def check(case):
         assert_right(fast_norms(case.trace), case.trace)

@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import digamma, polygamma
 
@@ -27,6 +27,8 @@ from bpttlab.measures.volume_growth import Frame, accumulate, equal_windows, ort
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.networks.initializers import Gaussian, Orthogonal
 from bpttlab.verification.spectra import HENON, henon_map
+from tests.support.compiled import QUICK_CELLS, needs_numba
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case
 
@@ -198,7 +200,7 @@ def test_a_batch_is_its_sequences():
         np.testing.assert_allclose(exponents(together, b), exponents(from_trace(alone, interval=2)), rtol=1e-12)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.sampled_from(list(CELLS.values())), st.integers(1, 4), st.integers(0, 1000), st.sampled_from([0.3, 1.0]))
 def test_the_interval_does_not_matter(make, interval, seed, gain):
     trace = case(make, seed=seed, T=40, B=2, N=3, gain=gain).trace
@@ -215,10 +217,16 @@ def test_the_interval_is_chosen_and_reported():
     assert from_trace(linear(np.eye(3), 100), transient=0, interval=5)["interval"][0] == 5.0
 
 
-COMPILED = {name: make for name, make in CELLS.items() if not name.startswith(("stacked", "plain", "momentum"))}
+COMPILED = [
+    pytest.param(make, id=name, marks=[] if name in QUICK_CELLS else [pytest.mark.slow])
+    for name, make in CELLS.items()
+    if not name.startswith(("stacked", "plain", "momentum"))
+]
 
 
-@pytest.mark.parametrize("make", COMPILED.values(), ids=COMPILED)
+@needs_numba
+@pytest.mark.compiles
+@pytest.mark.parametrize("make", COMPILED)
 @pytest.mark.parametrize("count", [None, 2])
 def test_elimination_gives_the_exponents_of_qr(make, count):
     given = case(make, T=120, B=2, N=5).trace
@@ -230,6 +238,8 @@ def test_elimination_gives_the_exponents_of_qr(make, count):
         np.testing.assert_allclose(measured[column], expected[column], rtol=1e-9, atol=1e-9, err_msg=column)
 
 
+@needs_numba
+@pytest.mark.compiles
 def test_elimination_leaves_dead_units_to_qr():
     cell = Elman(2, 6, 2, activation="relu")
     params, x = cell.init(0, spectral_radius=1.2), np.random.default_rng(0).standard_normal((60, 2, 2))
@@ -238,6 +248,8 @@ def test_elimination_leaves_dead_units_to_qr():
     pd.testing.assert_frame_equal(one, other, rtol=1e-9)
 
 
+@needs_numba
+@pytest.mark.compiles
 def test_elimination_says_how_often_it_was_done():
     mild, steep = (lyapunov_interval(Elman(1, 4, 1), radius) for radius in (0.9, 6.0))
     assert mild >= steep >= 1.0

@@ -3,7 +3,7 @@
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import hadamard
 
@@ -19,6 +19,7 @@ from bpttlab.measures.singular_values import (
     singular_values,
     without_zeros,
 )
+from tests.support.examples import examples
 from tests.support.networks import case as elman_case
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case
@@ -161,7 +162,7 @@ def test_every_cell(make, saturated):
 
 
 @pytest.mark.slow
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.sampled_from(list(CELLS.values())),
     st.integers(0, 1000),
@@ -198,14 +199,14 @@ def awkward_products(draw):
     return [one() for _ in range(M)]
 
 
-@settings(max_examples=80, deadline=None)
+@examples(80)
 @given(awkward_products())
 def test_awkward_products_are_right_or_marked(matrices):
     assert wrong(matrices, 700)[0] < TOLERANCE
 
 
 @pytest.mark.slow
-@settings(max_examples=2000, deadline=None)
+@examples(2000)
 @given(awkward_products())
 def test_many_awkward_products_are_right_or_marked(matrices):
     assert wrong(matrices, 700)[0] < TOLERANCE
@@ -246,7 +247,7 @@ def test_units_of_relu_that_are_off():
 # ------------------------------------------------------------------------------------------ along a trajectory
 
 
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(
     st.sampled_from(list(CELLS.values())),
     st.integers(0, 1000),

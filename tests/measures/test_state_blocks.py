@@ -4,7 +4,7 @@ import mpmath
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -15,6 +15,7 @@ from bpttlab.measures.state_blocks import BLOCK_COLUMNS, Blocks, block_norms
 from bpttlab.networks.cells import GRU, LSTM, Diagonal, Stacked
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.verification.gradient_check import agreement
+from tests.support.examples import examples
 from tests.support.networks_of_cells import CELLS, case, cases
 
 NORMS = ["log_spectral_norm", "log_frobenius_norm"]
@@ -69,7 +70,7 @@ def test_parts_are_the_whole_state(make):
 
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
-@settings(max_examples=8)
+@examples(8)
 @given(st.data())
 def test_blocks_are_those_of_the_explicit_product(make, data):
     trace = data.draw(cases(make, longest=7)).trace

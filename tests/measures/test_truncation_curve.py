@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 
 import bpttlab
 from bpttlab.errors import ConfigurationError
@@ -14,6 +14,7 @@ from bpttlab.measures.lag_terms import lag_terms
 from bpttlab.measures.truncation_curve import truncation_curve
 from bpttlab.truncation.segmented import PerLoss
 from tests.support.compiled import QUICK_CELLS, needs_numba
+from tests.support.examples import examples
 from tests.support.networks import case, linear
 from tests.support.networks import cases as cases_of_elman
 from tests.support.networks_of_cells import CELLS, cases
@@ -60,7 +61,7 @@ def assert_literal(trace, errors, frame):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@settings(max_examples=25)
+@examples(25)
 @given(cases_of_elman(longest=9))
 def test_the_curve_is_the_double_sum(engine, case):
     trace, errors = wide(case)
@@ -69,7 +70,7 @@ def test_the_curve_is_the_double_sum(engine, case):
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_of_every_cell(make):
-    @settings(max_examples=6)
+    @examples(6)
     @given(cases(make, longest=6))
     def check(case):
         trace, errors = wide(case)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab
@@ -13,6 +13,7 @@ from bpttlab.measures import windowed_products as module
 from bpttlab.measures.windowed_products import sums, windowed_products
 from bpttlab.networks.cells import LSTM
 from tests.support.compiled import needs_numba, quick_dtypes
+from tests.support.examples import examples
 from tests.support.networks import case, linear
 from tests.support.networks import cases as cases_of_elman
 from tests.support.networks_of_cells import CELLS, cases
@@ -39,7 +40,7 @@ def lags_of(draw, case):
 
 
 @pytest.mark.parametrize("engine", ["numpy", pytest.param("numba", marks=needs_numba)])
-@settings(max_examples=40)
+@examples(40)
 @given(st.data())
 def test_windows_are_the_products(engine, data):
     case = data.draw(cases_of_elman(quick_dtypes(engine)))
@@ -49,7 +50,7 @@ def test_windows_are_the_products(engine, data):
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
 def test_of_every_cell(make):
-    @settings(max_examples=15)
+    @examples(15)
     @given(st.data(), cases(make))
     def check(data, case):
         lags = data.draw(lags_of(case))

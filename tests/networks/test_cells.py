@@ -10,7 +10,7 @@ from pathlib import Path
 import mpmath
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab import plugins
@@ -32,6 +32,7 @@ from bpttlab.verification.gradient_check import (
     numerical_gradient,
     terms_that_scheme_keeps,
 )
+from tests.support.examples import examples
 from tests.support.networks import schemes
 from tests.support.networks_of_cells import assert_agree_as_sums, case, cases, every_cell, takes_a_radius
 
@@ -46,7 +47,7 @@ def same_bytes(one, other):
 
 
 @every_cell
-@settings(max_examples=30)
+@examples(30)
 @given(data=st.data())
 def test_backward_is_the_literal_sum(make, data):
     example, scheme = data.draw(cases(make)), data.draw(schemes())
@@ -56,7 +57,7 @@ def test_backward_is_the_literal_sum(make, data):
 
 
 @every_cell
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_scaled_backward_is_the_plain_one(make, data):
     example, scheme = data.draw(cases(make)), data.draw(schemes())
@@ -66,7 +67,7 @@ def test_scaled_backward_is_the_plain_one(make, data):
 
 
 @every_cell
-@settings(max_examples=10)
+@examples(10)
 @given(data=st.data())
 def test_backward_is_the_complex_step(make, data):
     example = data.draw(cases(make, dtypes=("float64",), longest=5, tame=True))
@@ -80,7 +81,7 @@ def test_backward_is_the_complex_step(make, data):
 
 
 @every_cell
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_the_jacobian_is_the_derivative_of_the_step(make, data):
     trace = data.draw(cases(make, dtypes=("float64",), longest=4, tame=True)).trace
@@ -119,7 +120,7 @@ def test_products_go_latest_first(make):
 
 
 @every_cell
-@settings(max_examples=6)
+@examples(6)
 @given(data=st.data())
 def test_a_prefix_has_the_bytes_of_the_whole(make, data):
     T = data.draw(st.integers(2, 150))

@@ -5,12 +5,13 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, LabError, NonFiniteError
 from bpttlab.gradients.compiled.lanczos import LanczosNorms
 from bpttlab.numerics import matrices
+from tests.support.examples import examples
 
 
 def gaussian(size, seed=0):
@@ -94,7 +95,7 @@ def test_departure_of_a_jordan_block():
     assert matrices.henrici_departure(jordan_block(0.9, 8)) == pytest.approx(expected, rel=1e-14)
 
 
-@settings(deadline=None, max_examples=50)
+@examples(50)
 @given(st.integers(1, 12), st.integers(0, 2**32))
 def test_departure_is_that_of_the_complex_schur_form(size, seed):
     W = gaussian(size, seed)
@@ -123,7 +124,7 @@ def test_rounding_makes_no_peak_of_a_rotation():
     assert matrices.transient_peak(rotation(20), 2000) == (0.0, 0)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(st.integers(1, 8), st.integers(0, 2**32), st.integers(0, 25), st.floats(0.3, 1.5))
 def test_peak_is_that_of_the_plain_powers(size, seed, lags, scale):
     W = scale * gaussian(size, seed)
@@ -206,7 +207,7 @@ def test_eigenvalues_are_sorted_by_modulus_and_angle():
     assert (np.diff(np.abs(drawn)) <= 1e-14).all()
 
 
-@settings(deadline=None, max_examples=20)
+@examples(20)
 @given(st.integers(1, 12), st.integers(0, 2**32), st.sampled_from([0.5, 1.0, 1.3]))
 def test_peak_does_not_depend_on_the_svd_method(size, seed, radius):
     W = gaussian(size, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -142,27 +143,42 @@ def test_two_values_never_share_a_column(configuration, message):
         flatten(configuration)
 
 
-@pytest.mark.parametrize("truncation", ["full", 5])
-@pytest.mark.parametrize("initializer", sorted(kind.name for kind in Initializer.__subclasses__()))
-@pytest.mark.parametrize("scheme", ["full", "per_loss", "windowed", "chunked"])
+SCHEMES = ("full", "per_loss", "windowed", "chunked")
+INITIALIZERS = sorted(kind.name for kind in Initializer.__subclasses__())
+
+
 @pytest.mark.parametrize("task", sorted(plugins.find_shipped("task")))
-def test_every_configuration_value_is_documented_with_its_type(task, scheme, initializer, truncation, tmp_path):
+def test_every_configuration_value_is_documented_with_its_type(task, tmp_path):
+    """Each scheme, and each initializer once: the fields of one choice do not depend on another."""
+    pairs = list(zip(SCHEMES * len(INITIALIZERS), INITIALIZERS, strict=False))
+    for (scheme, initializer), truncation in zip(pairs, ["full", 5] * len(pairs), strict=False):
+        check_configuration(task, scheme, initializer, truncation, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", sorted(plugins.find_shipped("task")))
+def test_so_is_every_combination_of_choices(task, tmp_path):
+    for choice in product(SCHEMES, INITIALIZERS, ["full", 5]):
+        check_configuration(task, *choice, tmp_path)
+
+
+def check_configuration(task, scheme, initializer, truncation, folder):
     path = {}
     if task == "file":
-        path = {"path": str(tmp_path / "own.npz")}
+        path = {"path": str(folder / "own.npz")}
         np.savez(path["path"], x=np.ones((8, 50, 1)), target=np.ones((8, 50, 1)))
     chosen = {"task": {"name": task, **path}, "scheme": scheme, "initializer": initializer, "truncation": truncation}
     if initializer == "none":
         chosen["cell"] = {"name": "diagonal", "hidden_size": 8}
     if initializer == "from_file":
-        np.save(tmp_path / "W.npy", np.eye(32))
-        chosen["initializer"] = {"name": "from_file", "path": str(tmp_path / "W.npy")}
+        np.save(folder / "W.npy", np.eye(32))
+        chosen["initializer"] = {"name": "from_file", "path": str(folder / "W.npy")}
     flat = flatten(Configuration.parse(chosen).plain)
     declared = {column.name: column.dtype for column in CONFIGURATION}
     types = {"int64": int, "float64": float, "string": str, "bool": bool}
-    assert set(flat) <= set(declared)
+    assert set(flat) <= set(declared), chosen
     for name, value in flat.items():
-        assert value is None or type(value) is types[declared[name]], name
+        assert value is None or type(value) is types[declared[name]], (name, chosen)
 
 
 def dtype_and_values(*values):

@@ -6,7 +6,7 @@ import tempfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, LabWarning, StoreError
@@ -14,6 +14,7 @@ from bpttlab.store import identity, schema, store
 from bpttlab.store.store import Store, load
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import measure_bundle
+from tests.support.examples import examples
 from tests.support.stored import RUNS, contents, finished
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -108,7 +109,7 @@ def test_a_real_run_goes_there_and_back(here):
 # ------------------------------------------------------------------ the layout makes no difference
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(st.permutations(RUNS), st.lists(st.integers(1, 8), max_size=8))
 def test_the_same_runs_load_as_the_same_bytes_in_any_layout(runs, sizes):
     with tempfile.TemporaryDirectory() as folder:

@@ -190,9 +190,13 @@ NO_FILES = {
     "a folder": os.mkdir,
     "a link that leads nowhere": lambda path: path.symlink_to("nowhere"),
 }
+OTHER_KINDS = ("a device", "a folder")
 
 
-@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize(
+    "kind",
+    ["a pipe", "a link that leads nowhere", *(pytest.param(kind, marks=pytest.mark.slow) for kind in OTHER_KINDS)],
+)
 def test_what_is_no_ordinary_file_is_named_at_once(own, tmp_path, kind):
     NO_FILES[kind](tmp_path / "conf" / "experiment" / "odd.yaml")
     folder = own("plain", "defaults:\n  - odd\nseed: 1\n")

@@ -115,7 +115,13 @@ def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, reque
 
 
 @pytest.mark.parametrize(
-    ("engine", "cells"), [("numpy", {"elman": 130}), ("numba", {"gru": 9, "lstm": 9})], ids=["numpy", "numba"]
+    ("engine", "cells"),
+    [
+        ("numpy", {"elman": 130}),
+        ("numba", {"lstm": 9}),
+        pytest.param("numba", {"gru": 9}, marks=pytest.mark.slow),
+    ],
+    ids=["numpy", "numba", "numba, another"],
 )
 def test_other_loops_keep_the_same_promises(tmp_path, nothing_copied, engine, cells):
     """In one piece, shuffled among workers, and each run alone."""

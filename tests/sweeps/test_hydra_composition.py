@@ -13,7 +13,6 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from hypothesis import HealthCheck, given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
@@ -25,6 +24,7 @@ from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration import GROUPS, Configuration, Values
 from bpttlab.sweeps.scheduler import OPTIONS, separate
 from tests.support.commandline import SMALL, experiment_writer, run
+from tests.support.examples import examples
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ LINES = (
 )
 
 
-@hypothesis_settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_the_expansion_equals_hydras_own(composer, data):
     kinds = data.draw(st.lists(st.integers(0, len(LINES) - 1), max_size=3, unique=True))
@@ -147,7 +147,12 @@ DEPENDENT = {
     "an interpolation": {"scheme/loud.yaml": "name: full\nk1: ${batch_size}\n"},
     "nothing that is of a group": {"scheme/loud.yaml": "name: full\n"},
 }
-RARE = ("a file that brings one of its own", "an interpolation", "nothing that is of a group")
+RARE = (
+    "a file that brings one of another group",
+    "a file that brings one of its own",
+    "an interpolation",
+    "nothing that is of a group",
+)
 WHEN = {name: [pytest.mark.slow] if name in RARE else [] for name in DEPENDENT}
 
 

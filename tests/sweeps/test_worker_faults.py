@@ -167,7 +167,7 @@ def test_where_no_other_worker_can_start_fewer_do_all_the_work(monkeypatch):
 
 @needs_proc
 @pytest.mark.skipif(not fork_server.has_fork_server(), reason="there is no fork server")
-@pytest.mark.parametrize("name", ["SIGKILL", "SIGSTOP"])
+@pytest.mark.parametrize("name", ["SIGKILL", pytest.param("SIGSTOP", marks=pytest.mark.slow)])
 def test_a_fork_server_that_is_ended_is_begun_again(name):
     with worker_pool.Workers(1, act) as pool:
         before = pool.workers[0]

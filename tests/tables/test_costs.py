@@ -318,6 +318,7 @@ def marks(axes):
     return [(line.get_marker(), *line.get_xydata()[0]) for line in axes.lines if line.get_marker() != "None"]
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_the_plane_shows_every_gradient_once(study):
     costs = plane(study)
     figure = plot_bias_variance(costs)
@@ -343,6 +344,7 @@ def test_the_plane_shows_every_gradient_once(study):
     ],
 )
 @sizes
+@pytest.mark.usefixtures("without_layout")
 def test_extreme_costs_are_drawn_or_refused_in_words(study, changed, size):
     costs = plane(study, **changed)
     gone = np.isneginf(costs["log_relative_bias"]).all()
@@ -363,6 +365,7 @@ def test_a_scheme_keeps_its_look_and_no_two_are_alike():
     assert len(schemes.looks(["mine", "yours"])) == 2
 
 
+@pytest.mark.usefixtures("without_layout")
 def test_wrong_sign_is_shaded_and_bounds_are_drawn(study):
     directions = tables.along_directions(study.truncations, study.runs)
     figure = plot_directions(directions[directions["parameter"] == "signed b_h"])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabError, NonFiniteError
@@ -28,6 +28,7 @@ from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
 from tests.support.compiled import INTERPRETED, MAKES, OTHER_KINDS, dtypes, needs_numba, network
+from tests.support.examples import examples
 
 pytestmark = needs_numba
 
@@ -87,7 +88,7 @@ def test_every_compiled_step_is_that_of_the_cell(dtype, data):
 
 
 @pytest.mark.slow
-@settings(max_examples=20)
+@examples(20)
 @given(networks("float32", makes=["elman, tanh"]))
 def test_every_compiled_step_of_one_cell_in_float32(given_network):
     """One loop of those that `dtypes` leaves to the slow tests."""
@@ -236,7 +237,7 @@ def test_what_is_wrong_is_said_as_it_is_of_numpy(wrong):
 
 
 @dtypes
-@settings(max_examples=30)
+@examples(30)
 @given(st.data())
 def test_backward_is_the_literal_sum(dtype, data):
     _, fast, errors = data.draw(traces(dtype))
@@ -301,7 +302,7 @@ def test_propagated_rows_are_those_of_the_cells(dtype, data):
 
 
 @dtypes
-@settings(max_examples=40)
+@examples(40)
 @given(st.data())
 def test_interpreted_is_compiled(dtype, data):
     cell, params, x, h_0 = data.draw(networks(dtype, sizes=[1, 2, 3, 4, 5]))
@@ -334,7 +335,7 @@ def test_interpreted_is_compiled(dtype, data):
                 assert_agree({"": one}, {"": other})
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.data())
 def test_what_is_interpreted_in_float32_is_that_of_the_cells(data):
     """The arithmetic of the other precision, without its compilation."""
@@ -356,6 +357,34 @@ def test_what_is_interpreted_in_float32_is_that_of_the_cells(data):
     found = INTERPRETED.dispatch.run_backward(cell, params, *arguments)
     if found is not None:
         assert_agree(found, backward(trace, errors))
+
+
+@pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)
+def test_interpreted_loops_of_every_cell_are_its_steps_and_walks(make):
+    """What of a kind is not compiled but in slow tests."""
+    cell, params, x, h_0 = network(make, T=6)
+    trace = forward(cell, params, x, h_0)
+    h, _, slopes, fine = INTERPRETED.dispatch.run_forward(cell, params, x, h_0)
+    assert fine
+    assert_agree({"h": h}, {"h": trace.h})
+    if slopes is not None:
+        assert_agree({"slopes": slopes}, {"slopes": trace.linearization})
+    errors = np.random.default_rng(2).standard_normal(trace.y_hat.shape)
+    if forms.find_form(cell).whole:
+        whole = INTERPRETED.dispatch.run_backward(cell, params, x, h, trace.linearization, trace.y_hat, errors)
+        assert_agree(whole, backward(trace, errors))
+    if find_engine("numba").runs(cell, x.dtype):
+        assert_walks_agree(trace, errors)
+
+
+def assert_walks_agree(trace, errors):
+    error = trace.error(errors)
+    for plan in (full_plan(6), PerLoss(3).plan(6), Windowed(2, 3).plan(6)):
+        given = trace.linearization, error, np.zeros(error.shape[:2], np.int64), plan.segments, plan.carry
+        da, of_da, dropped, of_dropped, _ = INTERPRETED.dispatch.walk(trace.cell, trace.params, *given)
+        found = Scaled(da, of_da[..., None]).value(), Scaled(dropped, of_dropped[..., None]).value()
+        for one, other in zip(found, trace.walk(error, plan), strict=True):
+            assert_agree({"": one}, {"": other})
 
 
 def test_it_is_interpreted():
@@ -546,7 +575,7 @@ def test_complex_numbers_go_through_the_cells():
 
 
 def test_parts_of_a_trace_that_are_not_contiguous():
-    cell, params, x, h_0 = network(GRU, B=3)
+    cell, params, x, h_0 = network(LSTM, B=3)
     trace = forward(cell, params, x, h_0, engine="numba")
     head = trace.head(2)
     assert not head.h.flags["C_CONTIGUOUS"]
@@ -695,8 +724,11 @@ def test_lag_terms_and_truncations_are_those_of_the_cells(dtype, data, lags, max
                 )
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
-@pytest.mark.parametrize("make", [Elman, LSTM, GRU])
+@pytest.mark.parametrize(
+    ("make", "engine"),
+    [(make, engine) for make in (Elman, LSTM) for engine in ("numpy", "numba")]
+    + [(GRU, "numpy"), pytest.param(GRU, "numba", marks=pytest.mark.slow)],
+)
 def test_lags_summed_first_equal_the_sum_of_terms(make, engine):
     cell, params, x, h_0 = network(make, T=40, B=3, N=4)
     trace = forward(cell, params, x, h_0, engine=engine)

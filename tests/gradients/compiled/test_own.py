@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -22,6 +22,7 @@ from bpttlab.sweeps import cost_estimate
 from bpttlab.truncation.segmented import PerLoss
 from bpttlab.verification.gradient_check import agreement, assert_agree
 from tests.support.compiled import INTERPRETED, needs_numba, network
+from tests.support.examples import examples
 from tests.support.own_kernels import Gain
 
 pytestmark = needs_numba
@@ -62,7 +63,7 @@ def test_interpreted_loops_are_the_methods_of_the_class(make, dtype):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("make", MAKES.values(), ids=MAKES)
-@settings(max_examples=20)
+@examples(20)
 @given(st.integers(0, 2**16), st.integers(1, 9), st.integers(1, 3), st.sampled_from([1, 2, 5, 9, 40]), st.booleans())
 def test_compiled_loops_are_the_methods_of_the_class(make, seed, T, B, N, dead):
     for dtype in ("float64", "float32"):

@@ -30,7 +30,8 @@ print(before, sum(loaded))
 
 
 def requested(first="", **environment):
-    surroundings = {"PYTHONPATH": str(resources.PACKAGE.parent), **environment}
+    kept = {name: value for name, value in os.environ.items() if name == "NUMBA_CACHE_DIR"}
+    surroundings = {"PYTHONPATH": str(resources.PACKAGE.parent), **kept, **environment}
     command = [sys.executable, "-c", ASKED.format(first=first)]
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
 
