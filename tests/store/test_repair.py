@@ -75,7 +75,7 @@ def each_damage():
             yield pytest.param(damage, table, marks=() if quick else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("damage", "table"), each_damage())
+@pytest.mark.parametrize(("damage", "table"), list(each_damage()))
 def test_after_a_repair_the_same_runs_make_the_study_whole(here, whole, damage, table):
     commit = next(one for one in here.commits() if table in one.siblings or table == "runs")
     name = commit.name if table == "runs" else commit.shards_of(table)[0]
