@@ -56,12 +56,17 @@ if TYPE_CHECKING:
     from bpttlab.networks.adapters.from_torch import from_torch as from_torch
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
+    from bpttlab.networks.cells import SLSTM as SLSTM
     from bpttlab.networks.cells import Antisymmetric as Antisymmetric
     from bpttlab.networks.cells import Cell as Cell
+    from bpttlab.networks.cells import Clockwork as Clockwork
     from bpttlab.networks.cells import CoRNN as CoRNN
     from bpttlab.networks.cells import Diagonal as Diagonal
     from bpttlab.networks.cells import Dilated as Dilated
     from bpttlab.networks.cells import Elman as Elman
+    from bpttlab.networks.cells import LayerNormElman as LayerNormElman
+    from bpttlab.networks.cells import LayerNormGRU as LayerNormGRU
+    from bpttlab.networks.cells import LayerNormLSTM as LayerNormLSTM
     from bpttlab.networks.cells import Leaky as Leaky
     from bpttlab.networks.cells import LipschitzRNN as LipschitzRNN
     from bpttlab.networks.cells import MinGRU as MinGRU
@@ -70,6 +75,8 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.networks.cells import PeepholeLSTM as PeepholeLSTM
     from bpttlab.networks.cells import Scales as Scales
+    from bpttlab.networks.cells import ScoRNN as ScoRNN
+    from bpttlab.networks.cells import SelectiveDiagonal as SelectiveDiagonal
     from bpttlab.networks.cells import Stacked as Stacked
     from bpttlab.networks.cells.kernel import kernel as kernel
     from bpttlab.networks.initializers import MatrixFile as MatrixFile
@@ -103,6 +110,13 @@ HOMES = {
         "Diagonal",
         "Elman",
         "Leaky",
+        "Clockwork",
+        "ScoRNN",
+        "SelectiveDiagonal",
+        "SLSTM",
+        "LayerNormGRU",
+        "LayerNormLSTM",
+        "LayerNormElman",
         "PeepholeLSTM",
         "MinLSTM",
         "MinGRU",

@@ -196,11 +196,12 @@ def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: flo
 
 
 def initial_state(configuration: Configuration) -> Array:
-    """h_0 of every sequence, (B, N): N(0, scales.h_0^2), from a stream of its own."""
-    values, cell = configuration.values, configuration.cell
+    """h_0 of every sequence, (B, N): N(0, scales.h_0^2) where the cell takes it, from a stream of its own."""
+    values, shape = configuration.values, (configuration.values.batch_size, configuration.cell.state_size)
     if configuration.scales.h_0 == 0:
-        return np.zeros((values.batch_size, cell.state_size))
-    return cell.draw_state(stream("initial state", values.seed), values.batch_size, configuration.scales.h_0)
+        return np.zeros(shape)
+    drawn = configuration.scales.h_0 * stream("initial state", values.seed).standard_normal(shape)
+    return configuration.cell.initial_states(drawn)
 
 
 # ------------------------------------------------------------------------------------------ measuring

@@ -109,6 +109,9 @@ def test_it_is_the_product_where_no_float_holds_it(make):
     errors[-1] = 1.0
     row, scale = product_of_large_numbers(trace, trace.error(errors)[-1, 0])
     da, _ = trace.cell.vjp(trace.params, trace.linearization[0, 0], row)
+    if not da.any():  # there is no path from this step: 899 is no multiple of the dilation, or no unit moves at step 1
+        assert input_gradient_norms(trace, errors, np.array([1]))[0] == -np.inf
+        return
     expected = np.log(np.linalg.norm(trace.cell.input_vjp(trace.params, trace.linearization[0, 0], da))) + scale
     assert input_gradient_norms(trace, errors, np.array([1]))[0] == pytest.approx(expected, abs=1e-10)
 

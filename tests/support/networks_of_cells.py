@@ -16,11 +16,16 @@ from bpttlab.networks import losses
 from bpttlab.networks.cells import (
     GRU,
     LSTM,
+    SLSTM,
     Antisymmetric,
+    Clockwork,
     CoRNN,
     Diagonal,
     Dilated,
     Elman,
+    LayerNormElman,
+    LayerNormGRU,
+    LayerNormLSTM,
     Leaky,
     LipschitzRNN,
     MinGRU,
@@ -28,6 +33,8 @@ from bpttlab.networks.cells import (
     MinLSTM,
     OrthogonalElman,
     PeepholeLSTM,
+    ScoRNN,
+    SelectiveDiagonal,
     Stacked,
 )
 from bpttlab.networks.initializers import GaussianRadius
@@ -67,6 +74,14 @@ MORE_CELLS = {
     "cornn": lambda *sizes, **more: CoRNN(*sizes, dt=0.3, **more),
     "cornn, implicit": lambda *sizes, **more: CoRNN(*sizes, dt=0.5, epsilon=1.0, damping="implicit", **more),
     "lipschitz_rnn": lambda *sizes, **more: LipschitzRNN(*sizes, epsilon=0.3, beta=0.7, gamma=0.1, **more),
+    "layer_norm_elman": lambda *sizes, **more: LayerNormElman(*sizes, epsilon=0.1, **more),
+    "layer_norm_lstm": lambda *sizes, **more: LayerNormLSTM(*sizes, epsilon=0.1, **more),
+    "layer_norm_gru": lambda *sizes, **more: LayerNormGRU(*sizes, epsilon=0.1, **more),
+    "slstm": lambda *sizes, **more: SLSTM(*sizes, **more),
+    "slstm, exponential": lambda *sizes, **more: SLSTM(*sizes, forget_gate="exponential", **more),
+    "selective_diagonal": lambda *sizes, **more: SelectiveDiagonal(*sizes, channel_states=2, **more),
+    "scornn": lambda *sizes, **more: ScoRNN(*sizes, **more),
+    "clockwork": lambda I, N, O, **more: Clockwork(I, N, O, modules=min(2, N), **more),
 }
 """Cells without compiled loops: `test_more_cells` has quick tests of them; those with CELLS are slow for these."""
 
@@ -111,7 +126,9 @@ def case(
         if saturated and name in BIASES:
             params[name][::2] = -30.0
     params = {name: value.astype(dtype) for name, value in params.items()}
-    trace = forward(cell, params, rng.standard_normal((T, B, I)), cell.draw_state(rng, B, 1.0))
+    trace = forward(
+        cell, params, rng.standard_normal((T, B, I)), cell.initial_states(rng.standard_normal((B, cell.state_size)))
+    )
     target = rng.standard_normal((T, B, O))
     mask = np.ones(T) if mask is None else np.asarray(mask, float)
     return Case(trace, losses.evaluate("squared_error", trace.y_hat, target, mask), target, mask)

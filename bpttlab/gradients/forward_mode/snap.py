@@ -128,7 +128,7 @@ def probe(cell: Cell, params: Params) -> Trace:
     rng = np.random.default_rng(0)
     drawn = {name: draw_stand_in(rng, values) for name, values in params.items()}
     x, h_0 = rng.uniform(-1.0, 1.0, (1, PROBES, cell.input_size)), rng.uniform(-1.0, 1.0, (PROBES, cell.state_size))
-    return forward(cell, drawn, x, h_0)
+    return forward(cell, drawn, x, cell.probe_states(h_0))
 
 
 def draw_stand_in(rng: np.random.Generator, values: Array) -> Array:

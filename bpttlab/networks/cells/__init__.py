@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from bpttlab.networks.cells.antisymmetric import Antisymmetric
 from bpttlab.networks.cells.cell import Cell
+from bpttlab.networks.cells.clockwork import Clockwork
 from bpttlab.networks.cells.cornn import CoRNN
 from bpttlab.networks.cells.diagonal import Diagonal
 from bpttlab.networks.cells.dilated import Dilated
 from bpttlab.networks.cells.elman import Elman
 from bpttlab.networks.cells.gru import GRU
 from bpttlab.networks.cells.input_scales import Scales
+from bpttlab.networks.cells.layer_norm_elman import LayerNormElman
+from bpttlab.networks.cells.layer_norm_gru import LayerNormGRU
+from bpttlab.networks.cells.layer_norm_lstm import LayerNormLSTM
 from bpttlab.networks.cells.leaky import Leaky
 from bpttlab.networks.cells.lipschitz_rnn import LipschitzRNN
 from bpttlab.networks.cells.lstm import LSTM
@@ -18,17 +22,25 @@ from bpttlab.networks.cells.min_lstm import MinLSTM
 from bpttlab.networks.cells.minimal_rnn import MinimalRNN
 from bpttlab.networks.cells.orthogonal import OrthogonalElman
 from bpttlab.networks.cells.peephole_lstm import PeepholeLSTM
+from bpttlab.networks.cells.scornn import ScoRNN
+from bpttlab.networks.cells.selective_diagonal import SelectiveDiagonal
+from bpttlab.networks.cells.slstm import SLSTM
 from bpttlab.networks.cells.stacked import Stacked
 
 __all__ = [
     "GRU",
     "LSTM",
+    "SLSTM",
     "Antisymmetric",
     "Cell",
+    "Clockwork",
     "CoRNN",
     "Diagonal",
     "Dilated",
     "Elman",
+    "LayerNormElman",
+    "LayerNormGRU",
+    "LayerNormLSTM",
     "Leaky",
     "LipschitzRNN",
     "MinGRU",
@@ -37,5 +49,7 @@ __all__ = [
     "OrthogonalElman",
     "PeepholeLSTM",
     "Scales",
+    "ScoRNN",
+    "SelectiveDiagonal",
     "Stacked",
 ]

@@ -298,9 +298,17 @@ class Cell(ABC):
         h[1] = self.step(params, self.project(params, x)[0], h[0])
         return self.jacobian(params, self.linearize(params, x, h)[0])[0]
 
-    def draw_state(self, rng: np.random.Generator, batch: int, scale: float) -> Array:
-        """An initial state of every sequence: N(0, scale^2), where every number may stand in the state.  (B,N)"""
-        return scale * rng.standard_normal((batch, self.state_size))
+    def initial_states(self, drawn: Array) -> Array:
+        """States to start from, of normal numbers: these, where every number may stand in the state.  (B,N) -> (B,N)"""
+        return drawn
+
+    def probe_states(self, drawn: Array) -> Array:
+        """States before a step: a derivative that is not zero everywhere is not zero after one of them.
+
+        They show which derivatives are zero by structure (SnAp). Uniform numbers do, unless the cell has branches: then
+        two or more states, in turn before one branch and the other.  (count,N) -> (count,N)
+        """
+        return drawn
 
     # ------------------------------------------------------------------ constraints: what training moves
 

@@ -200,6 +200,14 @@ class Stacked(Cell):
             params |= add_layer_number(self.cells[layer].draw(stream, initializer, scales), layer)
         return params
 
+    def initial_states(self, drawn: Array) -> Array:
+        pairs = zip(self.cells, self.states, strict=True)
+        return concat_blocks(*(cell.initial_states(drawn[..., state]) for cell, state in pairs))
+
+    def probe_states(self, drawn: Array) -> Array:
+        pairs = zip(self.cells, self.states, strict=True)
+        return concat_blocks(*(cell.probe_states(drawn[..., state]) for cell, state in pairs))
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         return {
             name: shape
