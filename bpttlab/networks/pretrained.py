@@ -1,4 +1,5 @@
-"""A user's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package.
+"""A user's own network: a trained PyTorch nn.RNN, nn.GRU or nn.LSTM from a file as a cell of this package, or one of
+Keras or Flax (`tensor_layouts`).
 
 nn.RNNCell, nn.GRUCell and nn.LSTMCell are networks of one layer; their tensors have the same names without _l0.
 
@@ -60,14 +61,15 @@ def from_file(
     rng: Rng | None = None,
     direction: Literal["forward", "backward"] | None = None,
 ) -> Network:
-    """A trained nn.RNN, nn.GRU or nn.LSTM as a cell with its parameters, in float64.
+    """A trained nn.RNN, nn.GRU or nn.LSTM, or one of Keras or Flax, as a cell with its parameters, in float64.
 
     Args:
-        path: of a `.safetensors` or `.npz` file with PyTorch's names.
+        path: of a `.safetensors` or `.npz` file with PyTorch's, Keras' or Flax' names.
         activation: f_h of an nn.RNN, tanh or relu, which its weights do not say; None for the others.
-        recurrent_prefix: what stands before `weight_ih_l0`; None: whatever does, if it is there once.
-        readout_prefix: what stands before the `weight` of the readout; None: the one linear layer that there is beside
-            the recurrent tensors; "none": the file's readout is left alone.
+        recurrent_prefix: what stands before `weight_ih_l0` (Keras: `kernel`; Flax: `hi`, `hn` or `h`); None: whatever
+            does, if it is there once.
+        readout_prefix: what stands before the `weight` (`kernel`) of the readout; None: the one linear layer that there
+            is beside the recurrent tensors; "none": the file's readout is left alone.
         output_activation: f_y.
         output_size, rng: O and the source of U, where the file has no readout and one is to be drawn (b_y is 0). If
             neither is given, the cell of such a file has output_size 0: it has all that needs no loss.
@@ -189,19 +191,18 @@ class FromFile:
 
     def check_activation(self, found: Weights) -> None:
         """An nn.RNN needs its activation; for any other network it is refused."""
-        told = self.activation is not None
+        told, module = self.activation is not None, with_article(found.module)
         if found.of == Elman.name and not told:
             raise ConfigurationError(
-                f"cell.activation: must be given, tanh (PyTorch's default) or relu: {self.path} holds an nn.RNN, whose "
+                f"cell.activation: must be given, tanh (PyTorch's default) or relu: {self.path} holds {module}, whose "
                 "weights do not say which of them they were trained with"
             )
         if found.of == Elman.name and self.activation not in ("tanh", "relu"):
             hint = nearest(self.activation, ("tanh", "relu"))
-            raise ConfigurationError(f"cell.activation={self.activation!r}: of an nn.RNN must be tanh or relu.{hint}")
+            raise ConfigurationError(f"cell.activation={self.activation!r}: of {module} must be tanh or relu.{hint}")
         if found.of != Elman.name and told:
             raise ConfigurationError(
-                f"cell.activation={self.activation!r}: {self.path} holds an nn.{found.of.upper()}, which has its own; "
-                "must be null"
+                f"cell.activation={self.activation!r}: {self.path} holds {module}, which has its own; must be null"
             )
 
     def read(self) -> Weights:
@@ -230,7 +231,7 @@ class FromFile:
         }
         layer: Cell
         if found.of == GRU.name:
-            layer = GRU(**common)
+            layer = GRU(**common, reset=found.reset)
         elif found.of == LSTM.name:
             layer = LSTM(**common, forget_bias=0.0)  # whatever was added is in the file's biases
         else:
@@ -318,6 +319,10 @@ def check_label(label: str | float | None) -> str | None:
             f"cell.label={format_value(label)}: must be one line of 1 to {LONGEST_LABEL} printable characters"
         )
     return text
+
+
+def with_article(module: str) -> str:
+    return f"an {module}" if module.startswith("nn.") else f"a {module}"
 
 
 def as_text(prefix: str | int | None) -> str | None:

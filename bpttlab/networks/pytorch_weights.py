@@ -26,6 +26,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -33,6 +34,7 @@ from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.tensor_files import READERS, Tensor, Tensors, list_tensors
+from bpttlab.networks.tensor_layouts import ModuleLayout, name_module, translate
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.short_repr import show_briefly
 
@@ -40,14 +42,20 @@ PATH = "cell.path"
 NO_READOUT = "none"
 """As a readout prefix: the file's readout, if it has one, is left alone."""
 
+SEPARATORS = (".", "/")
+"""Signs that join the names of modules and tensors."""
+
 REVERSE = "_reverse"
 """The end of the names of the backward direction."""
 
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 EXPORT = "from safetensors.torch import save_file; save_file(model.state_dict(), 'model.safetensors')"
 
-_KINDS = {1: ("elman", "nn.RNN"), 3: ("gru", "nn.GRU"), 4: ("lstm", "nn.LSTM")}
-"""Rows of weight_hh over N: the cell, and what PyTorch calls it."""
+MODULES = {"elman": "nn.RNN", "gru": "nn.GRU", "lstm": "nn.LSTM"}
+"""What PyTorch calls the cells."""
+
+_KINDS = {1: "elman", 3: "gru", 4: "lstm"}
+"""Rows of weight_hh over N: the cell."""
 
 OWN_NAMES = re.compile(r"(weight|bias)_(?P<part>ih|hh|hr)_l(?P<layer>\d+)(?P<reverse>_reverse)?")
 """What PyTorch calls the tensors of a recurrent module."""
@@ -63,6 +71,8 @@ class Weights:
     Attributes:
         content: what the file is known by.
         of: the cell: elman, gru or lstm.
+        module: what its library calls it.
+        reset: of a GRU, whether its reset gate comes after the product with W_n, or before.
         layers, input_size, hidden_size: L, I and N.
         output_size: O; None: there is no readout.
         recurrent_prefix, readout_prefix: those that were given or found; "none": there is no readout.
@@ -71,6 +81,8 @@ class Weights:
 
     content: str
     of: str
+    module: str
+    reset: Literal["after", "before"]
     layers: int
     input_size: int
     hidden_size: int
@@ -111,10 +123,14 @@ def _interpret(
     direction: str | None,
 ) -> Weights:
     """The network that a file's bytes are."""
-    tensors = as_layers(READERS[ending](data))
+    translated = translate(READERS[ending](data))
+    tensors = as_layers(translated.tensors)
     recurrent, readout = prefixes(tensors, recurrent_prefix, readout_prefix)
     own = choose_direction(own_tensors(tensors, recurrent, readout), recurrent, direction)
     of, sizes, params = recurrence(own, recurrent)
+    layout = translated.layouts.get(recurrent) or ModuleLayout(MODULES[of])
+    if layout.reset == "before":
+        del params["b_n"]
     if direction is not None and readout is not None and receives_both(tensors, readout, sizes["hidden_size"]):
         refuse_half(readout, readout_prefix)
         readout = None
@@ -128,6 +144,8 @@ def _interpret(
     return Weights(
         content,
         of,
+        layout.module,
+        layout.reset,
         **sizes,
         output_size=output_size,
         recurrent_prefix=recurrent,
@@ -176,7 +194,8 @@ def recurrent_prefix_of(tensors: Tensors, given: str | None) -> str:
     candidates = [name.removesuffix(first) for name in tensors if name.endswith(first)]
     if not candidates:
         raise ConfigurationError(
-            f"has no tensor whose name ends in {first} (or weight_ih, of a cell); there are {list_tensors(tensors)}"
+            f"has no tensor whose name ends in {first} (or weight_ih, of a cell); there are {list_tensors(tensors)}; "
+            f"{name_module(tensors)}"
         )
     known = ", ".join(map(repr, candidates))
     if given is None and len(candidates) > 1:
@@ -194,7 +213,7 @@ def readout_prefix_of(tensors: Tensors, given: str) -> str:
     """The prefix of the readout, which stands before its weight and bias and nothing else."""
     chosen = complete(given, "weight", tensors)
     under = {name: tensor for name, tensor in tensors.items() if name.startswith(chosen)}
-    if f"{chosen}weight" not in under or (chosen.endswith(".") and set(under) - _linear(chosen)):
+    if f"{chosen}weight" not in under or (chosen.endswith(SEPARATORS) and set(under) - _linear(chosen)):
         hint = nearest(given, [name.removesuffix("weight") for name in tensors if name.endswith("weight")])
         raise ConfigurationError(
             f"cell.readout_prefix={given!r}: must stand before the weight (and bias) of one linear layer; there are "
@@ -205,8 +224,11 @@ def readout_prefix_of(tensors: Tensors, given: str) -> str:
 
 def complete(prefix: str, name: str, tensors: Collection[str]) -> str:
     """`lstm` as `lstm.`, where that is what the file has."""
-    dotted = f"{prefix}."
-    return dotted if f"{prefix}{name}" not in tensors and f"{dotted}{name}" in tensors else prefix
+    if f"{prefix}{name}" not in tensors:
+        for longer in (f"{prefix}{sign}" for sign in SEPARATORS):
+            if f"{longer}{name}" in tensors:
+                return longer
+    return prefix
 
 
 def own_tensors(tensors: Tensors, prefix: str, readout: str | None) -> Tensors:
@@ -216,7 +238,7 @@ def own_tensors(tensors: Tensors, prefix: str, readout: str | None) -> Tensors:
     """
     of_readout = set() if readout is None else _linear(readout)
     under = {name for name in tensors if name.startswith(prefix)} - of_readout
-    if not prefix.endswith("."):
+    if not prefix.endswith(SEPARATORS):
         under = {name for name in under if re.match(r"(weight|bias)_", name.removeprefix(prefix))}
     return {name: tensors[name] for name in tensors if name in under}
 
@@ -341,9 +363,9 @@ def _kind_of(tensor: Tensor) -> tuple[str, int, int]:
     rows, N = tensor.shape if len(tensor.shape) == 2 else (0, 0)
     gates = rows // N if N and rows % N == 0 else 0
     if gates not in _KINDS:
-        allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {name}" for k, (_, name) in _KINDS.items())
+        allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {MODULES[name]}" for k, name in _KINDS.items())
         raise ConfigurationError(f"tensor {tensor.name!r} has shape {tensor.shape}: must be {allowed}")
-    return _KINDS[gates][0], rows, N
+    return _KINDS[gates], rows, N
 
 
 def parameters(of: str, N: int, held: Mapping[str, Array]) -> Params:

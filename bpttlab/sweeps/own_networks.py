@@ -13,7 +13,7 @@ from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Plain
 from bpttlab.networks.cells import Elman
 from bpttlab.networks.pretrained import FromFile, as_text, check_label
-from bpttlab.networks.pytorch_weights import PATH, read_weights
+from bpttlab.networks.pytorch_weights import PATH, Weights, read_weights
 from bpttlab.store.file_names import NamedFile
 from bpttlab.sweeps.configuration import Configuration
 
@@ -83,7 +83,7 @@ def settle_activations(
     They come one after the other up to the first that gives an activation for a file: then all files must be known.
 
     Args:
-        ignored: receives the files that ignore it, each with its kind of cell.
+        ignored: receives the files that ignore it, each with what its library calls it.
     """
     one_by_one = iter(configurations)
     for one in one_by_one:
@@ -94,19 +94,20 @@ def settle_activations(
 
 
 def _settle_all(configurations: Sequence[Mapping[str, Any]], ignored: dict[str, str]) -> Iterator[Mapping[str, Any]]:
-    kinds = {key: _kind_of(*key) for key in dict.fromkeys(map(_file_of, configurations)) if key is not None}
+    kinds = {key: _content_of(key) for key in dict.fromkeys(map(_file_of, configurations)) if key is not None}
+    needed = any(found is not None and found.of == Elman.name for found in kinds.values())
     for one in configurations:
-        key = _file_of(one) if Elman.name in kinds.values() else None
-        kind = None if key is None else kinds[key]
-        if key is not None and kind not in (None, Elman.name):
-            ignored[user_files.show_path(user_files.make_absolute(key[0]))] = str(kind)
+        key = _file_of(one) if needed else None
+        found = None if key is None else kinds[key]
+        if key is not None and found is not None and found.of != Elman.name:
+            ignored[user_files.show_path(user_files.make_absolute(key[0]))] = found.module
             one = {**one, "cell": {**one["cell"], "activation": None}}
         yield one
 
 
 def describe_ignored(ignored: Mapping[str, str]) -> list[str]:
     """A line for the files that ignore cell.activation, if there are any (`settle_activations`)."""
-    files = ", ".join(f"{path} (nn.{kind.upper()})" for path, kind in ignored.items())
+    files = ", ".join(f"{path} ({module})" for path, module in ignored.items())
     own = "which has its own" if len(ignored) == 1 else "which have their own"
     return [f"cell.activation is ignored for {files}, {own}"] if ignored else []
 
@@ -124,9 +125,9 @@ def _file_of(one: Mapping[str, Any]) -> _File | None:
     return str(cell.get("path")), *map(as_text, chosen)  # type: ignore[return-value]
 
 
-def _kind_of(path: str, recurrent_prefix: str | None, readout_prefix: str | None, direction: str | None) -> str | None:
-    """The cell of a file; None if it cannot be read, which is said where the run is checked."""
+def _content_of(key: _File) -> Weights | None:
+    """What a file holds; None if it cannot be read, which is said where the run is checked."""
     try:
-        return read_weights(path, recurrent_prefix, readout_prefix, direction).of
+        return read_weights(*key)
     except LabError:
         return None
