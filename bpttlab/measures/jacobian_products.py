@@ -319,8 +319,7 @@ class JacobianProducts(Measure):
     def __call__(self, context: Context) -> Result:
         assert self.jacobians != "none"
         sampling = context.sampling
-        norms = measure_products(
-            context.trace, context.loss, self.jacobians, sampling.sequences, sampling.lags, self.bound_lags
-        )
+        which = context.space_steps(sampling.lags) if self.jacobians == "log" else self.jacobians
+        norms = measure_products(context.trace, context.loss, which, sampling.sequences, sampling.lags, self.bound_lags)
         tables = {"jacobians": norms.columns} | ({"blocks": norms.blocks} if norms.blocks else {})
         return Result(tables, product_summary(norms, self.fit_from))

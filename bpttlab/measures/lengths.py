@@ -34,9 +34,9 @@ Given = ParamSpec("Given")
 def of_each_length(measure: Callable[Given, pd.DataFrame]) -> Callable[Given, pd.DataFrame]:
     """A measure of a trace with rows by sequence, so that each sequence ends at its own last step.
 
-    "log" lags are those of each length; of lags that are given, a sequence has those that it is long enough for. A
-    sequence that is too short for another argument (t, window, transient) has no rows: arguments are refused where the
-    longest sequence refuses them.
+    "log" lags are those of the longest sequence, so that sequences have them in common. Of them, and of lags that are
+    given, a sequence has those that it is long enough for. A sequence that is too short for another argument (t,
+    window, transient) has no rows. Arguments are refused where the longest sequence refuses them.
     """
     parameters = signature(measure)
 
@@ -74,6 +74,8 @@ def join_frames(measure: Callable[..., pd.DataFrame], trace: Trace, arguments: M
             if not frames:
                 raise
             continue
+        if settings.get("lags") == "log":
+            settings["lags"] = frame["lag"].unique().tolist()
         frames.append(frame.assign(sequence=group.sequences[frame["sequence"]]))
     return pandas.concat(frames).sort_values("sequence", kind="stable", ignore_index=True)
 
@@ -107,7 +109,8 @@ def divide_context(context: Context) -> list[tuple[Context, Array]]:
     parts = []
     for group in chosen.groups():
         loss = None if context.loss is None else group.select(context.errors[:, : len(chosen.lengths)])
-        parts.append((replace(context, trace=group.trace, loss=loss, batch=None, known={}), group.sequences))
+        own = replace(context, trace=group.trace, loss=loss, batch=None, longest=chosen.length, known={})
+        parts.append((own, group.sequences))
     return parts
 
 

@@ -40,6 +40,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.scaled import Gradients, Scaled
 from bpttlab.store.column import Column, Table
 from bpttlab.truncation.scheme import Scheme
@@ -97,6 +98,7 @@ class Context:
         sampling: settings that measures share.
         scheme: the truncation scheme of the run; the full gradient for measures that do not depend on it.
         stream: returns a new Generator, the same for every truncation; None where nothing may be drawn.
+        longest: steps of the longest sequence that is measured, where that is another than T.
     """
 
     trace: Trace
@@ -105,6 +107,7 @@ class Context:
     sampling: Sampling = Sampling()
     scheme: Scheme = field(default_factory=Full)
     stream: Callable[[], np.random.Generator] | None = None
+    longest: int = 0
     known: dict[Hashable, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def with_scheme(self, scheme: Scheme, stream: Callable[[], np.random.Generator] | None = None) -> Context:
@@ -117,6 +120,15 @@ class Context:
             self.known[key] = compute()
         value: Value = self.known[key]
         return value
+
+    def space_steps(self, count: int) -> list[int]:
+        """So many numbers from 0 to T, spaced evenly in their logarithm.
+
+        Where sequences differ in length they are those of the longest, as far as they go, so that sequences have the
+        lags of a table in common.
+        """
+        T = self.trace.length
+        return [int(step) for step in log_spacing(max(T, self.longest), count) if step <= T]
 
     @property
     def errors(self) -> Array:

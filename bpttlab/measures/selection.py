@@ -23,6 +23,7 @@ from bpttlab.measures.recurrent_matrix import RecurrentMatrix
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.columnar import concatenate
 from bpttlab.store.column import MeasureColumns, Table
+from bpttlab.store.columns import SEQUENCE_LENGTHS
 from bpttlab.truncation.scheme import Scheme
 
 MeasureType = TypeVar("MeasureType", bound=Measure)
@@ -193,7 +194,7 @@ def check_rows_of_result(called: str, table: Table, columns: Mapping[str, Any], 
 
 
 def check_distinct(measures: Iterable[Measure]) -> None:
-    """Refuses two measures that fill one table or one column of `runs`.
+    """Refuses two measures that fill one table or one column of `runs`, and a table of a run's own.
 
     Raises:
         ConfigurationError: naming both measures.
@@ -201,6 +202,10 @@ def check_distinct(measures: Iterable[Measure]) -> None:
     filled: dict[tuple[str, str], str] = {}
     for measure in measures:
         tables = [("table", table.name) for table in measure.tables]
+        if ("table", SEQUENCE_LENGTHS.name) in tables:
+            raise ConfigurationError(
+                f"measure.{measure.name}: bpttlab fills the table '{SEQUENCE_LENGTHS.name}'; must be another name"
+            )
         for what in (*tables, *(("column of runs", column.name) for column in measure.summary)):
             if what in filled:
                 both = f"measure.{filled[what]} and measure.{measure.name}"

@@ -69,7 +69,11 @@ def measure_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> di
     """`forward_sensitivity` as columns."""
     steps = check_integer("steps", steps, 2)
     trace = trace.head(check_integer("sequences", sequences, 1))
-    chosen = log_spacing(trace.length, steps + 1)[1:]
+    return sensitivity_at(trace, log_spacing(trace.length, steps + 1)[1:])
+
+
+def sensitivity_at(trace: Trace, chosen: Array) -> dict[str, Array]:
+    """The columns at some t."""
     measure = norms_backward if backward_is_cheaper(trace, chosen) else norms_forward
     norms, names = measure(trace, chosen), trace.cell.recurrent_parameters
     B, S = trace.h.shape[1], len(chosen)
@@ -168,5 +172,7 @@ class Sensitivity(Measure):
         return {"sensitivity": len(cell.recurrent_parameters) * steps * sampling.sequences}
 
     def __call__(self, context: Context) -> Result:
-        columns = measure_sensitivity(context.trace, self.sensitivity_steps, context.sampling.sequences)
+        steps = check_integer("steps", self.sensitivity_steps, 2)
+        chosen = np.array(context.space_steps(steps + 1)[1:])
+        columns = sensitivity_at(context.trace.head(context.sampling.sequences), chosen)
         return Result({"sensitivity": columns})

@@ -36,7 +36,6 @@ from bpttlab.measures.stream_products import check_given_lags, keep_first_steps
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
-from bpttlab.numerics.log_spacing import log_spacing
 from bpttlab.numerics.matrices import row_sorted_qr
 from bpttlab.numerics.scaled import LOG_2
 from bpttlab.store.measure_columns import PRODUCT_SINGULAR_VALUES
@@ -550,6 +549,6 @@ class SingularValues(Measure):
         return {"singular_values": cell.state_size * lags * sampling.sequences}
 
     def __call__(self, context: Context) -> Result:
-        lags = log_spacing(context.trace.length, self.singular_lags)
+        lags = context.space_steps(self.singular_lags)
         columns = measure_singular_values(context.trace, lags, context.sampling.sequences)
         return Result({"singular_values": columns})

@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 from bpttlab.store import measure_columns as measured
-from bpttlab.store.column import RUN_ID, Column, Table
+from bpttlab.store.column import RUN_ID, SEQUENCE, Column, Table
 
 
 def _overlay(name: str, theory: str, beside: str) -> tuple[Column, ...]:
@@ -70,6 +70,18 @@ PROVENANCE = Table(
         Column("plugin_files", "string", "", "files of the user's own that it used, as they were named; missing: none"),
     ),
 )
+
+SEQUENCE_LENGTHS = Table(
+    "sequence_lengths",
+    "run and sequence of its batch, only of runs whose sequences differ in length",
+    ("sequence",),
+    (
+        RUN_ID,
+        SEQUENCE,
+        Column("length", "int64", "step", "steps of the sequence: everything that is measured of it ends there", True),
+    ),
+)
+"""A commit that holds it says so, as of a table of a person's own measures; studies without it have no such table."""
 
 TABLES = {"runs": RUNS, "provenance": PROVENANCE, **measured.MEASURED}
 """All tables that this version has; a study may have tables of a person's own measures beside them."""

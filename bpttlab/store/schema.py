@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.store.column import Column, Table, arrow_type
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, SEQUENCE_LENGTHS, TABLES
 from bpttlab.store.identity import canonical
 from bpttlab.store.plain_arrays import to_arrow
 
@@ -357,7 +357,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
 def columns_markdown() -> str:
     """The tables of `docs/tables.md`."""
     parts = []
-    for table in TABLES.values():
+    for table in (*TABLES.values(), SEQUENCE_LENGTHS):
         parts.append(
             f"## {table.name}\n\nOne row per {table.row}. {_describe_order(table)}\n\n{_markdown(table.columns)}"
         )

@@ -35,6 +35,7 @@ from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.random_streams import stream
 from bpttlab.plugins import use
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
+from bpttlab.store.columns import SEQUENCE_LENGTHS
 from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.compiled_loops import say_missing_once
@@ -183,7 +184,9 @@ def run_network(configuration: Configuration, checkpoints: bool = False) -> tupl
     cell, params = build_network(configuration)
     batch = task.sample(stream("data", values.seed, task.name), values.batch_size)
     x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
-    return (checkpointed_forward if checkpoints else forward)(cell, params, x, h_0, values.engine), batch
+    if checkpoints and batch.lengths is None:
+        return checkpointed_forward(cell, params, x, h_0, values.engine), batch
+    return forward(cell, params, x, h_0, values.engine, lengths=batch.lengths), batch
 
 
 def keeps_checkpoints(configurations: Sequence[Configuration], memory_limit: float | None) -> bool:
@@ -214,7 +217,8 @@ def measure(
 
     Args:
         memory_limit: GiB into which it should fit. Where it would not, and only gradients are requested, few states are
-            kept (`checkpointing`), which changes no number; nothing else holds to it.
+            kept (`checkpointing`), which changes no number; nothing else holds to it, nor do sequences of different
+            length, which keep all states.
         known: what is known of the forward passes of some lengths, and is not computed again.
 
     Raises:
@@ -259,7 +263,7 @@ def measure_length(
     for configuration in configurations:
         own = context.with_scheme(configuration.scheme, partial(scheme_stream, configuration))
         found = join_results([*first.measure.of_scheme(own), of_pass])
-        records[configuration.run_id] = _finish(configuration, found)
+        records[configuration.run_id] = _finish(configuration, found, trace.lengths if trace.padded else None)
     return records
 
 
@@ -285,10 +289,14 @@ def measure_checkpointed(
     return {one.run_id: _finish(one, found) for one in configurations}
 
 
-def _finish(configuration: Configuration, found: Result) -> RunRecords:
-    """The records of a run that is done."""
+def _finish(configuration: Configuration, found: Result, lengths: Array | None = None) -> RunRecords:
+    """The records of a run that is done; `lengths` of its sequences, where they differ."""
     run = identify(configuration, "done") | dict(found.summary)
-    return RunRecords(run, dict(found.provenance), dict(found.tables), configuration.measure.own_columns)
+    tables, own = dict(found.tables), configuration.measure.own_columns
+    if lengths is not None:
+        tables[SEQUENCE_LENGTHS.name] = {"sequence": np.arange(len(lengths)), "length": lengths}
+        own = MeasureColumns((*own.tables, SEQUENCE_LENGTHS), own.summary)
+    return RunRecords(run, dict(found.provenance), tables, own)
 
 
 def scheme_stream(configuration: Configuration) -> np.random.Generator:

@@ -111,9 +111,14 @@ def band(values: pd.Series, group: pd.Series) -> dict[str, pd.Series]:
 
 
 def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
-    """Of a table of products P_{t,k}, those of each run's last t."""
+    """Of a table of products P_{t,k}, those of the last t of each sequence of each run."""
     require_columns(products, "run_id", "t")
-    return products[products["t"] == products.groupby("run_id")["t"].transform("max")]
+    return products[products["t"] == products.groupby(_sequences_of(products))["t"].transform("max")]
+
+
+def _sequences_of(products: pd.DataFrame) -> list[str]:
+    """The columns that tell one sequence from another; sequences of a run may end at different t."""
+    return [name for name in ("run_id", "sequence") if name in products]
 
 
 @takes_frames
@@ -125,7 +130,7 @@ def triangle(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None, run_id: 
     """
     require_columns(jacobians, "run_id", "t", "lag", "log_spectral_norm")
     rows = join_names(jacobians, runs, ["t", "lag", "log_spectral_norm"], ["seed"])
-    ends = rows.groupby("run_id")["t"].nunique()
+    ends = jacobians.groupby(_sequences_of(jacobians))["t"].nunique().groupby("run_id").max()
     chosen = _nearest_critical(rows[rows["run_id"].isin(ends.index[ends > 1])]) if run_id is None else run_id
     rows = rows[rows["run_id"] == chosen].reset_index(drop=True)
     if rows.empty or ends.get(chosen, 0) < 2:

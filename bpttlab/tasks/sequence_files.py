@@ -17,13 +17,14 @@ import numpy as np
 
 from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.networks.lengths import cut_padding, drop_equal, find_valid
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.short_repr import show_briefly
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_ARRAYS = ("x", "target", "mask")
+_ARRAYS = ("x", "target", "mask", "lengths")
 WIDEST_TABLE = 5000
 """Most columns of a table: inputs, outputs and the four others."""
 
@@ -41,6 +42,7 @@ class Sequences:
         x: (sequences, steps, inputs) float64.
         target: (sequences, steps, outputs) float64 or (sequences, steps) int64 classes.
         mask: (steps,) float64, if the file has one.
+        lengths: (sequences,) int64, where they are not all equal; x and target are zero after them.
         output_size: outputs, or the number of classes.
     """
 
@@ -49,6 +51,7 @@ class Sequences:
     target: Array
     mask: Array | None
     output_size: int
+    lengths: Array | None = None
 
     def __repr__(self) -> str:
         return show_briefly(self)
@@ -134,15 +137,19 @@ def arrays_of_table(table: pa.Table, loss_name: str) -> Arrays:
         raise ConfigurationError("has no rows")
     wanted = "class" if loss_name == "softmax_cross_entropy" else "y"
     refuse_missing("column", ("sequence", "step", "x", wanted), map(role, names))
-    order, shape = sorted_steps(labels(table), check_integers(table, "step"))
+    place, lengths = place_steps(labels(table), check_integers(table, "step"))
+    user_files.refuse_size(8 * len(lengths) * int(lengths.max()) * len(names))
 
     def values(wanted: str) -> Array:
-        found = [_numbers(table, name)[order].reshape(shape) for name in names if role(name) == wanted]
-        return np.stack(found, axis=-1)
+        found = np.zeros((len(lengths), int(lengths.max()), sum(role(name) == wanted for name in names)))
+        for number, name in enumerate([name for name in names if role(name) == wanted]):
+            found[*place, number] = _numbers(table, name)
+        return found
 
     target = values(wanted)
     arrays = {"x": values("x"), "target": target[..., 0] if wanted == "class" else target}
-    return arrays | ({"mask": same_in_all(values("mask")[..., 0])} if "mask" in names else {})
+    arrays |= {"lengths": lengths.astype(float)} if (lengths < lengths.max()).any() else {}
+    return arrays | ({"mask": same_in_all(values("mask")[..., 0], lengths)} if "mask" in names else {})
 
 
 def role(name: str) -> str:
@@ -231,32 +238,29 @@ def check_integers(table: pa.Table, name: str) -> Array:
     return values
 
 
-def sorted_steps(sequence: Array, step: Array) -> tuple[Array, tuple[int, int]]:
-    """The rows in the order of sequences and steps, and the number of both.
+def place_steps(sequence: Array, step: Array) -> tuple[tuple[Array, Array], Array]:
+    """The sequence and the step, from 0, of each row; and the length of each sequence.
 
     Raises:
-        ConfigurationError: unequal lengths, or a step that is missing or occurs twice.
+        ConfigurationError: a step that is missing or occurs twice.
     """
     names, which = np.unique(sequence, return_inverse=True)
     lengths, order = np.bincount(which), np.lexsort((step, which))
-    other = int(np.argmax(lengths != lengths[0]))
-    if lengths[other] != lengths[0]:
-        unequal = f"sequence {names[0]} has {lengths[0]} steps and sequence {names[other]} has {lengths[other]}"
-        raise ConfigurationError(f"{unequal}: all must be equally long")
-    shape = (len(names), int(lengths[0]))
-    expected = step.min() + np.arange(shape[1])
-    wrong = (step[order].reshape(shape) != expected).any(axis=1)
+    begins = np.repeat(np.cumsum(lengths) - lengths, lengths)
+    wrong = step[order] != step.min() + np.arange(len(order)) - begins
     if wrong.any():
-        steps = f"{expected[0]:.0f} to {expected[-1]:.0f}"
-        raise ConfigurationError(f"sequence {names[np.argmax(wrong)]}: its steps must be {steps}, each once")
-    return order, shape
+        first, b = step.min(), which[order[np.argmax(wrong)]]
+        steps = f"{first:.0f} to {first + lengths[b] - 1:.0f}"
+        raise ConfigurationError(f"sequence {names[b]}: its steps must be {steps}, each once")
+    return (which, (step - step.min()).astype(int)), lengths
 
 
-def same_in_all(mask: Array) -> Array:
-    """(sequences, steps) -> (steps,)"""
-    if (mask != mask[0]).any():
+def same_in_all(mask: Array, lengths: Array) -> Array:
+    """The weight of each step, as far as sequences have it.  (sequences, steps) -> (steps,)"""
+    longest = mask[np.argmax(lengths)]
+    if ((mask != longest) & find_valid(lengths, mask.shape[1]).T).any():
         raise ConfigurationError("column 'mask' must be the same in every sequence")
-    return mask[0]
+    return longest
 
 
 # ------------------------------------------------------------------ arrays -> sequences
@@ -267,18 +271,50 @@ def check_arrays(arrays: Arrays, loss_name: str, content: str) -> Sequences:
     x, target, mask = arrays["x"], arrays["target"], arrays.get("mask")
     if x.ndim != 3 or not x.size:
         raise ConfigurationError(f"array 'x' has shape {x.shape}: must be (sequences, steps, inputs), each at least 1")
-    for name, values in arrays.items():
-        refuse(name, values, ~np.isfinite(values), "finite")
-    as_asked = classes if loss_name == "softmax_cross_entropy" else outputs
+    lengths = find_ends(x) if "lengths" not in arrays else refuse_lengths(arrays["lengths"], *x.shape[:2])
+    as_asked = spread_classes if loss_name == "softmax_cross_entropy" else outputs
     target = as_asked(target, *x.shape[:2])
-    if loss_name == "sigmoid_cross_entropy":
-        refuse("target", target, (target < 0) | (target > 1), "from 0 to 1")
     if mask is not None:
         refuse_mask(mask, *x.shape[:2])
+    longest = int(lengths.max())
+    x, target, mask = blank(x, lengths), blank(target, lengths), mask if mask is None else mask[:longest]
+    for name, values in (("x", x), ("target", target), *([] if mask is None else [("mask", mask)])):
+        refuse(name, values, ~np.isfinite(values), "finite")
+    if mask is not None:
+        refuse("mask", mask, mask < 0, ">= 0")
+    if loss_name == "softmax_cross_entropy":
+        target = classes(target, lengths)
+    if loss_name == "sigmoid_cross_entropy":
+        refuse("target", target, (target < 0) | (target > 1), "from 0 to 1")
     for values in (x, target, *([] if mask is None else [mask])):
         values.flags.writeable = False
     output_size = int(target.max()) + 1 if target.ndim == 2 else target.shape[2]
-    return Sequences(content, x, target, mask, output_size)
+    return Sequences(content, x, target, mask, output_size, drop_equal(lengths))
+
+
+def find_ends(x: Array) -> Array:
+    """The length of each sequence: what is before its last steps whose inputs are all NaN; one at least."""
+    there = np.asarray(~np.isnan(x).all(axis=-1))
+    return np.where(there.any(axis=1), x.shape[1] - np.argmax(there[:, ::-1], axis=1), 1)
+
+
+def refuse_lengths(lengths: Array, sequences: int, steps: int) -> Array:
+    """The lengths as integers, or the error that names the first that cannot be."""
+    if lengths.shape != (sequences,):
+        swapped = _swapped(lengths.shape == (steps,))
+        raise ConfigurationError(
+            f"array 'lengths' has shape {lengths.shape}: must be ({sequences},), the steps of each sequence{swapped}"
+        )
+    bad = ~((lengths >= 1) & (lengths <= steps) & (lengths == np.floor(lengths)))
+    refuse("lengths", lengths, bad, f"an integer from 1 to {steps}")
+    return lengths.astype(np.int64)
+
+
+def blank(values: Array, lengths: Array) -> Array:
+    """Without what stands after the end of a sequence.  (sequences, steps, ...)"""
+    if (lengths == values.shape[1]).all():
+        return values
+    return np.ascontiguousarray(cut_padding(values.swapaxes(0, 1), lengths).swapaxes(0, 1))
 
 
 def refuse(name: str, values: Array, bad: Array, allowed: str) -> None:
@@ -299,7 +335,6 @@ def refuse_mask(mask: Array, sequences: int, steps: int) -> None:
         raise ConfigurationError(
             f"array 'mask' has shape {mask.shape}: must be ({steps},), a weight for each step{swapped}"
         )
-    refuse("mask", mask, mask < 0, ">= 0")
 
 
 def outputs(target: Array, sequences: int, steps: int) -> Array:
@@ -313,15 +348,20 @@ def outputs(target: Array, sequences: int, steps: int) -> Array:
     return np.broadcast_to(target, (sequences, steps, target.shape[2])).copy()
 
 
-def classes(target: Array, sequences: int, steps: int) -> Array:
-    """Classes at every step. All from 0 on must occur: labels that begin with 1 would make one class too many."""
+def spread_classes(target: Array, sequences: int, steps: int) -> Array:
+    """Classes at every step."""
     if target.shape not in ((sequences, steps), (sequences, 1), (sequences,)):
         allowed, likely = f"({sequences}, {steps}) or ({sequences},)", target.shape in ((steps, sequences), (steps,))
         raise ConfigurationError(
             f"array 'target' has shape {target.shape}: must be {allowed} for classes{_swapped(likely)}"
         )
-    found = np.unique(target)
+    return np.broadcast_to(target.reshape(sequences, -1), (sequences, steps))
+
+
+def classes(target: Array, lengths: Array) -> Array:
+    """Integers. All from 0 on must occur: labels that begin with 1 would make one class too many."""
+    found = np.unique(target[find_valid(lengths, target.shape[1]).T])
     if len(found) < 2 or (found != np.arange(len(found))).any():
         shown = ", ".join(f"{value:g}" for value in found[:5]) + (", …" if len(found) > 5 else "")
         raise ConfigurationError(f"the classes are {shown}: must be 0, 1, 2, … without a gap, two at least")
-    return np.broadcast_to(target.reshape(sequences, -1), (sequences, steps)).astype(np.int64)
+    return target.astype(np.int64)

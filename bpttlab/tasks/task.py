@@ -16,6 +16,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.fields import Field, check_integer, settle_fields
 from bpttlab.networks import losses
+from bpttlab.networks.lengths import check_lengths
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.random_streams import Rng, check_generator
 from bpttlab.numerics.short_repr import show_briefly
@@ -29,15 +30,17 @@ class Batch:
         x: inputs (T, B, I), float64.
         target: (T, B, O) float64 for a squared error, the same in [0, 1] for a sigmoid cross-entropy, (T, B) classes,
             int64, for a softmax cross-entropy. Where the mask is 0 it has no meaning.
-        mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not.
+        mask: (T,) float64, the weight m_t of each step's loss: 1 where it counts, 0 where it does not; or (T, B).
         relevant_step: (B,) int64, counted from 1. If the answer depends on the input at one, two or three steps, the
             earliest of them in each sequence. None if there are no such steps, or many.
+        lengths: (B,) int64, the steps of each sequence, after which nothing has a meaning; None: all have T.
     """
 
     x: Array
     target: Array
     mask: Array
     relevant_step: Array | None = None
+    lengths: Array | None = None
 
     def __repr__(self) -> str:
         return show_briefly(self)
@@ -49,7 +52,8 @@ class Batch:
         """
         steps = self.relevant_step
         within = steps is not None and bool((steps <= length).all())
-        return Batch(self.x[:length], self.target[:length], self.mask[:length], steps if within else None)
+        lengths = None if self.lengths is None else np.minimum(self.lengths, length)
+        return Batch(self.x[:length], self.target[:length], self.mask[:length], steps if within else None, lengths)
 
 
 @dataclass(frozen=True)
@@ -128,6 +132,11 @@ class Task(ABC):
         for name in ("target", "mask"):
             if len(found := getattr(batch, name)) != T:
                 raise LabError(f"{draw}: {name} has {len(found)} steps; must be T = {T}")
+        if batch.lengths is not None:
+            try:
+                check_lengths(batch.lengths, T, size)
+            except ConfigurationError as error:
+                raise LabError(f"{draw}: {error}") from None
 
     def check_batch_size(self, batch_size: int) -> None:
         """Refuses a batch size that `sample` could not give, before anything is computed."""
@@ -149,7 +158,7 @@ class Task(ABC):
 
     def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
         """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
-        return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction)
+        return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction, batch.lengths)
 
 
 def minimum_length(steps: int, because: str) -> Field:

@@ -20,7 +20,7 @@ from tests.support.compiled import needs_numba
 from tests.support.padded import padded, padded_batches
 
 OF_SEQUENCES = {
-    "jacobian_products": lambda trace, loss: lab.jacobian_products(trace, loss, sequences=9),
+    "jacobian_products": lambda trace, loss: lab.jacobian_products(trace, loss, "all", sequences=9),
     "all products": lambda trace, loss: lab.jacobian_products(trace, loss, "triangle", sequences=9),
     "fast products": lambda trace, loss: lab.jacobian_products(trace, lags="all", method="fast", sequences=9),
     "windowed_products": lambda trace, loss: lab.windowed_products(trace, [1], sequences=9),
@@ -28,7 +28,7 @@ OF_SEQUENCES = {
     "exponents": lambda trace, loss: from_trace(trace, transient=0),
     "finite_time_exponents": lambda trace, loss: finite_time_exponents(trace, 1, 0),
     "forward_sensitivity": lambda trace, loss: lab.forward_sensitivity(trace, sequences=9),
-    "block_norms": lambda trace, loss: lab.block_norms(trace, sequences=9),
+    "block_norms": lambda trace, loss: lab.block_norms(trace, "all", sequences=9),
 }
 
 
@@ -90,6 +90,14 @@ def test_a_sequence_has_the_lags_that_it_is_long_enough_for():
         assert lags == [[1], [1, 3, 5], [1, 3]]
     with pytest.raises(ConfigurationError, match="lag=6: must be"):
         lab.windowed_products(trace, [1, 6], sequences=3)
+
+
+def test_log_lags_are_those_of_the_longest_sequence():
+    trace = padded("lstm", (50, 200, 7)).trace
+    for measure in (lab.jacobian_products, lab.block_norms):
+        lags = measure(trace, sequences=3).groupby("sequence")["lag"].unique().map(list)
+        assert lags[1][-1] == 200
+        assert [lags[b] for b in (0, 2)] == [[lag for lag in lags[1] if lag <= length] for length in (50, 7)]
 
 
 def test_a_sequence_without_the_step_has_no_rows():

@@ -347,7 +347,7 @@ def with_value(name, place, value):
     [
         ({"x": None}, {}, "has no array 'x'"),
         ({"target": None}, {}, "has no array 'target'"),
-        ({"targets": np.ones(3)}, {}, r"array 'targets': must be one of x, target, mask. Did you mean 'target'\?"),
+        ({"targets": np.ones(3)}, {}, r"array 'targets': must be one of x, target, mask, lengths. Did"),
         ({"x": np.zeros((9, 7))}, {}, r"array 'x' has shape \(9, 7\): must be \(sequences, steps, inputs\)"),
         ({"x": np.zeros((9, 0, 4))}, {}, r"array 'x' has shape \(9, 0, 4\): must be"),
         ({"x": np.full((9, 7, 1), "a")}, {}, "array 'x' has the type <U1: must be numbers"),
@@ -458,7 +458,7 @@ def changed(row, column, value):
         (lambda: changed(3, "x_0", "fast").astype({"x_0": str}), "column 'x_0' holds 'fast' in row 4: must be numbers"),
         (lambda: table().assign(step=lambda frame: frame["step"] + 0.5), r"column 'step' holds \d.5 in row 1: must"),
         (lambda: table()[lambda frame: (frame["sequence"] != "d") | (frame["step"] != 4)],
-         "sequence a has 7 steps and sequence d has 6: all must be equally long"),
+         "sequence d: its steps must be 1 to 6, each once"),
         (lambda: table().assign(step=lambda frame: frame["step"].where(frame["sequence"] != "c", 3)),
          "sequence c: its steps must be 1 to 7, each once"),
         (lambda: table().assign(step=lambda frame: frame["step"] + (frame["sequence"] == "c")),
