@@ -5,6 +5,8 @@ import pytest
 
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
+from bpttlab.gradients.step_gradients import input_gradients
+from bpttlab.networks import losses
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.verification.gradient_check import assert_agree
 
@@ -84,3 +86,41 @@ def test_jacobian_products_are_those_of_pytorch(name):
     final = torch.cat(last, dim=-1)[0] if isinstance(last, tuple) else last[0]
     rows = [torch.autograd.grad(final[:, n].sum(), h_0, retain_graph=True)[0] for n in range(cell.state_size)]
     assert_agree({"P": trace.product(T, 0)}, {"P": torch.stack(rows, dim=1).numpy()})
+
+
+@pytest.mark.parametrize("name", list(MODULES))
+def test_a_packed_sequence_has_the_same_loss_and_gradients(name):
+    """pack_padded_sequence with enforce_sorted=False, and a masked mean over the valid steps."""
+    torch.manual_seed(5)
+    kind, options, cell = MODULES[name]
+    module, readout = kind(I, N, **options).double(), torch.nn.Linear(N, O).double()
+    lengths = torch.tensor([5, 12, 1, 9, 5])
+    x, target = torch.randn(12, 5, I).double().requires_grad_(), torch.randn(12, 5, O).double()
+    h_0 = torch.randn(5, cell.state_size).double().requires_grad_()
+    parts = tuple(part[None].contiguous() for part in h_0.split(N, dim=1))
+    packed = torch.nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
+    h, last = module(packed, parts if len(parts) > 1 else parts[0])
+    y_hat = readout(torch.nn.utils.rnn.pad_packed_sequence(h)[0])
+    mask = (torch.arange(12)[:, None] < lengths).double()
+    loss = (((y_hat - target) ** 2).sum(-1) * mask).sum() / mask.sum()
+    loss.backward()
+
+    held = {"U": readout.weight.detach().numpy(), "b_y": readout.bias.detach().numpy()}
+    params = {**restacked(dict(module.named_parameters()), cell), **held}
+    trace = forward(cell, params, x.detach().numpy(), h_0.detach().numpy(), lengths=lengths.numpy())
+    ours = losses.evaluate("squared_error", trace.y_hat, target.numpy(), np.ones(12), lengths=trace.lengths)
+    assert ours.value == pytest.approx(loss.item(), rel=1e-13)
+    final = torch.cat(last, dim=-1)[0] if isinstance(last, tuple) else last[0]
+    assert_agree({"last": trace.h[-1]}, {"last": final.detach().numpy()})
+    gradient = {key: parameter.grad.numpy() for key, parameter in module.named_parameters()}
+    expected = {
+        "V": gradient["weight_ih_l0"],
+        "W": gradient["weight_hh_l0"],
+        "b_h": gradient["bias_ih_l0"],
+        "U": readout.weight.grad.numpy(),
+        "b_y": readout.bias.grad.numpy(),
+        "h_0": h_0.grad.numpy(),
+        **({"b_n": gradient["bias_hh_l0"][2 * N :]} if isinstance(cell, GRU) else {}),
+    }
+    assert_agree(backward(trace, ours), expected)
+    assert_agree({"x": input_gradients(trace, ours)}, {"x": x.grad.numpy()})

@@ -19,7 +19,7 @@ from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
 from bpttlab.store.column import DTYPES
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, TABLES
+from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, SEQUENCE_LENGTHS, TABLES
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.store.stored_text import limit_columns
@@ -59,6 +59,7 @@ def columns_on_the_page() -> dict[str, list[tuple[str, ...]]]:
 def test_the_page_documents_every_column_of_every_table():
     documented = columns_on_the_page()
     described = {name: table.columns for name, table in TABLES.items()} | {
+        SEQUENCE_LENGTHS.name: SEQUENCE_LENGTHS.columns,
         "configuration": CONFIGURATION,
         "names of files": (*NETWORK_NAMES, *FILE_NAMES.values()),
         "networks in training": MONITORED,

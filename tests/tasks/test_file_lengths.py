@@ -66,7 +66,7 @@ def test_three_ways_to_state_lengths_give_one_batch():
         assert batch.x[:length, b].all() and not batch.x[length:, b].any() and not batch.target[length:, b].any()
 
 
-def test_a_batch_is_cut_at_its_length_and_equal_ones_are_no_lengths():
+def test_a_batch_is_cut_and_equal_lengths_are_none():
     assert sorted(sample(archive(), 5).lengths) == [1, 2, 5, 5, 5, 5]
     assert sample(archive(), 1).lengths is None
     assert as_bytes(sample(archive(), 3)) == as_bytes(sample(archive(), 7).prefix(3))
