@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from bpttlab.measures.windowed_products import windowed_products as windowed_products
     from bpttlab.monitoring.monitor import Monitor as Monitor
     from bpttlab.networks.activations import Activation as Activation
+    from bpttlab.networks.adapters.from_jax import from_jax as from_jax
     from bpttlab.networks.adapters.from_torch import from_torch as from_torch
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
@@ -128,6 +129,7 @@ HOMES = {
         "Scales",
         "Stacked",
     ),
+    "networks.adapters.from_jax": ("from_jax",),
     "networks.adapters.from_torch": ("from_torch",),
     "networks.cells.kernel": ("kernel",),
     "gradients.checkpointing": ("CheckpointedTrace",),

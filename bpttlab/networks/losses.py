@@ -114,7 +114,7 @@ def refuse_no_readout(outputs: int) -> None:
     if outputs == 0:
         raise ConfigurationError(
             "output_size=0: this network has no readout, and a loss needs its predictions: give output_size >= 1 "
-            "(read=… to lab.from_torch), or leave the loss out"
+            "(read=… to lab.from_torch or lab.from_jax), or leave the loss out"
         )
 
 

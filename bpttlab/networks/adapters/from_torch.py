@@ -16,23 +16,17 @@ from bpttlab.networks.adapters.layout import Layout
 from bpttlab.networks.adapters.torch_checks import (
     ROWS,
     advise_dtype,
-    attempt,
     check_rows,
     import_torch,
     refuse_module,
 )
-from bpttlab.networks.adapters.torch_rows import (
-    ReadFunction,
-    StepFunction,
-    TorchRows,
-    copy_in_dtype,
-    flatten_state,
-)
+from bpttlab.networks.adapters.torch_rows import TorchRows, copy_in_dtype, flatten_state
+from bpttlab.networks.adapters.trials import EXAMPLES, ReadFunction, StepFunction, attempt
 from bpttlab.networks.cells.cell import check_dtype
 from bpttlab.networks.pretrained import Network
 from bpttlab.plugin_sources import single_line
 
-HOW = "for example state=32, state=(32, 32) or state={'h': 32, 'c': 32}, or tensors (B, 32)"
+HOW = f"{EXAMPLES}, or tensors (B, 32)"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, LabError, LabWarning
+from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.networks.adapters.torch_rows import TorchRows, quiet_vmap
+from bpttlab.networks.adapters.trials import attempt
 from bpttlab.numerics.agreement import agreement
-from bpttlab.plugin_sources import single_line
 
 ROWS = 3
 """Rows of a trial."""
@@ -99,18 +99,8 @@ def check_rows(rows: TorchRows, input_size: int, dtype: str) -> None:
         refuse_mixed_rows("step", lambda part: rows.step({}, x[part], h[part]), dtype)
     settle_parameters(rows, x, h)
     if rows.read_function is not None:
-        rows.output_size = attempt("read", lambda: rows.read({}, h)).shape[1]
+        rows.output_size = attempt("read", lambda: rows.read({}, h), advise_dtype).shape[1]
         refuse_mixed_rows("read", lambda part: rows.read({}, h[part]), dtype)
-
-
-def attempt(called: str, compute: Callable[[], Any]) -> Any:
-    """What it returns; an exception of the user's own as one line."""
-    try:
-        return compute()
-    except LabError:
-        raise
-    except Exception as error:
-        raise ConfigurationError(f"{called}: raises {single_line(error)}{advise_dtype(error)}") from error
 
 
 def advise_dtype(error: Exception) -> str:
@@ -135,7 +125,7 @@ def refuse_changing_steps(rows: TorchRows, x: Any, h: Any) -> None:
             before = {name: tensor.clone() for name, tensor in watched.items()}
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                found.append(attempt("step", partial(rows.flat_step, module, *given.values())).clone())
+                found.append(attempt("step", partial(rows.flat_step, module, *given.values()), advise_dtype).clone())
             for name, tensor in watched.items():
                 if not same(before[name], tensor):
                     refuse_changed(name, name in given)

@@ -19,14 +19,12 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.networks.adapters.layout import Layout, describe_tree, list_leaves
 from bpttlab.networks.adapters.row_functions import RowFunctions, Shapes
+from bpttlab.networks.adapters.trials import ReadFunction, StepFunction
 from bpttlab.networks.cells.cell import Params
 from bpttlab.numerics.array import Array
 
 _TURN = RLock()
 """The parameters of a module are exchanged while it is called: one thread at a time."""
-
-StepFunction = Callable[[Any, Any, Any], Any]
-ReadFunction = Callable[[Any, Any], Any]
 
 
 class TorchRows(RowFunctions):

@@ -1,0 +1,194 @@
+"""A step function of JAX as a cell with its parameters."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, LabError, LabWarning
+from bpttlab.fields import check_integer, format_value
+from bpttlab.networks.adapters.adapted import AdaptedNetwork, make_network
+from bpttlab.networks.adapters.jax_rows import OF_ONE, JaxRows, with_precision
+from bpttlab.networks.adapters.trials import ReadFunction, StepFunction, attempt
+from bpttlab.networks.cells.cell import check_dtype
+from bpttlab.networks.pretrained import Network
+from bpttlab.numerics.array import Array
+
+TRIALS = 3
+"""Rows of a trial."""
+
+
+@dataclass(frozen=True, eq=False)
+class JaxNetwork(AdaptedNetwork):
+    """A step function of JAX as a cell."""
+
+    name: ClassVar[str] = "jax"
+
+
+def from_jax(
+    step: StepFunction,
+    params: Any,
+    read: ReadFunction | None = None,
+    input_size: int | None = None,
+    state: Any = None,
+    dtype: str = "float64",
+) -> Network:
+    """A pure step function of JAX and its parameters as a cell with its parameters.
+
+    The functions are written for one sequence: x_t is (I,), and the state has no batch axis. `jax.vmap` does the rest.
+    A function that needs a batch axis is given one of length 1.
+
+    Args:
+        step: step(params, x_t, state) -> state.
+        params: a pytree. Arrays of floats are parameters, named by the way to them, "cell.kernel"; all else is
+            constant.
+        read: read(params, state) -> y_t (O,); without it the network has no readout (output_size=0), and whatever
+            needs no loss works.
+        input_size: I.
+        state: a state of one sequence: arrays, or the size of each, in any pytree.
+        dtype: float64 or float32, whatever the parameters have. JAX's own setting of 64 bits is left as it is.
+
+    Returns:
+        `cell` and `params`; those parameters that step or read depend on.
+
+    Raises:
+        ConfigurationError: step draws, returns something else than the next state, or cannot be traced; JAX is not
+            installed.
+        NonFiniteError: a parameter has a NaN or an infinity.
+    """
+    import_jax("lab.from_jax")
+    check_dtype(dtype)
+    for called, function in {"step": step, "read": read}.items():
+        if function is not None and not callable(function):
+            raise ConfigurationError(f"{called}={format_value(function)}: must be a function")
+    if input_size is None:
+        raise ConfigurationError("input_size: must be given: the number of inputs of a step")
+    input_size = check_integer("input_size", input_size, 1)
+    dtype = np.dtype(dtype).name
+    functions = make_jax_rows(step, params, read, input_size, state, dtype)
+    return make_network(JaxNetwork, input_size, functions, dtype)
+
+
+def import_jax(called: str) -> Any:
+    """JAX, or the error that names the extra."""
+    try:
+        import jax
+    except ImportError as error:
+        raise ConfigurationError(f"{called}: needs JAX: pip install 'bpttlab[jax]'") from error
+    return jax
+
+
+def make_jax_rows(
+    step: StepFunction, params: Any, read: ReadFunction | None, input_size: int, state: Any, dtype: str
+) -> JaxRows:
+    """The functions, tried on a few rows."""
+    if state is None:
+        raise ConfigurationError(f"state: must be given, {OF_ONE}")
+    functions = JaxRows(step, params, read, state)
+    rng = np.random.default_rng(0)
+    x, h = (rng.standard_normal((TRIALS, size)).astype(dtype) for size in (input_size, functions.state_size))
+    refuse_impure_step(functions, x, h)
+    functions.one_by_one = not can_be_compiled(functions, x, h)
+    _settle_parameters(functions, x, h)
+    if read is not None:
+        functions.output_size = attempt("read", lambda: functions.read({}, h)).shape[1]
+    return functions
+
+
+def advise_numpy(error: Exception) -> str:
+    """The end of a message about a function that JAX cannot differentiate."""
+    is_numpy = type(error).__name__ == "TracerArrayConversionError"
+    return "; JAX can differentiate functions of jax.numpy, not of NumPy" if is_numpy else ""
+
+
+def refuse_impure_step(functions: JaxRows, x: Array, h: Array) -> None:
+    """Two calls with the same row return the same; settles whether the step needs an axis of sequences."""
+    try:
+        one = eager_row(functions, x[0], h[0])
+    except LabError:
+        raise
+    except Exception:  # it may be written for a batch
+        functions.axes = (1,)
+        try:
+            one = eager_row(functions, x[0], h[0])
+        except Exception:
+            functions.axes = ()
+            one = attempt("step", lambda: eager_row(functions, x[0], h[0]), advise_numpy)
+    if not np.array_equal(one, eager_row(functions, x[0], h[0]), equal_nan=True):
+        raise ConfigurationError(
+            "step: two calls with the same x_t and state differ: must be a pure function; give it a fixed key"
+        )
+
+
+def eager_row(functions: JaxRows, x: Array, h: Array) -> Array:
+    """One row, without compilation."""
+    import jax.numpy as jnp
+
+    with with_precision(h.dtype):
+        weights = {name: jnp.asarray(np.asarray(value, h.dtype)) for name, value in functions.values.items()}
+        return np.array(functions.row(weights, jnp.asarray(x), jnp.asarray(h)))
+
+
+def can_be_compiled(functions: JaxRows, x: Array, h: Array) -> bool:
+    """Whether the step can be traced; one whose Python code depends on numbers is called row by row."""
+    import jax
+
+    try:
+        functions.step({}, x, h)
+    except (jax.errors.TracerBoolConversionError, jax.errors.ConcretizationTypeError) as error:
+        functions.__dict__.pop("compiled", None)
+        functions.one_by_one = True
+        attempt("step", lambda: functions.state_vjp({}, x, h, h[None]))
+        warnings.warn(
+            "step: its Python code depends on the numbers of a row (if or while of a traced array), so that every row "
+            f"is computed by itself, which is slow: write it with jnp.where or jax.lax ({type(error).__name__})",
+            LabWarning,
+            stacklevel=4,
+        )
+        return False
+    except Exception:
+        attempt("step", lambda: functions.step({}, x, h), advise_numpy)
+    return True
+
+
+def _settle_parameters(functions: JaxRows, x: Array, h: Array) -> None:
+    """Which parameters the step depends on, and which the readout."""
+    used = _names_used(functions, lambda weights: functions.row(weights, x[0], h[0]), h.dtype)
+    read: set[str] = set()
+    if functions.read_function is not None:
+        read = attempt(
+            "read", lambda: _names_used(functions, lambda weights: functions.read_row(weights, h[0]), h.dtype)
+        )
+    if used & read:
+        raise ConfigurationError(
+            f"params: {min(used & read)!r} is used by step and by read, and must belong to one of them: give read a "
+            "copy of its own"
+        )
+    shapes = {name: value.shape for name, value in functions.values.items()}
+    functions.shapes = {name: shape for name, shape in shapes.items() if name in used}
+    functions.readout_shapes = {name: shape for name, shape in shapes.items() if name in read}
+    functions.__dict__.pop("compiled", None)
+
+
+def _names_used(functions: JaxRows, function: Callable[[Any], Any], dtype: Any) -> set[str]:
+    """The parameters that a function depends on, by what of its program is left without the unused; of one that cannot
+    be traced, those by which its derivative is not zero."""
+    import jax
+    import jax.numpy as jnp
+
+    with with_precision(dtype):
+        weights = {name: jnp.asarray(np.asarray(value, dtype)) for name, value in functions.values.items()}
+        names = sorted(weights)  # the order in which JAX has the entries of a dict
+        if functions.one_by_one:
+            value, back = jax.vjp(function, weights)
+            (slopes,) = back(jnp.ones_like(value))
+            return {name for name in names if np.any(np.asarray(slopes[name]))}
+        from jax.interpreters.partial_eval import dce_jaxpr
+
+        program = jax.make_jaxpr(function)(weights).jaxpr
+        _, used = dce_jaxpr(program, [True] * len(program.outvars))
+        return {name for name, is_used in zip(names, used, strict=True) if is_used}
