@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from bpttlab.networks.activations import Activation as Activation
     from bpttlab.networks.adapters.from_jax import from_jax as from_jax
     from bpttlab.networks.adapters.from_torch import from_torch as from_torch
+    from bpttlab.networks.adapters.jax_cell import JaxCell as JaxCell
+    from bpttlab.networks.adapters.torch_cell import TorchCell as TorchCell
     from bpttlab.networks.cells import GRU as GRU
     from bpttlab.networks.cells import LSTM as LSTM
     from bpttlab.networks.cells import SLSTM as SLSTM
@@ -131,6 +133,8 @@ HOMES = {
     ),
     "networks.adapters.from_jax": ("from_jax",),
     "networks.adapters.from_torch": ("from_torch",),
+    "networks.adapters.jax_cell": ("JaxCell",),
+    "networks.adapters.torch_cell": ("TorchCell",),
     "networks.cells.kernel": ("kernel",),
     "gradients.checkpointing": ("CheckpointedTrace",),
     "gradients.backward": ("backward",),

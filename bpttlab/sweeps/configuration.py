@@ -161,6 +161,7 @@ class Configuration:
         own = own_network(groups["cell"], task, scales, values)
         sizes = task.input_size, task.output_size
         cell = own.cell(task.output_size) if own else build_once("cell", groups["cell"], cell_of, *sizes)
+        cell.check_scales(scales)
         check_readout(values.readout, cell, own)
         measure = build_once("measure", groups["measure"], measures_of)
         check_measure_once(measure, cell, length)
@@ -537,6 +538,8 @@ def check_readout(readout: str, cell: Cell, own: FromFile | None) -> None:
         return
     if own is not None and own.has_readout:
         raise ConfigurationError(f"readout={readout}: that of cell.path={own.path!r} is in the file; must be drawn")
+    if not cell.has_linear_readout:
+        raise ConfigurationError(f"readout={readout}: the cell '{cell.name}' has a readout of its own; must be drawn")
     if cell.output_size > cell.hidden_size:
         raise ConfigurationError(
             f"readout={readout}: {cell.output_size} outputs of {cell.hidden_size} hidden units; must be drawn"

@@ -149,8 +149,11 @@ def test_control_flow_on_numbers_goes_row_by_row_and_is_said():
     assert_same_measures(one, two, {"params": "params"}, measures)
 
 
-def noise(p, x, s, rng=np.random.default_rng(0)):
-    return s + rng.standard_normal()
+NOISE = np.random.default_rng(0)
+
+
+def noise(p, x, s):
+    return s + NOISE.standard_normal()
 
 
 MORE = {"input_size": 2, "state": 2}

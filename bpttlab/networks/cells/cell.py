@@ -250,6 +250,9 @@ class Cell(ABC):
                 f"{self.describe_alternative()}"
             )
 
+    def check_scales(self, scales: Scales) -> None:  # noqa: B027  # nothing is refused by default
+        """Refuses scales that would have no effect on the weights of this cell, before anything is computed."""
+
     def describe_alternative(self) -> str:
         """The end of a message about a cell without a W to draw: what to set instead."""
         return ""
