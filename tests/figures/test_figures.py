@@ -88,7 +88,7 @@ def test_legends_cover_no_panel(drawn, size):
 )
 def test_equal_tables_give_equal_bytes(study, drawn, names, tmp_path):
     shuffled = {name: getattr(study, name).sample(frac=1, random_state=3) for name in ("runs", *synthetic.TABLES)}
-    again = figures.draw(SimpleNamespace(**{**vars(study), **shuffled}), "page", names=names)
+    again = figures.draw(SimpleNamespace(**{**synthetic.frames_of(study), **shuffled}), "page", names=names)
     for format in style.FORMATS:
         for name in names if format == "svg" else ("growth",):  # half a second a file
             one = figures.save(drawn("page")[name], tmp_path / "one", format).read_bytes()
@@ -144,7 +144,7 @@ def test_many_values_have_a_colour_bar_beside_no_panel():
 
 def with_nothing_measured(study):
     nothing = {name: getattr(study, name).iloc[:0] for name in synthetic.TABLES}
-    return SimpleNamespace(**{**vars(study), **nothing, "name": "bare"})
+    return SimpleNamespace(**{**synthetic.frames_of(study), **nothing, "name": "bare"})
 
 
 @pytest.mark.usefixtures("without_layout")
@@ -328,7 +328,7 @@ def test_the_style_leaves_no_trace(study):
         assert dict(mpl.rcParams) != before
     assert dict(mpl.rcParams) == before
     nothing = dict.fromkeys(synthetic.TABLES, study.runs.iloc[:0])
-    figures.draw(SimpleNamespace(**{**vars(study), **nothing}), "column")
+    figures.draw(SimpleNamespace(**{**synthetic.frames_of(study), **nothing}), "column")
     assert dict(mpl.rcParams) == before
 
 

@@ -199,7 +199,7 @@ def test_a_study_of_spectra_alone_is_drawn():
     study = synthetic.study(**{**SMALL, "radii": (0.9,), "cells": ("lstm",), "lengths": (20,)})
     nothing = {name: getattr(study, name).iloc[:0] for name in ("jacobians", "lag_terms", "truncations")}
     names = ("products", "growth", "singular_values", "sensitivity")
-    drawing = figures.draw(SimpleNamespace(**{**vars(study), **nothing}), "column", names=names)
+    drawing = figures.draw(SimpleNamespace(**{**synthetic.frames_of(study), **nothing}), "column", names=names)
     assert tuple(drawing) == names[1:]
     assert "product of $t$ Jacobians" not in entries(drawing["sensitivity"])
 

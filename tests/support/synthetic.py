@@ -59,7 +59,22 @@ class Design:
     flat: bool = False  # whether everything of `spectral` is exactly zero
 
 
-def study(design: Design | None = None, **changes: object) -> SimpleNamespace:
+class Study(SimpleNamespace):
+    """Frames by name; most tests read some of them, so a table is made when it is first read."""
+
+    def __getattr__(self, name: str) -> pd.DataFrame:
+        if name not in schema.TABLES:
+            raise AttributeError(name)
+        setattr(self, name, self.make_table(name))
+        return vars(self)[name]
+
+
+def frames_of(study: SimpleNamespace) -> dict[str, Any]:
+    """The name of a study and all of its frames, to be changed."""
+    return {name: getattr(study, name) for name in ("name", *schema.TABLES)}
+
+
+def study(design: Design | None = None, **changes: object) -> Study:
     """The frames of a study: name, runs, jacobians, lag_terms, truncations, each with the configuration joined."""
     design = replace(design or Design(), **changes)
     swept = (design.tasks, design.radii, design.lengths, design.truncations, range(design.seeds), design.schemes)
@@ -72,13 +87,13 @@ def study(design: Design | None = None, **changes: object) -> SimpleNamespace:
     if design.spectra:
         runs = spectral.with_exponents(runs, design, SIZE)
     made = {name: make for name, make in TABLES.items() if design.spectra or name not in spectral.TABLES}
-    tables = {name: _joined(runs, make, design) for name, make in made.items()}
-    empty = {
-        name: schema.frame(schema.TABLES[name].schema.empty_table())
-        for name in schema.TABLES
-        if name not in {*made, "runs"}
-    }
-    return SimpleNamespace(name="synthetic", runs=runs, **tables, **empty)
+
+    def make_table(name: str) -> pd.DataFrame:
+        if name in made:
+            return _joined(runs, made[name], design)
+        return schema.frame(schema.TABLES[name].schema.empty_table())
+
+    return Study(name="synthetic", runs=runs, make_table=make_table)
 
 
 def _identity(*parts: object) -> str:
@@ -194,22 +209,24 @@ def _lag_terms(run: pd.Series, design: Design) -> pd.DataFrame:
 def _truncations(run: pd.Series, design: Design) -> pd.DataFrame:
     length = int(run["sequence_length"])
     grid = [k for k in (1, 2, 5, 10, 20, 50, 100) if k < length] + [length]
-    rows = [_truncated(run, "wavefront", "per_loss", k, name) for name in ("W", "V", "b_h") for k in grid]
-    own = None if run["truncation"] == "full" else int(run["truncation"])
-    rows += [_truncated(run, "scheme", run["scheme"], own, name) for name in ("W", "V", "b_h")]
+    terms, own = _terms(run), None if run["truncation"] == "full" else int(run["truncation"])
+    rows = [_truncated(length, terms, "wavefront", "per_loss", k, name) for name in ("W", "V", "b_h") for k in grid]
+    rows += [_truncated(length, terms, "scheme", run["scheme"], own, name) for name in ("W", "V", "b_h")]
     frame = pd.DataFrame(rows)
     return frame.assign(truncation=frame["truncation"].astype("Int64"))
 
 
-def _truncated(run: pd.Series, origin: str, scheme: str, k: int | None, parameter: str) -> dict[str, object]:
-    _, log_norm, share = _terms(run)
+def _truncated(
+    length: int, terms: tuple[np.ndarray, ...], origin: str, scheme: str, k: int | None, parameter: str
+) -> dict[str, object]:
+    _, log_norm, share = terms
     tail = 0.0 if k is None or k >= share.size else share[k:].sum() * (1.5 if scheme == "chunked" else 1.0)
     kept = max(1 - tail, 0.02)
     return {
         "origin": origin,
         "scheme": scheme,
         "truncation": pd.NA if k is None else k,
-        "length": int(run["sequence_length"]),
+        "length": length,
         "parameter": parameter,
         "log_norm": float(log_norm.max()) + math.log(kept),
         "cosine": kept / math.hypot(kept, 0.4 * tail),
@@ -217,7 +234,7 @@ def _truncated(run: pd.Series, origin: str, scheme: str, k: int | None, paramete
         "log_variance": np.nan,
         "log_minibatch_variance": np.nan,
         "draws": np.nan,
-        "steps_computed": int(run["sequence_length"]) * (k or share.size),
+        "steps_computed": length * (k or share.size),
     }
 
 
@@ -254,5 +271,5 @@ def diverged(frames: SimpleNamespace, chosen: pd.Series, status: str = "diverged
     if status == "failed":
         runs.loc[chosen, ["initializer_target", "initializer_requested", "initializer_realized"]] = pd.NA
     lost = runs.loc[chosen, "run_id"]
-    rest = {name: table[~table["run_id"].isin(lost)] for name, table in vars(frames).items() if name in TABLES}
-    return SimpleNamespace(**{**vars(frames), "runs": runs, **rest})
+    rest = {name: table[~table["run_id"].isin(lost)] for name, table in frames_of(frames).items() if name in TABLES}
+    return SimpleNamespace(**{**frames_of(frames), "runs": runs, **rest})

@@ -307,7 +307,7 @@ def test_eigenvalues_are_of_the_first_network_of_a_point(study):
 
 
 def test_nothing_that_is_given_is_changed(study):
-    before = {name: frame.copy() for name, frame in vars(study).items() if name != "name"}
+    before = {name: frame.copy() for name, frame in synthetic.frames_of(study).items() if name != "name"}
     tables.exponents(study.runs)
     tables.spectrum_curves(study.spectra, study.runs)
     tables.finite_time_distribution(study.finite_time, study.runs)

@@ -391,7 +391,7 @@ def test_summaries_leave_out_what_was_not_measured(study):
 
 
 def test_summaries_change_nothing_they_are_given(study):
-    before = {name: frame.copy() for name, frame in vars(study).items() if name != "name"}
+    before = {name: frame.copy() for name, frame in synthetic.frames_of(study).items() if name != "name"}
     tables.summaries(study)
     tables.growth_curves(study.jacobians, study.runs)
     tables.lag_curves(study.lag_terms, study.runs)
