@@ -9,6 +9,7 @@ import gc
 import pytest
 
 from tests.support.commandline import folder, studied  # noqa: F401
+from tests.support.compiled import needs_numba
 from tests.support.drawing import without_layout  # noqa: F401
 from tests.support.examples import register_profiles
 from tests.support.stored import here, quick_disk  # noqa: F401  # the fixtures of all tests of results
@@ -20,14 +21,21 @@ register_profiles()
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Tests of compiled loops go to one worker, so that each loop is compiled once and not once a worker.
 
-    They are recognised by their folder, by a case whose name says numba, or by their mark. They take longest: they
-    begin. Groups need pytest-xdist to know this pytest: 3.8 does not know 9.2, and ignores them without a word.
+    They are recognised by their folder, by a case whose name says numba, by `needs_numba`, or by their mark. They take
+    longest: they begin. Groups need pytest-xdist to know this pytest: 3.8 does not know 9.2, and ignores them without a
+    word.
     """
     for item in items:
-        if "gradients/compiled/" in item.nodeid or "numba" in item.nodeid or item.get_closest_marker("compiles"):
+        if "gradients/compiled/" in item.nodeid or "numba" in item.nodeid or compiles(item):
             item.add_marker(pytest.mark.xdist_group("compiled"))
         elif shared := find_shared_fixtures(item):
             item.add_marker(pytest.mark.xdist_group(shared[0]))
+
+
+def compiles(item: pytest.Function) -> bool:
+    """Whether a test is marked `compiles` or `needs_numba`."""
+    skipped = {mark.kwargs.get("reason") for mark in item.iter_markers("skipif")}
+    return bool(item.get_closest_marker("compiles")) or needs_numba.kwargs["reason"] in skipped
 
 
 def pytest_collection_finish() -> None:

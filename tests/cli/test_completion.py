@@ -246,10 +246,18 @@ USUAL = "$' \\t\\n\"\\'><=;|&(:'"
         ("bpttlab sw", "bpttlab sw", USUAL, ["sweep"]),
         ("bpttlab tables study=fi", "bpttlab tables study = fi", USUAL, ["first"]),
         ("bpttlab tables study=fi", "bpttlab tables study=fi", "$' \\t\\n'", ["study=first"]),
-        ("bpttlab sweep task=noise,ad", "bpttlab sweep task = noise,ad", USUAL, ["noise,adding"]),
-        ("bpttlab figures format=", "bpttlab figures format =", USUAL, ["pdf", "png", "svg"]),
-        ("bpttlab sweep cell.hid", "bpttlab sweep cell.hid", USUAL, ["cell.hidden_size="]),
         ("bpttlab sweep \\'task=ad", 'bpttlab sweep "\'task=ad"', USUAL, ["task=adding"]),
+        pytest.param(
+            "bpttlab sweep task=noise,ad",
+            "bpttlab sweep task = noise,ad",
+            USUAL,
+            ["noise,adding"],
+            marks=pytest.mark.slow,
+        ),
+        ("bpttlab figures format=", "bpttlab figures format =", USUAL, ["pdf", "png", "svg"]),
+        pytest.param(
+            "bpttlab sweep cell.hid", "bpttlab sweep cell.hid", USUAL, ["cell.hidden_size="], marks=pytest.mark.slow
+        ),
     ],
 )
 def test_bash(path, studied, line, words, breaks, found):

@@ -49,7 +49,7 @@ def test_one_table_is_printed_whole_and_all_of_them_on_request(studied, monkeypa
 
 
 def test_the_tables_of_a_large_study_fit_a_screen():
-    study = synthetic.study(seeds=6, lengths=(10, 50, 100), radii=(0.5, 0.9, 1.0, 1.1, 1.5, 2.5))
+    study = synthetic.study(seeds=2, lengths=(10, 50, 100), radii=(0.5, 0.9, 1.0, 1.1, 1.5, 2.5))
     summaries = tables.summaries(study)
     for columns in (80, 120):
         shown = screenful(summaries, columns)

@@ -93,7 +93,7 @@ def test_a_sensitivity_that_is_a_little_off_is_seen(study, analysis, cell, words
     assert len(failed) == 1 and words in failed[0]
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_shows_measurement_and_formula(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

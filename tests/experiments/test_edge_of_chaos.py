@@ -121,7 +121,7 @@ def test_the_table_stands_beside_the_mean_field(study, analysis):
     assert (table["lowest"] <= table["lyapunov_exponent"]).all() and (table["chaotic"] <= table["networks"]).all()
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_has_three_panels(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

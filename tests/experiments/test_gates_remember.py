@@ -127,7 +127,7 @@ def test_tables_are_medians_over_networks(study, analysis):
     assert row["log_relevant_gradient"] == pytest.approx(own.median()) and row["log_relevant_gradient_low"] == own.min()
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_is_drawn(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

@@ -114,7 +114,7 @@ def test_the_table_of_critical_points_says_what_the_claims_do(study, analysis):
     np.testing.assert_allclose(orthogonal["rho"], orthogonal["sigma_max"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("size", ["page", "column"])
+@pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_shows_every_kind(study, analysis, size):
     with style.style_context(size):
         figure = analysis["draw"](study, size)[analysis["FIGURE"]]

@@ -53,7 +53,7 @@ def texts(figure):
 def test_every_figure_is_drawn_at_its_width(drawn, size):
     drawing = drawn(size)
     assert list(drawing) == list(figures.OF_GRADIENTS)
-    assert list(drawing.skipped) == [*figures.OF_COSTS, *figures.OF_SPECTRA]
+    assert list(drawing.skipped) == [*figures.OF_COSTS, *figures.OF_SPECTRA, *figures.OF_TRAINING]
     for name, figure in drawing.items():
         width = figure.get_size_inches()[0]
         assert width <= style.WIDTHS[size], name
@@ -129,7 +129,7 @@ MANY = tuple(np.linspace(0.5, 1.6, 12).round(3))
 def test_studies_of_every_shape(changes, size, tmp_path):
     drawing = figures.draw(synthetic.study(**{**SMALL, **changes}), size)
     assert list(drawing) == OF_RUNS
-    assert list(drawing.skipped) == ["triangle", *figures.OF_COSTS, *figures.OF_SPECTRA]
+    assert list(drawing.skipped) == ["triangle", *figures.OF_COSTS, *figures.OF_SPECTRA, *figures.OF_TRAINING]
     for name, figure in drawing.items():
         figures.save(figure, tmp_path / name)
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -16,7 +16,8 @@ from bpttlab.networks import losses
 from bpttlab.truncation.averaged import Random
 from bpttlab.truncation.scheme import Segmented
 from bpttlab.verification.gradient_check import assert_agree
-from tests.support.compiled import needs_numba
+from tests.support.compiled import QUICK_CELLS, needs_numba
+from tests.support.examples import examples
 from tests.support.padded import padded, padded_batches
 
 ENGINES = ["numpy", pytest.param("numba", marks=needs_numba)]
@@ -49,7 +50,7 @@ def sum_alone(batch, loss, gradient):
     return total
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(data=st.data())
 def test_each_sequence_goes_back_as_if_it_were_alone(data):
     batch = data.draw(padded_batches())
@@ -62,7 +63,16 @@ def test_each_sequence_goes_back_as_if_it_were_alone(data):
 
 
 @needs_numba
-@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "leaky", "diagonal", "stacked", "minimal_rnn"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *QUICK_CELLS,
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("gru", "leaky", "diagonal", "stacked", "minimal_rnn")
+        ),
+    ],
+)
 def test_compiled_loops_do_the_same(cell):
     batch = padded(cell, (5, 9, 1, 5, 7), N=4, engine="numba")
     loss = batch.loss(batch.trace.y_hat)

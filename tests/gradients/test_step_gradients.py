@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -11,12 +11,13 @@ from bpttlab.gradients.forward import forward
 from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
 from bpttlab.verification.gradient_check import COMPLEX_STEP, assert_agree
+from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case, cases
 from tests.support.padded import padded
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(data=st.data())
 def test_the_steps_add_up_to_the_gradient(data):
     example = data.draw(cases(CELLS[data.draw(st.sampled_from([*CELLS]))], dtypes=("float64",), longest=6, tame=True))

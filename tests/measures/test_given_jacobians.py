@@ -6,13 +6,14 @@ import weakref
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.measures.lyapunov import from_trace
 from bpttlab.measures.volume_growth import GRID, next_of_grid
+from tests.support.examples import examples
 from tests.support.flows import BETA, SIGMA, henon_jacobians, lorenz_jacobians
 from tests.support.networks_of_cells import CELLS, case
 
@@ -157,7 +158,7 @@ def test_a_long_stream_is_averaged_over_nearly_equal_stretches():
     assert ((unknown["low"] < -0.5) & (unknown["high"] > -0.5)).mean() > 0.8
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.integers(1, 2**40))
 def test_the_grid_of_time_is_fine(t):
     after = next_of_grid(t)

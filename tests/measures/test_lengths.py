@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
@@ -17,6 +17,7 @@ from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean
 from bpttlab.truncation.forward import RTRL, SnAp
 from tests.support.compiled import needs_numba
+from tests.support.examples import examples
 from tests.support.padded import padded, padded_batches
 
 OF_SEQUENCES = {
@@ -43,7 +44,7 @@ def assert_rows(found, expected):
 
 
 @pytest.mark.parametrize("name", [*OF_SEQUENCES])
-@settings(max_examples=6)
+@examples(6)
 @given(data=st.data())
 def test_rows_of_a_sequence_are_those_of_it_alone(name, data):
     batch = data.draw(padded_batches(cells=("elman", "lstm", "gru", "leaky", "diagonal"), longest=6))
@@ -59,7 +60,7 @@ def test_rows_of_a_sequence_are_those_of_it_alone(name, data):
 @needs_numba
 @pytest.mark.parametrize("name", ["jacobian_products", "windowed_products", "exponents", "forward_sensitivity"])
 def test_compiled_loops_measure_the_same(name):
-    batch = padded("gru", (9, 4, 9, 6), N=4, engine="numba")
+    batch = padded("lstm", (9, 4, 9, 6), N=4, engine="numba")
     loss = batch.loss(batch.trace.y_hat)
     found = OF_SEQUENCES[name](batch.trace, loss)
     for b in range(4):
@@ -118,7 +119,7 @@ def test_sequences_that_are_not_measured_do_not_count():
 # ------------------------------------------------------------------ sums over sequences
 
 
-@settings(max_examples=15)
+@examples(15)
 @given(batch=padded_batches(longest=6))
 def test_lag_terms_add_up_those_of_each_sequence(batch):
     trace, T = batch.trace, int(batch.lengths.max())

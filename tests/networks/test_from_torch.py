@@ -4,13 +4,14 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError, LabError, LabWarning, NonFiniteError
 from bpttlab.verification.gradient_check import assert_agree, numerical_gradient
 from tests.support.adapters import NAMES, assert_same_measures, network_of_file
+from tests.support.examples import examples
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -82,7 +83,7 @@ def test_every_measure_is_that_of_our_own_cell(kind, tmp_path):
 
 
 @given(kind=st.sampled_from(sorted(KINDS)), sizes=st.tuples(*[st.integers(1, 4)] * 5))
-@settings(max_examples=8)
+@examples(8)
 def test_gradients_of_random_shapes_are_those_of_our_own_cell(tmp_path_factory, kind, sizes):
     *of_network, T, B = sizes
     theirs, ours = both(kind, tmp_path_factory.mktemp("net"), tuple(of_network), T, B)

@@ -7,6 +7,7 @@ import pytest
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.networks import losses
+from tests.support.compiled import QUICK_CELLS
 from tests.support.networks_of_cells import CELLS
 
 
@@ -28,8 +29,14 @@ def test_measures_without_a_loss_are_those_with_a_readout(kind):
     pd.testing.assert_frame_equal(first, second)
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
-@pytest.mark.parametrize("kind", ["elman", "lstm", "diagonal", "stacked, lstm"])
+@pytest.mark.parametrize(
+    ("kind", "engine"),
+    [
+        *((kind, "numpy") for kind in ("elman", "lstm", "diagonal", "stacked, lstm")),
+        *((kind, "numba") for kind in QUICK_CELLS),
+        *(pytest.param(kind, "numba", marks=pytest.mark.slow) for kind in ("diagonal", "stacked, lstm")),
+    ],
+)
 def test_a_loss_is_refused_by_name(kind, engine):
     cell, params, trace = network_and_trace(kind, 0, engine)
     target, mask = np.zeros((6, 2, 0)), np.ones(6)

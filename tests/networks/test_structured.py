@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError, LabError
 from bpttlab.networks.initializers import Structured, from_fields
 from bpttlab.numerics import matrices
 from bpttlab.sweeps.configuration import Configuration
+from tests.support.examples import examples
 
 TOPOLOGIES = [
     {"topology": "dense"},
@@ -37,7 +38,7 @@ def test_the_spectral_radius_is_exact(topology, excitatory, weights):
 
 
 @given(share=st.floats(0.1, 0.9), balance=st.floats(0.2, 5.0), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_every_column_has_the_sign_of_its_unit(share, balance, seed):
     W = draw(seed=seed, excitatory=share, balance=balance, topology="sparse", density=0.5)
     positive = int(np.floor(share * 20 + 0.5))

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -19,6 +19,7 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import run
 from bpttlab.truncation.clipped import Clipped
 from bpttlab.verification.gradient_check import assert_agree
+from tests.support.examples import examples
 from tests.support.networks import case
 
 CELLS = [Elman(2, 3, 2), LSTM(2, 3, 2), GRU(2, 3, 2), Stacked(2, 3, 2, layers=2)]
@@ -114,7 +115,7 @@ def test_a_bias_near_rounding_has_all_of_its_digits():
     st.integers(-300, 300),
     st.sampled_from(["value", "norm"]),
 )
-@settings(max_examples=25, deadline=None)
+@examples(25)
 def test_scaled_and_plain_numbers_are_clipped_alike(entries, exponent, offset, by):
     c = math.ldexp(0.7, exponent + offset)
     u = np.array([entries]) * math.ldexp(1.0, exponent)
