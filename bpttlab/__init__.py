@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import MinLSTM as MinLSTM
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.networks.cells import PeepholeLSTM as PeepholeLSTM
+    from bpttlab.networks.cells import ProjectedLSTM as ProjectedLSTM
     from bpttlab.networks.cells import Scales as Scales
     from bpttlab.networks.cells import ScoRNN as ScoRNN
     from bpttlab.networks.cells import SelectiveDiagonal as SelectiveDiagonal
@@ -121,6 +122,7 @@ HOMES = {
         "LayerNormLSTM",
         "LayerNormElman",
         "PeepholeLSTM",
+        "ProjectedLSTM",
         "MinLSTM",
         "MinGRU",
         "LipschitzRNN",

@@ -13,8 +13,9 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.monitoring.probe import copy_array
-from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Stacked
-from bpttlab.networks.pretrained import Network
+from bpttlab.networks.cells import Cell, Stacked
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.pretrained import Network, make_layer
 from bpttlab.networks.pytorch_weights import Tensor, as_layers, recurrence
 from bpttlab.numerics.array import Array
 
@@ -64,7 +65,7 @@ def network_of_module(module: Any) -> Network:
     """An nn.RNN, nn.GRU or nn.LSTM, or one of their cells."""
     tensors = {name: Tensor(name, tuple(values.shape), reader_of(values)) for name, values in module.named_parameters()}
     of, sizes, params = recurrence(as_layers(tensors), "")
-    return with_units(Network(cell_of_kind(of, getattr(module, "nonlinearity", "tanh"), **sizes), params))
+    return with_units(Network(cell_of_kind(of, params, getattr(module, "nonlinearity", "tanh"), **sizes), params))
 
 
 def reader_of(values: Any) -> Any:
@@ -72,16 +73,10 @@ def reader_of(values: Any) -> Any:
     return lambda: values.detach().cpu().double().numpy().copy()
 
 
-def cell_of_kind(of: str, activation: str, layers: int, input_size: int, hidden_size: int) -> Cell:
+def cell_of_kind(of: str, params: Params, activation: str, layers: int, input_size: int, hidden_size: int) -> Cell:
     """The cell of that name, with predictions that are h_t itself."""
     sizes: dict[str, Any] = {"input_size": input_size, "hidden_size": hidden_size, "output_size": hidden_size}
-    layer: Cell
-    if of == GRU.name:
-        layer = GRU(**sizes)
-    elif of == LSTM.name:
-        layer = LSTM(**sizes, forget_bias=0.0)  # whatever was added is in the module's biases
-    else:
-        layer = Elman(**sizes, activation=activation)
+    layer = make_layer(of, params, sizes, activation)
     return layer if layers == 1 else Stacked(**sizes, layers=layers, of=layer)
 
 

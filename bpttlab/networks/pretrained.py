@@ -29,7 +29,7 @@ from bpttlab import user_files
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.fields import Field, check_integer, format_value, settle_fields
 from bpttlab.networks import activations
-from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, Scales, Stacked
+from bpttlab.networks.cells import GRU, LSTM, Cell, Elman, ProjectedLSTM, Scales, Stacked
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.initializers import GaussianRadius, Initializer, NoInitializer
 from bpttlab.networks.pytorch_weights import NO_READOUT, PATH, Weights, read_weights
@@ -78,7 +78,7 @@ def from_file(
             T, T-1, ..., T-t+1. A readout that receives both directions is left out.
 
     Returns:
-        `cell`, an Elman, GRU or LSTM, or Stacked of them, and `params`, named as in the notes.
+        `cell`, an Elman, GRU, LSTM or ProjectedLSTM, or Stacked of them, and `params`, named as in the notes.
 
     Raises:
         ConfigurationError: the file cannot be read as such a network.
@@ -229,13 +229,7 @@ class FromFile:
             "output_size": output_size if found.output_size is None else found.output_size,
             "output_activation": self.output_activation,
         }
-        layer: Cell
-        if found.of == GRU.name:
-            layer = GRU(**common, reset=found.reset)
-        elif found.of == LSTM.name:
-            layer = LSTM(**common, forget_bias=0.0)  # whatever was added is in the file's biases
-        else:
-            layer = Elman(**common, activation=self.activation or "tanh")
+        layer = make_layer(found.of, found.params, common, self.activation or "tanh", found.reset)
         return layer if found.layers == 1 else Stacked(**common, layers=found.layers, of=layer)
 
     def network_weights(
@@ -304,6 +298,21 @@ class FromFile:
 
 ADDED = ("direction",)
 """Fields that came later: without them a run keeps its id."""
+
+
+def make_layer(
+    of: str, params: Params, common: dict[str, Any], activation: str, reset: Literal["after", "before"] = "after"
+) -> Cell:
+    """The cell of that name, of one layer, with sizes and readout in common with the network."""
+    if of == GRU.name:
+        return GRU(**common, reset=reset)
+    if of == LSTM.name:
+        return LSTM(**common, forget_bias=0.0)  # whatever was added is in the file's biases
+    if of == ProjectedLSTM.name:
+        memory = next(values.shape[1] for name, values in params.items() if name.startswith("W_r"))
+        return ProjectedLSTM(**common, memory_size=memory, forget_bias=0.0)
+    return Elman(**common, activation=activation)
+
 
 LONGEST_LABEL = 100
 """Characters of a label."""

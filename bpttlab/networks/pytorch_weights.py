@@ -8,6 +8,7 @@ A `.safetensors` file or a `.npz` archive of arrays, with the names that `module
     <recurrent prefix>weight_hh_l0   (k N, N)     W
     <recurrent prefix>bias_ih_l0     (k N,)       in all layers or, with nn's `bias=False`, in none
     <recurrent prefix>bias_hh_l0     (k N,)
+    <recurrent prefix>weight_hr_l0   (P, N)       W_r of an nn.LSTM with proj_size = P, whose W is (4N, P)
     <readout prefix>weight           (O, N)       U of a linear layer upon h_t of the last layer, optional
     <readout prefix>bias             (O,)         b_y, optional
 
@@ -51,7 +52,7 @@ REVERSE = "_reverse"
 PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 EXPORT = "from safetensors.torch import save_file; save_file(model.state_dict(), 'model.safetensors')"
 
-MODULES = {"elman": "nn.RNN", "gru": "nn.GRU", "lstm": "nn.LSTM"}
+MODULES = {"elman": "nn.RNN", "gru": "nn.GRU", "lstm": "nn.LSTM", "projected_lstm": "nn.LSTM with proj_size"}
 """What PyTorch calls the cells."""
 
 _KINDS = {1: "elman", 3: "gru", 4: "lstm"}
@@ -70,10 +71,10 @@ class Weights:
 
     Attributes:
         content: what the file is known by.
-        of: the cell: elman, gru or lstm.
+        of: the cell: elman, gru, lstm or projected_lstm.
         module: what its library calls it.
         reset: of a GRU, whether its reset gate comes after the product with W_n, or before.
-        layers, input_size, hidden_size: L, I and N.
+        layers, input_size, hidden_size: L, I and N, the numbers of h.
         output_size: O; None: there is no readout.
         recurrent_prefix, readout_prefix: those that were given or found; "none": there is no readout.
         params: float64, named as in the notes.
@@ -276,15 +277,20 @@ def refuse_rest(rest: Tensors) -> None:
 
 
 def recurrence(own: Tensors, prefix: str) -> tuple[str, dict[str, int], Params]:
-    """The cell's name, its sizes and the parameters of all layers."""
+    """The cell's name, its sizes and the parameters of all layers.
+
+    `hidden_size` is the numbers of h; of an LSTM with proj_size these are P.
+    """
     layers = layers_of(own, prefix)
-    of, rows, N = _kind_of(take_tensor(own, f"{prefix}weight_hh_l0"))
+    projection = own.get(f"{prefix}weight_hr_l0")
+    of, rows, N = _kind_of(take_tensor(own, f"{prefix}weight_hh_l0"), projection)
     I = (0, *take_tensor(own, f"{prefix}weight_ih_l0").shape)[-1]
     has_biases = any(name.removeprefix(prefix).startswith("bias_") for name in own)
     params: Params = {}
     for layer in range(layers):
         shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, N if layer else I), "weight_hh": (rows, N)}
         shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)} if has_biases else {}
+        shapes |= {"weight_hr": (N, rows // 4)} if projection is not None else {}
         held = {name: _numbers(own, f"{prefix}{name}_l{layer}", shape) for name, shape in shapes.items()}
         end = f"_{layer + 1}" if layers > 1 else ""
         params |= {f"{name}{end}": values for name, values in parameters(of, N, held).items()}
@@ -339,7 +345,7 @@ def layers_of(own: Iterable[str], prefix: str) -> int:
         if match is None:
             raise ConfigurationError(
                 f"tensor {name!r}: an nn.RNN, nn.GRU or nn.LSTM has only weight_ih_l…, weight_hh_l…, bias_ih_l… and "
-                "bias_hh_l…"
+                "bias_hh_l… (and weight_hr_l… with proj_size)"
             )
         refuse_unlike(name, match)
         layers.add(int(match["layer"]))
@@ -351,16 +357,22 @@ def layers_of(own: Iterable[str], prefix: str) -> int:
 
 
 def refuse_unlike(name: str, match: re.Match[str]) -> None:
-    """Refuses a part that no cell here has."""
-    if match["part"] == "hr":
-        raise ConfigurationError(
-            f"tensor {name!r}: the network projects h (proj_size), which no cell here does: must be without"
-        )
+    """Refuses the other direction of a bidirectional network, if it was not chosen (`choose_direction`)."""
+    if match["reverse"]:
+        raise ConfigurationError(f"tensor {name!r}: the network is bidirectional, and this is its backward direction")
 
 
-def _kind_of(tensor: Tensor) -> tuple[str, int, int]:
-    """The cell's name, its rows and N, from the shape of W."""
+def _kind_of(tensor: Tensor, projection: Tensor | None) -> tuple[str, int, int]:
+    """The cell's name, its rows and the numbers of h, from the shapes of W and of W_r."""
     rows, N = tensor.shape if len(tensor.shape) == 2 else (0, 0)
+    if projection is not None:
+        memory = projection.shape[1] if len(projection.shape) == 2 else 0
+        if not memory or rows != 4 * memory or not N:
+            raise ConfigurationError(
+                f"tensors {tensor.name!r} and {projection.name!r} have the shapes {tensor.shape} and "
+                f"{projection.shape}: must be (4N, P) and (P, N) of an nn.LSTM with proj_size = P"
+            )
+        return "projected_lstm", rows, N
     gates = rows // N if N and rows % N == 0 else 0
     if gates not in _KINDS:
         allowed = ", ".join(f"({k if k > 1 else ''}N, N) of an {MODULES[name]}" for k, name in _KINDS.items())
@@ -373,6 +385,7 @@ def parameters(of: str, N: int, held: Mapping[str, Array]) -> Params:
     nothing = np.zeros(len(held["weight_hh"]))
     b_ih, b_hh = held.get("bias_ih", nothing), held.get("bias_hh", nothing)
     own = {"V": held["weight_ih"], "W": held["weight_hh"], "b_h": b_ih + b_hh}
+    own |= {"W_r": held["weight_hr"]} if "weight_hr" in held else {}
     if of == "gru":
         own |= {"b_h": np.concatenate([(b_ih + b_hh)[: 2 * N], b_ih[2 * N :]]), "b_n": b_hh[2 * N :].copy()}
     return own

@@ -26,6 +26,7 @@ from bpttlab.networks.cells import (
     MinGRU,
     MinLSTM,
     PeepholeLSTM,
+    ProjectedLSTM,
     Scales,
     ScoRNN,
     SelectiveDiagonal,
@@ -37,8 +38,9 @@ from tests.support.networks_of_cells import MORE_CELLS, case
 from tests.support.published_steps import STEPS, by_mpmath, by_torch
 
 every_cell = pytest.mark.parametrize("make", list(MORE_CELLS.values()), ids=list(MORE_CELLS))
-published = pytest.mark.parametrize("name", [name for name in MORE_CELLS if name != "dilated, softplus"])
-"""`published_steps` has tanh."""
+NOT_PUBLISHED = ("dilated, softplus", "stacked, projected_lstm")
+published = pytest.mark.parametrize("name", [name for name in MORE_CELLS if name not in NOT_PUBLISHED])
+"""`published_steps` has tanh, and one layer."""
 
 
 def same_bytes(one, other):
@@ -161,6 +163,13 @@ def test_a_peephole_lstm_without_peepholes_is_the_lstm():
     drawn, plain = (kind(2, 3, 2).init(7) for kind in (PeepholeLSTM, LSTM))
     assert same_bytes(drawn, {name: plain[name] for name in ("V", "W", "b_h")})
     assert np.abs(drawn["p"]).max() > 0 and not PeepholeLSTM(2, 3, 2, peephole_scale=0.0).init(7)["p"].any()
+
+
+def test_an_lstm_that_projects_by_the_identity_is_the_lstm():
+    lstm = case(LSTM, T=9)
+    trace = with_weights(ProjectedLSTM(2, 3, 2, memory_size=3), lstm.trace, W_r=np.eye(3))
+    assert_agree({"h": trace.h}, {"h": lstm.trace.h})
+    assert_agree(backward(trace, lstm.loss), backward(lstm.trace, lstm.loss))
 
 
 @pytest.mark.parametrize("make", [MinGRU, MinLSTM])

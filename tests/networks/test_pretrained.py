@@ -208,6 +208,17 @@ def test_directions_in_a_sweep_are_different_networks():
     assert "direction" not in configured("net.npz").plain["cell"]
 
 
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_projected_lstm_is_read_and_run(layers):
+    save("net.safetensors", state_dict(projection=5, layers=layers))
+    own = FromFile("net.safetensors")
+    assert (own.of, own.hidden_size, own.layers) == ("projected_lstm", 3, layers)
+    cell = own.cell(1)
+    layer = cell if layers == 1 else cell.of
+    assert (layer.hidden_size, layer.memory_size, cell.state_size) == (3, 5, 8 * layers)
+    assert np.isfinite(run(configured()).run["growth_rate"])
+
+
 # identity -------------------------------------------------------------------------------------------------------------
 
 
@@ -403,7 +414,11 @@ def test_messages_name_the_tensors_of_a_cell_as_they_are(held, message):
          "'rnn.bias_hh_l1': layers above the first of a bidirectional network receive both .* export"),
         (changed(), {"direction": "forward"}, "cell.direction=forward: the network has one direction only"),
         (changed(), {"direction": "left"}, "cell.direction='left': must be .*forward"),
-        (changed(more={"rnn.weight_hr_l0": ONES((2, 3))}), {}, "'rnn.weight_hr_l0': the network projects h"),
+        (changed(more={"rnn.weight_hr_l0": ONES((2, 3))}), {}, r"has shape \(2, 3\): must be \(3, 3\)"),
+        (changed(more={"rnn.weight_hr_l0": ONES((3, 4))}), {},
+         r"'rnn.weight_hh_l0' and 'rnn.weight_hr_l0' have the shapes \(12, 3\) and \(3, 4\): must be \(4N, P\) and"),
+        (changed("gru", more={"rnn.weight_hr_l0": ONES((3, 3))}), {}, r"have the shapes \(9, 3\) and \(3, 3\)"),
+        (changed(projection=5, layers=2, without=["rnn.weight_hr_l1"]), {}, "has no tensor 'rnn.weight_hr_l1'"),
         (changed(more={"other": ONES((2, 3))}), {}, r"one linear layer, the readout, and there are head.bias \(1,\), .*"
          r"other \(2, 3\): name cell.recurrent_prefix and cell.readout_prefix \(none"),
         (changed(more={"other": ONES(1)}), {"recurrent_prefix": "rnn"}, "beside the recurrent tensors"),

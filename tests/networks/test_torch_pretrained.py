@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
+from bpttlab.monitoring.snapshot import network_of_module
 from bpttlab.networks.pretrained import from_file
 from bpttlab.verification.gradient_check import assert_agree
 
@@ -108,3 +110,32 @@ def test_directions_are_those_of_pytorch(path, kind):
         cell, params = from_file(path, kind if kind in ("tanh", "relu") else None, direction=direction)
         outputs = forward(cell, params, x[::order]).outputs[::order]
         assert_agree({"h": outputs}, {"h": expected[..., half]})
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_projected_lstm_is_that_of_pytorch(path, layers):
+    torch.manual_seed(0)
+    rnn = torch.nn.LSTM(3, 5, proj_size=2, num_layers=layers)
+    model = torch.nn.ModuleDict({"rnn": rnn, "head": torch.nn.Linear(2, 2)}).double()
+    safetensors_torch.save_file(model.state_dict(), path)
+    rng = np.random.default_rng(0)
+    x, errors = rng.standard_normal((6, 2, 3)), rng.standard_normal((6, 2, 2))
+    cell, params = from_file(path)
+    trace = forward(cell, params, x)
+    y_hat = model["head"](model["rnn"](torch.tensor(x))[0])
+    assert_agree({"y_hat": trace.y_hat}, {"y_hat": y_hat.detach().numpy()})
+    (y_hat * torch.tensor(errors)).sum().backward()
+    expected = {name.removeprefix("rnn."): one.grad.numpy() for name, one in model.named_parameters()}
+    found, names = backward(trace, errors), {"weight_ih": "V", "weight_hh": "W", "weight_hr": "W_r", "bias_ih": "b_h"}
+    for layer in range(layers):
+        end = f"_{layer + 1}" if layers > 1 else ""
+        theirs = {ours: expected[f"{name}_l{layer}"] for name, ours in names.items()}
+        assert_agree({ours: found[f"{ours}{end}"] for ours in theirs}, theirs)
+    assert_agree({"U": found["U"]}, {"U": expected["head.weight"]})
+
+
+def test_a_monitor_knows_a_projected_lstm_and_no_two_directions():
+    cell, params = network_of_module(torch.nn.LSTM(3, 5, proj_size=2).double())
+    assert (cell.name, cell.memory_size, params["W_r"].shape) == ("projected_lstm", 5, (2, 5))
+    with pytest.raises(ConfigurationError, match="the network is bidirectional"):
+        network_of_module(torch.nn.LSTM(3, 5, bidirectional=True).double())

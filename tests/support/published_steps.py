@@ -48,6 +48,14 @@ def peephole_lstm(cell, ops, p, x, s):
     return ops.join([ops.sigmoid(o + p_o * new) * ops.tanh(new), new])
 
 
+def projected_lstm(cell, ops, p, x, s):
+    """nn.LSTM's documentation, with proj_size."""
+    h, c = s[: cell.hidden_size], s[cell.hidden_size :]
+    i, f, g, o = parts(p["V"] @ x + p["W"] @ h + p["b_h"], 4)
+    new = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+    return ops.join([p["W_r"] @ (ops.sigmoid(o) * ops.tanh(new)), new])
+
+
 def min_gru(cell, ops, p, x, h):
     z, candidate = parts(p["V"] @ x + p["b_h"], 2)
     z = ops.sigmoid(z)
@@ -146,8 +154,8 @@ def clockwork(cell, ops, p, x, s):
 
 
 PUBLISHED = (
-    peephole_lstm, min_gru, min_lstm, dilated, cornn, lipschitz_rnn, layer_norm_elman, layer_norm_lstm, layer_norm_gru,
-    slstm, selective_diagonal, scornn, clockwork,
+    peephole_lstm, projected_lstm, min_gru, min_lstm, dilated, cornn, lipschitz_rnn, layer_norm_elman, layer_norm_lstm,
+    layer_norm_gru, slstm, selective_diagonal, scornn, clockwork,
 )  # fmt: skip
 STEPS = {function.__name__: function for function in PUBLISHED}
 """By the name of the cell."""

@@ -12,13 +12,20 @@ GATES = {"elman": 1, "gru": 3, "lstm": 4}
 TYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "int64": "I64", "complex64": "C64", "bool": "BOOL"}
 
 
-def state_dict(of="lstm", I=2, N=3, layers=1, O=1, bias=True, prefix="rnn.", readout="head.", seed=0, dtype="float64"):
-    """What `module.state_dict()` has of a recurrent module and a linear one; O=None: no readout."""
-    rng, rows = np.random.default_rng(seed), GATES[of] * N
+def state_dict(
+    of="lstm", I=2, N=3, layers=1, O=1, bias=True, prefix="rnn.", readout="head.", seed=0, dtype="float64",
+    projection=None,
+):  # fmt: skip
+    """What `module.state_dict()` has of a recurrent module and a linear one; O=None: no readout.
+
+    With a projection N numbers are sent on, and so many remembered.
+    """
+    rng, rows = np.random.default_rng(seed), GATES[of] * (projection or N)
     shapes = {}
     for layer in range(layers):
         own = {"weight_ih": (rows, N if layer else I), "weight_hh": (rows, N)}
         own |= {"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {}
+        own |= {"weight_hr": (N, projection)} if projection else {}
         shapes |= {f"{prefix}{name}_l{layer}": shape for name, shape in own.items()}
     if O is not None:
         shapes |= {f"{readout}weight": (O, N), f"{readout}bias": (O,)}

@@ -22,6 +22,7 @@ from bpttlab.networks.cells.min_lstm import MinLSTM
 from bpttlab.networks.cells.minimal_rnn import MinimalRNN
 from bpttlab.networks.cells.orthogonal import OrthogonalElman
 from bpttlab.networks.cells.peephole_lstm import PeepholeLSTM
+from bpttlab.networks.cells.projected_lstm import ProjectedLSTM
 from bpttlab.networks.cells.scornn import ScoRNN
 from bpttlab.networks.cells.selective_diagonal import SelectiveDiagonal
 from bpttlab.networks.cells.slstm import SLSTM
@@ -48,6 +49,7 @@ __all__ = [
     "MinimalRNN",
     "OrthogonalElman",
     "PeepholeLSTM",
+    "ProjectedLSTM",
     "Scales",
     "ScoRNN",
     "SelectiveDiagonal",

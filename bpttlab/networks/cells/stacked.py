@@ -239,7 +239,8 @@ class Stacked(Cell):
     @property
     def units(self) -> Array:
         """Those of each layer, numbered on from those of the layer below."""
-        return np.concatenate([cell.units + layer * self.hidden_size for layer, cell in enumerate(self.cells)])
+        units = self.cells[0].units
+        return np.concatenate([units + layer * (int(units.max()) + 1) for layer in range(self.layers)])
 
     @property
     def preactivation_size(self) -> int:
