@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
+import sys
 import textwrap
+import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bpttlab import plugins
@@ -50,6 +54,7 @@ examples:
   bpttlab tables study=first table=growth columns=cell,spectral_radius,growth_rate 'where=cell=gru spectral_radius>=1'
   bpttlab tables study=first table=growth columns=spectral_radius,growth_rate to=growth.tex
   bpttlab tables study=first table=runs 'where=status=failed' columns=seed,error to=failed.csv
+  bpttlab tables study=mine table=updates --watch            networks while they are trained (docs/monitor.md)
   bpttlab tables study=                         the names of the studies
 
 table= also takes a stored table (runs, jacobians, ...: docs/tables.md). columns= and where= take its columns, headings
@@ -77,19 +82,24 @@ SCREEN = 40
 """Lines that are printed where nothing else is asked for."""
 
 
+_LOOK_SECONDS = 1.0
+"""Between two looks whether runs were added."""
+
+
 def register(commands: Any) -> None:
     """Adds `bpttlab tables`."""
-    add_command(
+    parser = add_command(
         commands,
         "tables",
         _command,
         (STUDY, TABLE, _COLUMNS, _WHERE, _TO, ALL, NETWORKS_KEY, EXPERIMENT, PLUGINS_KEY, RESULTS),
         summary="write the summaries of a study as CSV, Markdown and LaTeX, and print them",
         usage="study=NAME [TABLE] [columns=NAME] [where=CONDITION] [to=FILE] [all=true] [networks=path]\n"
-        "                      [experiment=NAME] [plugins=FILE.py] [results=FOLDER]",
+        "                      [experiment=NAME] [plugins=FILE.py] [results=FOLDER] [--watch]",
         description=_DESCRIPTION,
         text=_TEXT,
     )
+    parser.add_argument("--watch", action="store_true", help="print again whenever runs are added, until Ctrl-C")
 
 
 def _command(parsed: argparse.Namespace) -> int:
@@ -103,7 +113,26 @@ def _command(parsed: argparse.Namespace) -> int:
         raise ConfigurationError(f"{' '.join(names)}: give one table")
     chosen["table"] = chosen["table"] or "".join(names)
     with plugins.use(chosen["plugins"] or None):
-        return write_and_print(chosen)
+        return watch_runs(chosen) if parsed.watch else write_and_print(chosen)
+
+
+def watch_runs(chosen: dict[str, str]) -> int:
+    """Prints whenever runs were added, in place of what was printed before if that was on a terminal."""
+    shown: set[str] | None = None
+    try:
+        while True:
+            stored = set(os.listdir(Path(chosen["results"], chosen["study"], "store", "runs")))
+            if stored != shown:
+                print("\x1b[H\x1b[2J" if sys.stdout.isatty() and shown is not None else "", end="")
+                write_and_print(chosen)
+                shown = stored
+            sys.stdout.flush()
+            time.sleep(_LOOK_SECONDS)
+    except KeyboardInterrupt:
+        return 0
+    except FileNotFoundError:
+        load_study(chosen)  # which says what there is
+        raise
 
 
 def write_and_print(chosen: dict[str, str]) -> int:

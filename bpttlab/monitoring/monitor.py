@@ -15,9 +15,10 @@ from threadpoolctl import ThreadpoolController
 from bpttlab.errors import ConfigurationError, LabError, LabWarning
 from bpttlab.fields import as_integer, check_integer, format_value
 from bpttlab.gradients.engine import check_engine
+from bpttlab.monitoring.callbacks import keras_callback, lightning_callback
 from bpttlab.monitoring.probe import hash_arrays, make_probe, to_number
 from bpttlab.monitoring.requested_measures import find_measures
-from bpttlab.monitoring.snapshot import log_norm_of_loop, take_snapshot
+from bpttlab.monitoring.snapshot import Convert, log_norm_of_loop, take_snapshot
 from bpttlab.monitoring.update_records import (
     UNKNOWN_CELL,
     TrainingRun,
@@ -28,6 +29,7 @@ from bpttlab.monitoring.update_records import (
 from bpttlab.networks.pretrained import LONGEST_LABEL
 from bpttlab.store.provenance import provenance
 from bpttlab.store.store import Store
+from bpttlab.store.where import count_own_frames
 from bpttlab.streams import print_error
 from bpttlab.sweeps.configuration import has_numba
 from bpttlab.sweeps.run import RunRecords, now
@@ -66,6 +68,10 @@ class Monitor:
         targets: of the probe, for its loss: (T, B, O) numbers or (T, B) classes; (B, O) or (B,) of the last step. None:
             the loss of lag terms is half the squared norm of the last h_T, mean over sequences.
         loss: the loss of the targets: squared_error, softmax_cross_entropy or sigmoid_cross_entropy.
+        lengths: (B,) steps of each sequence of the probe; None: T of each. Each is measured from its own last step.
+        convert: makes a pair (cell, params) of what a call receives, a module of PyTorch in evaluation mode:
+            `lambda module: lab.from_torch(module, step=…)`. None: nn.RNN and the like by their weights, other modules
+            by `lab.from_torch`, pairs as they are.
         label: the name of the network in tables and figures.
         seed: of the training run. Several seeds of one label are a sample: tables have intervals over them.
         results: the folder of all studies.
@@ -73,6 +79,7 @@ class Monitor:
 
     Attributes:
         measured, failed: how many updates there are of either kind.
+        last_update: the last of them; None: there is none.
         seconds: time spent in calls that measured.
 
     Raises:
@@ -90,6 +97,8 @@ class Monitor:
         settings: Mapping[str, Any] | None = None,
         targets: Any = None,
         loss: str | None = None,
+        lengths: Any = None,
+        convert: Convert | None = None,
         label: str = "network",
         seed: int = 0,
         results: Path | str = "results",
@@ -98,17 +107,21 @@ class Monitor:
         self.every = check_integer("every", every, 1)
         engine = engine or ("numba" if has_numba() else "numpy")
         check_engine(engine)
-        found = make_probe(probe, targets, loss)
-        self.setting = TrainingRun(
+        found = make_probe(probe, targets, loss, lengths)
+        self.training = TrainingRun(
             settle_label(label),
             check_integer("seed", seed, 0),
             found,
             find_measures(measures, settings),
             engine,
         )
+        if convert is not None and not callable(convert):
+            raise ConfigurationError(f"convert={format_value(convert)}: must be a function (network) -> (cell, params)")
+        self.convert = convert
         self.store = Store(results, study)
         self.store.check_writable()
         self.measured = self.failed = 0
+        self.last_update: int | None = None
         self.seconds = 0.0
         self._cell = UNKNOWN_CELL
         self._said: set[str] = set()
@@ -116,7 +129,7 @@ class Monitor:
 
     def __repr__(self) -> str:
         failed = f", {self.failed} failed" if self.failed else ""
-        name = f"Monitor '{self.store.study}', {self.setting.label}, seed {self.setting.seed}"
+        name = f"Monitor '{self.store.study}', {self.training.label}, seed {self.training.seed}"
         return f"{name}: {self.measured} updates measured{failed}, {self.seconds:.2f} s{self._describe_share()}"
 
     def _describe_share(self) -> str:
@@ -129,7 +142,7 @@ class Monitor:
 
         Args:
             update: how many optimizer steps were done; 0: before training.
-            network: nn.RNN, nn.GRU, nn.LSTM or one of their cells, or a pair (cell, params).
+            network: a recurrent module of PyTorch or a pair (cell, params), or what `convert` takes.
             loss: the loop's own loss of this update, which is recorded.
             readout: the linear layer after the network, for a probe with targets.
         """
@@ -144,14 +157,37 @@ class Monitor:
     def measure(self, update: int, network: Any, *, loss: Any = None, readout: Any = None) -> None:
         """Measures the network whatever the update is, for example the last one; it never raises either."""
         begun, started = time.perf_counter(), now()
+        self.last_update = update
         try:
             with find_libraries().limit(limits=1, user_api="blas"):  # more would change last bits, and take turns
                 records = self._measure(update, network, loss, readout)
-                facts = provenance(time.perf_counter() - begun, started, engine=self.setting.engine)
+                facts = provenance(time.perf_counter() - begun, started, engine=self.training.engine)
             self.store.publish([replace(records, provenance=facts)])
         except Exception as error:  # the loop trains on, whatever is wrong here
             self._say(type(error).__name__, f"update {update} is not stored: {error}")
         self.seconds += time.perf_counter() - begun
+
+    def lightning(self, module: Any, readout: Any = None) -> Any:
+        """A callback for `Trainer(callbacks=[…])` of Lightning.
+
+        Args:
+            module, readout: functions of the LightningModule, or names of its attributes: `lambda model: model.rnn`.
+
+        Raises:
+            ConfigurationError: Lightning is not installed, or an argument is no function and no name.
+        """
+        return lightning_callback(self, module, readout)
+
+    def keras(self, layer: Any, readout: Any = None) -> Any:
+        """A callback for `model.fit(callbacks=[…])` of Keras; its layers are SimpleRNN, GRU and LSTM.
+
+        Args:
+            layer, readout: functions of the model, or names of its layers.
+
+        Raises:
+            ConfigurationError: Keras is not installed, or an argument is no function and no name.
+        """
+        return keras_callback(self, layer, readout)
 
     def _measure(self, update: int, network: Any, loss: Any, readout: Any) -> RunRecords:
         """The records of an update: of a failure its row."""
@@ -159,16 +195,17 @@ class Monitor:
         snapshot: Network | None = None
         try:
             loop |= {"training_loss": to_number(loss), "training_log_gradient_norm": log_norm_of_loop(network)}
-            snapshot = take_snapshot(network, readout, units=not self.setting.probe.has_targets)
+            units = not self.training.probe.has_targets
+            snapshot = take_snapshot(network, self.training.probe.input_size, readout, units, self.convert)
             self._cell = plain_cell(snapshot.cell)
-            records = records_of_update(self.setting, update, snapshot, loop)
+            records = records_of_update(self.training, update, snapshot, loop)
             self.measured += 1
         except Exception as error:
             self.failed += 1
             reason = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
             self._say(type(error).__name__, f"update {update} has a row without results: {reason}")
             weights = None if snapshot is None else hash_arrays(dict(snapshot.params))
-            records = records_of_failure(self.setting, update, self._cell, weights, loop, error)
+            records = records_of_failure(self.training, update, self._cell, weights, loop, error)
         return records
 
     def _say(self, kind: str, message: str) -> None:
@@ -178,7 +215,7 @@ class Monitor:
         self._said.add(kind)
         text = f"monitor of study '{self.store.study}': {message}"
         try:
-            warnings.warn(text, LabWarning, stacklevel=4)
+            warnings.warn(text, LabWarning, stacklevel=count_own_frames())
         except Exception:
             print_error(f"bpttlab: {text}")
 

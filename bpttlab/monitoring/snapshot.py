@@ -5,51 +5,89 @@ Weights are copied where another library owns them, so that a measurement never 
 
 from __future__ import annotations
 
+import copy
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.monitoring.callbacks import MissingPart
 from bpttlab.monitoring.probe import copy_array
+from bpttlab.networks.adapters.from_torch import from_torch
 from bpttlab.networks.cells import Cell, Stacked
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.pretrained import Network, make_layer
 from bpttlab.networks.pytorch_weights import Tensor, as_layers, recurrence
 from bpttlab.numerics.array import Array
 
-SUPPORTED = "nn.RNN, nn.GRU, nn.LSTM, their cells, or a pair (cell, params)"
+Convert = Callable[[Any], Any]
+"""(network) -> (cell, params)."""
+
+SUPPORTED = "a module of PyTorch, or a pair (cell, params); convert= makes such a pair of anything else"
 
 
-def take_snapshot(network: Any, readout: Any = None, units: bool = False) -> Network:
+def take_snapshot(
+    network: Any, input_size: int, readout: Any = None, units: bool = False, convert: Convert | None = None
+) -> Network:
     """The cell and its weights, in float64.
 
     Args:
         network: a recurrent module of PyTorch, or a pair (cell, params).
+        input_size: I of the probe, for a module that does not say it.
         readout: the linear layer on h_t: a module with `weight` and `bias`, or a pair (U, b_y). None: that of the
-            pair; a module has none, and its prediction is h_t itself.
-        units: the prediction is h_t itself, whatever readout there is.
+            network; nn.RNN and the like have none, and their prediction is h_t itself.
+        units: the prediction is h_t itself, whatever linear readout there is.
+        convert: makes a pair of the network, for example by `lab.from_torch` with a step of one's own.
 
     Raises:
         ConfigurationError: it is no network that can be measured.
         NonFiniteError: a weight is NaN or infinite.
     """
-    if isinstance(network, tuple) and len(network) == 2 and isinstance(network[0], Cell):
-        found = Network(network[0], {name: np.asarray(value) for name, value in network[1].items()})
-    elif is_of_torch(network, "RNNBase", "RNNCellBase"):
-        found = network_of_module(network)
-    else:
-        raise ConfigurationError(f"network: {describe_given(network)} is not supported: must be {SUPPORTED}")
+    own = find_pair(network, input_size) if convert is None else convert(in_evaluation(network))
+    found = check_pair("network" if convert is None else "convert", own)
     if units:
         return with_units(found)
     return found if readout is None else replace_readout(found, *readout_arrays(readout))
 
 
-def is_of_torch(network: Any, *names: str) -> bool:
-    """Whether it is a module of one of these classes of `torch.nn.modules.rnn`; PyTorch is not imported for it."""
-    modules = sys.modules.get("torch.nn.modules.rnn")
-    return modules is not None and isinstance(network, tuple(getattr(modules, name) for name in names))
+def find_pair(network: Any, input_size: int) -> Network:
+    """The network as a cell and its weights."""
+    if isinstance(network, tuple):
+        return check_pair("network", network)
+    if is_of_torch(network, "nn.modules.rnn", "RNNBase", "RNNCellBase") and computes_as_named(network):
+        return network_of_module(in_evaluation(network) if hasattr(network, "parametrizations") else network)
+    if is_of_torch(network, "nn", "Module"):
+        return from_torch(in_evaluation(network), input_size=getattr(network, "input_size", input_size))
+    if isinstance(network, MissingPart):
+        raise ConfigurationError(f"network: the function that takes it from the model raises {network.reason}")
+    raise ConfigurationError(f"network: {describe_given(network)} is not supported: must be {SUPPORTED}")
+
+
+def check_pair(name: str, pair: Any) -> Network:
+    """A pair (cell, params) with arrays of NumPy."""
+    if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], Cell) and isinstance(pair[1], Mapping)):
+        raise ConfigurationError(f"{name}: {describe_given(pair)} is no network: must be a pair (cell, params)")
+    return Network(pair[0], {key: np.asarray(value) for key, value in pair[1].items()})
+
+
+def is_of_torch(network: Any, module: str, *names: str) -> bool:
+    """Whether it is of one of these classes of a module of PyTorch, which is not imported for it."""
+    known = sys.modules.get(f"torch.{module}")
+    return known is not None and isinstance(network, tuple(getattr(known, name) for name in names))
+
+
+def computes_as_named(module: Any) -> bool:
+    """Whether a recurrent module is one of PyTorch's, its weights perhaps parametrized, and no class of one's own."""
+    kind = type(module).__mro__[1] if hasattr(module, "parametrizations") else type(module)
+    return kind.__module__ == "torch.nn.modules.rnn"
+
+
+def in_evaluation(network: Any) -> Any:
+    """A copy of a module in its evaluation mode; anything else as it is."""
+    return copy.deepcopy(network).eval() if is_of_torch(network, "nn", "Module") and network.training else network
 
 
 def describe_given(network: Any) -> str:
@@ -63,14 +101,31 @@ def describe_given(network: Any) -> str:
 
 def network_of_module(module: Any) -> Network:
     """An nn.RNN, nn.GRU or nn.LSTM, or one of their cells."""
-    tensors = {name: Tensor(name, tuple(values.shape), reader_of(values)) for name, values in module.named_parameters()}
+    if getattr(module, "bidirectional", False):
+        raise ConfigurationError(
+            "network: the module is bidirectional, and each direction is a network of its own: give convert=, which "
+            "makes a pair (cell, params) of one of them"
+        )
+    tensors = {name: tensor_of_weight(module, name) for name in weight_names(module)}
     of, sizes, params = recurrence(as_layers(tensors), "")
     return with_units(Network(cell_of_kind(of, params, getattr(module, "nonlinearity", "tanh"), **sizes), params))
 
 
-def reader_of(values: Any) -> Any:
-    """A function that copies a tensor's numbers."""
-    return lambda: values.detach().cpu().double().numpy().copy()
+WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+
+
+def weight_names(module: Any) -> list[str]:
+    """The names of its weights, which are parameters or, where they are parametrized, made of some."""
+    layers = range(getattr(module, "num_layers", 1))
+    ends = [f"_l{layer}" for layer in layers] if hasattr(module, "num_layers") else [""]
+    names = [f"{name}{end}" for end in ends for name in WEIGHTS]
+    return [name for name in names if getattr(module, name, None) is not None]
+
+
+def tensor_of_weight(module: Any, name: str) -> Tensor:
+    """A weight as it is now, its numbers not yet copied."""
+    values = getattr(module, name).detach()
+    return Tensor(name, tuple(values.shape), lambda: values.cpu().double().numpy().copy())
 
 
 def cell_of_kind(of: str, params: Params, activation: str, layers: int, input_size: int, hidden_size: int) -> Cell:
@@ -84,7 +139,9 @@ def cell_of_kind(of: str, params: Params, activation: str, layers: int, input_si
 
 
 def with_units(network: Network) -> Network:
-    """The network with U = I and b_y = 0: its predictions are h_t."""
+    """The network with U = I and b_y = 0: its predictions are h_t; one whose readout is no U h_t + b_y as it is."""
+    if not getattr(network.cell, "has_linear_readout", True):
+        return network
     size = network.cell.hidden_size
     return replace_readout(network, np.eye(size), np.zeros(size), output_activation="identity")
 

@@ -19,6 +19,7 @@ from bpttlab.measures.recurrent_matrix import described_matrix
 from bpttlab.measures.relevant_gradient import RelevantGradient
 from bpttlab.measures.selection import Measures, join_results, result_of
 from bpttlab.monitoring.probe import Probe, hash_arrays
+from bpttlab.networks.adapters.adapter import Adapter
 from bpttlab.networks.cells import Cell, Scales
 from bpttlab.networks.initializers import NoInitializer
 from bpttlab.networks.pretrained import Network
@@ -27,7 +28,7 @@ from bpttlab.store.column import Column, MeasureColumns
 from bpttlab.store.columns import MONITORED, UPDATE
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration, Values
-from bpttlab.sweeps.identity_parts import group_of_run
+from bpttlab.sweeps.identity_parts import group_fields, group_of_run
 from bpttlab.sweeps.run import RunRecords
 from bpttlab.truncation.segmented import Full
 
@@ -94,27 +95,31 @@ class TrainingRun:
 
 
 def plain_cell(cell: Cell) -> Plain:
-    """The cell's name and its fields, without the sizes that the probe and the readout decide."""
-    own = group_of_run("cell", cell).plain
-    return {name: value for name, value in own.items() if name not in ("input_size", "output_size")}
+    """The cell's name and its fields, without the sizes that the probe and the readout decide; of a module of another
+    library its name and its sizes."""
+    if isinstance(cell, Adapter):
+        module = getattr(cell.row_functions, "module", None)
+        known = {} if module is None else {"module": type(module).__name__}
+        return {"name": cell.name, "hidden_size": cell.hidden_size, "state_size": cell.state_size, **known}
+    return group_fields(cell, ("input_size", "output_size"))
 
 
-def measure_network(setting: TrainingRun, network: Network) -> Result:
+def measure_network(training: TrainingRun, network: Network) -> Result:
     """The rows and columns of `runs` that a network's measures fill, what W is and what theory says included.
 
     Raises:
         LabError: the probe does not fit the network, or a measure refuses it.
         DivergedError: the forward state overflowed.
     """
-    probe = setting.probe
+    probe = training.probe
     check_fit(probe, network.cell)
-    setting.measures.check(network.cell, probe.sequence_length)
+    training.measures.check(network.cell, probe.sequence_length)
     with np.errstate(over="ignore", invalid="ignore"):
-        trace = forward(network.cell, network.params, probe.batch.x, engine=setting.engine)
-        context = Context(trace, probe.evaluate(trace.y_hat), probe.batch, setting.measures.sampling)
-        found = join_results([result_of(one, context) for one in setting.measures.active if is_requested(one)])
+        trace = forward(network.cell, network.params, probe.batch.x, None, training.engine, lengths=probe.lengths)
+        context = Context(trace, probe.evaluate(trace.y_hat), probe.batch, training.measures.sampling)
+        found = join_results([result_of(one, context) for one in training.measures.active if is_requested(one)])
     loss = {} if probe.has_targets else {"loss": None}  # of the states alone it says nothing
-    return found._replace(summary={**describe_network_and_theory(setting, network, found.summary), **loss})
+    return found._replace(summary={**describe_network_and_theory(training, network, found.summary), **loss})
 
 
 def is_requested(measure: Measure) -> bool:
@@ -134,12 +139,12 @@ def check_fit(probe: Probe, cell: Cell) -> None:
         )
 
 
-def describe_network_and_theory(setting: TrainingRun, network: Network, measured: Mapping[str, Any]) -> dict[str, Any]:
+def describe_network_and_theory(training: TrainingRun, network: Network, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of `runs` about W, what was measured, and theory beside it."""
     cell, params = network
-    columns = setting.measures.matrix.describe(cell, params, NoInitializer(), setting.engine)
+    columns = training.measures.matrix.describe(cell, params, NoInitializer(), training.engine)
     configuration = Configuration(
-        setting.values, cell, setting.probe, Full(), NoInitializer(), Scales(), setting.measures
+        training.values, cell, training.probe, Full(), NoInitializer(), Scales(), training.measures
     )
     radius = {"log_origin_radius": theory.asymptote_rate(columns["origin_radius"])}
     known = {**columns, **radius, **measured}
@@ -147,30 +152,30 @@ def describe_network_and_theory(setting: TrainingRun, network: Network, measured
     return {**columns, **measured, **theory_comparison.compare_columns(compared)}
 
 
-def records_of_update(setting: TrainingRun, update: int, network: Network, loop: Mapping[str, Any]) -> RunRecords:
+def records_of_update(training: TrainingRun, update: int, network: Network, loop: Mapping[str, Any]) -> RunRecords:
     """The records of a measured update that is done.
 
     Args:
         loop: the columns OF_LOOP.
     """
-    found = measure_network(setting, network)
+    found = measure_network(training, network)
     weights = hash_arrays(dict(network.params))
-    row = setting.identify(update, weights, plain_cell(network.cell), "done")
-    return RunRecords(row | dict(found.summary) | dict(loop), {}, dict(found.tables), own_columns(setting))
+    row = training.identify(update, weights, plain_cell(network.cell), "done")
+    return RunRecords(row | dict(found.summary) | dict(loop), {}, dict(found.tables), own_columns(training))
 
 
 def records_of_failure(
-    setting: TrainingRun, update: int, cell: Plain, weights: str | None, loop: Mapping[str, Any], error: Exception
+    training: TrainingRun, update: int, cell: Plain, weights: str | None, loop: Mapping[str, Any], error: Exception
 ) -> RunRecords:
     """The records of an update that could not be measured: its row of `runs`, with the reason."""
     status = "diverged" if isinstance(error, DivergedError) else "failed"
     reason = str(error) if isinstance(error, LabError) else f"{type(error).__name__}: {error}"
-    row = setting.identify(update, weights, cell, status)
+    row = training.identify(update, weights, cell, status)
     about = {"error": reason, "first_bad_step": getattr(error, "step", None)}
-    return RunRecords({**row, **about, **loop}, {}, {}, own_columns(setting))
+    return RunRecords({**row, **about, **loop}, {}, {}, own_columns(training))
 
 
-def own_columns(setting: TrainingRun) -> MeasureColumns:
+def own_columns(training: TrainingRun) -> MeasureColumns:
     """Columns beside those of this version: of the loop, and of a user's own measures."""
-    own = setting.measures.own_columns
+    own = training.measures.own_columns
     return MeasureColumns(own.tables, (*OF_LOOP, *own.summary))

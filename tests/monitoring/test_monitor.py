@@ -62,6 +62,28 @@ def test_with_targets_the_loss_is_that_of_the_readout(tmp_path):
     assert load(tmp_path).runs["loss"].item() == pytest.approx(float(((y_hat - 1) ** 2).mean()))
 
 
+LENGTHS = np.array([6, 2, 4])
+
+
+def test_each_sequence_is_measured_to_its_own_end(tmp_path):
+    cell, params = make_network()
+    x = np.where(np.arange(T)[:, None, None] < LENGTHS[:, None], PROBE, np.nan)
+    make_monitor(tmp_path, probe=x, lengths=LENGTHS, settings={"sequences": 3})(0, (cell, params))
+    rows = load(tmp_path).jacobians
+    assert rows.groupby("sequence")["lag"].max().tolist() == LENGTHS.tolist()
+    alone = lab.jacobian_products(lab.forward(cell, params, PROBE[:2, 1:2]))["log_spectral_norm"]
+    np.testing.assert_allclose(rows.query("sequence == 1")["log_spectral_norm"], alone, rtol=1e-12)
+
+
+@pytest.mark.parametrize("targets", [np.ones((B, 1)), np.zeros(B, int)])
+def test_targets_of_the_last_step_are_those_of_each_length(tmp_path, targets):
+    cell, params = make_network(cell=lab.Elman(2, N, 1 if targets.ndim == 2 else 3))
+    make_monitor(tmp_path, targets=targets, lengths=LENGTHS)(0, (cell, params))
+    last = [lab.forward(cell, params, PROBE[:steps, b : b + 1]).y_hat[-1, 0] for b, steps in enumerate(LENGTHS)]
+    each = [np.log(np.exp(y - y[0]).sum()) if targets.ndim == 1 else ((y - 1) ** 2).sum() for y in last]
+    assert load(tmp_path).runs["loss"].item() == pytest.approx(np.mean(each))
+
+
 def test_the_loss_of_the_loop_is_recorded(tmp_path):
     train(make_monitor(tmp_path), updates=1)
     runs = load(tmp_path).runs.sort_values("update")
@@ -190,7 +212,7 @@ def test_a_fault_is_said_once_and_the_loop_trains_on(tmp_path):
             monitor(update, object())
     assert [str(one.message) for one in said if one.category is LabWarning] == [
         "monitor of study 'mine': update 0 has a row without results: network: a object is not supported: must be "
-        "nn.RNN, nn.GRU, nn.LSTM, their cells, or a pair (cell, params)"
+        "a module of PyTorch, or a pair (cell, params); convert= makes such a pair of anything else"
     ]
     assert load(tmp_path).runs["status"].tolist() == ["failed"] * 3
 
@@ -218,6 +240,14 @@ def test_a_full_disk_does_not_reach_the_loop(tmp_path, monkeypatch):
     monkeypatch.setattr(monitor.store, "publish", refuse)
     with pytest.warns(LabWarning, match="update 0 is not stored: the disk is full"):
         monitor(0, make_network())
+
+
+def test_convert_makes_a_network_of_anything(tmp_path):
+    monitor = make_monitor(tmp_path, convert=lambda seed: make_network(seed))
+    monitor(0, 3)
+    assert load(tmp_path).runs["status"].item() == "done"
+    with pytest.warns(LabWarning, match="convert: a int is no network: must be a pair"):
+        make_monitor(tmp_path, convert=lambda seed: seed)(1, 3)
 
 
 def test_networks_may_change_their_size(tmp_path):
@@ -263,6 +293,8 @@ def test_a_probe_of_other_sizes_is_a_failed_row(tmp_path, cell, targets, reason)
         ({"targets": np.ones((T, B))}, r"targets: shape \(6, 3\); must be \(T, B, O\), or \(B, O\)"),
         ({"targets": np.ones((B, T, 1))}, "steps come before sequences"),
         ({"targets": np.ones((B, 1)), "loss": "squarred_error"}, "Did you mean 'squared_error'"),
+        ({"lengths": [7, 1, 1]}, "lengths: holds 7 for sequence 0"),
+        ({"convert": 3}, "convert=3: must be a function"),
         ({"loss": "squared_error"}, "loss='squared_error': a probe has a loss only with targets="),
     ],
 )
@@ -270,3 +302,24 @@ def test_wrong_arguments_are_refused_at_once(tmp_path, chosen, message):
     with pytest.raises(ConfigurationError, match=message):
         make_monitor(tmp_path, **chosen)
     assert not list(tmp_path.iterdir())
+
+
+# ------------------------------------------------------------------ on the command line
+
+
+def test_watching_prints_again_when_an_update_was_added(tmp_path, monkeypatch, capsys):
+    monitor = make_monitor(tmp_path)
+    monitor(0, make_network())
+    looks = []
+
+    def measure_then_stop(seconds):
+        looks.append(seconds)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        monitor(1, make_network())
+
+    monkeypatch.setattr("time.sleep", measure_then_stop)
+    assert main(["tables", "study=mine", "table=updates", f"results={tmp_path}", "--watch"]) == 0
+    assert capsys.readouterr().out.count("tables: ") == 3
+    assert main(["tables", "study=mime", f"results={tmp_path}", "--watch"]) == 2
+    assert "Did you mean 'mine'" in capsys.readouterr().err

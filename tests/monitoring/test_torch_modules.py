@@ -5,6 +5,7 @@ import copy
 import numpy as np
 import pytest
 
+from bpttlab import forward, from_torch, jacobian_products
 from bpttlab.errors import LabWarning
 from tests.support.monitoring import PROBE, load, make_monitor
 
@@ -79,6 +80,59 @@ def test_a_module_whose_weights_are_nan_is_a_failed_row(tmp_path):
     assert load(tmp_path).runs["status"].item() == "failed"
 
 
+class Normalised(torch.nn.Module):
+    """A cell of somebody's own with dropout, in training mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden_size = 4
+        self.V, self.W, self.norm = torch.nn.Linear(2, 4), torch.nn.Linear(4, 4), torch.nn.LayerNorm(4)
+        self.dropout = torch.nn.Dropout(0.5)
+
+    def forward(self, x, h):
+        return torch.tanh(self.norm(self.V(x) + self.W(self.dropout(h))))
+
+
+@pytest.mark.parametrize("convert", [None, lambda module: from_torch(module, input_size=2)])
+def test_a_module_of_ones_own_is_measured_in_evaluation(tmp_path, convert):
+    torch.manual_seed(3)
+    module = Normalised()
+    make_monitor(tmp_path, convert=convert)(0, module)
+    (row,) = load(tmp_path).runs.to_dict("records")
+    assert (row["status"], row["cell"], row["cell_module"]) == ("done", "torch", "Normalised")
+    assert module.training
+    trace = forward(*from_torch(copy.deepcopy(module).eval(), input_size=2), PROBE)
+    expected = jacobian_products(trace).query("sequence == 0")["log_spectral_norm"]
+    found = load(tmp_path).jacobians.query("sequence == 0")["log_spectral_norm"]
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_a_parametrized_weight_is_that_which_the_module_uses(tmp_path):
+    torch.manual_seed(4)
+    module = torch.nn.RNN(2, 4)
+    torch.nn.utils.parametrizations.spectral_norm(module, "weight_hh_l0")
+    before = copy.deepcopy(module.state_dict())
+    make_monitor(tmp_path)(0, module)
+    assert all(torch.equal(values, before[key]) for key, values in module.state_dict().items())
+    sigma = np.linalg.norm(module.weight_hh_l0.detach().numpy(), 2)
+    assert load(tmp_path).runs["sigma_max"].item() == pytest.approx(sigma, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: torch.nn.LSTM(2, 4, bidirectional=True), "network: the module is bidirectional"),
+        (lambda: torch.nn.LSTM(2, 4, proj_size=2), "network: the module has proj_size"),
+        (lambda: torch.nn.Transformer(8, 2, 1, 1, 8), "module=nn.Transformer: reads a whole sequence"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_modules_that_are_no_step_are_failed_rows(tmp_path, make, reason):
+    with pytest.warns(LabWarning):
+        make_monitor(tmp_path)(0, make())
+    assert load(tmp_path).runs["error"].item().startswith(reason)
+
+
 def test_a_tensor_is_a_probe(tmp_path):
     monitor = make_monitor(tmp_path, probe=torch.tensor(PROBE).float().requires_grad_())
-    np.testing.assert_allclose(monitor.setting.probe.batch.x, PROBE, rtol=1e-6)
+    np.testing.assert_allclose(monitor.training.probe.batch.x, PROBE, rtol=1e-6)
