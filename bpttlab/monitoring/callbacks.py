@@ -13,7 +13,7 @@ from bpttlab.fields import format_value
 if TYPE_CHECKING:
     from bpttlab.monitoring.monitor import Monitor
 
-Part = Callable[[Any], Any]
+TakePart = Callable[[Any], Any]
 """(model) -> a part of it."""
 
 LIGHTNING = ("lightning.pytorch", "pytorch_lightning")
@@ -90,8 +90,8 @@ def guard(
     measure: Callable[..., None],
     update: int,
     model: Any,
-    network: Part,
-    readout: Part | None,
+    network: TakePart,
+    readout: TakePart | None,
     loss: Any,
 ) -> None:
     """Calls the monitor, if it wants this update; a part of the model that cannot be found is its fault to say."""
@@ -111,17 +111,17 @@ class MissingPart:
         self.reason = reason
 
 
-def find_part(name: str, part: Any) -> Part:
+def find_part(name: str, part: Any) -> TakePart:
     """The function that takes a part of a model by the name of an attribute: "rnn", "encoder.rnn"."""
     if isinstance(part, str):
         return attrgetter(part)
     if not callable(part):
         raise ConfigurationError(f"{name}={format_value(part)}: must be a function (model) -> part, or a name")
-    found: Part = part
+    found: TakePart = part
     return found
 
 
-def find_layer(name: str, layer: Any) -> Part:
+def find_layer(name: str, layer: Any) -> TakePart:
     """The function that takes a layer of a Keras model by its name."""
     return methodcaller("get_layer", layer) if isinstance(layer, str) else find_part(name, layer)
 

@@ -97,7 +97,7 @@ def make_probe(x: Any, targets: Any = None, loss: str | None = None, lengths: An
     T, B = x.shape[:2]
     steps = None if lengths is None else check_lengths(copy_array("lengths", lengths), T, B)
     valid = np.ones((T, B), bool) if steps is None else find_valid(steps, T)
-    check_values("probe", x, valid)
+    check_valid_steps("probe", x, valid)
     if targets is None:
         if loss is not None:
             raise ConfigurationError(f"loss={format_value(loss)}: a probe has a loss only with targets=")
@@ -120,7 +120,7 @@ def check_shape_of_probe(x: Array) -> Array:
     return x.astype(np.float64)
 
 
-def check_values(name: str, values: Array, valid: Array) -> None:
+def check_valid_steps(name: str, values: Array, valid: Array) -> None:
     """Refuses a value of a valid step that is not finite."""
     bad = ~np.isfinite(values.reshape(*values.shape[:2], -1)).all(axis=-1) & valid
     if bad.any():
@@ -165,7 +165,7 @@ def with_targets(targets: Array, loss: str | None, valid: Array) -> tuple[Array,
         mask, whole = last_of_each(valid), np.zeros((T, *targets.shape), targets.dtype)
         whole[np.nonzero(mask.T)[1], np.arange(B)] = targets
         targets = whole
-    check_values("targets", targets, valid)
+    check_valid_steps("targets", targets, valid)
     return targets, mask, name
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.monitoring.callbacks import MissingPart
+from bpttlab.monitoring.keras_layers import is_of_keras, network_of_layer
 from bpttlab.monitoring.probe import copy_array
 from bpttlab.networks.adapters.from_torch import from_torch
 from bpttlab.networks.cells import Cell, Stacked
@@ -57,6 +58,8 @@ def find_pair(network: Any, input_size: int) -> Network:
     """The network as a cell and its weights."""
     if isinstance(network, tuple):
         return check_pair("network", network)
+    if is_of_keras(network):  # first: with PyTorch as its backend it is a module of PyTorch, too
+        return with_units(network_of_layer(network))
     if is_of_torch(network, "nn.modules.rnn", "RNNBase", "RNNCellBase") and computes_as_named(network):
         return network_of_module(in_evaluation(network) if hasattr(network, "parametrizations") else network)
     if is_of_torch(network, "nn", "Module"):
@@ -106,7 +109,7 @@ def network_of_module(module: Any) -> Network:
             "network: the module is bidirectional, and each direction is a network of its own: give convert=, which "
             "makes a pair (cell, params) of one of them"
         )
-    tensors = {name: tensor_of_weight(module, name) for name in weight_names(module)}
+    tensors = {name: tensor_of_weight(module, name) for name in names_of_weights(module)}
     of, sizes, params = recurrence(as_layers(tensors), "")
     return with_units(Network(cell_of_kind(of, params, getattr(module, "nonlinearity", "tanh"), **sizes), params))
 
@@ -114,7 +117,7 @@ def network_of_module(module: Any) -> Network:
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
-def weight_names(module: Any) -> list[str]:
+def names_of_weights(module: Any) -> list[str]:
     """The names of its weights, which are parameters or, where they are parametrized, made of some."""
     layers = range(getattr(module, "num_layers", 1))
     ends = [f"_l{layer}" for layer in layers] if hasattr(module, "num_layers") else [""]
@@ -161,6 +164,11 @@ def readout_arrays(readout: Any) -> tuple[Array, Array]:
     """Weight and bias of a linear layer, float64."""
     if isinstance(readout, tuple) and len(readout) == 2:
         return copy_array("readout", readout[0]), copy_array("readout", readout[1])
+    if is_of_keras(readout) and type(readout).__name__ == "Dense":
+        kernel, *biases = readout.get_weights()
+        return copy_array("readout", kernel).T, copy_array(
+            "readout", biases[0] if biases else np.zeros(kernel.shape[1])
+        )
     if not hasattr(readout, "weight"):
         raise ConfigurationError(
             f"readout: {describe_given(readout)} is not supported: must be a linear layer with a weight and a bias, or "
