@@ -75,6 +75,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import MinGRU as MinGRU
     from bpttlab.networks.cells import MinimalRNN as MinimalRNN
     from bpttlab.networks.cells import MinLSTM as MinLSTM
+    from bpttlab.networks.cells import Noisy as Noisy
     from bpttlab.networks.cells import OrthogonalElman as OrthogonalElman
     from bpttlab.networks.cells import PeepholeLSTM as PeepholeLSTM
     from bpttlab.networks.cells import ProjectedLSTM as ProjectedLSTM
@@ -129,6 +130,7 @@ HOMES = {
         "Dilated",
         "CoRNN",
         "MinimalRNN",
+        "Noisy",
         "OrthogonalElman",
         "Scales",
         "Stacked",

@@ -90,7 +90,7 @@ class Sizes(Protocol):
     """What a gradient's memory depends on: a cell, or the sizes of one."""
 
     @property
-    def input_size(self) -> int: ...
+    def x_size(self) -> int: ...
 
     @property
     def output_size(self) -> int: ...
@@ -129,7 +129,7 @@ def bytes_of_step(cell: Sizes, batch: int, dtype: Any) -> float:
 
 def bytes_of_data(cell: Sizes, batch: int, dtype: Any) -> float:
     """x; predictions, targets, the errors of the loss and what it needs to find them, each of which is like y_hat."""
-    return (cell.input_size + 6 * cell.output_size) * batch * np.dtype(dtype).itemsize
+    return (cell.x_size + 6 * cell.output_size) * batch * np.dtype(dtype).itemsize
 
 
 def block_steps(length: int) -> int:

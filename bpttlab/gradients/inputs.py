@@ -21,10 +21,8 @@ def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tup
     complex_ones = [array for array in (x, h_0) if array is not None and np.iscomplexobj(array)]
     dtype = weights_dtype(params, *complex_ones)  # real data follow the weights, float32 ones too
     x = np.asarray(x, dtype)
-    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size:
-        raise ConfigurationError(
-            f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and I = input_size = {cell.input_size}"
-        )
+    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.x_size:
+        raise ConfigurationError(f"x: shape {x.shape}; must be (T, B, I) with T >= 1 and {describe_width(cell)}")
     h_0 = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else np.asarray(h_0, dtype)
     if h_0.shape != (x.shape[1], cell.state_size):
         swapped = advise_swap("x") if h_0.shape == (len(x), cell.state_size) else ""
@@ -35,6 +33,14 @@ def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tup
     if not np.isfinite(h_0).all():
         raise NonFiniteError("h_0: not finite", 0)
     return x, h_0
+
+
+def describe_width(cell: Cell) -> str:
+    """How many numbers x has of a step."""
+    if cell.x_size == cell.input_size:
+        return f"I = input_size = {cell.input_size}"
+    beside = f"{cell.input_size} inputs and {cell.x_size - cell.input_size} draws"
+    return f"I = {cell.x_size}, {beside}: give cell.extend_inputs(x, rng)"
 
 
 def check_params(cell: Cell, params: Params) -> None:

@@ -65,4 +65,4 @@ def origin_jacobian(cell: Cell, params: Params) -> Array:
     if that is zero.
     """
     wide = {name: np.asarray(value, np.float64) for name, value in params.items()}
-    return forward(cell, wide, np.zeros((1, 1, cell.input_size))).jacobian(1)[0]
+    return forward(cell, wide, np.zeros((1, 1, cell.x_size))).jacobian(1)[0]

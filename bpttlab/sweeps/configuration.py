@@ -20,7 +20,7 @@ from bpttlab.gradients.engine import check_engine
 from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
 from bpttlab.networks import initializers
-from bpttlab.networks.cells import Cell, Elman, Scales, Stacked
+from bpttlab.networks.cells import Cell, Elman, Noisy, Scales, Stacked
 from bpttlab.networks.cells.stacked import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
 from bpttlab.networks.losses import find_loss
@@ -101,6 +101,7 @@ def has_numba() -> bool:
     return find_spec("numba") is not None
 
 
+MADE_OF_ANOTHER = (Stacked.name, Noisy.name)
 GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
 
 
@@ -402,8 +403,8 @@ def initializer_of(group: Mapping[str, Any], radius: float | None, source: Cell 
 
 
 def with_layers(group: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a stack says of its layers as a cell: a name, or a mapping of the name and the layers' own fields."""
-    if group.get("name") != Stacked.name or group.get("of") is None:
+    """What a cell says of the one that it is made of: a name, or a mapping of the name and that cell's own fields."""
+    if group.get("of") is None or group.get("name") not in MADE_OF_ANOTHER:
         return group
     of = as_mapping("cell.of", group["of"])
     return {**group, "of": build_named("cell.of", of, find=lambda kind, name, field: layer_kind(name), **OF_THE_STACK)}

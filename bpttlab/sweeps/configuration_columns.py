@@ -13,7 +13,7 @@ from typing import Any
 
 from bpttlab.fields import UNSTATED, Allowed, allowed_values, field_of
 from bpttlab.measures.selection import declaring_classes
-from bpttlab.networks.cells import Cell, Scales, Stacked
+from bpttlab.networks.cells import Cell, Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store.column import Column
 from bpttlab.sweeps.choices import classes_of_groups
@@ -59,12 +59,12 @@ def columns_of_group(group: str, kinds: dict[str, Any]) -> Iterator[Column]:
         for name, classes in declared.items():
             layers = {choice: allowed for choice, allowed in classes.items() if is_layer(kinds[choice])}
             if layers and name not in _OF_THE_STACK:
-                yield column_of(f"cell_of_{name}", first(layers.values()), f"stacked: cell_{name} of its layers")
+                yield column_of(f"cell_of_{name}", first(layers.values()), f"stacked, noisy: cell_{name} of its cell")
 
 
 def is_layer(kind: Any) -> bool:
     """Whether a cell may be the layer of a stack."""
-    return issubclass(kind, Cell) and kind is not Stacked
+    return issubclass(kind, Cell) and not kind.wraps
 
 
 def fields_of_classes(contract: Any, kinds: dict[str, Any]) -> dict[str, dict[str, Allowed]]:

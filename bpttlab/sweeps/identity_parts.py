@@ -16,7 +16,7 @@ from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Plain, format_value
 from bpttlab.measures.selection import Measures
-from bpttlab.networks.cells import Stacked
+from bpttlab.networks.cells import Cell
 from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
@@ -128,8 +128,8 @@ def check_digests(stated: str | None, sources: Iterable[tuple[str, Source]]) -> 
 def group_fields(chosen: Any, leave: tuple[str, ...] = ()) -> Plain:
     """An object of a group as a plain mapping."""
     mapping = {"name": chosen.name, **asdict(chosen)}
-    if isinstance(chosen, Stacked):
-        mapping["of"] = group_fields(chosen.of, leave=tuple(OF_THE_STACK))
+    if isinstance(chosen, Cell) and chosen.wraps:
+        mapping["of"] = group_fields(getattr(chosen, "of"), leave=tuple(OF_THE_STACK))  # noqa: B009
     return drop_keys(mapping, leave)
 
 

@@ -39,7 +39,7 @@ SMALL_SIZES = (4, 8)
 class CountedSizes(NamedTuple):
     """The sizes of a cell, without the cell."""
 
-    input_size: int
+    x_size: int
     output_size: int
     state_size: int
     preactivation_size: int
@@ -104,8 +104,8 @@ def sizes_of(cell: Cell, weights: float) -> Sizes:
     kind: Any = cell
     with suppress(ConfigurationError):
         few, more = (replace(kind, input_size=1, hidden_size=N, output_size=1) for N in SMALL_SIZES)
-        return CountedSizes(cell.input_size, cell.output_size, *extrapolate(cell.hidden_size, few, more))
-    return CountedSizes(cell.input_size, cell.output_size, cell.hidden_size, 0, 0)  # at least
+        return CountedSizes(cell.x_size, cell.output_size, *extrapolate(cell.hidden_size, few, more))
+    return CountedSizes(cell.x_size, cell.output_size, cell.hidden_size, 0, 0)  # at least
 
 
 def extrapolate(hidden_size: int, few: Cell, more: Cell) -> Iterator[int]:

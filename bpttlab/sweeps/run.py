@@ -184,6 +184,7 @@ def run_network(configuration: Configuration, checkpoints: bool = False) -> tupl
     cell, params = build_network(configuration)
     batch = task.sample(stream("data", values.seed, task.name), values.batch_size)
     x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
+    x = cell.extend_inputs(x, stream("noise", values.seed))
     if checkpoints and batch.lengths is None:
         return checkpointed_forward(cell, params, x, h_0, values.engine), batch
     return forward(cell, params, x, h_0, values.engine, lengths=batch.lengths), batch

@@ -21,7 +21,6 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS
 from bpttlab.networks.cells.cell import Cell, Params
-from bpttlab.networks.cells.stacked import Stacked
 from bpttlab.numerics.array import Array
 from bpttlab.verification import gradient_check
 from bpttlab.verification.path_derivatives import LossTerms, Paths, defined_loss
@@ -56,7 +55,7 @@ def few_choices(kind: Any) -> dict[str, tuple[Any, ...]]:
         if field.name == "activation":
             found[field.name] = tuple(ACTIVATIONS)
         elif field.name == "of":
-            found[field.name] = tuple(name for name in kinds() if name != Stacked.name)
+            found[field.name] = tuple(name for name, kind in kinds().items() if not kind.wraps)
         elif hints[field.name] is bool:
             found[field.name] = (True, False)
         elif get_origin(hints[field.name]) is Literal:
@@ -114,7 +113,7 @@ def example(
     """Every parameter drawn, biases included; the loss at the steps of the mask."""
     rng, length = np.random.default_rng(seed), len(mask)
     params = {name: gain * rng.standard_normal(shape) for name, shape in cell.parameter_shapes().items()}
-    x, h_0 = rng.standard_normal((length, batch, cell.input_size)), rng.standard_normal((batch, cell.state_size))
+    x, h_0 = rng.standard_normal((length, batch, cell.x_size)), rng.standard_normal((batch, cell.state_size))
     target = gradient_check.random_target(rng, loss, (length, batch, cell.output_size))
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)
     evaluated = losses.evaluate(loss, trace.y_hat, target, mask, reduction)

@@ -253,7 +253,7 @@ def prepare_params(cell: Cell, params: Params, x: Array, h_0: Array | None) -> P
         or not dispatch.are_accepted(params, cell.parameter_shapes(), x.dtype)
     ):
         return None
-    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.input_size or not x.flags.carray:
+    if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.x_size or not x.flags.carray:
         return None
     if h_0 is not None and not dispatch.are_accepted({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
         return None

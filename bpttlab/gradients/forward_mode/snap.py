@@ -127,7 +127,7 @@ def probe(cell: Cell, params: Params) -> Trace:
     """
     rng = np.random.default_rng(0)
     drawn = {name: draw_stand_in(rng, values) for name, values in params.items()}
-    x, h_0 = rng.uniform(-1.0, 1.0, (1, PROBES, cell.input_size)), rng.uniform(-1.0, 1.0, (PROBES, cell.state_size))
+    x, h_0 = rng.uniform(-1.0, 1.0, (1, PROBES, cell.x_size)), rng.uniform(-1.0, 1.0, (PROBES, cell.state_size))
     return forward(cell, drawn, x, cell.probe_states(h_0))
 
 

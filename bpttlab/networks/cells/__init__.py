@@ -20,6 +20,7 @@ from bpttlab.networks.cells.lstm import LSTM
 from bpttlab.networks.cells.min_gru import MinGRU
 from bpttlab.networks.cells.min_lstm import MinLSTM
 from bpttlab.networks.cells.minimal_rnn import MinimalRNN
+from bpttlab.networks.cells.noisy import Noisy
 from bpttlab.networks.cells.orthogonal import OrthogonalElman
 from bpttlab.networks.cells.peephole_lstm import PeepholeLSTM
 from bpttlab.networks.cells.projected_lstm import ProjectedLSTM
@@ -47,6 +48,7 @@ __all__ = [
     "MinGRU",
     "MinLSTM",
     "MinimalRNN",
+    "Noisy",
     "OrthogonalElman",
     "PeepholeLSTM",
     "ProjectedLSTM",

@@ -78,6 +78,8 @@ class Cell(ABC):
     """
 
     name: ClassVar[str]
+    wraps: ClassVar[bool] = False
+    """Whether it is made of another cell, which its field `of` says."""
 
     # fields of every cell, which declares them again as `input_size: int`, …: bounds and meaning are those stated here
     input_size: Annotated[int, Field(ge=1, given_by="task", description="I, inputs of a step")]
@@ -188,6 +190,15 @@ class Cell(ABC):
         return (*blocks, *(name for name in self.shapes() if name not in blocks))
 
     @property
+    def x_size(self) -> int:
+        """How many numbers the cell is given at a step: I, and those that `extend_inputs` puts beside them."""
+        return self.input_size
+
+    def extend_inputs(self, x: Array, rng: Rng) -> Array:
+        """x with what the cell draws beside it, once for a batch; x itself by default.  (T,B,I) -> (T,B,x_size)"""
+        return x
+
+    @property
     def state_size(self) -> int:
         """N of the whole state; `hidden_size` where h is all of it."""
         return self.hidden_size
@@ -208,7 +219,7 @@ class Cell(ABC):
         params = {name: np.zeros(shape) for name, shape in self.shapes().items()}
         with np.errstate(all="ignore"):
             h = np.zeros((2, 1, self.state_size))
-            linearization = self.linearize(params, np.zeros((1, 1, self.input_size)), h)
+            linearization = self.linearize(params, np.zeros((1, 1, self.x_size)), h)
             da, _ = self.vjp(params, linearization[0], h[0])
         return da.shape[-1], linearization.shape[-1]
 
@@ -297,7 +308,7 @@ class Cell(ABC):
         """J_t at x_t = h_{t-1} = 0.  (N,N)"""
         dtype = weights_dtype(params)
         h = np.zeros((2, 1, self.state_size), dtype)
-        x = np.zeros((1, 1, self.input_size), dtype)
+        x = np.zeros((1, 1, self.x_size), dtype)
         h[1] = self.step(params, self.project(params, x)[0], h[0])
         return self.jacobian(params, self.linearize(params, x, h)[0])[0]
 

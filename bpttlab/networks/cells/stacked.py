@@ -40,6 +40,7 @@ class Stacked(Cell):
     """
 
     name: ClassVar[str] = "stacked"
+    wraps: ClassVar[bool] = True
 
     input_size: int
     hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units of every layer")]
@@ -53,13 +54,7 @@ class Stacked(Cell):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        sizes = (self.input_size, self.hidden_size, self.output_size)
-        layer: Any = self.of
-        if isinstance(layer, str):
-            layer = layer_kind(layer)(*sizes, output_activation=self.output_activation)  # type: ignore[call-arg]
-        check_layer(type(layer))
-        own = dict(zip(("input_size", "hidden_size", "output_size"), sizes, strict=True))
-        object.__setattr__(self, "of", replace(layer, **own, output_activation=self.output_activation))
+        settle_inner_cell(self)
 
     # ------------------------------------------------------------------ layers, and what belongs to each
 
@@ -284,11 +279,22 @@ class Stacked(Cell):
         return found | {name: values for name, values in arguments[-1].items() if not name.endswith(ends)}
 
 
+def settle_inner_cell(cell: Any) -> None:
+    """Gives a cell that is made of another one that cell, with the sizes and the readout of the whole, as `of`."""
+    sizes = (cell.input_size, cell.hidden_size, cell.output_size)
+    inner: Any = cell.of
+    if isinstance(inner, str):
+        inner = layer_kind(inner)(*sizes, output_activation=cell.output_activation)  # type: ignore[call-arg]
+    check_layer(type(inner))
+    own = dict(zip(("input_size", "hidden_size", "output_size"), sizes, strict=True))
+    object.__setattr__(cell, "of", replace(inner, **own, output_activation=cell.output_activation))
+
+
 def layer_kind(name: str) -> type[Cell]:
-    """The cell of that name, if it can be a layer.
+    """The cell of that name, if another one can be made of it.
 
     Raises:
-        ConfigurationError: there is none, or it has layers itself; the message lists those there are.
+        ConfigurationError: there is none, or it is made of another one itself; the message lists those there are.
     """
     kind: type[Cell] = plugins.find("cell", name, "cell.of")
     check_layer(kind)
@@ -298,6 +304,8 @@ def layer_kind(name: str) -> type[Cell]:
 def check_layer(kind: type[Cell]) -> None:
     if kind is Stacked:
         raise ConfigurationError(f"cell.of={kind.name!r}: a layer cannot be a stack itself; ask for more cell.layers")
+    if kind.wraps:
+        raise ConfigurationError(f"cell.of={kind.name!r}: is made of another cell itself; must be a cell that is not")
 
 
 def add_layer_number(named: dict[str, Any], layer: int) -> dict[str, Any]:

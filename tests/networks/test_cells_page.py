@@ -1,0 +1,20 @@
+"""The Python of docs/cells.md about cells that are made of others runs as it stands."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cells.md"
+
+
+def test_the_example_of_a_noisy_cell_runs():
+    section = PAGE.read_text(encoding="utf-8").split("\n## Dropout, zoneout and noise\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names = {}
+    exec(compile(block, str(PAGE), "exec"), names)
+    trace, spectrum = names["trace"], names["spectrum"]
+    assert trace.x.shape == (50, 4, 2 + 32 + 32)
+    dropped = (trace.x[0, :, trace.cell.columns[1]] < 0).sum(axis=1)  # of each sequence: as many exponents are -inf
+    lost = np.isneginf(spectrum["lyapunov_exponent"]).groupby(spectrum["sequence"]).sum()
+    assert dropped.any() and lost.tolist() == dropped.tolist()
