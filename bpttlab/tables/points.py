@@ -207,8 +207,8 @@ def _follows_cell(runs: pd.DataFrame, name: str) -> bool:
 
 
 def _is_decided_by_group(runs: pd.DataFrame, name: str) -> bool:
-    group = name.split("_", 1)[0]
-    return group in runs and group != name and _is_decided_by(runs, group, name)
+    groups = [name.split("_", 1)[0], *(["cell_of"] if name.startswith("cell_of_") else [])]
+    return any(group in runs and group != name and _is_decided_by(runs, group, name) for group in groups)
 
 
 def _is_decided_by(runs: pd.DataFrame, other: str, name: str) -> bool:

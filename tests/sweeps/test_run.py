@@ -122,7 +122,7 @@ def test_an_overflow_is_a_diverged_row_with_its_step():
 
 
 def test_a_failure_is_a_row_with_its_reason(monkeypatch):
-    def broken(*arguments):
+    def broken(*arguments, **named):
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr("bpttlab.sweeps.run.forward", broken)

@@ -48,6 +48,16 @@ def test_varied_fields_make_points_and_task_fields_do_not():
     assert len(tables.growth(both)) == 2 * len(tables.growth(study.runs))
 
 
+def test_fields_that_follow_from_the_cell_within_make_no_points():
+    runs = synthetic.study().runs
+    first = runs["seed"] % 2 == 0
+    runs = runs.assign(cell_of=first.map({True: "gru", False: "elman"}), cell_of_reset=first.map({True: "after"}))
+    runs["cell_of_activation"] = ["tanh", "relu"] * (len(runs) // 2) + ["tanh"] * (len(runs) % 2)
+    columns = tables.point_columns(runs)
+    assert "cell_of" in columns and "cell_of_reset" not in columns
+    assert ("cell_of_activation" in columns) == (runs.groupby("cell_of")["cell_of_activation"].nunique() > 1).any()
+
+
 def test_what_is_measured_makes_no_point_of_its_own(study):
     again = study.runs[study.runs["seed"] == 0].assign(measure_jacobians="triangle")
     again["run_id"] = "a" + again["run_id"]
