@@ -121,14 +121,20 @@ def is_shared(scheme: HasPlan | Plan | None, lengths: Array) -> bool:
 def keep_same(plan: Plan, longer: Plan) -> bool:
     """Whether a longer plan keeps, of the losses up to the end of a plan, what that plan keeps."""
     T = plan.length
-    own, other = (find_starts(one, T) for one in (plan, longer))
-    return own == other and bool(np.array_equal(plan.carry[: T - 1], longer.carry[: T - 1]))
+    starts = bool(np.array_equal(find_starts(plan, T), find_starts(longer, T)))
+    return starts and bool(np.array_equal(plan.carry[: T - 1], longer.carry[: T - 1]))
 
 
-def find_starts(plan: Plan, last: int) -> list[tuple[int, int]]:
-    """Of the losses L_t with t <= last, t and the step where the way back ends, of each segment where they enter."""
-    segments = ((start, min(stop, last), loss_from) for start, stop, loss_from in plan.segments.tolist())
-    return sorted((t, start) for start, stop, loss_from in segments for t in range(loss_from + 1, stop + 1))
+def find_starts(plan: Plan, last: int) -> Array:
+    """Of the losses L_t with t <= last, t and the step where the way back ends, of each segment where they enter.
+
+    (losses, 2), in ascending order.
+    """
+    start, stop, loss_from = plan.segments.T
+    losses = np.maximum(np.minimum(stop, last) - loss_from, 0)
+    place = np.arange(losses.sum()) - np.repeat(np.cumsum(losses) - losses, losses)
+    found = np.column_stack([np.repeat(loss_from, losses) + 1 + place, np.repeat(start, losses)])
+    return found[np.lexsort(found.T[::-1])]
 
 
 def check_scheme(scheme: Any) -> None:
