@@ -174,7 +174,7 @@ class ManyPlans(Scheme):
 
     @abstractmethod
     def ensemble(self, length: int, batch: int, rng: np.random.Generator | None) -> Ensemble:
-        """The plans for `batch` sequences of T steps."""
+        """The plans for `batch` sequences of T steps. Shorter ones have the beginning of the plans of the longest."""
 
     def one_gradient(self, trace: Trace, loss: Loss | Array, rng: np.random.Generator) -> Params:
         """The gradient of the last plan."""

@@ -69,6 +69,19 @@ def test_compiled_loops_measure_the_same(name):
         assert_rows(rows.drop(columns="sequence"), own.drop(columns="sequence"))
 
 
+def test_a_module_of_pytorch_without_a_readout_has_lengths():
+    torch = pytest.importorskip("torch")
+    cell, params = lab.from_torch(torch.nn.LSTMCell(2, 3).double())
+    x, lengths = np.random.default_rng(0).standard_normal((6, 3, 2)), [4, 6, 2]
+    trace = lab.forward(cell, params, x, lengths=lengths)
+    products, exponents = lab.jacobian_products(trace, lags="all", sequences=3), from_trace(trace)
+    for b, length in enumerate(lengths):
+        alone = lab.forward(cell, params, x[:length, b : b + 1])
+        for found, own in ((products, lab.jacobian_products(alone, lags="all")), (exponents, from_trace(alone))):
+            rows = found[found["sequence"] == b].reset_index(drop=True)
+            assert_rows(rows.drop(columns="sequence"), own.drop(columns="sequence"))
+
+
 def test_exponents_of_a_network_take_lengths_or_a_mask():
     batch = padded("gru")
     arguments = (batch.cell, batch.params, batch.x, batch.h_0)

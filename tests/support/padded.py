@@ -11,7 +11,9 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks import losses
 from bpttlab.networks.cells.cell import Cell
-from tests.support.networks_of_cells import CELLS, RECURRENT
+from tests.support.networks_of_cells import CELLS, MORE_CELLS, RECURRENT
+
+ALL_CELLS = {**CELLS, **MORE_CELLS}
 
 GARBAGE = (np.nan, np.inf, 1e300)
 """What stands in the padding, by sequence."""
@@ -55,10 +57,10 @@ class Padded:
 
 
 def padded(cell="elman", lengths=(4, 1, 6, 4), seed=0, N=3, gain=1.0, engine="numpy", make=None):
-    """A network of a cell, by its name in CELLS, with weights and sequences from a seed."""
+    """A network of a cell, by its name in ALL_CELLS, with weights and sequences from a seed."""
     rng, lengths = np.random.default_rng(seed), np.array(lengths)
     T, B, I, O = lengths.max() + 2, len(lengths), 2, 2
-    built = (make or CELLS[cell])(I, N, O)
+    built = (make or ALL_CELLS[cell])(I, N, O)
     params = {name: rng.standard_normal(shape) for name, shape in built.parameter_shapes().items()}
     params = {name: value * (gain / np.sqrt(N)) if name in RECURRENT else value for name, value in params.items()}
     x, target = rng.standard_normal((T, B, I)), rng.standard_normal((T, B, O))
@@ -68,7 +70,7 @@ def padded(cell="elman", lengths=(4, 1, 6, 4), seed=0, N=3, gain=1.0, engine="nu
 
 
 @st.composite
-def padded_batches(draw, cells=tuple(CELLS), engines=("numpy",), longest=8):
+def padded_batches(draw, cells=tuple(ALL_CELLS), engines=("numpy",), longest=8):
     lengths = draw(st.lists(st.integers(1, longest), min_size=1, max_size=5))
     gain = draw(st.sampled_from([0.3, 1.0, 2.0]))
     seed, cell = draw(st.integers(0, 2**16)), draw(st.sampled_from(cells))
