@@ -89,6 +89,8 @@ def convert(values: Any, where: str = "") -> Array:
         array = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ConfigurationError(f"jacobians: not an array of numbers{where} ({error})") from None
+    if isinstance(values, np.ma.MaskedArray) and np.ma.is_masked(values):
+        raise ConfigurationError(f"jacobians: a masked array{where}; must have every entry")
     if array.dtype.kind == "c":
         raise ConfigurationError(f"jacobians: complex{where}; must be those of a real state")
     if array.dtype.kind not in "fiu":

@@ -108,6 +108,8 @@ def jacobian_products(
     """
     check_source(jacobians, length, required={"trace": trace}, others={"loss": loss})
     sequences, count = check_integer("sequences", sequences, 1), check_integer("count", count, 3)
+    if not isinstance(lags, Iterable):
+        raise ConfigurationError(f"lags={format_value(lags)}: must be {', '.join(WHICH)}, or a list of integers")
     given = trace if jacobians is None else read_jacobians(jacobians, length)
     if isinstance(given, JacobianStream):
         check_forward(method, t)

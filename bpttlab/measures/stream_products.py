@@ -17,7 +17,7 @@ from itertools import islice
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, NonFiniteError
+from bpttlab.errors import ConfigurationError, NonFiniteError, nearest
 from bpttlab.fields import check_integer
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import JacobianStream, trace_of_jacobians
@@ -55,7 +55,9 @@ def choose_lags(stream: JacobianStream, lags: str | Iterable[int], count: int) -
     """
     if lags == "triangle":
         raise ConfigurationError("lags='triangle': a stream has only the products from its first step; give an array")
-    check_lags(lags, ENDLESS if stream.length is None else stream.length)
+    if stream.length is None and isinstance(lags, str) and lags not in ("log", "all"):
+        raise ConfigurationError(f"lags={lags!r}: must be log, all, or integers from 0.{nearest(lags, ('log', 'all'))}")
+    check_lags(lags, stream.length or 0)
     if stream.length is not None:
         return set(reported_lags(stream.length, lags, count))
     if not isinstance(lags, str):

@@ -69,9 +69,6 @@ CELLS = {
 MORE_CELLS = {
     "peephole_lstm": lambda *sizes, **more: PeepholeLSTM(*sizes, **more),
     "projected_lstm": lambda *sizes, **more: ProjectedLSTM(*sizes, memory_size=4, **more),
-    "stacked, projected_lstm": lambda I, N, O, **more: Stacked(
-        I, N, O, of=ProjectedLSTM(I, N, O, memory_size=4), **more
-    ),
     "min_gru": lambda *sizes, **more: MinGRU(*sizes, **more),
     "min_lstm": lambda *sizes, **more: MinLSTM(*sizes, **more),
     "dilated": lambda *sizes, **more: Dilated(*sizes, dilation=3, **more),
