@@ -151,7 +151,8 @@ def arrange(
     on_axes = [name for name in x if name in free and name != LENGTH]
     if UPDATE in points and frame[UPDATE].nunique() > 1 and UPDATE not in named:
         prefer = (UPDATE,) if requested.VALUE in prefer else prefer
-        frame = choose_updates(frame, _CURVES if UPDATE in prefer and not comparison.color else layout.MOST_VALUES)
+        curves = _CURVES if frame[UPDATE].notna().all() else len(style.CATEGORIES) - 1  # beside drawn networks
+        frame = choose_updates(frame, curves if UPDATE in prefer and not comparison.color else layout.MOST_VALUES)
     channels = choose_channels(frame, points, comparison, prefer, across, on_axes)
     if requested.VALUE in (*channels.columns, *channels.rows) and requested.VALUE not in named:
         frame = frame[frame[requested.VALUE].isin(_select_values(frame))].reset_index(drop=True)

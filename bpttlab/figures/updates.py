@@ -47,8 +47,8 @@ def plot_updates(updates: pd.DataFrame, size: Size = "page") -> Figure:
     shades = _choose_shades(updates)
     for axes, name in zip(grid, panels, strict=False):
         _begin_panel(axes, name)
-        for network in shades:
-            rows = updates[updates[_NAMED] == network]
+        for place, network in enumerate(shades):
+            rows = _move_apart(updates[updates[_NAMED] == network], place - (len(shades) - 1) / 2, updates)
             look = {"color": shades[network], "marker": "o", "markersize": 2.2, "linewidth": 1.0}
             lines.interval(axes, _with_ends(rows, name), UPDATE, name, **look)
         if name.endswith("loss"):
@@ -146,6 +146,15 @@ def _with_ends(rows: pd.DataFrame, name: str) -> pd.DataFrame:
     """The rows with an interval of this quantity, missing where the table has none."""
     ends = {f"{name}_{end}": rows.get(f"{name}_{end}", np.nan) for end in ("low", "high")}
     return rows.assign(**ends, **{UPDATE: rows[UPDATE].astype(float)})
+
+
+def _move_apart(rows: pd.DataFrame, places: float, updates: pd.DataFrame) -> pd.DataFrame:
+    """The rows beside their update, so that the intervals of several networks do not cover each other."""
+    span = float(updates[UPDATE].max() - updates[UPDATE].min())
+    return rows.assign(**{UPDATE: rows[UPDATE].astype(float) + _SHIFT * span * places})
+
+
+_SHIFT = 0.006  # of the whole axis
 
 
 def _scale_loss(axes: Axes, values: pd.Series) -> None:

@@ -89,16 +89,21 @@ def has_labels(rows: pd.DataFrame) -> bool:
 
 
 def _measured_radius(runs: pd.DataFrame) -> pd.Series:
-    """rho of each run's W, the median over networks that differ only in their draw.
+    """rho of each run's W, the median over networks that differ only in their draw; of networks in training that of
+    their first update.
 
     It names a point, and is rounded as names are.
     """
     if "rho" not in runs:
         return pd.Series(np.nan, index=runs.index).astype("Float64")
     of_cell = [name for name in map(str, runs) if name.startswith("cell") and name not in _NAMES]
-    by = [*of_cell, *(name for name in (LABEL, UPDATE, "initializer", "dtype") if name in runs)]
+    by = [*of_cell, *(name for name in (LABEL, "initializer", "dtype") if name in runs)]
     group = runs.groupby(by, dropna=False).ngroup()
-    found = numbers(runs["rho"]).groupby(group).transform("median")
+    rho = numbers(runs["rho"])
+    if UPDATE in runs:
+        update = numbers(runs[UPDATE])
+        rho = rho.where(update.isna() | (update == update.groupby(group).transform("min")))
+    found = rho.groupby(group).transform("median")
     return found.map(lambda value: float(f"{value:.{_DIGITS}g}")).astype("Float64")
 
 

@@ -94,7 +94,7 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
 
     Each network is paired with itself: its first measured update with its last one. So the interval of the difference
     is about the effect of training, without the scatter between networks. Networks that are no pair
-    (`training_pairs`) are counted in `unpaired` and take no part.
+    (`training_pairs`) are counted in `unpaired` and take no part; what no pair of a training has, has no row.
     """
     ends = training_pairs(runs)
     if ends.empty:
@@ -116,6 +116,7 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
         **{name: column for part in columns for name, column in part.items()},
         rose=count_networks(values["difference"] > 0, group),
     )
+    found = found[found["networks"] > 0]
     place = found["quantity"].map({name: place for place, name in enumerate(QUANTITIES)})
     order = found.assign(quantity=place).sort_values(by=by, kind="stable").index
     return found.loc[order].reset_index(drop=True)

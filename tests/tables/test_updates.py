@@ -75,3 +75,21 @@ def test_a_headline_has_a_few_updates():
     found = tables.headline(growth)
     assert (found["update"].iloc[0], len(found), found["update"].iloc[-1]) == (0, 5, 950)
     assert "5 of 20 updates" in tables.format_headline(found)
+
+
+def test_beside_drawn_networks_a_network_keeps_one_radius():
+    trained = training_runs(networks=2).assign(rho=lambda runs: 0.5 + runs["update"].astype(float))
+    drawn = training_runs(networks=2, updates=(0,)).assign(
+        cell_label=None, network_order=None, update=None, initializer="gaussian_radius", run_id=["a", "b"]
+    )
+    growth = tables.growth(pd.concat([trained, drawn], ignore_index=True))
+    of_update = growth[growth["update"].notna()]
+    assert of_update["initializer_requested"].tolist() == [0.5] * 3
+
+
+def test_a_training_without_a_pair_has_no_rows():
+    other = training_runs(updates=(7,)).assign(cell_label="large", network_order=2)
+    other["network_id"] += "b"
+    other["run_id"] += "b"
+    found = tables.paired(pd.concat([training_runs(), other], ignore_index=True))
+    assert set(found["cell_label"]) == {"small"}
