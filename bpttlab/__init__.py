@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from bpttlab.networks.cells import SelectiveDiagonal as SelectiveDiagonal
     from bpttlab.networks.cells import Stacked as Stacked
     from bpttlab.networks.cells.kernel import kernel as kernel
+    from bpttlab.networks.closed_loop import close_loop as close_loop
     from bpttlab.networks.initializers import MatrixFile as MatrixFile
     from bpttlab.networks.initializers import Structured as Structured
     from bpttlab.networks.lengths import find_lengths as find_lengths
@@ -140,6 +141,7 @@ HOMES = {
     "networks.adapters.jax_cell": ("JaxCell",),
     "networks.adapters.torch_cell": ("TorchCell",),
     "networks.cells.kernel": ("kernel",),
+    "networks.closed_loop": ("close_loop",),
     "gradients.checkpointing": ("CheckpointedTrace",),
     "gradients.backward": ("backward",),
     "gradients.forward": ("forward",),

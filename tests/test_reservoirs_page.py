@@ -13,6 +13,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 QUICK = ["workers=0", "engine=numpy", "measure=minimal", "sequence_length=8", "batch_size=2"]
 
 
+@pytest.mark.slow
 def test_the_examples_of_the_page_run(tmp_path, monkeypatch, quick_disk):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "reservoirs"}
