@@ -100,7 +100,8 @@ def lyapunov_spectrum(
         DivergedError: the forward state overflowed.
         NonFiniteError: an input or weight, or a product of Jacobians, is not finite.
     """
-    check_source(jacobians, length, required={"cell": cell, "params": params, "x": x}, others={"h_0": h_0})
+    others = {"h_0": h_0, "lengths": lengths, "mask": mask}
+    check_source(jacobians, length, required={"cell": cell, "params": params, "x": x}, others=others)
     if jacobians is not None:
         return as_frame(spectrum_columns(grow_given(read_jacobians(jacobians, length), transient, interval, count)))
     assert cell is not None and params is not None and x is not None

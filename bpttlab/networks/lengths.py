@@ -28,7 +28,8 @@ def check_lengths(lengths: Any, T: int, B: int) -> Array:
     except (ValueError, TypeError):
         raise ConfigurationError(f"lengths: is no array; {allowed}") from None
     if found.shape != (B,):
-        raise ConfigurationError(f"lengths: shape {found.shape}; {allowed}")
+        advice = "; of a mask of valid steps they are lab.find_lengths(mask)" if found.shape == (T, B) else ""
+        raise ConfigurationError(f"lengths: shape {found.shape}; {allowed}{advice}")
     if found.dtype.kind not in "iu":
         raise ConfigurationError(f"lengths: dtype {found.dtype}; {allowed}")
     bad = np.flatnonzero((found < 1) | (found > T))

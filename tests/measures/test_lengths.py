@@ -91,6 +91,8 @@ def test_exponents_of_a_network_take_lengths_or_a_mask():
     )
     assert by_lengths.equals(by_mask) and by_lengths.equals(from_trace(batch.trace))
     assert by_lengths.groupby("sequence")["steps"].first().tolist() == [4, 1, 6, 4]
+    with pytest.raises(ConfigurationError, match="lengths: does not go with jacobians"):
+        lab.lyapunov_spectrum(jacobians=np.ones((5, 2, 2)), lengths=[5])
 
 
 # ------------------------------------------------------------------ arguments that some sequences are too short for

@@ -19,6 +19,7 @@ T, B = 6, 3
         ([7, 2, 1], "lengths: holds 7 for sequence 0"),
         ([3, 2], r"lengths: shape \(2,\); must be \(B,\) = \(3,\) integers from 1 to T = 6"),
         (3, r"lengths: shape \(\)"),
+        (np.ones((6, 3)), r"lengths: shape \(6, 3\); .*; of a mask of valid steps they are lab.find_lengths\(mask\)"),
         ([3.0, 2.0, 1.0], "lengths: dtype float64; must be .* integers"),
         ([True, True, True], "lengths: dtype bool"),
         (["3", "2", "1"], "lengths: dtype <U1"),
