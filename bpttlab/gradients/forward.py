@@ -113,18 +113,18 @@ def forward_padded(
     if memory_limit is not None:
         refuse_checkpoints(gibibytes(memory_limit), cell, x)
     h, y_hat = np.empty((len(x) + 1, *h_0.shape), x.dtype), np.zeros((*x.shape[:2], cell.output_size), x.dtype)
-    h[0], parts = h_0, []
+    h[0], slopes, engine = h_0, list[Array](), loops
     for steps, going in stretches(lengths):
         own = np.ascontiguousarray(x[steps, going])
         part = block_forward(loops, cell, params, own, np.ascontiguousarray(h[steps.start, going]), steps.start)
         h[steps.start + 1 : steps.stop + 1, going], y_hat[steps, going] = part.h[1:], part.y_hat
         ended = np.flatnonzero(lengths == steps.stop)
         h[steps.stop + 1 :, ended] = h[steps.stop, ended]
-        parts.append(part)
-    trace = Trace(cell, params, x, h, y_hat, parts[0].engine, lengths)
-    if not all("linearization" in part.__dict__ for part in parts):  # compiled loops leave it
-        return trace
-    return trace.with_linearization(join_stretches(lengths, (part.linearization for part in parts)))
+        engine = part.engine
+        if "linearization" in part.__dict__:  # compiled loops leave it
+            slopes.append(part.linearization)
+    trace = Trace(cell, params, x, h, y_hat, engine, lengths)
+    return trace.with_linearization(join_stretches(lengths, slopes)) if slopes else trace
 
 
 def refuse_checkpoints(memory_limit: float, cell: Cell, x: Array) -> None:

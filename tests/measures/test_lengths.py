@@ -158,6 +158,15 @@ def test_lag_terms_add_up_those_of_each_sequence(batch):
             assert np.exp(per_loss) * reach == pytest.approx(size, rel=1e-12)
 
 
+@needs_numba
+@pytest.mark.parametrize("cell", ["elman", "gru"])
+def test_lag_terms_of_compiled_loops_are_the_same(cell):
+    one, other = (padded(cell, (7, 3, 12, 5), N=4, engine=engine) for engine in ("numpy", "numba"))
+    frames = [lab.lag_terms(batch.trace, batch.loss(batch.trace.y_hat), "all") for batch in (one, other)]
+    for name in ("log_norm", "log_norm_per_loss", "share", "cumulative_share", "signal_to_noise"):
+        np.testing.assert_allclose(frames[1][name], frames[0][name], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
 @pytest.mark.parametrize("engine", ["numpy", pytest.param("numba", marks=needs_numba)])
 def test_a_truncation_curve_is_that_of_the_truncations(engine):
     batch = padded("elman", (7, 3, 12, 5), N=4, engine=engine)
