@@ -74,7 +74,9 @@ def both(kind, folder, sizes, T, B):
     return theirs, lab.forward(*network_of_file(folder, state_dict, activation), x)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["gru", "lstm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("rnn", "relu"))]
+)
 def test_every_measure_is_that_of_our_own_cell(kind, tmp_path):
     theirs, ours = both(kind, tmp_path, (2, 3, 2), T=7, B=3)
     np.testing.assert_allclose(theirs.h, ours.h, rtol=0, atol=1e-14)
@@ -83,7 +85,7 @@ def test_every_measure_is_that_of_our_own_cell(kind, tmp_path):
 
 
 @given(kind=st.sampled_from(sorted(KINDS)), sizes=st.tuples(*[st.integers(1, 4)] * 5))
-@examples(8)
+@examples(6)
 def test_gradients_of_random_shapes_are_those_of_our_own_cell(tmp_path_factory, kind, sizes):
     *of_network, T, B = sizes
     theirs, ours = both(kind, tmp_path_factory.mktemp("net"), tuple(of_network), T, B)
@@ -193,8 +195,8 @@ def test_a_module_without_parameters_has_products_and_exponents():
             return torch.stack([1 - 1.4 * s[:, 0] ** 2 + s[:, 1], 0.3 * s[:, 0]], dim=1)
 
     cell, params = lab.from_torch(Map(), input_size=1, state=2)
-    found = lab.lyapunov_spectrum(cell, params, np.zeros((1500, 1, 1)), transient=100)["lyapunov_exponent"]
-    assert params == {} and found[0] == pytest.approx(0.419, abs=0.04)
+    found = lab.lyapunov_spectrum(cell, params, np.zeros((500, 1, 1)), transient=100)["lyapunov_exponent"]
+    assert params == {} and found[0] == pytest.approx(0.419, abs=0.08)
     assert found.sum() == pytest.approx(np.log(0.3), rel=1e-12)
 
 

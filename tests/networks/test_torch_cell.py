@@ -59,7 +59,9 @@ def test_the_seed_draws_the_weights_as_pytorch_does():
 
 
 def test_a_run_is_that_of_our_own_cell_with_these_weights():
-    configuration = lab.Configuration.parse({"cell": {"name": "torch_lstm", "hidden_size": 4}, "sequence_length": 5})
+    configuration = lab.Configuration.parse(
+        {"cell": {"name": "torch_lstm", "hidden_size": 4}, "sequence_length": 5, "measure": "minimal"}
+    )
     cell, params = build_network(configuration)
     own = LSTM(cell.input_size, 4, 1, forget_bias=0.0)
     biases = params["bias_ih"] + params["bias_hh"]
@@ -78,11 +80,13 @@ def test_a_run_is_that_of_our_own_cell_with_these_weights():
         {name: lab.backward(ours, errors)[name] for name in ("W", "U", "h_0")},
     )
     found = lab.run(configuration)
-    assert found.run["status"] == "done" and np.isfinite(found.run["growth_rate"])
+    assert found.run["status"] == "done"
 
 
 def test_a_readout_of_ones_own_is_drawn_with_the_module():
-    configuration = lab.Configuration.parse({"cell": {"name": "torch_head", "hidden_size": 3}, "sequence_length": 5})
+    configuration = lab.Configuration.parse(
+        {"cell": {"name": "torch_head", "hidden_size": 3}, "sequence_length": 5, "measure": "minimal"}
+    )
     _, params = build_network(configuration)
     assert set(params) == {
         *(f"cell.{name}" for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")),

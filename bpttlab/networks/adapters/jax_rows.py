@@ -140,12 +140,14 @@ class JaxRows(RowFunctions):
 
     def call(self, name: str, params: Params, dtype: np.dtype[Any], *arrays: Array) -> Any:
         """A compiled function of NumPy arrays."""
-        weights = {key: np.asarray(params.get(key, value), dtype) for key, value in self.values.items()}
+        weights: Params = {key: np.asarray(params.get(key, value), dtype) for key, value in self.values.items()}
+        given = [np.asarray(array, dtype) for array in arrays]
         with with_precision(dtype):
-            import jax.numpy as jnp
+            if self.one_by_one:
+                import jax
 
-            given = [jnp.asarray(np.ascontiguousarray(array, dtype)) for array in arrays]
-            return self.compiled[name]({key: jnp.asarray(value) for key, value in weights.items()}, *given)
+                weights, given = jax.tree_util.tree_map(jax.numpy.asarray, (weights, given))
+            return self.compiled[name](weights, *given)
 
     def step(self, params: Params, x: Array, h: Array) -> Array:
         R = len(h)

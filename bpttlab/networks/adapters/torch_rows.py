@@ -137,21 +137,19 @@ class TorchRows(RowFunctions):
             return {name: to_array(value)[None] for name, value in zip(self.shapes, found, strict=True)}
 
     def all_groups(self, params: Params, x: Array, h: Array, dh: Array) -> Params:
-        """(G,R,I), (G,R,S), (G,R,S) -> (G,*shape) each, by one call."""
+        """(G,R,I), (G,R,S), (G,R,S) -> (G,*shape) each, by one call: every group has a copy of the parameters."""
         import torch
 
         with self.loaded(params, h.dtype) as (module, parameters):
-            own = {name: parameters[name].detach() for name in self.shapes}
-            called = as_module(module, self.flat_step)
-
-            def group(x_t: Any, h_t: Any, dh_t: Any) -> Any:
-                weights = {f"module.{name}": value for name, value in own.items()}
-                pull = torch.func.vjp(lambda w: torch.func.functional_call(called, w, (x_t, h_t)), weights)[1]
-                return pull(dh_t)[0]
-
+            called, G = as_module(module, self.flat_step), len(x)
+            own = {name: parameters[name].detach().expand(G, *shape) for name, shape in self.shapes.items()}
+            leaves = {f"module.{name}": value.requires_grad_() for name, value in own.items()}
+            x_t, h_t, dh_t = (as_tensor(array, h.dtype) for array in (x, h, dh))
             with quiet_vmap():
-                found = torch.vmap(group)(*(as_tensor(array, h.dtype) for array in (x, h, dh)))
-            return {name: to_array(found[f"module.{name}"]) for name in self.shapes}
+                of_group = torch.vmap(lambda weights, *rows: torch.func.functional_call(called, weights, rows))
+                out = of_group(leaves, x_t, h_t)
+            found = gradients(out, list(leaves.values()), dh_t)
+            return {name: to_array(value) for name, value in zip(self.shapes, found, strict=True)}
 
     def read_vjp(self, params: Params, h: Array, dy: Array) -> tuple[Array, Params]:
         with self.loaded(params, h.dtype) as (module, parameters):
