@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from bpttlab.errors import ConfigurationError, LabError, LabWarning
-from bpttlab.fields import as_integer, check_integer, format_value
+from bpttlab.fields import check_integer, format_value
 from bpttlab.gradients.engine import check_engine
 from bpttlab.monitoring.callbacks import keras_callback, lightning_callback
 from bpttlab.monitoring.probe import hash_arrays, make_probe, to_number
@@ -37,6 +37,8 @@ from bpttlab.sweeps.run import RunRecords, now
 if TYPE_CHECKING:
     from bpttlab.measures.measure import Measure
     from bpttlab.networks.pretrained import Network
+
+OfLoop = TypeVar("OfLoop")
 
 MEASURES = ("jacobian_products", "lag_terms")
 
@@ -148,19 +150,20 @@ class Monitor:
         """
         if self._begun is None:
             self._begun = time.perf_counter()
-        number = as_integer(update)
-        if number is None or number < 0:
-            self._say("update", f"update={format_value(update)}: must be an integer >= 0; it is not measured")
-        elif number % self.every == 0:
+        number = self._read("update", read_update, update)
+        if number is not None and number % self.every == 0:
             self.measure(number, network, loss=loss, readout=readout)
 
     def measure(self, update: int, network: Any, *, loss: Any = None, readout: Any = None) -> None:
         """Measures the network whatever the update is, for example the last one; it never raises either."""
         begun, started = time.perf_counter(), now()
-        self.last_update = update
+        number = self._read("update", read_update, update)
+        if number is None:
+            return
+        self.last_update = number
         try:
             with find_libraries().limit(limits=1, user_api="blas"):  # more would change last bits, and take turns
-                records = self._measure(update, network, loss, readout)
+                records = self._measure(number, network, loss, readout)
                 facts = provenance(time.perf_counter() - begun, started, engine=self.training.engine)
             self.store.publish([replace(records, provenance=facts)])
         except Exception as error:  # the loop trains on, whatever is wrong here
@@ -191,10 +194,10 @@ class Monitor:
 
     def _measure(self, update: int, network: Any, loss: Any, readout: Any) -> RunRecords:
         """The records of an update: of a failure its row."""
-        loop: dict[str, float | None] = {"training_loss": None, "training_log_gradient_norm": None}
+        norm = self._read("training_log_gradient_norm", log_norm_of_loop, network)
+        loop = {"training_loss": self._read("loss", to_number, loss), "training_log_gradient_norm": norm}
         snapshot: Network | None = None
         try:
-            loop |= {"training_loss": to_number(loss), "training_log_gradient_norm": log_norm_of_loop(network)}
             units = not self.training.probe.has_targets
             snapshot = take_snapshot(network, self.training.probe.input_size, readout, units, self.convert)
             self._cell = plain_cell(snapshot.cell)
@@ -207,6 +210,14 @@ class Monitor:
             weights = None if snapshot is None else hash_arrays(dict(snapshot.params))
             records = records_of_failure(self.training, update, self._cell, weights, loop, error)
         return records
+
+    def _read(self, name: str, read: Callable[[Any], OfLoop | None], value: Any) -> OfLoop | None:
+        """What the loop gives, read; None, and a warning, if it cannot be."""
+        try:
+            return read(value)
+        except Exception as error:
+            self._say(name, f"{name} is left out: {error}")
+            return None
 
     def _say(self, kind: str, message: str) -> None:
         """Warns once of each kind of fault; never raises, whatever filters of warnings do."""
@@ -224,6 +235,11 @@ class Monitor:
 def find_libraries() -> ThreadpoolController:
     """The BLAS libraries of this process, which training has loaded."""
     return ThreadpoolController()
+
+
+def read_update(update: Any) -> int:
+    """The number of an update."""
+    return check_integer("update", update, 0)
 
 
 def settle_label(label: Any) -> str:

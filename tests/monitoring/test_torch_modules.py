@@ -94,7 +94,9 @@ class Normalised(torch.nn.Module):
         return torch.tanh(self.norm(self.V(x) + self.W(self.dropout(h))))
 
 
-@pytest.mark.parametrize("convert", [None, lambda module: from_torch(module, input_size=2)])
+@pytest.mark.parametrize(
+    "convert", [None, pytest.param(lambda module: from_torch(module, input_size=2), marks=pytest.mark.slow)]
+)
 def test_a_module_of_ones_own_is_measured_in_evaluation(tmp_path, convert):
     torch.manual_seed(3)
     module = Normalised()
