@@ -17,11 +17,11 @@ from bpttlab.gradients.loss_and_gradient import loss_and_gradient
 from bpttlab.gradients.plan import Plan
 from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.networks import losses
-from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells import Elman, Noisy
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.verification.check import Check, agree, checks
-from bpttlab.verification.examples import B, Example, T, example, examples, kinds, variants
+from bpttlab.verification.examples import B, Example, I, N, O, T, example, examples, kinds, variants
 from bpttlab.verification.gradient_check import (
     COMPLEX_STEP,
     COMPLEX_STEP_AGREEMENT,
@@ -152,6 +152,16 @@ for found in kinds():
     source = partial(every_quantity, found)
     source.__name__ = f"cell {found}"  # type: ignore[attr-defined]  # said while it is at work
     checks("gradients")(source)
+
+
+@checks("gradients")
+def fixed_draws(quick: bool) -> Iterator[Check]:
+    """Cells with dropout, zoneout and noise. Their draws are inputs, of which nobody asks for a derivative."""
+    for of in ("elman", "gru", "lstm"):
+        one = example(Noisy(I, N, O, of=of, dropout=0.4, zoneout=0.3, noise=0.2, output_activation="tanh"))
+        for name, measure in _QUANTITIES.items():
+            if "input" not in name:
+                yield agree(f"noisy of {of}: {name}", SOURCE, measure(one), COMPLEX_STEP_AGREEMENT)
 
 
 # ------------------------------------------------------------------------------------------ compiled loops
