@@ -113,7 +113,7 @@ def outputs_of(own: FromFile, output_size: int | None, rng: Rng | None) -> int:
 
 @dataclass(frozen=True)
 class FromFile:
-    """A trained nn.RNN, nn.GRU or nn.LSTM of your own: cell=from_file cell.path=model.safetensors (or .npz).
+    """A trained network of your own, of PyTorch, Keras or Flax: cell=from_file cell.path=model.safetensors (or .npz).
 
     It has the description of the file in a configuration and not its numbers, which are read where they are needed.
 
@@ -138,11 +138,13 @@ class FromFile:
     ] = field(default="", compare=False)
     activation: Annotated[
         Literal["tanh", "relu"] | None,
-        Field(description="of an nn.RNN, whose weights do not say it: required; null for an nn.GRU or nn.LSTM"),
+        Field(description="of an nn.RNN or its like, whose weights do not say it: required; null for a GRU or LSTM"),
     ] = None
     recurrent_prefix: Annotated[
         str | int | None,  # 0 is a prefix in an nn.ModuleList
-        Field(description="text before weight_ih_l0 in the file; null: the only one that there is"),
+        Field(
+            description="text before weight_ih_l0 (Keras: kernel; Flax: hi, hn or h) in the file; null: the only one"
+        ),
     ] = None
     readout_prefix: Annotated[
         str | int | None,
