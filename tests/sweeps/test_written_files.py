@@ -60,7 +60,7 @@ def test_a_column_has_type_unit_and_meaning_of_its_field():
     assert columns["cell_hidden_size"] == ("int64", "", "N, hidden units")
     assert columns["cell_normalise"][0] == "bool"
     assert columns["cell_reset_scale"] == ("float64", "", "gru: W_r alone, times this too")
-    assert columns["cell_of_reset_scale"][2] == "stacked: cell_reset_scale of its layers"
+    assert columns["cell_of_reset_scale"][2] == "stacked, noisy: cell_reset_scale of its cell"
     assert columns["task_horizon"][2].startswith("lorenz: samples ahead, 0.02 time units each; mackey_glass: ")
     given = {"cell_input_size", "scheme_truncation", "task_sequence_length", "task_path", "cell_path"}
     assert not given & set(columns)
