@@ -80,8 +80,8 @@ def sensitivity_at(trace: Trace, chosen: Array) -> dict[str, Array]:
     return {
         "sequence": np.repeat(np.arange(B), S * len(names)),
         "t": np.tile(np.repeat(chosen, len(names)), B),
-        "parameter": np.tile(np.array(names), B * S),
-        "log_norm": np.stack([norms[name] for name in names], axis=-1).swapaxes(0, 1).ravel(),
+        "parameter": np.tile(np.array(names, np.str_), B * S),
+        "log_norm": np.array([norms[name] for name in names]).reshape(-1, S, B).transpose(2, 1, 0).ravel(),
     }
 
 

@@ -196,6 +196,7 @@ def test_a_module_without_parameters_has_products_and_exponents():
 
     cell, params = lab.from_torch(Map(), input_size=1, state=2)
     found = lab.lyapunov_spectrum(cell, params, np.zeros((500, 1, 1)), transient=100)["lyapunov_exponent"]
+    assert len(lab.forward_sensitivity(lab.forward(cell, params, np.zeros((3, 1, 1))))) == 0
     assert params == {} and found[0] == pytest.approx(0.419, abs=0.08)
     assert found.sum() == pytest.approx(np.log(0.3), rel=1e-12)
 
@@ -210,6 +211,30 @@ def test_the_module_may_change_afterwards_and_keeps_its_dtype():
     assert model.weight_hh.dtype == torch.float32 and params["weight_hh"].dtype == np.float64
     changed = lab.forward(cell, {**params, "weight_hh": params["weight_hh"] + 1.0}, inputs()).h
     assert not np.allclose(changed, before)
+
+
+def shared_module():
+    layer = nn.Linear(3, 3)
+    return Step(lambda m, x, s: torch.tanh(m.parts[0](s) + m.parts[1](x)), layer, layer)
+
+
+def shared_tensor():
+    module = Step(lambda m, x, s: torch.tanh(m.parts[0](s) + m.parts[1](x)), nn.Linear(3, 3), nn.Linear(3, 3))
+    module.parts[1].weight = module.parts[0].weight
+    return module
+
+
+@pytest.mark.parametrize("make", [shared_module, shared_tensor])
+def test_a_weight_used_twice_has_the_gradient_of_both_uses(make):
+    cell, params = lab.from_torch(seeded(make))
+    trace = lab.forward(cell, params, inputs(T=4, I=3))
+    da = np.random.default_rng(0).standard_normal(trace.states.shape)
+    summed, each = cell.parameter_vjp(trace.local, da), cell.parameter_vjp_each(trace.local, da)
+    rows = cell.immediate(trace.local, da)
+    assert_agree({name: value.sum(0) for name, value in each.items()}, summed)
+    assert_agree({name: value.sum((0, 1)) for name, value in rows.items()}, summed)
+    before = {name: value.copy() for name, value in params.items()}
+    assert np.array_equal(lab.forward(cell, before, trace.x).h, trace.h)
 
 
 def test_float32_is_kept_where_it_is_asked_for():
@@ -284,6 +309,12 @@ REFUSED = {
     "kept state": (lambda: Step(keep), {}, r"two calls .* differ.*must not keep a state inside"),
     "in place": (lambda: Step(in_place), {"state": 3}, r"changes its argument state in place: must return a new"),
     "buffer": (lambda: Step(count), {"state": 3}, r"changes 'count' of the module.*\.eval\(\)"),
+    "no_grad": (lambda: Step(torch.no_grad()(lambda m, x, s: m.W(s))), {"state": 3}, r"PyTorch records nothing"),
+    "numpy": (
+        lambda: Step(lambda m, x, s: torch.tensor(np.tanh(s.detach().numpy()))),
+        {"state": 3},
+        r"no_grad\(\), detach",
+    ),
     "shape": (lambda: Step(lambda m, x, s: m.W(x)[:, :2]), {"state": 3}, r"returns \(3, 2\) for the state \(3, 3\)"),
     "structure": (lambda: Step(lambda m, x, s: (s, s)), {"state": 3}, r"returns \(\(3, 3\), \(3, 3\)\) for the state"),
     "nothing": (lambda: Step(lambda m, x, s: None), {"state": 3}, r"returns NoneType for the state"),

@@ -187,6 +187,7 @@ def settle_parameters(rows: TorchRows, x: Any, h: Any) -> None:
     import torch
 
     with rows.loaded({}, h.dtype) as (module, parameters):
+        refuse_no_derivative(rows, module, x, h)
         used = set()
         for row in [slice(r, r + 1) for r in range(ROWS)] if rows.one_by_one else [slice(None)]:
             used |= names_used(rows.flat_step(module, torch.tensor(x[row]), torch.tensor(h[row])), parameters)
@@ -201,6 +202,21 @@ def settle_parameters(rows: TorchRows, x: Any, h: Any) -> None:
         )
     rows.shapes = {name: shape for name, shape in rows.shapes.items() if name in used}
     rows.readout_shapes = {name: rows.values[name].shape for name in rows.values if name in read}
+
+
+def refuse_no_derivative(rows: TorchRows, module: Any, x: Any, h: Any) -> None:
+    """Refuses a step that PyTorch cannot differentiate, although what it returns depends on its state."""
+    import torch
+
+    given = [torch.tensor(array).requires_grad_() for array in (x[:1], h[:1])]
+    if rows.flat_step(module, *given).requires_grad:
+        return
+    one, other = (rows.flat_step(module, given[0], torch.tensor(state)) for state in (h[:1], h[1:2]))
+    if not same(one, other):
+        raise ConfigurationError(
+            "step: PyTorch records nothing that it could differentiate: must compute the state without "
+            "torch.no_grad(), detach() or NumPy"
+        )
 
 
 def names_used(out: Any, parameters: dict[str, Any]) -> set[str]:

@@ -143,11 +143,15 @@ class TorchRows(RowFunctions):
         with self.loaded(params, h.dtype) as (module, parameters):
             called, G = as_module(module, self.flat_step), len(x)
             own = {name: parameters[name].detach().expand(G, *shape) for name, shape in self.shapes.items()}
-            leaves = {f"module.{name}": value.requires_grad_() for name, value in own.items()}
+            leaves = {id(parameters[name]): value.requires_grad_() for name, value in own.items()}
+            weights = {name: leaves[id(one)] for name, one in list_owned(called) if id(one) in leaves}
             x_t, h_t, dh_t = (as_tensor(array, h.dtype) for array in (x, h, dh))
+
+            def group(of_group: Any, *rows: Any) -> Any:
+                return torch.func.functional_call(called, of_group, rows, tie_weights=False)
+
             with quiet_vmap():
-                of_group = torch.vmap(lambda weights, *rows: torch.func.functional_call(called, weights, rows))
-                out = of_group(leaves, x_t, h_t)
+                out = torch.vmap(group)(weights, x_t, h_t)
             found = gradients(out, list(leaves.values()), dh_t)
             return {name: to_array(value) for name, value in zip(self.shapes, found, strict=True)}
 
@@ -281,6 +285,12 @@ def refuse_dtype(called: str, found: Any, given: Any) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- modules
+
+
+def list_owned(module: Any) -> list[tuple[str, Any]]:
+    """Every parameter under the name of each module that has it, and each of these modules once."""
+    parts = [(f"{prefix}.".lstrip("."), part) for prefix, part in module.named_modules()]
+    return [(prefix + name, one) for prefix, part in parts for name, one in part.named_parameters(recurse=False)]
 
 
 def parameter_arrays(module: Any) -> Params:
