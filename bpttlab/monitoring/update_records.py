@@ -29,7 +29,7 @@ from bpttlab.store.columns import MONITORED, UPDATE
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration, Values
 from bpttlab.sweeps.identity_parts import group_fields, group_of_run
-from bpttlab.sweeps.run import RunRecords
+from bpttlab.sweeps.run import RunRecords, add_lengths
 from bpttlab.truncation.segmented import Full
 
 OF_LOOP: tuple[Column, ...] = MONITORED[2:]
@@ -161,7 +161,8 @@ def records_of_update(training: TrainingRun, update: int, network: Network, loop
     found = measure_network(training, network)
     weights = hash_arrays(dict(network.params))
     row = training.identify(update, weights, plain_cell(network.cell), "done")
-    return RunRecords(row | dict(found.summary) | dict(loop), {}, dict(found.tables), own_columns(training))
+    tables, own = add_lengths(dict(found.tables), own_columns(training), training.probe.lengths)
+    return RunRecords(row | dict(found.summary) | dict(loop), {}, tables, own)
 
 
 def records_of_failure(

@@ -293,11 +293,18 @@ def measure_checkpointed(
 def _finish(configuration: Configuration, found: Result, lengths: Array | None = None) -> RunRecords:
     """The records of a run that is done; `lengths` of its sequences, where they differ."""
     run = identify(configuration, "done") | dict(found.summary)
-    tables, own = dict(found.tables), configuration.measure.own_columns
-    if lengths is not None:
-        tables[SEQUENCE_LENGTHS.name] = {"sequence": np.arange(len(lengths)), "length": lengths}
-        own = MeasureColumns((*own.tables, SEQUENCE_LENGTHS), own.summary)
+    tables, own = add_lengths(dict(found.tables), configuration.measure.own_columns, lengths)
     return RunRecords(run, dict(found.provenance), tables, own)
+
+
+def add_lengths(
+    tables: dict[str, Columns], own: MeasureColumns, lengths: Array | None
+) -> tuple[dict[str, Columns], MeasureColumns]:
+    """The tables of a run and what they are beside those of this version, with the lengths of its sequences, if any."""
+    if lengths is None:
+        return tables, own
+    rows = {"sequence": np.arange(len(lengths)), "length": lengths}
+    return {**tables, SEQUENCE_LENGTHS.name: rows}, MeasureColumns((*own.tables, SEQUENCE_LENGTHS), own.summary)
 
 
 def scheme_stream(configuration: Configuration) -> np.random.Generator:

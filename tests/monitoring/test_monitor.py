@@ -71,6 +71,7 @@ def test_each_sequence_is_measured_to_its_own_end(tmp_path):
     make_monitor(tmp_path, probe=x, lengths=LENGTHS, settings={"sequences": 3})(0, (cell, params))
     rows = load(tmp_path).jacobians
     assert rows.groupby("sequence")["lag"].max().tolist() == LENGTHS.tolist()
+    assert load(tmp_path).sequence_lengths["length"].tolist() == LENGTHS.tolist()
     alone = lab.jacobian_products(lab.forward(cell, params, PROBE[:2, 1:2]))["log_spectral_norm"]
     np.testing.assert_allclose(rows.query("sequence == 1")["log_spectral_norm"], alone, rtol=1e-12)
 
