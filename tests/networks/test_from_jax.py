@@ -159,6 +159,11 @@ REFUSED = {
     "structure": (lambda p, x, s: (s, s), MORE, r"step: returns \(\[2\], \[2\]\) for the state \[2\]"),
     "dtype": (lambda p, x, s: s.astype("float32"), MORE, "returns float32 for a state in float64.*dtype='float32'"),
     "numpy": (lambda p, x, s: np.tanh(s), MORE, "functions of jax.numpy, not of NumPy"),
+    "no derivative": (
+        lambda p, x, s: jax.lax.while_loop(lambda v: v.sum() > 9, lambda v: p * v, s),
+        MORE,
+        "Reverse-mode",
+    ),
     "raises": (lambda p, x, s: s["a"], MORE, "step: raises"),
     "no input size": (elman, {"state": 2}, "input_size: must be given"),
     "no state": (elman, {"input_size": 2}, r"state: must be given, for example state=32"),

@@ -93,6 +93,7 @@ def make_jax_rows(
     x, h = (rng.standard_normal((TRIALS, size)).astype(dtype) for size in (input_size, functions.state_size))
     refuse_impure_step(functions, x, h)
     functions.one_by_one = not can_be_compiled(functions, x, h)
+    attempt("step", lambda: functions.state_vjp({}, x, h, h[None]), advise_numpy)
     _settle_parameters(functions, x, h)
     if read is not None:
         functions.output_size = attempt("read", lambda: functions.read({}, h)).shape[1]
