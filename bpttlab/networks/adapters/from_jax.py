@@ -172,7 +172,6 @@ def _settle_parameters(functions: JaxRows, x: Array, h: Array) -> None:
     shapes = {name: value.shape for name, value in functions.values.items()}
     functions.shapes = {name: shape for name, shape in shapes.items() if name in used}
     functions.readout_shapes = {name: shape for name, shape in shapes.items() if name in read}
-    functions.__dict__.pop("compiled", None)
 
 
 def _names_used(functions: JaxRows, function: Callable[[Any], Any], dtype: Any) -> set[str]:
