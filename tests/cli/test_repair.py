@@ -26,7 +26,7 @@ def swept(folder, quick_disk, capsys):
     return Store("results", "first")
 
 
-@pytest.mark.parametrize("table", ["jacobians", "runs"])
+@pytest.mark.parametrize("table", ["jacobians", pytest.param("runs", marks=pytest.mark.slow)])
 def test_damage_is_told_set_aside_and_computed_again(swept, capsys, table):
     whole = load("first").jacobians
     damage_by_flipping(shard_files(swept, table)[0], random.Random(0))

@@ -3,6 +3,7 @@
 import sys
 
 import matplotlib as mpl
+import pytest
 
 from bpttlab import figures, tables
 from bpttlab.figures import style
@@ -53,6 +54,7 @@ def test_settings_of_the_caller_change_no_byte_and_stay(tmp_path):
         assert {name: mpl.rcParams[name] for name in STRANGE} == STRANGE
 
 
+@pytest.mark.slow
 def test_a_backend_that_is_not_installed_is_left_out(tmp_path):
     done = run(sys.executable, "-c", PROGRAM, cwd=tmp_path, MPLBACKEND="module://not_installed.backend_inline")
     assert (done.returncode, done.stdout) == (0, "plain.png\n"), done.stderr

@@ -68,10 +68,12 @@ def compute_missing(here):
 
 
 def each_damage():
-    """Every kind to the table of runs, two to another one; the others are slow tests."""
+    """Three kinds to the table of runs, two to another one; the others are slow tests."""
     for damage in DAMAGE:
         for table in ("runs", "jacobians", "provenance", "bias_bounds"):
-            quick = table == "runs" or (table == "jacobians" and damage in (flip, os.unlink))
+            quick = damage in {"runs": (flip, os.unlink, replace_by_link), "jacobians": (flip, os.unlink)}.get(
+                table, ()
+            )
             yield pytest.param(damage, table, marks=() if quick else pytest.mark.slow)
 
 

@@ -189,7 +189,7 @@ def test_any_flipped_bit_is_noticed_and_its_shard_named(here, table):
     here.publish([finished(3)])
     rng, path = random.Random(table), shard_files(here, table)[0]
     sound = path.read_bytes()
-    for _ in range(4):
+    for _ in range(2):
         damage_by_flipping(path, rng)
         with pytest.warns(DamageWarning, match=f"store/{table}/{path.name}"):
             Store(here.root, "first").load().table(table)

@@ -379,7 +379,8 @@ def test_interpreted_loops_of_every_cell_are_its_steps_and_walks(make):
 
 def assert_walks_agree(trace, errors):
     error = trace.error(errors)
-    for plan in (full_plan(6), PerLoss(3).plan(6), Windowed(2, 3).plan(6)):
+    with_carries = Plan(np.array([[0, 6, 3], [2, 5, 4]]), np.linspace(0.0, 2.0, 12).reshape(6, 2))
+    for plan in (full_plan(6), PerLoss(3).plan(6), Windowed(2, 3).plan(6), with_carries):
         given = trace.linearization, error, np.zeros(error.shape[:2], np.int64), plan.segments, plan.carry
         da, of_da, dropped, of_dropped, _ = INTERPRETED.dispatch.walk(trace.cell, trace.params, *given)
         found = Scaled(da, of_da[..., None]).value(), Scaled(dropped, of_dropped[..., None]).value()
