@@ -36,7 +36,7 @@ def test_the_critical_line_of_tanh():
 
 
 @pytest.mark.parametrize("q", [1e-8, 1e-3, 0.5, 1.0])
-def test_gaussian_means_of_small_variances_are_those_of_gauss_and_hermite(q):
+def test_means_of_small_variances_are_those_of_gauss_hermite(q):
     """Its 180 points are exact to rounding while the poles of tanh are far away."""
     points, weights = np.polynomial.hermite_e.hermegauss(180)
     a, weights = np.sqrt(q) * points, weights / weights.sum()
