@@ -67,7 +67,9 @@ def lyapunov_spectrum(
     """Lyapunov exponents of a network, or of the Jacobians of anything; driven by x, they are conditional exponents.
 
     The state is all that the cell carries ([h, c] of an LSTM), N numbers. float32 is taken to float64 before the
-    network runs.
+    network runs. The directions start as one fixed rotation Q_0, the same for every network of this size. `transient`
+    must be long enough for them to align: exponents of some tens of steps depend on Q_0, and low and high do not cover
+    that.
 
     Args:
         cell: the recurrence.

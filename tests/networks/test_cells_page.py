@@ -1,9 +1,11 @@
-"""The Python of docs/cells.md about cells that are made of others runs as it stands."""
+"""The Python of docs/cells.md runs as it stands, and its list of cells with compiled loops is true."""
 
 import re
 from pathlib import Path
 
 import numpy as np
+
+from bpttlab.gradients.compiled.forms import SHIPPED_FORMS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cells.md"
 
@@ -18,3 +20,9 @@ def test_the_example_of_a_noisy_cell_runs():
     dropped = (trace.x[0, :, trace.cell.columns[1]] < 0).sum(axis=1)  # of each sequence: as many exponents are -inf
     lost = np.isneginf(spectrum["lyapunov_exponent"]).groupby(spectrum["sequence"]).sum()
     assert dropped.any() and lost.tolist() == dropped.tolist()
+
+
+def test_the_page_lists_the_cells_that_have_compiled_loops():
+    section = PAGE.read_text(encoding="utf-8").split("\n## Compiled loops\n")[1]
+    listed = re.findall(r"`(\w+)`", section.split("these cells: ")[1].split(".")[0])
+    assert sorted(listed) == sorted(cell.name for cell in SHIPPED_FORMS)
