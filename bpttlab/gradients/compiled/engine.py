@@ -18,13 +18,13 @@ from bpttlab.gradients.inputs import check_errors, check_finite, check_inputs
 from bpttlab.gradients.parameter_gradients import gradient_parts, sum_parts
 from bpttlab.gradients.plan import Plan
 from bpttlab.gradients.trace import Trace
-from bpttlab.networks.cells import Elman, OrthogonalElman
+from bpttlab.networks.cells import Elman, OrthogonalElman, ScoRNN
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Loss, Reduction, step_weights
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 
-LIKE_ELMAN = (Elman, OrthogonalElman)
+LIKE_ELMAN = (Elman, OrthogonalElman, ScoRNN)
 """Cells with da_t = f_h' dh_t and dh_{t-1} = W^T da_t."""
 
 PLAIN_RANGE = {np.dtype("float64"): (2.0**-420, 2.0**420), np.dtype("float32"): (2.0**-80, 2.0**80)}

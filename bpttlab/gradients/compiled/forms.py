@@ -34,6 +34,7 @@ from bpttlab.networks.cells import (
     Leaky,
     MinimalRNN,
     OrthogonalElman,
+    ScoRNN,
     Stacked,
 )
 from bpttlab.networks.cells.cell import Cell, Params
@@ -119,6 +120,7 @@ def find_gru_form(cell: GRU, output: int) -> Form:
 SHIPPED_FORMS: dict[type[Cell], Callable[[Any, int], Form]] = {
     Elman: find_elman_form,
     OrthogonalElman: find_elman_form,
+    ScoRNN: find_elman_form,
     Leaky: find_leaky_form,
     Antisymmetric: lambda cell, output: Form(LeakyKind(TANH, 1.0, cell.epsilon), output, 1, 0),
     MinimalRNN: lambda cell, output: Form(MinimalKind(TANH), -1, 5, 0, whole=False),

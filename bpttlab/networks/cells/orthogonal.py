@@ -17,31 +17,25 @@ from typing import ClassVar
 import numpy as np
 from scipy import linalg
 
-from bpttlab.networks.activations import Activation, ActivationName
-from bpttlab.networks.cells.cell import Cell, Local, Params
-from bpttlab.networks.cells.elman import Elman
+from bpttlab.networks.activations import ActivationName
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.cells.constrained_elman import ConstrainedElman, without
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
-class OrthogonalElman(Cell):
+class OrthogonalElman(ConstrainedElman):
     """Elman cell with W on the special orthogonal group (expRNN, Lezcano-Casado & Martinez-Rubio 2019)."""
 
     name: ClassVar[str] = "orthogonal"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: int
     output_size: int
     activation: ActivationName = "tanh"
     output_activation: str = "identity"
-
-    @property
-    def elman(self) -> Elman:
-        """The cell that it is when W is given."""
-        return Elman(self.input_size, self.hidden_size, self.output_size, self.activation, self.output_activation)
 
     # ------------------------------------------------------------------ the constraint
 
@@ -53,63 +47,21 @@ class OrthogonalElman(Cell):
 
     def unconstrain(self, params: Params) -> Params:
         """S and `scale` in place of W: S - S^T = log(W / s)."""
-        free = {name: values for name, values in params.items() if name != "W"}
         W = params["W"]
         scale = np.linalg.norm(W) / np.sqrt(len(W))
         S = 0.5 * rotation_log(W / scale) if scale else np.zeros_like(W)
-        return {**free, "S": S.astype(W.dtype), "scale": np.asarray(scale, W.dtype)}
+        return {**without(params, "W"), "S": S.astype(W.dtype), "scale": np.asarray(scale, W.dtype)}
 
     def constrain(self, free: Params) -> Params:
         """W = s exp(S - S^T) in place of S and `scale`."""
-        params = {name: values for name, values in free.items() if name not in ("S", "scale")}
-        return {**params, "W": free["scale"] * linalg.expm(free["S"] - free["S"].T)}
+        return {**without(free, "S", "scale"), "W": free["scale"] * linalg.expm(free["S"] - free["S"].T)}
 
     def constraint_vjp(self, free: Params, gradient: Params) -> Params:
         """dL/dS in place of dL/dW: the adjoint of exp's derivative at A is that at A^T (Higham 2008, chapter 10)."""
-        pulled = {name: values for name, values in gradient.items() if name != "W"}
         skew = np.asarray(free["S"] - free["S"].T, np.float64)
         adjoint = linalg.expm_frechet(skew.T, np.asarray(gradient["W"], np.float64), compute_expm=False)
         dS = float(free["scale"]) * (adjoint - adjoint.T)
-        return {**pulled, "S": dS.astype(gradient["W"].dtype)}
-
-    # ------------------------------------------------------------------ the recurrence, which is Elman's
-
-    def project(self, params: Params, x: Array) -> Array:
-        return self.elman.project(params, x)
-
-    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
-        return self.elman.step(params, z_t, h_prev)
-
-    def linearize(self, params: Params, x: Array, h: Array) -> Array:
-        return self.elman.linearize(params, x, h)
-
-    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
-        return self.elman.activation_inputs(params, x, h)
-
-    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        return self.elman.vjp(params, linearization_t, dh_t)
-
-    def parameter_vjp(self, local: Local, da: Array) -> Params:
-        return self.elman.parameter_vjp(local, da)
-
-    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
-        return self.elman.parameter_vjp_each(local, da)
-
-    def immediate(self, local: Local, da: Array) -> Params:
-        return self.elman.immediate(local, da)
-
-    def jacobian(self, params: Params, linearization_t: Array) -> Array:
-        return self.elman.jacobian(params, linearization_t)
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.elman.shapes()
-
-    @property
-    def lipschitz(self) -> float | None:
-        return self.elman.lipschitz
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        return self.elman.recurrent_blocks(params)
+        return {**without(gradient, "W"), "S": dS.astype(gradient["W"].dtype)}
 
 
 def nearest_rotation(W: Array) -> Array:

@@ -19,20 +19,19 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, ActivationName
-from bpttlab.networks.cells.cell import Cell, Local, Params
-from bpttlab.networks.cells.elman import Elman
+from bpttlab.networks.activations import ActivationName
+from bpttlab.networks.cells.cell import Params
+from bpttlab.networks.cells.constrained_elman import ConstrainedElman, without
 from bpttlab.networks.cells.input_scales import Scales, gaussian
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
-class ScoRNN(Cell):
+class ScoRNN(ConstrainedElman):
     """Elman cell with W by a scaled Cayley transform (Helfrich, Willmott & Ye 2018)."""
 
     name: ClassVar[str] = "scornn"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: int
@@ -40,11 +39,6 @@ class ScoRNN(Cell):
     negative: Annotated[float, Field(ge=0, le=1, description="part of D that is -1, rounded to whole units")] = 0.5
     activation: ActivationName = "tanh"
     output_activation: str = "identity"
-
-    @property
-    def elman(self) -> Elman:
-        """The cell that it is when W is given."""
-        return Elman(self.input_size, self.hidden_size, self.output_size, self.activation, self.output_activation)
 
     # ------------------------------------------------------------------ the constraint
 
@@ -100,46 +94,3 @@ class ScoRNN(Cell):
 
     def describe_alternative(self) -> str:
         return ": its W is orthogonal, and drawn by its angles"
-
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.elman.shapes()
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        return self.elman.recurrent_blocks(params)
-
-    # ------------------------------------------------------------------ the recurrence, which is Elman's
-
-    def project(self, params: Params, x: Array) -> Array:
-        return self.elman.project(params, x)
-
-    def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
-        return self.elman.step(params, z_t, h_prev)
-
-    def linearize(self, params: Params, x: Array, h: Array) -> Array:
-        return self.elman.linearize(params, x, h)
-
-    def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
-        return self.elman.activation_inputs(params, x, h)
-
-    def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
-        return self.elman.vjp(params, linearization_t, dh_t)
-
-    def parameter_vjp(self, local: Local, da: Array) -> Params:
-        return self.elman.parameter_vjp(local, da)
-
-    def parameter_vjp_each(self, local: Local, da: Array) -> Params:
-        return self.elman.parameter_vjp_each(local, da)
-
-    def immediate(self, local: Local, da: Array) -> Params:
-        return self.elman.immediate(local, da)
-
-    def jacobian(self, params: Params, linearization_t: Array) -> Array:
-        return self.elman.jacobian(params, linearization_t)
-
-    @property
-    def lipschitz(self) -> float | None:
-        return self.elman.lipschitz
-
-
-def without(params: Params, name: str) -> Params:
-    return {key: values for key, values in params.items() if key != name}
