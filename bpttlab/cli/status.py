@@ -67,6 +67,7 @@ STUDY_OR_ALL = Key("study", "the name of the study (every study in the folder)")
 
 SHOWN_REASONS = 10
 WATCH_SECONDS = 1.0
+FOLLOW_MONITOR = "of a monitor, follow the updates with bpttlab tables study={study} table=updates --watch"
 MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "numba", "blas", "cpu")
 
 
@@ -365,6 +366,8 @@ def watch(look: StatusReport, as_json: bool) -> int:
             time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return 0
+    if status.requested is None and not as_json:
+        print(escape_line(f"no sweep requested runs of this study: {FOLLOW_MONITOR.format(study=status.study)}"))
     if not in_place and not as_json:
         print("\n".join(status.lines()[1:]), end="\n" if status.problems() else "")
     return status.exit_code

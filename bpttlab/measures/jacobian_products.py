@@ -285,6 +285,10 @@ class JacobianProducts(Measure):
 
     name: ClassVar[str] = "jacobian_products"
     ends_with_sequences: ClassVar[bool] = True
+    together: ClassVar = (
+        ("growth_rate", "growth_rate_error", "fit_first_lag", "fit_last_lag"),
+        ("vanishing_horizon", "horizon_censored"),
+    )
     tables = JACOBIAN_PRODUCTS.tables
     summary = JACOBIAN_PRODUCTS.summary
     row_settings: ClassVar = dict.fromkeys(("jacobians", "blocks"), ("measure.jacobians=log", "measure.sequences"))

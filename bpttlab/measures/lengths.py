@@ -87,6 +87,7 @@ def measure_lengths(measure: Measure, context: Context) -> Result:
     """The result of a measure; of one with rows by sequence, to the end of each where sequences differ in length.
 
     A column of `runs` is then the median over sequences of what each length gives, the lower of two in the middle.
+    Columns that belong together (`Measure.together`) come from one sequence, the one that the first of them is of.
     """
     if not (measure.ends_with_sequences and context.trace.padded):
         return measure(context)
@@ -97,10 +98,7 @@ def measure_lengths(measure: Measure, context: Context) -> Result:
         table: join_groups([(result.tables.get(table, {}), sequences) for result, sequences in found])
         for table in found[0][0].tables
     }
-    summary = {
-        name: choose_middle([result.summary.get(name) for result, _ in found], counts) for name in found[0][0].summary
-    }
-    return Result(tables, summary)
+    return Result(tables, choose_summary([result.summary for result, _ in found], counts, measure.together))
 
 
 def divide_context(context: Context) -> list[tuple[Context, Array]]:
@@ -140,13 +138,33 @@ def renumber(numbers: Array, of_none: Array, sequences: Array) -> Array:
     return found
 
 
-def choose_middle(values: Sequence[Any], counts: Sequence[int]) -> Any:
-    """The value of the sequence in the middle, in ascending order; None is above all numbers.
+def choose_summary(
+    summaries: Sequence[Mapping[str, Any]], counts: Sequence[int], together: Iterable[Sequence[str]] = ()
+) -> dict[str, Any]:
+    """Each column from the sequence in the middle of its values; of columns that belong together, of the first's.
+
+    Args:
+        summaries: of each length.
+        counts: how many sequences have it.
+        together: names of columns.
+    """
+    decides = {name: names[0] for names in together for name in names}
+    chosen = {}
+    for name in summaries[0]:
+        deciding = decides.get(name, name)
+        place = find_middle([summary.get(deciding) for summary in summaries], counts)
+        chosen[name] = summaries[place].get(name)
+    return chosen
+
+
+def find_middle(values: Sequence[Any], counts: Sequence[int]) -> int:
+    """The place of the value of the sequence in the middle, in ascending order; None is above all numbers.
 
     Args:
         values: of each length.
         counts: how many sequences have it.
     """
-    each = [value for value, count in zip(values, counts, strict=True) for _ in range(count)]
-    ordered = sorted(each, key=lambda value: (value is None or value != value, 0 if value is None else value))
+    each = [place for place, count in enumerate(counts) for _ in range(count)]
+    known = [(value is None or value != value, 0 if value is None else value) for value in values]
+    ordered = sorted(each, key=known.__getitem__)
     return ordered[(len(ordered) - 1) // 2]

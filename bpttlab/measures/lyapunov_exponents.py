@@ -31,6 +31,7 @@ class LyapunovExponents(Measure):
 
     name: ClassVar[str] = "lyapunov_exponents"
     ends_with_sequences: ClassVar[bool] = True
+    together: ClassVar = (("mean_exponent", "determinant_rate"),)
     tables = LYAPUNOV_EXPONENTS.tables
     summary = LYAPUNOV_EXPONENTS.summary
     row_settings: ClassVar = {

@@ -165,6 +165,8 @@ class Measure(ABC):
         ends_with_sequences: whether its rows are about single sequences, from the beginning or from the end of each. If
             so, it receives a trace without padding for each length that a batch has; otherwise `trace.lengths` says
             where each sequence ends.
+        together: columns of `runs` that describe one another. Where sequences differ in length, they are those of the
+            sequence that has the median of the first of them.
         row_settings: by table, the settings to change where a run would have too many rows of it.
     """
 
@@ -175,6 +177,7 @@ class Measure(ABC):
     origins: ClassVar[Mapping[str, str]] = {}
     needs_states: ClassVar[bool] = True
     ends_with_sequences: ClassVar[bool] = False
+    together: ClassVar[tuple[tuple[str, ...], ...]] = ()
     row_settings: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __post_init__(self) -> None:

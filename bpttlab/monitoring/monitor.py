@@ -66,7 +66,8 @@ class Monitor:
         every: how many updates lie between two measured ones.
         measures: what is measured: jacobian_products, lag_terms, lyapunov, singular_values, eigenvalues, sensitivity,
             or objects of classes of `lab.Measure`.
-        settings: settings of the group `measure` of a sweep: {"exponents": 4, "sequences": 8}.
+        settings: settings of the group `measure` of a sweep: {"exponents": 4, "sequences": 8}. Without "sequences"
+            products, exponents and the like are of the first two sequences; loss and lag terms are of all.
         targets: of the probe, for its loss: (T, B, O) numbers or (T, B) classes; (B, O) or (B,) of the last step. None:
             the loss of lag terms is half the squared norm of the last h_T, mean over sequences.
         loss: the loss of the targets: squared_error, softmax_cross_entropy or sigmoid_cross_entropy.

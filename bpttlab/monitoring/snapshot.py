@@ -18,6 +18,7 @@ from bpttlab.monitoring.callbacks import MissingPart
 from bpttlab.monitoring.keras_layers import is_of_keras, network_of_layer
 from bpttlab.monitoring.probe import copy_array
 from bpttlab.networks.adapters.from_torch import from_torch
+from bpttlab.networks.adapters.trials import attempt
 from bpttlab.networks.cells import Cell, Stacked
 from bpttlab.networks.cells.cell import Params
 from bpttlab.networks.pretrained import Network, make_layer
@@ -47,11 +48,17 @@ def take_snapshot(
         ConfigurationError: it is no network that can be measured.
         NonFiniteError: a weight is NaN or infinite.
     """
-    own = find_pair(network, input_size) if convert is None else convert(in_evaluation(network))
+    own = find_pair(network, input_size) if convert is None else attempt_convert(convert, network)
     found = check_pair("network" if convert is None else "convert", own)
     if units:
         return with_units(found)
     return found if readout is None else replace_readout(found, *readout_arrays(readout))
+
+
+def attempt_convert(convert: Convert, network: Any) -> Any:
+    """What `convert` returns; what it raises is said to be of it."""
+    given = in_evaluation(network)
+    return attempt("convert", lambda: convert(given))
 
 
 def find_pair(network: Any, input_size: int) -> Network:
@@ -63,10 +70,27 @@ def find_pair(network: Any, input_size: int) -> Network:
     if is_of_torch(network, "nn.modules.rnn", "RNNBase", "RNNCellBase") and computes_as_named(network):
         return network_of_module(in_evaluation(network) if hasattr(network, "parametrizations") else network)
     if is_of_torch(network, "nn", "Module"):
-        return from_torch(in_evaluation(network), input_size=getattr(network, "input_size", input_size))
+        return network_of_step(network, input_size)
     if isinstance(network, MissingPart):
         raise ConfigurationError(f"network: the function that takes it from the model raises {network.reason}")
     raise ConfigurationError(f"network: {describe_given(network)} is not supported: must be {SUPPORTED}")
+
+
+def network_of_step(module: Any, input_size: int) -> Network:
+    """A module that computes one step, by `lab.from_torch` without a step or a state of the person's own."""
+    try:
+        return from_torch(in_evaluation(module), input_size=getattr(module, "input_size", input_size))
+    except ConfigurationError as error:
+        if not str(error).startswith(NOT_AS_CALLED):
+            raise
+        raise ConfigurationError(
+            f"network: module={type(module).__name__} is no step (x_t, state) -> state as it is ({error}); where it "
+            "has one, name it: convert=lambda module: lab.from_torch(module, step=…, state=…)"
+        ) from error
+
+
+NOT_AS_CALLED = ("state: ", "step: ")
+"""How reasons of `lab.from_torch` begin that a step or a state of the person's own may remove."""
 
 
 def check_pair(name: str, pair: Any) -> Network:

@@ -142,7 +142,8 @@ def check_fit(probe: Probe, cell: Cell) -> None:
 def describe_network_and_theory(training: TrainingRun, network: Network, measured: Mapping[str, Any]) -> dict[str, Any]:
     """Columns of `runs` about W, what was measured, and theory beside it."""
     cell, params = network
-    columns = training.measures.matrix.describe(cell, params, NoInitializer(), training.engine)
+    engine = "numpy" if isinstance(cell, Adapter) else training.engine  # for its W alone nothing would be compiled
+    columns = training.measures.matrix.describe(cell, params, NoInitializer(), engine)
     configuration = Configuration(
         training.values, cell, training.probe, Full(), NoInitializer(), Scales(), training.measures
     )

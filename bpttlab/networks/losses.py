@@ -135,6 +135,19 @@ def check_targets(axes: tuple[int, ...], target: Array, mask: Array | None = Non
         raise ConfigurationError(f"mask: shape {np.shape(mask)}; must be (T,) = ({expected[0]},){swapped}")
 
 
+def check_classes(target: Array, outputs: int) -> None:
+    """Refuses a class that no prediction is of."""
+    if target.dtype.kind not in "iu":
+        raise ConfigurationError(
+            f"target: has the type {target.dtype}; must be integers, classes from 0 to {outputs - 1}"
+        )
+    outside = target[(target < 0) | (target >= outputs)]
+    if len(outside):
+        raise ConfigurationError(
+            f"target: holds the class {outside[0]}; must be from 0 to {outputs - 1}, as predictions have O = {outputs}"
+        )
+
+
 def step_weights(mask: Array, reduction: Reduction) -> Array:
     """The weight of each step's loss in L: m_t, divided by sum_t m_t for `reduction="mean"`.  (T,) -> (T,)
 
@@ -198,6 +211,8 @@ def weight_steps(name: str, y_hat: Array, target: Array, weights: Array) -> Any:
     """`total` with the weight of every step."""
     refuse_no_readout(y_hat.shape[-1])
     counted = Counted.of(y_hat, target, weights)
+    if name == SOFTMAX.name:
+        check_classes(counted.target, y_hat.shape[-1])
     with np.errstate(over="ignore", invalid="ignore"):
         per_step = counted.keep(find_loss(name).per_step(counted.y_hat, counted.target))
     finite = np.isfinite(per_step)

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.adaptive_truncation import bound_biases, decay
-from bpttlab.measures.lengths import choose_middle
+from bpttlab.measures.lengths import choose_summary, find_middle
 from bpttlab.measures.lyapunov import finite_time_exponents, from_trace
 from bpttlab.measures.relevant_gradient import input_gradient_norms
+from bpttlab.measures.selection import shipped_measures
 from bpttlab.measures.singular_values import singular_values
 from bpttlab.numerics.scaled import norm
 from bpttlab.truncation.adaptive import Adaptive
@@ -245,4 +246,21 @@ def test_underflows_are_counted_in_valid_steps():
     ],
 )
 def test_the_middle_of_lengths(values, counts, expected):
-    assert choose_middle(values, counts) == expected
+    assert values[find_middle(values, counts)] == expected
+
+
+def test_a_rate_its_error_and_its_lags_are_of_one_sequence():
+    summaries = [
+        {"rate": 3.0, "error": 0.1, "horizon": 4},
+        {"rate": 1.0, "error": 0.3, "horizon": 9},
+        {"rate": 2.0, "error": None, "horizon": 5},
+    ]
+    found = choose_summary(summaries, [1, 1, 1], [("rate", "error")])
+    assert found == {"rate": 2.0, "error": None, "horizon": 5}
+    assert choose_summary(summaries, [1, 3, 1], [("rate", "error")]) == {"rate": 1.0, "error": 0.3, "horizon": 9}
+
+
+@pytest.mark.parametrize("measure", shipped_measures())
+def test_columns_that_belong_together_are_of_the_measure(measure):
+    names = {column.name for column in measure.summary}
+    assert names >= {group[0] for group in measure.together}

@@ -258,6 +258,8 @@ def test_convert_makes_a_network_of_anything(tmp_path):
     assert load(tmp_path).runs["status"].item() == "done"
     with pytest.warns(LabWarning, match="convert: a int is no network: must be a pair"):
         make_monitor(tmp_path, convert=lambda seed: seed)(1, 3)
+    with pytest.warns(LabWarning, match="convert: raises ZeroDivisionError: division by zero"):
+        make_monitor(tmp_path, convert=lambda seed: seed / 0)(2, 3)
 
 
 def test_networks_may_change_their_size(tmp_path):
@@ -272,6 +274,8 @@ def test_networks_may_change_their_size(tmp_path):
     [
         (lab.Elman(3, N, 1), None, "probe: has I = 2, and the network takes 3 inputs"),
         (lab.Elman(2, N, 2), np.ones((B, 1)), "targets: have O = 1, and the network gives 2"),
+        (lab.Elman(2, N, 3), np.array([0, 7, 2]), "target: holds the class 7; must be from 0 to 2"),
+        (lab.Elman(2, N, 3), np.full((T, B), -1), "target: holds the class -1; must be from 0 to 2"),
     ],
 )
 def test_a_probe_of_other_sizes_is_a_failed_row(tmp_path, cell, targets, reason):
@@ -315,6 +319,14 @@ def test_wrong_arguments_are_refused_at_once(tmp_path, chosen, message):
 
 
 # ------------------------------------------------------------------ on the command line
+
+
+def test_watching_the_status_says_how_updates_are_followed(tmp_path, capsys):
+    make_monitor(tmp_path)(0, make_network())
+    assert main(["status", "study=mine", f"results={tmp_path}", "--watch"]) == 0
+    counts, advice = capsys.readouterr().out.splitlines()
+    assert counts.endswith("1 run of 1 network: 1 done")
+    assert "bpttlab tables study=mine table=updates --watch" in advice
 
 
 def test_watching_prints_again_when_an_update_was_added(tmp_path, monkeypatch, capsys):

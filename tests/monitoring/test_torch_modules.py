@@ -7,6 +7,7 @@ import pytest
 
 from bpttlab import forward, from_torch, jacobian_products
 from bpttlab.errors import LabWarning
+from tests.support.compiled import needs_numba
 from tests.support.monitoring import PROBE, load, make_monitor
 
 torch = pytest.importorskip("torch")
@@ -110,6 +111,14 @@ def test_a_module_of_ones_own_is_measured_in_evaluation(tmp_path, convert):
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@needs_numba
+def test_a_module_of_ones_own_compiles_nothing(tmp_path, monkeypatch):
+    compiled = []
+    monkeypatch.setattr("bpttlab.gradients.compiled.lanczos.LanczosNorms.logs", lambda *given: compiled.append(1))
+    make_monitor(tmp_path, engine="numba")(0, Normalised())
+    assert load(tmp_path).runs["status"].item() == "done" and not compiled
+
+
 def test_a_parametrized_weight_is_that_which_the_module_uses(tmp_path):
     torch.manual_seed(4)
     module = torch.nn.RNN(2, 4)
@@ -125,6 +134,7 @@ def test_a_parametrized_weight_is_that_which_the_module_uses(tmp_path):
     ("make", "reason"),
     [
         (lambda: torch.nn.LSTM(2, 4, bidirectional=True), "network: the module is bidirectional"),
+        (lambda: torch.nn.Linear(2, 4), "network: module=Linear is no step (x_t, state) -> state as it is (st"),
         (lambda: torch.nn.Transformer(8, 2, 1, 1, 8), "module=nn.Transformer: reads a whole sequence"),
     ],
 )
