@@ -30,6 +30,7 @@ _LABELS = {
 }
 """The panels, in this order, as far as a study has values."""
 
+_HORIZON = "vanishing_horizon"
 _AROUND_ZERO = ("growth_rate", "lyapunov_exponent")
 _PANEL = 1.55  # inches, the height of one
 _NAMED = "network in colour"
@@ -51,11 +52,14 @@ def plot_updates(updates: pd.DataFrame, size: Size = "page") -> Figure:
             rows = _move_apart(updates[updates[_NAMED] == network], place - (len(shades) - 1) / 2, updates)
             look = {"color": shades[network], "marker": "o", "markersize": 2.2, "linewidth": 1.0}
             lines.interval(axes, _with_ends(rows, name), UPDATE, name, **look)
+            if name == _HORIZON:
+                _mark_censored(axes, rows[UPDATE], rows[name], _has_lower_limit(rows), shades[network])
         if name.endswith("loss"):
             _scale_loss(axes, updates[name])
         axes.set_xlabel("update")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     keys = _network_keys(shades) + lines.interval_keys(updates["growth_rate_low"])
+    keys += _censored_keys(_has_lower_limit(updates))
     layout.footer(figure, keys)
     return layout.finish(figure)
 
@@ -68,7 +72,9 @@ def plot_paired(pairs: pd.DataFrame, size: Size = "page") -> Figure:
     """
     pairs = pairs[pairs["is_pair"]].reset_index(drop=True)
     if pairs.empty:
-        raise LabError("no network of the study was measured before and after training")
+        raise LabError(
+            "no network of the study was measured before and after training: a pair has one label, seed, size and T"
+        )
     pairs = _name_networks(pairs, "first_update", "last_update", "quantity")
     panels = [name for name in _LABELS if name in set(pairs["quantity"])]
     figure, grid = _make_grid(len(panels), size)
@@ -81,7 +87,8 @@ def plot_paired(pairs: pd.DataFrame, size: Size = "page") -> Figure:
         axes.set_xticks(*_name_ends(pairs, len(shades)))
         axes.set_xlim(-0.5, len(shades) - 0.5)
     keys = [*_network_keys(shades), lines.line_key("one network", linewidth=0.5, alpha=0.6)]
-    layout.footer(figure, [*keys, lines.line_key("median over networks", linewidth=2.0)])
+    keys += [lines.line_key("median over networks", linewidth=2.0)]
+    layout.footer(figure, keys + _censored_keys(pairs["before_censored"] | pairs["after_censored"]))
     return layout.finish(figure)
 
 
@@ -173,9 +180,37 @@ def _draw_slopes(axes: Axes, rows: pd.DataFrame, place: int, colour: str) -> Non
     if len(values):
         middle: dict[str, Any] = {"color": colour, "linewidth": 2.0, "marker": "o"}
         axes.plot(x, values.median().to_numpy(), **middle)
+    for side, end in zip(x, ("before", "after"), strict=True):
+        _mark_censored(axes, pd.Series(side, rows.index), rows[end], rows[f"{end}_censored"], colour)
 
 
 _REACH = 0.22
+
+
+def _has_lower_limit(rows: pd.DataFrame) -> pd.Series:
+    """Whether the median horizon of a point ended only because the sequence did."""
+    return (rows["vanishing_censored"] > 0) & (2 * rows["vanishing_censored"] >= rows["networks"])
+
+
+def _mark_censored(axes: Axes, place: pd.Series, values: pd.Series, censored: pd.Series, colour: str) -> None:
+    """Open marks where a horizon is a lower limit."""
+    chosen = censored.astype(bool) & values.notna()
+    if chosen.any():
+        axes.plot(place[chosen].astype(float), values[chosen].astype(float), color=colour, **_OPEN)
+
+
+def _censored_keys(censored: pd.Series) -> list[Artist]:
+    return [lines.line_key("horizon of T or more", **_OPEN)] if censored.any() else []
+
+
+_OPEN: dict[str, Any] = {
+    "marker": "o",
+    "markersize": 3.5,
+    "markerfacecolor": "white",
+    "markeredgewidth": 0.8,
+    "linestyle": "none",
+    "zorder": 5,
+}
 
 
 def _name_ends(pairs: pd.DataFrame, places: int) -> tuple[list[float], list[str]]:

@@ -327,6 +327,12 @@ _UPDATES = {
     ),
     "before": SummaryColumn("before", "", "at the first update"),
     "after": SummaryColumn("after", "", "at the last update"),
+    "before_censored": SummaryColumn(
+        "kept to T before", "networks", "networks whose horizon before is T or more: a lower limit", COUNT
+    ),
+    "after_censored": SummaryColumn(
+        "kept to T after", "networks", "networks whose horizon after is T or more: a lower limit", COUNT
+    ),
     "difference": SummaryColumn(
         "difference", "", "after minus before; 0: both are -inf", "median over networks, of differences within networks"
     ),

@@ -92,12 +92,13 @@ SUMMARIES = {
     "updates": DocumentedSummary(
         "sweep point, which includes the update: networks while they are trained (docs/monitor.md)",
         "networks diverged failed training_loss training_log_gradient_norm loss growth_rate vanishing_horizon "
-        "lyapunov_exponent rho",
+        "vanishing_censored lyapunov_exponent rho",
         "training_loss growth_rate vanishing_horizon lyapunov_exponent rho",
     ),
     "paired": DocumentedSummary(
         "training (a sweep point without its update) and quantity: networks before and after they were trained",
-        "quantity networks unpaired first_update last_update before after difference rose",
+        "quantity networks unpaired first_update last_update before after difference before_censored "
+        "after_censored rose",
         "before after difference",
     ),
 }

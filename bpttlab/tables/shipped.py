@@ -92,4 +92,8 @@ _EXPONENTS = SummaryTable("exponents", _exponents, needs="Lyapunov exponents (me
 _THEORY = SummaryTable("theory", lambda study: tables.theory(study.runs), needs="a finished run")
 _MONITORED = "networks measured at several updates of their training (lab.Monitor, docs/monitor.md)"
 _UPDATES = SummaryTable("updates", _updates, needs=_MONITORED)
-_PAIRED = SummaryTable("paired", _paired, needs=_MONITORED)
+_PAIRED = SummaryTable(
+    "paired",
+    _paired,
+    needs=f"{_MONITORED}: one network at two updates or more, with the same label, seed, sizes and T",
+)

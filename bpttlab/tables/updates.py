@@ -23,6 +23,8 @@ QUANTITIES = (*_WITH_INTERVAL, *_MEDIANS, "log_growth")
 MOST_CHOSEN = 5
 """Updates of which a headline has rows."""
 
+_HORIZON, _CENSORED = "vanishing_horizon", "horizon_censored"
+
 
 @takes_frames
 def has_updates(runs: pd.DataFrame) -> bool:
@@ -49,7 +51,8 @@ def updates(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per sweep point, of which the update is a part: the loss, the growth rate, horizon, exponent and rho.
 
     Medians are over networks (training runs), `_low` and `_high` their 95 % interval by order statistics, NA below six
-    networks. Networks that failed or diverged at an update take no part in its medians.
+    networks. `vanishing_censored` counts the networks whose horizon ended only because the sequence did. Networks that
+    failed or diverged at an update take no part in its medians.
     """
     require_columns(runs, UPDATE)
     rows, by = networks(runs[runs[UPDATE].notna()].reset_index(drop=True))
@@ -63,8 +66,11 @@ def updates(runs: pd.DataFrame) -> pd.DataFrame:
         **with_interval(measured, group, "training_loss"),
         **{name: median(measured[name], group) for name in _MEDIANS},
     )
-    rest = [with_interval(measured, group, name) for name in _WITH_INTERVAL[1:]]
-    return found.assign(**{name: column for columns in rest for name, column in columns.items()}).reset_index(drop=True)
+    for name in _WITH_INTERVAL[1:]:
+        found = found.assign(**with_interval(measured, group, name))
+        if name == _HORIZON:
+            found = found.assign(vanishing_censored=count_networks(_are_censored(rows), group))
+    return found.reset_index(drop=True)
 
 
 @takes_frames
@@ -72,7 +78,8 @@ def training_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per network and quantity: the values of its first and its last measured update, `before` and `after`.
 
     `is_pair` is false for a network with one measured update, or that failed or diverged at its first or last one. A
-    quantity that no pair has is left out. The data of the figure `paired`.
+    quantity that no pair has is left out. `before_censored` and `after_censored` say that the value is a horizon that
+    ended only because the sequence did. The data of the figure `paired`.
     """
     require_columns(runs, UPDATE)
     rows, point = networks(runs[runs[UPDATE].notna()].reset_index(drop=True))
@@ -81,11 +88,14 @@ def training_pairs(runs: pd.DataFrame) -> pd.DataFrame:
     ends = first[["network_id", *by]].assign(first_update=first[UPDATE], last_update=last[UPDATE])
     is_pair = first["done"] & last["done"] & (first[UPDATE] < last[UPDATE])
     parts = [
-        ends.assign(quantity=name, is_pair=is_pair, before=first[name], after=last[name])
+        ends.assign(quantity=name, is_pair=is_pair, before=first[name], after=last[name]).assign(
+            before_censored=first["censored"] & (name == _HORIZON), after_censored=last["censored"] & (name == _HORIZON)
+        )
         for name in QUANTITIES
-        if (is_pair & first[name].notna() & last[name].notna()).any()
     ]
-    return pd.concat(parts, ignore_index=True) if parts else ends.assign(quantity="", is_pair=False).iloc[:0]
+    found = pd.concat(parts, ignore_index=True)
+    there = found["is_pair"] & found["before"].notna() & found["after"].notna()
+    return found[found["quantity"].isin(found["quantity"][there])].reset_index(drop=True)
 
 
 @takes_frames
@@ -95,11 +105,12 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
     Each network is paired with itself: its first measured update with its last one. So the interval of the difference
     is about the effect of training, without the scatter between networks. Networks that are no pair
     (`training_pairs`) are counted in `unpaired` and take no part; what no pair of a training has, has no row.
+    `before_censored` and `after_censored` count the networks whose horizon ended there only because the sequence did:
+    the true one is at least as long. A network keeps its label, seed, sizes and probe (or T): of another size or T it
+    is another training.
     """
     ends = training_pairs(runs)
-    if ends.empty:
-        return ends
-    apart = ("network_id", "first_update", "last_update", "is_pair", "before", "after")
+    apart = ("network_id", "first_update", "last_update", "is_pair", "before", "after", *_ENDS_CENSORED)
     by = [name for name in map(str, ends) if name not in apart]
     keys, group = group_rows(ends, by)
     there = ends["is_pair"] & ends["before"].notna() & ends["after"].notna()
@@ -114,12 +125,23 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
         first_update=spans["first_update"].max().astype("Int64"),
         last_update=spans["last_update"].min().astype("Int64"),
         **{name: column for part in columns for name, column in part.items()},
+        **{name: count_networks(there & ends[name], group) for name in _ENDS_CENSORED},
         rose=count_networks(values["difference"] > 0, group),
     )
     found = found[found["networks"] > 0]
     place = found["quantity"].map({name: place for place, name in enumerate(QUANTITIES)})
     order = found.assign(quantity=place).sort_values(by=by, kind="stable").index
     return found.loc[order].reset_index(drop=True)
+
+
+_ENDS_CENSORED = ("before_censored", "after_censored")
+
+
+def _are_censored(rows: pd.DataFrame) -> pd.Series:
+    """Whether the sequence ended before the horizon of a measured network did."""
+    if _CENSORED not in rows:
+        return pd.Series(False, index=rows.index)
+    return (rows["status"] == "done") & (numbers(rows[_CENSORED]) == 1)
 
 
 def _measured_where_done(rows: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
@@ -133,6 +155,7 @@ def _first_and_last(rows: pd.DataFrame, by: Sequence[str]) -> list[pd.DataFrame]
     keys = ["network_id", *by]
     ordered = rows.sort_values([*keys, UPDATE], kind="stable")
     measured = ordered[[*keys, UPDATE]].join(_measured_where_done(ordered, QUANTITIES))
-    groups = measured.assign(done=ordered["status"] == "done").groupby(keys, dropna=False, sort=True)
+    known = measured.assign(done=ordered["status"] == "done", censored=_are_censored(ordered))
+    groups = known.groupby(keys, dropna=False, sort=True)
     ends = [pd.DataFrame(groups.nth(place)) for place in (0, -1)]
     return [end.sort_values(by=keys, kind="stable").reset_index(drop=True) for end in ends]

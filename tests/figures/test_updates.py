@@ -54,6 +54,22 @@ def test_paired_has_a_line_for_each_network():
     assert list(rate.lines[-1].get_ydata()) == pytest.approx(median.tolist())
 
 
+@pytest.mark.parametrize(("censored", "marks"), [(6, 1), (2, 0)])
+def test_a_horizon_of_at_least_t_is_an_open_mark(censored, marks):
+    runs = training_runs().assign(horizon_censored=False)
+    runs.loc[(runs["update"] == 100) & (runs["seed"] < censored), "horizon_censored"] = True
+    with style_context():
+        of_updates, of_pairs = plot_updates(updates(runs)), plot_paired(training_pairs(runs))
+    assert open_marks(of_updates) == marks and open_marks(of_pairs) == censored
+    assert "horizon of T or more" in labels_of(of_pairs)
+    assert ("horizon of T or more" in labels_of(of_updates)) == bool(marks)
+
+
+def open_marks(figure):
+    (horizon,) = [axes for axes in figure.axes if axes.get_ylabel().startswith("horizon")]
+    return sum(len(line.get_xdata()) for line in horizon.lines if line.get_markerfacecolor() == "white")
+
+
 def test_many_updates_are_a_bar_of_some_of_them():
     with style_context():
         figure = plot_updates(updates(training_runs(updates=range(0, 5000, 50))))

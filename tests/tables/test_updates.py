@@ -54,7 +54,23 @@ def test_a_network_that_failed_in_the_end_is_no_pair():
 
 
 def test_one_update_makes_no_pair():
-    assert tables.paired(training_runs(updates=(7,))).empty
+    found = tables.paired(training_runs(updates=(7,)))
+    assert found.empty
+    assert list(found) == list(tables.paired(training_runs()))
+
+
+def test_another_size_makes_no_pair():
+    runs = training_runs(networks=1, updates=(0, 50)).assign(cell_hidden_size=[4, 5])
+    assert tables.paired(runs)[["before", "after"]].empty
+
+
+def test_horizons_that_end_with_the_sequence_are_counted():
+    runs = training_runs().assign(horizon_censored=False)
+    runs.loc[(runs["update"] == 100) & (runs["seed"] < 4), "horizon_censored"] = True
+    assert tables.updates(runs)["vanishing_censored"].tolist() == [0, 0, 4]
+    found = tables.paired(runs).set_index("quantity")[["before_censored", "after_censored"]]
+    assert found.loc["vanishing_horizon"].tolist() == [0, 4]
+    assert found.drop("vanishing_horizon").eq(0).all(axis=None)
 
 
 def test_products_that_stay_zero_have_no_difference():
