@@ -10,7 +10,7 @@ import numpy as np
 from bpttlab.errors import ConfigurationError, DivergedError, NonFiniteError
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params, weights_dtype
-from bpttlab.networks.lengths import cut_padding, find_valid
+from bpttlab.networks.lengths import check_lengths, cut_padding
 from bpttlab.networks.losses import Loss, advise_swap, refuse_no_readout
 from bpttlab.numerics.array import Array
 
@@ -63,20 +63,53 @@ def check_finite(values: Array, what: str) -> None:
         raise DivergedError(int(steps[0]) + 1, what)
 
 
-def errors_like(y_hat: Array, loss: Loss | Array) -> Array:
-    """dL/dy_hat in the dtype of the predictions, of their shape, and finite.  (T,B,O)"""
+def errors_like(y_hat: Array, loss: Loss | Array, lengths: Array | None = None) -> Array:
+    """dL/dy_hat in the dtype of the predictions, of their shape, finite, and zero in padding.  (T,B,O)
+
+    Args:
+        lengths: (B,), the steps of each sequence; None: T of each.
+    """
     refuse_no_readout(y_hat.shape[-1])
-    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss, y_hat.dtype)
-    if dL_dy_hat.shape != y_hat.shape:
-        swapped = (
-            advise_swap("x", "dL_dy_hat") if dL_dy_hat.shape == (y_hat.shape[1], len(y_hat), y_hat.shape[2]) else ""
-        )
-        found = f"loss: dL/dy_hat has shape {dL_dy_hat.shape}"
-        raise ConfigurationError(f"{found}; must be (T, B, O) = {y_hat.shape}{swapped}")
+    lengths = np.full(y_hat.shape[1], len(y_hat)) if lengths is None else lengths
+    dL_dy_hat = read_errors(y_hat, loss)
+    if isinstance(loss, Loss):
+        check_lengths_of_loss(loss, lengths, len(y_hat))
+    dL_dy_hat = np.asarray(cut_padding(dL_dy_hat, lengths), y_hat.dtype)
     steps = np.flatnonzero(~np.isfinite(dL_dy_hat).all(axis=(1, 2)))
     if len(steps):
         raise NonFiniteError(f"loss: dL/dy_hat is not finite at step t = {steps[0] + 1}", int(steps[0]) + 1)
     return dL_dy_hat
+
+
+def read_errors(y_hat: Array, loss: Loss | Array) -> Array:
+    """dL/dy_hat of a loss, or what was given as such, of the shape of the predictions."""
+    allowed = f"(T, B, O) = {y_hat.shape}"
+    try:
+        found = np.asarray(loss.gradient if isinstance(loss, Loss) else loss)
+    except ValueError:  # lists of lists that are no array
+        found = np.asarray(None)
+    if found.ndim == 0 or found.dtype.kind not in "biufc":
+        shown = f"={loss!r}" if loss is None or np.isscalar(loss) else f": is a {type(loss).__name__}"
+        raise ConfigurationError(f"loss{shown}; must be a Loss, as of losses.evaluate, or an array dL/dy_hat {allowed}")
+    if found.shape != y_hat.shape:
+        swapped = advise_swap("x", "dL_dy_hat") if found.shape == (y_hat.shape[1], len(y_hat), y_hat.shape[2]) else ""
+        raise ConfigurationError(f"loss: dL/dy_hat has shape {found.shape}; must be {allowed}{swapped}")
+    return found
+
+
+def check_lengths_of_loss(loss: Loss, lengths: Array, T: int) -> None:
+    """Refuses a loss that was evaluated over other steps of a sequence than there are.
+
+    What it is in padding does not tell: a loss may be zero there, and its mean be one over too many steps.
+    """
+    own = np.full(len(lengths), T) if loss.lengths is None else check_lengths(loss.lengths, T, len(lengths))
+    other = np.flatnonzero(own != lengths)
+    if len(other):
+        b = other[0]
+        raise ConfigurationError(
+            f"loss: is over {own[b]} steps of sequence {b} (from 0), and the trace has {lengths[b]}; "
+            "lab.forward and losses.evaluate must have the same lengths"
+        )
 
 
 def check_errors(trace: Trace, loss: Loss | Array) -> Array:
@@ -85,24 +118,6 @@ def check_errors(trace: Trace, loss: Loss | Array) -> Array:
     Where sequences have padding it is zero there, whatever an array holds.
 
     Raises:
-        ConfigurationError: the loss was evaluated in padding, too.
+        ConfigurationError: the loss was evaluated with other lengths than those of the trace.
     """
-    if trace.padded:
-        loss = blank_errors(trace, loss)
-    return errors_like(trace.y_hat, loss)
-
-
-def blank_errors(trace: Trace, loss: Loss | Array) -> Array:
-    """dL/dy_hat without what stands in padding; its shape is checked later."""
-    dL_dy_hat = np.asarray(loss.gradient if isinstance(loss, Loss) else loss)
-    if dL_dy_hat.shape != trace.y_hat.shape:
-        return dL_dy_hat
-    blank = cut_padding(dL_dy_hat, trace.lengths)
-    if isinstance(loss, Loss) and not np.array_equal(blank, dL_dy_hat):
-        counted = (dL_dy_hat != 0).any(axis=-1) & ~find_valid(trace.lengths, trace.length)
-        b = int(np.argmax(counted.any(axis=0)))
-        raise ConfigurationError(
-            f"loss: counts steps of sequence {b} (from 0) after its last, t = {trace.lengths[b]}; "
-            "it must be evaluated with lengths=trace.lengths"
-        )
-    return blank
+    return errors_like(trace.y_hat, loss, trace.lengths)

@@ -79,7 +79,7 @@ class Probe(Task):
         if self.has_targets:
             return losses.evaluate(self.loss_name, y_hat, target, mask, lengths=self.lengths)
         weights = (mask if mask.ndim == 2 else mask[:, None])[..., None] / y_hat.shape[1]
-        return Loss(float((weights * y_hat**2).sum() / 2), weights * y_hat)
+        return Loss(float((weights * y_hat**2).sum() / 2), weights * y_hat, self.lengths)
 
 
 def make_probe(x: Any, targets: Any = None, loss: str | None = None, lengths: Any = None) -> Probe:

@@ -13,7 +13,7 @@ Index legend: T time, B sequence, O output.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,10 +39,18 @@ class StepLoss:
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss evaluated: its value and dL/dy_hat, shape (T, B, O), everything divided in already."""
+    """A loss evaluated.
+
+    Attributes:
+        value: L.
+        gradient: dL/dy_hat, (T, B, O), everything divided in already.
+        lengths: (B,) integers, the steps of each sequence over which it was evaluated; None: T of each. A trace goes
+            back from it only if it has the same lengths.
+    """
 
     value: float
     gradient: Array
+    lengths: Any = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         return show_briefly(self)
@@ -196,7 +204,12 @@ class Counted(NamedTuple):
 
 
 def total(
-    name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean", lengths: Any = None
+    name: str,
+    y_hat: Array,
+    target: Array,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
+    lengths: Any = None,
 ) -> Any:
     """L alone, a scalar of the dtype of y_hat (complex for the complex step); arguments as in `evaluate`.
 
@@ -232,11 +245,13 @@ def steps_that_count(weights: Array) -> Any:
     return np.s_[:] if np.logical_and.reduce(counted) else np.flatnonzero(counted)
 
 
-def valid_steps(y_hat: Array, target: Array, mask: Array, lengths: Any) -> tuple[Array, Array, Array]:
+def valid_steps(y_hat: Array, target: Array, mask: Array | None, lengths: Any) -> tuple[Array, Array, Array]:
     """All three up to the end of the longest sequence, with a mask (T, B) that is zero in padding; checked.
 
-    Where all lengths are equal the mask remains (T,), and where there are none all remain as they are.
+    Where all lengths are equal the mask remains (T,), and where there are none all remain as they are. Without a mask
+    every step counts as much.
     """
+    mask = np.ones(len(y_hat)) if mask is None else mask
     if lengths is None:
         check_targets(y_hat.shape, target, mask)
         return y_hat, target, mask
@@ -251,15 +266,22 @@ def valid_steps(y_hat: Array, target: Array, mask: Array, lengths: Any) -> tuple
 
 
 def evaluate(
-    name: str, y_hat: Array, target: Array, mask: Array, reduction: Reduction = "mean", lengths: Any = None
+    name: str,
+    y_hat: Array,
+    target: Array,
+    mask: Array | None = None,
+    reduction: Reduction = "mean",
+    lengths: Any = None,
 ) -> Loss:
     """L and dL/dy_hat.
 
     Args:
-        name: squared_error, softmax_cross_entropy or sigmoid_cross_entropy.
+        name: squared_error (sum over outputs of (y_hat - target)^2, without a factor 1/2), softmax_cross_entropy or
+            sigmoid_cross_entropy.
         y_hat: predictions (T, B, O).
         target: (T, B, O) numbers, in [0, 1] for the sigmoid; (T, B) classes for the softmax.
-        mask: (T,), the weight m_t of each step; or (T, B), of each step of each sequence.
+        mask: (T,), the weight m_t of each step; or (T, B), of each step of each sequence. None: every step counts as
+            much.
         reduction: "mean" divides by sum_t m_t, "sum" does not.
         lengths: (B,) integers, where sequences have a length of their own: no step after it counts, and what stands
             there is not read. Target and mask may then have more steps than y_hat, such as those that `forward` cuts
@@ -267,14 +289,14 @@ def evaluate(
             batch, as PyTorch's `(loss * mask).sum() / mask.sum()`.
 
     Returns:
-        Its gradient has the shape of y_hat, and zeros in padding.
+        Its gradient has the shape of y_hat, and zeros in padding. It keeps the lengths.
 
     Raises:
         ConfigurationError: an unknown loss or reduction, a mask without a loss, lengths that cannot be, or a target or
             mask for other steps or sequences, (B, T, ...) among them.
         DivergedError: L_t overflowed; the error names the first such step.
     """
-    gradient = np.zeros_like(y_hat)
+    gradient, whole = np.zeros_like(y_hat), y_hat.shape[:2]
     y_hat, target, mask = valid_steps(y_hat, target, mask, lengths)
     weights = step_weights(mask, reduction)
     value = float(weight_steps(name, y_hat, target, weights))
@@ -282,4 +304,4 @@ def evaluate(
     of_step = counted.weights / y_hat.shape[1]
     slope = counted.keep(find_loss(name).slope(counted.y_hat, counted.target))
     gradient[: len(y_hat)][counted.steps] = of_step.reshape(*of_step.shape, *[1] * (3 - of_step.ndim)) * slope
-    return Loss(value, gradient)
+    return Loss(value, gradient, None if lengths is None else check_lengths(lengths, *whole))

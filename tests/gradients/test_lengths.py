@@ -234,10 +234,58 @@ def test_a_state_that_overflows_names_its_step(engine):
 def test_a_loss_of_all_steps_is_refused():
     trace = padded().trace
     loss = losses.evaluate("squared_error", trace.y_hat, np.ones_like(trace.y_hat), np.ones(6))
-    with pytest.raises(ConfigurationError, match=r"loss: counts steps of sequence 0 \(from 0\) after its last, t = 4"):
+    with pytest.raises(
+        ConfigurationError, match=r"loss: is over 6 steps of sequence 0 \(from 0\), and the trace has 4"
+    ):
         lab.backward(trace, loss)
     own = np.where(np.arange(1, 7)[:, None, None] <= trace.lengths[:, None], loss.gradient, np.nan)
     assert np.isfinite(lab.backward(trace, own)["W"]).all()
+
+
+@pytest.mark.parametrize(
+    "go_back",
+    [
+        lab.backward,
+        lambda trace, loss: lab.backward(trace, loss, lab.Chunked(2), scaled=True),
+        lab.lag_terms,
+        lab.truncation_curve,
+        lambda trace, loss: lab.truncation_bias(trace, loss, lab.PerLoss(2)),
+        lambda trace, loss: lab.jacobian_products(trace, loss),
+        lab.step_gradients,
+    ],
+)
+def test_a_loss_of_other_lengths_is_refused(go_back):
+    batch = padded("gru")
+    trace, target = batch.trace, np.zeros((6, 4, 2))
+    zero_in_padding = replace(losses.evaluate("squared_error", trace.y_hat, target), gradient=np.zeros((6, 4, 2)))
+    shorter = losses.evaluate("squared_error", trace.y_hat, target, lengths=[4, 1, 5, 4])
+    for loss, steps in ((zero_in_padding, "6 steps of sequence 0"), (shorter, "5 steps of sequence 2")):
+        with pytest.raises(ConfigurationError, match=f"loss: is over {steps}"):
+            go_back(trace, loss)
+
+
+def test_a_loss_with_lengths_needs_a_trace_with_them():
+    batch = padded("gru")
+    trace = lab.forward(batch.cell, batch.params, np.zeros((6, 4, 2)))
+    loss = losses.evaluate("squared_error", trace.y_hat, np.zeros((6, 4, 2)), lengths=[4, 1, 6, 4])
+    with pytest.raises(ConfigurationError, match="loss: is over 4 steps of sequence 0 .* the trace has 6"):
+        lab.backward(trace, loss)
+    assert lab.backward(trace, loss.gradient)["W"].any()
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (None, r"loss=None; must be a Loss, .* or an array dL/dy_hat \(T, B, O\) = \(6, 4, 2\)"),
+        (0.5, "loss=0.5; must be a Loss"),
+        ("mean", "loss='mean'; must be a Loss"),
+        ((0.5, [1.0, 2.0]), "loss: is a tuple; must be a Loss"),
+        (np.ones((6, 4)), r"loss: dL/dy_hat has shape \(6, 4\); must be \(T, B, O\)"),
+    ],
+)
+def test_what_is_no_loss_is_refused(loss, message):
+    with pytest.raises(ConfigurationError, match=message):
+        lab.backward(padded("gru").trace, loss)
 
 
 # ------------------------------------------------------------------ parts of a trace

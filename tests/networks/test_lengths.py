@@ -108,6 +108,18 @@ def test_classes_in_padding_may_be_any():
     assert found.gradient.tobytes() == expected.gradient.tobytes()
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("with_lengths", [True, False])
+def test_without_a_mask_every_valid_step_counts(reduction, with_lengths):
+    y_hat, target, lengths, _ = batch()
+    y_hat, target = (values if with_lengths else np.nan_to_num(values) for values in (y_hat, target))
+    own = lengths if with_lengths else None
+    found = losses.evaluate("squared_error", y_hat, target, reduction=reduction, lengths=own)
+    expected = losses.evaluate("squared_error", y_hat, target, np.ones(T), reduction, own)
+    assert found.value == expected.value == losses.total("squared_error", y_hat, target, None, reduction, own)
+    assert found.gradient.tobytes() == expected.gradient.tobytes()
+
+
 def test_a_mask_of_each_sequence_says_the_same_as_lengths():
     y_hat, target, lengths, valid = batch()
     one = losses.evaluate("squared_error", y_hat, target, np.ones(T), "mean", lengths)
