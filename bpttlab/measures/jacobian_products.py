@@ -91,7 +91,7 @@ def jacobian_products(
             left: norms alone, in float64, their logarithms within 1e-10 of those of the product; of a float32 trace
             these are the products of the Jacobians at its states.
         t: the step at which the products end; T by default.
-        sequences: how many of the batch, from the first.
+        sequences: at most so many of the batch, from the first.
         count: how many lags with "log".
         bound_lags: the longest lag for which the bound is computed, by "exact".
 

@@ -34,9 +34,10 @@ Given = ParamSpec("Given")
 def of_each_length(measure: Callable[Given, pd.DataFrame]) -> Callable[Given, pd.DataFrame]:
     """A measure of a trace with rows by sequence, so that each sequence ends at its own last step.
 
-    "log" lags are those of the longest sequence, so that sequences have them in common. Of them, and of lags that are
-    given, a sequence has those that it is long enough for. A sequence that is too short for another argument (t,
-    window, transient) has no rows. Arguments are refused where the longest sequence refuses them.
+    "log" lags are chosen for the longest sequence, so that sequences have them in common. A shorter one has those up to
+    its length, and its own last lag. Of lags that are given, it has those up to its length. A sequence that is too
+    short for another argument (t, window, transient) has no rows. Arguments are refused where the longest sequence
+    refuses them.
     """
     parameters = signature(measure)
 
@@ -64,10 +65,13 @@ def join_frames(measure: Callable[..., pd.DataFrame], trace: Trace, arguments: M
     first = settings.get("sequences")
     chosen = trace.head(int(first)) if isinstance(first, int | np.integer) and first >= 1 else trace
     frames: list[pd.DataFrame] = []
+    to_the_end = False  # whether the last lag of "log" is the whole sequence
     for group in reversed(list(chosen.groups())):
         own = settings | ({} if whole is None else {"loss": group.select(whole[:, : len(chosen.lengths)])})
         if frames and isinstance(own.get("lags"), list):
             own["lags"] = [lag for lag in own["lags"] if lag <= group.trace.length]
+            if to_the_end:
+                own["lags"].append(group.trace.length)
         try:
             frame = measure(group.trace, **own)
         except ConfigurationError:
@@ -76,6 +80,7 @@ def join_frames(measure: Callable[..., pd.DataFrame], trace: Trace, arguments: M
             continue
         if settings.get("lags") == "log":
             settings["lags"] = frame["lag"].unique().tolist()
+            to_the_end = group.trace.length in settings["lags"]
         frames.append(frame.assign(sequence=group.sequences[frame["sequence"]]))
     return pandas.concat(frames).sort_values("sequence", kind="stable", ignore_index=True)
 
@@ -86,8 +91,9 @@ def join_frames(measure: Callable[..., pd.DataFrame], trace: Trace, arguments: M
 def measure_lengths(measure: Measure, context: Context) -> Result:
     """The result of a measure; of one with rows by sequence, to the end of each where sequences differ in length.
 
-    A column of `runs` is then the median over sequences of what each length gives, the lower of two in the middle.
-    Columns that belong together (`Measure.together`) come from one sequence, the one that the first of them is of.
+    A column of `runs` is then computed for the sequences of each length; it has the median over sequences (for an even
+    number, the lower middle value). Columns that belong together (`Measure.together`) come from one sequence, the one
+    that the first of them is of.
     """
     if not (measure.ends_with_sequences and context.trace.padded):
         return measure(context)

@@ -82,7 +82,8 @@ def lyapunov_spectrum(
         count: how many of the largest exponents; all N by default.
         jacobians: in place of cell, params, x and h_0: (T, N, N), (T, B, N, N), or an iterator over (N, N) or
             (B, N, N), J_1 first (`given_jacobians`). An iterator is read once and not kept. Where its length is not
-            given, the transient and the stretches of time end on a grid: within 1/500 of the time.
+            given, the transient is up to T/500 shorter than a tenth of T, and the stretches of time differ in length by
+            up to 5 %.
         length: the steps of `jacobians` to read; an iterator may have more, even without end. None: all.
         lengths, mask: the steps of each sequence of x, as in `forward`; each is averaged to its own end.
 

@@ -124,11 +124,11 @@ class Context:
     def space_steps(self, count: int) -> list[int]:
         """So many numbers from 0 to T, spaced evenly in their logarithm.
 
-        Where sequences differ in length they are those of the longest, as far as they go, so that sequences have the
-        lags of a table in common.
+        Where sequences differ in length they are those of the longest, so that sequences have the lags of a table in
+        common. A shorter one has those before its T, and T.
         """
         T = self.trace.length
-        return [int(step) for step in log_spacing(max(T, self.longest), count) if step <= T]
+        return [*(int(step) for step in log_spacing(max(T, self.longest), count) if step < T), T]
 
     @property
     def errors(self) -> Array:

@@ -53,7 +53,7 @@ def forward_sensitivity(trace: Trace, steps: int = 24, sequences: int = 2) -> pd
     Args:
         trace: a forward pass.
         steps: how many t from 1 to T, spaced evenly in their logarithm; all T where there are no more.
-        sequences: how many of the batch, from the first.
+        sequences: at most so many of the batch, from the first.
 
     Returns:
         Columns sequence, t, parameter, log_norm: the natural logarithm, -inf is exactly zero.

@@ -92,7 +92,7 @@ def singular_values(
     Args:
         trace: a forward pass.
         lags: integers l from 0 to t; they have no default.
-        sequences: how many of the batch, from the first.
+        sequences: at most so many of the batch, from the first.
         t: the step at which the products end; T by default.
         jacobians: in place of a trace, the Jacobians of anything: (T, N, N), (T, B, N, N), or an iterator over (N, N)
             or (B, N, N), J_1 first. An iterator is a stream: it is read up to the longest lag, and its products are

@@ -42,7 +42,7 @@ def block_norms(trace: Trace, lags: Literal["log", "all"] | Iterable[int] = "log
     Args:
         trace: a forward pass.
         lags: "log" some of 0..T, "all" every one, or the lags themselves.
-        sequences: how many of the batch, from the first.
+        sequences: at most so many of the batch, from the first.
 
     Returns:
         Columns sequence, t, lag, block, log_spectral_norm, log_frobenius_norm: natural logarithms, the second of the

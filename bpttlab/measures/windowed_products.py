@@ -72,11 +72,11 @@ def windowed_products(
         trace: a forward pass.
         lags: integers l from 1 to T; they have no default.
         jacobians: in place of a trace, the Jacobians of anything: (T, N, N), (T, B, N, N), or an iterator over (N, N)
-            or (B, N, N), J_1 first, of which as many steps are kept as the longest lag has, and 256 or as many again.
+            or (B, N, N), J_1 first, of which L + max(L, 256) steps are kept, where L is the longest lag.
         length: the steps of `jacobians` to read; an iterator may have more. None: all.
         method: "fast" makes each product of two parts, in float64; of a float32 trace these are the products of the
             Jacobians at its states. "exact" follows every row of the products of all t, lag after lag.
-        sequences: how many of the batch, from the first.
+        sequences: at most so many of the batch, from the first.
         spectral: whether spectral norms are computed, too, which take longer than the products.
 
     Returns:

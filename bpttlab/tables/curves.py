@@ -23,8 +23,9 @@ _THEORY = {"asymptote": "asymptote_rate", "bound": "bound_rate", "mean_field": "
 def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.DataFrame:
     """log norm of Jacobian products against lag: one row per sweep point, norm ("spectral", "frobenius") and lag.
 
-    The value of a network at a lag is the median over sequences of the products that end at its last t. `median`, `low`
-    and `high` are the median and the quartiles of these over networks. `zero` counts networks with the value -inf (a
+    The value of a network at a lag is the median over sequences of the products that end at its last t. Where sequences
+    of a run differ in length, only lags that all of them have are kept. `median`, `low` and `high` are the median and
+    the quartiles of these values over networks. `zero` counts networks with the value -inf (a
     product that is exactly zero). `asymptote` = lag * median log rho, `bound` = lag * median log(gamma sigma_max).
     `mean_field` is lag * the rate of a wide network for the Frobenius norm (per root N); for the spectral norm of a
     linear network it is the edge of the spectrum of W^lag. NA if `runs` lacks it.
@@ -33,7 +34,7 @@ def growth_curves(jacobians: pd.DataFrame, runs: pd.DataFrame | None = None) -> 
     runs = describe_rows(jacobians, runs)
     there = runs.get("asymptote_outside", pd.Series("", index=runs.index)).isna()
     runs = runs.assign(linear=there.astype(float))
-    curves = _curves(products_to_the_end(jacobians), runs, present, ("lag",), (*_THEORY.values(), "linear"))
+    curves = _curves(comparable_products(jacobians), runs, present, ("lag",), (*_THEORY.values(), "linear"))
     curves = curves.assign(**{name: _line(curves["lag"], curves.pop(rate)) for name, rate in _THEORY.items()})
     edge = curves["mean_field"] + _edge(curves["lag"])
     spectral = edge.where(curves.pop("linear") == 1)
@@ -114,6 +115,27 @@ def products_to_the_end(products: pd.DataFrame) -> pd.DataFrame:
     """Of a table of products P_{t,k}, those of the last t of each sequence of each run."""
     require_columns(products, "run_id", "t")
     return products[products["t"] == products.groupby(_sequences_of(products))["t"].transform("max")]
+
+
+def comparable_products(products: pd.DataFrame) -> pd.DataFrame:
+    """Products to the end, at the lags that all sequences of their run have.
+
+    A median over sequences that become fewer along a curve would step where one of them ends.
+    """
+    return keep_common(products_to_the_end(products), "lag")
+
+
+def keep_common(rows: pd.DataFrame, key: str) -> pd.DataFrame:
+    """The rows with values of a key that all sequences of their run have."""
+    if "sequence" not in rows:
+        return rows
+    pairs = rows[["run_id", "sequence", key]].drop_duplicates()
+    have = pairs.groupby(["run_id", key], as_index=False).agg(have=("sequence", "size"))
+    most = have.groupby("run_id")["have"].transform("max")
+    if (have["have"] == most).all():
+        return rows
+    common = pd.MultiIndex.from_frame(have.loc[have["have"] == most, ["run_id", key]])
+    return rows[pd.MultiIndex.from_frame(rows[["run_id", key]]).isin(common)]
 
 
 def _sequences_of(products: pd.DataFrame) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from bpttlab.tables.curves import NORMS, band, of_networks, products_to_the_end
+from bpttlab.tables.curves import NORMS, band, comparable_products, keep_common, of_networks
 from bpttlab.tables.frame_arguments import takes_frames
 from bpttlab.tables.points import describe_rows, join_names, networks, one_run_per_network, require_columns
 from bpttlab.tables.statistics import count_networks, group_rows, median, networks_in, numbers, with_interval
@@ -177,7 +177,7 @@ def singular_value_curves(
     """
     require_columns(singular_values, "run_id", "sequence", "t", "lag", "index", "log_singular_value", "resolved")
     runs = describe_rows(singular_values, runs)
-    rows = _join_exponents(products_to_the_end(singular_values), spectra)
+    rows = _join_exponents(comparable_products(singular_values), spectra)
     rows = rows.assign(
         rate=(rows["log_singular_value"] / rows["lag"]).where(rows["lag"] > 0),
         unresolved=1.0 - numbers(rows["resolved"]),
@@ -214,7 +214,7 @@ def block_curves(blocks: pd.DataFrame, runs: pd.DataFrame | None = None) -> pd.D
     `cell_path` = lag * log f is the theory of c<-c for an LSTM with a constant forget gate.
     """
     require_columns(blocks, "run_id", "t", "lag", "block", *NORMS.values())
-    runs, last = describe_rows(blocks, runs), products_to_the_end(blocks)
+    runs, last = describe_rows(blocks, runs), comparable_products(blocks)
     parts = [_blocks_of(last, runs, name).assign(quantity=kind) for kind, name in NORMS.items()]
     return pd.concat(parts, ignore_index=True)
 
@@ -247,7 +247,7 @@ def sensitivity_curves(
     of a state t steps later, and "sensitivity" is the effect of a parameter in all these steps.
     """
     require_columns(sensitivity, "run_id", "t", "parameter", "log_norm")
-    runs, rows = describe_rows(sensitivity, runs), sensitivity.assign(quantity="sensitivity")
+    runs, rows = describe_rows(sensitivity, runs), keep_common(sensitivity, "t").assign(quantity="sensitivity")
     if jacobians is not None and not jacobians.empty:
         rows = pd.concat([rows[list(OF_SENSITIVITY)], _products_of(rows, jacobians)], ignore_index=True)
     network, by = of_networks(rows, runs, ["log_norm"], ["quantity", "parameter", "t"])
@@ -260,7 +260,7 @@ OF_SENSITIVITY = ("run_id", "t", "parameter", "log_norm", "quantity")
 
 def _products_of(rows: pd.DataFrame, jacobians: pd.DataFrame) -> pd.DataFrame:
     """Products of the runs in `rows` as rows of the same form, with the lag as t."""
-    last = products_to_the_end(jacobians[jacobians["run_id"].isin(rows["run_id"])])
+    last = comparable_products(jacobians[jacobians["run_id"].isin(rows["run_id"])])
     nameless = pd.Series([None] * len(last), index=last.index, dtype=rows["parameter"].dtype)
     form = {"run_id": last["run_id"], "t": last["lag"], "parameter": nameless, "log_norm": last["log_spectral_norm"]}
     return pd.DataFrame({**form, "quantity": "product"})

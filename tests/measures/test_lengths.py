@@ -8,11 +8,15 @@ from hypothesis import strategies as st
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.adaptive_truncation import bound_biases, decay
-from bpttlab.measures.lengths import choose_summary, find_middle
+from bpttlab.measures.jacobian_products import JacobianProducts
+from bpttlab.measures.lengths import choose_summary, find_middle, measure_lengths
 from bpttlab.measures.lyapunov import finite_time_exponents, from_trace
+from bpttlab.measures.measure import Context, Sampling
 from bpttlab.measures.relevant_gradient import input_gradient_norms
 from bpttlab.measures.selection import shipped_measures
-from bpttlab.measures.singular_values import singular_values
+from bpttlab.measures.sensitivity import Sensitivity
+from bpttlab.measures.singular_values import SingularValues, singular_values
+from bpttlab.numerics.columnar import as_frame
 from bpttlab.numerics.scaled import norm
 from bpttlab.truncation.adaptive import Adaptive
 from bpttlab.truncation.averaged import ChunkedMean
@@ -114,7 +118,24 @@ def test_log_lags_are_those_of_the_longest_sequence():
     for measure in (lab.jacobian_products, lab.block_norms):
         lags = measure(trace, sequences=3).groupby("sequence")["lag"].unique().map(list)
         assert lags[1][-1] == 200
-        assert [lags[b] for b in (0, 2)] == [[lag for lag in lags[1] if lag <= length] for length in (50, 7)]
+        for b, length in ((0, 50), (2, 7)):
+            assert lags[b] == [*(lag for lag in lags[1] if lag < length), length]
+
+
+@pytest.mark.parametrize(
+    "measure", [JacobianProducts(), SingularValues(singular_lags=5), Sensitivity(sensitivity_steps=4)]
+)
+def test_a_run_has_the_last_step_of_every_sequence(measure):
+    batch = padded("lstm", (19, 40, 7, 1))
+    loss = batch.loss(batch.trace.y_hat)
+    found = measure_lengths(measure, Context(batch.trace, loss, sampling=Sampling(sequences=4)))
+    for name, columns in found.tables.items():
+        steps = as_frame(columns).groupby("sequence")["t" if name == "sensitivity" else "lag"].unique()
+        longest = set(steps[1])
+        assert [steps[b].max() for b in range(4)] == [19, 40, 7, 1], name
+        assert all(set(steps[b][:-1]) <= longest for b in range(4)), name
+        most = measure.rows(batch.cell, 40, Sampling(sequences=4))[name]
+        assert len(columns["sequence"]) <= most
 
 
 def test_a_sequence_without_the_step_has_no_rows():

@@ -252,6 +252,19 @@ def test_lags_that_not_every_network_has_are_left_out():
     assert set(curves["networks"]) == {4}
 
 
+def test_a_curve_ends_with_the_shortest_sequence_of_a_run():
+    study = synthetic.study(lengths=(50,), radii=(0.9,))
+    longest = study.jacobians[study.jacobians["sequence"] == 0]
+    other = longest[longest["lag"] <= 18].assign(sequence=1, log_spectral_norm=-30.0)
+    other.loc[other["lag"] == 18, "lag"] = 17  # a lag that the longest one does not have
+    lags = sorted(set(longest["lag"]) & set(other["lag"]))
+    curves = tables.growth_curves(pd.concat([longest, other.assign(t=17)]), study.runs)
+    spectral = curves[curves["quantity"] == "spectral"]
+    assert spectral["lag"].tolist() == lags and lags[-1] == 15
+    own = longest.groupby("lag")["log_spectral_norm"].median()
+    np.testing.assert_allclose(spectral["median"].astype(float), (own[lags] - 30.0) / 2, rtol=1e-12)
+
+
 def test_lag_curves_hold_every_quantity_of_every_parameter(study):
     curves = tables.lag_curves(study.lag_terms, study.runs)
     assert set(curves["quantity"]) == {"log_norm", "log_norm_per_loss", "share", "cumulative_share"}
