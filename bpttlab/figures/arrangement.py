@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
+from matplotlib.lines import Line2D
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, requested, style
@@ -81,6 +83,7 @@ class Arrangement:
         shades: a colour for each value of `COLOUR`.
         names: a text for each of them.
         title: what they are.
+        note: what is left out.
     """
 
     figure: Figure
@@ -93,6 +96,7 @@ class Arrangement:
     shades: dict[Any, str]
     names: dict[Any, str]
     title: str
+    note: str = ""
 
     @property
     def rows(self) -> pd.DataFrame:
@@ -108,9 +112,19 @@ class Arrangement:
         """The rows of each facet divided by a column that names the kind."""
         return [[rows[rows[column] == kind] for kind in kinds] for _, rows in self.parts]
 
+    def is_lowest(self, facet: int) -> bool:
+        """Whether no facet stands below this one."""
+        row, column = self.places[facet]
+        return not any(below > row and other == column for below, other in self.places)
+
     def add_key(self, size: Size) -> None:
         """The meaning of the colours, above the panels."""
         layout.key(self.figure, self.grid, self.shades, self.names, self.title, size)
+
+    def add_footer(self, handles: Sequence[Artist]) -> None:
+        """The meaning of lines and marks, below the panels, and what is left out."""
+        note = [Line2D([], [], linestyle="none", label=self.note)] if self.note else []
+        layout.footer(self.figure, [*handles, *note])
 
 
 def arrange(
@@ -149,14 +163,25 @@ def arrange(
     frame = _shorten_digests(frame, points)
     points = [name for name in points if name != PLUGIN_HASHES or name in layout.varying_columns(frame, points)]
     on_axes = [name for name in x if name in free and name != LENGTH]
+    note, measured = "", frame
     if UPDATE in points and frame[UPDATE].nunique() > 1 and UPDATE not in named:
         prefer = (UPDATE,) if requested.VALUE in prefer else prefer
         curves = _CURVES if frame[UPDATE].notna().all() else len(style.CATEGORIES) - 1  # beside drawn networks
         frame = choose_updates(frame, curves if UPDATE in prefer and not comparison.color else layout.MOST_VALUES)
+        note = _describe_left_out(frame, measured)
+    if requested.VALUE in across and requested.VALUE not in named:
+        frame = requested.forget_measured(frame)
     channels = choose_channels(frame, points, comparison, prefer, across, on_axes)
     if requested.VALUE in (*channels.columns, *channels.rows) and requested.VALUE not in named:
-        frame = frame[frame[requested.VALUE].isin(_select_values(frame))].reset_index(drop=True)
-    return _place(_colour(frame, channels), channels, size, shape)
+        kept = frame[requested.VALUE].isin(_select_values(frame)) | frame[requested.VALUE].isna()
+        frame = frame[kept].reset_index(drop=True)
+    return replace(_place(_colour(frame, channels), channels, size, shape), note=note)
+
+
+def _describe_left_out(shown: pd.DataFrame, measured: pd.DataFrame) -> str:
+    """How many of the measured updates have panels or curves; empty if all have."""
+    few, all_of_them = (frame[UPDATE].nunique() for frame in (shown, measured))
+    return f"{few} of {all_of_them} updates shown" if few < all_of_them else ""
 
 
 def _select_values(frame: pd.DataFrame) -> list[float]:
@@ -191,7 +216,7 @@ def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], d
     if list(axis) == [requested.VALUE]:
         return requested.value_colours(frame), requested.value_names(frame), layout.quantity(frame)
     values = list(dict.fromkeys(frame[COLOUR].iloc[_numbers(frame, axis).argsort(kind="stable")].dropna()))
-    title = "network" if LABEL in axis else " and ".join(words_of(name) for name in axis)
+    title = "network" if LABEL in axis else " and ".join(words_of(name) for name in _told(frame, axis))
     if has_order(frame, axis):
         shades = dict(zip(values, style.sequence_colours(len(values)), strict=True))
         return shades, {value: f"{value:g}" for value in values}, title
@@ -216,6 +241,8 @@ def words_of(column: str) -> str:
 def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) -> str:
     """The values of an axis in words: "gru, hidden size 64"; of a network from a file its name."""
     named = {name: value for name, value in zip(axis, key, strict=True) if not pd.isna(value)}
+    if list(axis) == [requested.VALUE] and not named:
+        return f"no {layout.describe_symbol(frame)} requested"
     if LABEL in axis and has_names_of_files(frame):
         told = [LABEL] if LABEL in named else [name for name in named if name not in _OF_DRAWN]
         named = {name: named[name] for name in told} or named
@@ -241,16 +268,21 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     if size == "column" and not (channels.chosen or is_board):  # one below the other
         columns, rows = [], [*columns, *rows]
     groups = _divide(frame, columns, rows)
-    in_rows = bool(rows) and (channels.chosen or is_board or not _is_sparse(groups))
+    in_rows = bool(rows) and (channels.chosen or not _is_sparse(groups))
     crossed = bool(columns) and (in_rows or channels.chosen or (is_board and len(groups) <= ABREAST))
     if is_board and (crossed or in_rows):
         _refuse_too_many(frame, rows, len({row for row, _ in groups}), shape.most)
     else:
         _refuse_too_many(frame, [*columns, *rows], len(groups), shape.most * (ABREAST if is_board else 1))
     labels = _labels(frame, columns), _labels(frame, rows)
-    places = list(groups) if crossed or in_rows else _wrap(len(groups))
+    crossed = crossed and (in_rows or not rows)
+    places = list(groups) if crossed or in_rows else _wrap(len(groups), ABREAST if size == "page" else 2)
+    if shape.share == "row" and rows and not in_rows:
+        shape = replace(shape, share=False)  # a line of panels has no field in common
     alone = not (rows or columns)
-    titles = [layout.find_task(frame) if alone else _join(labels[0][column], labels[1][row]) for row, column in groups]
+    pairs = [(labels[0][column], labels[1][row]) for row, column in groups]
+    pairs = pairs if in_rows or not is_board else [(row, column) for column, row in pairs]
+    titles = [layout.find_task(frame) if alone else _join(*pair) for pair in pairs]
     parts = [Facet(title, part) for title, part in zip(titles, groups.values(), strict=True)]
     is_across = max(column for _, column in places) > 0
     shades, names, title = _shades(frame, channels.color)
@@ -269,14 +301,14 @@ def _refuse_too_many(frame: pd.DataFrame, axis: Sequence[str], count: int, most:
 
 
 def _is_sparse(places: Collection[tuple[int, int]]) -> bool:
-    """Whether panels at these rows and columns would leave more than half of the page empty."""
+    """Whether panels at these rows and columns would leave more than half of the page empty, or lie on a diagonal."""
     down, wide = (len({place[end] for place in places}) for end in (0, 1))
-    return 2 * len(places) < down * wide
+    return 2 * len(places) < down * wide or len(places) == down > wide > 1
 
 
-def _wrap(count: int) -> list[tuple[int, int]]:
-    """Places in lines of equal length, of at most `ABREAST`."""
-    lines = -(-count // ABREAST)
+def _wrap(count: int, abreast: int) -> list[tuple[int, int]]:
+    """Places in lines of equal length, of at most so many."""
+    lines = -(-count // abreast)
     return [divmod(number, -(-count // lines)) for number in range(count)]
 
 
@@ -298,20 +330,32 @@ def _labels(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
     """
     if not axis:
         return [""]
-    labels = [_describe_key(frame, axis, key) for key in _keys(frame, axis)]
-    if max(map(len, labels)) <= _LONGEST_LABEL:
-        return labels
-    places = [axis.index(name) for name in _find_needed(frame, axis)]
-    return [
-        _describe_key(frame, [axis[place] for place in places], [key[place] for place in places])
-        for key in _keys(frame, axis)
-    ]
+    return _describe_keys(frame, axis, _told(frame, axis))
+
+
+def _describe_keys(frame: pd.DataFrame, axis: Sequence[str], told: Sequence[str]) -> list[str]:
+    places = [axis.index(name) for name in told]
+    return [_describe_key(frame, told, [key[place] for place in places]) for key in _keys(frame, axis)]
+
+
+def _told(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
+    """The columns that labels tell: all, or those that are needed if the labels would be too long otherwise.
+
+    An initializer that several cells share is not told beside the cell.
+    """
+    drawn = [name for name in axis if name in _OF_DRAWN]
+    rest = [name for name in axis if name not in drawn]
+    if rest and drawn and count_values(frame, rest) == count_values(frame, axis) > count_values(frame, drawn):
+        axis = rest
+    lengths = map(len, _describe_keys(frame, axis, axis))
+    return list(axis) if max(lengths) <= _LONGEST_LABEL else _find_needed(frame, axis)
 
 
 def _find_needed(frame: pd.DataFrame, axis: Sequence[str]) -> list[str]:
-    """The columns that tell all combinations apart, the first ones preferred."""
+    """The columns that tell all combinations apart, the first ones preferred, and the cell to its initializer."""
     needed = list(axis)
-    for name in reversed(axis):
+    drawn = [name for name in axis if name in _OF_DRAWN]
+    for name in [*reversed(drawn), *reversed([name for name in axis if name not in drawn])]:
         fewer = [other for other in needed if other != name]
         if count_values(frame, fewer) == count_values(frame, axis):
             needed = fewer
@@ -394,13 +438,12 @@ def label_edges(page: Arrangement, x: Sequence[str], y: Sequence[str]) -> None:
     """
     for (number, kind), axes in np.ndenumerate(page.grid):
         row, column = page.places[number]
-        is_lowest = not any(below > row and other == column for below, other in page.places)
         is_last_kind = not page.across or kind == page.grid.shape[1] - 1
-        if is_lowest and (is_last_kind or x[kind] != x[-1]):
-            axes.set_xlabel(x[kind])
+        if page.is_lowest(number) and (is_last_kind or x[kind] != x[-1]):
+            axes.set_xlabel(layout.break_label(x[kind], layout.panel_width(axes)))
         is_first = not any(other == row and left < column for other, left in page.places)
         if is_first or not page.across:
-            axes.set_ylabel(f"{_row_label(page, row)}{y[kind]}")
+            axes.set_ylabel(f"{_row_label(page, row)}{layout.break_label(y[kind], layout.panel_height(axes))}")
         if page.column_labels:
             if row == min(one for one, other in page.places if other == column) and kind == 0:
                 axes.set_title(page.column_labels[column])

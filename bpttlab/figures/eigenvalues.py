@@ -50,7 +50,7 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page", comparison: Comp
     here = [lines.line_key(name, **THIN | look | LARGER) for key, (name, look) in MATRICES.items() if key in there]
     known = lines.has_values(points["origin_rate"])
     theory = [lines.line_key("radius at the origin, theory", **_AT_ORIGIN)] if known else []
-    layout.footer(page.figure, [*here, circle, *theory])
+    page.add_footer([*here, circle, *theory])
     return layout.finish(page.figure)
 
 

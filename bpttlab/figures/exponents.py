@@ -39,7 +39,7 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page", comparison: Com
     for axes, rows, _ in page.panels():
         _panel(axes, rows, looks)
     label_edges(page, [layout.quantity(page.rows)], [r"exponent $\lambda_1$ (nat/step)"])
-    layout.footer(page.figure, _kinds(page.rows, looks, page.names))
+    page.add_footer(_kinds(page.rows, looks, page.names))
     return layout.finish(page.figure)
 
 

@@ -48,7 +48,7 @@ def plot_finite_time(distribution: pd.DataFrame, size: Size = "page", comparison
     _same_limits(page.grid[:, 0], rows)
     unit = "\n(nat/step)" if layout.panel_width(page.grid[0, 0]) < layout.NARROW else " (nat/step)"
     label_edges(page, [f"finite-time exponent{unit}"], [page.title])
-    layout.footer(page.figure, _kinds(rows))
+    page.add_footer(_kinds(rows))
     return layout.finish(page.figure)
 
 

@@ -50,10 +50,10 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page", comparison: Compariso
             name_networks(heat, rate, rows)
     _same_limits(page.grid[:, 1])
     name = layout.quantity(growth)
-    for axes in page.grid[:, 0] if page.across else ():
-        axes.set_xlabel(name)
-    rate_label = "asymptotic rate (nat/step)" if size == "page" else "asymptotic rate\n(nat/step)"
-    label_edges(page, [name, name], [_length_label(page), rate_label])
+    for facet, axes in enumerate(page.grid[:, 0] if page.across else ()):
+        if page.is_lowest(facet):
+            axes.set_xlabel(layout.break_label(name, layout.panel_width(axes)))
+    label_edges(page, [name, name], [_length_label(page), "asymptotic rate (nat/step)"])
     _keys(page, norm, growth, size)
     return layout.finish(page.figure)
 
@@ -203,4 +203,4 @@ def _keys(page: Arrangement, norm: SymLogNorm, growth: pd.DataFrame, size: Size)
         handles.append(Patch(facecolor=style.GROWTH(0.0), edgecolor="white", hatch="////", label="exactly zero"))
     if growth["log_growth"].isna().any():
         handles.append(Patch(facecolor="#cccccc", label="no network measured"))
-    layout.footer(figure, handles)
+    page.add_footer(handles)

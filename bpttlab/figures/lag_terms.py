@@ -28,6 +28,7 @@ def plot_lag_terms(
 
     curves: `tables.lag_curves`. Raises LabError if it has no rows of `parameter`.
     """
+    keys = lines.parameter_keys(parameter, curves)
     curves = curves[(curves["parameter"] == parameter) & curves["quantity"].isin(list(_KINDS))]
     if curves.empty:
         raise LabError(f"the study has no lag terms of {parameter}")
@@ -41,5 +42,5 @@ def plot_lag_terms(
     lines.limit(page.grid, page.by_kind("quantity", list(_KINDS)))
     label_edges(page, [r"lag $\ell$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     page.add_key(size)
-    layout.footer(page.figure, [*lines.curve_keys(page.rows), lines.parameter_key(parameter)])
+    page.add_footer([*lines.curve_keys(page.rows), *keys])
     return layout.finish(page.figure)

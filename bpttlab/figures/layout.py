@@ -6,6 +6,7 @@ kind of curve. On a page facets are side by side, in a column one above the othe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +50,7 @@ MOST_IN_LEGEND = 8
 Placement = Literal["outside upper center", "outside lower center"]
 NARROW = 1.3  # inches
 LINE = 24  # letters above a panel
+_LETTER = 0.056  # inches, of an axis label
 BESIDE_A_PANEL = 14  # and upright on its left
 
 
@@ -149,7 +151,8 @@ def select_values(values: Sequence[float]) -> list[float]:
 
 def describe_symbol(rows: pd.DataFrame) -> str:
     """The symbol of the requested values."""
-    targets = sorted(str(target) for target in rows["initializer_target"].dropna().unique())
+    there = rows[rows[requested.VALUE].notna()] if requested.VALUE in rows else rows
+    targets = sorted(str(target) for target in there["initializer_target"].dropna().unique())
     return " or ".join(dict.fromkeys(SYMBOLS.get(target, "requested") for target in targets)) or "requested"
 
 
@@ -158,6 +161,21 @@ def panel_width(axes: Axes) -> float:
     figure, place = axes.figure, axes.get_subplotspec()
     columns = place.get_gridspec().ncols if place else 1
     return float(figure.get_figure(root=True).get_size_inches()[0]) / columns - 0.55
+
+
+def panel_height(axes: Axes) -> float:
+    """About how high a panel is between its title and the labels below it, in inches."""
+    figure, place = axes.figure, axes.get_subplotspec()
+    rows = place.get_gridspec().nrows if place else 1
+    return float(figure.get_figure(root=True).get_size_inches()[1]) / rows - 0.45
+
+
+def break_label(label: str, inches: float) -> str:
+    """An axis label on two lines if one is too long for its panel: broken at its comma or before its unit."""
+    letters = len(re.sub(r"\$[^$]*\$", "xx", label))
+    if _LETTER * letters <= inches or "\n" in label:
+        return label
+    return re.sub(r", | (?=\()", lambda found: f"{found.group().rstrip()}\n", label, count=1)
 
 
 def whole_numbers(grid: np.ndarray) -> None:

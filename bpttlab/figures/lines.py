@@ -32,6 +32,16 @@ def parameter_key(name: str) -> Line2D:
     return line_key(f"gradient of {style.escape_text(name)}", linestyle="none")
 
 
+def parameter_keys(name: str, rows: pd.DataFrame) -> list[Artist]:
+    """`parameter_key`, and the cells of a summary that have no parameter of this name and are left out."""
+    keys: list[Artist] = [parameter_key(name)]
+    if "cell" in rows:
+        without = sorted({*rows["cell"]} - {*rows.loc[rows["parameter"] == name, "cell"]})
+        words = ", ".join(style.escape_text(cell.replace("_", " ")) for cell in without)
+        keys += [line_key(f"without {style.escape_text(name)}: {words}", linestyle="none")] if without else []
+    return keys
+
+
 INTERVAL = "95 % interval of the median (order statistics)"
 WHISKERS: dict[str, Any] = {"marker": "|", "linestyle": "none", "markersize": 7}
 

@@ -38,7 +38,7 @@ def plot_products(curves: pd.DataFrame, size: Size = "page", comparison: Compari
     lines.limit(page.grid, page.by_kind("quantity", norms))
     label_edges(page, ["lag $t - k$ (steps)"] * len(norms), [_NORMS[norm] for norm in norms])
     page.add_key(size)
-    layout.footer(page.figure, _kinds(page.rows))
+    page.add_footer(_kinds(page.rows))
     return layout.finish(page.figure)
 
 

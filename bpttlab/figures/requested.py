@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from bpttlab.figures import style
-from bpttlab.tables.points import LABEL, has_files, network_labels, value_names_file
+from bpttlab.tables.points import LABEL, MEASURED_RADIUS, has_files, network_labels, value_names_file
 
 VALUE = "initializer_requested"
 LONGEST = 28
@@ -26,6 +26,17 @@ _TICK = 0.065
 def requested_values(frame: pd.DataFrame) -> list[float]:
     """The values requested of the initializer, ascending."""
     return sorted(float(value) for value in frame[VALUE].dropna().unique())
+
+
+def forget_measured(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without the measured radii of drawn networks for which nothing was requested.
+
+    Each cell without W has a radius of its own, by which no other network can be compared.
+    """
+    is_measured = frame["initializer_target"].eq(MEASURED_RADIUS).fillna(False).astype(bool)
+    if LABEL in frame:
+        is_measured &= frame[LABEL].isna()
+    return frame.assign(**{VALUE: frame[VALUE].mask(is_measured)})
 
 
 def value_colours(frame: pd.DataFrame) -> dict[float, str]:

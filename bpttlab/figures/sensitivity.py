@@ -40,15 +40,14 @@ def plot_sensitivity(curves: pd.DataFrame, size: Size = "page", comparison: Comp
         lines.set_empty_limits(axes, rows["median"])
     layout.whole_numbers(page.grid)
     label_edges(page, ["$t$ (steps)"], [r"$\log \Vert \mathrm{d}h_t/\mathrm{d}\theta\Vert$ (nat)"])
-    layout.footer(page.figure, _kinds(curves, looks))
+    page.add_footer(_kinds(curves, looks))
     return layout.finish(page.figure)
 
 
 def _looks(curves: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Colour of each parameter, W first; after the last colour the first again, dashed."""
     names = sorted(curves["parameter"].dropna().unique(), key=lambda name: (not name.startswith("W"), name))
-    shades, number = style.categories(names), len(style.CATEGORIES)
-    dashes = {name: style.DASHES[place // number % len(style.DASHES)] for place, name in enumerate(names)}
+    shades, dashes = style.categories(names), style.category_dashes(names)
     return {name: {"colour": shades[name], "linestyle": dashes[name]} for name in names}
 
 

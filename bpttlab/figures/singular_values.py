@@ -40,7 +40,7 @@ def plot_singular_values(curves: pd.DataFrame, size: Size = "page", comparison: 
         _panel(axes, rows, shades)
     layout.whole_numbers(page.grid)
     label_edges(page, ["index $i$"], [r"$\log \sigma_i\, /\, \ell$ (nat/step)"])
-    layout.footer(page.figure, _kinds(curves, shades))
+    page.add_footer(_kinds(curves, shades))
     return layout.finish(page.figure)
 
 

@@ -34,7 +34,7 @@ def plot_spectrum(curves: pd.DataFrame, size: Size = "page", comparison: Compari
     lines.limit(page.grid, [[part.rows] for part in page.parts])
     label_edges(page, ["index $i$"], [r"$\lambda_i$ (nat/step)"])
     page.add_key(size)
-    layout.footer(page.figure, _kinds(page.rows))
+    page.add_footer(_kinds(page.rows))
     return layout.finish(page.figure)
 
 

@@ -23,10 +23,10 @@ ARROW = "\N{LEFTWARDS ARROW}"
 def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
     """log spectral norm of each block of the products that end at t = T against lag, at a few requested values.
 
-    The path of a part to itself is thick, with its quartiles. A path between two parts is thin: its colour is that of
-    the part where it ends, its dashes those of the part where it starts. A curve ends where a block is too small to be
-    resolved. Paths between parts that are zero at every lag are counted and not drawn. If there are too many paths to
-    distinguish, none between two parts is drawn.
+    The path of a part to itself is thick, with its quartiles; if there are more parts than colours, dashed, too. A path
+    between two parts is thin: its colour is that of the part where it ends, its dashes those of the part where it
+    starts. A curve ends where a block is too small to be resolved. Paths between parts that are zero at every lag are
+    counted and not drawn. If there are too many paths to distinguish, none between two parts is drawn.
 
     curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
     """
@@ -44,7 +44,7 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison
         lines.set_empty_limits(axes, rows["median"])
     layout.whole_numbers(page.grid)
     label_edges(page, [r"lag $\ell$ (steps)"], [r"$\log \Vert$block of $P\Vert_2$ (nat)"])
-    layout.footer(page.figure, _kinds(curves, looks, left_out))
+    page.add_footer(_kinds(curves, looks, left_out))
     return layout.finish(page.figure)
 
 
@@ -67,14 +67,15 @@ def _looks(curves: pd.DataFrame) -> tuple[dict[str, dict[str, Any]], int]:
     alive = set(curves.loc[~np.isneginf(curves["median"].astype(float)), "block"])
     own = [block for block in blocks if len(set(ends(block))) == 1]
     cross = [block for block in blocks if block not in own and block in alive]
-    shown = own + cross if len(own) + len(cross) <= MOST_BLOCKS else own
+    few = len(own) + len(cross) <= MOST_BLOCKS and len(names) <= len(style.CATEGORIES)
+    shown = own + cross if few else own
     return {block: _look(block, names) for block in shown}, len(own) + len(cross) - len(shown)
 
 
 def _look(block: str, names: list[str]) -> dict[str, Any]:
     (to, of), shades = ends(block), style.categories(names)
     if to == of:
-        return {"colour": shades[to], "linewidth": 1.6}
+        return {"colour": shades[to], "linewidth": 1.6, "linestyle": style.category_dashes(names)[to]}
     return {"colour": shades[to], "linewidth": 0.7, "linestyle": style.DASHES[names.index(of) % len(style.DASHES)]}
 
 

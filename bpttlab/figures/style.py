@@ -148,6 +148,11 @@ def categories(names: Sequence[str]) -> dict[str, str]:
     return {name: CATEGORIES[place % len(CATEGORIES)] for place, name in enumerate(names)}
 
 
+def category_dashes(names: Sequence[str]) -> dict[str, Any]:
+    """The dashes of each name beside its colour of `categories`: solid until the colours begin again."""
+    return {name: DASHES[place // len(CATEGORIES) % len(DASHES)] for place, name in enumerate(names)}
+
+
 def escape_text(text: str) -> str:
     """A text of any origin in a figure: a dollar sign begins no mathematics; what the font lacks is an escape."""
     known = _find_letters()

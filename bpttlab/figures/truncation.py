@@ -35,6 +35,7 @@ def plot_truncation(
 
     bias: `tables.truncation_bias`. Raises LabError if it has no truncated gradient of `parameter`.
     """
+    keys = lines.parameter_keys(parameter, bias)
     bias = bias[(bias["parameter"] == parameter) & bias["truncation"].notna() & bias["initializer_requested"].notna()]
     if bias.empty:
         raise LabError(f"the study has no truncated gradient of {parameter}")
@@ -50,7 +51,7 @@ def plot_truncation(
         axes.set_ylim(bottom=max(axes.get_ylim()[0], _NEGLIGIBLE))
     label_edges(page, ["truncation $K$ (steps)"] * len(_KINDS), list(_KINDS.values()))
     page.add_key(size)
-    layout.footer(page.figure, [*_kinds(bias, markers), lines.parameter_key(parameter)])
+    page.add_footer([*_kinds(bias, markers), *keys])
     return layout.finish(page.figure)
 
 
