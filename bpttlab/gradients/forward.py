@@ -25,7 +25,7 @@ from bpttlab.gradients.inputs import check_inputs
 from bpttlab.gradients.trace import Trace, join_stretches, stretches
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.lengths import choose_lengths, cut_padding, drop_equal
-from bpttlab.numerics.array import Array
+from bpttlab.numerics.array import Array, detach, detach_all
 
 
 @overload
@@ -56,7 +56,7 @@ def forward(
 
     Args:
         cell: the recurrence.
-        params: its weights, named as in the notes.
+        params: its weights, named as in the notes; these, x and h_0 may be tensors of PyTorch, too.
         x: (T, B, I) inputs, T >= 1. STEPS COME FIRST: data (B, T, I), as PyTorch's batch_first=True has them, are
             x.swapaxes(0, 1). Where T and B differ from those of h_0, a loss, a target or a mask, this is said.
         h_0: (B, N) initial state, zero by default.
@@ -82,6 +82,7 @@ def forward(
         DivergedError: the state overflowed; the error names the first such step.
     """
     loops = find_engine(engine)
+    params, x, h_0 = detach_all(params), detach(x), detach(h_0)
     if lengths is not None or mask is not None:
         x, lengths = cut_inputs(x, lengths, mask)
         if lengths is not None:

@@ -12,7 +12,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells.cell import Cell, Params, weights_dtype
 from bpttlab.networks.lengths import check_lengths, cut_padding
 from bpttlab.networks.losses import Loss, advise_swap, refuse_no_readout
-from bpttlab.numerics.array import Array
+from bpttlab.numerics.array import Array, detach
 
 
 def check_inputs(cell: Cell, params: Params, x: Array, h_0: Array | None) -> tuple[Array, Array]:
@@ -85,7 +85,7 @@ def read_errors(y_hat: Array, loss: Loss | Array) -> Array:
     """dL/dy_hat of a loss, or what was given as such, of the shape of the predictions."""
     allowed = f"(T, B, O) = {y_hat.shape}"
     try:
-        found = np.asarray(loss.gradient if isinstance(loss, Loss) else loss)
+        found = np.asarray(loss.gradient if isinstance(loss, Loss) else detach(loss))
     except ValueError:  # lists of lists that are no array
         found = np.asarray(None)
     if found.ndim == 0 or found.dtype.kind not in "biufc":

@@ -28,7 +28,7 @@ from bpttlab.gradients.plan import HasPlan, Plan
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.lengths import cut_padding, find_valid
 from bpttlab.networks.losses import Reduction, check_targets, evaluate, refuse_no_readout
-from bpttlab.numerics.array import Array
+from bpttlab.numerics.array import Array, detach, detach_all
 
 
 class Data(NamedTuple):
@@ -105,6 +105,7 @@ def loss_and_gradient(
         LabError: whatever `forward`, `losses.evaluate` and `backward` raise.
     """
     refuse_no_readout(cell.output_size)
+    params, x, h_0, target = detach_all(params), detach(x), detach(h_0), detach(target)
     check_targets(np.shape(x), target, mask)
     data = cut_data(Data(x, target, mask, h_0, lengths))
     parts = divide_sequences(np.shape(x)[1], check_integer("threads", threads, 1))

@@ -37,7 +37,7 @@ from bpttlab.measures.volume_growth import (
     sum_windows,
 )
 from bpttlab.networks.cells.cell import BLOCK_STEPS, Cell, Params
-from bpttlab.numerics.array import Array
+from bpttlab.numerics.array import Array, detach
 from bpttlab.numerics.columnar import as_frame
 
 if TYPE_CHECKING:
@@ -350,6 +350,7 @@ def check_exponents(exponents: Any) -> Array:
 
 
 def in_float64(name: str, values: Array) -> Array:
+    values = detach(values)
     if np.iscomplexobj(values):
         raise ConfigurationError(f"{name}: complex; a spectrum of Jacobians is that of a real state")
     return np.asarray(values, np.float64)

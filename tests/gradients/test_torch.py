@@ -5,6 +5,8 @@ import pytest
 
 from bpttlab.gradients.backward import backward
 from bpttlab.gradients.forward import forward
+from bpttlab.gradients.loss_and_gradient import loss_and_gradient
+from bpttlab.measures.lyapunov import lyapunov_spectrum
 from bpttlab.networks import losses
 from bpttlab.networks.activations import ACTIVATIONS
 from bpttlab.networks.cells import Elman
@@ -99,3 +101,20 @@ def test_jacobian_products_are_autograd(activation):
 
     expected = torch.autograd.functional.jacobian(state, torch.tensor(trace.h[2, 0])).numpy()
     assert_agree({"P": trace.product(9, 2)[0]}, {"P": expected})
+
+
+def test_tensors_with_gradients_are_taken_as_arrays():
+    cell, params, x, h_0, target = network("tanh", "identity", "squared_error", np.float64)[:5]
+    given = {name: torch.tensor(value, requires_grad=True) for name, value in params.items()}
+    tensors = [torch.tensor(value, requires_grad=True) for value in (x, h_0)]
+    expected, found = forward(cell, params, x, h_0), forward(cell, given, *tensors)
+    np.testing.assert_array_equal(found.h, expected.h)
+    assert all(type(value) is np.ndarray for value in (found.x, *found.params.values()))
+    dL_dy_hat = np.ones_like(expected.y_hat)
+    assert_agree(backward(found, torch.tensor(dL_dy_hat, requires_grad=True)), backward(expected, dL_dy_hat))
+    loss, gradient = loss_and_gradient(cell, given, tensors[0], torch.tensor(target, requires_grad=True), threads=2)
+    other_loss, other = loss_and_gradient(cell, params, x, target, threads=2)
+    assert loss == other_loss
+    assert_agree(gradient, other)
+    spectra = [lyapunov_spectrum(cell, *of, count=1) for of in ((given, *tensors), (params, x, h_0))]
+    assert spectra[0].equals(spectra[1])

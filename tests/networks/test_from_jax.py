@@ -145,6 +145,27 @@ def test_control_flow_on_numbers_goes_row_by_row_and_is_said():
     np.testing.assert_allclose(one.jacobian(3), two.jacobian(3), rtol=1e-13)
 
 
+@pytest.mark.filterwarnings("ignore:step:bpttlab.errors.LabWarning")
+def test_parameters_of_a_branch_that_no_trial_takes_count():
+    tree = {"a": jnp.array([0.5, 0.2]), "b": jnp.array([0.3, 0.4]), "head": jnp.array([1.0, 2.0])}
+    branch = lambda p, x, s: jnp.tanh((p["b"] if x[0] > 4 else p["a"]) * s + x)  # noqa: E731
+    read_head = lambda p, s: jax.nn.relu(p["head"] * s)  # noqa: E731  # some of its slopes are zero
+    cell, params = lab.from_jax(branch, tree, read_head, 2, 2)
+    assert set(cell.shapes()) == {"a", "b"} and set(params) == set(tree)
+    trace = lab.forward(cell, params, np.array([[[5.0, 0.1]]]), np.array([[0.5, 0.3]]))
+    h, found = trace.h[-1, 0], lab.backward(trace, np.ones((1, 1, 2)))
+    np.testing.assert_allclose(found["b"], params["head"] * (1 - h**2) * trace.h[0, 0], rtol=1e-12)
+    assert not found["a"].any() and found["b"].all()
+    with pytest.raises(ConfigurationError, match="'b': was not used in the trial, and may belong to step or to read"):
+        lab.from_jax(branch, tree, lambda p, s: p["head"] * s if s[0] > 9 else s, 2, 2)
+
+
+def test_a_step_without_a_path_through_its_state_is_said():
+    with pytest.warns(LabWarning, match="by the state before it is zero.*stop_gradient") as said:
+        lab.from_jax(lambda p, x, s: p * jax.lax.stop_gradient(s) + x, jnp.ones(2), input_size=2, state=2)
+    assert len(said) == 1
+
+
 NOISE = np.random.default_rng(0)
 
 
@@ -165,13 +186,19 @@ REFUSED = {
         "Reverse-mode",
     ),
     "raises": (lambda p, x, s: s["a"], MORE, "step: raises"),
+    "output and state": (lambda p, x, s: (s[:1], p * s), MORE, r"returns .*step\(params, x_t, state\)\[1\]$"),
+    "3 inputs": (lambda p, x, s: p * s + x, {**MORE, "input_size": 3}, "input_size=3 and state=2, which must be"),
+    "state of 7": (lambda p, x, s: p @ s * s, {**MORE, "state": 7}, "input_size=2 and state=7, which must be"),
+    "step of two": (lambda x, s: s, MORE, r"is called as step\(params, x_t, state\)$"),
+    "read of one": (lambda p, x, s: p * s, {**MORE, "read": lambda s: s}, r"is called as read\(params, state\)$"),
+    "read branches": (lambda p, x, s: p * s, {**MORE, "read": lambda p, s: s if s[0] > 0 else -s}, "with jnp.where"),
     "no input size": (elman, {"state": 2}, "input_size: must be given"),
     "no state": (elman, {"input_size": 2}, r"state: must be given, for example state=32"),
     "empty state": (elman, {"input_size": 2, "state": ()}, r"state=\(\): must have at least one number"),
     "a word": (elman, {"input_size": 2, "state": "h"}, r"state='h': must be sizes or arrays"),
     "no function": ("step", MORE, "step='step': must be a function"),
     "read": (lambda p, x, s: s, {**MORE, "read": lambda p, s: s.sum()}, r"read: returns shape \(\); must return"),
-    "shared": (lambda p, x, s: p * s, {**MORE, "read": lambda p, s: p * s}, "'params' is used by step and by read"),
+    "shared": (lambda p, x, s: p * s, {**MORE, "read": lambda p, s: p * s}, "'params': is used by step and by read"),
 }
 
 
@@ -188,6 +215,11 @@ def test_weights_that_are_not_numbers_are_refused():
         lab.from_jax(elman, {"a": [jnp.array([1.0, np.nan])]}, input_size=2, state=2)
     with pytest.raises(ConfigurationError, match="'a' is complex"):
         lab.from_jax(elman, {"a": jnp.ones(2) * 1j}, input_size=2, state=2)
+
+
+def test_a_tree_without_arrays_is_said():
+    with pytest.raises(ConfigurationError, match="step: raises TypeError.*; params=None: has no array of floats"):
+        lab.from_jax(elman, None, input_size=2, state=2)
 
 
 def test_missing_jax_names_the_extra(monkeypatch):

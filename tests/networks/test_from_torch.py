@@ -299,6 +299,9 @@ class Unlike(nn.Module):
         return s
 
 
+OUTER, HEAD = nn.GRUCell(3, 3), nn.Linear(3, 1).double()
+
+
 REFUSED = {
     "a function": (lambda: lambda x, s: s, {}, r"module=function: must be a torch\.nn\.Module"),
     "nn.LSTM": (lambda: nn.LSTM(3, 3), {}, r"module=nn\.LSTM: reads a whole sequence.*from_file, or give nn\.LSTMCell"),
@@ -320,7 +323,24 @@ REFUSED = {
     "nothing": (lambda: Step(lambda m, x, s: None), {"state": 3}, r"returns NoneType for the state"),
     "dtype": (lambda: Step(lambda m, x, s: s.float()), {"state": 3}, r"returns float32 for a state in float64.*dtype="),
     "mixed rows": (lambda: Step(lambda m, x, s: s - s.mean(0)), {"state": 3}, r"depends on the others of its batch"),
-    "no state": (lambda: Step(lambda m, x, s: s["a"]), {}, r"state: must be given, for example state=32"),
+    "dict": (lambda: Step(lambda m, x, s: s["a"]), {}, r"^step: raises .*input_size=3 and state=3; another state can"),
+    "no state": (Unlike, {"input_size": 3}, r"^state: must be given, for example state=32"),
+    "output and state": (lambda: Step(lambda m, x, s: (m.W(s)[:, :1], s)), {}, r"^step: returns .*m\(x, s\)\[1\]$"),
+    "state and output": (lambda: Step(lambda m, x, s: (s, s[:, 0])), {}, r"^step: returns .*m\(x, s\)\[0\]$"),
+    "output and pair": (lambda: Step(lambda m, x, s: (s[0], (s[0], s[1]))), {"state": (3, 3)}, r"m\(x, s\)\[1\]$"),
+    "another shape": (lambda: Step(lambda m, x, s: m.W(s)[:, :2]), {}, r"^step: returns \(3, 2\) for the state"),
+    "outer module": (
+        lambda: nn.GRUCell(3, 3),
+        {"step": lambda m, x, s: OUTER(x, s)},
+        r"^step: raises .*first argument",
+    ),
+    "outer head": (lambda: nn.GRUCell(3, 3), {"read": lambda m, s: HEAD(s)}, r"^read: uses parameters that are not"),
+    "int64": (lambda: Step(lambda m, x, s: s.long()), {"state": 3}, r"remove the conversion$"),
+    "4 inputs": (lambda: nn.RNNCell(3, 5), {"input_size": 4}, r"^step: raises .*input_size=4 and state=5, which must"),
+    "4 of a pair": (lambda: nn.LSTMCell(3, 5), {"input_size": 4}, r"^step: raises .*input_size=4 and state=\(5, 5\)"),
+    "state of 7": (lambda: nn.RNNCell(3, 5), {"state": 7}, r"^step: raises .*input_size=3 and state=7, which must"),
+    "read is a module": (lambda: nn.RNNCell(3, 3), {"read": nn.Linear(3, 1)}, r"is called as read\(module, state\)$"),
+    "step of two": (lambda: nn.RNNCell(3, 3), {"step": lambda x, s: s}, r"is called as step\(module, x_t, state\)"),
     "no input size": (Unlike, {}, r"input_size: must be given: Unlike has no attribute input_size"),
     "input size": (lambda: nn.GRUCell(3, 3), {"input_size": 0}, r"input_size=0"),
     "state": (lambda: nn.GRUCell(3, 3), {"state": "h"}, r"state='h': must be sizes or tensors"),
@@ -349,7 +369,7 @@ def test_weights_that_are_not_numbers_are_refused():
 
 def test_parameters_of_another_module_are_refused():
     outer = nn.GRUCell(2, 2)
-    with pytest.raises(ConfigurationError, match="step must call its first argument"):
+    with pytest.raises(ConfigurationError, match="must call their first argument"):
         lab.from_torch(outer, step=lambda m, x, s: outer(x, s))
     with pytest.raises(ConfigurationError, match="uses parameters that are not those of its first argument"):
         lab.from_torch(outer.double(), step=lambda m, x, s: outer(x, s))
@@ -377,6 +397,54 @@ def test_control_flow_on_numbers_goes_row_by_row_and_is_said():
         measures = {"products": lambda trace, loss: lab.jacobian_products(trace)}
         measures["sensitivity"] = lambda trace, loss: lab.forward_sensitivity(trace, steps=2)
         assert_same_measures(one, two, {name: name for name in params}, measures)
+
+
+@pytest.mark.filterwarnings("ignore:step:bpttlab.errors.LabWarning")
+def test_parameters_of_a_branch_that_no_trial_takes_count():
+    module = seeded(lambda: Step(by_large_input, nn.Linear(3, 3), nn.Linear(3, 2)).double())
+    cell, params = lab.from_torch(module, read=lambda m, s: m.parts[1](s))
+    assert set(params) == set(dict(module.named_parameters())) and set(cell.shapes()) == {
+        name for name in params if not name.startswith("parts.1")
+    }
+    x = inputs(T=4, I=3)
+    x[2, 1, 0] = 5.0
+    trace = lab.forward(cell, params, x)
+    errors = np.random.default_rng(1).standard_normal(trace.y_hat.shape)
+    state, total = torch.zeros(3, 3, dtype=torch.float64), 0.0
+    for x_t, error in zip(torch.tensor(x), torch.tensor(errors), strict=True):
+        state = module(x_t, state)
+        total = total + (module.parts[1](state) * error).sum()
+    total.backward()
+    found = lab.backward(trace, errors)
+    assert_agree(found, {name: one.grad.numpy() for name, one in module.named_parameters()})
+    assert np.abs(found["parts.0.weight"]).max() > 0
+
+
+def by_large_input(m, x, s):
+    """Row by row: where the first input is large, which no trial has, another matrix."""
+    return torch.cat([torch.tanh((m.parts[0] if x[r, 0] > 4 else m.W)(s[[r]]) + x[[r]]) for r in range(len(x))])
+
+
+def read_large(m, s):
+    return torch.cat([(m.parts[1] if s[r, 0] > 9 else m.parts[0])(s[[r]]) for r in range(len(s))])
+
+
+@pytest.mark.filterwarnings("ignore:step:bpttlab.errors.LabWarning")
+def test_a_branch_of_the_readout_has_its_parameters_too():
+    parts = lambda: (nn.Linear(3, 3), nn.Linear(3, 3))  # noqa: E731
+    cell, params = lab.from_torch(seeded(lambda: Step(lambda m, x, s: m.W(s) + x, *parts())), read=read_large)
+    assert set(cell.shapes()) == {"W.weight", "W.bias"} and len(params) == 6
+    with pytest.raises(ConfigurationError, match=r"'W\.bias': was not used .* may belong to step or to read"):
+        lab.from_torch(seeded(lambda: Step(lambda m, x, s: m.W(s) if s[0, 0] > 9 else s, *parts())), read=read_large)
+
+
+def test_a_step_without_a_path_through_its_state_is_said():
+    with pytest.warns(LabWarning, match=r"by the state before it is zero.*detach\(\)") as said:
+        lab.from_torch(Step(lambda m, x, s: torch.tanh(m.W(s.detach()) + x)))
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lab.from_torch(Step(lambda m, x, s: (s[0] + x, m.W(s[0].detach()))), state=(3, 3))  # one part has a path
 
 
 def test_threads_share_one_module():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +14,15 @@ from bpttlab.errors import ConfigurationError, LabError, LabWarning
 from bpttlab.fields import check_integer, format_value
 from bpttlab.networks.adapters.adapted import AdaptedNetwork, make_network
 from bpttlab.networks.adapters.jax_rows import OF_ONE, JaxRows, with_precision
-from bpttlab.networks.adapters.trials import ReadFunction, StepFunction, attempt
+from bpttlab.networks.adapters.trials import (
+    ReadFunction,
+    StepFunction,
+    advise_arguments,
+    advise_sizes,
+    attempt,
+    divide_parameters,
+    warn_cut_path,
+)
 from bpttlab.networks.cells.cell import check_dtype
 from bpttlab.networks.pretrained import Network
 from bpttlab.numerics.array import Array
@@ -44,16 +53,17 @@ def from_jax(
 
     Args:
         step: step(params, x_t, state) -> state.
-        params: a pytree. Arrays of floats are parameters, named by the way to them, "cell.kernel"; all else is
-            constant.
-        read: read(params, state) -> y_t (O,); without it the network has no readout (output_size=0), and whatever
-            needs no loss works.
+        params: a pytree. Arrays of floats are parameters, named by their paths in the pytree, "cell.kernel"; all else
+            is constant.
+        read: read(params, state) -> y_t (O,); without it the network has no readout (output_size=0): measures
+            that need no loss work; the others raise an error.
         input_size: I.
         state: a state of one sequence: arrays, or the size of each, in any pytree.
         dtype: float64 or float32, whatever the parameters have. JAX's own setting of 64 bits is left as it is.
 
     Returns:
-        `cell` and `params`; those parameters that step or read depend on.
+        `cell` and `params`; those parameters that step or read depend on, and all others, too, if the Python code of
+        one of them depends on numbers.
 
     Raises:
         ConfigurationError: step draws, returns something else than the next state, or cannot be traced; JAX is not
@@ -93,11 +103,31 @@ def make_jax_rows(
     x, h = (rng.standard_normal((TRIALS, size)).astype(dtype) for size in (input_size, functions.state_size))
     refuse_impure_step(functions, x, h)
     functions.one_by_one = not can_be_compiled(functions, x, h)
-    attempt("step", lambda: functions.state_vjp({}, x, h, h[None]), advise_numpy)
+    try_derivative(functions, x, h)
     _settle_parameters(functions, x, h)
     if read is not None:
-        functions.output_size = attempt("read", lambda: functions.read({}, h)).shape[1]
+        functions.output_size = attempt("read", lambda: functions.read({}, h), advise_read).shape[1]
     return functions
+
+
+def try_derivative(functions: JaxRows, x: Array, h: Array) -> None:
+    """The derivative by the state, which must exist and should not be zero."""
+    warn_cut_path(attempt("step", lambda: functions.state_vjp({}, x, h, h[None]), advise_numpy))
+
+
+def advise_step(error: Exception, functions: JaxRows, input_size: int) -> str:
+    """The end of a message about a step that raises."""
+    called = advise_arguments(error, "step(params, x_t, state)") or advise_numpy(error)
+    if not called and not functions.values:
+        called = f"; params={format_value(functions.tree.rebuild({}))}: has no array of floats"
+    return called or advise_sizes(error, input_size, functions.layout.describe_sizes())
+
+
+def advise_read(error: Exception) -> str:
+    """The end of a message about a readout that raises."""
+    if type(error).__name__ in ("TracerBoolConversionError", "ConcretizationTypeError"):
+        return "; write if and while of an array with jnp.where or jax.lax"
+    return advise_arguments(error, "read(params, state)", "argument") or advise_numpy(error)
 
 
 def advise_numpy(error: Exception) -> str:
@@ -118,7 +148,8 @@ def refuse_impure_step(functions: JaxRows, x: Array, h: Array) -> None:
             one = eager_row(functions, x[0], h[0])
         except Exception:
             functions.axes = ()
-            one = attempt("step", lambda: eager_row(functions, x[0], h[0]), advise_numpy)
+            advise = partial(advise_step, functions=functions, input_size=x.shape[1])
+            one = attempt("step", lambda: eager_row(functions, x[0], h[0]), advise)
     if not np.array_equal(one, eager_row(functions, x[0], h[0]), equal_nan=True):
         raise ConfigurationError(
             "step: two calls with the same x_t and state differ: must be a pure function; give it a fixed key"
@@ -158,37 +189,38 @@ def can_be_compiled(functions: JaxRows, x: Array, h: Array) -> bool:
 
 def _settle_parameters(functions: JaxRows, x: Array, h: Array) -> None:
     """Which parameters the step depends on, and which the readout."""
-    used = _names_used(functions, lambda weights: functions.row(weights, x[0], h[0]), h.dtype)
-    read: set[str] = set()
+    used, _ = _names_used(functions, functions.row, x, h)
+    read, read_branches = set[str](), False
     if functions.read_function is not None:
-        read = attempt(
-            "read", lambda: _names_used(functions, lambda weights: functions.read_row(weights, h[0]), h.dtype)
-        )
-    if used & read:
-        raise ConfigurationError(
-            f"params: {min(used & read)!r} is used by step and by read, and must belong to one of them: give read a "
-            "copy of its own"
-        )
+        read, read_branches = attempt("read", lambda: _names_used(functions, functions.read_row, h), advise_read)
+    used, read = divide_parameters(set(functions.values), used, read, functions.one_by_one, read_branches)
     shapes = {name: value.shape for name, value in functions.values.items()}
     functions.shapes = {name: shape for name, shape in shapes.items() if name in used}
     functions.readout_shapes = {name: shape for name, shape in shapes.items() if name in read}
 
 
-def _names_used(functions: JaxRows, function: Callable[[Any], Any], dtype: Any) -> set[str]:
-    """The parameters that a function depends on, by what of its program is left without the unused; of one that cannot
-    be traced, those by which its derivative is not zero."""
+def _names_used(functions: JaxRows, function: Callable[..., Any], *arrays: Array) -> tuple[set[str], bool]:
+    """The parameters that a function of a row depends on, and whether its Python code depends on numbers.
+
+    By what of its program is left without the unused; of a function that cannot be traced, those by which its
+    derivative is not zero.
+    """
     import jax
     import jax.numpy as jnp
+    from jax.interpreters.partial_eval import dce_jaxpr
 
+    dtype = arrays[0].dtype
     with with_precision(dtype):
         weights = {name: jnp.asarray(np.asarray(value, dtype)) for name, value in functions.values.items()}
+        rows = [tuple(map(jnp.asarray, row)) for row in zip(*arrays, strict=True)]
         names = sorted(weights)  # the order in which JAX has the entries of a dict
-        if functions.one_by_one:
-            value, back = jax.vjp(function, weights)
-            (slopes,) = back(jnp.ones_like(value))
-            return {name for name in names if np.any(np.asarray(slopes[name]))}
-        from jax.interpreters.partial_eval import dce_jaxpr
-
-        program = jax.make_jaxpr(function)(weights).jaxpr
+        try:
+            program = jax.make_jaxpr(function)(weights, *rows[0]).jaxpr
+        except jax.errors.ConcretizationTypeError:
+            if not functions.one_by_one:
+                raise
+            each = [jax.vjp(lambda own, row=row: function(own, *row), weights) for row in rows]
+            slopes = [back(jnp.ones_like(value))[0] for value, back in each]
+            return {name for name in names if any(np.any(np.asarray(one[name])) for one in slopes)}, True
         _, used = dce_jaxpr(program, [True] * len(program.outvars))
-        return {name for name, is_used in zip(names, used, strict=True) if is_used}
+        return {name for name, is_used in zip(names, used, strict=False) if is_used}, False

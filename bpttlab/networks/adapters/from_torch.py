@@ -15,13 +15,13 @@ from bpttlab.networks.adapters.adapted import AdaptedNetwork, make_network
 from bpttlab.networks.adapters.layout import Layout
 from bpttlab.networks.adapters.torch_checks import (
     ROWS,
-    advise_dtype,
+    advise_step,
     check_rows,
     import_torch,
     refuse_module,
 )
 from bpttlab.networks.adapters.torch_rows import TorchRows, copy_in_dtype, flatten_state
-from bpttlab.networks.adapters.trials import EXAMPLES, ReadFunction, StepFunction, attempt
+from bpttlab.networks.adapters.trials import EXAMPLES, ReadFunction, StepFunction, advise_sizes, attempt
 from bpttlab.networks.cells.cell import check_dtype
 from bpttlab.networks.pretrained import Network
 from bpttlab.plugin_sources import single_line
@@ -52,16 +52,17 @@ def from_torch(
     Args:
         module: called as module(x_t, state), as nn.RNNCell, nn.GRUCell and nn.LSTMCell are.
         step: step(module, x_t, state) -> state, for a module that is called in another way.
-        read: read(module, state) -> y_t (B, O); without it the network has no readout (output_size=0), and whatever
-            needs no loss works.
+        read: read(module, state) -> y_t (B, O); without it the network has no readout (output_size=0): measures
+            that need no loss work; the others raise an error.
         input_size: I; that of the module by default.
         state: a state: tensors (B, …), or the size of each, in the structure that step takes: a tensor, a tuple, a
             list or a dict of them. By default what the module makes of state=None, or hidden_size numbers.
         dtype: float64 or float32, whatever the module has.
 
     Returns:
-        `cell` and `params`; those parameters that step or read depend on, under the module's own names. The state is
-        one vector, whose parts are `cell.parts`.
+        `cell` and `params`; those parameters that step or read depend on, under the module's own names, and all
+        others, too, if the Python code of one of them depends on numbers. The state is one vector, whose parts are
+        `cell.parts`.
 
     Raises:
         ConfigurationError: the module reads whole sequences, draws, keeps or changes a state, mixes the rows of a
@@ -110,18 +111,34 @@ def find_layout(module: Any, step: StepFunction, input_size: int, state: Any, dt
 
     called, _, _ = copy_in_dtype(module, dtype)
     x = torch.zeros(ROWS, input_size, dtype=getattr(torch, dtype.name))
-    problems = []
+    problems: list[tuple[str, Exception]] = []
     for candidate in list_candidates(module, step, called, x):
+        tried = "None"
         try:
             layout = Layout.of(candidate(), shape_of)
+            tried = layout.describe_sizes()
             h = torch.zeros(ROWS, layout.size, dtype=x.dtype)
             with torch.no_grad():
                 flatten_state(layout, step(called, x, layout.unflatten(h, (ROWS,))), h)
             return layout
         except Exception as error:  # a module may raise anything for a state that is not its own
-            problems.append(f"{single_line(error)}{advise_dtype(error)}")
-    problem = problems[min(1, len(problems) - 1)]  # the first is that of None, which few modules take
-    raise ConfigurationError(f"state: must be given, {HOW}; what was tried raises {problem}")
+            problems.append((tried, error))
+    raise explain_no_state(problems[1:] or problems, input_size)  # the first is that of None, which few modules take
+
+
+def explain_no_state(problems: list[tuple[str, Exception]], input_size: int) -> ConfigurationError:
+    """The error for a state that was not found, with the states that were tried: its cause, then what to give.
+
+    A step that returned something for a state says more than one that raised.
+    """
+    for _, error in problems:
+        if isinstance(error, ConfigurationError) and str(error).startswith("step: returns"):
+            return error
+    state, error = max(problems, key=lambda problem: bool(advise_sizes(problem[1], input_size, "")))  # or the first
+    if state == "None":
+        return ConfigurationError(f"state: must be given, {HOW}; with state=None step raises {single_line(error)}")
+    tried = f"; it was called with input_size={input_size} and state={state}; another state can be given, {HOW}"
+    return ConfigurationError(f"step: raises {single_line(error)}{advise_step(error, input_size, state) or tried}")
 
 
 def list_candidates(module: Any, step: StepFunction, called: Any, x: Any) -> Iterator[Any]:

@@ -272,17 +272,34 @@ class StateTree:
         import jax
         import jax.numpy as jnp
 
-        leaves, treedef = jax.tree_util.tree_flatten(returned)
+        leaves = jax.tree_util.tree_leaves(returned)
         expected = [(*axes, *shape) for shape in self.shapes]
-        if treedef != self.treedef or [jnp.shape(leaf) for leaf in leaves] != expected:
+        if not self.is_state(returned, expected):
             found = jax.tree_util.tree_map(lambda leaf: list(jnp.shape(leaf)), returned)
             raise ConfigurationError(
                 f"step: returns {found} for the state {self.treedef.unflatten(map(list, expected))}: must return the "
-                "next state in the same structure and shape"
+                f"next state in the same structure and shape{self.advise_pair(returned, expected)}"
             )
         for leaf in leaves:
             _refuse_dtype("step", leaf, h)
         return jnp.concatenate([leaf.reshape(-1) for leaf in leaves])
+
+    def is_state(self, returned: Any, expected: list[tuple[int, ...]]) -> bool:
+        """Whether it has the structure of the state and these shapes."""
+        import jax
+
+        leaves, treedef = jax.tree_util.tree_flatten(returned)
+        return bool(treedef == self.treedef and [jax.numpy.shape(leaf) for leaf in leaves] == expected)
+
+    def advise_pair(self, returned: Any, expected: list[tuple[int, ...]]) -> str:
+        """What to do about a step that returns (output, state)."""
+        is_pair = isinstance(returned, tuple | list) and len(returned) == 2
+        fitting = [index for index in (1, 0) if is_pair and self.is_state(returned[index], expected)]
+        return f"; give lambda params, x_t, state: step(params, x_t, state)[{fitting[0]}]" if fitting else ""
+
+    def describe_sizes(self) -> str:
+        """The structure with its sizes, as `state=` takes them."""
+        return str(self.treedef.unflatten([shape[0] if len(shape) == 1 else list(shape) for shape in self.shapes]))
 
 
 def _shape_of(leaf: Any) -> tuple[int, ...]:

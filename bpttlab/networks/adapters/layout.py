@@ -90,6 +90,11 @@ class Layout:
         shapes = {path: (*axes, *shape) for path, shape in zip(self.paths, self.shapes, strict=True)}
         return describe_tree(self.example, shapes)
 
+    def describe_sizes(self) -> str:
+        """The structure with its sizes, as `state=` takes them."""
+        shapes = [shape[0] if len(shape) == 1 else shape for shape in self.shapes]
+        return describe_tree(self.example, dict(zip(self.paths, shapes, strict=True)))
+
 
 def describe_tree(tree: Any, shapes: Mapping[Path, Any], path: Path = ()) -> str:
     """A structure in a few words: the shape of every leaf within tuples, lists and dicts."""

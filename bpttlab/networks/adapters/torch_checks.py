@@ -11,8 +11,15 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.networks.adapters.torch_rows import TorchRows, quiet_vmap
-from bpttlab.networks.adapters.trials import attempt
+from bpttlab.networks.adapters.trials import (
+    advise_arguments,
+    advise_sizes,
+    attempt,
+    divide_parameters,
+    warn_cut_path,
+)
 from bpttlab.numerics.agreement import agreement
+from bpttlab.numerics.array import Array
 
 ROWS = 3
 """Rows of a trial."""
@@ -87,7 +94,7 @@ def check_rows(rows: TorchRows, input_size: int, dtype: str) -> None:
         rng.standard_normal((ROWS, rows.state_size)).astype(dtype),
     )
     refuse_changing_steps(rows, x, h)
-    rows.one_by_one = depends_on_numbers(rows, x, h)
+    rows.one_by_one = depends_on_numbers(rows, rows.flat_step, x, h)
     if rows.one_by_one:
         warnings.warn(
             "step: its Python code depends on the numbers of a row (if, while or .item() of a tensor), so that every "
@@ -97,10 +104,11 @@ def check_rows(rows: TorchRows, input_size: int, dtype: str) -> None:
         )
     else:
         refuse_mixed_rows("step", lambda part: rows.step({}, x[part], h[part]), dtype)
-    settle_parameters(rows, x, h)
     if rows.read_function is not None:
-        rows.output_size = attempt("read", lambda: rows.read({}, h), advise_dtype).shape[1]
+        rows.output_size = attempt("read", lambda: rows.read({}, h), advise_read).shape[1]
         refuse_mixed_rows("read", lambda part: rows.read({}, h[part]), dtype)
+    settle_parameters(rows, x, h)
+    warn_cut_path(rows.state_vjp({}, x, h, h[None]))
 
 
 def advise_dtype(error: Exception) -> str:
@@ -108,15 +116,27 @@ def advise_dtype(error: Exception) -> str:
     if "dtype" not in str(error):
         return ""
     return (
-        "; step must call its first argument, which is a copy in another dtype, and tensors of the module must be "
-        "parameters or buffers (register_buffer)"
+        "; step and read must call their first argument, which is a copy in another dtype, and tensors of the module "
+        "must be parameters or buffers (register_buffer)"
     )
+
+
+def advise_step(error: Exception, input_size: int, state: str) -> str:
+    """The end of a message about a step that raises."""
+    called = advise_arguments(error, "step(module, x_t, state), by default module(x_t, state)")
+    return called or advise_dtype(error) or advise_sizes(error, input_size, state)
+
+
+def advise_read(error: Exception) -> str:
+    """The end of a message about a readout that raises."""
+    return advise_arguments(error, "read(module, state)", "argument") or advise_dtype(error)
 
 
 def refuse_changing_steps(rows: TorchRows, x: Any, h: Any) -> None:
     """Two calls with the same rows: nothing that is given may change, and both return the same."""
     import torch
 
+    advise = partial(advise_step, input_size=x.shape[1], state=rows.layout.describe_sizes())
     with rows.loaded({}, h.dtype, differentiate=False) as (module, _):
         found = []
         for seed in range(2):
@@ -125,7 +145,7 @@ def refuse_changing_steps(rows: TorchRows, x: Any, h: Any) -> None:
             before = {name: tensor.clone() for name, tensor in watched.items()}
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                found.append(attempt("step", partial(rows.flat_step, module, *given.values()), advise_dtype).clone())
+                found.append(attempt("step", partial(rows.flat_step, module, *given.values()), advise).clone())
             for name, tensor in watched.items():
                 if not same(before[name], tensor):
                     refuse_changed(name, name in given)
@@ -154,17 +174,17 @@ def same(one: Any, other: Any) -> bool:
     )
 
 
-def depends_on_numbers(rows: TorchRows, x: Any, h: Any) -> bool:
-    """Whether Python's control flow in a step depends on numbers: then many rows cannot be one call."""
+def depends_on_numbers(rows: TorchRows, function: Callable[..., Any], *arrays: Array) -> bool:
+    """Whether Python's control flow in a step or a readout depends on numbers: then many rows cannot be one call."""
     import torch
 
-    def row(x_t: Any, h_t: Any) -> Any:
-        return rows.flat_step(module, x_t[None], h_t[None])[0]
+    def row(*given: Any) -> Any:
+        return function(module, *(one[None] for one in given))[0]
 
-    with rows.loaded({}, h.dtype, differentiate=False) as (module, _):
+    with rows.loaded({}, arrays[0].dtype, differentiate=False) as (module, _):
         try:
             with quiet_vmap():
-                torch.vmap(row, randomness="different")(torch.tensor(x), torch.tensor(h))
+                torch.vmap(row, randomness="different")(*map(torch.tensor, arrays))
         except Exception as error:  # whatever else vmap cannot do, a call with many rows can
             return "data-dependent control flow" in str(error) or ".item()" in str(error)
     return False
@@ -186,20 +206,18 @@ def settle_parameters(rows: TorchRows, x: Any, h: Any) -> None:
     """Which parameters the step depends on, and which the readout."""
     import torch
 
+    read, read_branches = set[str](), False
+    if rows.read_function is not None:
+        read_branches = depends_on_numbers(rows, rows.flat_read, h)
     with rows.loaded({}, h.dtype) as (module, parameters):
         refuse_no_derivative(rows, module, x, h)
-        used = set()
+        used = set[str]()
         for row in [slice(r, r + 1) for r in range(ROWS)] if rows.one_by_one else [slice(None)]:
             used |= names_used(rows.flat_step(module, torch.tensor(x[row]), torch.tensor(h[row])), parameters)
-        read = set()
         if rows.read_function is not None:
-            read = names_used(attempt("read", lambda: rows.flat_read(module, torch.tensor(h))), parameters)
+            read = names_used(rows.flat_read(module, torch.tensor(h)), parameters)
         refuse_foreign_parameters(rows, module, parameters, x, h)
-    if used & read:
-        raise ConfigurationError(
-            f"parameter {min(used & read)!r}: is used by step and by read, and must belong to one of them: give read a "
-            "copy of its own"
-        )
+    used, read = divide_parameters(set(rows.values), used, read, rows.one_by_one, read_branches)
     rows.shapes = {name: shape for name, shape in rows.shapes.items() if name in used}
     rows.readout_shapes = {name: rows.values[name].shape for name in rows.values if name in read}
 
@@ -235,11 +253,14 @@ def refuse_foreign_parameters(rows: TorchRows, module: Any, parameters: dict[str
 
     for parameter in parameters.values():
         parameter.requires_grad_(False)
-    foreign = rows.flat_step(module, torch.tensor(x[:1]), torch.tensor(h[:1])).requires_grad
+    foreign = {"step": rows.flat_step(module, torch.tensor(x[:1]), torch.tensor(h[:1])).requires_grad}
+    if rows.read_function is not None:
+        foreign["read"] = rows.flat_read(module, torch.tensor(h[:1])).requires_grad
     for parameter in parameters.values():
         parameter.requires_grad_()
-    if foreign:
+    for called in (called for called, is_foreign in foreign.items() if is_foreign):
+        example = "x_t, state: m.cell(x_t, state)" if called == "step" else "state: m.head(state)"
         raise ConfigurationError(
-            "step: uses parameters that are not those of its first argument: must call that (m), as in "
-            "step=lambda m, x_t, state: m.cell(x_t, state)"
+            f"{called}: uses parameters that are not those of its first argument: must call that (m), as in "
+            f"{called}=lambda m, {example}"
         )

@@ -253,20 +253,33 @@ def flatten_state(layout: Layout, returned: Any, h: Any) -> Any:
     import torch
 
     leaves = dict(list_leaves(returned))
-    found = {path: tuple(leaf.shape[1:]) if isinstance(leaf, torch.Tensor) else None for path, leaf in leaves.items()}
-    wrong = set(leaves) != set(layout.paths) or any(
-        found[path] != shape or len(leaves[path]) != len(h)
-        for path, shape in zip(layout.paths, layout.shapes, strict=True)
-    )
-    if wrong:
+    if not is_state(layout, returned, len(h)):
         shapes = {path: describe_tensor(leaf) for path, leaf in leaves.items()}
         raise ConfigurationError(
             f"step: returns {describe_tree(returned, shapes)} for the state {layout.describe(len(h))}: must return the "
-            "next state in the same structure and shape; give step=lambda module, x_t, state: …, or another state="
+            f"next state in the same structure and shape; {advise_structure(layout, returned, len(h))}"
         )
     for leaf in leaves.values():
         refuse_dtype("step", leaf, h)
     return torch.cat([leaves[path].reshape(len(h), -1) for path in layout.paths], dim=1)
+
+
+def is_state(layout: Layout, returned: Any, count: int) -> bool:
+    """Whether it has the structure of the state, and so many rows of the same shapes."""
+    import torch
+
+    leaves = list_leaves(returned)
+    found = {path: tuple(leaf.shape) if isinstance(leaf, torch.Tensor) else None for path, leaf in leaves}
+    return found == {path: (count, *shape) for path, shape in zip(layout.paths, layout.shapes, strict=True)}
+
+
+def advise_structure(layout: Layout, returned: Any, count: int) -> str:
+    """What to do about a step that returns something else than the next state: (output, state) above all."""
+    if isinstance(returned, tuple | list) and len(returned) == 2:
+        first, second = (is_state(layout, one, count) for one in returned)
+        if first or second:
+            return f"give step=lambda m, x, s: m(x, s)[{int(second)}]"
+    return "give step=lambda module, x_t, state: …, or another state="
 
 
 def describe_tensor(leaf: Any) -> str:
@@ -278,9 +291,9 @@ def refuse_dtype(called: str, found: Any, given: Any) -> None:
     """Refuses a tensor of another dtype than that of the state."""
     if found.dtype != given.dtype:
         one, other = (str(tensor.dtype).removeprefix("torch.") for tensor in (found, given))
+        advice = f", or give dtype={one!r}" if one in ("float32", "float64") else ""
         raise ConfigurationError(
-            f"{called}: returns {one} for a state in {other}: must keep the dtype; remove the conversion, or give "
-            f"dtype={one!r}"
+            f"{called}: returns {one} for a state in {other}: must keep the dtype; remove the conversion{advice}"
         )
 
 
