@@ -106,7 +106,7 @@ def make_jax_rows(
     try_derivative(functions, x, h)
     _settle_parameters(functions, x, h)
     if read is not None:
-        functions.output_size = attempt("read", lambda: functions.read({}, h), advise_read).shape[1]
+        functions.output_size = attempt("read", lambda: functions.read({}, h), _advise_read).shape[1]
     return functions
 
 
@@ -115,7 +115,7 @@ def try_derivative(functions: JaxRows, x: Array, h: Array) -> None:
     warn_cut_path(attempt("step", lambda: functions.state_vjp({}, x, h, h[None]), advise_numpy))
 
 
-def advise_step(error: Exception, functions: JaxRows, input_size: int) -> str:
+def _advise_step(error: Exception, functions: JaxRows, input_size: int) -> str:
     """The end of a message about a step that raises."""
     called = advise_arguments(error, "step(params, x_t, state)") or advise_numpy(error)
     if not called and not functions.values:
@@ -123,7 +123,7 @@ def advise_step(error: Exception, functions: JaxRows, input_size: int) -> str:
     return called or advise_sizes(error, input_size, functions.layout.describe_sizes())
 
 
-def advise_read(error: Exception) -> str:
+def _advise_read(error: Exception) -> str:
     """The end of a message about a readout that raises."""
     if type(error).__name__ in ("TracerBoolConversionError", "ConcretizationTypeError"):
         return "; write if and while of an array with jnp.where or jax.lax"
@@ -148,7 +148,7 @@ def refuse_impure_step(functions: JaxRows, x: Array, h: Array) -> None:
             one = eager_row(functions, x[0], h[0])
         except Exception:
             functions.axes = ()
-            advise = partial(advise_step, functions=functions, input_size=x.shape[1])
+            advise = partial(_advise_step, functions=functions, input_size=x.shape[1])
             one = attempt("step", lambda: eager_row(functions, x[0], h[0]), advise)
     if not np.array_equal(one, eager_row(functions, x[0], h[0]), equal_nan=True):
         raise ConfigurationError(
@@ -192,7 +192,7 @@ def _settle_parameters(functions: JaxRows, x: Array, h: Array) -> None:
     used, _ = _names_used(functions, functions.row, x, h)
     read, read_branches = set[str](), False
     if functions.read_function is not None:
-        read, read_branches = attempt("read", lambda: _names_used(functions, functions.read_row, h), advise_read)
+        read, read_branches = attempt("read", lambda: _names_used(functions, functions.read_row, h), _advise_read)
     used, read = divide_parameters(set(functions.values), used, read, functions.one_by_one, read_branches)
     shapes = {name: value.shape for name, value in functions.values.items()}
     functions.shapes = {name: shape for name, shape in shapes.items() if name in used}
