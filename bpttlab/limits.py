@@ -60,6 +60,12 @@ MOST_FILES = 1_000
 MOST_LAYERS = 1_000
 """Layers of a stacked cell: each is an object, and published networks have about ten."""
 
+LONGEST_DILATION = 10_000
+"""Steps that a dilated cell leaps: its state holds as many h."""
+
+MOST_CHANNEL_STATES = 10_000
+"""States of each channel of a selective diagonal cell; published networks have 16 to 256."""
+
 LONGEST_HORIZON = 10_000
 """Steps that a task predicts ahead: each is computed, one by one. Chaotic series cannot be predicted for a hundredth of
 it."""

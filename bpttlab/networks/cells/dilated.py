@@ -17,6 +17,7 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
+from bpttlab.limits import LONGEST_DILATION
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Local, Params, project_in_blocks
@@ -40,7 +41,9 @@ class Dilated(OneMatrix):
     input_size: int
     hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units; the state has dN numbers")]
     output_size: int
-    dilation: Annotated[int, Field(ge=1, unit="step", description="d, h_t receives h_{t-d}; 1: elman")] = 4
+    dilation: Annotated[
+        int, Field(ge=1, le=LONGEST_DILATION, unit="step", description="d, h_t receives h_{t-d}; 1: elman")
+    ] = 4
     activation: ActivationName = "tanh"
     output_activation: str = "identity"
 
@@ -94,6 +97,14 @@ class Dilated(OneMatrix):
     @property
     def state_size(self) -> int:
         return self.dilation * self.hidden_size
+
+    @property
+    def preactivation_size(self) -> int:
+        return self.hidden_size
+
+    @property
+    def linearization_size(self) -> int:
+        return self.hidden_size
 
     @property
     def parts(self) -> dict[str, slice]:

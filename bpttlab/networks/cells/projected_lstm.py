@@ -177,5 +177,9 @@ class ProjectedLSTM(Cell):
         return 4 * self.memory_size + self.hidden_size
 
     @property
+    def linearization_size(self) -> int:
+        return 7 * self.memory_size
+
+    @property
     def parts(self) -> dict[str, slice]:
         return {"h": slice(0, self.hidden_size), "c": slice(self.hidden_size, self.state_size)}

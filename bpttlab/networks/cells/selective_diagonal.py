@@ -26,6 +26,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
+from bpttlab.limits import MOST_CHANNEL_STATES
 from bpttlab.networks.activations import softplus, softplus_slope
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import concat_blocks, diagonal, weights_vjp
@@ -71,7 +72,7 @@ class SelectiveDiagonal(Cell):
     input_size: int
     hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, channels; the state [h, s] has (1 + S) N numbers")]
     output_size: int
-    channel_states: Annotated[int, Field(ge=1, description="S, states of each channel")] = 16
+    channel_states: Annotated[int, Field(ge=1, le=MOST_CHANNEL_STATES, description="S, states of each channel")] = 16
     delta_min: Annotated[float, Field(gt=0, description="smallest step length softplus(b_d) that is drawn")] = 0.001
     delta_max: Annotated[float, Field(gt=0, description="largest step length that is drawn, at least delta_min")] = 0.1
     output_activation: str = "identity"
@@ -223,6 +224,10 @@ class SelectiveDiagonal(Cell):
     @property
     def state_size(self) -> int:
         return (1 + self.channel_states) * self.hidden_size
+
+    @property
+    def linearization_size(self) -> int:
+        return (4 * self.channel_states + 3) * self.hidden_size + 2 * self.channel_states
 
     @property
     def parts(self) -> dict[str, slice]:

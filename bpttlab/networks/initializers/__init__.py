@@ -15,6 +15,7 @@ from bpttlab.networks.initializers.drawn import (
 from bpttlab.networks.initializers.initializer import (
     Initializer,
     NoInitializer,
+    SpectralRadius,
     from_fields,
     names_that_draw,
     with_spectral_radius,
@@ -33,6 +34,7 @@ __all__ = [
     "NonNormal",
     "Orthogonal",
     "Sparse",
+    "SpectralRadius",
     "Structured",
     "Uniform",
     "from_fields",
