@@ -137,5 +137,5 @@ def test_a_projected_lstm_is_that_of_pytorch(path, layers):
 def test_a_monitor_knows_a_projected_lstm_and_no_two_directions():
     cell, params = network_of_module(torch.nn.LSTM(3, 5, proj_size=2).double())
     assert (cell.name, cell.memory_size, params["W_r"].shape) == ("projected_lstm", 5, (2, 5))
-    with pytest.raises(ConfigurationError, match="the network is bidirectional"):
+    with pytest.raises(ConfigurationError, match="the module is bidirectional"):
         network_of_module(torch.nn.LSTM(3, 5, bidirectional=True).double())
