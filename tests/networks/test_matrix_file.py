@@ -139,7 +139,7 @@ def test_unreadable_files_are_refused(path, content, message):
 def test_sparse_indices_beyond_the_matrix_are_refused():
     parts = {"indices": np.array([9]), "indptr": np.array([0, 1, 1]), "data": np.ones(1), "shape": np.array([2, 2])}
     np.savez("W.npz", **parts, format=np.array(b"csr"))
-    with pytest.raises(ConfigurationError, match="initializer.path='W.npz': cannot be read: .*indices"):
+    with pytest.raises(ConfigurationError, match=r"initializer.path='W.npz': cannot be read: .*ind(ex|ices)"):
         MatrixFile("W.npz")
     np.savez("W.npz", **parts, format=np.array(b"coo"))
     with pytest.raises(ConfigurationError, match="is a sparse matrix in the format 'coo': must be csr or csc"):
