@@ -35,13 +35,18 @@ def kinds() -> dict[str, Any]:
     return dict(plugins.find_shipped("cell"))
 
 
+SMALL = {"memory_size": 3, "channel_states": 2}
+"""Sizes that cells have beside N: the complex step takes a pass for each number of the state and of the parameters."""
+
+
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
     """A cell of that kind with default fields, and one for each other choice of a field with few choices."""
-    plain = kind(*sizes, output_activation="tanh")
+    small = {field.name: SMALL[field.name] for field in fields(kind) if field.name in SMALL}
+    plain = kind(*sizes, output_activation="tanh", **small)
     found = [plain]
     for field, choices in few_choices(kind).items():
         found += [
-            kind(*sizes, output_activation="tanh", **{field: choice})
+            kind(*sizes, output_activation="tanh", **small, **{field: choice})
             for choice in choices
             if choice != getattr(plain, field)
         ]
