@@ -47,8 +47,10 @@ def clip_plain(u: Array, threshold: float, by: ClippedBy) -> tuple[Array, Array]
     if by == "value":
         delta = np.clip(u, -threshold, threshold)
         return delta, u - delta
-    size = np.linalg.norm(u, axis=-1, keepdims=True)
-    kept = np.minimum(1.0, threshold / np.where(size > 0, size, 1.0)).astype(u.dtype)
+    largest = np.abs(u).max(axis=-1, keepdims=True)
+    unit = np.where(largest > 0, largest, 1.0)
+    size = np.linalg.norm(u / unit, axis=-1, keepdims=True)  # a square of u itself may overflow, or be 0
+    kept = np.minimum(1.0, threshold / unit / np.where(size > 0, size, 1.0)).astype(u.dtype)
     return u * kept, u * (1.0 - kept)
 
 

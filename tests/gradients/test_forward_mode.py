@@ -445,6 +445,15 @@ def test_the_variance_that_is_reported():
     assert all(np.isnan(value) for value in nothing.values())
 
 
+def test_the_variance_does_not_depend_on_the_unit_of_the_loss():
+    example = case(CELLS["elman"], T=5, B=1, N=2)
+    one, small, large = (
+        uoro_variance(example.trace, factor * example.loss.gradient, np.random.default_rng(1), draws=5)
+        for factor in (1.0, 2.0**-600, 2.0**600)
+    )
+    assert small == pytest.approx(one, rel=1e-12) and large == pytest.approx(one, rel=1e-12)
+
+
 def test_sequences_have_independent_equal_seeded_signs():
     example = case(CELLS["elman"], T=6, B=1, N=3)
     drawn = draws_of(example.trace, example.loss.gradient, 2)["W"]

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
@@ -115,6 +115,9 @@ def test_a_bias_near_rounding_has_all_of_its_digits():
     st.integers(-300, 300),
     st.sampled_from(["value", "norm"]),
 )
+@example([0.0, 0.0, 1.0], 512, 0, "norm")  # its square overflows
+@example([3.0, 0.0, 4.0], 900, -1, "norm")
+@example([3.0, 0.0, 4.0], -900, 2, "norm")  # its square is 0
 @examples(25)
 def test_scaled_and_plain_numbers_are_clipped_alike(entries, exponent, offset, by):
     c = math.ldexp(0.7, exponent + offset)

@@ -95,8 +95,12 @@ def uoro_variance(
 
 
 def relative_variance(drawn: Array, exact: Array) -> float:
-    size = float(np.linalg.norm(exact.astype(np.float64)) ** 2)
-    return float(drawn.astype(np.float64).var(axis=0, ddof=1).sum()) / size if size else np.nan
+    """E|g - E g|^2 / |exact|^2, in the unit of the largest entry: no square overflows or becomes 0 before the ratio."""
+    unit = float(np.abs(exact).max())
+    if not unit:
+        return np.nan
+    size = float(np.linalg.norm(exact.astype(np.float64) / unit) ** 2)
+    return float((drawn.astype(np.float64) / unit).var(axis=0, ddof=1).sum()) / size
 
 
 def estimates_of_sequences(trace: Trace, error: Array, rng: np.random.Generator, epsilon: float) -> Params:
