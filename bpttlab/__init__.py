@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bpttlab import tasks as tasks
+    from bpttlab import training as training
     from bpttlab.claims.experiment import Experiment as Experiment
     from bpttlab.figures.figure import StudyFigure as StudyFigure
     from bpttlab.gradients.backward import backward as backward
@@ -98,6 +99,7 @@ if TYPE_CHECKING:
     from bpttlab.sweeps.scheduler import sweep as sweep
     from bpttlab.tables.table import SummaryTable as SummaryTable
     from bpttlab.tasks.task import Task as Task
+    from bpttlab.training.optimizers.optimizer import Optimizer as Optimizer
     from bpttlab.truncation.clipped import Clipped as Clipped
     from bpttlab.truncation.scheme import Scheme as Scheme
     from bpttlab.truncation.segmented import Chunked as Chunked
@@ -184,11 +186,12 @@ HOMES = {
     "gradients.step_gradients": ("input_gradients", "step_gradients"),
     "gradients.trace": ("Trace",),
     "tasks.task": ("Task",),
+    "training.optimizers.optimizer": ("Optimizer",),
     "truncation": ("Chunked", "Clipped", "Full", "PerLoss", "Scheme", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("windowed_products",),
 }
-MODULES = ("figures", "plugins", "tables", "tasks", "theory")
+MODULES = ("figures", "plugins", "tables", "tasks", "theory", "training")
 HOME_OF = {name: module for module, names in HOMES.items() for name in names}
 
 __all__ = [*HOME_OF, *MODULES]  # names of the table above

@@ -71,6 +71,7 @@ KINDS = {
     "activation": Kind("bpttlab.networks.activations", "bpttlab.networks.activations:Activation"),
     "loss": Kind("bpttlab.networks.losses", "bpttlab.networks.losses:StepLoss"),
     "measure": Kind("bpttlab.measures", "bpttlab.measures.measure:Measure"),
+    "optimizer": Kind("bpttlab.training.optimizers", "bpttlab.training.optimizers.optimizer:Optimizer"),
     "table": Kind("bpttlab.tables.shipped", "bpttlab.tables.table:SummaryTable"),
     "experiment": Kind("experiment/", "bpttlab.claims.experiment:Experiment"),
     "figure": Kind("bpttlab.figures.shipped", "bpttlab.figures.figure:StudyFigure"),

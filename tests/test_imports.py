@@ -23,6 +23,7 @@ ROOMS = [
     {"gradients"},
     {"truncation"},
     {"measures"},
+    {"training"},
     {"tables"},
     {"figures"},
     {"sweeps"},

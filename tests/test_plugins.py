@@ -123,7 +123,7 @@ def test_an_installed_package_names_its_modules(folder, monkeypatch):
 def test_the_contracts_of_all_kinds_are_those_of_the_package():
     named = {"cell": lab.Cell, "task": lab.Task, "scheme": lab.Scheme, "activation": lab.Activation}
     named |= {"loss": lab.StepLoss, "measure": lab.Measure, "table": lab.SummaryTable, "figure": lab.StudyFigure}
-    named |= {"experiment": lab.Experiment, "initializer": Initializer}
+    named |= {"experiment": lab.Experiment, "initializer": Initializer, "optimizer": lab.Optimizer}
     assert {kind: one.loaded_contract for kind, one in plugins.KINDS.items()} == named
 
 
