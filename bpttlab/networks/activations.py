@@ -1,4 +1,4 @@
-"""The non-linearities f_h and f_y of the notes, each with its derivative beside it.
+"""The non-linearities f_h and f_y of the notes, each with its derivatives beside it.
 
 The derivative is a function of the pre-activation a. In terms of the value h = f(a) it would lose its digits, and then
 vanish, where a unit is saturated: tanh(20) rounds to 1, but tanh'(20) = 1.7e-17 is not 1 - 1 = 0. (relu and identity do
@@ -18,6 +18,7 @@ from typing import Annotated
 import numpy as np
 
 from bpttlab import plugins
+from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
 
@@ -33,6 +34,7 @@ class Activation:
         saturates: whether f' tends to zero without being zero. Only then `slope` has to be given a; where false it
             says the same of h = f(a).
         analytic: whether the complex step gives its derivative (relu has a kink).
+        curvature: f''(a), always of a; None: not known, and what needs second derivatives refuses it.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Activation:
     lipschitz: float
     saturates: bool = True
     analytic: bool = True
+    curvature: Callable[[Array], Array] | None = None
 
     def underflows(self, a: Array) -> int:
         """How many of the derivatives at a, of any shape, are not zero, but below the smallest normal number."""
@@ -80,6 +83,11 @@ def tanh_slope(a: Array) -> Array:
     return flush(root)
 
 
+def tanh_curvature(a: Array) -> Array:
+    """-2 tanh(a) tanh'(a), of which the second factor keeps its digits where a unit is saturated."""
+    return -2.0 * np.tanh(a) * tanh_slope(a)
+
+
 def tanh_log_slope(a: Array) -> Array:
     size = np.abs(a)
     with np.errstate(over="ignore"):  # of a float's range: the slope is 0
@@ -99,6 +107,11 @@ def logistic_slope(a: Array) -> Array:
     below *= below
     slope /= below
     return flush(slope)
+
+
+def logistic_curvature(a: Array) -> Array:
+    """sigma'(a) (1 - 2 sigma(a)) = -sigma'(a) tanh(a/2), without the cancellation near a = 0."""
+    return -logistic_slope(a) * np.tanh(0.5 * a)
 
 
 def logistic_log_slope(a: Array) -> Array:
@@ -148,11 +161,22 @@ def identity_log_slope(a: Array) -> Array:
     return np.zeros_like(a)
 
 
-TANH = Activation("tanh", _tanh, tanh_slope, tanh_log_slope, lipschitz=1.0)
-RELU = Activation("relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False)
-LOGISTIC = Activation("logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25)
-SOFTPLUS = Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0)
-IDENTITY = Activation("identity", _identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False)
+def no_curvature(a: Array) -> Array:
+    """Of identity, and of relu, whose kink has no second derivative and counts as none."""
+    return np.zeros_like(a)
+
+
+TANH = Activation("tanh", _tanh, tanh_slope, tanh_log_slope, lipschitz=1.0, curvature=tanh_curvature)
+RELU = Activation(
+    "relu", relu, relu_slope, relu_log_slope, lipschitz=1.0, saturates=False, analytic=False, curvature=no_curvature
+)
+LOGISTIC = Activation(
+    "logistic", logistic, logistic_slope, logistic_log_slope, lipschitz=0.25, curvature=logistic_curvature
+)
+SOFTPLUS = Activation("softplus", softplus, softplus_slope, softplus_log_slope, lipschitz=1.0, curvature=logistic_slope)
+IDENTITY = Activation(
+    "identity", _identity, identity_slope, identity_log_slope, lipschitz=1.0, saturates=False, curvature=no_curvature
+)
 
 ACTIVATIONS = {activation.name: activation for activation in (TANH, RELU, LOGISTIC, SOFTPLUS, IDENTITY)}
 """Those that come with bpttlab, by name."""
@@ -173,4 +197,16 @@ def find_activation(name: str) -> Activation:
         ConfigurationError: there is none; the message lists those there are.
     """
     found: Activation = ACTIVATIONS.get(name) or plugins.find("activation", name)
+    return found
+
+
+def find_curvature(name: str) -> Callable[[Array], Array]:
+    """f'' of the activation of that name.
+
+    Raises:
+        ConfigurationError: it states none.
+    """
+    found = find_activation(name).curvature
+    if found is None:
+        raise ConfigurationError(f"activation={name!r}: has no second derivative; give its Activation a curvature")
     return found

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from bpttlab import plugins
 from bpttlab.gradients.compiled.forms import SHIPPED_FORMS
+from bpttlab.networks.cells import Cell
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "cells.md"
 
@@ -26,3 +28,10 @@ def test_the_page_lists_the_cells_that_have_compiled_loops():
     section = PAGE.read_text(encoding="utf-8").split("\n## Compiled loops\n")[1]
     listed = re.findall(r"`(\w+)`", section.split("these cells: ")[1].split(".")[0])
     assert sorted(listed) == sorted(cell.name for cell in SHIPPED_FORMS)
+
+
+def test_the_page_lists_the_cells_with_second_derivatives():
+    section = PAGE.read_text(encoding="utf-8").split("\n## Second derivatives\n")[1]
+    listed = re.findall(r"`(\w+)`", section.split("Jacobians: ")[1].split(".")[0])
+    cells = plugins.find_shipped("cell").items()
+    assert listed == [name for name, kind in cells if kind.linearize_vjp is not Cell.linearize_vjp]

@@ -25,6 +25,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from bpttlab import plugins
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.networks import activations
@@ -175,6 +176,45 @@ class Cell(ABC):
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m]; by default what `vjp` makes of the identity.  (...,any) -> (...,N,N)"""
         _, dh_prev = self.vjp(params, linearization_t, identity_rows(self.state_size, linearization_t))
         return np.moveaxis(dh_prev, 0, -2)
+
+    # ------------------------------------------------------------------ second derivatives: what some penalties need
+
+    @property
+    def has_second_derivatives(self) -> bool:
+        """Whether it has `jacobian_vjp` and `linearize_vjp`."""
+        return type(self).linearize_vjp is not Cell.linearize_vjp
+
+    def jacobian_vjp(self, params: Params, linearization_t: Array, dJ_t: Array) -> tuple[Params, Array]:
+        """Cotangents of parameters and linearization from those of J_t, by way of `jacobian` alone.
+
+        (...,any), (...,N,N) -> gradients of the parameters that J_t contains, summed over leading axes; (...,any)
+
+        Raises:
+            ConfigurationError: the cell has no second derivatives.
+        """
+        raise self.lacks_second_derivatives()
+
+    def linearize_vjp(self, params: Params, x: Array, h: Array, dlinearization: Array) -> tuple[Params, Array]:
+        """Cotangents of parameters and states from those of `linearize`, whose arguments count as independent.
+
+        (T,B,I), (T+1,B,N), (T,B,any) -> gradients of all parameters of the recurrence, summed; (T+1,B,N)
+
+        The second result, taken as errors of a full walk back, gives what the states contribute.
+
+        Raises:
+            ConfigurationError: the cell, or its activation, has no second derivatives.
+        """
+        raise self.lacks_second_derivatives()
+
+    def lacks_second_derivatives(self) -> ConfigurationError:
+        """The error that names the cells that have them."""
+        cells = plugins.available("cell").items()
+        served = [name for name, kind in cells if kind.linearize_vjp is not Cell.linearize_vjp]
+        return ConfigurationError(
+            f"cell={self.name}: has no second derivatives (linearize_vjp); served are {', '.join(served)}"
+        )
+
+    # ------------------------------------------------------------------ bounds
 
     @property
     def lipschitz(self) -> float | None:

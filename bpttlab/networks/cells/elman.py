@@ -10,10 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
+
 from bpttlab.networks import activations
 from bpttlab.networks.activations import ActivationName
 from bpttlab.networks.cells.cell import Local, Params, project_in_blocks, rows
-from bpttlab.networks.cells.gating import affine_gradient_each, affine_immediate
+from bpttlab.networks.cells.gating import (
+    affine_gradient,
+    affine_gradient_each,
+    affine_immediate,
+    scaled_rows_vjp,
+    weights_vjp,
+)
 from bpttlab.networks.cells.single_matrix import OneMatrix
 from bpttlab.numerics.array import Array
 
@@ -62,6 +70,17 @@ class Elman(OneMatrix):
     def jacobian(self, params: Params, linearization_t: Array) -> Array:
         """J_t[n,m] = dh_t[n]/dh_{t-1}[m] = f_h'(a_t)[n] W[n,m].  (...,N) -> (...,N,N)"""
         return linearization_t[..., :, None] * params["W"]
+
+    def jacobian_vjp(self, params: Params, linearization_t: Array, dJ_t: Array) -> tuple[Params, Array]:
+        dlinearization_t, dW = scaled_rows_vjp(linearization_t, params["W"], dJ_t)
+        return {"W": dW}, dlinearization_t
+
+    def linearize_vjp(self, params: Params, x: Array, h: Array, dlinearization: Array) -> tuple[Params, Array]:
+        """da_t = f_h''(a_t) dlinearization_t, and from there as in `vjp`."""
+        da = activations.find_curvature(self.activation)(self.preactivations(params, x, h)) * dlinearization
+        dh = np.zeros_like(h)
+        dh[:-1] = weights_vjp(da, params["W"])
+        return affine_gradient(x, h[:-1], da), dh
 
     @property
     def lipschitz(self) -> float | None:

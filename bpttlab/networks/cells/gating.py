@@ -38,6 +38,20 @@ def scaled_rows(factors: Array, weights: Array) -> Array:
     return factors[..., :, None] * weights
 
 
+def scaled_rows_vjp(factors: Array, weights: Array, cotangent: Array) -> tuple[Array, Array]:
+    """Cotangents of factors and weights from that of `scaled_rows`, the second summed over leading axes.
+
+    (...,N), (N,N), (...,N,N) -> (...,N), (N,N)
+    """
+    of_weights = np.einsum("rn,rnm->nm", rows(factors), cotangent.reshape(-1, *weights.shape))
+    return np.einsum("...nm,nm->...n", cotangent, weights), of_weights
+
+
+def diagonal_of(matrices: Array) -> Array:
+    """The cotangent of the entries from that of `diagonal`.  (...,N,N) -> (...,N)"""
+    return np.diagonal(matrices, axis1=-2, axis2=-1)
+
+
 def diagonal(entries: Array) -> Array:
     """(...,N) -> (...,N,N)"""
     return entries[..., :, None] * np.eye(entries.shape[-1], dtype=entries.dtype)

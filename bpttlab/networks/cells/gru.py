@@ -20,7 +20,14 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
+from bpttlab.networks.activations import (
+    Activation,
+    logistic,
+    logistic_curvature,
+    logistic_slope,
+    tanh_curvature,
+    tanh_slope,
+)
 from bpttlab.networks.cells.cell import Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
@@ -29,8 +36,10 @@ from bpttlab.networks.cells.gating import (
     affine_immediate,
     concat_blocks,
     diagonal,
+    diagonal_of,
     sample_blocks,
     scaled_rows,
+    scaled_rows_vjp,
     split_blocks,
     weights_vjp,
 )
@@ -165,6 +174,46 @@ class GRU(Cell):
         else:
             inner = W_n @ (diagonal(r) + scaled_rows(s_r, W_r))
         return diagonal(u) + scaled_rows(s_u, W_u) + scaled_rows(s_n, inner)
+
+    def jacobian_vjp(self, params: Params, linearization_t: Array, dJ_t: Array) -> tuple[Params, Array]:
+        """From diag(u), diag(s_u) W_u and diag(s_n) dq/dh, and from there to r, s_r, W_n and W_r."""
+        s_r, s_u, s_n, r, _ = split_blocks(linearization_t, 5)
+        W_r, W_u, W_n = np.split(params["W"], 3)
+        ds_u, dW_u = scaled_rows_vjp(s_u, W_u, dJ_t)
+        dinner = scaled_rows(s_n, dJ_t)
+        if self.reset == "after":
+            inner = scaled_rows(r, W_n) + scaled_rows(s_r, W_r)
+            (dr, dW_n), (ds_r, dW_r) = scaled_rows_vjp(r, W_n, dinner), scaled_rows_vjp(s_r, W_r, dinner)
+        else:
+            gated = diagonal(r) + scaled_rows(s_r, W_r)  # what W_n is multiplied by
+            inner, dgated = W_n @ gated, W_n.T @ dinner
+            dW_n = np.einsum("rnk,rmk->nm", *(one.reshape(-1, *W_n.shape) for one in (dinner, gated)))
+            dr, (ds_r, dW_r) = diagonal_of(dgated), scaled_rows_vjp(s_r, W_r, dgated)
+        ds_n = (dJ_t * inner).sum(axis=-1)
+        return {"W": np.concatenate([dW_r, dW_u, dW_n])}, concat_blocks(ds_r, ds_u, ds_n, dr, diagonal_of(dJ_t))
+
+    def linearize_vjp(self, params: Params, x: Array, h: Array, dlinearization: Array) -> tuple[Params, Array]:
+        """Each product of `linearize` by both of its factors; a_n contains r_t and what r_t multiplies."""
+        N, h_prev, W_n = self.hidden_size, h[:-1], params["W"][2 * self.hidden_size :]
+        ds_r, ds_u, ds_n, dr, du = split_blocks(dlinearization, 5)
+        a_r, a_u, a_n, multiplied = self.preactivations(params, x, h)
+        r, r_slope, u_slope, n_slope = logistic(a_r), logistic_slope(a_r), logistic_slope(a_u), tanh_slope(a_n)
+        da_u = ds_u * logistic_curvature(a_u) * (h_prev - np.tanh(a_n)) + (du - ds_n * n_slope) * u_slope
+        da_n = ds_n * logistic(-a_u) * tanh_curvature(a_n) - ds_u * u_slope * n_slope
+        dq = da_n if self.reset == "after" else weights_vjp(da_n, W_n)  # of r_t . what it multiplies
+        da_r = ds_r * logistic_curvature(a_r) * multiplied + (dr + dq * multiplied) * r_slope
+        dmultiplied = ds_r * r_slope + dq * r
+        gradients = affine_gradient(x, h_prev, concat_blocks(da_r, da_u, da_n))
+        dh = np.zeros_like(h)
+        dh[:-1] = ds_u * u_slope + weights_vjp(concat_blocks(da_r, da_u), params["W"][: 2 * N])
+        if self.reset == "after":
+            dh[:-1] += weights_vjp(dmultiplied, W_n)
+            gradients["W"][2 * N :] = rows(dmultiplied).T @ rows(h_prev)
+            gradients["b_n"] = rows(dmultiplied).sum(axis=0)
+        else:
+            dh[:-1] += dmultiplied
+            gradients["W"][2 * N :] = rows(da_n).T @ rows(r * h_prev)
+        return gradients, dh
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W, b_h and, with reset = after, b_n in float64."""

@@ -20,7 +20,14 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
+from bpttlab.networks.activations import (
+    Activation,
+    logistic,
+    logistic_curvature,
+    logistic_slope,
+    tanh_curvature,
+    tanh_slope,
+)
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
@@ -30,8 +37,10 @@ from bpttlab.networks.cells.gating import (
     affine_immediate,
     concat_blocks,
     diagonal,
+    diagonal_of,
     sample_blocks,
     scaled_rows,
+    scaled_rows_vjp,
     split_blocks,
     weights_vjp,
 )
@@ -142,6 +151,36 @@ class LSTM(Cell):
         c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
         h_row = concat_blocks(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
         return np.concatenate([h_row, concat_blocks(c_h, diagonal(f))], axis=-2)
+
+    def jacobian_vjp(self, params: Params, linearization_t: Array, dJ_t: Array) -> tuple[Params, Array]:
+        """By way of c<-h, which stands in h<-h too, and of f, which stands in c<-c and h<-c."""
+        N, (*_, f, k) = self.hidden_size, split_blocks(linearization_t, 6)
+        factors, weights = split_blocks(linearization_t, 6)[:4], np.split(params["W"], 4)
+        h_h, h_c, c_h, c_c = dJ_t[..., :N, :N], dJ_t[..., :N, N:], dJ_t[..., N:, :N], dJ_t[..., N:, N:]
+        c_h = c_h + scaled_rows(k, h_h)
+        to_blocks = (c_h, c_h, c_h, h_h)
+        of_blocks = [scaled_rows_vjp(*one) for one in zip(factors, weights, to_blocks, strict=True)]
+        inner = sum(scaled_rows(s, W) for s, W in zip(factors[:3], weights[:3], strict=True))
+        dk = (h_h * inner).sum(axis=-1) + f * diagonal_of(h_c)
+        df = diagonal_of(c_c) + k * diagonal_of(h_c)
+        return {"W": np.concatenate([dW for _, dW in of_blocks])}, concat_blocks(*(ds for ds, _ in of_blocks), df, dk)
+
+    def linearize_vjp(self, params: Params, x: Array, h: Array, dlinearization: Array) -> tuple[Params, Array]:
+        """Each product of `linearize` by both of its factors; s_o and k contain c_t, s_f contains c_{t-1}."""
+        N, c_prev, c_t = self.hidden_size, h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
+        ds_i, ds_f, ds_g, ds_o, df, dk = split_blocks(dlinearization, 6)
+        a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
+        i_slope, o_slope, g_slope, c_slope = logistic_slope(a_i), logistic_slope(a_o), tanh_slope(a_g), tanh_slope(c_t)
+        da = concat_blocks(
+            ds_i * logistic_curvature(a_i) * np.tanh(a_g) + ds_g * i_slope * g_slope,
+            ds_f * logistic_curvature(a_f) * c_prev + df * logistic_slope(a_f),
+            ds_i * i_slope * g_slope + ds_g * tanh_curvature(a_g) * logistic(a_i),
+            ds_o * logistic_curvature(a_o) * np.tanh(c_t) + dk * o_slope * c_slope,
+        )
+        dh = np.zeros_like(h)
+        dh[:-1] = concat_blocks(weights_vjp(da, params["W"]), ds_f * logistic_slope(a_f))
+        dh[1:, :, N:] += ds_o * o_slope * c_slope + dk * logistic(a_o) * tanh_curvature(c_t)
+        return affine_gradient(x, h[:-1, :, :N], da), dh
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h in float64."""
