@@ -100,6 +100,7 @@ if TYPE_CHECKING:
     from bpttlab.tables.table import SummaryTable as SummaryTable
     from bpttlab.tasks.task import Task as Task
     from bpttlab.training.optimizers.optimizer import Optimizer as Optimizer
+    from bpttlab.training.train import train as train
     from bpttlab.truncation.clipped import Clipped as Clipped
     from bpttlab.truncation.scheme import Scheme as Scheme
     from bpttlab.truncation.segmented import Chunked as Chunked
@@ -187,6 +188,7 @@ HOMES = {
     "gradients.trace": ("Trace",),
     "tasks.task": ("Task",),
     "training.optimizers.optimizer": ("Optimizer",),
+    "training.train": ("train",),
     "truncation": ("Chunked", "Clipped", "Full", "PerLoss", "Scheme", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("windowed_products",),

@@ -26,6 +26,7 @@ class Adding(Task):
 
     name: ClassVar[str] = "adding"
     loss_name: ClassVar[str] = "squared_error"
+    solved_below: ClassVar[float | None] = 0.01
     prefix_stable: ClassVar[bool] = False
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1

@@ -35,6 +35,7 @@ class Copy(Task):
 
     name: ClassVar[str] = "copy"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
+    solved_below: ClassVar[float | None] = 0.01
     prefix_stable: ClassVar[bool] = False
 
     symbols: Annotated[int, Field(ge=1, description="S, symbols to be repeated; sequence_length >= 2 S + 1")] = 10

@@ -26,6 +26,7 @@ class DelayedRecall(Task):
 
     name: ClassVar[str] = "delayed_recall"
     loss_name: ClassVar[str] = "squared_error"
+    solved_below: ClassVar[float | None] = 0.005
     prefix_stable: ClassVar[bool] = False
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1

@@ -25,6 +25,7 @@ class Multiplication(Task):
 
     name: ClassVar[str] = "multiplication"
     loss_name: ClassVar[str] = "squared_error"
+    solved_below: ClassVar[float | None] = 0.003
     prefix_stable: ClassVar[bool] = False
     input_size: ClassVar[int] = 2
     output_size: ClassVar[int] = 1

@@ -24,6 +24,7 @@ class Parity(Task):
 
     name: ClassVar[str] = "parity"
     loss_name: ClassVar[str] = "sigmoid_cross_entropy"
+    solved_below: ClassVar[float | None] = 0.01
     prefix_stable: ClassVar[bool] = False
     input_size: ClassVar[int] = 1
     output_size: ClassVar[int] = 1

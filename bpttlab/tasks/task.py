@@ -66,11 +66,14 @@ class Task(ABC):
         prefix_stable: whether a batch of length T' is, to the byte, the first T' steps of the batch of length T from an
             equal generator, so that one forward pass serves both.
         largest_batch_size: the number of different sequences; None: no limit.
+        solved_below: the error below which a network has learnt it: the loss of numbers, or the share of sequences with
+            a wrong class or bit at a step that counts; None: nothing says so.
         white_variance: mean x^2 of a component, if inputs are Gaussian and white in time; else None.
     """
 
     name: ClassVar[str]
     white_variance: ClassVar[float | None] = None
+    solved_below: ClassVar[float | None] = None
 
     sequence_length: Annotated[int, Field(ge=1, given_by="sequence_length", description="T, steps")]
 

@@ -39,6 +39,7 @@ class TemporalOrder(Task):
 
     name: ClassVar[str] = "temporal_order"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
+    solved_below: ClassVar[float | None] = 0.01
     prefix_stable: ClassVar[bool] = False
 
     sequence_length: Annotated[

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_gradient_value
+from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
 from bpttlab.training.optimizers import SGD, Adam, AdamW, Optimizer, OptimizerState, RMSprop
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
+from bpttlab.training.settings import Training
+from bpttlab.training.success import Evaluation, evaluate_network
+from bpttlab.training.train import InterruptedTraining, Ongoing, Trained, iterate_updates, run_updates, train
+from bpttlab.training.update import Setup, TrainingState, make_setup
 
 __all__ = [
     "SGD",
@@ -13,12 +18,27 @@ __all__ = [
     "ClippedGradient",
     "Constant",
     "Cosine",
+    "EpochBatches",
+    "Evaluation",
+    "FreshBatches",
+    "InterruptedTraining",
+    "Ongoing",
     "Optimizer",
     "OptimizerState",
     "RMSprop",
     "Schedule",
+    "Setup",
     "StepDecay",
+    "Trained",
+    "Training",
+    "TrainingData",
+    "TrainingState",
     "WarmUp",
     "clip_gradient_norm",
     "clip_gradient_value",
+    "evaluate_network",
+    "iterate_updates",
+    "make_setup",
+    "run_updates",
+    "train",
 ]

@@ -72,17 +72,18 @@ def sum_of_squares(gradient: Params, unit: float) -> float:
     return total
 
 
-def clip_gradient_norm(gradient: Params, max_norm: float) -> ClippedGradient:
+def clip_gradient_norm(gradient: Params, max_norm: float, norm: Norm | None = None) -> ClippedGradient:
     """The gradient times min(1, max_norm / (norm + 1e-6)), as `torch.nn.utils.clip_grad_norm_` does.
 
     Args:
         gradient: keyed like the parameters.
         max_norm: > 0, of all parameters together.
+        norm: of the gradient, where it is known.
 
     Raises:
         ConfigurationError: max_norm is not a finite number > 0.
     """
-    bound, norm = check_bound("clip_norm", max_norm), global_norm(gradient)
+    bound, norm = check_bound("clip_norm", max_norm), global_norm(gradient) if norm is None else norm
     if math.isnan(norm.log):
         return ClippedGradient(gradient, norm.log, False)
     factor = bound / norm.unit / (norm.size + PYTORCH_EPS / norm.unit)

@@ -1,0 +1,122 @@
+"""The settings of a training run: the fields of the group `training` of a configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import Field, settle_fields
+from bpttlab.tasks.task import Task
+from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
+from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained."""
+
+    name: ClassVar[str] = "standard"
+
+    updates: Annotated[int, Field(ge=1, description="optimizer steps; fewer if the task is solved before")] = 1000
+    learning_rate: Annotated[
+        float | None, Field(gt=0, description="eta; null: that of PyTorch: 0.001, rmsprop 0.01")
+    ] = None
+    update: Annotated[
+        Literal["sequence", "window", "step"],
+        Field(
+            description="sequence: a step of the optimizer for each batch; window: one after each window of a scheme; "
+            "step: one after each step of time"
+        ),
+    ] = "sequence"
+    schedule: Annotated[
+        Literal["constant", "step", "cosine"], Field(description="of the learning rate, after the warm-up")
+    ] = "constant"
+    schedule_updates: Annotated[
+        int | None,
+        Field(ge=1, description="step: updates between two drops; cosine: updates to its end; null: all that are left"),
+    ] = None
+    schedule_factor: Annotated[
+        float | None,
+        Field(ge=0, le=1, description="step: factor of a drop, null is 0.1; cosine: the last factor, null is 0"),
+    ] = None
+    warm_up: Annotated[int, Field(ge=0, description="updates in which the learning rate grows from 0, linearly")] = 0
+    clip_norm: Annotated[
+        float | None, Field(gt=0, description="largest norm of the gradient of all parameters together; null: none")
+    ] = None
+    clip_value: Annotated[
+        float | None, Field(gt=0, description="largest absolute value of an entry of the gradient; null: none")
+    ] = None
+    penalty_strength: Annotated[float, Field(ge=0, description="factor of the penalty, if there is one")] = 1.0
+    penalty_every: Annotated[int, Field(ge=1, description="the penalty counts at every so many-th update")] = 1
+    penalty_until: Annotated[
+        int | None, Field(ge=1, description="the last update at which the penalty counts; null: all")
+    ] = None
+    penalty_alone: Annotated[
+        int, Field(ge=0, description="so many updates at the beginning follow the penalty without the loss")
+    ] = 0
+    data: Annotated[
+        Literal["fresh", "epochs"],
+        Field(description="fresh: new sequences at each update; epochs: a finite set, divided into three parts"),
+    ] = "fresh"
+    sequences: Annotated[int | None, Field(ge=2, description="of the finite set; null: all that the task has")] = None
+    validation: Annotated[float, Field(gt=0, lt=1, description="share of a finite set that is checked")] = 0.1
+    test: Annotated[float, Field(ge=0, lt=1, description="share of a finite set that is kept for the end")] = 0.1
+    check_every: Annotated[int, Field(ge=1, description="updates between two checks of what was learnt")] = 100
+    check_sequences: Annotated[int, Field(ge=1, description="of a check with fresh data")] = 1000
+    stop: Annotated[
+        Literal["solved", "updates"],
+        Field(description="solved: training ends at the check that finds the task solved; updates: it goes on"),
+    ] = "solved"
+    solved_below: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            description="error below which the task is solved: the loss of numbers, the share of sequences with a "
+            "wrong class or bit; null: the task's own",
+        ),
+    ] = None
+    record_every: Annotated[int, Field(ge=1, description="updates between two rows of the table training")] = 1
+
+    def __post_init__(self) -> None:
+        settle_fields(self, "training.{}")
+        self.make_schedule().check_length(self.updates)
+        if self.penalty_alone > self.updates:
+            raise ConfigurationError(
+                f"training.penalty_alone={self.penalty_alone}: must be at most training.updates={self.updates}"
+            )
+
+    def make_schedule(self) -> Schedule:
+        """The schedule with its warm-up.
+
+        Raises:
+            ConfigurationError: the warm-up leaves no update for it.
+        """
+        left = self.updates - self.warm_up
+        if left < 1:
+            raise ConfigurationError(f"training.warm_up={self.warm_up}: must be below training.updates={self.updates}")
+        updates, factor = self.schedule_updates or left, self.schedule_factor
+        then: Schedule = Constant()
+        if self.schedule == "step":
+            then = StepDecay(updates, 0.1 if factor is None else factor)
+        elif self.schedule == "cosine":
+            then = Cosine(updates, 0.0 if factor is None else factor)
+        return WarmUp(self.warm_up, then) if self.warm_up else then
+
+    def make_data(self, task: Task, seed: int, batch_size: int) -> TrainingData:
+        """The batches of a task."""
+        if self.data == "fresh":
+            return FreshBatches(task, seed, batch_size, self.check_sequences)
+        return EpochBatches(task, seed, batch_size, self.sequences, self.validation, self.test)
+
+    def uses_penalty(self, update: int) -> bool:
+        """Whether the penalty counts at an update."""
+        within = self.penalty_until is None or update <= self.penalty_until
+        return update <= self.penalty_alone or (within and (update - 1) % self.penalty_every == 0)
+
+    def is_checked(self, update: int) -> bool:
+        """Whether it is checked after an update what was learnt."""
+        return update % self.check_every == 0 or update == self.updates
+
+    def is_recorded(self, update: int) -> bool:
+        return update % self.record_every == 0 or update == self.updates

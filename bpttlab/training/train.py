@@ -1,0 +1,305 @@
+"""`lab.train`: a network, a task and an optimizer -> weights and a history; and the loop as a generator."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from dataclasses import fields as declared
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabWarning, NonFiniteError, nearest
+from bpttlab.fields import check_integer, format_value
+from bpttlab.networks.cells.cell import Cell, Params
+from bpttlab.networks.losses import Reduction
+from bpttlab.numerics.array import detach_all
+from bpttlab.tasks.task import Task
+from bpttlab.training.history import History, UpdateRow
+from bpttlab.training.optimizers import Adam, Optimizer
+from bpttlab.training.settings import Training
+from bpttlab.training.success import Evaluation
+from bpttlab.training.update import Setup, TrainingState, make_setup
+from bpttlab.truncation.scheme import Scheme
+from bpttlab.truncation.segmented import Full
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TrainingStatus = Literal["done", "solved", "diverged", "interrupted"]
+
+QUIET_SECONDS = 2.0
+"""A run that takes no longer shows no progress."""
+
+
+@dataclass(frozen=True, repr=False)
+class Trained:
+    """A network after training.
+
+    Attributes:
+        cell, params: the network: after the last update, or the last one whose loss and gradient were finite.
+        status: done; solved: it ended early for that; diverged; interrupted.
+        updates: how many updates `params` have seen.
+        solved_at: the update at whose check the task was solved first; None: at none (censored at `updates`).
+        diverged_at: the update whose loss, gradient or weights were not finite; None: there is none.
+        reason: why it diverged.
+        records: the rows.
+        state: what training can go on from.
+        setup: all that decides an update.
+    """
+
+    cell: Cell
+    params: Params
+    status: TrainingStatus
+    updates: int
+    solved_at: int | None
+    diverged_at: int | None
+    reason: str
+    records: History
+    state: TrainingState
+    setup: Setup
+
+    def __repr__(self) -> str:
+        at = {"solved": f" at update {self.solved_at}", "diverged": f" at update {self.diverged_at}"}
+        return f"Trained({self.cell.name}, {self.updates} updates, {self.status}{at.get(self.status, '')})"
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each recorded update (`history.UpdateRow`)."""
+        return self.records.frame
+
+    @property
+    def gradient_history(self) -> pd.DataFrame:
+        """A row for each recorded update and parameter: log_gradient_norm."""
+        return self.records.gradients
+
+    def test(self) -> Evaluation:
+        """Loss and errors on sequences that training has not used: the test part of a finite set.
+
+        Raises:
+            ConfigurationError: the data are fresh, or have no test part.
+        """
+        batch = self.setup.data.test()
+        if batch is None:
+            raise ConfigurationError("test: there is no test part; give data='epochs' and test > 0")
+        return self.setup.evaluate(self.state, self.setup.as_input(batch, 0))
+
+
+class InterruptedTraining(KeyboardInterrupt):
+    """Ctrl-C during training; `trained` has the weights and the history up to then."""
+
+    def __init__(self, trained: Trained) -> None:
+        super().__init__(f"training was interrupted after update {trained.updates}; the error's `trained` has it")
+        self.trained = trained
+
+
+@dataclass
+class Ongoing:
+    """What is known of a run that goes on; it is changed by each update.
+
+    Attributes:
+        state: after the last update.
+        before: the state before it, which had a finite loss.
+        history: the rows.
+        solved_at, diverged_at, reason: as in `Trained`.
+    """
+
+    state: TrainingState
+    before: TrainingState
+    history: History = field(default_factory=History)
+    solved_at: int | None = None
+    diverged_at: int | None = None
+    reason: str = ""
+    ended: bool = False
+
+
+class Step(NamedTuple):
+    """An update that was done: the state after it, and its row."""
+
+    state: TrainingState
+    row: UpdateRow
+
+
+def train(
+    cell: Cell,
+    params: Params,
+    task: Task,
+    *,
+    optimizer: Optimizer | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+    scheme: Scheme | None = None,
+    reduction: Reduction = "mean",
+    engine: str = "numba",
+    penalty: Any = None,
+    projection: Any = None,
+    frozen: Collection[str] = (),
+    settings: Training | Mapping[str, Any] | None = None,
+    callback: Callable[[int, Params], None] | None = None,
+    progress: bool | None = None,
+    **fields: Any,
+) -> Trained:
+    """Trains a network on a task.
+
+        trained = lab.train(cell, params, task, learning_rate=1e-2, updates=500, clip_norm=1.0)
+        trained.params, trained.history, trained.solved_at
+
+    Args:
+        cell, params: the network before training; the arrays are not changed.
+        task: a source of sequences, with its loss.
+        optimizer: Adam() by default.
+        batch_size: sequences of an update.
+        seed: of the batches, and of what schemes draw.
+        scheme: how the gradient is truncated or estimated; the full gradient by default.
+        reduction: of the loss whose gradient is followed.
+        engine: "numba" for compiled loops, where the cell has them, or "numpy".
+        penalty: of `training.penalties`: `value_and_gradient(trace, loss)` is added to loss and gradient.
+        projection: of `training.projections`: (cell, params) -> params, after each step.
+        frozen: names of parameters that stay as they are.
+        settings, fields: of `training.Training`: learning_rate, updates, schedule, clip_norm, clip_value, data, ...
+        callback: is called with 0 and the weights before training, and after each update with its number.
+        progress: a bar (True), silence (False), or a bar for what takes more than two seconds (None).
+
+    Returns:
+        the weights, the history and how it ended. A loss, a gradient or a weight that is not finite ends training with
+        a warning; `params` are then the last weights that had a finite loss and gradient.
+
+    Raises:
+        ConfigurationError: an argument is not as above; the message names it.
+        InterruptedTraining: Ctrl-C; it is a KeyboardInterrupt, and its `trained` has what was done.
+    """
+    chosen = settle_settings(settings, fields)
+    setup, state = make_setup(
+        cell,
+        detach_all(params),
+        task,
+        chosen,
+        settle("optimizer", optimizer, Optimizer, Adam()),
+        settle("scheme", scheme, Scheme, Full()),
+        check_integer("seed", seed, 0),
+        check_integer("batch_size", batch_size, 1),
+        reduction,
+        engine,
+        penalty,
+        projection,
+        frozen,
+    )
+    trained = run_updates(setup, state, callback, progress)
+    if trained.status == "diverged":
+        text = f"training diverged at update {trained.diverged_at}: {trained.reason}; the weights are those before it"
+        warnings.warn(text, LabWarning, stacklevel=2)
+    return trained
+
+
+def run_updates(
+    setup: Setup,
+    state: TrainingState,
+    callback: Callable[[int, Params], None] | None = None,
+    progress: bool | None = None,
+) -> Trained:
+    """All updates from a state on."""
+    known = Ongoing(state, state)
+    total = setup.settings.updates
+    with tqdm(
+        total=total, initial=state.update, unit="update", delay=QUIET_SECONDS, leave=False,
+        disable=None if progress is None else not progress,
+    ) as bar:  # fmt: skip
+        try:
+            if callback is not None and state.update == 0:
+                callback(0, setup.layout.params(state.vector))
+            for step in iterate_updates(setup, known):
+                bar.update()
+                if callback is not None:
+                    callback(step.state.update, setup.layout.params(step.state.vector))
+        except KeyboardInterrupt:
+            raise InterruptedTraining(describe(setup, known, "interrupted")) from None
+    return describe(setup, known)
+
+
+def iterate_updates(setup: Setup, known: Ongoing) -> Iterator[Step]:
+    """One update after another, until the task is solved, the run has diverged or all updates are done.
+
+    Args:
+        setup: of `make_setup`.
+        known: `Ongoing(state, state)` of the state to begin with, in which is kept what is known.
+    """
+    settings = setup.settings
+    while known.state.update < settings.updates and not known.ended:
+        following = known.state.update + 1
+        try:
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
+                state, row = setup.step(known.state)
+                known.before, known.state = known.state, state
+                row = checked_row(setup, known, row) if settings.is_checked(state.update) else row
+        except (DivergedError, NonFiniteError, GradientRangeError) as error:
+            diverge(known, following, error)
+            return
+        if settings.is_recorded(state.update) or row.validation_loss is not None:
+            known.history.rows.append(row)
+        yield Step(state, row)
+
+
+def checked_row(setup: Setup, known: Ongoing, row: UpdateRow) -> UpdateRow:
+    """The row of an update after which it is checked what was learnt."""
+    found, bound = setup.check(known.state), setup.solved_below
+    if known.solved_at is None and bound is not None and found.error <= bound:
+        known.solved_at = row.update
+        known.ended = setup.settings.stop == "solved"
+    return row._replace(
+        validation_loss=found.loss, validation_accuracy=found.accuracy, validation_error=found.sequence_error
+    )
+
+
+def diverge(known: Ongoing, update: int, error: Exception) -> None:
+    """Keeps the last state that had a finite loss and gradient.
+
+    A gradient that is too large belongs to weights whose loss is finite; any other error says that the weights
+    themselves have no finite loss.
+    """
+    known.diverged_at, known.reason, known.ended = update, str(error), True
+    if not isinstance(error, GradientRangeError):
+        known.state = known.before
+
+
+def describe(setup: Setup, known: Ongoing, status: TrainingStatus = "done") -> Trained:
+    """What has become of a run."""
+    if known.diverged_at is not None:
+        status = "diverged"
+    elif known.ended:
+        status = "solved"
+    return Trained(
+        setup.cell,
+        {name: np.array(value) for name, value in setup.layout.params(known.state.vector).items()},
+        status,
+        known.state.update,
+        known.solved_at,
+        known.diverged_at,
+        known.reason,
+        known.history,
+        known.state,
+        setup,
+    )
+
+
+# ------------------------------------------------------------------ arguments
+
+
+def settle(name: str, given: Any, kind: type, default: Any) -> Any:
+    """An object of a class, or the default."""
+    if given is None:
+        return default
+    if not isinstance(given, kind):
+        raise ConfigurationError(f"{name}={format_value(given)}: must be an object of a {kind.__name__}")
+    return given
+
+
+def settle_settings(settings: Training | Mapping[str, Any] | None, fields: Mapping[str, Any]) -> Training:
+    """Settings as an object, with the fields that are given by name."""
+    given = {} if settings is None else vars(settings) if isinstance(settings, Training) else dict(settings)
+    known = [one.name for one in declared(Training)]
+    for name in (*given, *fields):
+        if name not in known:
+            raise ConfigurationError(f"{name}: there is no such argument or setting.{nearest(name, known)}")
+    return Training(**{**given, **fields})

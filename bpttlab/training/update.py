@@ -1,0 +1,312 @@
+"""One update of a network: a batch, its gradient, and one step of the optimizer.
+
+Everything is a function of the state before it, of the number of the update and of the seed. So a run may be stopped
+after any update and goes on with the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError, GradientRangeError, NonFiniteError
+from bpttlab.fields import format_value
+from bpttlab.gradients.backward import cuts_nothing
+from bpttlab.gradients.engine import Engine, find_engine
+from bpttlab.gradients.forward import forward
+from bpttlab.gradients.inputs import check_params
+from bpttlab.gradients.loss_and_gradient import Data, Setting, of_sequences
+from bpttlab.gradients.parameter_gradients import readout_gradient
+from bpttlab.gradients.trace import Trace
+from bpttlab.networks.cells.cell import Cell, Params, weights_dtype
+from bpttlab.networks.losses import SQUARED_ERROR, Loss, Reduction, refuse_no_readout
+from bpttlab.numerics.array import Array
+from bpttlab.numerics.random_streams import stream
+from bpttlab.tasks.task import Batch, Task
+from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_gradient_value, global_norm
+from bpttlab.training.data import TrainingData
+from bpttlab.training.history import UpdateRow
+from bpttlab.training.layout import VectorLayout
+from bpttlab.training.optimizers.optimizer import Optimizer, OptimizerState
+from bpttlab.training.schedules import Schedule
+from bpttlab.training.settings import Training
+from bpttlab.training.success import Evaluation, evaluate_network
+from bpttlab.truncation.scheme import Scheme, Segmented
+
+VECTOR = "all"
+"""The name of the one vector that an elementwise optimizer receives."""
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """A network in training, between two updates.
+
+    Attributes:
+        update: how many updates were done.
+        vector: the numbers that are moved (`VectorLayout`).
+        optimizer: what the optimizer keeps.
+    """
+
+    update: int
+    vector: Array
+    optimizer: OptimizerState
+
+
+class BatchGradient(NamedTuple):
+    """The loss of a batch, the penalty with its strength, and the gradient of their sum by the parameters."""
+
+    loss: float
+    penalty: float | None
+    gradient: Params
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that decides an update beside the state.
+
+    Attributes:
+        cell, task, data: the network and its batches.
+        layout: what is moved.
+        optimizer, scheme, settings: how.
+        seed: of what is drawn for the scheme and for the network's own noise.
+        reduction: of the loss.
+        loops, dtype: the engine, and the type of all numbers.
+        penalty: an object with `value_and_gradient(trace, loss)`; None: none.
+        projection: a function (cell, params) -> params after each step; None: none.
+        input_scale: factor of the inputs.
+        state_scale: standard deviation of the numbers of h_0.
+    """
+
+    cell: Cell
+    task: Task
+    data: TrainingData
+    layout: VectorLayout
+    optimizer: Optimizer
+    scheme: Scheme
+    settings: Training
+    seed: int
+    reduction: Reduction
+    loops: Engine
+    dtype: Any
+    penalty: Any = None
+    projection: Any = None
+    input_scale: float = 1.0
+    state_scale: float = 0.0
+
+    # ------------------------------------------------------------------ what follows from it
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return self.settings.make_schedule()
+
+    @cached_property
+    def learning_rate(self) -> float:
+        stated = self.settings.learning_rate
+        return self.optimizer.usual_learning_rate if stated is None else stated
+
+    @cached_property
+    def in_one_piece(self) -> bool:
+        """Whether loss and gradient may come from the engine's shortest way, which keeps no trace."""
+        if type(self.task).loss is not Task.loss or self.task.loss_name != SQUARED_ERROR.name:
+            return False
+        return isinstance(self.scheme, Segmented) and cuts_nothing(self.scheme, self.task.sequence_length)
+
+    # ------------------------------------------------------------------ one update
+
+    def batch(self, update: int) -> Batch:
+        """The batch of an update as the network receives it."""
+        return self.as_input(self.data.batch(update), update)
+
+    def as_input(self, batch: Batch, update: int) -> Batch:
+        """A batch with the scale of the inputs and what the cell draws beside them, in the dtype of the weights."""
+        x = batch.x if self.input_scale == 1.0 else batch.x * self.input_scale
+        x = self.cell.extend_inputs(x, stream("training noise", self.seed, update)) if self.is_noisy else x
+        return batch if x is batch.x and x.dtype == self.dtype else replace(batch, x=np.asarray(x, self.dtype))
+
+    @cached_property
+    def is_noisy(self) -> bool:
+        return type(self.cell).extend_inputs is not Cell.extend_inputs
+
+    def initial_states(self, batch: Batch, update: int) -> Array | None:
+        """h_0 of every sequence, drawn for each update; None: zero."""
+        if self.state_scale == 0.0:
+            return None
+        drawn = stream("training initial state", self.seed, update).standard_normal(
+            (batch.x.shape[1], self.cell.state_size)
+        )
+        return np.asarray(self.cell.initial_states(self.state_scale * drawn), self.dtype)
+
+    def gradient(self, params: Params, batch: Batch, update: int) -> BatchGradient:
+        """Loss and gradient at fixed weights, by the scheme and with the penalty.
+
+        Raises:
+            LabError: the state, the loss or the gradient left the range of the dtype.
+        """
+        h_0 = self.initial_states(batch, update)
+        penalized = self.penalty is not None and self.settings.uses_penalty(update)
+        if self.in_one_piece and not penalized and batch.lengths is None:
+            target = np.asarray(batch.target, self.dtype)
+            data = Data(batch.x, target, batch.mask, h_0, None)
+            setting = Setting(self.loops, self.cell, params, self.task.loss_name, self.reduction, None)
+            loss, gradient = of_sequences(setting, data)
+            return BatchGradient(loss, None, gradient)
+        trace = forward(self.cell, params, batch.x, h_0, self.loops, lengths=batch.lengths)
+        evaluated = self.task.loss(trace.y_hat, batch.prefix(trace.length), self.reduction)
+        gradient = {}
+        if not (penalized and update <= self.settings.penalty_alone):
+            rng = stream("training scheme", self.seed, self.scheme.name, update)
+            gradient = add_readout(trace, evaluated, self.scheme.one_gradient(trace, evaluated, rng))
+        if not penalized:
+            return BatchGradient(evaluated.value, None, gradient)
+        value, beside = self.penalty.value_and_gradient(trace, evaluated)
+        strength = self.settings.penalty_strength
+        return BatchGradient(evaluated.value, strength * value, add_scaled(params, gradient, strength, beside))
+
+    def step(self, state: TrainingState) -> tuple[TrainingState, UpdateRow]:
+        """The state after one more update, and its row.
+
+        Raises:
+            DivergedError, NonFiniteError: the weights have no finite loss.
+            GradientRangeError: the gradient, or a weight after the step, is not finite.
+        """
+        update = state.update + 1
+        params = self.layout.params(state.vector)
+        found = self.gradient(params, self.batch(update), update)
+        if not math.isfinite(found.loss):
+            raise NonFiniteError(f"the loss is {found.loss}")
+        vector = self.layout.pull_back(state.vector, found.gradient)
+        rate = self.learning_rate * self.schedule.factor(update)
+        clipped = self.clip(vector)
+        if not math.isfinite(clipped.log_norm) and clipped.log_norm != -math.inf:
+            raise GradientRangeError("the gradient is not finite")
+        moved, kept = self.move(state, clipped.gradient[VECTOR], rate)
+        by_parameter = self.layout.log_norms(vector) if self.settings.is_recorded(update) else None
+        row = UpdateRow(
+            update, found.loss, found.penalty, clipped.log_norm, clipped.clipped, rate, by_parameter=by_parameter
+        )
+        return TrainingState(update, moved, kept), row
+
+    def clip(self, vector: Array) -> ClippedGradient:
+        """The gradient within the bounds, entries first, and the norm that it had."""
+        settings, gradient = self.settings, {VECTOR: vector}
+        norm = global_norm(gradient)
+        if settings.clip_value is None:
+            if settings.clip_norm is None:
+                return ClippedGradient(gradient, norm.log, False)
+            return clip_gradient_norm(gradient, settings.clip_norm, norm)
+        clipped = clip_gradient_value(gradient, settings.clip_value)
+        if settings.clip_norm is None:
+            return clipped
+        by_norm = clip_gradient_norm(clipped.gradient, settings.clip_norm)
+        return ClippedGradient(by_norm.gradient, norm.log, by_norm.clipped or clipped.clipped)
+
+    def move(self, state: TrainingState, gradient: Array, rate: float) -> tuple[Array, OptimizerState]:
+        """The vector and the optimizer's state after its step, projected and finite.
+
+        Raises:
+            GradientRangeError: a weight is not finite.
+        """
+        if self.optimizer.elementwise:
+            found, kept = self.optimizer.update({VECTOR: state.vector}, {VECTOR: gradient}, state.optimizer, rate)
+            moved = found[VECTOR]
+        else:
+            arrays, gradients = self.layout.unpack(state.vector), self.layout.unpack(gradient)
+            found, kept = self.optimizer.update(arrays, gradients, state.optimizer, rate)
+            moved = self.layout.pack(found)
+        if not np.isfinite(moved).all():
+            raise GradientRangeError("a weight is not finite after the step")
+        if self.projection is not None:
+            moved = self.layout.pack(self.projection(self.cell, self.layout.params(moved)))
+        return moved, kept
+
+    def first_state(self, vector: Array) -> TrainingState:
+        """The state before the first update."""
+        params = {VECTOR: vector} if self.optimizer.elementwise else self.layout.unpack(vector)
+        return TrainingState(0, vector, self.optimizer.init(params))
+
+    # ------------------------------------------------------------------ what was learnt
+
+    @cached_property
+    def checked_batch(self) -> Batch:
+        return self.as_input(self.data.validation(), 0)
+
+    def check(self, state: TrainingState) -> Evaluation:
+        """The network on the sequences that are checked."""
+        return self.evaluate(state, self.checked_batch)
+
+    def evaluate(self, state: TrainingState, batch: Batch) -> Evaluation:
+        """The network on some sequences, which are inputs as it receives them."""
+        params, h_0 = self.layout.params(state.vector), self.initial_states(batch, 0)
+        return evaluate_network(self.cell, params, self.task, batch, self.loops, h_0)
+
+    @cached_property
+    def solved_below(self) -> float | None:
+        """The error below which the task is solved; None: it has no such error."""
+        stated = self.settings.solved_below
+        return self.task.solved_below if stated is None else stated
+
+
+def make_setup(
+    cell: Cell,
+    params: Params,
+    task: Task,
+    settings: Training,
+    optimizer: Optimizer,
+    scheme: Scheme,
+    seed: int,
+    batch_size: int,
+    reduction: Reduction,
+    engine: str,
+    penalty: Any = None,
+    projection: Any = None,
+    frozen: Collection[str] = (),
+    input_scale: float = 1.0,
+    state_scale: float = 0.0,
+) -> tuple[Setup, TrainingState]:
+    """The parts of a training run, checked before anything is computed, and its state before the first update.
+
+    Raises:
+        ConfigurationError: the parts do not go together; the message names the field.
+    """
+    refuse_no_readout(cell.output_size)
+    check_params(cell, params)
+    if (task.input_size, task.output_size) != (cell.input_size, cell.output_size):
+        raise ConfigurationError(
+            f"task '{task.name}': has {task.input_size} inputs and {task.output_size} outputs, and the cell "
+            f"{cell.input_size} and {cell.output_size}"
+        )
+    if reduction not in ("mean", "sum"):
+        raise ConfigurationError(f"reduction={format_value(reduction)}: must be one of mean, sum")
+    scheme.check_cell(cell.name)
+    for part in (penalty, projection):
+        if hasattr(part, "check"):
+            part.check(cell)
+    layout, vector = VectorLayout.of(cell, params, frozen)
+    data = settings.make_data(task, seed, batch_size)
+    setup = Setup(
+        cell, task, data, layout, optimizer, scheme, settings, seed, reduction, find_engine(engine),
+        weights_dtype(params), penalty, projection, input_scale, state_scale,
+    )  # fmt: skip
+    return setup, setup.first_state(vector)
+
+
+def add_readout(trace: Trace, loss: Loss, gradient: Params) -> Params:
+    """The gradient of a scheme with that of the readout, which has no path through time."""
+    names = trace.cell.parameter_shapes()
+    if all(name in gradient for name in names):
+        return gradient
+    return {**readout_gradient(trace, loss.gradient), **gradient}
+
+
+def add_scaled(params: Params, gradient: Params, factor: float, beside: Params) -> Params:
+    """gradient + factor beside, with zeros for what neither has."""
+    found = {}
+    for name, value in params.items():
+        total = gradient[name] if name in gradient else np.zeros_like(value)
+        found[name] = total + value.dtype.type(factor) * beside[name] if name in beside else total
+    return found
