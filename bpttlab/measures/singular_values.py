@@ -4,12 +4,10 @@
 
 An explicit product holds no singular value below 1e-16 of its largest. Here the product is never formed but as a
 triangular one whose rows have exponents of their own (graded). A sweep of QR goes through the factors with an
-orthonormal Q_0, and one-sided Jacobi takes the rows of the graded triangle apart; the singular vectors that it finds
-are where the next sweep starts, which goes through the same factors transposed, in reverse. Two sweeps in a row round
-differently: where they agree, and a bound of what rounding can have done is small, a value is resolved.
-
-Sources: Stewart 1997 and Oliveira & Stewart 2000 (graded QR of products); Demmel & Veselic 1992, Drmac & Veselic 2008
-(one-sided Jacobi of graded matrices); Demmel et al. 1999 (a matrix as well-conditioned x diagonal x well-conditioned).
+orthonormal Q_0 (`graded_products`), and one-sided Jacobi takes the rows of the graded triangle apart (`graded_rows`);
+the singular vectors that it finds are where the next sweep starts, which goes through the same factors transposed, in
+reverse. Two sweeps in a row round differently: where they agree, and a bound of what rounding can have done is small, a
+value is resolved.
 
 Index legend: B sequence, N state, M factors, K rank that the zeros of the factors allow, K <= N.
 """
@@ -18,17 +16,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, ClassVar, NamedTuple
 
 import numpy as np
-import scipy.linalg
-from scipy.linalg.lapack import dtrtri
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import Field, check_integer, format_value
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
+from bpttlab.measures.graded_products import Triangle, factorise, sweep_factors
+from bpttlab.measures.graded_rows import GradedRows, decompose_rows
 from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.lyapunov import iterate_jacobians
 from bpttlab.measures.measure import Context, Measure, Result, Sampling
@@ -36,7 +33,6 @@ from bpttlab.measures.stream_products import check_given_lags, keep_first_steps
 from bpttlab.networks.cells import Cell
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
-from bpttlab.numerics.matrices import row_sorted_qr
 from bpttlab.numerics.scaled import LOG_2
 from bpttlab.store.measure_columns import PRODUCT_SINGULAR_VALUES
 
@@ -49,25 +45,8 @@ RESOLUTION = 1e-4
 _AGREEMENT = 1e-5
 """... and two sweeps agree this far."""
 
-_LARGEST_CONDITION = 1e5
-"""Of several Jacobians as one factor, by the diagonal of a pivoted QR; a single one beyond it is taken apart."""
-
-LONGEST_FACTOR = 64
-"""Jacobians in one factor, at most."""
-
 MOST_SWEEPS = 6
 """Through the factors: two as a rule, more while values come to agree."""
-
-ORTHOGONAL = 1e-13
-"""Largest cosine between two rows after one-sided Jacobi has ended."""
-
-MOST_ROTATIONS = 40
-"""Times that Jacobi goes through all pairs of rows, at most; about five as a rule."""
-
-_LEAST = -(2**40)
-"""The exponent of zero, below every other."""
-
-_EPSILON = float(np.finfo(np.float64).eps)
 
 
 # ------------------------------------------------------------------------------------------ along a trajectory
@@ -86,8 +65,8 @@ def singular_values(
     """All singular values of P_{t,t-l}, a row per sequence, lag and index.
 
     Of a float32 trace, those of the Jacobians at its states, computed in float64. In memory at a time, of one sequence
-    and one lag: the Jacobians, their factors forward and transposed, and the triangles of one sweep, 6 (slopes near
-    one) to 15 (steps that are ill conditioned alone) times l N^2 float64.
+    and one lag: the Jacobians, their factors forward and transposed, and the triangles of one sweep, 3 (as a rule) to
+    13 (steps that are ill conditioned alone) times l N^2 float64.
 
     Args:
         trace: a forward pass.
@@ -213,13 +192,22 @@ def of_product(matrices: Sequence[Array]) -> ValueLogs:
     """
     from scipy.sparse.csgraph import connected_components  # a twentieth of a second, in every run otherwise
 
-    coupled = np.any([A != 0 for A in matrices], axis=0)
-    count, block = connected_components(coupled, directed=False)
+    count, block = connected_components(find_couplings(matrices), directed=False)
     chosen = [np.flatnonzero(block == number) for number in range(count)]
     found = [of_block([A[np.ix_(units, units)] for A in matrices] if count > 1 else matrices) for units in chosen]
     log, resolved = (np.concatenate(parts) for parts in zip(*found, strict=True))
     order = np.argsort(-log, kind="stable")
     return ValueLogs(log[order], resolved[order])
+
+
+def find_couplings(matrices: Sequence[Array]) -> Array:
+    """Where some factor is not zero."""
+    coupled = matrices[0] != 0
+    for A in matrices[1:]:
+        if coupled.all():
+            break
+        coupled |= A != 0
+    return coupled
 
 
 def of_block(matrices: Sequence[Array]) -> ValueLogs:
@@ -238,19 +226,38 @@ def _sweep_cores(cores: list[Array], rank: int) -> ValueLogs:
 
     Forward and transposed sweeps take turns, each from the vectors that the last one found.
     """
-    there, back = factorise(cores), factorise([core.T for core in reversed(cores)])
-    found = decompose_triangle(_sweep(there, np.eye(cores[0].shape[1]), bounded=False), rank)
+    few, there, back = factorise(cores)
+    found = decompose_triangle(sweep_factors(few, np.eye(cores[0].shape[1]), bounded=False), rank)
     resolved = np.zeros(rank, bool)
     for _ in range(MOST_SWEEPS - 1):
         if not found.vectors.size:
             break
         there, back = back, there
         before, last = resolved, found
-        found = decompose_triangle(_sweep(there, last.vectors), rank)
+        found = decompose_triangle(sweep_factors(there, last.vectors), rank)
         resolved = _agree(found.log, last.log) & (found.rounding <= RESOLUTION)
         if resolved.all() or (before.any() and before.sum() >= resolved.sum()):
             break
     return ValueLogs(found.log, resolved)
+
+
+class Apart(NamedTuple):
+    """Singular values of a triangle descending and filled up with -inf; their rounding; the left vectors (N, K)."""
+
+    log: Array
+    rounding: Array
+    vectors: Array
+
+
+def decompose_triangle(triangle: Triangle, rank: int) -> Apart:
+    """Singular values and left vectors of a triangle, no more of them than `rank`."""
+    alive = triangle.U.any(axis=1)
+    rows = GradedRows.normalise(triangle.U[alive], triangle.exponent[alive] * LOG_2)
+    found = decompose_rows(rows)
+    log, error = np.full(rank, -np.inf), np.full(rank, np.inf)
+    count = min(rank, len(found.log))
+    log[:count], error[:count] = found.log[:count], triangle.rounding[alive][found.row[:count]]
+    return Apart(log, error, triangle.Q[:, alive] @ found.vectors[:count].T)
 
 
 def _agree(log: Array, other: Array) -> Array:
@@ -263,265 +270,14 @@ def without_zeros(matrices: Sequence[Array]) -> list[Array]:
 
     (A unit of relu that is off, a nilpotent matrix.) The product is the same but for rows and columns of zeros.
     """
+    if all(A.all() for A in matrices):
+        return list(matrices)
     live = [np.ones(matrices[0].shape[1], bool)]
     for A in matrices:
         live.append((A[:, live[-1]] != 0).any(axis=1))
     for i in reversed(range(len(matrices))):
         live[i] &= (matrices[i][live[i + 1]] != 0).any(axis=0)
     return [A[np.ix_(rows, columns)] for A, columns, rows in zip(matrices, live[:-1], live[1:], strict=True)]
-
-
-# ------------------------------------------------------------------------------------------ factors
-
-
-@dataclass(frozen=True)
-class Factor:
-    """A matrix times 2^exponent, through which a QR keeps its digits.
-
-    Attributes:
-        matrix: a well-conditioned one, or a diagonal one of any range.
-        noise: None, or of a diagonal matrix how wrong each of its numbers may be.
-        exponent: an integer.
-    """
-
-    matrix: Array
-    noise: Array | None = None
-    exponent: int = 0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.matrix.shape
-
-    def times(self, Q: Array) -> tuple[Array, Array]:
-        """The product Y, and how wrong each entry of it may be when its QR is computed."""
-        if self.noise is None:
-            Y = self.matrix @ Q
-            rows = np.linalg.norm(self.matrix, axis=1, keepdims=True)
-            return Y, np.broadcast_to(_EPSILON * rows, Y.shape)
-        size = np.diagonal(self.matrix)[:, None]
-        return size * Q, _EPSILON * np.abs(size) + self.noise[:, None] * np.abs(Q)
-
-
-def entry_scale(Y: Array) -> Array:
-    """The scale of rounding errors in the QR of Y, entry by entry, for rows and columns of any size."""
-    columns = np.linalg.norm(Y, axis=0)
-    rows = np.linalg.norm(Y / np.where(columns > 0, columns, 1.0), axis=1)
-    return np.minimum(np.linalg.norm(Y, axis=1)[:, None], rows[:, None] * columns)
-
-
-def factorise(cores: list[Array]) -> list[Factor]:
-    """As many steps in one factor as are well conditioned together; a step that is not so alone, taken apart."""
-    factors: list[Factor] = []
-    held, count = one_size(Factor(cores[0])), 1
-    for core in cores[1:]:
-        longer = one_size(Factor(core @ held.matrix, exponent=held.exponent))
-        if count < LONGEST_FACTOR and is_well_conditioned(longer.matrix):
-            held, count = longer, count + 1
-        else:
-            factors += _parts(held)
-            held, count = one_size(Factor(core)), 1
-    return factors + _parts(held)
-
-
-def one_size(factor: Factor) -> Factor:
-    """The same with its largest entry in [1/2, 1)."""
-    shift = int(np.frexp(np.abs(factor.matrix).max())[1])
-    return Factor(np.ldexp(factor.matrix, -shift), exponent=factor.exponent + shift)
-
-
-def is_well_conditioned(matrix: Array) -> bool:
-    size = np.abs(np.diagonal(scipy.linalg.qr(matrix, mode="r", pivoting=True, check_finite=False)[0]))
-    return bool(size[-1] * _LARGEST_CONDITION >= size[0] > 0)
-
-
-def _parts(factor: Factor) -> list[Factor]:
-    """The factor itself, or Q D X of it: Q orthonormal, D diagonal, X well conditioned.
-
-    By a QR with its rows sorted and its columns pivoted, which keeps the digits of rows and columns of any size
-    (Cox & Higham 1998; Demmel et al. 1999). Pivots of zero are left out.
-    """
-    if is_well_conditioned(factor.matrix):
-        return [factor]
-    order = np.argsort(-np.abs(factor.matrix).max(axis=1), kind="stable")
-    Y = factor.matrix[order]
-    Q, R, pivots = scipy.linalg.qr(Y, mode="economic", pivoting=True, check_finite=False)
-    size = np.abs(np.diagonal(R))
-    rank = np.count_nonzero(size)
-    Q, R, size = Q[:, :rank], R[:rank], size[:rank]
-    noise = size * np.diagonal(relative_error(Q, R, _EPSILON * entry_scale(Y[:, pivots])))
-    X, left = np.empty_like(R), np.empty_like(Q)
-    X[:, pivots], left[order] = R / size[:, None], Q
-    return [Factor(X), Factor(np.diag(size), noise=noise), Factor(left, exponent=factor.exponent)]
-
-
-# ------------------------------------------------------------------------------------------ sweeps
-
-
-class Triangle(NamedTuple):
-    """A product as Q diag(2^exponent) U Q_0^T.
-
-    Attributes:
-        Q: (N, K), orthonormal columns.
-        exponent: (K,), integers of any size.
-        U: (K, K_0), largest entry of every row in [1/2, 1); triangular, whatever its rows are worth.
-        rounding: (K,), the relative errors of the singular values that rounding may have made (`amplify`).
-    """
-
-    Q: Array
-    exponent: Array
-    U: Array
-    rounding: Array
-
-
-class Apart(NamedTuple):
-    """Singular values of a triangle descending and filled up with -inf; their rounding; the left vectors (N, K)."""
-
-    log: Array
-    rounding: Array
-    vectors: Array
-
-
-def _sweep(factors: list[Factor], Q: Array, bounded: bool = True) -> Triangle:
-    """QR through all factors, starting with orthonormal columns Q.  (N_0, K_0)
-
-    In memory until it ends, if the rounding is to be bounded: the triangles of all factors, and their errors.
-    """
-    exponent, U = np.zeros(Q.shape[1], np.int64), np.eye(Q.shape[1])
-    steps = []
-    for factor in factors:
-        Y, wrong = factor.times(Q)
-        Q, R = row_sorted_qr(Y)
-        exponent, U = graded_product(R, exponent + factor.exponent, U)
-        if bounded:
-            steps.append((R, relative_error(Q, R, wrong)))
-    return Triangle(Q, exponent, U, amplify(steps) if bounded else np.full(len(U), np.inf))
-
-
-def amplify(steps: list[tuple[Array, Array]]) -> Array:
-    """First-order bound of the relative errors of the singular values of R_M ... R_1, where it is nearly diagonal.
-
-    R_i (1 + L_i) in place of R_i multiplies the product by 1 + Z L_i Z^-1, Z = R_M ... R_{i+1}. That is much more than
-    L_i where a row of Z and the column of its inverse are nearly at right angles, or where what one direction has grown
-    by before is what another grows by afterwards (a gate that closes and opens). A shear of one direction into another
-    counts relative to the larger of their singular values.
-
-    Args:
-        steps: R_i and |L_i|, (K, K) each.
-
-    Returns:
-        (K,); inf throughout for a sweep in which the rank has changed.
-    """
-    size = len(steps[-1][0])
-    if any(R.shape != (size, size) for R, _ in steps):
-        return np.full(size, np.inf)
-    with np.errstate(all="ignore"):
-        logs = [np.log(np.abs(np.diagonal(R))) for R, _ in steps]
-        value, behind = np.sum(logs, axis=0), np.zeros(size)
-        weight = value - np.maximum(value[:, None], value)
-        shear, Z = np.zeros((size, size)), np.eye(size)
-        for (R, L), log in zip(reversed(steps), reversed(logs), strict=True):
-            shear += (np.abs(Z) @ L @ inverse(Z)) * np.exp(behind[:, None] - behind + weight)
-            Z, behind = Z @ R / np.diagonal(R)[:, None], behind + log
-    total = np.maximum(shear.sum(axis=0), shear.sum(axis=1))
-    return np.where(np.isnan(total), np.inf, total)
-
-
-def inverse(unit: Array) -> Array:
-    """Absolute values of the inverse of an upper triangular matrix with ones on its diagonal."""
-    return np.abs(dtrtri(unit, unitdiag=1)[0])
-
-
-def graded_product(R: Array, exponent: Array, U: Array) -> tuple[Array, Array]:
-    """R diag(2^exponent) U as diag(2^exponent') U': a row is a sum of those below it, smaller as a rule."""
-    mantissa, own = np.frexp(R)
-    term = np.where(R != 0, own + exponent, _LEAST)
-    row = term.max(axis=1)
-    product = np.ldexp(mantissa, np.maximum(term - row[:, None], -2000)) @ U
-    shift = np.frexp(np.abs(product).max(axis=1))[1]
-    return row + shift, np.ldexp(product, -shift[:, None])
-
-
-def relative_error(Q: Array, R: Array, wrong: Array) -> Array:
-    """|L| with Q R (1 + L) for Y + E, where |E| <= wrong, entry by entry: |Q|^T |E| |R^-1|.  (K, K)
-
-    inf where R has a zero on its diagonal.
-    """
-    size = np.abs(np.diagonal(R))[:, None]
-    with np.errstate(all="ignore"):
-        L = (np.abs(Q).T @ wrong[:, : len(R)]) @ inverse(R[:, : len(R)] / size) / size.T
-    return np.where(np.isfinite(L), L, np.inf)
-
-
-# ------------------------------------------------------------------------------------------ one-sided Jacobi
-
-
-def decompose_triangle(triangle: Triangle, rank: int) -> Apart:
-    """Singular values and left vectors of a triangle, by rotations of its rows until all are orthogonal."""
-    alive = triangle.U.any(axis=1)
-    size = np.linalg.norm(triangle.U[alive], axis=1)
-    rows = GradedRows(
-        triangle.U[alive] / size[:, None], np.log(size) + triangle.exponent[alive] * LOG_2, np.eye(len(size))
-    )
-    orthogonalise(rows)
-    order = np.argsort(-rows.log, kind="stable")[:rank]
-    log, error = np.full(rank, -np.inf), np.full(rank, np.inf)
-    log[: len(order)], error[: len(order)] = rows.log[order], triangle.rounding[alive][order]
-    return Apart(log, error, triangle.Q[:, alive] @ rows.turned[order].T)
-
-
-class GradedRows(NamedTuple):
-    """Unit rows (K, K_0), the logarithms of their lengths (K,), and the rotations so far (K, K); changed in place."""
-
-    unit: Array
-    log: Array
-    turned: Array
-
-
-def orthogonalise(rows: GradedRows) -> bool:
-    """One-sided Jacobi on rows of any sizes; False if it did not end.
-
-    Rotations are computed for unit rows and the ratio of their lengths, so that no range is too large and each value is
-    exact to rounding times the condition of the unit rows (Demmel & Veselic 1992).
-    """
-    for _ in range(MOST_ROTATIONS):
-        if max((rotate(rows, *pair) for pair in pairs(len(rows.log))), default=0.0) <= ORTHOGONAL:
-            return True
-    return False
-
-
-def rotate(rows: GradedRows, first: Array, second: Array) -> float:
-    """Rotates disjoint pairs of rows until each is orthogonal; the largest cosine that there was."""
-    swap = rows.log[first] < rows.log[second]
-    p, q = np.where(swap, second, first), np.where(swap, first, second)  # p the longer one
-    u, v = rows.unit[p], rows.unit[q]
-    cosine, ratio = (u * v).sum(axis=1), np.exp(rows.log[q] - rows.log[p])
-    gap = 1.0 - ratio**2
-    below = gap + np.hypot(gap, 2.0 * ratio * cosine)
-    slope = 2.0 * cosine / np.where(below > 0, below, 1.0)  # of the rotation, over the ratio
-    t = ratio * slope
-    c = 1.0 / np.sqrt(1.0 + t * t)
-    for row, one, factor, other in ((p, u, t * ratio, v), (q, v, -slope, u)):
-        turned = c[:, None] * (one + factor[:, None] * other)
-        size = np.linalg.norm(turned, axis=1)
-        rows.unit[row] = turned / np.where(size > 0, size, 1.0)[:, None]
-        with np.errstate(divide="ignore"):
-            rows.log[row] += np.log(size)
-    P, S = rows.turned[p], rows.turned[q]
-    rows.turned[p], rows.turned[q] = c[:, None] * (P + t[:, None] * S), c[:, None] * (S - t[:, None] * P)
-    return float(np.abs(cosine).max())
-
-
-@cache
-def pairs(size: int) -> tuple[tuple[Array, Array], ...]:
-    """All pairs of `size` things, in rounds of disjoint ones: a tournament."""
-    players = np.arange(size + size % 2)
-    rounds = []
-    for _ in range(len(players) - 1):
-        first, second = players[: len(players) // 2], players[::-1][: len(players) // 2]
-        there = (first < size) & (second < size)
-        rounds.append((first[there], second[there]))
-        players = np.concatenate([players[:1], np.roll(players[1:], 1)])
-    return tuple(pair for pair in rounds if len(pair[0]))
 
 
 # ------------------------------------------------------------------------------------------ the measure
