@@ -26,6 +26,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures.given_jacobians import Jacobians, JacobianStream, check_source, read_jacobians
 from bpttlab.measures.lengths import of_each_length
 from bpttlab.measures.volume_growth import (
+    LARGEST_CONDITION,
     Frame,
     SpectrumGrowth,
     SpectrumPart,
@@ -93,8 +94,8 @@ def lyapunov_spectrum(
         lyapunov_exponent: -inf is a direction that became exactly zero (a unit of relu that is off);
         low, high: a convergence interval of 95 %, from the means over 20 stretches of time (t interval). It says how
             far the average over time has settled, where a stretch is longer than the network remembers; -inf to inf
-            with fewer than two stretches. low is -inf where some diag R lay below the resolution of float64: of such an
-            exponent no more is known than that it is as small (a matrix W without full rank, a saturated LSTM);
+            with fewer than two stretches. low is -inf where rounding may have changed some log |R[i,i]| by more than
+            1e-3 (`measures.tilt`): such an exponent is noise (a Jacobian without full rank, gates that close);
         steps: how many were averaged, T - transient;
         interval: mean number of steps from one orthonormalisation, or elimination, to the next.
 
@@ -166,7 +167,7 @@ def finite_time_exponents(
 
     Returns:
         Columns sequence, t (the last step of the window), index, finite_time_exponent, steps. -inf from the window on
-        in which a direction became exactly zero.
+        in which a direction became exactly zero. Where `lyapunov_spectrum` has no lower end, rounding decides here too.
     """
     check_source(jacobians, length, required={"trace": trace})
     given = trace if jacobians is None else read_jacobians(jacobians, length)
@@ -241,7 +242,7 @@ def eliminate_windows(trace: Trace, ends: Array, count: int) -> SpectrumGrowth |
                 return None
             number += eliminations if t > ends[0] else 0
         stretch = orthonormalise(Y.swapaxes(1, 2), frame, np.full(batch, size), t)
-        if not stretch.resolved.all() or stretch.frame.dead.any():
+        if stretch.condition > LARGEST_CONDITION or stretch.frame.dead.any():
             return None
         parts.append(SpectrumPart(t, logs + stretch.log_size, stretch.resolved))
         frame, first = stretch.frame, t

@@ -20,11 +20,15 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import check_integer
+from bpttlab.measures.tilt import carry_tilt, draw_rounding
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.matrices import row_sorted_qr
 
-_LARGEST_CONDITION = 1e7
+LARGEST_CONDITION = 1e7
 """Of the product between two orthonormalisations, unless a single step has a larger one: R keeps about nine digits."""
+
+_KNOWN = 1e-3
+"""Of log |R[i,i]|: where rounding may change it by more, it is not resolved."""
 
 _HELD_BYTES = 2**26
 """Jacobians that are kept between two orthonormalisations, so that they can be gone through again in smaller parts."""
@@ -53,7 +57,7 @@ class SpectrumGrowth(NamedTuple):
     Attributes:
         ends: (E+1,), the step before the first window, then the last of each.
         logs: (E, B, K), sum of log |diag R| over each window, by direction, in no order; -inf is exactly zero.
-        unresolved: (B, K), whether some diag R of the direction lay within rounding of zero, without being it.
+        unresolved: (B, K), whether rounding may have changed some log |diag R| of the direction (`find_resolved`).
         interval: mean number of steps from one orthonormalisation to the next.
     """
 
@@ -80,11 +84,16 @@ class Frame(NamedTuple):
         Q: (B, N, K), orthonormal columns; zero where dead.
         dead: (B, K), by column.
         direction: (B, K), which direction each column is.
+        R: (B, K, K), of the orthonormalisation that gave Q; None at the start.
+        tilt: (B, N, K), to first order what rounding so far may have added to Q, orthogonal to each column and to those
+            before it; None: nothing that matters.
     """
 
     Q: Array
     dead: Array
     direction: Array
+    R: Array | None = None
+    tilt: Array | None = None
 
     @classmethod
     def start(cls, batch: int, size: int, count: int) -> Frame:
@@ -95,7 +104,7 @@ class Frame(NamedTuple):
 
 
 class Stretch(NamedTuple):
-    """One orthonormalisation at t: log |diag R|, whether it is above rounding, both by column; the condition of R."""
+    """One orthonormalisation at t: log |diag R|, whether it is known, both by column; the condition of R."""
 
     t: int
     frame: Frame
@@ -264,17 +273,17 @@ def orthonormalise_in_parts(held: list[Array], Y: Array, frame: Frame, t: int) -
         t: the step of the last.
     """
     whole = orthonormalise(Y, frame, largest_rank(held[-1]), t)
-    if len(held) == 1 or whole.condition <= _LARGEST_CONDITION:
-        return [whole]
+    if len(held) == 1 or whole.condition <= LARGEST_CONDITION:
+        return [find_resolved(whole, held, frame)]
     middle = len(held) // 2
-    first = orthonormalise_in_parts(held[:middle], _product(held[:middle], frame), frame, t - len(held) + middle)
+    first = orthonormalise_in_parts(held[:middle], _product(held[:middle], frame.Q), frame, t - len(held) + middle)
     frame = first[-1].frame
-    return first + orthonormalise_in_parts(held[middle:], _product(held[middle:], frame), frame, t)
+    return first + orthonormalise_in_parts(held[middle:], _product(held[middle:], frame.Q), frame, t)
 
 
-def _product(held: list[Array], frame: Frame) -> Array:
-    """J_t ... J_{t-l+1} Q"""
-    return reduce(lambda Y, J: advance(J, Y), held, frame.Q)
+def _product(held: list[Array], Y: Array) -> Array:
+    """J_t ... J_{t-l+1} Y"""
+    return reduce(lambda Y, J: advance(J, Y), held, Y)
 
 
 def orthonormalise(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
@@ -302,10 +311,45 @@ def orthonormalise(Y: Array, frame: Frame, rank: Array, t: int) -> Stretch:
         dead, direction = np.take_along_axis(zero, order, axis=-1), np.take_along_axis(direction, order, axis=-1)
     dead = zero | (column >= rank[:, None])
     log_size = np.where(dead, -np.inf, np.log(np.where(dead, 1.0, size)))
-    largest = np.abs(R).max(axis=-2)
-    resolved = dead | (size > Y.shape[-2] * np.finfo(Y.dtype).eps * largest)
-    alive = Frame(np.where(dead[:, None], 0.0, Q), dead, direction)
-    return Stretch(t, alive, log_size, resolved, condition_number(largest, size, dead))
+    alive = Frame(np.where(dead[:, None], 0.0, Q), dead, direction, R)
+    condition = condition_number(np.abs(R).max(axis=-2), size, dead)
+    return Stretch(t, alive, log_size, np.ones_like(dead), condition)
+
+
+def find_resolved(stretch: Stretch, held: list[Array], frame: Frame) -> Stretch:
+    """The same with what rounding may have changed, where that can matter: which R[i,i] are known, and the tilt.
+
+    Args:
+        stretch: of the product of `held`.
+        frame: the one before.
+    """
+    steep = stretch.condition > LARGEST_CONDITION
+    if frame.tilt is None and not steep:
+        return stretch
+    rng, found = np.random.default_rng(stretch.t), stretch.frame
+    assert found.R is not None
+    order = np.take_along_axis(np.argsort(frame.direction, axis=-1), found.direction, axis=-1)
+    tilt = np.take_along_axis(first_tilt(frame, rng) if frame.tilt is None else frame.tilt, order[:, None], axis=-1)
+    rows = np.abs(held[0]).max(axis=-1) if len(held) == 1 else largest_rows(found)
+    changed = _product(held, tilt) + draw_rounding(rows, tilt.shape[-1], rng)
+    tilt, changes = carry_tilt(changed, found.Q, found.R, found.dead)
+    matters = steep or np.abs(tilt).max() > LARGEST_CONDITION * np.finfo(float).eps
+    resolved = found.dead | (changes < _KNOWN)
+    return stretch._replace(frame=found._replace(tilt=tilt if matters else None), resolved=resolved)
+
+
+def first_tilt(frame: Frame, rng: np.random.Generator) -> Array:
+    """What the last orthonormalisation has left, of steps that were not steep."""
+    if frame.R is None:
+        return draw_rounding(np.ones(frame.Q.shape[:2]), frame.Q.shape[-1], rng)
+    rounded = draw_rounding(largest_rows(frame), frame.Q.shape[-1], rng)
+    return carry_tilt(rounded, frame.Q, frame.R, frame.dead)[0]
+
+
+def largest_rows(frame: Frame) -> Array:
+    """The largest entry of R for every row: what rounding within a product of several steps is relative to.  (B,N)"""
+    assert frame.R is not None
+    return np.broadcast_to(np.abs(frame.R).max(axis=(-2, -1))[:, None], frame.Q.shape[:2])
 
 
 def condition_number(largest: Array, size: Array, dead: Array) -> float:
@@ -319,9 +363,9 @@ def condition_number(largest: Array, size: Array, dead: Array) -> float:
 def next_length(length: int, held: int, stretches: list[Stretch]) -> int:
     """Half the interval where the condition was too large; double it where its square, to be expected, is not."""
     condition = stretches[0].condition
-    if len(stretches) > 1 or condition > _LARGEST_CONDITION:
+    if len(stretches) > 1 or condition > LARGEST_CONDITION:
         return max(1, held // 2)
-    if held == length and condition**2 <= _LARGEST_CONDITION:
+    if held == length and condition**2 <= LARGEST_CONDITION:
         return min(2 * length, LONGEST_INTERVAL)
     return length
 

@@ -235,7 +235,7 @@ _SPECTRA = Table(
             "float64",
             "nat/step",
             "lower end of the 95 % convergence interval of this mean over time (Student's t, 20 stretches of time), "
-            "not over networks; -inf: below resolution",
+            "not over networks; -inf: rounding decides",
         ),
         Column("high", "float64", "nat/step", "upper end"),
     ),

@@ -2,7 +2,6 @@
 
 import tracemalloc
 
-import mpmath
 import numpy as np
 import pandas as pd
 import pytest
@@ -31,6 +30,7 @@ from tests.support.compiled import QUICK_CELLS, needs_numba
 from tests.support.examples import examples
 from tests.support.networks import linear
 from tests.support.networks_of_cells import CELLS, case
+from tests.support.volumes import precise_volumes
 
 CAT_MAP = [[2.0, 1.0], [1.0, 1.0]]
 COLUMNS = ["sequence", "index", "lyapunov_exponent", "low", "high", "steps", "interval"]
@@ -158,19 +158,6 @@ def test_saturated_cells_have_logarithms(make):
     assert not frame.isna().any(axis=None)
     assert (frame["low"] <= frame["lyapunov_exponent"]).all()
     assert (frame["lyapunov_exponent"] <= frame["high"]).all()
-
-
-def precise_volumes(steps):
-    """log of the volumes that the first 1, 2, ..., N directions of the first frame have grown to, in 1500 digits."""
-    size = len(steps[0])
-    start = np.linalg.qr(np.random.default_rng(0).standard_normal((size, size)))[0]
-    with mpmath.workdps(1500):
-        product = mpmath.matrix(start.tolist())
-        for J in steps:
-            product = mpmath.matrix(J.tolist()) * product
-        leading = [product[:, :k] for k in range(1, size + 1)]
-        squares = [mpmath.det(columns.T * columns) for columns in leading]
-        return [float(mpmath.log(square) / 2) if square > 0 else -np.inf for square in squares]
 
 
 @pytest.mark.parametrize("make", CELLS.values(), ids=CELLS)
