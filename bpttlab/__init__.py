@@ -100,6 +100,8 @@ if TYPE_CHECKING:
     from bpttlab.tables.table import SummaryTable as SummaryTable
     from bpttlab.tasks.task import Task as Task
     from bpttlab.training.optimizers.optimizer import Optimizer as Optimizer
+    from bpttlab.training.penalties.penalty import Penalty as Penalty
+    from bpttlab.training.projections import Projection as Projection
     from bpttlab.training.train import train as train
     from bpttlab.truncation.clipped import Clipped as Clipped
     from bpttlab.truncation.scheme import Scheme as Scheme
@@ -189,6 +191,8 @@ HOMES = {
     "tasks.task": ("Task",),
     "training.optimizers.optimizer": ("Optimizer",),
     "training.train": ("train",),
+    "training.penalties.penalty": ("Penalty",),
+    "training.projections": ("Projection",),
     "truncation": ("Chunked", "Clipped", "Full", "PerLoss", "Scheme", "Windowed"),
     "measures.gradient_bias": ("truncation_bias",),
     "measures.windowed_products": ("windowed_products",),

@@ -72,6 +72,8 @@ KINDS = {
     "loss": Kind("bpttlab.networks.losses", "bpttlab.networks.losses:StepLoss"),
     "measure": Kind("bpttlab.measures", "bpttlab.measures.measure:Measure"),
     "optimizer": Kind("bpttlab.training.optimizers", "bpttlab.training.optimizers.optimizer:Optimizer"),
+    "penalty": Kind("bpttlab.training.penalties", "bpttlab.training.penalties.penalty:Penalty"),
+    "projection": Kind("bpttlab.training.projections", "bpttlab.training.projections:Projection"),
     "table": Kind("bpttlab.tables.shipped", "bpttlab.tables.table:SummaryTable"),
     "experiment": Kind("experiment/", "bpttlab.claims.experiment:Experiment"),
     "figure": Kind("bpttlab.figures.shipped", "bpttlab.figures.figure:StudyFigure"),

@@ -124,6 +124,7 @@ def test_the_contracts_of_all_kinds_are_those_of_the_package():
     named = {"cell": lab.Cell, "task": lab.Task, "scheme": lab.Scheme, "activation": lab.Activation}
     named |= {"loss": lab.StepLoss, "measure": lab.Measure, "table": lab.SummaryTable, "figure": lab.StudyFigure}
     named |= {"experiment": lab.Experiment, "initializer": Initializer, "optimizer": lab.Optimizer}
+    named |= {"penalty": lab.Penalty, "projection": lab.Projection}
     assert {kind: one.loaded_contract for kind, one in plugins.KINDS.items()} == named
 
 

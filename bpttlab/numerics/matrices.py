@@ -219,3 +219,16 @@ def row_sorted_qr(Y: Array) -> tuple[Array, Array]:
     unsorted = np.empty_like(Q)
     np.put_along_axis(unsorted, order, Q, axis=-2)
     return unsorted, R
+
+
+def qr_vjp(Q: Array, R: Array, dQ: Array, dR: Array) -> Array:
+    """The cotangent of Y = Q R from those of Q and R, for a Y of full column rank and no more columns than rows.
+
+    dY = (dQ + Q copyltu(M)) R^-T, M = R dR^T - dQ^T Q, where copyltu mirrors the lower triangle. The signs of the
+    diagonal of R may be any. Source: Seeger et al. 2018, derived again.
+
+    (..., N, K), (..., K, K), (..., N, K), (..., K, K) -> (..., N, K)
+    """
+    M = R @ dR.swapaxes(-2, -1) - dQ.swapaxes(-2, -1) @ Q
+    mirrored = np.tril(M) + np.tril(M, -1).swapaxes(-2, -1)
+    return np.linalg.solve(R, (dQ + Q @ mirrored).swapaxes(-2, -1)).swapaxes(-2, -1)

@@ -1,10 +1,12 @@
-"""Networks that learn: optimizers, schedules, clipping, the loop, and what is recorded of it."""
+"""Networks that learn: optimizers, schedules, clipping, penalties, projections, the loop, and its records."""
 
 from __future__ import annotations
 
 from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_gradient_value
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
 from bpttlab.training.optimizers import SGD, Adam, AdamW, Optimizer, OptimizerState, RMSprop
+from bpttlab.training.penalties import Flossing, Omega, OmegaOfTheCode, Penalty
+from bpttlab.training.projections import NearestOrthogonal, Projection, SingularValueBound, SpectralRadiusBound
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
 from bpttlab.training.settings import Training
 from bpttlab.training.success import Evaluation, evaluate_network
@@ -20,14 +22,22 @@ __all__ = [
     "Cosine",
     "EpochBatches",
     "Evaluation",
+    "Flossing",
     "FreshBatches",
     "InterruptedTraining",
+    "NearestOrthogonal",
+    "Omega",
+    "OmegaOfTheCode",
     "Ongoing",
     "Optimizer",
     "OptimizerState",
+    "Penalty",
+    "Projection",
     "RMSprop",
     "Schedule",
     "Setup",
+    "SingularValueBound",
+    "SpectralRadiusBound",
     "StepDecay",
     "Trained",
     "Training",

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from bpttlab import plugins
+
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
@@ -21,3 +23,9 @@ def test_the_python_of_the_page_runs():
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)", TEXT))
 def test_the_links_of_the_page_lead_somewhere(link):
     assert (PAGE.parent / link).exists()
+
+
+@pytest.mark.parametrize("kind", ["penalty", "projection"])
+def test_the_page_lists_every_choice(kind):
+    table = TEXT.split(f"| `{kind}=` |")[1].split("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == plugins.names(kind)
