@@ -11,6 +11,7 @@ take at most two seconds and 1 GB.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import pickle
@@ -270,7 +271,12 @@ SEQUENCES: dict[str, Callable[[random.Random], bytes]] = {
 
 
 def warm_up(folder: Path) -> None:
-    """Stores the study that is changed, and imports what reading needs, outside of what is watched."""
+    """Stores the study that is changed, and imports what reading needs, outside of what is watched.
+
+    A dry run asks which loops are compiled; the compiler's library is loaded for that, which `canary` would take for
+    an attack.
+    """
+    importlib.import_module("llvmlite.binding")
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         main(["sweep", "study=first", *SMALL])
         for command in READERS:
