@@ -9,29 +9,42 @@ import pytest
 import bpttlab as lab
 from bpttlab.cli import main
 from tests.support.commandline import REPOSITORY
+from tests.support.state_dicts import save, state_dict
 
 PAGE = REPOSITORY / "docs" / "how-to.md"
 TEXT = PAGE.read_text(encoding="utf-8")
-QUICK = ["workers=0", "engine=numpy", "measure=minimal", "sequence_length=8", "batch_size=2", "cell.hidden_size=10"]
+QUICK = ["workers=0", "engine=numpy", "measure=minimal", "sequence_length=8", "batch_size=2"]
+
+
+@pytest.fixture(autouse=True)
+def files_of_networks(tmp_path, monkeypatch):
+    """Those that the recipe of files before and after training names."""
+    monkeypatch.chdir(tmp_path)
+    for seed in range(6):
+        weights = state_dict("lstm", N=10, seed=seed)
+        save(f"init_{seed}.npz", weights)
+        save(f"trained_{seed}.npz", {name: 1.5 * value for name, value in weights.items()})
 
 
 @pytest.mark.compiles
-def test_the_code_of_the_page_runs(tmp_path, monkeypatch, quick_disk):
-    monkeypatch.chdir(tmp_path)
+def test_the_code_of_the_page_runs(quick_disk):
     names = {"__name__": "how_to"}
     for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
         exec(compile(block, str(PAGE), "exec"), names)
     lags = names["products"].groupby("sequence")["lag"].nunique()
     assert (lags == 51).all() and 1 <= names["enough"] <= 50
     assert np.isfinite(names["run"][["growth_rate", "lyapunov_exponent"]].astype(float)).all()
+    assert names["change"]["networks"].tolist() == [6] * len(names["change"])
+    assert names["change"].loc["rho", "before"] * 1.5 == pytest.approx(names["change"].loc["rho", "after"])
     gradient = lab.backward(names["trace"], names["loss"])
     np.testing.assert_allclose(names["each"]["W"].sum(axis=0), gradient["W"], rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.parametrize("line", re.findall(r"```sh\n(.*?)\n```", TEXT, flags=re.DOTALL))
-def test_the_sweeps_of_the_page_run(line, tmp_path, monkeypatch, quick_disk):
-    monkeypatch.chdir(tmp_path)
-    assert main([*shlex.split(line)[1:], *QUICK]) == 0
+def test_the_sweeps_of_the_page_run(line, quick_disk):
+    words = shlex.split(line.replace("\\\n", " "))[1:]
+    size = [] if "cell=from_file" in words else ["cell.hidden_size=10"]
+    assert main([*words, *QUICK, *size]) == 0
 
 
 @pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\(([^)]+)\)", TEXT))))

@@ -118,7 +118,8 @@ class FromFile:
     It has the description of the file in a configuration and not its numbers, which are read where they are needed.
 
     Faults of the file are refused when this is built. The run's identity contains the content of the file and the
-    prefixes, given or found, and neither the file's name nor its label. A file that changes during a sweep is refused.
+    prefixes, given or found, and neither the file's name nor its label or update. A file that changes during a sweep is
+    refused.
 
     Attributes:
         recurrent_prefix, readout_prefix: afterwards those that were found.
@@ -172,6 +173,13 @@ class FromFile:
         Field(
             description="name of the network in tables and figures, one for each file of cell.path or one for all; "
             "null: the file's name"
+        ),
+    ] = field(default=None, compare=False)
+    update: Annotated[
+        int | None,
+        Field(
+            ge=0,
+            description="optimizer steps that the file was trained for, one for each file of cell.path; null: not told",
         ),
     ] = field(default=None, compare=False)
 

@@ -6,7 +6,10 @@
 A run is identified by the content of its file. Names may change without a new run, so they are kept beside the runs,
 by content. A sweep over files writes one record, in the order of its line, if it says something new. Records are never
 changed: two sweeps at the same time lose no name. A later record decides the names and the order of its files; a label
-holds until another is given. No number depends on a record, and a study without them is complete.
+or an update holds until another is given. No number depends on a record, and a study without them is complete.
+
+A file of a network in training has "update" and, with others of its training run, "start" in addition: the content of
+the first file of the run. Such files are one network of the point that their label names.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.files import own_folder
-from bpttlab.store.columns import FILE_NAMES, MONITOR_LABEL, NETWORK_CONTENT, NETWORK_NAMES
+from bpttlab.store.columns import FILE_NAMES, MONITOR_LABEL, MONITORED, NETWORK_CONTENT, NETWORK_NAMES, UPDATE
 from bpttlab.store.damage import Damage
 from bpttlab.store.monitored import labels_of, places_of
 from bpttlab.store.records import list_records, read_record, read_records, to_bytes, write_record
@@ -40,6 +43,8 @@ _LONGEST = 4096
 _DIGITS = 8
 """Of the hash of a file that has no name."""
 
+_OF_TRAINING = ("update", "start")
+
 
 class NamedFile(NamedTuple):
     """What a sweep calls a file.
@@ -48,11 +53,15 @@ class NamedFile(NamedTuple):
         content: the SHA-256 of its bytes, as in the column `cell_content`.
         file: its path, from the current folder if it is below that.
         label: cell.label; None: not given.
+        update: cell.update; None: not given.
+        start: the content of the first file of its training run; None: not given, because no other file is of that run.
     """
 
     content: str
     file: str
     label: str | None = None
+    update: int | None = None
+    start: str | None = None
 
 
 # ------------------------------------------------------------------ writing and reading
@@ -75,9 +84,14 @@ def write_names(folder: Path, files: Iterable[NamedFile]) -> None:
     before = read_names(folder)
     if not files or merge_names([before, files]) == before:
         return
-    data = to_bytes({"version": _VERSION, "files": [named._asdict() for named in files]})
+    data = to_bytes({"version": _VERSION, "files": [_entry_of(named) for named in files]})
     name = f"{_time_after_all(folder):020d}-{hashlib.sha256(data).hexdigest()[:16]}.json"
     write_record(own_folder(folder, NAMES_FOLDER) / name, data)
+
+
+def _entry_of(named: NamedFile) -> dict[str, Any]:
+    """What a record says of a file; of its training only what there is."""
+    return {name: value for name, value in named._asdict().items() if name not in _OF_TRAINING or value is not None}
 
 
 def _time_after_all(folder: Path) -> int:
@@ -106,7 +120,7 @@ def _read(path: Path) -> list[NamedFile]:
 def merge_names(records: Iterable[Sequence[NamedFile]]) -> list[NamedFile]:
     """The names after all records, the oldest first.
 
-    A record without a label for a file leaves the former one.
+    What a record does not say of a file is as before.
     """
     known: dict[str, NamedFile] = {}
     order: list[str] = []
@@ -114,7 +128,8 @@ def merge_names(records: Iterable[Sequence[NamedFile]]) -> list[NamedFile]:
         order = merge_order(order, [named.content for named in record])
         for named in record:
             former = known.get(named.content, named)
-            known[named.content] = named if named.label is not None else named._replace(label=former.label)
+            said = {name: value for name, value in named._asdict().items() if value is not None}
+            known[named.content] = former._replace(**said)
     return [known[content] for content in order]
 
 
@@ -151,12 +166,16 @@ def _named_files(content: Any) -> list[NamedFile]:
 
 
 def _named_file(entry: Mapping[str, Any]) -> NamedFile:
-    named = NamedFile(entry["content"], entry["file"], entry["label"])
+    named = NamedFile(entry["content"], entry["file"], entry["label"], *map(entry.get, _OF_TRAINING))
     if not _CONTENT.fullmatch(named.content):
         raise ValueError("a content is no SHA-256")
     texts = [named.file, *([] if named.label is None else [named.label])]
     if not all(isinstance(text, str) and text.encode() and len(text) <= _LONGEST for text in texts):
         raise ValueError("a file or a label is no name")
+    if named.update is not None and (type(named.update) is not int or not 0 <= named.update < 1 << 63):
+        raise ValueError("an update is no number of steps")
+    if named.start is not None and not _CONTENT.fullmatch(named.start):
+        raise ValueError("a start is no SHA-256")
     return named
 
 
@@ -204,7 +223,9 @@ def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -
         runs = runs.add_column(place, column.arrow_field, pa.array(values, column.arrow_field.type))
     if any(monitored):
         runs = runs.drop_columns([MONITOR_LABEL])
-    return _with_files_as_networks(runs, contents) if pool and from_files else runs
+    if pool and from_files:
+        runs = _with_files_as_networks(runs, contents)
+    return _with_training_runs(runs, contents, _files_of(contents, files))
 
 
 def _contents_of_networks(runs: pa.Table) -> list[str | None]:
@@ -216,7 +237,7 @@ def _names_of_rows(
     contents: Sequence[str | None], monitored: Sequence[str | None], named: Sequence[NamedFile], pool: bool
 ) -> list[tuple[Any, ...]]:
     """The columns NETWORK_NAMES: of networks from files, and behind them in order those in training."""
-    labels = pooled_labels(named) if pool else distinct_labels(named)
+    labels = pooled_labels(named) if pool else labels_of_files(named)
     places = _places(labels)
     of_file = {
         one.content: (one.file or None, label, place) for one, label, place in zip(named, labels, places, strict=True)
@@ -251,6 +272,32 @@ def _with_files_as_networks(runs: pa.Table, contents: Sequence[str | None]) -> p
     return runs.set_column(at, runs.schema.field(at), pa.array(ids, pa.string())).drop_columns([NETWORK_CONTENT])
 
 
+def _with_training_runs(runs: pa.Table, contents: Sequence[str | None], files: Sequence[NamedFile]) -> pa.Table:
+    """`runs` in which the files of a training run are one network, with their `update`."""
+    trained = {named.content: named for named in files if named.update is not None}
+    if not trained:
+        return runs
+    found = [trained.get(content or "") for content in contents]
+    drawn = runs["network_id"].to_pylist()
+    ids = [named.start or named.content if named else other for named, other in zip(found, drawn, strict=True)]
+    runs = _set_column(runs, runs.schema.field("network_id"), ids, 0)
+    measured = runs[UPDATE].to_pylist() if UPDATE in runs.column_names else [None] * runs.num_rows
+    updates = [named.update if named else other for named, other in zip(found, measured, strict=True)]
+    column = next(column for column in MONITORED if column.name == UPDATE)
+    return _set_column(runs, column.arrow_field, updates, runs.column_names.index(NETWORK_NAMES[-1].name) + 1)
+
+
+def _set_column(runs: pa.Table, field: pa.Field, values: Sequence[Any], place: int) -> pa.Table:
+    """`runs` with the column in its place, or in this one if it is new."""
+    column = pa.array(values, field.type)
+    known = field.name in runs.column_names
+    return (
+        runs.set_column(runs.column_names.index(field.name), field, column)
+        if known
+        else runs.add_column(place, field, column)
+    )
+
+
 POOLED = "all files"
 """The name of a point of which files without a label are the networks."""
 
@@ -258,6 +305,13 @@ POOLED = "all files"
 def pooled_labels(files: Sequence[NamedFile]) -> list[str]:
     """The labels of points: those that were given; files without one are together."""
     return [POOLED if named.label is None else named.label for named in files]
+
+
+def labels_of_files(files: Sequence[NamedFile]) -> list[str]:
+    """Those of points where a file has an update, and otherwise one that no other has."""
+    alone = [named for named in files if named.update is None]
+    distinct = dict(zip([named.content for named in alone], distinct_labels(alone), strict=True))
+    return [distinct.get(named.content, POOLED if named.label is None else named.label) for named in files]
 
 
 def distinct_labels(files: Sequence[NamedFile]) -> list[str]:

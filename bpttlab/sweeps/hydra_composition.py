@@ -63,7 +63,7 @@ from bpttlab.sweeps.interpolations import files_of_choices, unresolved
 from bpttlab.sweeps.line_advice import errors_of_line, given_twice
 from bpttlab.sweeps.line_limits import refuse_lines
 from bpttlab.sweeps.nested import copy_plain, exists, is_interpolation, leaves
-from bpttlab.sweeps.own_networks import LABEL, set_label, take_labels
+from bpttlab.sweeps.own_networks import OF_FILES, set_told, take_labels
 from bpttlab.sweeps.ranges import refuse_too_many
 from bpttlab.sweeps.sweep_values import (
     as_written,
@@ -194,7 +194,7 @@ class Composer:
                 would silently leave out.
         """
         axes = self.with_parts(self.axes(lines))
-        count = math.prod(len(axis.values) for axis in axes if axis.key != LABEL)
+        count = math.prod(len(axis.values) for axis in axes if axis.key not in OF_FILES)
         refuse_too_many(count, swept_lines(axes))
         structure = [axis for axis in axes if not axis.is_value]
         fixed = self.compose(tuple(axis.lines[0] for axis in structure if not axis.is_swept))
@@ -226,7 +226,7 @@ class Composer:
         own = self.axes(f"{key}={as_written(value)}" for key, value in brought.items() if key not in named)
         values = [axis for axis in own + axes if axis.is_value]
         several = [*own, *(axis for axis in axes if axis.is_value)]
-        count = math.prod(len(axis.values) for axis in several if axis.key != LABEL)
+        count = math.prod(len(axis.values) for axis in several if axis.key not in OF_FILES)
         refuse_too_many(count, swept_lines(several), most_runs(axes, self.for_runs(choice).plain))
         for more in _choices([axis for axis in own if not axis.is_value]):
             whole = (*more, *choice)
@@ -462,9 +462,9 @@ def runs(composed: Composed, axes: Sequence[Axis], groups: Iterable[str]) -> Ite
     for axis in axes:
         refuse_unknown_field(composed.plain, axis, groups)
     combine = set_in_omegaconf if composed.has_interpolations else set_in_dictionaries
-    several, labels = take_labels({axis.key: axis.values for axis in axes})
+    several, told = take_labels({axis.key: axis.values for axis in axes})
     for values in itertools.product(*several.values()):
-        yield set_label(combine(composed, several, values), labels)
+        yield set_told(combine(composed, several, values), told)
 
 
 def set_in_dictionaries(composed: Composed, keys: Iterable[str], values: Iterable[Any]) -> Plain:

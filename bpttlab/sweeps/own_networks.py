@@ -1,10 +1,13 @@
-"""Several files of a user's own in one sweep: one label for each file, an activation for those that need one.
+"""Several files of a user's own in one sweep: one label and one update for each file, an activation for those that
+need one.
 
-`cell.path=a,b cell.label=first,second` are two networks and not four: a label belongs to its file.
+`cell.path=a,b cell.label=first,second` are two networks and not four: a label belongs to its file, and so does an
+update.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,48 +20,87 @@ from bpttlab.networks.pytorch_weights import PATH, Weights, read_weights
 from bpttlab.store.file_names import NamedFile
 from bpttlab.sweeps.configuration import Configuration
 
-LABEL = "cell.label"
+LABEL, UPDATE = "cell.label", "cell.update"
+OF_FILES = (LABEL, UPDATE)
+"""Fields of which a line gives one value for each file."""
 
 
-# ------------------------------------------------------------------ labels
+# ------------------------------------------------------------------ labels and updates
+
+Told = dict[Any, dict[str, Any]]
+"""Of each path, the fields of the cell that a line gives for this file."""
 
 
-def take_labels(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], dict[Any, Any]]:
-    """The axes of a sweep without several labels, and the label of each path.
+def take_labels(axes: Mapping[str, Sequence[Any]]) -> tuple[dict[str, Sequence[Any]], Told]:
+    """The axes of a sweep without several labels and updates, and those of each path.
 
     Raises:
-        ConfigurationError: there is not one label for each file.
+        ConfigurationError: there is not one for each file.
     """
-    labels, paths = axes.get(LABEL, ()), axes.get(PATH, ())
-    if len(labels) < 2:
-        return dict(axes), {}
-    if len(labels) != len(paths):
-        many = f"{len(paths)} {'file' if len(paths) == 1 else 'files'}" if paths else "no list of files"
-        raise ConfigurationError(
-            f"{LABEL}={','.join(map(str, labels))}: {len(labels)} labels, and {PATH} has {many}: give one label for "
-            "each file, in the same order, or one for all"
-        )
-    left = {name: values for name, values in axes.items() if name != LABEL}
-    return left, dict(zip(reversed(paths), reversed(labels), strict=True))  # of a file that is given twice the first
+    left, told, paths = dict(axes), Told(), axes.get(PATH, ())
+    for key in OF_FILES:
+        values, kind = axes.get(key, ()), key.removeprefix("cell.")
+        if len(values) < 2:
+            continue
+        if len(values) != len(paths):
+            many = f"{len(paths)} {'file' if len(paths) == 1 else 'files'}" if paths else "no list of files"
+            raise ConfigurationError(
+                f"{key}={','.join(map(str, values))}: {len(values)} {kind}s, and {PATH} has {many}: give one {kind} "
+                "for each file, in the same order, or one for all"
+            )
+        del left[key]
+        for path, value in zip(reversed(paths), reversed(values), strict=True):  # a file that comes twice has its first
+            told.setdefault(path, {})[kind] = value
+    return left, told
 
 
-def set_label(run: Plain, labels: Mapping[Any, Any]) -> Plain:
-    """A run with the label of its file."""
-    path = run["cell"].get("path") if labels else None
-    return {**run, "cell": {**run["cell"], "label": labels[path]}} if path in labels else run
+def set_told(run: Plain, told: Told) -> Plain:
+    """A run with the label and the update of its file."""
+    path = run["cell"].get("path") if told else None
+    return {**run, "cell": {**run["cell"], **told[path]}} if path in told else run
 
 
 def named_files(configurations: Iterable[Configuration]) -> list[NamedFile]:
-    """The names of the files of a sweep, in the order of its line; of equal files the first name."""
+    """The names of the files of a sweep, in the order of its line; of equal files the first name.
+
+    Raises:
+        ConfigurationError: as in `join_training_runs`.
+    """
     found: dict[str, NamedFile] = {}
     for of_run in ((one.own, one.task, one.initializer) for one in configurations):
         for own in of_run:
             content, path = getattr(own, "content", None), getattr(own, "path", None)
             if isinstance(content, str) and isinstance(path, str) and path and content not in found:
-                label = check_label(own.label) if isinstance(own, FromFile) else None
+                told = (check_label(own.label), own.update) if isinstance(own, FromFile) else (None, None)
                 shown = user_files.show_path(path).encode(errors="replace").decode()  # a name may be no Unicode
-                found[content] = NamedFile(content, shown, label)
-    return list(found.values())
+                found[content] = NamedFile(content, shown, *told)
+    return join_training_runs(list(found.values()))
+
+
+def join_training_runs(files: Sequence[NamedFile]) -> list[NamedFile]:
+    """The files with the first one of their training run.
+
+    Of the files of one label, the first of an update belongs to the first of every other update, and so on.
+
+    Raises:
+        ConfigurationError: a label has more files of one update than of another.
+    """
+    labelled: dict[str | None, dict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for named in files:
+        if named.update is not None:
+            labelled[named.label][named.update].append(named.content)
+    starts: dict[str, str] = {}
+    for label, updates in labelled.items():
+        if len(set(map(len, updates.values()))) > 1:
+            counts = ", ".join(f"{len(contents)} of {update}" for update, contents in sorted(updates.items()))
+            of_label = "" if label is None else f" with the label {label}"
+            raise ConfigurationError(
+                f"{UPDATE}: different numbers of files{of_label}: {counts}; give each network at each update, in the "
+                "same order, or labels that tell networks apart"
+            )
+        for contents in updates.values() if len(updates) > 1 else ():
+            starts |= dict(zip(contents, updates[min(updates)], strict=True))
+    return [named._replace(start=starts.get(named.content)) for named in files]
 
 
 def equal_files(configurations: Iterable[Configuration]) -> list[str]:

@@ -132,6 +132,39 @@ def test_runs_have_the_names_beside_the_content():
     assert named["network_order"].to_pylist() == [2, None, 1, 3]
 
 
+def test_an_update_and_a_start_hold_until_others_are_given(tmp_path):
+    write_names(tmp_path, files((A, "a.npz", None, 0, A), (B, "b.npz", None, 400, A)))
+    write_names(tmp_path, files((B, "renamed.npz", "late")))
+    assert read_names(tmp_path) == files((A, "a.npz", None, 0, A), (B, "renamed.npz", "late", 400, A))
+    write_names(tmp_path, files((B, "renamed.npz", None, 500)))
+    assert read_names(tmp_path)[1] == NamedFile(B, "renamed.npz", "late", 500, A)
+
+
+def test_a_record_without_updates_is_as_it_was(tmp_path):
+    write_names(tmp_path, files((A, "a.npz")))
+    (record,) = (tmp_path / NAMES_FOLDER).iterdir()
+    assert b"update" not in record.read_bytes() and b"start" not in record.read_bytes()
+
+
+@pytest.mark.parametrize(("name", "value"), [("update", -1), ("update", "7"), ("update", True), ("start", "x")])
+def test_a_record_of_no_training_is_damaged(tmp_path, name, value):
+    entry = {"content": A, "file": "a.npz", "label": None, name: value}
+    (tmp_path / NAMES_FOLDER).mkdir()
+    path = tmp_path / NAMES_FOLDER / f"{1:020d}-{'0' * 16}.json"
+    path.write_bytes(to_bytes({"version": 2, "files": [entry]}))
+    with pytest.raises(StoreError, match="an? (update|start) is no"):
+        read_names(tmp_path)
+
+
+def test_files_with_updates_are_networks_in_training():
+    named = files((A, "a.npz", None, 0, A), (B, "b.npz", None, 400, A), (C, "c.npz"), (D, "d.npz", "adam", 7))
+    runs = with_names(runs_of(B, None, A, C, D), named)
+    assert runs["network_id"].to_pylist() == [A, "id1", A, "id3", D]
+    assert runs["update"].to_pylist() == [400, None, 0, None, 7]
+    assert runs["cell_label"].to_pylist() == ["all files", None, "all files", "c", "adam"]
+    assert runs.schema.field("update").type == pa.int64()
+
+
 def test_pooled_files_are_networks_beside_drawn_ones():
     named = with_names(runs_of(B, None, A), files((A, "a.npz"), (B, "b.npz")), pool=True)
     assert "cell_content" not in named.column_names
