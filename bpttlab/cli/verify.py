@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Checks this installation without training a network. Each check compares a number that is measured here with a number
 from the literature, a formula or a definition. All checks together take several minutes; with --quick (smaller and
-fewer networks, wider tolerances, no experiments) they take some minutes, too."""
+fewer networks, wider tolerances, no experiments) they take about 45 seconds of processor time."""
 
 TEXT = """\
 examples:
@@ -32,7 +32,7 @@ topics (all, where none is named):
   gradients    every cell, stack, engine, dtype, loss, scheme and estimator, constraints and gradients at inputs,
                against the complex step of the forward pass; derivatives of Jacobians, lag terms, many steps, the
                one-unit cliff.
-               The same with and without --quick, in some minutes
+               The same with and without --quick, in about 20 seconds of processor time
   products     norms of Jacobian products against explicit products, matrices with known answers, large Gaussian ones
   spectra      Lyapunov exponents and singular values against explicit products; maps, random products, networks
   theory       the formulas: mean field, networks at rest, few units

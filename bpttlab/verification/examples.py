@@ -6,8 +6,8 @@ choice of a field with few choices, such as an activation, a flag, a literal, or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -41,16 +41,18 @@ SMALL = {"memory_size": 3, "channel_states": 2}
 
 def variants(kind: Any, sizes: tuple[int, int, int] = (I, N, O)) -> list[Cell]:
     """A cell of that kind with default fields, and one for each other choice of a field with few choices."""
-    small = {field.name: SMALL[field.name] for field in fields(kind) if field.name in SMALL}
-    plain = kind(*sizes, output_activation="tanh", **small)
+    plain = small_cell(kind, sizes)
     found = [plain]
     for field, choices in few_choices(kind).items():
-        found += [
-            kind(*sizes, output_activation="tanh", **small, **{field: choice})
-            for choice in choices
-            if choice != getattr(plain, field)
-        ]
+        changed = ({field: small_cell(kinds()[name], sizes) if field == "of" else name} for name in choices)
+        found += [cell for cell in (small_cell(kind, sizes, **change) for change in changed) if cell not in found]
     return found
+
+
+def small_cell(kind: Any, sizes: tuple[int, int, int], **fields_of_it: Any) -> Cell:
+    """A cell of these sizes whose other sizes are small, too; so are those of a cell within it."""
+    small = {field.name: SMALL[field.name] for field in fields(kind) if field.name in SMALL}
+    return kind(*sizes, output_activation="tanh", **small, **fields_of_it)
 
 
 def few_choices(kind: Any) -> dict[str, tuple[Any, ...]]:
@@ -75,10 +77,11 @@ class Example:
     trace: Trace
     loss: losses.Loss
     terms: LossTerms
+    paths: Paths
 
-    @cached_property
-    def paths(self) -> Paths:
-        return Paths.of(self.trace)
+    def with_terms(self, terms: LossTerms) -> Example:
+        """The same network and its derivatives with the terms of another loss."""
+        return replace(self, terms=terms)
 
     @cached_property
     def error(self) -> Array:
@@ -122,7 +125,7 @@ def example(
     target = gradient_check.random_target(rng, loss, (length, batch, cell.output_size))
     trace = forward(cell, {name: value.astype(dtype) for name, value in params.items()}, x, h_0, engine)
     evaluated = losses.evaluate(loss, trace.y_hat, target, mask, reduction)
-    return Example(trace, evaluated, defined_loss(loss, target, mask, reduction))
+    return Example(trace, evaluated, defined_loss(loss, target, mask, reduction), Paths.of(trace))
 
 
 def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
@@ -130,7 +133,7 @@ def rows_of(frame: pd.DataFrame) -> Iterator[Any]:
     return iter(frame.itertuples())
 
 
-def examples(kind: Any, dtype: str = "float64", engine: str = "numpy") -> Iterator[Example]:
-    """Of every variant of a cell, with each loss in turn."""
-    for number, cell in enumerate(variants(kind)):
+def examples(cells: Iterable[Cell], dtype: str = "float64", engine: str = "numpy") -> Iterator[Example]:
+    """Of some cells, with each loss in turn."""
+    for number, cell in enumerate(cells):
         yield example(cell, dtype, engine, tuple(losses.LOSSES)[number % len(losses.LOSSES)])

@@ -29,10 +29,10 @@ from bpttlab.measures.windowed_products import windowed_products
 from bpttlab.networks.cells import GRU, LSTM, Elman
 from bpttlab.numerics import matrices
 from bpttlab.numerics.array import Array
+from bpttlab.verification.cells import engines
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import B, Example, T, example, rows_of
 from bpttlab.verification.gradient_check import disagreement, largest
-from bpttlab.verification.lag_terms import engines
 from bpttlab.verification.networks import linear
 from bpttlab.verification.path_derivatives import Paths, one_step
 

@@ -22,7 +22,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import PerLoss
-from bpttlab.verification.cells import SOURCE, compiled_kinds
+from bpttlab.verification.cells import SOURCE, compiled_kinds, engines
 from bpttlab.verification.check import Check, agree, checks, equal
 from bpttlab.verification.examples import Example, T, example, rows_of
 from bpttlab.verification.gradient_check import COMPLEX_STEP, disagreement, largest, worst
@@ -30,10 +30,6 @@ from bpttlab.verification.networks import silent_weights
 from bpttlab.verification.schemes import CELLS, array_norm, growing_network, weight_of
 
 LAGS = np.arange(T)
-
-
-def engines(cell: Cell) -> tuple[str, ...]:
-    return ("numpy", "numba") if cell.name in compiled_kinds() else ("numpy",)
 
 
 def example_in_growth(cell: Cell, engine: str) -> Example:

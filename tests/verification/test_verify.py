@@ -158,6 +158,14 @@ def test_every_cell_is_checked_without_a_list():
     assert {cell.of.name for cell in examples.variants(examples.kinds()["noisy"])} == layers
 
 
+def test_cells_within_cells_are_small_and_each_is_there_once():
+    """The complex step takes a pass for each number; a projected LSTM of default size within others took minutes."""
+    for name, kind in examples.kinds().items():
+        cells = examples.variants(kind)
+        assert max(cell.state_size for cell in cells) <= 32, name
+        assert all(cells.count(cell) == 1 for cell in cells), name
+
+
 @pytest.mark.parametrize(
     ("seed", "mask"), [(1, [1.0, 0.0, 0.5, 0.0, 1.0]), (2, [0.0, 0.0, 0.0, 0.0, 1.0]), (3, [0.25, 1.0, 1.0, 1.0, 0.0])]
 )
