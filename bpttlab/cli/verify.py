@@ -30,8 +30,8 @@ examples:
 topics (all, where none is named):
 
   gradients    every cell, stack, engine, dtype, loss, scheme and estimator, constraints and gradients at inputs,
-               against the complex step of the forward pass; derivatives of Jacobians, lag terms, many steps, the
-               one-unit cliff.
+               against the complex step of the forward pass; derivatives of Jacobians, penalties, lag terms, many
+               steps, the one-unit cliff.
                The same with and without --quick, in about 20 seconds of processor time
   products     norms of Jacobian products against explicit products, matrices with known answers, large Gaussian ones
   spectra      Lyapunov exponents and singular values against explicit products; maps, random products, networks

@@ -62,6 +62,23 @@ class RowsBack(NamedTuple):
         return show_briefly(self)
 
 
+class SquaredExponents(NamedTuple):
+    """Finite-time exponents lambda, and derivatives of P = sum_{b,i} lambda_i^2 / sequences.
+
+    Attributes:
+        rates: (B, K), the exponents, direction by direction.
+        direct: dP/dparams by way of `Cell.jacobian` alone.
+        dlinearization: (T, B, any), dP/d`Trace.linearization`.
+    """
+
+    rates: Array
+    direct: Params
+    dlinearization: Array
+
+    def __repr__(self) -> str:
+        return show_briefly(self)
+
+
 class Engine(ABC):
     """What computes the loops over t.
 
@@ -192,6 +209,23 @@ class Engine(ABC):
             the steps until one has to be looked at more closely, L where none has; and the number of eliminations.
         """
         return 0, 0
+
+    def square_exponents(
+        self, trace: Trace, Q: Array, transient: int, interval: int, sequences: int
+    ) -> SquaredExponents | None:
+        """The first finite-time exponents, and the derivative of the sum of their squares by way of the J_t.
+
+        Args:
+            trace: without padding, in float64.
+            Q: (B, N, K), the directions before the first step.
+            transient: the steps before those that are averaged.
+            interval: steps from one QR to the next, at most.
+            sequences: by which the sum over sequences is divided.
+
+        Returns:
+            None where there is no such way, or the condition of one step is too large for it.
+        """
+        return None
 
     # ------------------------------------------------------------------ matrices
 

@@ -11,9 +11,26 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bpttlab.gradients.compiled import dispatch, elimination, forms, lag_sums, lanczos, passes, spectral_kernels
+from bpttlab.gradients.compiled import (
+    dispatch,
+    elimination,
+    forms,
+    lag_sums,
+    lanczos,
+    passes,
+    spectral_kernels,
+    squared_exponents,
+)
 from bpttlab.gradients.compiled.products import load_product
-from bpttlab.gradients.engine import NUMPY, Cotangents, Engine, RowsBack, SpectralNorms, plain
+from bpttlab.gradients.engine import (
+    NUMPY,
+    Cotangents,
+    Engine,
+    RowsBack,
+    SpectralNorms,
+    SquaredExponents,
+    plain,
+)
 from bpttlab.gradients.inputs import check_errors, check_finite, check_inputs
 from bpttlab.gradients.parameter_gradients import gradient_parts, sum_parts
 from bpttlab.gradients.plan import Plan
@@ -212,6 +229,14 @@ class Compiled(Engine):
         matrices = cell.jacobian(params, linearization[:, None])[:, 0].swapaxes(-2, -1).copy()
         return elimination.follow_volumes(matrices, np.empty((len(matrices), 0)), Y, logs)
 
+    def square_exponents(
+        self, trace: Trace, Q: Array, transient: int, interval: int, sequences: int
+    ) -> SquaredExponents | None:
+        """For an Elman cell."""
+        if not isinstance(trace.cell, LIKE_ELMAN):
+            return None
+        return square_exponents(trace.params["W"], trace.linearization, Q, transient, interval, sequences)
+
     def multiply(self, left: Array, right: Array, out: Array) -> Array:
         return dispatch.multiply(left, right, out)
 
@@ -243,6 +268,26 @@ def gradient_of_recursion(trace: Trace, loss: Loss | Array) -> Params | None:
             return None
         gradients = {**sum_parts(gradient_parts(trace, found[0], da_y)), "h_0": found[1]}
     return gradients if all(np.isfinite(gradient).all() for gradient in gradients.values()) else None
+
+
+def square_exponents(
+    W: Array, slopes: Array, Q: Array, transient: int, interval: int, sequences: int
+) -> SquaredExponents | None:
+    """`Engine.square_exponents` where J_t = diag(slopes_t) W.  (N,N), (T,B,N), (B,N,K)"""
+    load_product(W.dtype)
+    (T, B, N), K = slopes.shape, Q.shape[2]
+    W, W_T = np.ascontiguousarray(W), W.T.copy()
+    slopes = np.ascontiguousarray(slopes)
+    frames, triangles = np.empty((T + 1, B * K, N)), np.empty((T, B, K, K))
+    ends, logs = np.empty(T + 1, np.int64), np.zeros((B, K))
+    frames[0] = Q.swapaxes(1, 2).reshape(B * K, N)
+    number = squared_exponents.follow_frames(W_T, slopes, transient, interval, frames, triangles, ends, logs)
+    if number < 0:
+        return None
+    rates, dW, dslopes = logs / (T - transient), np.zeros_like(W), np.empty_like(slopes)
+    dlogs = 2.0 * rates / ((T - transient) * sequences)
+    squared_exponents.pull_frames_back(W, W_T, slopes, transient, frames, triangles, ends, number, dlogs, dslopes, dW)
+    return SquaredExponents(rates, {"W": dW}, dslopes)
 
 
 def prepare_params(cell: Cell, params: Params, x: Array, h_0: Array | None) -> Params | None:

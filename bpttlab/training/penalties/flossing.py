@@ -19,6 +19,7 @@ import numpy as np
 
 from bpttlab.errors import ConfigurationError, NonFiniteError
 from bpttlab.fields import Field
+from bpttlab.gradients.engine import SquaredExponents
 from bpttlab.gradients.second_derivatives import linearization_gradient
 from bpttlab.gradients.trace import Trace
 from bpttlab.measures.volume_growth import LARGEST_CONDITION, Frame, condition_number
@@ -67,12 +68,25 @@ class Flossing(Penalty):
         batch, value, total = len(trace.lengths), 0.0, dict[str, Array]()
         for group in trace.groups():
             part = group.trace.in_float64()
-            factors = self.factorise(part)
-            rates = self.rates(part, factors)
-            value += float((rates * rates).sum()) / batch
-            gradient = exponents_gradient(part, factors, self.first_step(part), 2.0 * rates / batch)
+            found = part.engine.square_exponents(
+                part, self.first_directions(part), self.first_step(part), self.interval, batch
+            ) or self.square_exponents(part, batch)
+            value += float((found.rates * found.rates).sum()) / batch
+            gradient = linearization_gradient(part, found.dlinearization, found.direct)
             total = {name: total.get(name, 0.0) + one for name, one in gradient.items()}
         return value, complete_gradient(trace, total)
+
+    def square_exponents(self, trace: Trace, sequences: int) -> SquaredExponents:
+        """`Engine.square_exponents` by explicit Jacobians."""
+        factors = self.factorise(trace)
+        rates = self.rates(trace, factors)
+        dlinearization, direct = pull_exponents_back(trace, factors, self.first_step(trace), 2.0 * rates / sequences)
+        return SquaredExponents(rates, direct, dlinearization)
+
+    def first_directions(self, trace: Trace) -> Array:
+        """Q_0.  (B,N,K)"""
+        batch, size = trace.h.shape[1:]
+        return Frame.start(batch, size, self.count(trace.cell)).Q
 
     def finite_time_exponents(self, trace: Trace) -> Array:
         """lambda_i of each sequence of a trace without padding, direction by direction, in no order.  (B,K)"""
@@ -88,8 +102,7 @@ class Flossing(Penalty):
         transient, T = self.first_step(trace), trace.length
         ends = [*range(self.interval, transient, self.interval), transient]
         ends += [*range(transient + self.interval, T, self.interval), T]
-        batch, size = trace.h.shape[1:]
-        Q, factors, first = Frame.start(batch, size, self.count(trace.cell)).Q, list[OneQR](), 0
+        Q, factors, first = self.first_directions(trace), list[OneQR](), 0
         for last in ends:
             if last > first:
                 factors += factorise_stretch(trace, first, last, Q)
@@ -168,8 +181,9 @@ def diagonal_of_R(R: Array) -> Array:
 # ------------------------------------------------------------------------------------------ backwards
 
 
-def exponents_gradient(trace: Trace, factors: list[OneQR], transient: int, drates: Array) -> Params:
-    """dP/dparams from the cotangents of the exponents, by the last QR first.
+def pull_exponents_back(trace: Trace, factors: list[OneQR], transient: int, drates: Array) -> tuple[Array, Params]:
+    """From the cotangents of the exponents to those of the linearization, and of parameters by way of J_t alone, the
+    last QR first.
 
     Args:
         trace: in float64, without padding.
@@ -189,7 +203,7 @@ def exponents_gradient(trace: Trace, factors: list[OneQR], transient: int, drate
         steps = slice(one.first, one.last)
         part, dlinearization[steps] = cell.jacobian_vjp(params, trace.linearization[steps], dJ)
         direct = {name: direct.get(name, 0.0) + gradient for name, gradient in part.items()}
-    return linearization_gradient(trace, dlinearization, direct)
+    return dlinearization, direct
 
 
 def product_vjp(jacobians: Array, before: Array, dY: Array) -> tuple[Array, Array]:
