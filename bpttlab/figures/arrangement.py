@@ -169,8 +169,8 @@ def arrange(
         curves = _CURVES if frame[UPDATE].notna().all() else len(style.CATEGORIES) - 1  # beside drawn networks
         frame = choose_updates(frame, curves if UPDATE in prefer and not comparison.color else layout.MOST_VALUES)
         note = _describe_left_out(frame, measured)
-    if requested.VALUE in across and requested.VALUE not in named:
-        frame = requested.forget_measured(frame)
+    if requested.VALUE not in named:
+        frame = requested.forget_measured(frame) if requested.VALUE in across else requested.set_apart(frame)
     channels = choose_channels(frame, points, comparison, prefer, across, on_axes)
     if requested.VALUE in (*channels.columns, *channels.rows) and requested.VALUE not in named:
         kept = frame[requested.VALUE].isin(_select_values(frame)) | frame[requested.VALUE].isna()

@@ -38,6 +38,7 @@ def plot_exponents(exponents: pd.DataFrame, size: Size = "page", comparison: Com
     looks = _looks(page.shades, joined=not has_files(page.rows))
     for axes, rows, _ in page.panels():
         _panel(axes, rows, looks)
+        requested.name_place_apart(axes, page.rows)
     label_edges(page, [layout.quantity(page.rows)], [r"exponent $\lambda_1$ (nat/step)"])
     page.add_footer(_kinds(page.rows, looks, page.names))
     return layout.finish(page.figure)
@@ -56,8 +57,9 @@ def _looks(shades: Mapping[Any, str], joined: bool) -> dict[Any, dict[str, Any]]
 
 def _panel(axes: Axes, rows: pd.DataFrame, looks: dict[Any, dict[str, Any]]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
-    lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
+    drawn = rows[~requested.is_apart(rows)]
+    lines.rate(axes, drawn, "asymptote_rate", lines.LINEAR_NETWORK)
+    lines.rate(axes, drawn, "mean_field_rate", lines.MEAN_FIELD)
     for name, part in layout.group_by_value(rows, COLOUR):
         lines.interval(axes, part, "initializer_requested", "lyapunov_exponent", **looks[name])
     if has_files(rows):

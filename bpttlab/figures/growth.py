@@ -48,8 +48,10 @@ def plot_growth(growth: pd.DataFrame, size: Size = "page", comparison: Compariso
         _rates(rate, rows, page.shades)
         if has_files(rows):
             name_networks(heat, rate, rows)
+        else:
+            requested.name_place_apart(rate, page.rows)
     _same_limits(page.grid[:, 1])
-    name = layout.quantity(growth)
+    name = layout.quantity(page.rows)
     for facet, axes in enumerate(page.grid[:, 0] if page.across else ()):
         if page.is_lowest(facet):
             axes.set_xlabel(layout.break_label(name, layout.panel_width(axes)))
@@ -95,7 +97,7 @@ def _heat_map(axes: Axes, rows: pd.DataFrame, norm: SymLogNorm, names: Mapping[A
     if rows[COLOUR].dtype != object:
         axes.invert_yaxis()  # numbers ascend
     axes.tick_params(length=0, labelrotation=0)
-    _label_columns(axes, table.columns.to_numpy(dtype=float))
+    _label_columns(axes, table.columns.to_numpy(dtype=float), requested.value_names(rows))
     axes.set(xlabel="", ylabel="")
 
 
@@ -104,12 +106,12 @@ def _numbers_fit(axes: Axes, columns: int) -> bool:
     return layout.panel_width(axes) / columns > 0.33
 
 
-def _label_columns(axes: Axes, values: np.ndarray) -> None:
+def _label_columns(axes: Axes, values: np.ndarray, texts: Mapping[float, str]) -> None:
     """Labels only as many columns as fit, 1 among them."""
-    letters = max(len(f"{value:g}") for value in values)
+    letters = max(len(texts[value]) for value in values)
     step = -(-len(values) // max(1, int(layout.panel_width(axes) / (0.055 * letters + 0.06))))
     named = [place for place in range(len(values)) if (place - int(np.abs(values - 1).argmin())) % step == 0]
-    axes.set_xticks([place + 0.5 for place in named], [f"{values[place]:g}" for place in named])
+    axes.set_xticks([place + 0.5 for place in named], [texts[values[place]] for place in named])
 
 
 def name_networks(heat: Axes, rate: Axes, rows: pd.DataFrame) -> None:
@@ -147,8 +149,9 @@ CONTOUR: dict[str, Any] = {"color": "black", "linewidth": 1.6, "solid_capstyle":
 
 def _rates(axes: Axes, rows: pd.DataFrame, shades: dict[Any, str]) -> None:
     axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
-    lines.rate(axes, rows, "asymptote_rate", lines.LINEAR_NETWORK)
-    lines.rate(axes, rows, "mean_field_rate", lines.MEAN_FIELD)
+    drawn = rows[~requested.is_apart(rows)]
+    lines.rate(axes, drawn, "asymptote_rate", lines.LINEAR_NETWORK)
+    lines.rate(axes, drawn, "mean_field_rate", lines.MEAN_FIELD)
     sizes = _marker_sizes(shades)
     for length, part in layout.group_by_value(rows, COLOUR):
         part = part[np.isfinite(part["growth_rate"].astype(float))].sort_values("initializer_requested")

@@ -132,7 +132,8 @@ def group_by_value(rows: pd.DataFrame, column: str) -> Iterator[tuple[Any, pd.Da
 
 def quantity(frame: pd.DataFrame) -> str:
     """The quantity of the requested values in words: spectral radius, gain or scale (or several of them)."""
-    targets = sorted(str(target) for target in frame["initializer_target"].dropna().unique())
+    known = frame.loc[~requested.is_apart(frame), "initializer_target"]
+    targets = sorted(str(target) for target in known.dropna().unique())
     if {"measured_radius", "spectral_radius"} <= {*targets}:
         targets = ["radius", *(target for target in targets if not target.endswith("_radius"))]
     return " or ".join(_QUANTITIES.get(target, target.replace("_", " ")) for target in targets) or "requested value"

@@ -140,6 +140,9 @@ def _choose_shades(rows: pd.DataFrame) -> dict[str, str]:
 
 
 def _network_keys(shades: dict[str, str]) -> list[Artist]:
+    """The names of the networks, if there are several."""
+    if len(shades) < 2:
+        return []
     return [lines.line_key(name, color=colour, linewidth=2.0) for name, colour in shades.items()]
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from bpttlab import tables
 from bpttlab.figures import layout, style
-from bpttlab.figures.arrangement import BOARD, arrange
+from bpttlab.figures.arrangement import BOARD, Shape, arrange, label_edges
 from bpttlab.figures.figure import Comparison
 from bpttlab.figures.finite_time import plot_finite_time
 from bpttlab.figures.growth import plot_growth
@@ -82,7 +82,7 @@ def test_no_radius_is_named_if_none_was_requested():
 
 
 def test_a_key_of_cells_is_called_cell():
-    page = arrange(points([1.0]).assign(initializer_requested=1.0), ["median"])
+    page = arrange(points([1.0]).assign(initializer_requested=1.0, initializer_target="spectral_radius"), ["median"])
     assert page.title == "cell"
     assert set(page.names) == {cell.replace("_", " ") for cell in (*DRAWN, *UNDRAWN)}
 
@@ -169,3 +169,48 @@ def test_the_label_of_ridges_is_on_the_page():
     assert min(box.y0 for box in labels) >= 0
     assert max(box.y1 for box in labels) <= figure.bbox.y1
     assert not np.any([one.overlaps(other) for place, one in enumerate(labels) for other in labels[:place]])
+
+
+def ticks(axes):
+    return [text.get_text() for text in axes.get_xticklabels()]
+
+
+@pytest.mark.usefixtures("without_layout")
+def test_what_was_not_requested_has_no_radius():
+    page = arrange(points([0.5, 1.0, 1.5]), ["median"])
+    assert page.title == layout.quantity(page.rows) == r"spectral radius $\rho$"
+    assert list(page.names.values()) == ["0.5", "1", "1.5", "none"]
+    assert [value for value, shade in page.shades.items() if shade == style.NEUTRAL] == [2.0]
+    apart = page.rows[page.rows["cell"].isin(list(UNDRAWN))]
+    assert (apart["initializer_requested"] == 2.0).all()
+
+
+@pytest.mark.usefixtures("without_layout")
+def test_where_nothing_was_requested_the_measured_radii_stay():
+    frame = points([1.0])
+    page = arrange(frame[frame["cell"].isin(list(UNDRAWN))], ["median"])
+    assert page.title == r"measured spectral radius $\rho$"
+    assert list(page.names.values()) == ["0.5", "0.55", "0.9892"]
+
+
+@pytest.mark.usefixtures("without_layout")
+def test_growth_without_a_radius_stands_at_none(growth):
+    with style.style_context():
+        heat, rate = plot_growth(growth).axes[:2]
+    assert ticks(heat)[-1] == ticks(rate)[-1] == "none" and "1" in ticks(heat)
+    assert heat.get_xlabel() == rate.get_xlabel() == r"spectral radius $\rho$"
+    theory = [line for line in rate.lines if line.get_linestyle() == ":"]
+    assert all(max(line.get_xdata()) <= 1.0 for line in theory)
+
+
+@pytest.mark.usefixtures("without_layout")
+@pytest.mark.parametrize(("panels", "columns"), [(5, 3), (6, 3), (7, 4), (11, 4)])
+def test_the_lowest_panel_of_each_column_has_a_label(panels, columns):
+    frame = pd.concat([points([1.0]).assign(task=task) for task in ("noise", "adding")]).iloc[:panels]
+    page = arrange(frame.assign(cell=[f"c{n}" for n in range(panels)]), ["median"], shape=Shape(2))
+    label_edges(page, ["lag", "lag"], ["one", "other"])
+    lowest = {}
+    for (number, kind), axes in np.ndenumerate(page.grid):
+        row, column = page.places[number]
+        lowest[column] = max(lowest.get(column, (0, 0, "")), (kind, row, axes.get_xlabel()))
+    assert len(lowest) == columns and {label for _, _, label in lowest.values()} == {"lag"}
