@@ -28,6 +28,9 @@ from bpttlab.numerics.short_repr import show_briefly
 
 Numbers = TypeVar("Numbers", Array, Scaled)
 
+_HELD_NUMBERS = 2**18
+"""Numbers of rows of several lags that `pass_rows_back` holds at once."""
+
 
 class Cotangents(NamedTuple):
     """What a walk through a plan leaves, each of the dtype and arithmetic of the errors it was given.
@@ -46,11 +49,11 @@ class Cotangents(NamedTuple):
 
 
 class RowsBack(NamedTuple):
-    """Rows after going back one step more.
+    """Rows at some lags that follow on each other.
 
     Attributes:
-        rows: (R, 1, B, N), normalised.
-        log_size: (1, B), log of the Frobenius norm of all of them but the last; None where it is not known yet.
+        rows: (L, R, 1, B, N), normalised.
+        log_size: (L, 1, B), log of the Frobenius norm of all of them but the last; None where it is not known yet.
         finite: whether they are known to be finite.
     """
 
@@ -156,10 +159,16 @@ class Engine(ABC):
         return t, dh
 
     def pass_rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
-        """Rows at h_t, normalised, at every lag from 1 to t.  (R,1,B,N)"""
+        """Rows at h_t, normalised, at every lag from 0 to t, many lags at once.  (R,1,B,N)"""
+        most = max(1, _HELD_NUMBERS // rows.mantissa.size)
+        held = [rows]
         for step in range(t, 0, -1):
+            if len(held) == most:
+                yield RowsBack(stack_scaled(held), None, False)
+                held = []
             _, rows = self.vjp(trace, trace.linearization[step - 1 : step], rows)
-            yield RowsBack(rows, None, False)
+            held.append(rows)
+        yield RowsBack(stack_scaled(held), None, False)
 
     def pass_plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
         """Fills rows[1:] from rows[0], in plain numbers.  (L,any), the last that of the first step back; (L+1,R,N)"""
@@ -293,6 +302,11 @@ class NumPy(Engine):
     def vjp(self, trace: Trace, linearization_t: Array, dh_t: Scaled) -> tuple[Scaled, Scaled]:
         da, dh_prev = vjp(trace.cell, trace.params, linearization_t, dh_t)
         return da, dh_prev.normalise()
+
+
+def stack_scaled(parts: list[Scaled]) -> Scaled:
+    """Scaled numbers of one shape, one after another along a new first axis."""
+    return Scaled(np.stack([part.mantissa for part in parts]), np.stack([part.exponent for part in parts]))
 
 
 def recur(cell: Cell, params: Params, z: Array, h: Array) -> None:

@@ -168,13 +168,12 @@ def measure_products(
     lags_reported = set(reported_lags(length, which, lags))
     blocks = Blocks.of(trace.cell, lags_reported)
     for norms in product_norms(trace, t, errors, lags_reported, reach, blocks):
-        curve.append(norms.log_frobenius_norm[-1])
-        if norms.alignment is not None:
-            parts.append(table_rows(norms, bound, bound_lags))
+        curve.append(norms.log_frobenius_norm[:, -1])
+        parts.append(table_rows(norms, bound))
     columns = concatenate(parts)
     order = np.lexsort((columns["lag"], columns["t"], columns["sequence"]))
     ordered = {name: column[order] for name, column in columns.items()}
-    return ProductMeasures(ordered, np.stack(curve), reach.horizons, {} if blocks is None else blocks.columns())
+    return ProductMeasures(ordered, np.concatenate(curve), reach.horizons, {} if blocks is None else blocks.columns())
 
 
 def cumulated_bound(trace: Trace, t: Array, lags: int) -> Array:
@@ -207,20 +206,18 @@ def jacobian_log_norms(trace: Trace, first: int, last: int) -> Array:
     return np.concatenate(norms)
 
 
-def table_rows(norms: ProductNorms, bound: Array, bound_lags: int) -> dict[str, Array]:
-    """One lag's rows of the table `jacobians`, sequences fastest."""
-    assert norms.log_spectral_norm is not None
-    assert norms.log_state_gradient is not None
-    assert norms.alignment is not None
-    starts, batch = norms.log_spectral_norm.shape
-    inside = norms.lag < len(bound)
-    log_bound = bound[norms.lag, -starts:] if inside else np.full((starts, batch), np.nan)
+def table_rows(norms: ProductNorms, bound: Array) -> dict[str, Array]:
+    """Rows of the table `jacobians`, by lag and t, sequences fastest; `bound` as of `cumulated_bound`."""
+    count, starts, batch = norms.log_spectral_norm.shape
+    log_bound = np.full((count, starts, batch), np.nan)
+    inside = norms.reported < len(bound)
+    log_bound[inside] = bound[norms.reported[inside], -starts:]
     return {
-        "sequence": np.tile(np.arange(batch), starts),
-        "t": np.repeat(norms.t, batch),
-        "lag": np.full(starts * batch, norms.lag),
+        "sequence": np.tile(np.arange(batch), count * starts),
+        "t": np.tile(np.repeat(norms.t, batch), count),
+        "lag": np.repeat(norms.reported, starts * batch),
         "log_spectral_norm": norms.log_spectral_norm.ravel(),
-        "log_frobenius_norm": norms.log_frobenius_norm.ravel(),
+        "log_frobenius_norm": norms.log_frobenius_norm[norms.places].ravel(),
         "log_bound": log_bound.ravel(),
         "log_state_gradient": norms.log_state_gradient.ravel(),
         "alignment": norms.alignment.ravel(),

@@ -119,10 +119,9 @@ def whole_norms(trace: Trace) -> LagNorms:
     T, spectral, frobenius = trace.length, [], []
     reach = Reach(trace.engine.spectral_norms(trace.h.shape[-1]))
     for norms in product_norms(trace, np.array([T]), None, set(range(T + 1)), reach):
-        assert norms.log_spectral_norm is not None
-        spectral.append(float(norms.log_spectral_norm[0, 0]))
-        frobenius.append(float(norms.log_frobenius_norm[0, 0]))
-    return LagNorms(np.array(spectral), np.array(frobenius), np.full(T + 1, trace.h.shape[-1]), True)
+        spectral.append(norms.log_spectral_norm[:, 0, 0])
+        frobenius.append(norms.log_frobenius_norm[:, 0, 0])
+    return LagNorms(np.concatenate(spectral), np.concatenate(frobenius), np.full(T + 1, trace.h.shape[-1]), True)
 
 
 class FellBackError(Exception):

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -20,32 +19,66 @@ from bpttlab.errors import NonFiniteError
 from bpttlab.gradients.engine import SpectralNorms
 from bpttlab.gradients.propagation import Lag, propagate
 from bpttlab.gradients.trace import Trace
-from bpttlab.measures.state_blocks import Blocks, product_matrices, unit_rows
+from bpttlab.measures.state_blocks import Blocks, unit_rows
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.scaled import Scaled, log_of_square, median_log, spectral_log_norm
 
 LEADING_TOLERANCE = 1e-8
 """Squared singular values of P this close to the largest, relatively, lead with it: their vectors span a space."""
 
-_TOGETHER = 2**18
-"""Entries of products whose norms are computed at once where they start at one t."""
-
 PRODUCT_NUMBERS = 2**21
 """Entries of Jacobians whose norms are computed at once."""
 
 
 class ProductNorms(NamedTuple):
-    """Everything about the products of one lag, each array (S, B).
+    """Everything about the products of some lags that start at the same t.
 
-    `log_frobenius_norm` is that of P / sqrt(N), the typical direction; the others are None unless the lag is reported.
+    Attributes:
+        lags: (L,).
+        t: (S,).
+        log_frobenius_norm: (L, S, B), that of P / sqrt(N), the typical direction.
+        places: (R,), those of the lags that are reported.
+        log_spectral_norm, log_state_gradient, alignment: (R, S, B), of these alone.
     """
 
-    lag: int
+    lags: Array
     t: Array
     log_frobenius_norm: Array
-    log_spectral_norm: Array | None = None
-    log_state_gradient: Array | None = None
-    alignment: Array | None = None
+    places: Array
+    log_spectral_norm: Array
+    log_state_gradient: Array
+    alignment: Array
+
+    @property
+    def reported(self) -> Array:
+        """(R,), the lags that are reported."""
+        return self.lags[self.places]
+
+
+class Steps(NamedTuple):
+    """Rows of products at some lags, which start at the same t.
+
+    Attributes:
+        lags: (L,).
+        t: (S,).
+        dh: (L, N+1, S, B, N), normalised.
+        log_size: (L, S, B), log ||P||_F, where it is known.
+    """
+
+    lags: Array
+    t: Array
+    dh: Scaled
+    log_size: Array | None
+
+    @property
+    def products(self) -> Scaled:
+        """(L, S, B, N, N): row n is what went back from unit n of h_t."""
+        return Scaled(*(rows[:, :-1].transpose(0, 2, 3, 1, 4) for rows in (self.dh.mantissa, self.dh.exponent)))
+
+    @property
+    def last_rows(self) -> Scaled:
+        """(L, S, B, N), what goes back beside the products."""
+        return self.dh[:, -1]
 
 
 def product_norms(
@@ -53,64 +86,54 @@ def product_norms(
 ) -> Iterator[ProductNorms]:
     """Norms at lags 0, 1, ... of the products that start at each t; all of them at the lags that are reported.
 
-    `reach` and `blocks` are shown what goes by.
+    Many lags come at once where there is one t. `reach` and `blocks` are shown what goes by.
     """
     batch, size = trace.h.shape[1:]
     start = Scaled.zeros((len(t), batch, size), trace.h.dtype) if errors is None else errors[t - 1]
     width, rows = 0.5 * math.log(size), append_row(unit_rows(trace, t), start)
-    together = max(1, _TOGETHER // rows.mantissa.size) if len(t) == 1 else 1
-    for steps in batches(products_back(trace, t, rows), together):
-        chosen = [step for step, _ in steps if step.lag in reported]
-        exact = dict(zip([step.lag for step in chosen], norms_of_steps(chosen, errors, start), strict=True))
-        for step, sizes in steps:
-            if blocks is not None:
-                blocks.see(step, product_matrices(step, size))
-            sizes = product_matrices(step, size).log_norm_of_normalised(axes=2) if sizes is None else sizes
-            norms = ProductNorms(step.lag, step.t, sizes - width, *exact.get(step.lag, ()))
-            reach.see(step, norms.log_frobenius_norm[-1], norms.log_spectral_norm)
-            yield norms
+    for steps in products_back(trace, t, rows):
+        products = steps.products
+        places = np.array([place for place, lag in enumerate(steps.lags.tolist()) if lag in reported], np.int64)
+        if blocks is not None:
+            for place, lag in enumerate(steps.lags.tolist()):
+                blocks.see(Lag(lag, steps.t, steps.dh[place], None), products[place])
+        sizes = products.log_norm_of_normalised(axes=2) if steps.log_size is None else steps.log_size
+        found = ProductNorms(steps.lags, steps.t, sizes - width, places, *norms_of_steps(steps, places, errors, start))
+        reach.see(steps, found)
+        yield found
 
 
-def batches(steps: Iterator[tuple[Lag, Array | None]], together: int) -> Iterator[list[tuple[Lag, Array | None]]]:
-    """So many at once, fewer at the end."""
-    while some := list(islice(steps, together)):
-        yield some
+def norms_of_steps(steps: Steps, places: Array, errors: Scaled | None, start: Scaled) -> tuple[Array, Array, Array]:
+    """log ||P||_2, log of the state gradient and alignment, at some of the lags.  (R, S, B) each
 
-
-def norms_of_steps(steps: list[Lag], errors: Scaled | None, start: Scaled) -> list[tuple[Array, Array, Array]]:
-    """log ||P||_2, log of the state gradient and alignment, of steps that have as many starts.  (S, B) each
-
-    `start` (S, B, N) is what the last row of each step began with, from the earliest t.
+    `start` (S, B, N) is what the last row of each t began with, from the earliest t.
     """
-    if not steps:
-        return []
-    size, starts = start.shape[-1], len(steps[0].t)
-    mantissa, exponent = (np.stack([getattr(step.dh, name) for step in steps]) for name in ("mantissa", "exponent"))
+    starts, size = len(steps.t), start.shape[-1]
+    if not len(places):
+        none = np.empty((0, starts, start.shape[1]))
+        return none, none, none
+    mantissa, exponent = steps.dh.mantissa[places], steps.dh.exponent[places]
     products = Scaled(mantissa[:, :size].transpose(0, 2, 3, 1, 4), exponent[:, :size].transpose(0, 2, 3, 1, 4))
     error = None if errors is None else start[len(start) - starts :]
     log_norms, alignments = norm_and_alignment(products, error)
-    gradients = Scaled(mantissa[:, size], exponent[:, size]).log_norm()
-    return list(zip(log_norms, gradients, alignments, strict=True))
+    return log_norms, Scaled(mantissa[:, size], exponent[:, size]).log_norm(), alignments
 
 
-def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[tuple[Lag, Array | None]]:
-    """`propagate` of all rows of products and one more, finite ones; and the log of ||P||_F, (1, B), where it is known.
-
-    From one t alone many lags are one call of a compiled loop.
-    """
+def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[Steps]:
+    """`propagate` of all rows of products and one more, finite ones; from one t alone many lags at once."""
     if len(t) > 1:
         for step in propagate(trace, t, rows):
             check_finite_products(step)
-            yield step, None
+            yield Steps(np.array([step.lag]), step.t, step.dh[None], None)
         return
-    first = Lag(0, t, rows.normalise(), None)
-    check_finite_products(first)
-    yield first, None
-    for lag, back in enumerate(trace.engine.pass_rows_back(trace, int(t[0]), first.dh), start=1):
-        step = Lag(lag, t, back.rows, None)
+    lag = 0
+    for back in trace.engine.pass_rows_back(trace, int(t[0]), rows.normalise()):
+        steps = Steps(np.arange(lag, lag + len(back.rows)), t, back.rows, back.log_size)
         if not back.finite:
-            check_finite_products(step)
-        yield step, back.log_size
+            for place, at in enumerate(steps.lags.tolist()):
+                check_finite_products(Lag(at, t, back.rows[place], None))
+        yield steps
+        lag += len(back.rows)
 
 
 def append_row(rows: Scaled, last: Scaled) -> Scaled:
@@ -184,22 +207,21 @@ class Reach:
     def __init__(self, spectral: SpectralNorms) -> None:
         self.horizons, self.spectral = Horizons(None, 0, True), spectral
 
-    def see(self, step: Lag, typical: Array, known: Array | None) -> None:
-        """Rows of products, the last of which end at T; their log(||P||_F / sqrt(N)), (B,); log ||P||_2, (S, B), if it
-        is known."""
-        lag, size = step.lag, step.dh.shape[-1]
-        if known is not None:
-            least = most = float(median_log(known[-1]))
-        else:
-            each = typical.tolist()  # the median lies between them
-            least, most = min(each) - _SLACK, max(each) + 0.5 * math.log(size) + _SLACK
-            if self.open(least, most):
-                least = most = float(median_log(self.spectral.logs(product_matrices(step, size)[-1])))
+    def see(self, steps: Steps, norms: ProductNorms) -> None:
+        """Products, the last of which end at T, and their norms."""
+        size, spectral = steps.dh.shape[-1], median_log(norms.log_spectral_norm[:, -1]).tolist()
+        known = dict(zip(norms.places.tolist(), spectral, strict=True))
+        each = norms.log_frobenius_norm[:, -1]  # the median lies between them
+        lows = (each.min(axis=-1) - _SLACK).tolist()
+        highs = (each.max(axis=-1) + 0.5 * math.log(size) + _SLACK).tolist()
         growing, vanishing, _ = self.horizons
-        growing = lag if growing is None and least > 1.0 else growing
-        vanishing = lag if least >= -1.0 else vanishing
-        self.horizons = Horizons(growing, vanishing, vanishing == lag)
-
-    def open(self, least: float, most: float) -> bool:
-        """Whether a median between these two may lie on either side of what matters."""
-        return (self.horizons.growing is None and least <= 1.0 < most) or least < -1.0 <= most
+        for place, lag in enumerate(steps.lags.tolist()):
+            if place in known:
+                least = most = known[place]
+            else:
+                least, most = lows[place], highs[place]
+                if (growing is None and least <= 1.0 < most) or least < -1.0 <= most:  # either side of what matters
+                    least = most = float(median_log(self.spectral.logs(steps.products[place, -1])))
+            growing = lag if growing is None and least > 1.0 else growing
+            vanishing = lag if least >= -1.0 else vanishing
+        self.horizons = Horizons(growing, vanishing, vanishing == int(steps.lags[-1]))

@@ -127,16 +127,16 @@ def row_by_row(trace: Trace, lags: list[int], spectral: bool) -> dict[str, Array
     """All lags of all t, of which those are kept that are requested."""
     parts, norms_of = [], trace.engine.spectral_norms(trace.h.shape[-1])
     for norms in product_norms(trace, np.arange(1, trace.length + 1), None, set(lags), Reach(norms_of)):
-        if norms.log_spectral_norm is not None:
-            starts, batch = norms.log_spectral_norm.shape
+        for place, lag, log_norm in zip(norms.places, norms.reported, norms.log_spectral_norm, strict=True):
+            starts, batch = log_norm.shape
             columns = {
                 "sequence": np.repeat(np.arange(batch), starts),
                 "t": np.tile(norms.t, batch),
-                "lag": np.full(starts * batch, norms.lag),
-                "log_frobenius_norm": norms.log_frobenius_norm.T.ravel(),
+                "lag": np.full(starts * batch, lag),
+                "log_frobenius_norm": norms.log_frobenius_norm[place].T.ravel(),
             }
-            parts.append(columns | ({"log_spectral_norm": norms.log_spectral_norm.T.ravel()} if spectral else {}))
-        if norms.lag == lags[-1]:
+            parts.append(columns | ({"log_spectral_norm": log_norm.T.ravel()} if spectral else {}))
+        if norms.lags[-1] >= lags[-1]:
             break
     rows = concatenate(parts)
     order = np.lexsort((rows["t"], rows["lag"], rows["sequence"]))

@@ -42,7 +42,7 @@ from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.gating import concat_blocks
 from bpttlab.networks.cells.kernel import has_own_kernel
 from bpttlab.numerics.array import Array
-from bpttlab.numerics.scaled import ZERO_EXPONENT
+from bpttlab.numerics.scaled import ZERO_EXPONENT, Scaled
 
 _TINY = {np.dtype(name): float(np.finfo(name).tiny) for name in ("float64", "float32")}
 MUCH = 2**20
@@ -312,20 +312,21 @@ def vjp_many(cell: Cell, params: Params, slopes: Array, dh: Array, exponents: Ar
     slopes (L,B,any), that of the first step back the last; dh (R,1,B,N) normalised, exponents (R,1,B,1).
 
     Returns:
-        rows and exponents of every lag, (L,R,1,B,N) and (L,R,1,B,1), and log of the Frobenius norms of the first R-1
-        rows, (L,B).
+        rows and exponents before the first step and after each, (L+1,R,1,B,N) and (L+1,R,1,B,1), and log of the
+        Frobenius norms of the first R-1 rows, (L+1,B).
     """
     kind, W, width = find_way_back(cell, params)
     L, R, B, size = len(slopes), len(dh), dh.shape[2], dh.shape[3]
     rows, of_rows = np.empty((L + 1, R * B, size), dh.dtype), np.empty((L + 1, R * B), np.int64)
     rows[0], of_rows[0] = dh.reshape(R * B, size), exponents.reshape(R * B)
-    log_sizes = np.empty((L, B))
+    log_sizes = np.empty((L + 1, B))
+    log_sizes[0] = Scaled(dh[:-1, 0].swapaxes(0, 1), exponents[:-1, 0].swapaxes(0, 1)).log_norm_of_normalised(axes=2)
     pass_rows_back(
         kind, W, make_contiguous(slopes), rows, of_rows, np.empty((R * B, cell.preactivation_size), dh.dtype),
         np.empty((R * B, width), dh.dtype),
-        int(np.finfo(dh.dtype).minexp) // 2, log_sizes,
+        int(np.finfo(dh.dtype).minexp) // 2, log_sizes[1:],
     )  # fmt: skip
-    return rows[1:].reshape(L, R, 1, B, size), of_rows[1:].reshape(L, R, 1, B, 1), log_sizes
+    return rows.reshape(L + 1, R, 1, B, size), of_rows.reshape(L + 1, R, 1, B, 1), log_sizes
 
 
 def multiply(left: Array, right: Array, out: Array) -> Array:

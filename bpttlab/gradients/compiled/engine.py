@@ -170,16 +170,15 @@ class Compiled(Engine):
 
     def pass_rows_back(self, trace: Trace, t: int, rows: Scaled) -> Iterator[RowsBack]:
         """Many lags in one call of a compiled loop."""
-        most = max(1, _HELD_NUMBERS // rows.mantissa.size)
+        most, begun = max(1, _HELD_NUMBERS // rows.mantissa.size), 0
         for end in range(t, 0, -most):
             linearization = trace.linearization[max(0, end - most) : end]
             mantissas, exponents, sizes = dispatch.vjp_many(
                 trace.cell, trace.params, linearization, rows.mantissa, rows.exponent
             )
-            finite = bool(np.isfinite(mantissas).all())
-            for number, size in enumerate(sizes):
-                rows = Scaled(mantissas[number], exponents[number])
-                yield RowsBack(rows, size[None], finite)
+            found = Scaled(mantissas, exponents)
+            yield RowsBack(found[begun:], sizes[begun:, None], bool(np.isfinite(mantissas).all()))
+            rows, begun = found[-1], 1  # which has been yielded
 
     def pass_plain_rows_back(self, trace: Trace, linearization: Array, rows: Array) -> None:
         if isinstance(trace.cell, LIKE_ELMAN):
