@@ -8,9 +8,9 @@ Index legend: T time, B sequence, N hidden state.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -77,41 +77,75 @@ def truncation_bias(
     return frame.astype({"truncation": "Int64", "draws": "Int64"})
 
 
+class Reference(NamedTuple):
+    """The full gradient of one parameter: what that of a scheme is compared with.
+
+    Attributes:
+        gradient: with one exponent.
+        log_norm: natural logarithm of its norm.
+        log_minibatch_variance: as in `truncation_bias`.
+    """
+
+    gradient: Scaled
+    log_norm: float
+    log_minibatch_variance: float
+
+
+References = dict[str, Reference]
+"""By parameter."""
+
+
+def make_references(full: Gradients, minibatch: dict[str, float]) -> References:
+    """`minibatch` has a number for each parameter that is recorded."""
+    return {name: Reference(full[name], norm(full[name]), variance) for name, variance in minibatch.items()}
+
+
 def measure_truncation(
     trace: Trace,
     loss: Loss | Array,
     scheme: Scheme,
-    full: Gradients | None = None,
-    minibatch: dict[str, float] | None = None,
     rng: np.random.Generator | None = None,
     directions: Directions | None = None,
 ) -> dict[str, Array]:
-    """`truncation_bias` as columns; `full` is the full gradient and `minibatch` its variance, if they are known."""
-    dL_dy_hat = check_errors(trace, loss)
+    """`truncation_bias` as columns."""
+    dL_dy_hat, directions = check_errors(trace, loss), directions or {}
     error = trace.scaled_error(dL_dy_hat)
-    if full is None or minibatch is None:
-        walked = trace.walk(error, full_plan(trace.length))
-        full = full or scaled_gradients(trace, dL_dy_hat, walked)
-        minibatch = minibatch or minibatch_log_variance(trace, walked.da, full, directions)
-    full = with_directions(full, directions or {})
+    walked = trace.walk(error, full_plan(trace.length))
+    gradient = scaled_gradients(trace, dL_dy_hat, walked)
+    full, minibatch = (
+        with_directions(gradient, directions),
+        minibatch_log_variance(trace, walked.da, gradient, directions),
+    )
+    references = make_references(full, minibatch)
+    found = estimate_gradient(trace, loss, scheme, error, full, rng, directions)
+    return estimate_columns(found, scheme, trace.length, references)
+
+
+def estimate_gradient(
+    trace: Trace,
+    loss: Loss | Array,
+    scheme: Scheme,
+    error: Scaled,
+    full: Gradients,
+    rng: np.random.Generator | None,
+    directions: Directions,
+) -> GradientEstimate:
+    """The estimate of a scheme, checked, with the derivatives along directions."""
     estimate = scheme.estimate(trace, loss, error, full, rng)
     if not isinstance(estimate, GradientEstimate):
         raise LabError(
             f"{type(scheme).__name__}.estimate returns {type(estimate).__name__}: must be a GradientEstimate"
         )
-    found = estimate.add_directions(directions or {})
-    return estimate_columns(found, scheme, trace.length, full, minibatch)
+    return estimate.add_directions(directions) if directions else estimate
 
 
 def full_columns(length: int, full: Gradients, minibatch: dict[str, float]) -> dict[str, Array]:
     """The rows of the full gradient itself, which lacks nothing; `minibatch` has a number for each parameter."""
     found = GradientEstimate.from_one_gradient({name: full[name] for name in minibatch}, {}, length, None)
-    return estimate_columns(found, Full(), length, full, minibatch)
+    return estimate_columns(found, Full(), length, make_references(full, minibatch))
 
 
-def estimate_columns(
-    found: GradientEstimate, scheme: Scheme, length: int, full: Gradients, minibatch: dict[str, float]
-) -> dict[str, Array]:
+def estimate_columns(found: GradientEstimate, scheme: Scheme, length: int, references: References) -> dict[str, Array]:
     rows = [
         {
             "scheme": scheme.name,
@@ -119,21 +153,21 @@ def estimate_columns(
             "length": length,
             "parameter": name,
             "origin": "scheme",
-            **compare_with_full(found, name, full[name]),
-            "log_minibatch_variance": variance,
+            **compare_with_full(found, name, full),
+            "log_minibatch_variance": full.log_minibatch_variance,
         }
-        for name, variance in minibatch.items()
+        for name, full in references.items()
     ]
     return gather_columns(rows, sort=("parameter",))
 
 
-def compare_with_full(found: GradientEstimate, name: str, full: Scaled) -> dict[str, Any]:
+def compare_with_full(found: GradientEstimate, name: str, full: Reference) -> dict[str, Any]:
     """The numbers of an estimate for one parameter, beside the full gradient of it."""
-    log_full = norm(full)
+    log_full = full.log_norm
     bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf
     return {
         "log_norm": norm(found.mean[name]),
-        "cosine": cosine(found.mean[name], full),
+        "cosine": cosine(found.mean[name], full.gradient),
         "log_relative_bias": bias,
         "log_variance": log_relative(found.log_scatter(name), 2 * log_full),
         "draws": found.draws,
@@ -219,20 +253,35 @@ class GradientBias(Measure):
         return {"truncations": len(cell.recurrent_parameters) + self.log_scale + (self.signed_bias > 0)}
 
     def __call__(self, context: Context) -> Result:
-        trace, full = context.trace, context.gradient
-        directions = self.directions(trace.cell, trace.params)
-        minibatch = context.once(
-            (self, "minibatch"), lambda: minibatch_log_variance(trace, context.cotangents.da, full, directions)
-        )
+        trace, directions = context.trace, self.directions(context.trace.cell, context.trace.params)
+        full, references, of_readout = context.once((self, "full"), lambda: self.compare_to(context, directions))
         rng = None if context.stream is None else context.stream()
-        columns = measure_truncation(trace, context.loss, context.scheme, full, minibatch, rng, directions)
-        return Result({"truncations": columns}, {"log_gradient_norm": log_gradient_norm(columns, full)})
+        found = estimate_gradient(trace, context.loss, context.scheme, context.state_errors, full, rng, directions)
+        columns = estimate_columns(found, context.scheme, trace.length, references)
+        return Result({"truncations": columns}, {"log_gradient_norm": add_log_norms(columns, directions, of_readout)})
+
+    def compare_to(self, context: Context, directions: Directions) -> tuple[Gradients, References, list[float]]:
+        """Of one pass: the full gradient, what schemes are compared with, and log norms of the readout's gradients."""
+        gradient = context.gradient
+        minibatch = minibatch_log_variance(context.trace, context.cotangents.da, gradient, directions)
+        full = with_directions(gradient, directions)
+        return full, make_references(full, minibatch), readout_log_norms(gradient, minibatch)
 
 
 def log_gradient_norm(rows: Columns, full: Gradients) -> float:
     """Of all parameters together: the recurrent ones as the scheme has them, and those of the readout, which have no
     path through time."""
-    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name in full]
-    of_readout = [norm(full[name]) for name in full if name not in {"h_0", *rows["parameter"]}]
-    log_norms = np.array([*recurrent, *of_readout])
-    return 0.5 * float(np.logaddexp.reduce(2.0 * log_norms))
+    directions = {*rows["parameter"]} - {*full}
+    return add_log_norms(rows, directions, readout_log_norms(full, rows["parameter"]))
+
+
+def readout_log_norms(full: Gradients, recurrent: Iterable[str]) -> list[float]:
+    """Of the gradients that no scheme changes."""
+    without = {"h_0", *recurrent}
+    return [norm(full[name]) for name in full if name not in without]
+
+
+def add_log_norms(rows: Columns, directions: Collection[str], of_readout: list[float]) -> float:
+    """`log_gradient_norm` where the part of the readout is known; directions are no parameters."""
+    recurrent = [size for size, name in zip(rows["log_norm"], rows["parameter"], strict=True) if name not in directions]
+    return 0.5 * float(np.logaddexp.reduce(2.0 * np.array([*recurrent, *of_readout])))

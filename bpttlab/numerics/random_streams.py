@@ -26,7 +26,7 @@ def stream(role: str, *fields: int | str) -> np.random.Generator:
     2) are different streams, as are 1 and "1". A seed may have any size and sign.
     """
     words = np.frombuffer(b"".join(_word(field) for field in (role, *fields)), dtype="<u4")
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words.tolist())))
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(words)))
 
 
 def check_generator(rng: object) -> np.random.Generator:

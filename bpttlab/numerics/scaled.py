@@ -47,7 +47,8 @@ class Scaled:
         largest = float(np.maximum.reduce(np.abs(array), axis=None, initial=0.0))
         shift = math.frexp(largest)[1]
         of_whole = exponent + shift if largest > 0 else ZERO_EXPONENT
-        return cls(times_power(array, -shift), np.array(of_whole, np.int64, ndmin=array.ndim))
+        mantissa = times_power(array, -shift) if shift else array
+        return cls(mantissa, np.array(of_whole, np.int64, ndmin=array.ndim))
 
     @classmethod
     def zeros(cls, shape: tuple[int, ...], dtype: Any) -> Scaled:
