@@ -98,12 +98,16 @@ def product_norms(
             for place, lag in enumerate(steps.lags.tolist()):
                 blocks.see(Lag(lag, steps.t, steps.dh[place], None), products[place])
         sizes = products.log_norm_of_normalised(axes=2) if steps.log_size is None else steps.log_size
-        found = ProductNorms(steps.lags, steps.t, sizes - width, places, *norms_of_steps(steps, places, errors, start))
+        found = ProductNorms(
+            steps.lags, steps.t, sizes - width, places, *norms_of_steps(steps, places, errors, start, reach.spectral)
+        )
         reach.see(steps, found)
         yield found
 
 
-def norms_of_steps(steps: Steps, places: Array, errors: Scaled | None, start: Scaled) -> tuple[Array, Array, Array]:
+def norms_of_steps(
+    steps: Steps, places: Array, errors: Scaled | None, start: Scaled, spectral: SpectralNorms
+) -> tuple[Array, Array, Array]:
     """log ||P||_2, log of the state gradient and alignment, at some of the lags.  (R, S, B) each
 
     `start` (S, B, N) is what the last row of each t began with, from the earliest t.
@@ -115,7 +119,7 @@ def norms_of_steps(steps: Steps, places: Array, errors: Scaled | None, start: Sc
     mantissa, exponent = steps.dh.mantissa[places], steps.dh.exponent[places]
     products = Scaled(mantissa[:, :size].transpose(0, 2, 3, 1, 4), exponent[:, :size].transpose(0, 2, 3, 1, 4))
     error = None if errors is None else start[len(start) - starts :]
-    log_norms, alignments = norm_and_alignment(products, error)
+    log_norms, alignments = norm_and_alignment(products, error, spectral)
     return log_norms, Scaled(mantissa[:, size], exponent[:, size]).log_norm(), alignments
 
 
@@ -142,7 +146,9 @@ def append_row(rows: Scaled, last: Scaled) -> Scaled:
     return Scaled(mantissa, np.concatenate([rows.exponent, last.exponent[None]]))
 
 
-def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, Array]:
+def norm_and_alignment(
+    products: Scaled, error: Scaled | None, spectral: SpectralNorms | None = None
+) -> tuple[Array, Array]:
     """log ||P||_2, and |cosine| between the error at t and the leading left singular vectors of P.  (L, S, B) each
 
     1 means that the loss sends its error where the product is largest; the norm of P is then the real gradient's. NaN
@@ -151,20 +157,38 @@ def norm_and_alignment(products: Scaled, error: Scaled | None) -> tuple[Array, A
     Args:
         products: rows normalised, (L, S, B, N, N).
         error: (S, B, N).
+        spectral: the engine's, which may know one leading vector without all others.
     """
     if error is None:
         log_norm = spectral_log_norm(products, normalised=True)
         return log_norm, np.full(log_norm.shape, np.nan)
+    errors = np.broadcast_to(error.mantissa, (*products.shape[:-2], error.shape[-1]))
+    pairs = None if spectral is None else spectral.leading_pairs(products)
+    if pairs is None:
+        log_norm, part = project_on_leading(products, errors)
+    else:
+        log_norm, part = pairs[0], np.abs(np.einsum("lsbn,lsbn->lsb", errors, pairs[1]))
+        several = np.isnan(part)
+        if several.any():
+            log_norm[several], part[several] = project_on_leading(products[several], errors[several])
+    size, alive = np.linalg.norm(error.mantissa, axis=-1), products.mantissa.any(axis=(-2, -1))
+    defined = (size > 0) & alive
+    alignment = part / np.where(defined, size, 1.0)
+    return log_norm, np.where(defined, np.minimum(alignment, 1.0), np.nan)
+
+
+def project_on_leading(products: Scaled, errors: Array) -> tuple[Array, Array]:
+    """log ||P||_2, and the length of each error's part along all leading left singular vectors.
+
+    Rows normalised, (..., N, N), (..., N) -> (...), (...)
+    """
     one = products.share_exponent(2)
     matrices = one.mantissa.astype(np.float64, copy=False)
     squares, vectors = np.linalg.eigh(matrices @ matrices.swapaxes(-2, -1))
     most = squares[..., -1]
     foremost = squares >= (1.0 - LEADING_TOLERANCE) * most[..., None]
-    components = np.matmul(error.mantissa[..., None, :], vectors)[..., 0, :] * foremost
-    size, alive = np.linalg.norm(error.mantissa, axis=-1), matrices.any(axis=(-2, -1))
-    defined = (size > 0) & alive
-    alignment = np.linalg.norm(components, axis=-1) / np.where(defined, size, 1.0)
-    return log_of_square(most, one.exponent[..., 0, 0]), np.where(defined, np.minimum(alignment, 1.0), np.nan)
+    components = np.matmul(errors[..., None, :], vectors)[..., 0, :] * foremost
+    return log_of_square(most, one.exponent[..., 0, 0]), np.linalg.norm(components, axis=-1)
 
 
 def check_finite_products(step: Lag) -> None:

@@ -20,12 +20,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from bpttlab import resources
-from bpttlab.gradients.compiled import compilation, dispatch, engine, forms, preload, spectral_kernels
+from bpttlab.gradients.compiled import compilation, dispatch, engine, forms, leading_pairs, preload, spectral_kernels
 from bpttlab.gradients.compiled.products import load_product
 from bpttlab.gradients.trace import Trace
 from bpttlab.networks.cells import Stacked
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.numerics.array import Array
+from bpttlab.numerics.scaled import Scaled
 from bpttlab.user_environment import processors
 
 LONGEST_WAIT = 300.0
@@ -96,9 +97,14 @@ def call_norms(one: Smallest) -> None:
     spectral_kernels.log_norms(matrices, exponents, np.ones(1), np.ones(1), np.empty(1))
 
 
+def call_leading_pairs(one: Smallest) -> None:
+    leading_pairs.DirectNorms().leading_pairs(Scaled.of(np.zeros((1, 1, 1), one.x.dtype)))
+
+
 LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
     "matrix products": (load_products, 1.7),
     "norms": (call_norms, 2.4),
+    "leading singular vectors": (call_leading_pairs, 1.5),
     "forward pass": (call_forward, 4.1),
     "truncated gradients": (call_walk, 3.0),
     "sums of lags": (call_sums_of_lags, 1.5),

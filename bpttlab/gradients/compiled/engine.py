@@ -17,6 +17,7 @@ from bpttlab.gradients.compiled import (
     forms,
     lag_sums,
     lanczos,
+    leading_pairs,
     passes,
     spectral_kernels,
     squared_exponents,
@@ -247,7 +248,7 @@ class Compiled(Engine):
         self.multiply(rows.reshape(1, -1, size), params["W"][None], out.reshape(1, -1, size))
 
     def spectral_norms(self, size: int) -> SpectralNorms:
-        return lanczos.LanczosNorms(size)
+        return leading_pairs.DirectNorms() if size <= leading_pairs.LARGEST_SIZE else lanczos.LanczosNorms(size)
 
     def largest_logs(
         self, matrices: Array, u: Array | None = None, noise: Callable[[], Array] | None = None
