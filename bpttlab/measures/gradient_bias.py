@@ -35,7 +35,7 @@ from bpttlab.networks.losses import Loss
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame, gather_columns
 from bpttlab.numerics.random_streams import Rng, check_generator
-from bpttlab.numerics.scaled import Gradients, Scaled, cosine, log_relative, norm
+from bpttlab.numerics.scaled import Gradients, Scaled, cosine_of, log_relative, make_whole, norm, norm_of_whole
 from bpttlab.store.measure_columns import GRADIENT_BIAS
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
@@ -81,12 +81,12 @@ class Reference(NamedTuple):
     """The full gradient of one parameter: what that of a scheme is compared with.
 
     Attributes:
-        gradient: with one exponent.
+        mantissa: of the gradient, its largest entry in [1/2, 1).
         log_norm: natural logarithm of its norm.
         log_minibatch_variance: as in `truncation_bias`.
     """
 
-    gradient: Scaled
+    mantissa: Array
     log_norm: float
     log_minibatch_variance: float
 
@@ -97,7 +97,8 @@ References = dict[str, Reference]
 
 def make_references(full: Gradients, minibatch: dict[str, float]) -> References:
     """`minibatch` has a number for each parameter that is recorded."""
-    return {name: Reference(full[name], norm(full[name]), variance) for name, variance in minibatch.items()}
+    whole = {name: make_whole(full[name]) for name in minibatch}
+    return {name: Reference(one.mantissa, norm_of_whole(one), minibatch[name]) for name, one in whole.items()}
 
 
 def measure_truncation(
@@ -163,11 +164,11 @@ def estimate_columns(found: GradientEstimate, scheme: Scheme, length: int, refer
 
 def compare_with_full(found: GradientEstimate, name: str, full: Reference) -> dict[str, Any]:
     """The numbers of an estimate for one parameter, beside the full gradient of it."""
-    log_full = full.log_norm
+    log_full, mean = full.log_norm, make_whole(found.mean[name])
     bias = log_relative(norm(found.tail[name]), log_full) if name in found.tail else -np.inf
     return {
-        "log_norm": norm(found.mean[name]),
-        "cosine": cosine(found.mean[name], full.gradient),
+        "log_norm": norm_of_whole(mean),
+        "cosine": cosine_of(mean.mantissa, full.mantissa),
         "log_relative_bias": bias,
         "log_variance": log_relative(found.log_scatter(name), 2 * log_full),
         "draws": found.draws,

@@ -196,7 +196,16 @@ def norm(gradient: Scaled) -> float:
     """Natural logarithm of the Euclidean norm of all entries."""
     if gradient.exponent.size > 1:
         return float(gradient.log_norm(gradient.mantissa.ndim))
-    one = Scaled.whole(gradient.mantissa, gradient.exponent.item())
+    return norm_of_whole(make_whole(gradient))
+
+
+def make_whole(gradient: Scaled) -> Scaled:
+    """An array with one exponent, its largest entry in [1/2, 1)."""
+    return Scaled.whole(gradient.mantissa, gradient.exponent.item())
+
+
+def norm_of_whole(one: Scaled) -> float:
+    """`norm` of what `make_whole` gives."""
     return log_of(euclidean(one.mantissa)) + one.exponent.item() * LOG_2
 
 
@@ -211,13 +220,8 @@ def euclidean(mantissa: Array) -> float:
     return math.sqrt(float(np.vdot(flat, flat)))
 
 
-def cosine(left: Scaled, right: Scaled) -> float:
-    """Of the angle between two gradients; NaN where one of them is zero."""
-    return cosine_of(Scaled.whole(left.mantissa).mantissa, Scaled.whole(right.mantissa).mantissa)
-
-
 def cosine_of(left: Array, right: Array) -> float:
-    """`cosine` of plain numbers of moderate size."""
+    """Of the angle between two gradients in plain numbers of moderate size; NaN where one of them is zero."""
     lengths = euclidean(left) * euclidean(right)
     return min(max(float(np.vdot(left, right)) / lengths, -1.0), 1.0) if lengths else math.nan
 

@@ -10,7 +10,7 @@ The table `runs` has further columns, one for each configuration value; their ty
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -195,18 +195,18 @@ def rows_of_runs(table: Table, runs: Sequence[tuple[str, Mapping[str, Any]]]) ->
         StoreError: as `rows_of_run` would, of the first run that it refuses.
     """
     alike: dict[Any, list[tuple[str, Mapping[str, Any]]]] = {}
+    known = frozenset(table.names)
     try:
         for run_id, columns in runs:
-            alike.setdefault(_kinds(table, columns), []).append((run_id, columns))
+            alike.setdefault(_kinds(known, columns), []).append((run_id, columns))
         return pa.concat_tables([_rows_of_alike(table, some) for some in alike.values()])
     except (SchemaError, TypeError, ValueError):  # one by one: whose fault it is, and what
         return pa.concat_tables([rows_of_run(table, run_id, columns) for run_id, columns in runs])
 
 
-def _kinds(table: Table, columns: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+def _kinds(known: Set[str], columns: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
     """The columns that there are, and what their values are; refused where they are not as they should be."""
     kinds: list[tuple[str, Any]] = []
-    known = table.names
     for name, values in columns.items():
         if name not in known:
             raise ValueError(name)
