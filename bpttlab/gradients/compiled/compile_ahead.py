@@ -104,7 +104,7 @@ def call_leading_pairs(one: Smallest) -> None:
 LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
     "matrix products": (load_products, 1.7),
     "norms": (call_norms, 2.4),
-    "leading singular vectors": (call_leading_pairs, 1.5),
+    "leading singular vectors": (call_leading_pairs, 2.1),
     "forward pass": (call_forward, 4.1),
     "truncated gradients": (call_walk, 3.0),
     "sums of lags": (call_sums_of_lags, 1.5),
@@ -115,8 +115,17 @@ LOOPS: dict[str, tuple[Callable[[Smallest], None], float]] = {
 """By name: what calls a loop, and the seconds of its compilation for an Elman cell.
 
 These are what a run of a sweep needs. The gradient in plain numbers, which no run calls, is compiled at its first call.
-Each process keeps this order: `norms` alone need no matrix products, which another process compiles meanwhile.
+Each process keeps this order: `norms` and `leading singular vectors` need no matrix products, which another process
+compiles meanwhile.
 """
+
+
+def choose_loops(cells: Iterable[Cell]) -> dict[str, float]:
+    """The loops that cells of these sizes need, with their seconds: of the two for singular values often only one."""
+    sizes = {size for cell in cells for size in (cell.hidden_size, cell.state_size)}
+    left = {"norms"} if max(sizes) <= leading_pairs.LARGEST_SIZE else set()
+    left |= {"leading singular vectors"} if min(sizes) > leading_pairs.LARGEST_SIZE else set()
+    return {name: seconds for name, (_, seconds) in LOOPS.items() if name not in left}
 
 
 def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str], processes: int | None = None) -> None:
@@ -129,14 +138,16 @@ def compile_loops(cells: Iterable[Cell], dtypes: Sequence[str], processes: int |
         LabError: machine code cannot be written.
     """
     compilable = [(cell, np.dtype(dtype)) for cell in cells for dtype in dtypes if forms.has_kernel(cell, dtype)]
-    kinds = {(forms.name_kind(forms.find_form(cell).kind), dtype): (cell, dtype) for cell, dtype in compilable}
-    for cell, dtype in kinds.values():
-        what, kept = f"{describe_loops(cell)} in {dtype}", not forms.is_own(cell)
-        with compilation.announce(what, len(LOOPS), kept) as announcement:
-            own, *others = divide(processes or count_processes(cell, dtype))
+    kinds: dict[Any, list[Cell]] = {}
+    for cell, dtype in compilable:
+        kinds.setdefault((forms.name_kind(forms.find_form(cell).kind), dtype), []).append(cell)
+    for (_, dtype), (cell, *more) in kinds.items():
+        what, kept, needed = f"{describe_loops(cell)} in {dtype}", not forms.is_own(cell), choose_loops([cell, *more])
+        with compilation.announce(what, len(needed), kept) as announcement:
+            own, *others = divide(processes or count_processes(cell, dtype), needed)
             with compile_elsewhere(cell, dtype, others):
                 call_loops(cell, dtype, own, announcement.step)
-            call_loops(cell, dtype, [name for name in LOOPS if name not in own], announcement.step)
+            call_loops(cell, dtype, [name for name in needed if name not in own], announcement.step)
 
 
 def describe_loops(cell: Cell) -> str:

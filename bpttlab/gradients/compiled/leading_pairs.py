@@ -17,7 +17,6 @@ import math
 import numpy as np
 
 from bpttlab.gradients.compiled.compilation import compiled
-from bpttlab.gradients.compiled.products import add_rows, load_product
 from bpttlab.gradients.compiled.spectral_kernels import largest_root
 from bpttlab.gradients.engine import SpectralNorms
 from bpttlab.numerics.array import Array
@@ -57,6 +56,26 @@ def share_exponent(mantissas: Array, exponents: Array, A: Array) -> int:
             for n in range(N):
                 A[row, n] *= factor
     return most + shift
+
+
+@compiled("contract", "nsz")
+def multiply_by_transpose(A: Array, transposed: Array, G: Array) -> None:
+    """G = A A^T; `transposed` is room.  (R,N), (N,R), (R,R)
+
+    It is no matrix product of `products`, so that its compilation need not wait for theirs.
+    """
+    R, N = A.shape
+    for n in range(N):
+        for row in range(R):
+            transposed[n, row] = A[row, n]
+    for row in range(R):
+        out = G[row]
+        for j in range(R):
+            out[j] = 0.0
+        for n in range(N):
+            factor, of_n = A[row, n], transposed[n]
+            for j in range(R):
+                out[j] += factor * of_n[j]
 
 
 @compiled("contract", "nsz")
@@ -195,12 +214,7 @@ def find_leading(mantissas: Array, exponents: Array, logs: Array, vectors: Array
     alpha, beta, from_top, from_end = np.empty(R), np.empty(R), np.empty(R), np.empty(R)
     for m in range(M):
         exponent = share_exponent(mantissas[m], exponents[m], A)
-        for row in range(R):
-            for n in range(N):
-                transposed[n, row] = A[row, n]
-            for n in range(R):
-                G[row, n] = 0.0
-        add_rows(A, transposed, G)
+        multiply_by_transpose(A, transposed, G)
         if not is_finite(G):
             logs[m] = math.nan
             if len(vectors) > 0:
@@ -234,7 +248,6 @@ class DirectNorms(SpectralNorms):
 
 def find_pairs(matrices: Scaled, vectors: bool) -> tuple[Array, Array]:
     """`find_leading`.  (..., R, N) -> (...), (..., R) or (0, R)"""
-    load_product(np.dtype("float64"))
     before, (R, N) = matrices.shape[:-2], matrices.shape[-2:]
     mantissas = np.require(matrices.mantissa, requirements=["C", "W"]).reshape(-1, R, N)
     exponents = np.require(matrices.exponent, np.int64, requirements=["C", "W"]).reshape(-1, R)

@@ -34,10 +34,19 @@ def test_every_loop_is_in_one_part_and_parts_are_about_equal(seconds, processes)
 
 def test_one_of_two_processes_compiles_the_matrix_products():
     """The other begins with what needs none, and reads them from disk afterwards."""
-    (own, other) = compile_ahead.divide(2)
-    assert own[0] == "matrix products"
-    assert other[0] == "norms"
-    assert compile_ahead.LOOPS["norms"][1] > compile_ahead.LOOPS["matrix products"][1]
+    for size, first in ((32, "leading singular vectors"), (64, "norms")):
+        (own, other) = compile_ahead.divide(2, compile_ahead.choose_loops([Elman(1, size, 1)]))
+        assert own[0] == "matrix products"
+        assert other[0] == first
+        assert compile_ahead.LOOPS[first][1] > compile_ahead.LOOPS["matrix products"][1]
+
+
+def test_cells_of_several_sizes_need_both_kinds_of_norms():
+    small, large = Elman(1, 32, 1), Elman(1, 64, 1)
+    assert set(compile_ahead.LOOPS) - set(compile_ahead.choose_loops([small])) == {"norms"}
+    assert set(compile_ahead.LOOPS) - set(compile_ahead.choose_loops([large])) == {"leading singular vectors"}
+    assert set(compile_ahead.LOOPS) == set(compile_ahead.choose_loops([small, large]))
+    assert set(compile_ahead.LOOPS) == set(compile_ahead.choose_loops([LSTM(1, 32, 1)]))  # of 32 units, states of 64
 
 
 def test_norms_need_no_matrix_products():
@@ -45,7 +54,8 @@ def test_norms_need_no_matrix_products():
         "import numpy as np\n"
         "from bpttlab.gradients.compiled import compile_ahead, products\n"
         "from bpttlab.networks.cells import Elman\n"
-        "compile_ahead.call_loops(Elman(1, 1, 1), np.dtype('float64'), ['norms'], lambda name: None)\n"
+        "names = ['norms', 'leading singular vectors']\n"
+        "compile_ahead.call_loops(Elman(1, 1, 1), np.dtype('float64'), names, lambda name: None)\n"
         "print(len(products._LOADED))"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -101,7 +111,7 @@ def test_this_process_compiles_what_others_do_not_manage(monkeypatch, broken):
 
     monkeypatch.setattr(compile_ahead, "call_loops", counted)
     compile_ahead.compile_loops([CELL], ["float64"], processes=2)
-    assert sorted(names) == sorted(compile_ahead.LOOPS)
+    assert sorted(names) == sorted(compile_ahead.choose_loops([CELL]))
 
 
 def test_an_interruption_leaves_no_process(monkeypatch):

@@ -76,10 +76,17 @@ def test_matrix_that_is_not_finite_has_neither():
 
 
 def test_the_loops_of_leading_pairs_can_be_interpreted(monkeypatch):
-    for name in ("share_exponent", "tridiagonalise", "bound_above", "count_above", "find_vector", "reflect_back"):
+    for name in (
+        "share_exponent",
+        "multiply_by_transpose",
+        "tridiagonalise",
+        "bound_above",
+        "count_above",
+        "find_vector",
+        "reflect_back",
+    ):
         function = getattr(leading_pairs, name)
         monkeypatch.setattr(leading_pairs, name, getattr(function, "py_func", function))
-    monkeypatch.setattr(leading_pairs, "add_rows", lambda left, right, out: np.add(out, left @ right, out=out))
     interpreted = getattr(leading_pairs.find_leading, "py_func", leading_pairs.find_leading)
     given_matrices, logs, vectors = np.random.default_rng(0).standard_normal((2, 6, 6)), np.empty(2), np.empty((2, 6))
     interpreted(given_matrices, np.zeros((2, 6), np.int64), logs, vectors)
