@@ -55,7 +55,7 @@ class ProductNorms(NamedTuple):
         return self.lags[self.places]
 
 
-class Steps(NamedTuple):
+class ProductSteps(NamedTuple):
     """Rows of products at some lags, which start at the same t.
 
     Attributes:
@@ -106,7 +106,7 @@ def product_norms(
 
 
 def norms_of_steps(
-    steps: Steps, places: Array, errors: Scaled | None, start: Scaled, spectral: SpectralNorms
+    steps: ProductSteps, places: Array, errors: Scaled | None, start: Scaled, spectral: SpectralNorms
 ) -> tuple[Array, Array, Array]:
     """log ||P||_2, log of the state gradient and alignment, at some of the lags.  (R, S, B) each
 
@@ -123,16 +123,16 @@ def norms_of_steps(
     return log_norms, Scaled(mantissa[:, size], exponent[:, size]).log_norm(), alignments
 
 
-def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[Steps]:
+def products_back(trace: Trace, t: Array, rows: Scaled) -> Iterator[ProductSteps]:
     """`propagate` of all rows of products and one more, finite ones; from one t alone many lags at once."""
     if len(t) > 1:
         for step in propagate(trace, t, rows):
             check_finite_products(step)
-            yield Steps(np.array([step.lag]), step.t, step.dh[None], None)
+            yield ProductSteps(np.array([step.lag]), step.t, step.dh[None], None)
         return
     lag = 0
     for back in trace.engine.pass_rows_back(trace, int(t[0]), rows.normalise()):
-        steps = Steps(np.arange(lag, lag + len(back.rows)), t, back.rows, back.log_size)
+        steps = ProductSteps(np.arange(lag, lag + len(back.rows)), t, back.rows, back.log_size)
         if not back.finite:
             for place, at in enumerate(steps.lags.tolist()):
                 check_finite_products(Lag(at, t, back.rows[place], None))
@@ -231,7 +231,7 @@ class Reach:
     def __init__(self, spectral: SpectralNorms) -> None:
         self.horizons, self.spectral = Horizons(None, 0, True), spectral
 
-    def see(self, steps: Steps, norms: ProductNorms) -> None:
+    def see(self, steps: ProductSteps, norms: ProductNorms) -> None:
         """Products, the last of which end at T, and their norms."""
         size, spectral = steps.dh.shape[-1], median_log(norms.log_spectral_norm[:, -1]).tolist()
         known = dict(zip(norms.places.tolist(), spectral, strict=True))

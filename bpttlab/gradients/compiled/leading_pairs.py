@@ -1,11 +1,11 @@
 """The largest singular value of each of many small matrices, and the left singular vector that belongs to it, compiled.
 
 The Gram matrix A A^T of a matrix is reduced to a tridiagonal one by Householder's reflections, whose largest eigenvalue
-is found by Newton's method. At N = 32 this takes half the time of Lanczos, and a fifth of that of all values and
-vectors by LAPACK. Squaring
-halves the digits of small singular values, but not of the largest one.
+is found by Newton's method. At N = 32 this takes half the time of Lanczos, and a fifth of that of all vectors
+by LAPACK. Squaring halves the digits of small singular values, but not of the largest one.
 
-Sources: Golub & Van Loan 2013, sections 8.3 and 8.4; Parlett & Dhillon 1997 (the vector from a twisted factorisation).
+Sources: Parlett 1980 (reflections, bounds and counts of eigenvalues); Parlett & Dhillon 1997 (the vector from pivots of
+both ends).
 
 Index legend: M matrices, R rows, N columns.
 """
@@ -193,7 +193,7 @@ def reflect_back(reflections: Array, halves: Array, z: Array) -> None:
 
 
 @compiled("contract", "nsz")
-def is_finite(G: Array) -> bool:
+def has_finite_diagonal(G: Array) -> bool:
     """Whether the diagonal of a Gram matrix is: then every entry of the matrix is."""
     total = 0.0
     for k in range(len(G)):
@@ -215,7 +215,7 @@ def find_leading(mantissas: Array, exponents: Array, logs: Array, vectors: Array
     for m in range(M):
         exponent = share_exponent(mantissas[m], exponents[m], A)
         multiply_by_transpose(A, transposed, G)
-        if not is_finite(G):
+        if not has_finite_diagonal(G):
             logs[m] = math.nan
             if len(vectors) > 0:
                 vectors[m, :] = math.nan
