@@ -25,6 +25,7 @@ from bpttlab.networks import activations
 from bpttlab.networks.activations import Activation
 from bpttlab.networks.cells.cell import Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import concat_blocks
+from bpttlab.networks.cells.wrapping import Wrapping
 from bpttlab.networks.pretrained import Network
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.random_streams import Rng
@@ -67,11 +68,10 @@ def close_loop(cell: Cell, params: Params) -> Network:
 
 
 @dataclass(frozen=True)
-class ClosedLoop(Cell):
+class ClosedLoop(Wrapping):
     """A cell whose input is its own prediction (`close_loop`)."""
 
     name: ClassVar[str] = "closed loop"
-    wraps: ClassVar[bool] = True
 
     input_size: int
     hidden_size: int
@@ -141,9 +141,6 @@ class ClosedLoop(Cell):
     def block_counts(self) -> dict[str, int]:
         return self.of.block_counts()
 
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        return self.of.recurrent_blocks(params)
-
     @property
     def x_size(self) -> int:
         return self.of.x_size
@@ -158,25 +155,3 @@ class ClosedLoop(Cell):
     @property
     def linearization_size(self) -> int:
         return self.of.linearization_size + self.output_size + self.x_size
-
-    @property
-    def state_size(self) -> int:
-        return self.of.state_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return self.of.readout_slice
-
-    @property
-    def units(self) -> Array:
-        return self.of.units
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return self.of.parts
-
-    def initial_states(self, drawn: Array) -> Array:
-        return self.of.initial_states(drawn)
-
-    def probe_states(self, drawn: Array) -> Array:
-        return self.of.probe_states(drawn)

@@ -21,7 +21,7 @@ from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
 from bpttlab.networks import initializers
 from bpttlab.networks.cells import Cell, Elman, Noisy, Scales, Stacked
-from bpttlab.networks.cells.stacked import layer_kind
+from bpttlab.networks.cells.wrapping import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
 from bpttlab.networks.losses import find_loss
 from bpttlab.networks.pretrained import FromFile

@@ -34,7 +34,7 @@ from bpttlab.verification.gradient_check import (
 )
 from tests.support.examples import examples
 from tests.support.networks import schemes
-from tests.support.networks_of_cells import assert_agree_as_sums, case, cases, every_cell, takes_a_radius
+from tests.support.networks_of_cells import assert_agree_as_sums, case, cases, descend, every_cell, takes_a_radius
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -343,15 +343,8 @@ def test_half_turns_have_a_logarithm():
 
 
 def test_unconstrained_steps_stay_orthogonal():
-    cell, rng = OrthogonalElman(2, 4, 1), np.random.default_rng(0)
-    x, target, mask = rng.standard_normal((8, 3, 2)), rng.standard_normal((8, 3, 1)), np.ones(8)
-    free, values = cell.unconstrain(cell.init(rng)), []
-    for _ in range(30):
-        trace = forward(cell, cell.constrain(free), x)
-        loss = losses.evaluate("squared_error", trace.y_hat, target, mask)
-        values.append(loss.value)
-        pulled = cell.constraint_vjp(free, backward(trace, loss))
-        free = {name: value - 0.02 * pulled.get(name, 0.0) for name, value in free.items()}
+    cell = OrthogonalElman(2, 4, 1)
+    values, free = descend(cell, steps=30)
     assert values[-1] < 0.9 * values[0] and np.all(np.diff(values) < 0)
     W = cell.constrain(free)["W"]
     np.testing.assert_allclose(W @ W.T, np.eye(4), atol=1e-13)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import strategies as st
 
 from bpttlab.errors import ConfigurationError
+from bpttlab.gradients.backward import backward
 from bpttlab.gradients.double_sum import literal_sum
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
@@ -85,7 +86,7 @@ MORE_CELLS = {
     "scornn": lambda *sizes, **more: ScoRNN(*sizes, **more),
     "clockwork": lambda I, N, O, **more: Clockwork(I, N, O, modules=min(2, N), **more),
 }
-"""Cells without compiled loops: `test_more_cells` has quick tests of them; those with CELLS are slow for these."""
+"""Cells without compiled loops: `test_recent_cells` has quick tests of them; those with CELLS are slow for these."""
 
 every_cell = pytest.mark.parametrize(
     "make",
@@ -178,3 +179,17 @@ def assert_agree_as_sums(case, one, other, tolerance=None, keeps=lambda t, k: Tr
             wrong = np.abs(one[name] - other[name]) > tolerance * size
             if wrong.any():
                 raise
+
+
+def descend(cell, steps, rate=0.02):
+    """Gradient descent in the free numbers of a cell with constraints: the loss before each step, and the numbers."""
+    rng = np.random.default_rng(0)
+    x, target, mask = rng.standard_normal((8, 3, 2)), rng.standard_normal((8, 3, 1)), np.ones(8)
+    free, values = cell.unconstrain(cell.init(rng)), []
+    for _ in range(steps):
+        trace = forward(cell, cell.constrain(free), x)
+        loss = losses.evaluate("squared_error", trace.y_hat, target, mask)
+        values.append(loss.value)
+        pulled = cell.constraint_vjp(free, backward(trace, loss))
+        free = {name: value - rate * pulled.get(name, 0.0) for name, value in free.items()}
+    return values, free

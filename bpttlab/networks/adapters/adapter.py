@@ -40,8 +40,8 @@ class Adapter(Cell):
     # ------------------------------------------------------------------ sizes
 
     @property
-    def state_size(self) -> int:
-        return self.row_functions.state_size
+    def state_parts(self) -> dict[str, int]:
+        return {name: part.stop - part.start for name, part in self.row_functions.parts.items()}
 
     @property
     def preactivation_size(self) -> int:
@@ -52,13 +52,9 @@ class Adapter(Cell):
         return self.input_size + self.state_size
 
     @property
-    def parts(self) -> dict[str, slice]:
-        return self.row_functions.parts
-
-    @property
     def units(self) -> Array:
         """Parts of one size have a number of each unit; else every number is a unit of its own."""
-        sizes = {part.stop - part.start for part in self.parts.values()}
+        sizes = set(self.state_parts.values())
         return np.arange(self.state_size) % (sizes.pop() if len(sizes) == 1 else self.state_size)
 
     @property

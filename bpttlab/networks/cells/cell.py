@@ -19,8 +19,9 @@ Index legend: T time, B sequence, I input, N hidden state, A pre-activations, O 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import accumulate, pairwise
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -239,9 +240,20 @@ class Cell(ABC):
         return x
 
     @property
+    def state_parts(self) -> dict[str, int]:
+        """The parts of the state by name, in their order, and how many numbers each has; by default all of it is h.
+
+        A cell says it once: `state_size` and `parts` follow. If it says these instead, they are what counts.
+        """
+        kind = type(self)
+        if kind.parts is not Cell.parts:
+            return {name: part.stop - part.start for name, part in self.parts.items()}
+        return {"h": self.hidden_size if kind.state_size is Cell.state_size else self.state_size}
+
+    @cached_property
     def state_size(self) -> int:
         """N of the whole state; `hidden_size` where h is all of it."""
-        return self.hidden_size
+        return sum(self.state_parts.values())
 
     @property
     def preactivation_size(self) -> int:
@@ -280,8 +292,9 @@ class Cell(ABC):
 
     @property
     def parts(self) -> dict[str, slice]:
-        """The named parts of the state, in their order; all of it is h unless the cell says otherwise."""
-        return {"h": slice(0, self.state_size)}
+        """Where each of `state_parts` is in the state."""
+        sizes = self.state_parts
+        return dict(zip(sizes, side_by_side_slices(sizes.values()), strict=True))
 
     # ------------------------------------------------------------------ drawing
 
@@ -504,6 +517,12 @@ def draw_blocks(rng: np.random.Generator, initializer: Initializer, size: int, c
     """So many blocks (N, N), one below the other; of several each from a stream of its own.  (count N, N)"""
     streams = [rng] if count == 1 else rng.spawn(count)
     return np.concatenate([initializer.sample(stream, size) for stream in streams])
+
+
+def side_by_side_slices(widths: Iterable[int]) -> tuple[slice, ...]:
+    """Where blocks of these widths are in one axis."""
+    stops = list(accumulate(widths, initial=0))
+    return tuple(slice(start, stop) for start, stop in pairwise(stops))
 
 
 def identity_rows(size: int, linearization_t: Array) -> Array:

@@ -134,13 +134,9 @@ class Clockwork(Cell):
         return {"W": params["W"], "M": self.mask(params["W"])}
 
     @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        return {"h": self.hidden_size, "p": self.hidden_size}
 
     @property
     def preactivation_size(self) -> int:
         return self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return {"h": slice(0, self.hidden_size), "p": slice(self.hidden_size, 2 * self.hidden_size)}

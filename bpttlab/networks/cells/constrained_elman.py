@@ -6,6 +6,7 @@ What a cell adds is how W is drawn, and `unconstrain`, `constrain` and `constrai
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import ClassVar
 
 import numpy as np
@@ -25,7 +26,7 @@ class ConstrainedElman(Cell):
 
     activation: ActivationName
 
-    @property
+    @cached_property
     def elman(self) -> Elman:
         """The cell that it is when W is given."""
         return Elman(self.input_size, self.hidden_size, self.output_size, self.activation, self.output_activation)

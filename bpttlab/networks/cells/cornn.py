@@ -108,13 +108,9 @@ class CoRNN(Cell):
         return {"V": (N, I), "W": (N, N), "W_z": (N, N), "b_h": (N,)}
 
     @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        return {"y": self.hidden_size, "z": self.hidden_size}
 
     @property
     def preactivation_size(self) -> int:
         return self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return {"y": slice(0, self.hidden_size), "z": slice(self.hidden_size, 2 * self.hidden_size)}

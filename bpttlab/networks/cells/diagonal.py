@@ -164,8 +164,8 @@ class Diagonal(Cell):
         return {"Lambda": real_matrix(*self.eigenvalues(params))}
 
     @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        return {"h": 2 * self.hidden_size}  # Re h and Im h are one number
 
     @property
     def preactivation_size(self) -> int:

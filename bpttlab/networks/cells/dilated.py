@@ -95,8 +95,9 @@ class Dilated(OneMatrix):
         return activations.find_activation(self.activation).lipschitz if self.dilation == 1 else None
 
     @property
-    def state_size(self) -> int:
-        return self.dilation * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        """h, and h_1, h_2, ..., what it was that many steps before."""
+        return {"h" if d == 0 else f"h_{d}": self.hidden_size for d in range(self.dilation)}
 
     @property
     def preactivation_size(self) -> int:
@@ -105,9 +106,3 @@ class Dilated(OneMatrix):
     @property
     def linearization_size(self) -> int:
         return self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        """h, and h_1, h_2, ..., what it was that many steps before."""
-        N = self.hidden_size
-        return {"h" if d == 0 else f"h_{d}": slice(d * N, (d + 1) * N) for d in range(self.dilation)}

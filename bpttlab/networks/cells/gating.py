@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from bpttlab.networks import activations
+from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
 from bpttlab.networks.cells.cell import Params, rows
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -55,6 +56,33 @@ def diagonal_of(matrices: Array) -> Array:
 def diagonal(entries: Array) -> Array:
     """(...,N) -> (...,N,N)"""
     return entries[..., :, None] * np.eye(entries.shape[-1], dtype=entries.dtype)
+
+
+def memory_slopes(a_i: Array, a_f: Array, a_g: Array, a_o: Array, c_prev: Array, y: Array) -> tuple[Array, ...]:
+    """s_i, s_f, s_g, s_o, f and k of an LSTM, whose output is o_t . tanh(y): y is c_t, or what is made of it.
+
+    s_i, s_f, s_g = dc_t/d(a_i, a_f, a_g),  s_o and k = the derivatives of the output by a_o and y,  f = dc_t/dc_{t-1}.
+    All (...,N).
+    """
+    return (
+        logistic_slope(a_i) * np.tanh(a_g),
+        logistic_slope(a_f) * c_prev,
+        tanh_slope(a_g) * logistic(a_i),
+        logistic_slope(a_o) * np.tanh(y),
+        logistic(a_f),
+        logistic(a_o) * tanh_slope(y),
+    )
+
+
+def memory_activations(a_i: Array, a_f: Array, a_g: Array, a_o: Array, y: Array) -> list[tuple[Activation, Array]]:
+    """Each activation of an LSTM with its input: of the gates, of the candidate, and of y, whose tanh goes out."""
+    return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, y)]
+
+
+def memory_by_state(s_i: Array, s_f: Array, s_g: Array, W: list[Array]) -> Array:
+    """dc_t/dh_{t-1} of an LSTM by way of the gates: the sum of diag(s) W over i, f and g.  -> (...,N,N)"""
+    W_i, W_f, W_g, _ = W
+    return scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
 
 
 def affine_gradient(x: Array, h_prev: Array, da: Array) -> Params:

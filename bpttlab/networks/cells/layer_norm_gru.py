@@ -15,6 +15,7 @@ v_t, V x_t and W h_{t-1}.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -46,7 +47,7 @@ class LayerNormGRU(Cell):
     epsilon: Epsilon = 1e-5
     output_activation: str = "identity"
 
-    @property
+    @cached_property
     def gru(self) -> GRU:
         """The cell without norms."""
         return GRU(self.input_size, self.hidden_size, self.output_size, gate_scale=self.gate_scale)

@@ -14,17 +14,16 @@ a_t, V x_t and W h_{t-1} (4N each), and the argument of tanh.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks, rows
-from bpttlab.networks.cells.gating import LOGISTIC, TANH, concat_blocks, split_blocks, weights_vjp
+from bpttlab.networks.activations import Activation, logistic
+from bpttlab.networks.cells.cell import Local, Params, project_in_blocks, rows
+from bpttlab.networks.cells.gating import concat_blocks, memory_activations, memory_slopes, split_blocks, weights_vjp
 from bpttlab.networks.cells.input_scales import Scales, gaussian
-from bpttlab.networks.cells.lstm import LSTM
+from bpttlab.networks.cells.lstm_relative import LSTMRelative
 from bpttlab.networks.cells.normalisation import Epsilon, normalise_units, normalise_units_vjp
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
@@ -41,27 +40,19 @@ class NormalisedParts(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LayerNormLSTM(Cell):
+class LayerNormLSTM(LSTMRelative):
     """LSTM with layer normalisation (Ba, Kiros & Hinton 2016)."""
 
     name: ClassVar[str] = "layer_norm_lstm"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h", "g_x", "g_h", "g_c", "b_c")
 
     input_size: int
-    hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units; the state [h, c] has 2N numbers")]
+    hidden_size: int
     output_size: int
-    forget_bias: Annotated[float, Field(description="added to the forget gates' biases")] = 1.0
-    gate_scale: Annotated[
-        float, Field(ge=0, description="the initializer draws W_g; W_i, W_f and W_o are drawn the same way, times this")
-    ] = 1.0
+    forget_bias: float = 1.0
+    gate_scale: float = 1.0
     epsilon: Epsilon = 1e-5
     output_activation: str = "identity"
-
-    @property
-    def lstm(self) -> LSTM:
-        """The cell without norms."""
-        sizes = self.input_size, self.hidden_size, self.output_size
-        return LSTM(*sizes, forget_bias=self.forget_bias, gate_scale=self.gate_scale)
 
     def project(self, params: Params, x: Array) -> Array:
         """g_x . norm(V x_t) + b_h for every t at once.  (T,B,I) -> (T,B,4N)"""
@@ -94,14 +85,7 @@ class LayerNormLSTM(Cell):
         x_hat, r_x = normalise_units(project_in_blocks(x, params["V"]), self.epsilon)
         h_hat, r_h = normalise_units(project_in_blocks(h[:-1, :, :N], params["W"]), self.epsilon)
         c_hat, r_c = normalise_units(h[1:, :, N:], self.epsilon)
-        slopes = (
-            logistic_slope(a_i) * np.tanh(a_g),
-            logistic_slope(a_f) * h[:-1, :, N:],
-            tanh_slope(a_g) * logistic(a_i),
-            logistic_slope(a_o) * np.tanh(y),
-            logistic(a_f),
-            logistic(a_o) * tanh_slope(y),
-        )
+        slopes = memory_slopes(a_i, a_f, a_g, a_o, h[:-1, :, N:], y)
         return concat_blocks(*slopes, x_hat, h_hat, c_hat, r_x, r_h, r_c)
 
     def split_linearization(self, linearization_t: Array) -> NormalisedParts:
@@ -112,7 +96,7 @@ class LayerNormLSTM(Cell):
         """Of the gates, of the candidate, and of c_t on its way to h_t."""
         a, y = self.preactivations(params, x, h)
         a_i, a_f, a_g, a_o = split_blocks(a, 4)
-        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, y)]
+        return memory_activations(a_i, a_f, a_g, a_o, y)
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_t, V x_t, W h_{t-1}, g_c . norm(c_t) + b_c] and of [h_{t-1}, c_{t-1}]."""
@@ -162,27 +146,15 @@ class LayerNormLSTM(Cell):
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h as the LSTM draws them, b_c Gaussian, gains 1."""
-        drawn = self.lstm.draw(rng, initializer, scales)
+        drawn = super().draw(rng, initializer, scales)
         (biases,) = rng.spawn(1)
         gains = {name: np.ones(self.shapes()[name]) for name in ("g_x", "g_h", "g_c")}
         return {**drawn, **gains, "b_c": gaussian(biases, (self.hidden_size,), scales.b)}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         N = self.hidden_size
-        return {**self.lstm.shapes(), "g_x": (4 * N,), "g_h": (4 * N,), "g_c": (N,), "b_c": (N,)}
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        """The candidate's W_g first."""
-        return self.lstm.recurrent_blocks(params)
-
-    @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
+        return {**super().shapes(), "g_x": (4 * N,), "g_h": (4 * N,), "g_c": (N,), "b_c": (N,)}
 
     @property
     def preactivation_size(self) -> int:
         return 13 * self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return self.lstm.parts

@@ -30,14 +30,15 @@ from bpttlab.networks.activations import (
 )
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks
 from bpttlab.networks.cells.gating import (
-    LOGISTIC,
-    TANH,
     affine_gradient,
     affine_gradient_each,
     affine_immediate,
     concat_blocks,
     diagonal,
     diagonal_of,
+    memory_activations,
+    memory_by_state,
+    memory_slopes,
     sample_blocks,
     scaled_rows,
     scaled_rows_vjp,
@@ -105,14 +106,7 @@ class LSTM(Cell):
         """
         c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
         a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
-        return concat_blocks(
-            logistic_slope(a_i) * np.tanh(a_g),
-            logistic_slope(a_f) * c_prev,
-            tanh_slope(a_g) * logistic(a_i),
-            logistic_slope(a_o) * np.tanh(c_t),
-            logistic(a_f),
-            logistic(a_o) * tanh_slope(c_t),
-        )
+        return concat_blocks(*memory_slopes(a_i, a_f, a_g, a_o, c_prev, c_t))
 
     def preactivations(self, params: Params, x: Array, h: Array) -> Array:
         """[a_i, a_f, a_g, a_o] of every step.  (T,B,I), (T+1,B,2N) -> (T,B,4N)"""
@@ -122,7 +116,7 @@ class LSTM(Cell):
         """Of the gates, of the candidate, and of c_t on its way to h_t."""
         a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
         c_t = h[1:, :, self.hidden_size :]
-        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
+        return memory_activations(a_i, a_f, a_g, a_o, c_t)
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,6N), (...,2N) -> (...,4N), (...,2N)"""
@@ -147,9 +141,9 @@ class LSTM(Cell):
         c<-c = diag(f),  c<-h = sum of diag(s) W over i, f, g;  h<-c = k c<-c,  h<-h = diag(s_o) W_o + k c<-h.
         """
         s_i, s_f, s_g, s_o, f, k = split_blocks(linearization_t, 6)
-        W_i, W_f, W_g, W_o = np.split(params["W"], 4)
-        c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
-        h_row = concat_blocks(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
+        W = np.split(params["W"], 4)
+        c_h = memory_by_state(s_i, s_f, s_g, W)
+        h_row = concat_blocks(scaled_rows(s_o, W[3]) + scaled_rows(k, c_h), diagonal(k * f))
         return np.concatenate([h_row, concat_blocks(c_h, diagonal(f))], axis=-2)
 
     def jacobian_vjp(self, params: Params, linearization_t: Array, dJ_t: Array) -> tuple[Params, Array]:
@@ -209,13 +203,9 @@ class LSTM(Cell):
         return {"W_g": W_g, "W_i": W_i, "W_f": W_f, "W_o": W_o}
 
     @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        return {"h": self.hidden_size, "c": self.hidden_size}
 
     @property
     def preactivation_size(self) -> int:
         return 4 * self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return {"h": slice(0, self.hidden_size), "c": slice(self.hidden_size, 2 * self.hidden_size)}

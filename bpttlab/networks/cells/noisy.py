@@ -14,24 +14,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation
-from bpttlab.networks.cells.cell import Cell, Local, Params
+from bpttlab.networks.cells.cell import Cell, Local, Params, side_by_side_slices
 from bpttlab.networks.cells.gating import concat_blocks
 from bpttlab.networks.cells.input_scales import Scales
-from bpttlab.networks.cells.stacked import settle_inner_cell, side_by_side_slices
+from bpttlab.networks.cells.wrapping import Wrapping, settle_inner_cell
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.random_streams import Rng, check_generator
 
 
 @dataclass(frozen=True)
-class Noisy(Cell):
+class Noisy(Wrapping):
     """Another cell with recurrent dropout, zoneout and state noise that are drawn once and held fixed.
 
     Dropout with one mask for a sequence: Gal & Ghahramani 2016; zoneout: Krueger et al. 2017. In Python,
@@ -42,7 +42,6 @@ class Noisy(Cell):
     """
 
     name: ClassVar[str] = "noisy"
-    wraps: ClassVar[bool] = True
 
     input_size: int
     hidden_size: int
@@ -69,12 +68,6 @@ class Noisy(Cell):
         settle_inner_cell(self)
         if self.dropout == 0:
             object.__setattr__(self, "dropout_per", "sequence")  # of nothing
-
-    @cached_property
-    def inner(self) -> Cell:
-        """The cell."""
-        of: Any = self.of
-        return of
 
     @cached_property
     def columns(self) -> tuple[slice, slice, slice, slice]:
@@ -226,22 +219,6 @@ class Noisy(Cell):
         return self.inner.linearization_size + d.stop - m.start
 
     @property
-    def state_size(self) -> int:
-        return self.inner.state_size
-
-    @property
-    def readout_slice(self) -> slice:
-        return self.inner.readout_slice
-
-    @property
-    def units(self) -> Array:
-        return self.inner.units
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return self.inner.parts
-
-    @property
     def recurrent_parameters(self) -> tuple[str, ...]:
         return self.inner.recurrent_parameters
 
@@ -257,15 +234,6 @@ class Noisy(Cell):
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         return self.inner.draw(rng, initializer, scales)
-
-    def initial_states(self, drawn: Array) -> Array:
-        return self.inner.initial_states(drawn)
-
-    def probe_states(self, drawn: Array) -> Array:
-        return self.inner.probe_states(drawn)
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        return self.inner.recurrent_blocks(params)
 
     def unconstrain(self, params: Params) -> Params:
         return self.inner.unconstrain(params)

@@ -14,57 +14,44 @@ Index legend: T time, B sequence, I input, N hidden unit; `...` any leading axes
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks, rows
+from bpttlab.networks.activations import Activation, logistic
+from bpttlab.networks.cells.cell import Local, Params, rows
 from bpttlab.networks.cells.gating import (
-    LOGISTIC,
-    TANH,
-    affine_gradient,
-    affine_immediate,
     concat_blocks,
     diagonal,
+    memory_activations,
+    memory_by_state,
+    memory_slopes,
     scaled_rows,
     split_blocks,
     weights_vjp,
 )
 from bpttlab.networks.cells.input_scales import Scales, gaussian
-from bpttlab.networks.cells.lstm import LSTM
+from bpttlab.networks.cells.lstm_relative import LSTMRelative
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
-class PeepholeLSTM(Cell):
+class PeepholeLSTM(LSTMRelative):
     """LSTM with peephole connections (Gers & Schmidhuber 2000)."""
 
     name: ClassVar[str] = "peephole_lstm"
     recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "p", "V", "b_h")
 
     input_size: int
-    hidden_size: Annotated[int, replace(HIDDEN_SIZE, description="N, hidden units; the state [h, c] has 2N numbers")]
+    hidden_size: int
     output_size: int
-    forget_bias: Annotated[float, Field(description="added to the forget gates' biases")] = 1.0
-    gate_scale: Annotated[
-        float, Field(ge=0, description="the initializer draws W_g; W_i, W_f and W_o are drawn the same way, times this")
-    ] = 1.0
+    forget_bias: float = 1.0
+    gate_scale: float = 1.0
     peephole_scale: Annotated[float, Field(ge=0, description="standard deviation of entries of p; 0: lstm")] = 0.1
     output_activation: str = "identity"
-
-    @property
-    def lstm(self) -> LSTM:
-        """The cell that it is when p is zero."""
-        sizes = self.input_size, self.hidden_size, self.output_size
-        return LSTM(*sizes, forget_bias=self.forget_bias, gate_scale=self.gate_scale)
-
-    def project(self, params: Params, x: Array) -> Array:
-        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,4N)"""
-        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """[h_t, c_t] from [h_{t-1}, c_{t-1}].  (B,4N), (B,2N) -> (B,2N)"""
@@ -76,31 +63,21 @@ class PeepholeLSTM(Cell):
 
     def preactivations(self, params: Params, x: Array, h: Array) -> list[Array]:
         """a_i, a_f, a_g and a_o of every step.  (T,B,I), (T+1,B,2N) -> (T,B,N) each"""
-        h_prev, c_prev = split_blocks(h[:-1], 2)
-        c_t = split_blocks(h[1:], 2)[1]
+        c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
         p_i, p_f, p_o = split_blocks(params["p"], 3)
-        a_i, a_f, a_g, a_o = split_blocks(self.project(params, x) + project_in_blocks(h_prev, params["W"]), 4)
+        a_i, a_f, a_g, a_o = split_blocks(self.lstm.preactivations(params, x, h), 4)
         return [a_i + p_i * c_prev, a_f + p_f * c_prev, a_g, a_o + p_o * c_t]
 
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[s_i, s_f, s_g, s_o, f, k, c_t] of every step: as in the LSTM, and c_t.  (T,B,I), (T+1,B,2N) -> (T,B,7N)"""
         c_prev, c_t = h[:-1, :, self.hidden_size :], h[1:, :, self.hidden_size :]
         a_i, a_f, a_g, a_o = self.preactivations(params, x, h)
-        return concat_blocks(
-            logistic_slope(a_i) * np.tanh(a_g),
-            logistic_slope(a_f) * c_prev,
-            tanh_slope(a_g) * logistic(a_i),
-            logistic_slope(a_o) * np.tanh(c_t),
-            logistic(a_f),
-            logistic(a_o) * tanh_slope(c_t),
-            c_t,
-        )
+        return concat_blocks(*memory_slopes(a_i, a_f, a_g, a_o, c_prev, c_t), c_t)
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gates, of the candidate, and of c_t on its way to h_t."""
         a_i, a_f, a_g, a_o = self.preactivations(params, x, h)
-        c_t = h[1:, :, self.hidden_size :]
-        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, c_t)]
+        return memory_activations(a_i, a_f, a_g, a_o, h[1:, :, self.hidden_size :])
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o] and of [h_{t-1}, c_{t-1}].  (...,7N), (...,2N) -> (...,4N), (...,2N)"""
@@ -116,13 +93,13 @@ class PeepholeLSTM(Cell):
     def parameter_vjp(self, local: Local, da: Array) -> Params:
         seen, heard = self.gates_with_peepholes(local, da)
         return {
-            **affine_gradient(local.x, local.h_prev[..., self.readout_slice], da),
+            **super().parameter_vjp(local, da),
             "p": (rows(seen) * rows(heard)).sum(axis=0),
         }
 
     def immediate(self, local: Local, da: Array) -> Params:
         seen, heard = self.gates_with_peepholes(local, da)
-        return {**affine_immediate(local.x, local.h_prev[..., self.readout_slice], da), "p": seen * heard}
+        return {**super().immediate(local, da), "p": seen * heard}
 
     def gates_with_peepholes(self, local: Local, da: Array) -> tuple[Array, Array]:
         """[c_{t-1}, c_{t-1}, c_t], and the cotangents of [a_i, a_f, a_o].  (...,3N), (...,3N)"""
@@ -138,34 +115,18 @@ class PeepholeLSTM(Cell):
         """
         s_i, s_f, s_g, s_o, f, k, _ = split_blocks(linearization_t, 7)
         p_i, p_f, p_o = split_blocks(params["p"], 3)
-        W_i, W_f, W_g, W_o = np.split(params["W"], 4)
+        W = np.split(params["W"], 4)
         c_c = f + s_i * p_i + s_f * p_f
-        c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
+        c_h = memory_by_state(s_i, s_f, s_g, W)
         sent = k + s_o * p_o
-        h_row = concat_blocks(scaled_rows(s_o, W_o) + scaled_rows(sent, c_h), diagonal(sent * c_c))
+        h_row = concat_blocks(scaled_rows(s_o, W[3]) + scaled_rows(sent, c_h), diagonal(sent * c_c))
         return np.concatenate([h_row, concat_blocks(c_h, diagonal(c_c))], axis=-2)
 
     def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
         """V, W and b_h as the LSTM draws them, and p, in float64."""
-        drawn = self.lstm.draw(rng, initializer, scales)
+        drawn = super().draw(rng, initializer, scales)
         (peepholes,) = rng.spawn(1)
         return {**drawn, "p": gaussian(peepholes, (3 * self.hidden_size,), self.peephole_scale)}
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        return {**self.lstm.shapes(), "p": (3 * self.hidden_size,)}
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        """The candidate's W_g first."""
-        return self.lstm.recurrent_blocks(params)
-
-    @property
-    def state_size(self) -> int:
-        return 2 * self.hidden_size
-
-    @property
-    def preactivation_size(self) -> int:
-        return 4 * self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return self.lstm.parts
+        return {**super().shapes(), "p": (3 * self.hidden_size,)}

@@ -21,15 +21,16 @@ from typing import Annotated, ClassVar
 import numpy as np
 
 from bpttlab.fields import Field
-from bpttlab.networks.activations import Activation, logistic, logistic_slope, tanh_slope
+from bpttlab.networks.activations import Activation, logistic
 from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks, rows
 from bpttlab.networks.cells.gating import (
-    LOGISTIC,
-    TANH,
     affine_gradient,
     affine_immediate,
     concat_blocks,
     diagonal,
+    memory_activations,
+    memory_by_state,
+    memory_slopes,
     scaled_rows,
     split_blocks,
     weights_vjp,
@@ -80,20 +81,12 @@ class ProjectedLSTM(Cell):
         """
         c_prev, c_t = self.split_state(h[:-1])[1], self.split_state(h[1:])[1]
         a_i, a_f, a_g, a_o = self.preactivations(params, x, h)
-        return concat_blocks(
-            logistic_slope(a_i) * np.tanh(a_g),
-            logistic_slope(a_f) * c_prev,
-            tanh_slope(a_g) * logistic(a_i),
-            logistic_slope(a_o) * np.tanh(c_t),
-            logistic(a_f),
-            logistic(a_o) * tanh_slope(c_t),
-            logistic(a_o) * np.tanh(c_t),
-        )
+        return concat_blocks(*memory_slopes(a_i, a_f, a_g, a_o, c_prev, c_t), logistic(a_o) * np.tanh(c_t))
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the gates, of the candidate, and of c_t on its way to q_t."""
         a_i, a_f, a_g, a_o = self.preactivations(params, x, h)
-        return [(LOGISTIC, a_i), (LOGISTIC, a_f), (TANH, a_g), (LOGISTIC, a_o), (TANH, self.split_state(h[1:])[1])]
+        return memory_activations(a_i, a_f, a_g, a_o, self.split_state(h[1:])[1])
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
         """Cotangents of [a_i, a_f, a_g, a_o, h_t] and of [h_{t-1}, c_{t-1}].
@@ -132,9 +125,9 @@ class ProjectedLSTM(Cell):
         q<-h = diag(s_o) W_o + diag(k) c<-h.
         """
         s_i, s_f, s_g, s_o, f, k, _ = split_blocks(linearization_t, 7)
-        W_i, W_f, W_g, W_o = np.split(params["W"], 4)
-        c_h = scaled_rows(s_i, W_i) + scaled_rows(s_f, W_f) + scaled_rows(s_g, W_g)
-        q_row = concat_blocks(scaled_rows(s_o, W_o) + scaled_rows(k, c_h), diagonal(k * f))
+        W = np.split(params["W"], 4)
+        c_h = memory_by_state(s_i, s_f, s_g, W)
+        q_row = concat_blocks(scaled_rows(s_o, W[3]) + scaled_rows(k, c_h), diagonal(k * f))
         return np.concatenate([params["W_r"] @ q_row, concat_blocks(c_h, diagonal(f))], axis=-2)
 
     def describe_alternative(self) -> str:
@@ -164,8 +157,8 @@ class ProjectedLSTM(Cell):
         return {}
 
     @property
-    def state_size(self) -> int:
-        return self.hidden_size + self.memory_size
+    def state_parts(self) -> dict[str, int]:
+        return {"h": self.hidden_size, "c": self.memory_size}
 
     @property
     def units(self) -> Array:
@@ -179,7 +172,3 @@ class ProjectedLSTM(Cell):
     @property
     def linearization_size(self) -> int:
         return 7 * self.memory_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return {"h": slice(0, self.hidden_size), "c": slice(self.hidden_size, self.state_size)}

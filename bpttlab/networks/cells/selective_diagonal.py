@@ -222,16 +222,12 @@ class SelectiveDiagonal(Cell):
         return {**matrices, "b_h": (N,), "b_d": (N,), "log_A": (S, N), "D": (N,)}
 
     @property
-    def state_size(self) -> int:
-        return (1 + self.channel_states) * self.hidden_size
+    def state_parts(self) -> dict[str, int]:
+        return {"h": self.hidden_size, "s": self.channel_states * self.hidden_size}
 
     @property
     def linearization_size(self) -> int:
         return (4 * self.channel_states + 3) * self.hidden_size + 2 * self.channel_states
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        return {"h": slice(0, self.hidden_size), "s": slice(self.hidden_size, self.state_size)}
 
 
 def flatten_channels(s: Array) -> Array:

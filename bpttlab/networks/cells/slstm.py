@@ -25,29 +25,23 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.networks.activations import Activation, logistic, logistic_slope, softplus, tanh_slope
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, project_in_blocks
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Local, Params
 from bpttlab.networks.cells.gating import (
     LOGISTIC,
     TANH,
-    affine_gradient,
-    affine_gradient_each,
-    affine_immediate,
     concat_blocks,
     split_blocks,
     weights_vjp,
 )
-from bpttlab.networks.cells.input_scales import Scales
-from bpttlab.networks.cells.lstm import LSTM
-from bpttlab.networks.initializers import Initializer
+from bpttlab.networks.cells.lstm_relative import LSTMRelative
 from bpttlab.numerics.array import Array
 
 
 @dataclass(frozen=True)
-class SLSTM(Cell):
+class SLSTM(LSTMRelative):
     """sLSTM (Beck et al. 2024), one head, without the block around it."""
 
     name: ClassVar[str] = "slstm"
-    recurrent_parameters: ClassVar[tuple[str, ...]] = ("W", "V", "b_h")
 
     input_size: int
     hidden_size: Annotated[
@@ -57,25 +51,13 @@ class SLSTM(Cell):
     forget_gate: Annotated[Literal["logistic", "exponential"], Field(description="f = sigma(a_f), or exp(a_f)")] = (
         "logistic"
     )
-    forget_bias: Annotated[float, Field(description="added to the forget gates' biases")] = 1.0
-    gate_scale: Annotated[
-        float, Field(ge=0, description="the initializer draws W_g; W_i, W_f and W_o are drawn the same way, times this")
-    ] = 1.0
+    forget_bias: float = 1.0
+    gate_scale: float = 1.0
     output_activation: str = "identity"
-
-    @property
-    def lstm(self) -> LSTM:
-        """The cell whose weights it has."""
-        sizes = self.input_size, self.hidden_size, self.output_size
-        return LSTM(*sizes, forget_bias=self.forget_bias, gate_scale=self.gate_scale)
 
     def log_forget(self, a_f: Array) -> Array:
         """log f_t, without leaving the range of floats.  (...,N) -> (...,N)"""
         return -softplus(-a_f) if self.forget_gate == "logistic" else a_f
-
-    def project(self, params: Params, x: Array) -> Array:
-        """V x_t + b_h for every t at once.  (T,B,I) -> (T,B,4N)"""
-        return project_in_blocks(x, params["V"]) + params["b_h"]
 
     def step(self, params: Params, z_t: Array, h_prev: Array) -> Array:
         """[h_t, c_t, n_t, m_t].  (B,4N), (B,4N) -> (B,4N)"""
@@ -87,10 +69,6 @@ class SLSTM(Cell):
         c_t, n_t = forget * c + new * np.tanh(a_g), forget * n + new
         return concat_blocks(logistic(a_o) * c_t / n_t, c_t, n_t, m_t)
 
-    def preactivations(self, params: Params, x: Array, h: Array) -> Array:
-        """[a_i, a_f, a_g, a_o] of every step.  (T,B,I), (T+1,B,4N) -> (T,B,4N)"""
-        return self.project(params, x) + project_in_blocks(h[:-1, :, : self.hidden_size], params["W"])
-
     def linearize(self, params: Params, x: Array, h: Array) -> Array:
         """[k_c, k_n, w, s_f, s_g, s_o, f', h<-c, h<-n] of every step.  (T,B,I), (T+1,B,4N) -> (T,B,9N)
 
@@ -99,7 +77,7 @@ class SLSTM(Cell):
         """
         _, c_prev, n_prev, m_prev = split_blocks(h[:-1], 4)
         _, c_t, n_t, m_t = split_blocks(h[1:], 4)
-        a_i, a_f, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
+        a_i, a_f, a_g, a_o = split_blocks(self.lstm.preactivations(params, x, h), 4)
         kept = self.log_forget(a_f) + m_prev
         w = (kept >= a_i).astype(h.dtype)
         m_t = np.maximum(kept, a_i)
@@ -118,7 +96,7 @@ class SLSTM(Cell):
 
     def activation_inputs(self, params: Params, x: Array, h: Array) -> list[tuple[Activation, Array]]:
         """Of the candidate and of the output gate; exponential gates have no saturation."""
-        _, _, a_g, a_o = split_blocks(self.preactivations(params, x, h), 4)
+        _, _, a_g, a_o = split_blocks(self.lstm.preactivations(params, x, h), 4)
         return [(TANH, a_g), (LOGISTIC, a_o)]
 
     def vjp(self, params: Params, linearization_t: Array, dh_t: Array) -> tuple[Array, Array]:
@@ -131,18 +109,8 @@ class SLSTM(Cell):
         da_t = concat_blocks((1.0 - w) * dm - d_difference, s_f * dm_prev, s_g * dc, s_o * dh)
         return da_t, concat_blocks(weights_vjp(da_t, params["W"]), forget * dc, forget * dn, dm_prev)
 
-    def parameter_vjp(self, local: Local, da: Array) -> Params:
-        return affine_gradient(local.x, local.h_prev[..., self.readout_slice], da)
-
     def parameter_vjp_each(self, local: Local, da: Array) -> Params:
-        return affine_gradient_each(local.x, local.h_prev[..., self.readout_slice], da)
-
-    def immediate(self, local: Local, da: Array) -> Params:
-        return affine_immediate(local.x, local.h_prev[..., self.readout_slice], da)
-
-    def draw(self, rng: np.random.Generator, initializer: Initializer, scales: Scales) -> Params:
-        """V, W and b_h as the LSTM draws them."""
-        return self.lstm.draw(rng, initializer, scales)
+        return self.lstm.parameter_vjp_each(local, da)
 
     def initial_states(self, drawn: Array) -> Array:
         """|n| in place of n: the normaliser is a sum of exponentials.  (B,4N) -> (B,4N)"""
@@ -155,22 +123,6 @@ class SLSTM(Cell):
         m = np.where(np.arange(len(drawn))[:, None] % 2 == 0, 20.0, -20.0)
         return concat_blocks(h, c, np.abs(n), np.broadcast_to(m, h.shape))
 
-    def shapes(self) -> dict[str, tuple[int, ...]]:
-        return self.lstm.shapes()
-
-    def recurrent_blocks(self, params: Params) -> dict[str, Array]:
-        """The candidate's W_g first."""
-        return self.lstm.recurrent_blocks(params)
-
     @property
-    def state_size(self) -> int:
-        return 4 * self.hidden_size
-
-    @property
-    def preactivation_size(self) -> int:
-        return 4 * self.hidden_size
-
-    @property
-    def parts(self) -> dict[str, slice]:
-        N = self.hidden_size
-        return {name: slice(part * N, (part + 1) * N) for part, name in enumerate("hcnm")}
+    def state_parts(self) -> dict[str, int]:
+        return dict.fromkeys("hcnm", self.hidden_size)

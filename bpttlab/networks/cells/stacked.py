@@ -19,14 +19,13 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
-from bpttlab import plugins
-from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field
 from bpttlab.limits import MOST_LAYERS
 from bpttlab.networks.activations import Activation
-from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, identity_rows
+from bpttlab.networks.cells.cell import HIDDEN_SIZE, Cell, Local, Params, identity_rows, side_by_side_slices
 from bpttlab.networks.cells.gating import concat_blocks
 from bpttlab.networks.cells.input_scales import Scales
+from bpttlab.networks.cells.wrapping import add_layer_number, settle_inner_cell
 from bpttlab.networks.initializers import Initializer
 from bpttlab.numerics.array import Array
 
@@ -228,10 +227,6 @@ class Stacked(Cell):
         return blocks
 
     @property
-    def state_size(self) -> int:
-        return self.states[-1].stop
-
-    @property
     def units(self) -> Array:
         """Those of each layer, numbered on from those of the layer below."""
         units = self.cells[0].units
@@ -249,12 +244,12 @@ class Stacked(Cell):
         return slice(start + first, start + end)
 
     @property
-    def parts(self) -> dict[str, slice]:
+    def state_parts(self) -> dict[str, int]:
         """Those of each layer, with its number: h_1, c_1, h_2, ..."""
         return {
-            name: slice(state.start + part.start, state.start + part.stop)
-            for layer, (cell, state) in enumerate(zip(self.cells, self.states, strict=True))
-            for name, part in add_layer_number(cell.parts, layer).items()
+            name: size
+            for layer, cell in enumerate(self.cells)
+            for name, size in add_layer_number(cell.state_parts, layer).items()
         }
 
     # ------------------------------------------------------------------ constraints, layer by layer
@@ -277,46 +272,6 @@ class Stacked(Cell):
             )
         ends = tuple(f"_{layer + 1}" for layer in range(self.layers))
         return found | {name: values for name, values in arguments[-1].items() if not name.endswith(ends)}
-
-
-def settle_inner_cell(cell: Any) -> None:
-    """Gives a cell that is made of another one that cell, with the sizes and the readout of the whole, as `of`."""
-    sizes = (cell.input_size, cell.hidden_size, cell.output_size)
-    inner: Any = cell.of
-    if isinstance(inner, str):
-        inner = layer_kind(inner)(*sizes, output_activation=cell.output_activation)  # type: ignore[call-arg]
-    check_layer(type(inner))
-    own = dict(zip(("input_size", "hidden_size", "output_size"), sizes, strict=True))
-    object.__setattr__(cell, "of", replace(inner, **own, output_activation=cell.output_activation))
-
-
-def layer_kind(name: str) -> type[Cell]:
-    """The cell of that name, if another one can be made of it.
-
-    Raises:
-        ConfigurationError: there is none, or it is made of another one itself; the message lists those there are.
-    """
-    kind: type[Cell] = plugins.find("cell", name, "cell.of")
-    check_layer(kind)
-    return kind
-
-
-def check_layer(kind: type[Cell]) -> None:
-    if kind is Stacked:
-        raise ConfigurationError(f"cell.of={kind.name!r}: a layer cannot be a stack itself; ask for more cell.layers")
-    if kind.wraps:
-        raise ConfigurationError(f"cell.of={kind.name!r}: is made of another cell itself; must be a cell that is not")
-
-
-def add_layer_number(named: dict[str, Any], layer: int) -> dict[str, Any]:
-    """W, V, ... of a layer as W_1, V_1, ..."""
-    return {f"{name}_{layer + 1}": values for name, values in named.items()}
-
-
-def side_by_side_slices(widths: list[int]) -> tuple[slice, ...]:
-    """Where blocks of these widths are in one axis."""
-    stops = np.cumsum(widths).tolist()
-    return tuple(slice(stop - width, stop) for stop, width in zip(stops, widths, strict=True))
 
 
 def _input_jacobian(cell: Cell, params: Params, linearization_t: Array) -> Array:

@@ -34,7 +34,7 @@ from bpttlab.networks.cells import (
 )
 from bpttlab.truncation.segmented import Full, PerLoss
 from bpttlab.verification.gradient_check import assert_agree, complex_step, numerical_gradient, terms_that_scheme_keeps
-from tests.support.networks_of_cells import MORE_CELLS, case
+from tests.support.networks_of_cells import MORE_CELLS, case, descend
 from tests.support.published_steps import STEPS, by_mpmath, by_torch
 
 every_cell = pytest.mark.parametrize("make", list(MORE_CELLS.values()), ids=list(MORE_CELLS))
@@ -358,15 +358,8 @@ def test_angles_are_drawn_up_to_a_quarter_turn():
 
 
 def test_steps_in_free_numbers_stay_orthogonal():
-    cell, rng = ScoRNN(2, 4, 1), np.random.default_rng(0)
-    x, target, mask = rng.standard_normal((8, 3, 2)), rng.standard_normal((8, 3, 1)), np.ones(8)
-    free, values = cell.unconstrain(cell.init(rng)), []
-    for _ in range(15):
-        trace = forward(cell, cell.constrain(free), x)
-        loss = losses.evaluate("squared_error", trace.y_hat, target, mask)
-        values.append(loss.value)
-        pulled = cell.constraint_vjp(free, backward(trace, loss))
-        free = {name: value - 0.02 * pulled[name] for name, value in free.items()}
+    cell = ScoRNN(2, 4, 1)
+    values, free = descend(cell, steps=15)
     assert values[-1] < 0.95 * values[0] and np.all(np.diff(values) < 0)
     W = cell.constrain(free)["W"]
     np.testing.assert_allclose(W @ W.T, np.eye(4), atol=1e-13)
