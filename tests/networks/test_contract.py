@@ -14,7 +14,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.measures.gradient_bias import truncation_bias
 from bpttlab.measures.lyapunov import lyapunov_spectrum
 from bpttlab.measures.relevant_gradient import input_gradient_norms
-from bpttlab.networks.cells import Elman
+from bpttlab.networks.cells import Elman, Noisy, Stacked
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.cells.input_scales import Scales
 from bpttlab.networks.initializers import GaussianRadius, NoInitializer
@@ -38,6 +38,39 @@ def test_a_cell_has_five_methods_to_say():
     assert Cell.__abstractmethods__ == HAS_TO_SAY
     own = {name for name, member in vars(Plain).items() if inspect.isfunction(member) and not name.startswith("_")}
     assert own == HAS_TO_SAY
+
+
+class Says(Plain):
+    """A state of two parts of different sizes, said in one of three ways."""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = "says"
+
+
+class SaysSizes(Says):
+    state_parts = property(lambda cell: {"h": 4, "c": 3})
+
+
+class SaysSlices(Says):
+    state_size = property(lambda cell: 7)
+    parts = property(lambda cell: {"h": slice(0, 4), "c": slice(4, 7)})
+
+
+class SaysLength(Says):
+    state_size = property(lambda cell: 7)
+
+
+@pytest.mark.parametrize(("kind", "sizes"), [(SaysSizes, (4, 3)), (SaysSlices, (4, 3)), (SaysLength, (7,))])
+def test_sizes_and_slices_of_the_state_follow_from_each_other(kind, sizes):
+    names, starts = ("h", "c")[: len(sizes)], (0, sizes[0])
+    cell = kind(2, 4, 1)
+    stack, noisy = (made(2, 4, 1, of=cell) for made in (Stacked, Noisy))
+    for one in (cell, noisy):
+        assert one.state_parts == dict(zip(names, sizes, strict=True)) and one.state_size == 7
+        slices = (slice(start, start + size) for start, size in zip(starts, sizes, strict=False))
+        assert one.parts == dict(zip(names, slices, strict=True))
+    assert stack.state_parts == {f"{name}_{layer}": size for layer in (1, 2) for name, size in cell.state_parts.items()}
+    assert stack.state_size == 14 and list(stack.parts.values())[-1].stop == 14
 
 
 def test_default_draws_have_the_bytes_of_the_shipped_cell():
