@@ -123,7 +123,10 @@ def _eigenvalues(request: FigureRequest) -> Figure:
 
 def _paths(request: FigureRequest) -> Figure:
     rows = _refuse_empty(request.study.blocks, "blocks of products (of a state that has parts)")
-    return plot_paths(tables.block_curves(rows, request.study.runs), request.size, request.comparison)
+    curves, runs = tables.block_curves(rows, request.study.runs), request.study.runs
+    done = runs.loc[runs["status"] == "done", ["run_id", "cell"]]
+    left_out = sorted({*done["cell"]} - {*done.loc[done["run_id"].isin(rows["run_id"]), "cell"]})
+    return plot_paths(curves, request.size, request.comparison, left_out)
 
 
 def _sensitivity(request: FigureRequest) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ MOST_BLOCKS = 16
 ARROW = "\N{LEFTWARDS ARROW}"
 
 
-def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
+def plot_paths(
+    curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC, left_out: Sequence[str] = ()
+) -> Figure:
     """log spectral norm of each block of the products that end at t = T against lag, at a few requested values.
 
     The path of a part to itself is thick, with its quartiles; if there are more parts than colours, dashed, too. A path
@@ -28,14 +31,15 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison
     starts. A curve ends where a block is too small to be resolved. Paths between parts that are zero at every lag are
     counted and not drawn. If there are too many paths to distinguish, none between two parts is drawn.
 
-    curves: `tables.block_curves`. Raises LabError if no lag is above 0 or no requested value is known.
+    curves: `tables.block_curves`. left_out: cells without blocks, because their state is one part; they are named.
+    Raises LabError if no lag is above 0 or no requested value is known.
     """
     curves = curves[(curves["quantity"] == "spectral") & (curves["lag"] > 0) & curves["initializer_requested"].notna()]
     if curves.empty:
         raise LabError("the study has no blocks of products over at least one step")
     page = arrange(curves, _VALUES, comparison, size, **BOARD)
     curves = page.rows
-    looks, left_out = _looks(curves)
+    looks, too_many = _looks(curves)
     for axes, rows, _ in page.panels():
         axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
         for block, look in looks.items():
@@ -44,8 +48,13 @@ def plot_paths(curves: pd.DataFrame, size: Size = "page", comparison: Comparison
         lines.set_empty_limits(axes, rows["median"])
     layout.whole_numbers(page.grid)
     label_edges(page, [r"lag $\ell$ (steps)"], [r"$\log \Vert$block of $P\Vert_2$ (nat)"])
-    page.add_footer(_kinds(curves, looks, left_out))
+    page.add_footer([*_kinds(curves, looks, too_many), *_name_left_out(left_out)])
     return layout.finish(page.figure)
+
+
+def _name_left_out(cells: Sequence[str]) -> list[Artist]:
+    words = ", ".join(style.escape_text(cell.replace("_", " ")) for cell in cells)
+    return [lines.line_key(f"without blocks: {words}", linestyle="none")] if cells else []
 
 
 def ends(block: str) -> tuple[str, str]:

@@ -214,3 +214,12 @@ def test_the_lowest_panel_of_each_column_has_a_label(panels, columns):
         row, column = page.places[number]
         lowest[column] = max(lowest.get(column, (0, 0, "")), (kind, row, axes.get_xlabel()))
     assert len(lowest) == columns and {label for _, _, label in lowest.values()} == {"lag"}
+
+
+@pytest.mark.usefixtures("without_layout")
+def test_cells_of_one_part_are_named():
+    drawn = synthetic.study(spectra=True, lengths=(8,), seeds=1, radii=(0.9,), cells=("lstm",), parts=("h", "c"))
+    curves = tables.block_curves(drawn.blocks, drawn.runs)
+    with style.style_context():
+        assert "without blocks: elman, min gru" in entries(plot_paths(curves, left_out=["elman", "min_gru"]))
+        assert not any("without" in entry for entry in entries(plot_paths(curves)))
