@@ -11,6 +11,7 @@ from bpttlab.gradients.forward import forward
 from bpttlab.gradients.second_derivatives import jacobian_gradient, linearization_gradient
 from bpttlab.networks.cells import GRU, LSTM, Elman, OrthogonalElman
 from bpttlab.numerics.matrices import qr_vjp
+from bpttlab.training.penalties import Omega
 from bpttlab.training.penalties.flossing import Flossing, pull_exponents_back
 from bpttlab.verification.gradient_check import CENTRAL_AGREEMENT, agreement, assert_agree, central_difference, worst
 from tests.support.examples import examples
@@ -213,3 +214,19 @@ def test_fields_out_of_range_are_refused_by_name(fields, message):
 def test_more_exponents_than_the_state_has_are_refused():
     with pytest.raises(ConfigurationError, match="penalty.exponents=7: must be at most 6, the size of the state"):
         Flossing(7).value_and_gradient(network(LSTM), None)
+
+
+# ------------------------------------------------------------------------------------------ within training
+
+
+@pytest.mark.parametrize("penalty", [Flossing(3), Omega()], ids=lambda penalty: penalty.name)
+def test_training_follows_the_penalty_alone_then_with_the_loss(penalty):
+    task = lab.tasks.DelayedRecall(sequence_length=20)
+    cell = Elman(2, 8, 1)
+    trained = lab.train(
+        cell, cell.init(0, spectral_radius=0.5), task, engine="numpy", learning_rate=0.01, updates=45, batch_size=4,
+        penalty=penalty, penalty_alone=40, penalty_strength=0.5, penalty_every=2,
+    )  # fmt: skip
+    values = trained.history["penalty"].to_numpy()
+    assert trained.updates == 45 and values[39] < 0.3 * values[0]
+    assert np.isnan(values[40:]).tolist() == [False, True, False, True, False]
