@@ -10,6 +10,7 @@ step t at index t-1.
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -391,6 +392,7 @@ def zeros_like(numbers: Any, shape: tuple[int, ...]) -> Any:
 
 NUMPY = NumPy()
 ENGINES = ("numpy", "numba")
+COMPILED_ENGINE = "bpttlab.gradients.compiled.engine"
 
 
 def find_engine(engine: str | Engine) -> Engine:
@@ -401,6 +403,10 @@ def find_engine(engine: str | Engine) -> Engine:
     """
     if isinstance(engine, Engine):
         return engine
+    if engine == "numba" and sys.modules.get("numba") is not None:  # loaded before: the case of most calls
+        loaded: Engine | None = getattr(sys.modules.get(COMPILED_ENGINE), "COMPILED", None)
+        if loaded is not None:
+            return loaded
     check_engine(engine)
     if engine == "numpy":
         return NUMPY

@@ -25,7 +25,14 @@ from bpttlab.gradients.compiled import (  # noqa: F401, loops of the kinds
     stacked,
 )
 from bpttlab.gradients.compiled.arrays import align, allocate_aligned, multiply_many
-from bpttlab.gradients.compiled.forms import COMPILED_DTYPES, find_form, find_input_matrix, find_matrix, settle_kind
+from bpttlab.gradients.compiled.forms import (
+    COMPILED_DTYPES,
+    Form,
+    find_form,
+    find_input_matrix,
+    find_matrix,
+    settle_kind,
+)
 from bpttlab.gradients.compiled.own import name_weights
 from bpttlab.gradients.compiled.passes import (
     pass_back,
@@ -70,11 +77,15 @@ def are_accepted(arrays: Mapping[str, Array], shapes: Mapping[str, tuple[int, ..
     """Whether these are the arrays that compiled code may be given: of these names, shapes and dtype, and solid."""
     if len(arrays) != len(shapes):
         return False
-    for name, shape in shapes.items():
-        array = arrays.get(name)
-        if type(array) is not np.ndarray or array.shape != shape or array.dtype != dtype or not array.flags.carray:
+    for name, shape in shapes.items():  # noqa: SIM110, half the time of a generator
+        if not is_accepted(arrays.get(name), shape, dtype):
             return False
     return True
+
+
+def is_accepted(array: Any, shape: tuple[int, ...], dtype: Any) -> bool:
+    """The same of one array."""
+    return type(array) is np.ndarray and array.shape == shape and array.dtype == dtype and array.flags.carray
 
 
 def run_forward(
@@ -231,11 +242,11 @@ def name_sums(cell: Cell, params: Params, sums: tuple[Array, ...], dh: Array) ->
 
 
 def run_in_one_call(
-    cell: Cell, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
+    cell: Cell, of_cell: Form, params: Params, x: Array, h_0: Array | None, target: Array, weights: Array
 ) -> tuple[float, Params] | None:
     """The squared error and `run_backward` of it, where there is little to multiply; None where they are not finite, or
     plain numbers may not be enough."""
-    of_cell, dtype, W = find_form(cell), x.dtype, find_matrix(cell, params)
+    dtype, W = x.dtype, find_matrix(cell, params)
     load_product(dtype)
     sums = make_sums(params, x)
     dh = np.zeros((x.shape[1], cell.state_size), dtype) if h_0 is None else h_0.copy()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -135,17 +136,17 @@ class Compiled(Engine):
     ) -> tuple[float, Params] | None:  # fmt: skip
         if prepare_params(cell, params, x, h_0) is None:
             return None
-        form = forms.find_form(cell)
+        form = forms.recall_facts(cell).form
         if not form.whole or form.output < 0:
             return None
         T, B = x.shape[:2]
-        if not dispatch.are_accepted({"": target}, {"": (T, B, cell.output_size)}, x.dtype):
+        if not dispatch.is_accepted(target, (T, B, cell.output_size), x.dtype):
             return None
         weights = make_uniform_weights(T, reduction) if mask is None else step_weights(mask, reduction)
         if weights.shape != (T,):
             return None
         if dispatch.is_small(x, params["W"]):
-            return dispatch.run_in_one_call(cell, params, x, h_0, target, weights)
+            return dispatch.run_in_one_call(cell, form, params, x, h_0, target, weights)
         h, y_hat, linearization, fine = dispatch.run_forward(cell, params, x, h_0)
         dy_hat = np.empty_like(target)
         value = passes.squared_error_loop(y_hat, target, weights, dy_hat) if fine and y_hat is not None else math.inf
@@ -295,19 +296,25 @@ def prepare_params(cell: Cell, params: Params, x: Array, h_0: Array | None) -> P
     if (
         type(x) is not np.ndarray
         or not forms.has_kernel(cell, x.dtype)
-        or not dispatch.are_accepted(params, cell.parameter_shapes(), x.dtype)
+        or not dispatch.are_accepted(params, forms.recall_facts(cell).shapes, x.dtype)
     ):
         return None
     if x.ndim != 3 or len(x) < 1 or x.shape[2] != cell.x_size or not x.flags.carray:
         return None
-    if h_0 is not None and not dispatch.are_accepted({"h_0": h_0}, {"h_0": (x.shape[1], cell.state_size)}, x.dtype):
+    if h_0 is not None and not dispatch.is_accepted(h_0, (x.shape[1], cell.state_size), x.dtype):
         return None
     return params
 
 
 def make_uniform_weights(T: int, reduction: Reduction) -> Array:
     """`step_weights` where every step counts as much."""
-    return np.full(T, 1.0 / T) if reduction == "mean" else step_weights(np.ones(T), reduction)
+    return recall_shares(T) if reduction == "mean" else step_weights(np.ones(T), reduction)
+
+
+@lru_cache(maxsize=1)
+def recall_shares(T: int) -> Array:
+    """1 / T for every step. Loops only read them, so that calls one after another may have the same."""
+    return np.full(T, 1.0 / T)
 
 
 COMPILED = Compiled()

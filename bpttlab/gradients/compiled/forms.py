@@ -102,6 +102,27 @@ def find_form(cell: Cell) -> Form:
     return SHIPPED_FORMS[kind](cell, COMPILED_ACTIVATIONS.get(cell.output_activation, -1))
 
 
+class Facts(NamedTuple):
+    """What does not change from call to call of one cell: its form, and the shapes of its parameters."""
+
+    cell: Cell
+    form: Form
+    shapes: dict[str, tuple[int, ...]]
+
+
+_LAST: list[Facts] = []
+"""Those of the cell that came last."""
+
+
+def recall_facts(cell: Cell) -> Facts:
+    """`Facts` of a cell with a form; those of the last cell are kept, since it is the next one as a rule."""
+    for last in _LAST:
+        if last.cell is cell:
+            return last
+    _LAST[:] = [Facts(cell, find_form(cell), cell.parameter_shapes())]
+    return _LAST[0]
+
+
 def find_elman_form(cell: Any, output: int) -> Form:
     return Form(ElmanKind(COMPILED_ACTIVATIONS[cell.activation]), output, 1, 0)
 

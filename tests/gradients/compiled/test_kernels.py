@@ -653,6 +653,36 @@ def test_small_network_has_same_bytes_in_one_call_and_three(dtype, data):
         assert start is None or np.array_equal(start, before)
 
 
+def test_cells_in_turn_have_gradients_of_their_own():
+    """What is known of the last cell is not taken for what holds of another one."""
+    cases = [network(make, T=9, N=N) for N in (3, 4) for make in (Elman, LSTM, GRU)]
+    cases += [(replace(cell, activation="relu"), *rest) for cell, *rest in cases if isinstance(cell, Elman)]
+    for cell, params, x, h_0 in [*cases, *reversed(cases)]:
+        target = np.ones((*x.shape[:2], cell.output_size))
+        for reduction in ("mean", "sum"):
+            settings = {"reduction": reduction, "h_0": h_0}
+            one = loss_and_gradient(cell, params, x, target, **settings, engine="numba")
+            other = loss_and_gradient(cell, params, x, target, **settings)
+            assert one[0] == pytest.approx(other[0], rel=1e-12)
+            assert_agree(one[1], other[1])
+
+
+def test_what_loops_cannot_take_at_once_is_still_taken():
+    """Lists, every other element, a float32 among others: by the way that converts."""
+    cell, params, x, h_0 = network(Elman, T=9)
+    target, expected = np.ones((9, 2, 2)), None
+    for given_x in (x, x.tolist(), np.repeat(x, 2, axis=0)[::2], np.asfortranarray(x)):
+        _, found = loss_and_gradient(cell, params, given_x, target, h_0=h_0, engine="numba")
+        expected = expected or found
+        assert {name: v.tobytes() for name, v in found.items()} == {n: v.tobytes() for n, v in expected.items()}
+    with pytest.raises(ConfigurationError, match="target: shape"):
+        loss_and_gradient(cell, params, x, target[1:], engine="numba")
+    with pytest.raises(ConfigurationError, match="engine"):
+        loss_and_gradient(cell, params, x, target, engine="numbas")
+    with pytest.raises(ConfigurationError, match="reduction"):
+        loss_and_gradient(cell, params, x, target, reduction=["mean"], engine="numba")
+
+
 def test_loss_and_gradient_of_what_one_piece_cannot_do():
     cell, params, x, h_0 = network(Elman, T=9)
     classes = np.arange(18).reshape(9, 2) % 2
