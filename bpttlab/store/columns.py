@@ -145,5 +145,62 @@ MONITORED = (
 """Columns of `runs` of a network that a monitor measures inside a training loop. `update` and `network_weights` are
 values of the configuration; the others are stored with the rows, as those of a user's own measures."""
 
+TRAINING = "training"
+"""The value of the configuration that says how a network was trained by a sweep; also the table of its updates."""
+
+_LOSS = "mean loss on sequences that training does not use, whatever the reduction"
+_RIGHT = "share of right answers among those that count; missing: answers are numbers"
+_WRONG = "share of sequences with a wrong answer; missing: answers are numbers"
+
+SCHEME_OF_TRAINING = ("training_scheme", "training_truncation")
+"""Columns of `runs` that are part of a sweep point: a trained network depends on its scheme. (A table of measures may
+have columns `scheme` and `truncation` of what was measured.)"""
+
+TRAINED = (
+    Column("training_scheme", "string", "", "the scheme of its gradients, with its fields"),
+    Column("training_truncation", "string", "step", "the truncation of its gradients"),
+    Column("training_status", "string", "", "of the training up to this update: done, solved or diverged"),
+    Column("trained_updates", "int64", "", "optimizer steps of the network: fewer than `update` if it ended before"),
+    Column("solved_at", "int64", "", "the update whose check found the task solved first; missing: none so far"),
+    *MONITORED[2:],
+    Column("validation_loss", "float64", "", _LOSS),
+    Column("validation_accuracy", "float64", "", _RIGHT),
+    Column("validation_error", "float64", "", _WRONG),
+    Column("test_loss", "float64", "", "the same of the test part, after the last update; missing: there is none"),
+    Column("test_accuracy", "float64", "", "likewise"),
+    Column("test_error", "float64", "", "likewise"),
+)
+"""Columns of `runs` of a network that a sweep has trained, stored with the rows."""
+
+TRAINING_TABLE = Table(
+    "training",
+    "training run and recorded update, kept with the run of its last update",
+    ("update",),
+    (
+        RUN_ID,
+        Column("update", "int64", "", "optimizer steps, this one included", True),
+        Column("loss", "float64", "", "of the batch, before the step"),
+        Column("penalty", "float64", "", "penalty times its strength; missing: there is none at this update"),
+        Column("log_gradient_norm", "float64", "nat", "log norm over all parameters, of loss and penalty, not clipped"),
+        Column("clipped", "bool", "", "whether the gradient was clipped"),
+        Column("learning_rate", "float64", "", "of this step"),
+        Column("validation_loss", "float64", "", f"{_LOSS}; missing: not checked"),
+        Column("validation_accuracy", "float64", "", _RIGHT),
+        Column("validation_error", "float64", "", _WRONG),
+    ),
+)
+TRAINING_GRADIENTS = Table(
+    "training_gradients",
+    "training run, recorded update and parameter, kept with the run of its last update",
+    ("update", "parameter"),
+    (
+        RUN_ID,
+        Column("update", "int64", "", "optimizer steps, this one included", True),
+        Column("parameter", "string", "", "which parameter, or free number of a constraint", True),
+        Column("log_gradient_norm", "float64", "nat", "log norm of the gradient by it, not clipped"),
+    ),
+)
+"""Tables of studies that train networks. Others have no such tables (`SEQUENCE_LENGTHS`)."""
+
 MONITOR_LABEL = "network_label"
 """The value of the configuration that names a monitored network; read as `cell_label`."""

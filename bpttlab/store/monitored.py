@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from bpttlab.store.columns import MONITOR_LABEL, UPDATE
+from bpttlab.store.columns import MONITOR_LABEL, TRAINING, UPDATE
 from bpttlab.store.commits import Commit
 
 
@@ -20,7 +20,10 @@ def find_superseded(runs: pa.Table, commits: Iterable[Commit]) -> list[str]:
     """The runs of updates that were measured again later."""
     if not {UPDATE, "network_weights"} <= set(runs.column_names):
         return []
-    rows = runs.filter(pc.is_valid(runs[UPDATE])).select(["network_id", UPDATE, "run_id"])
+    rows = runs.filter(pc.is_valid(runs[UPDATE]))
+    if TRAINING in rows.column_names:  # networks that a sweep has trained have no run for another
+        rows = rows.filter(pc.is_null(rows[TRAINING]))
+    rows = rows.select(["network_id", UPDATE, "run_id"])
     updates: dict[tuple[str, int], list[str]] = {}
     for network, update, run_id in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
         updates.setdefault((network, update), []).append(run_id)

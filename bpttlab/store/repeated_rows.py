@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from bpttlab.numerics.array import Array
+from bpttlab.store.columns import TRAINING
 
 _OF_SCHEMES = ("scheme", "truncation")
 _WITH_OTHER_ROWS = "adaptive"
@@ -61,7 +62,17 @@ def number_passes(runs: pa.Table, fixed: Collection[str]) -> Array:
     names = [
         name for name in runs.column_names if name not in (*fixed, *_OF_SCHEMES) and not name.startswith("scheme_")
     ]
-    varying = [runs[name] for name in names if pc.count_distinct(runs[name], "all").as_py() > 1]
+    columns = [*(runs[name] for name in names), *schemes_of_trained(runs)]
+    varying = [column for column in columns if pc.count_distinct(column, "all").as_py() > 1]
     codes = [column.combine_chunks().dictionary_encode("encode").indices.to_numpy() for column in varying]
     alike = np.stack(codes, axis=1) if codes else np.zeros((runs.num_rows, 1), dtype=np.int32)
     return np.unique(alike, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def schemes_of_trained(runs: pa.Table) -> list[pa.ChunkedArray]:
+    """The columns of the scheme, missing where a network is not trained: one that is depends on its scheme."""
+    if TRAINING not in runs.column_names:
+        return []
+    trained = pc.is_valid(runs[TRAINING])
+    names = [name for name in runs.column_names if name in _OF_SCHEMES or name.startswith("scheme_")]
+    return [pc.if_else(trained, runs[name], pa.scalar(None, runs[name].type)) for name in names]

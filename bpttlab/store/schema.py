@@ -19,7 +19,18 @@ import pyarrow.compute as pc
 
 from bpttlab.errors import ConfigurationError, SchemaError, nearest
 from bpttlab.store.column import Column, Table, arrow_type
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, SEQUENCE_LENGTHS, TABLES
+from bpttlab.store.columns import (
+    CONFIGURATION,
+    FILE_NAMES,
+    MONITORED,
+    NETWORK_NAMES,
+    RUNS,
+    SEQUENCE_LENGTHS,
+    TABLES,
+    TRAINED,
+    TRAINING_GRADIENTS,
+    TRAINING_TABLE,
+)
 from bpttlab.store.identity import canonical
 from bpttlab.store.plain_arrays import to_arrow
 
@@ -357,7 +368,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
 def columns_markdown() -> str:
     """The tables of `docs/tables.md`."""
     parts = []
-    for table in (*TABLES.values(), SEQUENCE_LENGTHS):
+    for table in (*TABLES.values(), SEQUENCE_LENGTHS, TRAINING_TABLE, TRAINING_GRADIENTS):
         parts.append(
             f"## {table.name}\n\nOne row per {table.row}. {_describe_order(table)}\n\n{_markdown(table.columns)}"
         )
@@ -366,6 +377,8 @@ def columns_markdown() -> str:
     parts.append(f"## names of files\n\n{said}\n\n{_markdown([*NETWORK_NAMES, *FILE_NAMES.values()])}")
     said = "Columns of `runs` that networks measured inside a training loop have ([monitor](monitor.md))."
     parts.append(f"## networks in training\n\n{said}\n\n{_markdown(MONITORED)}")
+    said = "Columns of `runs` that networks trained by a sweep have, beside `update` ([training](training.md))."
+    parts.append(f"## networks trained by a sweep\n\n{said}\n\n{_markdown(TRAINED)}")
     return "\n\n".join(parts) + "\n"
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from bpttlab import plugins
 from bpttlab.fields import defaults
 from bpttlab.networks.pretrained import FromFile
+from bpttlab.training.settings import NoPenalty, NoProjection, NoTraining, Training
 
 
 class Preset(NamedTuple):
@@ -66,7 +67,7 @@ class GroupChoice(NamedTuple):
     """One choice of a group.
 
     Attributes:
-        group: "cell", "task", "scheme" or "initializer".
+        group: "cell", "task", "scheme", "initializer", "training", "optimizer", "penalty" or "projection".
         name: what `group=` names.
         kind: its class.
         values: the mapping that it stands for, `name` first.
@@ -83,7 +84,19 @@ class GroupChoice(NamedTuple):
 def classes_of_groups() -> dict[str, dict[str, Any]]:
     """The shipped classes of each group, by name."""
     kinds = {group: dict(plugins.find_shipped(group)) for group in ("cell", "task", "scheme", "initializer")}
-    return {**kinds, "cell": {**kinds["cell"], FromFile.name: FromFile}}
+    cells = {**kinds["cell"], FromFile.name: FromFile}
+    return {**kinds, "cell": cells, **classes_of_training()}
+
+
+def classes_of_training() -> dict[str, dict[str, Any]]:
+    """The shipped classes of the groups that say how networks are trained, by name."""
+    kinds = {group: dict(plugins.find_shipped(group)) for group in ("optimizer", "penalty", "projection")}
+    return {
+        "training": {kind.name: kind for kind in (NoTraining, Training)},
+        "optimizer": kinds["optimizer"],
+        "penalty": {NoPenalty.name: NoPenalty, **kinds["penalty"]},
+        "projection": {NoProjection.name: NoProjection, **kinds["projection"]},
+    }
 
 
 def every_choice() -> Iterator[GroupChoice]:

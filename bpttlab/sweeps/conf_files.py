@@ -1,7 +1,7 @@
 """The YAML files of `conf/` that the classes state: `python -m bpttlab.sweeps.conf_files` writes them (`make conf`).
 
-Written are conf/config.yaml and every file of the groups cell, task, scheme, initializer and measure. The files of the
-group experiment are chosen by hand.
+Written are conf/config.yaml and every file of the groups cell, task, scheme, initializer, training,
+optimizer, penalty, projection and measure. The files of the group experiment are chosen by hand.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ CONFIG = """\
 #   bpttlab sweep study=first spectral_radius=0.5,1.0,1.5 task=noise,adding cell.hidden_size=64 'seed=range(0,8)'
 #
 # A value swept is a list with commas, or range(first, end, step), without the end: range(0.1,0.4,0.1) is 0.1,0.2,0.3.
-# A group (cell, task, scheme, initializer, measure, experiment) is chosen by the name of a file in the folder of its
-# name.
+# A group (cell, task, scheme, initializer, training, optimizer, penalty, projection, measure, experiment) is chosen by
+# the name of a file in the folder of its name.
 
 defaults:
   - _self_

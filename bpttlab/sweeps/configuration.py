@@ -7,15 +7,15 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
-from bpttlab.fields import Field, Plain, defaults, format_value, python_value, settle_fields, typed_value
+from bpttlab.fields import Field, Plain, check_integer, defaults, format_value, python_value, settle_fields, typed_value
 from bpttlab.gradients.engine import check_engine
 from bpttlab.measures.measure import Measure
 from bpttlab.measures.selection import Measures, settings
@@ -23,15 +23,17 @@ from bpttlab.networks import initializers
 from bpttlab.networks.cells import Cell, Elman, Noisy, Scales, Stacked
 from bpttlab.networks.cells.wrapping import layer_kind
 from bpttlab.networks.initializers import Initializer, NoInitializer
-from bpttlab.networks.losses import find_loss
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
 from bpttlab.store.column import MeasureColumns
+from bpttlab.store.columns import UPDATE
 from bpttlab.store.own_columns import check_declared
+from bpttlab.sweeps.configuration_checks import check_loss, check_readout
 from bpttlab.sweeps.identity_parts import (
     MOST_BUILT,
     NOT_OF_NETWORK,
+    OF_MEASURING,
     OF_SCHEME,
     OF_THE_STACK,
     PLUGINS,
@@ -46,7 +48,12 @@ from bpttlab.sweeps.identity_parts import (
     sources_of_groups,
     value_of_run,
 )
+from bpttlab.sweeps.typed_fields import build_typed, check_known
 from bpttlab.tasks import Task
+from bpttlab.training.optimizers import Adam, Optimizer
+from bpttlab.training.penalties.penalty import Penalty
+from bpttlab.training.projections import Projection
+from bpttlab.training.settings import NoPenalty, NoProjection, NoTraining, Training
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Full
 
@@ -102,7 +109,8 @@ def has_numba() -> bool:
 
 
 MADE_OF_ANOTHER = (Stacked.name, Noisy.name)
-GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure")
+TRAINING_GROUPS = ("training", "optimizer", "penalty", "projection")
+GROUPS = ("cell", "task", "scheme", "initializer", "scales", "measure", *TRAINING_GROUPS)
 
 
 class Ids(NamedTuple):
@@ -124,6 +132,13 @@ class Configuration:
     initializer: Initializer
     scales: Scales
     measure: Measures
+    training: Training | None = None
+    """How the network is trained before it is measured; None: it is not."""
+    optimizer: Optimizer | None = None
+    penalty: Penalty | None = None
+    projection: Projection | None = None
+    update: int | None = None
+    """After how many updates it is measured; None: after the last."""
     own: FromFile | None = None
     """Where the weights of `cell` are, if they are in a file of a person's own."""
     sources: tuple[tuple[str, Source], ...] = ()
@@ -137,6 +152,10 @@ class Configuration:
         "scheme": {"name": "per_loss"},
         "initializer": {"name": "gaussian_radius"},
         "scales": {},
+        "training": {"name": NoTraining.name},
+        "optimizer": defaults(Adam),
+        "penalty": {"name": NoPenalty.name},
+        "projection": {"name": NoProjection.name},
         "measure": {},
     }
 
@@ -151,9 +170,9 @@ class Configuration:
         if not isinstance(plain, Mapping):
             raise ConfigurationError(f"configuration={format_value(plain)}: must be a mapping of fields")
         plain = nest(python_value(plain))
-        check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS])
+        check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS, UPDATE])
         groups = {name: name_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
-        values: Values = build_typed(Values, drop_keys(plain, (*GROUPS, PLUGINS)), "")
+        values: Values = build_typed(Values, drop_keys(plain, (*GROUPS, PLUGINS, UPDATE)), "")
         length = values.sequence_length
         task = build_once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
@@ -169,11 +188,15 @@ class Configuration:
         scheme = build_once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
         radius = values.spectral_radius
         initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
+        trained = training_of({name: groups[name] for name in TRAINING_GROUPS}, cell)
+        update = check_update(plain.get(UPDATE), trained.get("training"))
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
+        chosen |= {name: part for name, part in trained.items() if name != "training"}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
         replaced = find_replaced_scheme(groups["scheme"], scheme)
-        return cls(values, cell, task, scheme, initializer, scales, measure, own, sources, replaced)
+        others: dict[str, Any] = {"own": own, "sources": sources, "replaced_scheme": replaced, "update": update}
+        return cls(values, cell, task, scheme, initializer, scales, measure, **others, **trained)
 
     @property
     def parts(self) -> dict[str, Part]:
@@ -181,11 +204,12 @@ class Configuration:
 
         A run keeps none of it: a plan may have a hundred thousand of them.
         """
-        return {
+        parts = {
             **{name: value_of_run(name, value) for name, value in self.scalars.items()},
             **{name: group_of_run(name, group) for name, group in self.groups.items()},
             **part_of_sources(self.sources),
         }
+        return parts if self.training is None else {**parts, UPDATE: value_of_run(UPDATE, self.measured_update)}
 
     @property
     def scalars(self) -> dict[str, Any]:
@@ -198,9 +222,21 @@ class Configuration:
 
     @property
     def groups(self) -> dict[str, Any]:
-        """The object of each group, which many runs share."""
+        """The object of each group, which many runs share; a network that is not trained has none of its training."""
         cell: Cell | FromFile = self.cell if self.own is None else self.own
-        return {name: cell if name == "cell" else getattr(self, name) for name in GROUPS}
+        found = {name: cell if name == "cell" else getattr(self, name) for name in GROUPS}
+        return {name: group for name, group in found.items() if group is not None}
+
+    @property
+    def measured_update(self) -> int | None:
+        """After how many updates the network is measured; None: it is not trained."""
+        return self.training.updates if self.training is not None and self.update is None else self.update
+
+    def at_measured_updates(self) -> list[Configuration]:
+        """The runs that a sweep makes of it: itself, or one for each update at which the network is measured."""
+        if self.training is None or self.update is not None:
+            return [self]
+        return [replace(self, update=update) for update in self.training.measured_updates()]
 
     @property
     def plain(self) -> Plain:
@@ -246,6 +282,8 @@ class Configuration:
         return self.ids.bundle_key
 
     def _network_id(self, parts: Mapping[str, Part]) -> str:
+        if self.training is not None:  # of the training run, whatever is measured of it
+            return identity.id_of(join_parts({name: one for name, one in parts.items() if name not in OF_MEASURING}))
         drawn = self.own is None or not self.own.has_readout
         kept = (*(["seed"] if drawn else []), "cell", "initializer", "dtype", "readout")
         network = {name: parts[name] for name in kept}
@@ -256,12 +294,14 @@ class Configuration:
 
     def _bundle_key(self, parts: Mapping[str, Part]) -> str:
         own = (*OF_SCHEME, *(["sequence_length"] if self.task.prefix_stable else []))
+        own = own if self.training is None else (UPDATE,)
         return identity.id_of(join_parts({name: part for name, part in parts.items() if name not in own}))
 
     @cached_property
     def pass_key(self) -> str:
         """The same for all runs of one length in a bundle: they differ in scheme and truncation alone."""
-        return identity.id_of(join_parts({name: part for name, part in self.parts.items() if name not in OF_SCHEME}))
+        left = OF_SCHEME if self.training is None else ()  # a trained network depends on its scheme
+        return identity.id_of(join_parts({name: part for name, part in self.parts.items() if name not in left}))
 
     @property
     def cuts_nothing(self) -> bool:
@@ -369,16 +409,6 @@ def find_replaced_scheme(group: Mapping[str, Any], scheme: Scheme) -> str | None
     return name if scheme.is_full and name not in unchosen else None
 
 
-def check_loss(task: Task) -> None:
-    """Refuses a task whose loss has a name that none has, or without predictions, before anything is computed."""
-    if task.output_size < 1:
-        raise ConfigurationError(f"task '{task.name}': output_size={task.output_size}: must be >= 1, for it has a loss")
-    try:
-        find_loss(task.loss_name)
-    except ConfigurationError as error:
-        raise ConfigurationError(f"task '{task.name}': loss_name: {error}") from error
-
-
 def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Values) -> FromFile | None:
     """The network in a file of a person's own, if the cell is one, and if it goes with the rest."""
     if group.get("name") != FromFile.name:
@@ -388,6 +418,66 @@ def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Va
     own.check_scales(scales)
     own.check_dtype(values.dtype)
     return own
+
+
+def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
+    """How a network is trained, and by what, by name of the group; nothing for training=none.
+
+    Raises:
+        ConfigurationError: something is chosen that has no effect, because nothing is trained, or that does not serve
+            the cell.
+    """
+    name, stated = split_name("training", groups["training"])
+    parts = {group: build_once(group, groups[group], build_part, group) for group in TRAINING_GROUPS[1:]}
+    if name == NoTraining.name:
+        for field in stated:
+            raise ConfigurationError(f"training.{field}: nothing is trained; add training=standard")
+        for group, part in parts.items():
+            if part not in (None, Adam()):
+                raise ConfigurationError(f"{group}={part.name}: nothing is trained; add training=standard")
+        return {}
+    stated = {**groups["training"], "measure_at": as_list(groups["training"].get("measure_at"))}
+    training: Training = build_once("training", stated, build_training)
+    if training.learning_rate is None:  # stated or not, it is one run
+        training = replace(training, learning_rate=parts["optimizer"].usual_learning_rate)
+    for group in ("penalty", "projection"):
+        if parts[group] is not None:
+            parts[group].check(cell)
+    return {"training": training, **{group: part for group, part in parts.items() if part is not None}}
+
+
+def build_part(fields: Mapping[str, Any], group: str) -> Any:
+    """The object of a group that says how networks are trained; None for none."""
+    name, stated = split_name(group, fields)
+    if name != NoPenalty.name or group == "optimizer":
+        return build_named(group, fields)
+    check_known(stated, (), f"{group}.{{}} of '{name}'")
+    return None
+
+
+def build_training(group: Mapping[str, Any]) -> Training:
+    training: Training = build_named("training", group, find=find_training)
+    return training
+
+
+def find_training(kind: str, name: str, field: str) -> type:
+    if name != Training.name:
+        raise ConfigurationError(f"training={name!r}: must be one of none, standard.{nearest(name, ['standard'])}")
+    return Training
+
+
+def as_list(value: Any) -> Any:
+    """A list of updates as it is written on the command line; anything else as it is."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else value
+
+
+def check_update(value: Any, training: Training | None) -> int | None:
+    """After how many updates a network is measured."""
+    if value is None:
+        return None
+    if training is None:
+        raise ConfigurationError(f"update={format_value(value)}: nothing is trained; add training=standard")
+    return check_integer(UPDATE, value, 0, training.updates)
 
 
 def initializer_of(group: Mapping[str, Any], radius: float | None, source: Cell | FromFile) -> Initializer:
@@ -492,56 +582,3 @@ def default_fields(kind: Any) -> Plain:
     if issubclass(kind, Measure):
         return {**fields_of_choice("measure", "standard"), kind.name: drop_keys(defaults(kind), ("name",))}
     return {**defaults(kind), **({kind.target: None} if getattr(kind, "has_spectral_radius", False) else {})}
-
-
-# ------------------------------------------------------------------------------------------ types and their errors
-
-
-def build_typed(kind: Any, values: Mapping[str, Any], group: str) -> Any:
-    """An object of a dataclass from plain values, each normalised and checked by the field's annotation (`fields`).
-
-    null for a field that has a default other than null means the default.
-    """
-    path = f"{group}.{{}}" if group else "{}"
-    check_known(values, fields_of(kind), path)
-    known = kind.__dataclass_fields__
-    given = {name: value for name, value in values.items() if value is not None or not has_default(known[name])}
-    missing = [name for name in fields_of(kind) if name not in given and known[name].default is MISSING]
-    if missing:
-        raise ConfigurationError(f"{path.format(missing[0])}: must be given")
-    return kind(**{name: typed_or_required(kind, name, value, path.format(name)) for name, value in given.items()})
-
-
-def typed_or_required(kind: Any, name: str, value: Any, path: str) -> Any:
-    """`typed_value`. A null that a field cannot have stands for the default that the field has not."""
-    try:
-        return typed_value(kind, name, value, path)
-    except ConfigurationError:
-        if value is None and kind.__dataclass_fields__[name].default is MISSING:
-            raise ConfigurationError(f"{path} has no default: give {path}=VALUE") from None
-        raise
-
-
-def has_default(declared: Any) -> bool:
-    return declared.default is not MISSING and declared.default is not None
-
-
-def check_known(values: Mapping[str, Any], known: Sequence[str], path: str = "{}") -> None:
-    for name in values:
-        if name not in known:
-            shown = path.format(name if isinstance(name, str) else format_value(name))
-            there_are = f"there are {', '.join(known)}" if known else "there are none"
-            raise ConfigurationError(f"{shown}: there is no such field; {there_are}.{nearest(name, known)}")
-
-
-def check_readout(readout: str, cell: Cell, own: FromFile | None) -> None:
-    if readout == "drawn":
-        return
-    if own is not None and own.has_readout:
-        raise ConfigurationError(f"readout={readout}: that of cell.path={own.path!r} is in the file; must be drawn")
-    if not cell.has_linear_readout:
-        raise ConfigurationError(f"readout={readout}: the cell '{cell.name}' has a readout of its own; must be drawn")
-    if cell.output_size > cell.hidden_size:
-        raise ConfigurationError(
-            f"readout={readout}: {cell.output_size} outputs of {cell.hidden_size} hidden units; must be drawn"
-        )

@@ -19,9 +19,22 @@ from bpttlab.store.column import Column
 from bpttlab.sweeps.choices import classes_of_groups
 from bpttlab.sweeps.configuration import GROUPS, Values
 from bpttlab.tasks import Task
+from bpttlab.training.optimizers import Optimizer
+from bpttlab.training.penalties.penalty import Penalty
+from bpttlab.training.projections import Projection
+from bpttlab.training.settings import Training
 from bpttlab.truncation.scheme import Scheme
 
-CONTRACTS = {"cell": Cell, "task": Task, "scheme": Scheme, "initializer": Initializer}
+CONTRACTS = {
+    "cell": Cell,
+    "task": Task,
+    "scheme": Scheme,
+    "initializer": Initializer,
+    "training": Training,
+    "optimizer": Optimizer,
+    "penalty": Penalty,
+    "projection": Projection,
+}
 _DTYPES = {int: "int64", float: "float64", bool: "bool"}
 _PLUGINS = Column(
     "plugins", "string", "", "SHA-256 of the user's own files that it used, 32 digits each, + between them"

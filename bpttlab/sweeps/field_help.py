@@ -12,7 +12,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from bpttlab import plugins, resources
 from bpttlab.errors import ConfigurationError, nearest
 
-_GROUPS = ("cell", "task", "scheme", "initializer", "measure")
+_GROUPS = (
+    "cell",
+    "task",
+    "scheme",
+    "initializer",
+    "training",
+    "optimizer",
+    "penalty",
+    "projection",
+    "measure",
+)
 _PLACES = ("study", "results", "plugins")
 """Keys that say where results and files are."""
 

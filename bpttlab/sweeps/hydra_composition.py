@@ -498,7 +498,7 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
     if isinstance(plain.get(group), dict):
         known = list(plain[group])
         chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group
-        if known == ["name"]:
+        if known == ["name"] and group != "training":  # whose fields belong to training=standard
             raise ConfigurationError(f"{axis.key}: {chosen} has no fields")
         if owners := find_owners(group, name):
             line = f"{group}={owners[0]}"

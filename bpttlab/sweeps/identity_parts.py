@@ -21,6 +21,7 @@ from bpttlab.networks.initializers import Initializer
 from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
+from bpttlab.store.columns import UPDATE
 from bpttlab.tasks import Task
 
 MOST_BUILT = 4096
@@ -28,6 +29,9 @@ MOST_BUILT = 4096
 _DIGESTS = re.compile(r"[0-9a-f]+(\+[0-9a-f]+)*")
 
 OF_SCHEME = ("scheme", "truncation")
+
+OF_MEASURING = (UPDATE, "measure")
+"""What measured updates of one training run may differ in."""
 
 OF_THE_STACK = {"input_size": 1, "hidden_size": 1, "output_size": 1, "output_activation": "identity"}
 """Fields that a layer has from its stack, which puts its own in their place."""
@@ -55,8 +59,8 @@ def value_of_run(name: str, value: Any) -> Part:
     return Part.of(name, value)
 
 
-NOT_OF_GROUP = {"cell": ("input_size", "output_size"), "scheme": ("truncation",)}
-"""Fields that a group has from elsewhere in the configuration."""
+NOT_OF_GROUP = {"cell": ("input_size", "output_size"), "scheme": ("truncation",), "training": ("measure_at",)}
+"""Fields that a group has from elsewhere in the configuration, or that no result depends on."""
 
 NOT_OF_NETWORK = ("x", "h_0")
 """Scales that no weight depends on."""
@@ -87,7 +91,8 @@ def join_parts(parts: Mapping[str, Part]) -> str:
 def pass_key_of(text: str) -> str:
     """`Configuration.pass_key`, from the canonical text of a stored configuration."""
     plain = identity.parse_canonical(text)
-    return identity.run_id({name: value for name, value in plain.items() if name not in OF_SCHEME})
+    left = () if "training" in plain else OF_SCHEME
+    return identity.run_id({name: value for name, value in plain.items() if name not in left})
 
 
 PLUGINS = "plugins"

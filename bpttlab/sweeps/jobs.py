@@ -183,7 +183,8 @@ def compute_bundle(measure: Compute, bundle: Bundle) -> Sequence[Records]:
             raise LabError("the measurement did not give one record for each run, in their order")
     except (Exception, SystemExit) as error:  # whatever a run does, the others go on
         records = [failed_records(configuration, reason(error)) for configuration in bundle]
-    if len(bundle) > 1 and any(record.run["status"] == "failed" for record in records):
+    trained = bundle[0].training is not None  # each alone would be trained again
+    if len(bundle) > 1 and not trained and any(record.run["status"] == "failed" for record in records):
         return [record for configuration in bundle for record in compute_bundle(measure, (configuration,))]
     return records
 

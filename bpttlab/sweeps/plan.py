@@ -213,7 +213,12 @@ def plan(
     ignored: dict[str, str] = {}
     limited = limit_runs(configurations, options.max_runs)
     with closing(show_planning(limited, total, progress)) as counted:
-        parsed = [Configuration.parse(configuration) for configuration in settle_activations(counted, ignored)]
+        parsed = [
+            run
+            for configuration in settle_activations(counted, ignored)
+            for run in Configuration.parse(configuration).at_measured_updates()
+        ]
+    refuse_too_many(len(parsed), "the sweep, with the updates that it measures,", options.max_runs)
     if not parsed:
         raise ConfigurationError("the sweep asks for no run at all")
     runs = {configuration.run_id: configuration for configuration in parsed}

@@ -8,7 +8,7 @@ from typing import Any
 
 from bpttlab import plugins
 
-_GROUPS = ("cell", "task", "scheme", "initializer", "measure", "experiment")
+_GROUPS = ("cell", "task", "scheme", "initializer", "optimizer", "penalty", "projection", "measure", "experiment")
 """The kinds of choices that are groups on the command line."""
 
 

@@ -178,11 +178,16 @@ def network_weights(
     return cell.init(rng, initializer, scales=scales, dtype=dtype)
 
 
+def draw_data(configuration: Configuration) -> Batch:
+    """The sequences that are measured."""
+    values, task = configuration.values, configuration.task
+    return task.sample(stream("data", values.seed, task.name), values.batch_size)
+
+
 def run_network(configuration: Configuration, checkpoints: bool = False) -> tuple[Trace | CheckpointedTrace, Batch]:
     """Forward pass of a configuration, with all states or some, and the data with its targets."""
-    values, task = configuration.values, configuration.task
-    cell, params = build_network(configuration)
-    batch = task.sample(stream("data", values.seed, task.name), values.batch_size)
+    values, (cell, params) = configuration.values, build_network(configuration)
+    batch = draw_data(configuration)
     x, h_0 = batch.x * configuration.scales.x, initial_state(configuration)
     x = cell.extend_inputs(x, stream("noise", values.seed))
     if checkpoints and batch.lengths is None:
@@ -228,6 +233,10 @@ def measure(
     """
     if len({configuration.bundle_key for configuration in configurations}) > 1:
         raise ConfigurationError("a bundle's runs may differ in scheme and truncation, and in a length that is shared")
+    if configurations and configurations[0].training is not None:
+        from bpttlab.sweeps.trained_runs import measure_trained  # which is made of the functions of this module
+
+        return measure_trained(configurations)
     checkpoints = keeps_checkpoints(configurations, memory_limit)
     trace, batch = run_network(max(configurations, key=_length_of), checkpoints)
     records: dict[str, RunRecords] = {}

@@ -21,6 +21,7 @@ from bpttlab.store.columns import (
     NETWORK_CONTENT,
     NETWORK_NAMES,
     OWN_MEASURED,
+    SCHEME_OF_TRAINING,
     TABLES,
     UPDATE,
 )
@@ -113,6 +114,8 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
 
     Networks from files are distinguished by their names, if they have some.
 
+    Networks that a sweep has trained are distinguished by the scheme and the truncation of their training, too.
+
     The settings of measures do not distinguish points, except the first lag of the fit of the growth rate. A field that
     follows from the name of its group (`task_input_size` if each task has its own) is left out.
     """
@@ -121,6 +124,7 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
     names = [
         name for name in find_varying(runs) if name not in skipped and not name.startswith(("scheme_", "measure_"))
     ]
+    names += [name for name in SCHEME_OF_TRAINING if name in runs and runs[name].nunique(dropna=False) > 1]
     file = NETWORK_CONTENT if NETWORK_CONTENT in runs else "network_id"  # where files are networks of one point
     names = [name for name in names if name not in PREFIXES or not _is_decided_by(runs, file, name)]
     if "initializer_array" in names and _is_decided_by(runs, "initializer_content", "initializer_array"):

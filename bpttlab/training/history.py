@@ -10,6 +10,7 @@ import numpy as np
 
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.columnar import as_frame
+from bpttlab.training.success import Evaluation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,6 +41,12 @@ class UpdateRow(NamedTuple):
     validation_accuracy: float | None = None
     validation_error: float | None = None
     by_parameter: Mapping[str, float] | None = None
+
+    @property
+    def validation(self) -> Evaluation:
+        """What was checked after the update."""
+        assert self.validation_loss is not None
+        return Evaluation(self.validation_loss, self.validation_accuracy, self.validation_error)
 
 
 HISTORY_COLUMNS = UpdateRow._fields[:-1]

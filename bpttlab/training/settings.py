@@ -2,19 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal
 
 from bpttlab.errors import ConfigurationError
-from bpttlab.fields import Field, settle_fields
+from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.tasks.task import Task
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
 
+MeasureAt = Annotated[
+    str,
+    Field(
+        description="updates at which a sweep measures: log (0, 1, 2, 5, 10, …), ends, every:N, or a list [0,100,…]; "
+        "the last update always is one of them"
+    ),
+]
+
+
+@dataclass(frozen=True)
+class NoTraining:
+    """Networks are measured as they are drawn."""
+
+    name: ClassVar[str] = "none"
+
+
+@dataclass(frozen=True)
+class NoPenalty:
+    """Training follows the gradient of the loss alone."""
+
+    name: ClassVar[str] = "none"
+
+
+@dataclass(frozen=True)
+class NoProjection:
+    """A step of the optimizer is left as it is."""
+
+    name: ClassVar[str] = "none"
+
 
 @dataclass(frozen=True)
 class Training:
-    """How a network is trained."""
+    """Networks are trained on the task of the run, and measured at some updates."""
 
     name: ClassVar[str] = "standard"
 
@@ -77,10 +107,12 @@ class Training:
         ),
     ] = None
     record_every: Annotated[int, Field(ge=1, description="updates between two rows of the table training")] = 1
+    measure_at: MeasureAt = field(default="log", compare=False)
 
     def __post_init__(self) -> None:
         settle_fields(self, "training.{}")
         self.make_schedule().check_length(self.updates)
+        self.measured_updates()
         if self.penalty_alone > self.updates:
             raise ConfigurationError(
                 f"training.penalty_alone={self.penalty_alone}: must be at most training.updates={self.updates}"
@@ -108,6 +140,31 @@ class Training:
         if self.data == "fresh":
             return FreshBatches(task, seed, batch_size, self.check_sequences)
         return EpochBatches(task, seed, batch_size, self.sequences, self.validation, self.test)
+
+    def measured_updates(self) -> tuple[int, ...]:
+        """The updates at which a sweep measures, ascending, the last one among them.
+
+        Raises:
+            ConfigurationError: `measure_at` is none of the forms, or names an update that there is not.
+        """
+        text, last = self.measure_at.replace(" ", ""), self.updates
+        if text == "log":
+            wanted = [0, *(digit * 10**power for power in range(len(str(last))) for digit in (1, 2, 5))]
+        elif text == "ends":
+            wanted = [0]
+        elif every := re.fullmatch(r"every:([1-9]\d{0,8})", text):
+            wanted = list(range(0, last, int(every[1])))
+        elif re.fullmatch(r"\[\d{1,9}(,\d{1,9})*\]", text):
+            wanted = [int(number) for number in text[1:-1].split(",")]
+            if max(wanted) > last:
+                raise ConfigurationError(
+                    f"training.measure_at={self.measure_at}: must be at most training.updates={last}"
+                )
+        else:
+            raise ConfigurationError(
+                f"training.measure_at={format_value(self.measure_at)}: must be log, ends, every:N or a list [0,100,200]"
+            )
+        return tuple(sorted({last, *(update for update in wanted if update <= last)}))
 
     def uses_penalty(self, update: int) -> bool:
         """Whether the penalty counts at an update."""

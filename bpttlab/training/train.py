@@ -19,6 +19,8 @@ from bpttlab.numerics.array import detach_all
 from bpttlab.tasks.task import Task
 from bpttlab.training.history import History, UpdateRow
 from bpttlab.training.optimizers import Adam, Optimizer
+from bpttlab.training.penalties.penalty import Penalty
+from bpttlab.training.projections import Projection
 from bpttlab.training.settings import Training
 from bpttlab.training.success import Evaluation
 from bpttlab.training.update import Setup, TrainingState, make_setup
@@ -81,10 +83,10 @@ class Trained:
         Raises:
             ConfigurationError: the data are fresh, or have no test part.
         """
-        batch = self.setup.data.test()
+        batch = self.setup.test_batch
         if batch is None:
             raise ConfigurationError("test: there is no test part; give data='epochs' and test > 0")
-        return self.setup.evaluate(self.state, self.setup.as_input(batch, 0))
+        return self.setup.evaluate(self.state, batch)
 
 
 class InterruptedTraining(KeyboardInterrupt):
@@ -102,12 +104,14 @@ class Ongoing:
     Attributes:
         state: after the last update.
         before: the state before it, which had a finite loss.
-        history: the rows.
+        row: of the last update; None before the first one.
+        history: the rows that are kept.
         solved_at, diverged_at, reason: as in `Trained`.
     """
 
     state: TrainingState
     before: TrainingState
+    row: UpdateRow | None = None
     history: History = field(default_factory=History)
     solved_at: int | None = None
     diverged_at: int | None = None
@@ -133,8 +137,8 @@ def train(
     scheme: Scheme | None = None,
     reduction: Reduction = "mean",
     engine: str = "numba",
-    penalty: Any = None,
-    projection: Any = None,
+    penalty: Penalty | None = None,
+    projection: Projection | None = None,
     frozen: Collection[str] = (),
     settings: Training | Mapping[str, Any] | None = None,
     callback: Callable[[int, Params], None] | None = None,
@@ -155,8 +159,8 @@ def train(
         scheme: how the gradient is truncated or estimated; the full gradient by default.
         reduction: of the loss whose gradient is followed.
         engine: "numba" for compiled loops, where the cell has them, or "numpy".
-        penalty: of `training.penalties`: `value_and_gradient(trace, loss)` is added to loss and gradient.
-        projection: of `training.projections`: (cell, params) -> params, after each step.
+        penalty: is added to loss and gradient, times `penalty_strength`.
+        projection: of recurrent matrices, after each step.
         frozen: names of parameters that stay as they are.
         settings, fields: of `training.Training`: learning_rate, updates, schedule, clip_norm, clip_value, data, ...
         callback: is called with 0 and the weights before training, and after each update with its number.
@@ -182,11 +186,16 @@ def train(
         check_integer("batch_size", batch_size, 1),
         reduction,
         engine,
-        penalty,
-        projection,
+        settle("penalty", penalty, Penalty, None),
+        settle("projection", projection, Projection, None),
         frozen,
     )
-    trained = run_updates(setup, state, callback, progress)
+
+    def observe(known: Ongoing) -> None:
+        if callback is not None:
+            callback(known.state.update, setup.layout.params(known.state.vector))
+
+    trained = run_updates(setup, Ongoing(state, state), observe, progress)
     if trained.status == "diverged":
         text = f"training diverged at update {trained.diverged_at}: {trained.reason}; the weights are those before it"
         warnings.warn(text, LabWarning, stacklevel=2)
@@ -195,24 +204,32 @@ def train(
 
 def run_updates(
     setup: Setup,
-    state: TrainingState,
-    callback: Callable[[int, Params], None] | None = None,
+    known: Ongoing,
+    observe: Callable[[Ongoing], None] | None = None,
     progress: bool | None = None,
 ) -> Trained:
-    """All updates from a state on."""
-    known = Ongoing(state, state)
-    total = setup.settings.updates
+    """All updates that are left.
+
+    Args:
+        known: the state to begin with, in which is kept what is known.
+        observe: is called before the first update, and after each.
+        progress: as in `train`.
+
+    Raises:
+        InterruptedTraining: Ctrl-C.
+    """
+    start = known.state.update
     with tqdm(
-        total=total, initial=state.update, unit="update", delay=QUIET_SECONDS, leave=False,
+        total=setup.settings.updates, initial=start, unit="update", delay=QUIET_SECONDS, leave=False,
         disable=None if progress is None else not progress,
     ) as bar:  # fmt: skip
         try:
-            if callback is not None and state.update == 0:
-                callback(0, setup.layout.params(state.vector))
-            for step in iterate_updates(setup, known):
+            if observe is not None and start == 0:
+                observe(known)
+            for _ in iterate_updates(setup, known):
                 bar.update()
-                if callback is not None:
-                    callback(step.state.update, setup.layout.params(step.state.vector))
+                if observe is not None:
+                    observe(known)
         except KeyboardInterrupt:
             raise InterruptedTraining(describe(setup, known, "interrupted")) from None
     return describe(setup, known)
@@ -236,6 +253,7 @@ def iterate_updates(setup: Setup, known: Ongoing) -> Iterator[Step]:
         except (DivergedError, NonFiniteError, GradientRangeError) as error:
             diverge(known, following, error)
             return
+        known.row = row
         if settings.is_recorded(state.update) or row.validation_loss is not None:
             known.history.rows.append(row)
         yield Step(state, row)

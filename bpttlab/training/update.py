@@ -33,6 +33,8 @@ from bpttlab.training.data import TrainingData
 from bpttlab.training.history import UpdateRow
 from bpttlab.training.layout import VectorLayout
 from bpttlab.training.optimizers.optimizer import Optimizer, OptimizerState
+from bpttlab.training.penalties.penalty import Penalty
+from bpttlab.training.projections import Projection
 from bpttlab.training.schedules import Schedule
 from bpttlab.training.settings import Training
 from bpttlab.training.success import Evaluation, evaluate_network
@@ -76,8 +78,8 @@ class Setup:
         seed: of what is drawn for the scheme and for the network's own noise.
         reduction: of the loss.
         loops, dtype: the engine, and the type of all numbers.
-        penalty: an object with `value_and_gradient(trace, loss)`; None: none.
-        projection: a function (cell, params) -> params after each step; None: none.
+        penalty: what is added to the loss; None: nothing.
+        projection: what follows each step; None: nothing.
         input_scale: factor of the inputs.
         state_scale: standard deviation of the numbers of h_0.
     """
@@ -93,8 +95,8 @@ class Setup:
     reduction: Reduction
     loops: Engine
     dtype: Any
-    penalty: Any = None
-    projection: Any = None
+    penalty: Penalty | None = None
+    projection: Projection | None = None
     input_scale: float = 1.0
     state_scale: float = 0.0
 
@@ -161,7 +163,7 @@ class Setup:
         if not (penalized and update <= self.settings.penalty_alone):
             rng = stream("training scheme", self.seed, self.scheme.name, update)
             gradient = add_readout(trace, evaluated, self.scheme.one_gradient(trace, evaluated, rng))
-        if not penalized:
+        if self.penalty is None or not penalized:
             return BatchGradient(evaluated.value, None, gradient)
         value, beside = self.penalty.value_and_gradient(trace, evaluated)
         strength = self.settings.penalty_strength
@@ -235,6 +237,12 @@ class Setup:
     def checked_batch(self) -> Batch:
         return self.as_input(self.data.validation(), 0)
 
+    @cached_property
+    def test_batch(self) -> Batch | None:
+        """The sequences of the test part as the network receives them; None: there is none."""
+        batch = self.data.test()
+        return None if batch is None else self.as_input(batch, 0)
+
     def check(self, state: TrainingState) -> Evaluation:
         """The network on the sequences that are checked."""
         return self.evaluate(state, self.checked_batch)
@@ -262,8 +270,8 @@ def make_setup(
     batch_size: int,
     reduction: Reduction,
     engine: str,
-    penalty: Any = None,
-    projection: Any = None,
+    penalty: Penalty | None = None,
+    projection: Projection | None = None,
     frozen: Collection[str] = (),
     input_scale: float = 1.0,
     state_scale: float = 0.0,
@@ -284,7 +292,7 @@ def make_setup(
         raise ConfigurationError(f"reduction={format_value(reduction)}: must be one of mean, sum")
     scheme.check_cell(cell.name)
     for part in (penalty, projection):
-        if hasattr(part, "check"):
+        if part is not None:
             part.check(cell)
     layout, vector = VectorLayout.of(cell, params, frozen)
     data = settings.make_data(task, seed, batch_size)

@@ -19,7 +19,18 @@ from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.networks.initializers import Initializer
 from bpttlab.store import schema
 from bpttlab.store.column import DTYPES
-from bpttlab.store.columns import CONFIGURATION, FILE_NAMES, MONITORED, NETWORK_NAMES, RUNS, SEQUENCE_LENGTHS, TABLES
+from bpttlab.store.columns import (
+    CONFIGURATION,
+    FILE_NAMES,
+    MONITORED,
+    NETWORK_NAMES,
+    RUNS,
+    SEQUENCE_LENGTHS,
+    TABLES,
+    TRAINED,
+    TRAINING_GRADIENTS,
+    TRAINING_TABLE,
+)
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
 from bpttlab.store.stored_text import limit_columns
@@ -59,10 +70,11 @@ def columns_on_the_page() -> dict[str, list[tuple[str, ...]]]:
 def test_the_page_documents_every_column_of_every_table():
     documented = columns_on_the_page()
     described = {name: table.columns for name, table in TABLES.items()} | {
-        SEQUENCE_LENGTHS.name: SEQUENCE_LENGTHS.columns,
+        **{table.name: table.columns for table in (SEQUENCE_LENGTHS, TRAINING_TABLE, TRAINING_GRADIENTS)},
         "configuration": CONFIGURATION,
         "names of files": (*NETWORK_NAMES, *FILE_NAMES.values()),
         "networks in training": MONITORED,
+        "networks trained by a sweep": TRAINED,
     }
     assert list(documented) == list(described)
     for name, columns in described.items():

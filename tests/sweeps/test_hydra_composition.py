@@ -21,7 +21,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.measures.selection import settings
 from bpttlab.store.store import load
 from bpttlab.sweeps import hydra_composition
-from bpttlab.sweeps.configuration import GROUPS, Configuration, Values
+from bpttlab.sweeps.configuration import GROUPS, TRAINING_GROUPS, Configuration, Values
 from bpttlab.sweeps.scheduler import OPTIONS, separate
 from tests.support.commandline import SMALL, experiment_writer, run
 from tests.support.examples import examples
@@ -440,9 +440,10 @@ def test_every_choice_of_every_group_is_a_configuration(composer, tmp_path, grou
         ("scheme", "rflo"): ["cell=leaky"],
     }
     for group in composer.groups():
+        trained = ["training=standard"] if group in TRAINING_GROUPS[1:] else []
         for choice in composer.options(group) if (group == "experiment") == (groups == "experiment") else ():
             own = [] if group == "experiment" else ["sequence_length=64", "truncation=4"]
-            lines = [f"{group}={choice}", "study=x", *own, *more.get((group, choice), [])]
+            lines = [f"{group}={choice}", "study=x", *own, *trained, *more.get((group, choice), [])]
             runs = composer.expand(lines)
             _, configurations = separate(runs[:: max(1, len(runs) // 20)])
             assert all(Configuration.parse(configuration) for configuration in configurations)

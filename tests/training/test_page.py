@@ -1,11 +1,14 @@
 """The examples of docs/training.md run as they stand, with fewer updates."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+import bpttlab as lab
 from bpttlab import plugins
+from bpttlab.cli import main
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -18,6 +21,24 @@ def test_the_python_of_the_page_runs():
     exec(compile(code, str(PAGE), "exec"), names)
     assert names["trained"].updates == 3
     assert len(names["products"])
+
+
+def test_the_commands_of_the_page_run(tmp_path, monkeypatch, quick_disk):
+    monkeypatch.chdir(tmp_path)
+    fewer = [
+        "workers=0",
+        "engine=numpy",
+        "cell.hidden_size=5",
+        "measure=minimal",
+        "sequence_length=8",
+        "training.check_sequences=20",
+    ]
+    for line in re.findall(r"^bpttlab .*", TEXT, flags=re.MULTILINE):
+        words = shlex.split(line.replace("updates=200", "updates=3"))[1:]
+        assert main([*words, *(fewer if words[0] == "sweep" else [])]) == 0
+    runs = lab.load("taught").runs
+    assert sorted(runs["update"].unique()) == [0, 1, 2, 3]
+    assert len(runs) == 4 * 4
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)", TEXT))
