@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 WIDTH = 118
 """Characters of a line of help."""
 
+WATCH_SECONDS = 1.0
+"""Between two looks of `--watch`."""
+
 
 class Key(NamedTuple):
     """A word KEY=VALUE of a command.

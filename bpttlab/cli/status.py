@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bpttlab.cli.arguments import RESULTS, Key, add_command, key_values, say, split_plugins
+from bpttlab.cli.arguments import RESULTS, WATCH_SECONDS, Key, add_command, key_values, say, split_plugins
 from bpttlab.errors import ConfigurationError, StoreError
 from bpttlab.escapes import escape_line
 
@@ -66,7 +66,6 @@ message says why.
 STUDY_OR_ALL = Key("study", "the name of the study (every study in the folder)")
 
 SHOWN_REASONS = 10
-WATCH_SECONDS = 1.0
 FOLLOW_MONITOR = "of a monitor, follow the updates with bpttlab tables study={study} table=updates --watch"
 MIXABLE = ("bpttlab", "git_commit", "git_dirty", "numpy", "scipy", "numba", "blas", "cpu")
 

@@ -19,6 +19,7 @@ from bpttlab.cli.arguments import (
     PLUGINS_KEY,
     RESULTS,
     STUDY,
+    WATCH_SECONDS,
     Key,
     add_command,
     asks_for_studies,
@@ -82,10 +83,6 @@ SCREEN = 40
 """Lines that are printed where nothing else is asked for."""
 
 
-_LOOK_SECONDS = 1.0
-"""Between two looks whether runs were added."""
-
-
 def register(commands: Any) -> None:
     """Adds `bpttlab tables`."""
     parser = add_command(
@@ -127,7 +124,7 @@ def watch_runs(chosen: dict[str, str]) -> int:
                 write_and_print(chosen)
                 shown = stored
             sys.stdout.flush()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(WATCH_SECONDS)
     except KeyboardInterrupt:
         return 0
     except FileNotFoundError:

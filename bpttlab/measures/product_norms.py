@@ -108,7 +108,7 @@ def product_norms(
 def norms_of_steps(
     steps: ProductSteps, places: Array, errors: Scaled | None, start: Scaled, spectral: SpectralNorms
 ) -> tuple[Array, Array, Array]:
-    """log ||P||_2, log of the state gradient and alignment, at some of the lags.  (R, S, B) each
+    """log ||P||_2, log of the state gradient and alignment, at some of the lags; NaN without errors.  (R, S, B) each
 
     `start` (S, B, N) is what the last row of each t began with, from the earliest t.
     """
@@ -118,8 +118,10 @@ def norms_of_steps(
         return none, none, none
     mantissa, exponent = steps.dh.mantissa[places], steps.dh.exponent[places]
     products = Scaled(mantissa[:, :size].transpose(0, 2, 3, 1, 4), exponent[:, :size].transpose(0, 2, 3, 1, 4))
-    error = None if errors is None else start[len(start) - starts :]
-    log_norms, alignments = norm_and_alignment(products, error, spectral)
+    if errors is None:
+        log_norms, alignments = norm_and_alignment(products, None, spectral)
+        return log_norms, np.full(alignments.shape, np.nan), alignments
+    log_norms, alignments = norm_and_alignment(products, start[len(start) - starts :], spectral)
     return log_norms, Scaled(mantissa[:, size], exponent[:, size]).log_norm(), alignments
 
 

@@ -139,7 +139,7 @@ class ForwardProduct:
             "log_spectral_norm": spectral_log_norm(self.transposed, normalised=True),
             "log_frobenius_norm": self.transposed.log_norm_of_normalised(2) - 0.5 * np.log(size),
             "log_bound": self.bound if self.t <= self.bound_lags else missing,
-            "log_state_gradient": np.full(batch, -np.inf),
+            "log_state_gradient": missing,
             "alignment": missing,
         }
 
