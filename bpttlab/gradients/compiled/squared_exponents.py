@@ -128,6 +128,9 @@ def follow_frames(
 def pull_back_qr(frame: Array, R: Array, dQ: Array, dlogs: Array, room: Array, square: Array) -> None:
     """The cotangent of Y from those of Q and of log R[i,i], in place of dQ (`numerics.matrices.qr_vjp`).
 
+    For exponents the lower triangle of dQ^T Q is zero but for rounding, since they depend on the spans of the first 1,
+    2, ... directions alone. What rounding leaves there has to be taken out at every QR: it grows on the way back.
+
     frame, dQ, room (K,N), R, square (K,K), dlogs (K,)
     """
     K, N = frame.shape

@@ -134,3 +134,13 @@ def test_the_penalty_is_that_of_the_numpy_engine(dtype):
         tolerance = 1e-10 if dtype == "float64" else agreement(dtype)
         assert value == pytest.approx(expected, rel=tolerance)
         assert_agree(found, gradient, tolerance)
+
+
+@needs_numba
+def test_rounding_does_not_grow_over_hundreds_of_steps():
+    trace = network(seed=3, T=400, B=1, N=6, gain=0.8)
+    found, other = compute(trace, Flossing(4, 5)), compute(trace, Flossing(4, 2))
+    expected = Flossing(4, 1).square_exponents(trace.in_float64(), 1)
+    for one in (found, other):
+        assert_agree(one.direct, expected.direct, 1e-7)
+        assert disagreement(one.dlinearization, expected.dlinearization) <= 1e-7
