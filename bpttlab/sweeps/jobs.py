@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Protocol
 
 from bpttlab.errors import LabError, SchemaError
@@ -134,7 +135,7 @@ class Queue:
         self.seconds_of_a_bundle = (before + latest) / 2
 
 
-def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
+def compute(measure: Compute | None, limits: Limits, job: Job, checkpoints: Path | None = None) -> Computed:
     """Computes a job in a worker: the rows of its runs, the time, and what is left.
 
     A process that was refused memory once may be refused it again, for what it keeps or for a limit that a run has set.
@@ -144,7 +145,8 @@ def compute(measure: Compute | None, limits: Limits, job: Job) -> Computed:
     if measure is None:
         from bpttlab.sweeps.run import measure_bundle
 
-        measure = partial(measure_bundle, memory_limit=memory_left(limits), known=job.passes)
+        left_memory = memory_left(limits)
+        measure = partial(measure_bundle, memory_limit=left_memory, known=job.passes, checkpoints=checkpoints)
     records: list[Records] = []
     left = deque(job.bundles)
     while left:

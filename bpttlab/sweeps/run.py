@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -100,7 +101,10 @@ NO_PASSES: Passes = MappingProxyType({})
 
 
 def measure_bundle(
-    configurations: Sequence[Configuration], memory_limit: float | None = None, known: Passes = NO_PASSES
+    configurations: Sequence[Configuration],
+    memory_limit: float | None = None,
+    known: Passes = NO_PASSES,
+    checkpoints: Path | None = None,
 ) -> list[RunRecords]:
     """Measures runs that share a `bundle_key`; an error becomes a row with its reason, never an exception.
 
@@ -110,7 +114,7 @@ def measure_bundle(
     begun, started = time.perf_counter(), now()
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # the row tells what leaves the range of a float
-            records = measure(configurations, memory_limit, known)
+            records = measure(configurations, memory_limit, known, checkpoints)
     except Exception as error:  # a bug of ours or of a library must not take the other runs with it
         lengths = by_length(configurations)
         if len(lengths) > 1:
@@ -217,7 +221,10 @@ def initial_state(configuration: Configuration) -> Array:
 
 
 def measure(
-    configurations: Sequence[Configuration], memory_limit: float | None = None, known: Passes = NO_PASSES
+    configurations: Sequence[Configuration],
+    memory_limit: float | None = None,
+    known: Passes = NO_PASSES,
+    checkpoints: Path | None = None,
 ) -> list[RunRecords]:
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
@@ -226,6 +233,7 @@ def measure(
             kept (`checkpointing`), which changes no number; nothing else holds to it, nor do sequences of different
             length, which keep all states.
         known: what is known of the forward passes of some lengths, and is not computed again.
+        checkpoints: the folder in which trainings keep what they need to go on after an interruption.
 
     Raises:
         ConfigurationError: the runs do not belong together.
@@ -236,9 +244,9 @@ def measure(
     if configurations and configurations[0].training is not None:
         from bpttlab.sweeps.trained_runs import measure_trained  # which is made of the functions of this module
 
-        return measure_trained(configurations)
-    checkpoints = keeps_checkpoints(configurations, memory_limit)
-    trace, batch = run_network(max(configurations, key=_length_of), checkpoints)
+        return measure_trained(configurations, checkpoints)
+    few_states = keeps_checkpoints(configurations, memory_limit)
+    trace, batch = run_network(max(configurations, key=_length_of), few_states)
     records: dict[str, RunRecords] = {}
     for length, runs in by_length(configurations).items():
         part, data = trace.prefix(length), batch.prefix(length)

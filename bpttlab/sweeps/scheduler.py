@@ -48,6 +48,9 @@ from bpttlab.user_environment import memory_bytes
 
 __all__ = ["OPTIONS", "Options", "Summary", "SweepPlan", "Tally", "carry_out", "execute", "plan", "separate", "sweep"]
 
+CHECKPOINTS = "checkpoints"
+"""The folder of a study for trainings that are not finished."""
+
 PUBLISHING_SECONDS = 1.0
 PUBLISHING_SHARE = 0.2
 """Where publishing takes long it waits longer, so that it takes no more than about this share of the time."""
@@ -308,7 +311,8 @@ def execute(
         start_imports(configurations)
     store.sweep_up()
     waiting, begun = bundles(configurations, workers), time.monotonic()
-    work = partial(compute, measure, limits)
+    checkpoints = store.path / CHECKPOINTS
+    work = partial(compute, measure, limits, checkpoints=checkpoints)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
         try:
             with (
@@ -322,6 +326,10 @@ def execute(
         except StartError as error:
             if not interrupted:  # else it was ended by the same signal
                 raise StartError(describe_rest(str(error), tally, len(configurations))) from None
+    if checkpoints.is_dir():
+        from bpttlab.sweeps.trained_runs import remove_checkpoints  # imports all that workers compute with
+
+        remove_checkpoints(configurations, store.statuses(), checkpoints)
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally

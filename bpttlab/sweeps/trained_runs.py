@@ -8,14 +8,16 @@ there are no results.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bpttlab import theory
+from bpttlab import resources, theory
 from bpttlab.gradients.forward import forward
 from bpttlab.measures.measure import Context, Result
 from bpttlab.measures.recurrent_matrix import described_matrix
@@ -26,6 +28,7 @@ from bpttlab.numerics.array import Array
 from bpttlab.numerics.random_streams import stream
 from bpttlab.store.column import MeasureColumns
 from bpttlab.store.columns import TRAINED, TRAINING_GRADIENTS, TRAINING_TABLE
+from bpttlab.store.provenance import deciding_facts
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.identity_parts import group_of_run
@@ -41,26 +44,64 @@ from bpttlab.sweeps.run import (
     without_results,
 )
 from bpttlab.tasks import Batch
+from bpttlab.training.checkpoints import CheckpointFolder
 from bpttlab.training.history import History
+from bpttlab.training.loop import Ongoing
 from bpttlab.training.success import Evaluation
-from bpttlab.training.train import Ongoing, Trained, run_updates
+from bpttlab.training.train import Trained, run_updates
 from bpttlab.training.update import Setup, TrainingState, make_setup
 
 READOUT = ("U", "b_y")
 
 
-def measure_trained(configurations: Sequence[Configuration]) -> list[RunRecords]:
+def measure_trained(configurations: Sequence[Configuration], checkpoints: Path | None = None) -> list[RunRecords]:
     """Trains a network once, and measures it at the update of each run.
 
     Args:
         configurations: of one bundle: they differ in the update alone.
+        checkpoints: the folder of those of a study; None: an interrupted training begins again.
     """
     setup, state = setup_of(configurations[0])
     found = MeasuredUpdates(setup, {update_of(one): one for one in configurations})
-    known = Ongoing(state, state)
-    trained = run_updates(setup, known, found.measure, progress=False)
+    folder = None if checkpoints is None else folder_of_training(configurations[0], checkpoints)
+    known = found.resume(folder) or Ongoing(state, state)
+
+    def observe(known: Ongoing) -> None:
+        if found.measure(known) and folder is not None:
+            folder.keep(known)
+        if folder is not None:
+            folder.save_if_due(known)
+
+    trained = run_updates(setup, known, observe, progress=False)
     found.add_rest(known, trained)
     return [found.records[update_of(one)] for one in configurations]
+
+
+def folder_of_training(configuration: Configuration, checkpoints: Path) -> CheckpointFolder:
+    """The checkpoints of a training: by programs that would compute the same."""
+    facts = deciding_facts(configuration.values.engine) or {"sources": hash_sources()}
+    about = {"network_id": configuration.network_id, "programs": repr(sorted(facts.items()))}
+    return CheckpointFolder(checkpoints / configuration.network_id, about)
+
+
+@cache
+def hash_sources() -> str:
+    """SHA-256 of the package as it is: what a checkout with changes computes."""
+    found = hashlib.sha256()
+    for path in sorted(resources.PACKAGE.rglob("*.py")):
+        found.update(str(path.relative_to(resources.PACKAGE)).encode() + path.read_bytes())
+    return found.hexdigest()[:32]
+
+
+def remove_checkpoints(configurations: Iterable[Configuration], stored: Collection[str], checkpoints: Path) -> None:
+    """Deletes the checkpoints of the trainings whose runs are all stored."""
+    runs: dict[str, list[str]] = {}
+    for one in configurations:
+        if one.training is not None:
+            runs.setdefault(one.network_id, []).append(one.run_id)
+    for network_id, run_ids in runs.items():
+        if all(run_id in stored for run_id in run_ids) and (checkpoints / network_id).is_dir():
+            CheckpointFolder(checkpoints / network_id, {}).remove()
 
 
 def update_of(configuration: Configuration) -> int:
@@ -109,11 +150,22 @@ class MeasuredUpdates:
     records: dict[int, RunRecords] = field(default_factory=dict)
     measured: dict[int, Result | Exception] = field(default_factory=dict)
 
-    def measure(self, known: Ongoing) -> None:
-        """Measures the network as it is now, if a run wants it."""
+    def measure(self, known: Ongoing) -> bool:
+        """Measures the network as it is now, if a run wants it; whether one does."""
         update = known.state.update
         if update in self.wanted:
             self.records[update] = self.record(self.wanted[update], known)
+        return update in self.wanted
+
+    def resume(self, folder: CheckpointFolder | None) -> Ongoing | None:
+        """The last checkpoint, if there is one, with the runs of the updates before it measured again."""
+        stored = None if folder is None else folder.find(set(self.wanted))
+        if stored is None:
+            return None
+        known, measured = stored
+        for one in measured:
+            self.measure(one)
+        return known
 
     def add_rest(self, known: Ongoing, trained: Trained) -> None:
         """The runs of updates that training did not reach, and the history with the last run."""

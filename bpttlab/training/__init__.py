@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_gradient_value
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
+from bpttlab.training.loop import Ongoing, iterate_updates
 from bpttlab.training.optimizers import SGD, Adam, AdamW, Optimizer, OptimizerState, RMSprop
 from bpttlab.training.penalties import Flossing, Omega, OmegaOfTheCode, Penalty
 from bpttlab.training.projections import NearestOrthogonal, Projection, SingularValueBound, SpectralRadiusBound
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
 from bpttlab.training.settings import Training
 from bpttlab.training.success import Evaluation, evaluate_network
-from bpttlab.training.train import InterruptedTraining, Ongoing, Trained, iterate_updates, run_updates, train
+from bpttlab.training.train import InterruptedTraining, Trained, run_updates, train
 from bpttlab.training.update import Setup, TrainingState, make_setup
 
 __all__ = [

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from dataclasses import fields as declared
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from tqdm import tqdm
 
-from bpttlab.errors import ConfigurationError, DivergedError, GradientRangeError, LabWarning, NonFiniteError, nearest
+from bpttlab.errors import ConfigurationError, LabWarning, nearest
 from bpttlab.fields import check_integer, format_value
 from bpttlab.networks.cells.cell import Cell, Params
 from bpttlab.networks.losses import Reduction
 from bpttlab.numerics.array import detach_all
 from bpttlab.tasks.task import Task
-from bpttlab.training.history import History, UpdateRow
+from bpttlab.training.checkpoints import CheckpointFile, describe_setup, read_checkpoint
+from bpttlab.training.history import History
+from bpttlab.training.loop import Ongoing, iterate_updates
 from bpttlab.training.optimizers import Adam, Optimizer
 from bpttlab.training.penalties.penalty import Penalty
 from bpttlab.training.projections import Projection
@@ -97,35 +100,6 @@ class InterruptedTraining(KeyboardInterrupt):
         self.trained = trained
 
 
-@dataclass
-class Ongoing:
-    """What is known of a run that goes on; it is changed by each update.
-
-    Attributes:
-        state: after the last update.
-        before: the state before it, which had a finite loss.
-        row: of the last update; None before the first one.
-        history: the rows that are kept.
-        solved_at, diverged_at, reason: as in `Trained`.
-    """
-
-    state: TrainingState
-    before: TrainingState
-    row: UpdateRow | None = None
-    history: History = field(default_factory=History)
-    solved_at: int | None = None
-    diverged_at: int | None = None
-    reason: str = ""
-    ended: bool = False
-
-
-class Step(NamedTuple):
-    """An update that was done: the state after it, and its row."""
-
-    state: TrainingState
-    row: UpdateRow
-
-
 def train(
     cell: Cell,
     params: Params,
@@ -142,6 +116,7 @@ def train(
     frozen: Collection[str] = (),
     settings: Training | Mapping[str, Any] | None = None,
     callback: Callable[[int, Params], None] | None = None,
+    checkpoint: str | Path | None = None,
     progress: bool | None = None,
     **fields: Any,
 ) -> Trained:
@@ -164,6 +139,8 @@ def train(
         frozen: names of parameters that stay as they are.
         settings, fields: of `training.Training`: learning_rate, updates, schedule, clip_norm, clip_value, data, ...
         callback: is called with 0 and the weights before training, and after each update with its number.
+        checkpoint: a file, .npz, in which the state of the run is kept. It is written every ten seconds, after Ctrl-C
+            and at the end. If it is there, training goes on from it, with the same bytes as without interruption.
         progress: a bar (True), silence (False), or a bar for what takes more than two seconds (None).
 
     Returns:
@@ -190,12 +167,23 @@ def train(
         settle("projection", projection, Projection, None),
         frozen,
     )
+    file, known = None, Ongoing(state, state)
+    if checkpoint is not None:
+        about = describe_setup(setup, state)
+        file, known = CheckpointFile(Path(checkpoint), about), read_checkpoint(Path(checkpoint), about) or known
 
     def observe(known: Ongoing) -> None:
+        if file is not None:
+            file.save_if_due(known)
         if callback is not None:
             callback(known.state.update, setup.layout.params(known.state.vector))
 
-    trained = run_updates(setup, Ongoing(state, state), observe, progress)
+    try:
+        trained = run_updates(setup, known, observe, progress)
+    finally:
+        if file is not None and known.diverged_at is None:
+            known.trim()
+            file.save(known)
     if trained.status == "diverged":
         text = f"training diverged at update {trained.diverged_at}: {trained.reason}; the weights are those before it"
         warnings.warn(text, LabWarning, stacklevel=2)
@@ -231,54 +219,9 @@ def run_updates(
                 if observe is not None:
                     observe(known)
         except KeyboardInterrupt:
+            known.trim()
             raise InterruptedTraining(describe(setup, known, "interrupted")) from None
     return describe(setup, known)
-
-
-def iterate_updates(setup: Setup, known: Ongoing) -> Iterator[Step]:
-    """One update after another, until the task is solved, the run has diverged or all updates are done.
-
-    Args:
-        setup: of `make_setup`.
-        known: `Ongoing(state, state)` of the state to begin with, in which is kept what is known.
-    """
-    settings = setup.settings
-    while known.state.update < settings.updates and not known.ended:
-        following = known.state.update + 1
-        try:
-            with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-                state, row = setup.step(known.state)
-                known.before, known.state = known.state, state
-                row = checked_row(setup, known, row) if settings.is_checked(state.update) else row
-        except (DivergedError, NonFiniteError, GradientRangeError) as error:
-            diverge(known, following, error)
-            return
-        known.row = row
-        if settings.is_recorded(state.update) or row.validation_loss is not None:
-            known.history.rows.append(row)
-        yield Step(state, row)
-
-
-def checked_row(setup: Setup, known: Ongoing, row: UpdateRow) -> UpdateRow:
-    """The row of an update after which it is checked what was learnt."""
-    found, bound = setup.check(known.state), setup.solved_below
-    if known.solved_at is None and bound is not None and found.error <= bound:
-        known.solved_at = row.update
-        known.ended = setup.settings.stop == "solved"
-    return row._replace(
-        validation_loss=found.loss, validation_accuracy=found.accuracy, validation_error=found.sequence_error
-    )
-
-
-def diverge(known: Ongoing, update: int, error: Exception) -> None:
-    """Keeps the last state that had a finite loss and gradient.
-
-    A gradient that is too large belongs to weights whose loss is finite; any other error says that the weights
-    themselves have no finite loss.
-    """
-    known.diverged_at, known.reason, known.ended = update, str(error), True
-    if not isinstance(error, GradientRangeError):
-        known.state = known.before
 
 
 def describe(setup: Setup, known: Ongoing, status: TrainingStatus = "done") -> Trained:

@@ -291,6 +291,7 @@ def make_setup(
     if reduction not in ("mean", "sum"):
         raise ConfigurationError(f"reduction={format_value(reduction)}: must be one of mean, sum")
     scheme.check_cell(cell.name)
+    check_kind_of_update(settings.update, scheme)
     for part in (penalty, projection):
         if part is not None:
             part.check(cell)
@@ -301,6 +302,20 @@ def make_setup(
         weights_dtype(params), penalty, projection, input_scale, state_scale,
     )  # fmt: skip
     return setup, setup.first_state(vector)
+
+
+def check_kind_of_update(update: str, scheme: Scheme) -> None:
+    """Refuses updates within a sequence for which there is no loop."""
+    if update == "window" and scheme.name not in ("windowed", "chunked"):
+        raise ConfigurationError(
+            f"training.update=window: scheme '{scheme.name}' has no windows; must be scheme=chunked or windowed"
+        )
+    if update == "step" and not scheme.forwards:
+        raise ConfigurationError(
+            f"training.update=step: scheme '{scheme.name}' goes back in time; must be one that goes forward"
+        )
+    if update == "step":
+        raise ConfigurationError("training.update=step: is not there yet; must be sequence")
 
 
 def add_readout(trace: Trace, loss: Loss, gradient: Params) -> Params:

@@ -1,0 +1,277 @@
+"""Training that was interrupted goes on: its state as one file of plain arrays, and the same bytes in the end.
+
+A checkpoint is a .npz archive: the numbers that are moved, the optimizer's arrays, counters and the history. Nothing in
+it is a pickle. Batches and draws depend on the number of the update alone, so that they need no state. Every file is
+written whole or not at all (`files`), and names what training it is of: another one is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import re
+import time
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bpttlab.errors import ConfigurationError
+from bpttlab.fields import format_value
+from bpttlab.files import NotAFileError, make_folder, read_file, write_atomically
+from bpttlab.numerics.array import Array
+from bpttlab.training.history import HISTORY_COLUMNS, History, UpdateRow
+from bpttlab.training.loop import Ongoing
+from bpttlab.training.optimizers.optimizer import OptimizerState
+from bpttlab.training.update import Setup, TrainingState
+
+CHECKPOINT_SECONDS = 10.0
+"""Between two checkpoints, and before the first one: a shorter run writes nothing."""
+
+KEPT_CHECKPOINTS = 2
+"""Checkpoints of a run of a sweep; if the last one is damaged, the one before it is there."""
+
+NONE = -1
+"""A counter that is missing."""
+
+Description = Mapping[str, str]
+"""What a training is, by name: two trainings are one if all of it is equal."""
+
+
+# ------------------------------------------------------------------ arrays
+
+
+def arrays_of(known: Ongoing, about: Description) -> dict[str, Array]:
+    """A run that goes on as arrays."""
+    row, solved = known.row, NONE if known.solved_at is None else known.solved_at
+    rows = History([] if row is None else [row])
+    return {
+        "about": np.array(json.dumps(dict(about), sort_keys=True)),
+        "solved_at": np.array(solved, np.int64),
+        "ended": np.array(known.ended),
+        **arrays_of_state("state", known.state),
+        **arrays_of_state("before", known.before),
+        **arrays_of_history("history", known.history),
+        **arrays_of_history("row", rows),
+    }
+
+
+def arrays_of_state(prefix: str, state: TrainingState) -> dict[str, Array]:
+    counters = np.array([state.update, state.optimizer.updates], np.int64)
+    slots = {
+        f"{prefix}/slot/{slot}/{name}": value
+        for slot, arrays in state.optimizer.slots.items()
+        for name, value in arrays.items()
+    }
+    return {f"{prefix}/counters": counters, f"{prefix}/vector": state.vector, **slots}
+
+
+def arrays_of_history(prefix: str, history: History) -> dict[str, Array]:
+    parts = {"columns": history.columns(), "gradients": history.gradient_columns()}
+    return {
+        f"{prefix}/{part}/{name}": values.astype(str) if values.dtype == object else values
+        for part, columns in parts.items()
+        for name, values in columns.items()
+    }
+
+
+def restore_run(arrays: Mapping[str, Array]) -> Ongoing:
+    """The run that `arrays_of` has described."""
+    solved, rows = int(arrays["solved_at"]), restore_history("row", arrays).rows
+    return Ongoing(
+        restore_state("state", arrays),
+        restore_state("before", arrays),
+        rows[0] if rows else None,
+        restore_history("history", arrays),
+        None if solved == NONE else solved,
+        ended=bool(arrays["ended"]),
+    )
+
+
+def restore_state(prefix: str, arrays: Mapping[str, Array]) -> TrainingState:
+    update, updates = arrays[f"{prefix}/counters"].tolist()
+    slots: dict[str, dict[str, Array]] = {}
+    for name, value in arrays.items():
+        if name.startswith(f"{prefix}/slot/"):
+            slot, _, parameter = name.removeprefix(f"{prefix}/slot/").partition("/")
+            slots.setdefault(slot, {})[parameter] = value
+    return TrainingState(update, arrays[f"{prefix}/vector"], OptimizerState(updates, slots))
+
+
+def restore_history(prefix: str, arrays: Mapping[str, Array]) -> History:
+    columns = {name: arrays[f"{prefix}/columns/{name}"].tolist() for name in HISTORY_COLUMNS}
+    cells = (arrays[f"{prefix}/gradients/{name}"].tolist() for name in ("update", "parameter", "log_gradient_norm"))
+    norms: dict[int, dict[str, float]] = {}
+    for update, parameter, norm in zip(*cells, strict=True):
+        norms.setdefault(update, {})[parameter] = norm
+    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+    return History([restore_row(row, norms.get(row["update"])) for row in rows])
+
+
+def restore_row(columns: Mapping[str, Any], norms: Mapping[str, float] | None) -> UpdateRow:
+    """A row, in which NaN is None."""
+    given: dict[str, Any] = {name: None if value != value else value for name, value in columns.items()}
+    return UpdateRow(**given, by_parameter=norms)
+
+
+# ------------------------------------------------------------------ files
+
+
+def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
+    """Arrays as a .npz archive: equal arrays have equal bytes."""
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def unpack_arrays(data: bytes) -> dict[str, Array] | None:
+    """The arrays of an archive; None where it is none, or damaged."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def read_checkpoint(path: Path, about: Description) -> Ongoing | None:
+    """The run in a file; None where there is no file.
+
+    Raises:
+        ConfigurationError: it is no checkpoint, or one of another training; the message names the first difference.
+    """
+    if not path.exists():
+        return None
+    try:
+        arrays = unpack_arrays(read_file(path))
+    except NotAFileError:
+        raise ConfigurationError(f"checkpoint={format_value(str(path))}: must be a file") from None
+    if arrays is None or "about" not in arrays:
+        raise ConfigurationError(f"checkpoint={format_value(str(path))}: is no checkpoint, or is damaged")
+    stored = json.loads(str(arrays["about"]))
+    for name in dict.fromkeys([*about, *stored]):
+        if stored.get(name) != about.get(name):
+            raise ConfigurationError(
+                f"checkpoint={format_value(str(path))}: is of another training: its {name} is {stored.get(name)}, "
+                f"and here it is {about.get(name)}"
+            )
+    return restore_run(arrays)
+
+
+def describe_setup(setup: Setup, first: TrainingState) -> dict[str, str]:
+    """All that decides the numbers of a training."""
+    settings = {f"setting {name}": repr(value) for name, value in asdict(setup.settings).items()}
+    parts = ("cell", "task", "optimizer", "scheme", "seed", "reduction", "loops", "dtype", "penalty", "projection")
+    weights = hashlib.sha256(np.ascontiguousarray(first.vector).tobytes())
+    for name, value in sorted(setup.layout.kept.items()):
+        weights.update(name.encode() + np.ascontiguousarray(value).tobytes())
+    return {
+        **{name: repr(getattr(setup, name)) for name in parts},
+        "batch_size": repr(getattr(setup.data, "batch_size", None)),
+        "scales of input and state": repr((setup.input_scale, setup.state_scale)),
+        "trained parameters": ", ".join(setup.layout.shapes),
+        "weights before training": weights.hexdigest()[:32],
+        **settings,
+    }
+
+
+@dataclass
+class CheckpointFile:
+    """One file that is written again and again.
+
+    Attributes:
+        path: of the file.
+        about: what training it is of.
+        saved: when it was written last, in seconds of this process.
+    """
+
+    path: Path
+    about: Description
+    saved: float = field(default_factory=time.monotonic)
+
+    def save_if_due(self, known: Ongoing) -> None:
+        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save(known)
+
+    def save(self, known: Ongoing) -> None:
+        write_atomically(self.path, pack_arrays(arrays_of(known, self.about)))
+        self.saved = time.monotonic()
+
+
+@dataclass
+class CheckpointFolder:
+    """Checkpoints of a training of a sweep, and its states at measured updates, which are measured again.
+
+        results/<study>/checkpoints/<network_id>/checkpoint-<update>-<16 digits of SHA-256>.npz
+                                                 measured-<update>-<16 digits of SHA-256>.npz
+
+    A file whose bytes are not those of its name is left out.
+
+    Attributes:
+        folder: of this training.
+        about: what training it is.
+        waiting: states at measured updates that are not written yet.
+    """
+
+    folder: Path
+    about: Description
+    waiting: list[Ongoing] = field(default_factory=list)
+    saved: float = field(default_factory=time.monotonic)
+
+    def keep(self, known: Ongoing) -> None:
+        """Remembers the state at a measured update, for the next checkpoint."""
+        self.waiting.append(Ongoing(known.state, known.before, known.row, solved_at=known.solved_at))
+
+    def save_if_due(self, known: Ongoing) -> None:
+        """Writes a checkpoint if the last one is old enough, and deletes those before the last two."""
+        if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
+            return
+        make_folder(self.folder)
+        for measured in self.waiting:
+            self._write("measured", measured)
+        self._write("checkpoint", known)
+        for path in self.list_files("checkpoint")[:-KEPT_CHECKPOINTS]:
+            path.unlink(missing_ok=True)
+        self.waiting, self.saved = [], time.monotonic()
+
+    def _write(self, kind: str, known: Ongoing) -> None:
+        data = pack_arrays(arrays_of(known, self.about))
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        write_atomically(self.folder / f"{kind}-{known.state.update:012d}-{digest}.npz", data)
+
+    def list_files(self, kind: str) -> list[Path]:
+        """The files of a kind, in the order of updates."""
+        name = re.compile(rf"{kind}-\d{{12}}-[0-9a-f]{{16}}\.npz")
+        there = self.folder.iterdir() if self.folder.is_dir() else iter(())
+        return sorted(path for path in there if name.fullmatch(path.name))
+
+    def read(self, kind: str) -> Iterator[Ongoing]:
+        """The whole files of a kind that are of this training, the last first."""
+        for path in reversed(self.list_files(kind)):
+            data = b""
+            with suppress(OSError):
+                data = read_file(path)
+            arrays = unpack_arrays(data) if hashlib.sha256(data).hexdigest()[:16] == path.stem[-16:] else None
+            if arrays is not None and json.loads(str(arrays["about"])) == dict(self.about):
+                yield restore_run(arrays)
+
+    def find(self, wanted: set[int]) -> tuple[Ongoing, list[Ongoing]] | None:
+        """The last checkpoint, and the states at all wanted updates up to it; None where something is missing."""
+        measured = {known.state.update: known for known in self.read("measured")}
+        for known in self.read("checkpoint"):
+            needed = {update for update in wanted if update <= known.state.update}
+            if needed <= measured.keys():
+                return known, [measured[update] for update in sorted(needed)]
+        return None
+
+    def remove(self) -> None:
+        """Deletes everything of this training."""
+        for path in [*self.list_files("checkpoint"), *self.list_files("measured")]:
+            path.unlink(missing_ok=True)
+        for folder in (self.folder, self.folder.parent):
+            with suppress(OSError):  # it has other files, or is gone
+                folder.rmdir()
