@@ -188,7 +188,7 @@ class Configuration:
         scheme = build_once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
         radius = values.spectral_radius
         initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
-        trained = training_of({name: groups[name] for name in TRAINING_GROUPS}, cell)
+        trained = training_of({name: groups[name] for name in TRAINING_GROUPS}, cell, scheme)
         update = check_update(plain.get(UPDATE), trained.get("training"))
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         chosen |= {name: part for name, part in trained.items() if name != "training"}
@@ -420,7 +420,7 @@ def own_network(group: Mapping[str, Any], task: Task, scales: Scales, values: Va
     return own
 
 
-def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
+def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell, scheme: Scheme) -> dict[str, Any]:
     """How a network is trained, and by what, by name of the group; nothing for training=none.
 
     Raises:
@@ -440,6 +440,7 @@ def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell) -> dict[str
     training: Training = build_once("training", stated, build_training)
     if training.learning_rate is None:  # stated or not, it is one run
         training = replace(training, learning_rate=parts["optimizer"].usual_learning_rate)
+    training.check(scheme, parts["penalty"])
     for group in ("penalty", "projection"):
         if parts[group] is not None:
             parts[group].check(cell)

@@ -68,7 +68,8 @@ def arrays_of_state(prefix: str, state: TrainingState) -> dict[str, Array]:
         for slot, arrays in state.optimizer.slots.items()
         for name, value in arrays.items()
     }
-    return {f"{prefix}/counters": counters, f"{prefix}/vector": state.vector, **slots}
+    carried = {} if state.carried is None else {f"{prefix}/carried": state.carried}
+    return {f"{prefix}/counters": counters, f"{prefix}/vector": state.vector, **carried, **slots}
 
 
 def arrays_of_history(prefix: str, history: History) -> dict[str, Array]:
@@ -100,7 +101,8 @@ def restore_state(prefix: str, arrays: Mapping[str, Array]) -> TrainingState:
         if name.startswith(f"{prefix}/slot/"):
             slot, _, parameter = name.removeprefix(f"{prefix}/slot/").partition("/")
             slots.setdefault(slot, {})[parameter] = value
-    return TrainingState(update, arrays[f"{prefix}/vector"], OptimizerState(updates, slots))
+    carried = arrays.get(f"{prefix}/carried")
+    return TrainingState(update, arrays[f"{prefix}/vector"], OptimizerState(updates, slots), carried)
 
 
 def restore_history(prefix: str, arrays: Mapping[str, Array]) -> History:

@@ -10,7 +10,10 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.fields import Field, format_value, settle_fields
 from bpttlab.tasks.task import Task
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
+from bpttlab.training.penalties.penalty import Penalty
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
+from bpttlab.truncation.scheme import Scheme
+from bpttlab.truncation.segmented import Chunked, Windowed
 
 MeasureAt = Annotated[
     str,
@@ -53,10 +56,10 @@ class Training:
         float | None, Field(gt=0, description="eta; null: that of PyTorch: 0.001, rmsprop 0.01")
     ] = None
     update: Annotated[
-        Literal["sequence", "window", "step"],
+        Literal["sequence", "window"],
         Field(
-            description="sequence: a step of the optimizer for each batch; window: one after each window of a scheme; "
-            "step: one after each step of time"
+            description="sequence: a step of the optimizer for each batch; window: one after each window of a scheme "
+            "that has a loss, with the state carried on from older weights"
         ),
     ] = "sequence"
     schedule: Annotated[
@@ -117,6 +120,18 @@ class Training:
             raise ConfigurationError(
                 f"training.penalty_alone={self.penalty_alone}: must be at most training.updates={self.updates}"
             )
+
+    def check(self, scheme: Scheme, penalty: Penalty | None) -> None:
+        """Refuses windows of a scheme that has none, and what is of whole sequences beside them."""
+        if self.update != "window":
+            return
+        if not isinstance(scheme, Chunked | Windowed):
+            raise ConfigurationError(
+                f"training.update=window: scheme '{scheme.name}' has no windows; must be chunked or windowed, with a "
+                "truncation"
+            )
+        if penalty is not None:
+            raise ConfigurationError(f"penalty={penalty.name}: is of whole sequences; must be none with update=window")
 
     def make_schedule(self) -> Schedule:
         """The schedule with its warm-up.

@@ -38,6 +38,7 @@ from bpttlab.training.projections import Projection
 from bpttlab.training.schedules import Schedule
 from bpttlab.training.settings import Training
 from bpttlab.training.success import Evaluation, evaluate_network
+from bpttlab.training.windows import Window, find_windows, gradient_of_window, place_of
 from bpttlab.truncation.scheme import Scheme, Segmented
 
 VECTOR = "all"
@@ -52,11 +53,13 @@ class TrainingState:
         update: how many updates were done.
         vector: the numbers that are moved (`VectorLayout`).
         optimizer: what the optimizer keeps.
+        carried: (B, N) the state of the sequences at a window, with update=window; None: at the start of a batch.
     """
 
     update: int
     vector: Array
     optimizer: OptimizerState
+    carried: Array | None = None
 
 
 class BatchGradient(NamedTuple):
@@ -177,8 +180,11 @@ class Setup:
             GradientRangeError: the gradient, or a weight after the step, is not finite.
         """
         update = state.update + 1
-        params = self.layout.params(state.vector)
-        found = self.gradient(params, self.batch(update), update)
+        params, carried = self.layout.params(state.vector), None
+        if self.windows is None:
+            found = self.gradient(params, self.batch(update), update)
+        else:
+            found, carried = self.window_gradient(params, state)
         if not math.isfinite(found.loss):
             raise NonFiniteError(f"the loss is {found.loss}")
         vector = self.layout.pull_back(state.vector, found.gradient)
@@ -191,7 +197,31 @@ class Setup:
         row = UpdateRow(
             update, found.loss, found.penalty, clipped.log_norm, clipped.clipped, rate, by_parameter=by_parameter
         )
-        return TrainingState(update, moved, kept), row
+        return TrainingState(update, moved, kept, carried), row
+
+    @cached_property
+    def windows(self) -> list[Window] | None:
+        """The windows of a batch that have a loss; None: an update is one of whole sequences."""
+        if self.settings.update != "window":
+            return None
+        assert isinstance(self.scheme, Segmented)
+        return find_windows(self.scheme, self.data.batch(1).mask)
+
+    def window_gradient(self, params: Params, state: TrainingState) -> tuple[BatchGradient, Array | None]:
+        """The gradient of the next window, and the state that is carried on from it."""
+        assert self.windows is not None
+        number, window = place_of(state.update + 1, self.windows)
+        if self._read.get("number") != number:
+            self._read.update(number=number, batch=self.batch(number))
+        batch: Batch = self._read["batch"]
+        h = self.initial_states(batch, number) if state.carried is None else state.carried
+        found = gradient_of_window(self.cell, params, self.task, batch, window, h, self.reduction, self.loops)
+        return BatchGradient(found.loss, None, found.gradient), found.carried
+
+    @cached_property
+    def _read(self) -> dict[str, Any]:
+        """The batch that was read last: many updates are of one."""
+        return {}
 
     def clip(self, vector: Array) -> ClippedGradient:
         """The gradient within the bounds, entries first, and the norm that it had."""
@@ -291,7 +321,7 @@ def make_setup(
     if reduction not in ("mean", "sum"):
         raise ConfigurationError(f"reduction={format_value(reduction)}: must be one of mean, sum")
     scheme.check_cell(cell.name)
-    check_kind_of_update(settings.update, scheme)
+    settings.check(scheme, penalty)
     for part in (penalty, projection):
         if part is not None:
             part.check(cell)
@@ -302,20 +332,6 @@ def make_setup(
         weights_dtype(params), penalty, projection, input_scale, state_scale,
     )  # fmt: skip
     return setup, setup.first_state(vector)
-
-
-def check_kind_of_update(update: str, scheme: Scheme) -> None:
-    """Refuses updates within a sequence for which there is no loop."""
-    if update == "window" and scheme.name not in ("windowed", "chunked"):
-        raise ConfigurationError(
-            f"training.update=window: scheme '{scheme.name}' has no windows; must be scheme=chunked or windowed"
-        )
-    if update == "step" and not scheme.forwards:
-        raise ConfigurationError(
-            f"training.update=step: scheme '{scheme.name}' goes back in time; must be one that goes forward"
-        )
-    if update == "step":
-        raise ConfigurationError("training.update=step: is not there yet; must be sequence")
 
 
 def add_readout(trace: Trace, loss: Loss, gradient: Params) -> Params:
