@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import fields as declared
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import numpy as np
 from tqdm import tqdm
@@ -207,21 +208,32 @@ def run_updates(
         InterruptedTraining: Ctrl-C.
     """
     start = known.state.update
-    with tqdm(
-        total=setup.settings.updates, initial=start, unit="update", delay=QUIET_SECONDS, leave=False,
-        disable=None if progress is None else not progress,
-    ) as bar:  # fmt: skip
+    # a hidden bar, too, holds a semaphore, which a worker that is ended leaves behind
+    with nullcontext() if progress is False else make_bar(setup.settings.updates, start, progress) as bar:
         try:
             if observe is not None and start == 0:
                 observe(known)
             for _ in iterate_updates(setup, known):
-                bar.update()
+                if bar is not None:
+                    bar.update()
                 if observe is not None:
                     observe(known)
         except KeyboardInterrupt:
             known.trim()
             raise InterruptedTraining(describe(setup, known, "interrupted")) from None
     return describe(setup, known)
+
+
+def make_bar(total: int, start: int, progress: bool | None) -> tqdm[NoReturn]:
+    """A bar of updates, which appears after some seconds; with None only on a terminal."""
+    return tqdm(
+        total=total,
+        initial=start,
+        unit="update",
+        delay=QUIET_SECONDS,
+        leave=False,
+        disable=None if progress is None else not progress,
+    )
 
 
 def describe(setup: Setup, known: Ongoing, status: TrainingStatus = "done") -> Trained:

@@ -1,6 +1,7 @@
 """The training loop: against a loop written out, over all schemes, cells and tasks, and where it ends."""
 
 import math
+import sys
 import warnings
 
 import numpy as np
@@ -206,6 +207,13 @@ def test_what_is_given_is_not_changed():
     kept = {name: value.copy() for name, value in params.items()}
     lab.train(cell, params, task, updates=3, **QUIET)
     assert all((params[name] == kept[name]).all() for name in params)
+
+
+def test_without_progress_no_bar_is_made(monkeypatch):
+    """A hidden one holds a semaphore: Python warns of it when a worker has been ended."""
+    monkeypatch.setattr(sys.modules["bpttlab.training.train"], "tqdm", None)
+    cell, params, task = network()
+    assert lab.train(cell, params, task, updates=2, **QUIET).updates == 2
 
 
 def test_frozen_parameters_stay():
