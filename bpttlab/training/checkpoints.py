@@ -68,7 +68,7 @@ def arrays_of_state(prefix: str, state: TrainingState) -> dict[str, Array]:
         for slot, arrays in state.optimizer.slots.items()
         for name, value in arrays.items()
     }
-    carried = {} if state.carried is None else {f"{prefix}/carried": state.carried}
+    carried = {f"{prefix}/carried/{name}": value for name, value in (state.carried or {}).items()}
     return {f"{prefix}/counters": counters, f"{prefix}/vector": state.vector, **carried, **slots}
 
 
@@ -101,7 +101,8 @@ def restore_state(prefix: str, arrays: Mapping[str, Array]) -> TrainingState:
         if name.startswith(f"{prefix}/slot/"):
             slot, _, parameter = name.removeprefix(f"{prefix}/slot/").partition("/")
             slots.setdefault(slot, {})[parameter] = value
-    carried = arrays.get(f"{prefix}/carried")
+    begin = f"{prefix}/carried/"
+    carried = {name.removeprefix(begin): value for name, value in arrays.items() if name.startswith(begin)} or None
     return TrainingState(update, arrays[f"{prefix}/vector"], OptimizerState(updates, slots), carried)
 
 

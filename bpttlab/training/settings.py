@@ -12,6 +12,7 @@ from bpttlab.tasks.task import Task
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
 from bpttlab.training.penalties.penalty import Penalty
 from bpttlab.training.schedules import Constant, Cosine, Schedule, StepDecay, WarmUp
+from bpttlab.truncation.forward import RFLO, RTRL, UORO, SnAp
 from bpttlab.truncation.scheme import Scheme
 from bpttlab.truncation.segmented import Chunked, Windowed
 
@@ -56,10 +57,11 @@ class Training:
         float | None, Field(gt=0, description="eta; null: that of PyTorch: 0.001, rmsprop 0.01")
     ] = None
     update: Annotated[
-        Literal["sequence", "window"],
+        Literal["sequence", "window", "step"],
         Field(
             description="sequence: a step of the optimizer for each batch; window: one after each window of a scheme "
-            "that has a loss, with the state carried on from older weights"
+            "that has a loss, with the state carried on from older weights; step: one after each step of time that has "
+            "a loss, with the influence carried on, for schemes that go forward"
         ),
     ] = "sequence"
     schedule: Annotated[
@@ -122,16 +124,22 @@ class Training:
             )
 
     def check(self, scheme: Scheme, penalty: Penalty | None) -> None:
-        """Refuses windows of a scheme that has none, and what is of whole sequences beside them."""
-        if self.update != "window":
+        """Refuses updates within a sequence that a scheme has none of, and what is of whole sequences beside them."""
+        if self.update == "sequence":
             return
-        if not isinstance(scheme, Chunked | Windowed):
+        if self.update == "step" and not isinstance(scheme, RTRL | UORO | SnAp | RFLO):
+            raise ConfigurationError(
+                f"training.update=step: scheme '{scheme.name}' does not go forward; must be rtrl, uoro, snap or rflo"
+            )
+        if self.update == "window" and not isinstance(scheme, Chunked | Windowed):
             raise ConfigurationError(
                 f"training.update=window: scheme '{scheme.name}' has no windows; must be chunked or windowed, with a "
                 "truncation"
             )
         if penalty is not None:
-            raise ConfigurationError(f"penalty={penalty.name}: is of whole sequences; must be none with update=window")
+            raise ConfigurationError(
+                f"penalty={penalty.name}: is of whole sequences; must be none with update={self.update}"
+            )
 
     def make_schedule(self) -> Schedule:
         """The schedule with its warm-up.

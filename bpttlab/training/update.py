@@ -32,6 +32,7 @@ from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_
 from bpttlab.training.data import TrainingData
 from bpttlab.training.history import UpdateRow
 from bpttlab.training.layout import VectorLayout
+from bpttlab.training.online import STATE, Online, find_loss_steps
 from bpttlab.training.optimizers.optimizer import Optimizer, OptimizerState
 from bpttlab.training.penalties.penalty import Penalty
 from bpttlab.training.projections import Projection
@@ -53,13 +54,14 @@ class TrainingState:
         update: how many updates were done.
         vector: the numbers that are moved (`VectorLayout`).
         optimizer: what the optimizer keeps.
-        carried: (B, N) the state of the sequences at a window, with update=window; None: at the start of a batch.
+        carried: with updates by window or step the state "h" of the sequences (B, N), and what else is carried on
+            within a batch; None: at the start of one.
     """
 
     update: int
     vector: Array
     optimizer: OptimizerState
-    carried: Array | None = None
+    carried: Params | None = None
 
 
 class BatchGradient(NamedTuple):
@@ -81,6 +83,7 @@ class Setup:
         seed: of what is drawn for the scheme and for the network's own noise.
         reduction: of the loss.
         loops, dtype: the engine, and the type of all numbers.
+        first: the weights before training.
         penalty: what is added to the loss; None: nothing.
         projection: what follows each step; None: nothing.
         input_scale: factor of the inputs.
@@ -98,6 +101,7 @@ class Setup:
     reduction: Reduction
     loops: Engine
     dtype: Any
+    first: Params
     penalty: Penalty | None = None
     projection: Projection | None = None
     input_scale: float = 1.0
@@ -181,10 +185,12 @@ class Setup:
         """
         update = state.update + 1
         params, carried = self.layout.params(state.vector), None
-        if self.windows is None:
-            found = self.gradient(params, self.batch(update), update)
-        else:
+        if self.settings.update == "window":
             found, carried = self.window_gradient(params, state)
+        elif self.settings.update == "step":
+            found, carried = self.step_gradient(params, state)
+        else:
+            found = self.gradient(params, self.batch(update), update)
         if not math.isfinite(found.loss):
             raise NonFiniteError(f"the loss is {found.loss}")
         vector = self.layout.pull_back(state.vector, found.gradient)
@@ -200,23 +206,45 @@ class Setup:
         return TrainingState(update, moved, kept, carried), row
 
     @cached_property
-    def windows(self) -> list[Window] | None:
-        """The windows of a batch that have a loss; None: an update is one of whole sequences."""
-        if self.settings.update != "window":
-            return None
+    def windows(self) -> list[Window]:
+        """The windows of a batch that have a loss, with updates by window."""
         assert isinstance(self.scheme, Segmented)
         return find_windows(self.scheme, self.data.batch(1).mask)
 
-    def window_gradient(self, params: Params, state: TrainingState) -> tuple[BatchGradient, Array | None]:
+    def window_gradient(self, params: Params, state: TrainingState) -> tuple[BatchGradient, Params | None]:
         """The gradient of the next window, and the state that is carried on from it."""
-        assert self.windows is not None
         number, window = place_of(state.update + 1, self.windows)
+        batch = self.read_batch(number)
+        h = self.initial_states(batch, number) if state.carried is None else state.carried[STATE]
+        found = gradient_of_window(self.cell, params, self.task, batch, window, h, self.reduction, self.loops)
+        carried = None if found.carried is None else {STATE: found.carried}
+        return BatchGradient(found.loss, None, found.gradient), carried
+
+    @cached_property
+    def loss_steps(self) -> list[int]:
+        """The steps of time at which a loss counts, with updates by step."""
+        return find_loss_steps(self.data.batch(1).mask)
+
+    @cached_property
+    def online(self) -> Online:
+        return Online(self.cell, self.task, self.loops, self.scheme, self.first, self.seed, self.reduction)
+
+    def step_gradient(self, params: Params, state: TrainingState) -> tuple[BatchGradient, Params | None]:
+        """The gradient of the next step of time with a loss, and what is carried on from it."""
+        number, t = place_of(state.update + 1, self.loss_steps)
+        place, batch = self.loss_steps.index(t), self.read_batch(number)
+        since = self.loss_steps[place - 1] if place else 0
+        h_0 = self.initial_states(batch, number)
+        found = self.online.gradient(params, batch, number, since, t, state.carried, h_0)
+        is_last = place + 1 == len(self.loss_steps)
+        return BatchGradient(found.loss, None, found.gradient), None if is_last else found.carried
+
+    def read_batch(self, number: int) -> Batch:
+        """A batch of which many updates are, read once."""
         if self._read.get("number") != number:
             self._read.update(number=number, batch=self.batch(number))
         batch: Batch = self._read["batch"]
-        h = self.initial_states(batch, number) if state.carried is None else state.carried
-        found = gradient_of_window(self.cell, params, self.task, batch, window, h, self.reduction, self.loops)
-        return BatchGradient(found.loss, None, found.gradient), found.carried
+        return batch
 
     @cached_property
     def _read(self) -> dict[str, Any]:
@@ -329,7 +357,7 @@ def make_setup(
     data = settings.make_data(task, seed, batch_size)
     setup = Setup(
         cell, task, data, layout, optimizer, scheme, settings, seed, reduction, find_engine(engine),
-        weights_dtype(params), penalty, projection, input_scale, state_scale,
+        weights_dtype(params), params, penalty, projection, input_scale, state_scale,
     )  # fmt: skip
     return setup, setup.first_state(vector)
 

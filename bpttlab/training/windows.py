@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ from bpttlab.networks.losses import Loss, Reduction
 from bpttlab.numerics.array import Array
 from bpttlab.tasks.task import Batch, Task
 from bpttlab.truncation.scheme import Segmented
+
+UpdatePlace = TypeVar("UpdatePlace")
 
 
 class Window(NamedTuple):
@@ -108,7 +110,7 @@ def loss_of_window(task: Task, y_hat: Array, batch: Batch, window: Window, reduc
     return Loss(found.value * factor, found.gradient * factor)
 
 
-def place_of(update: int, windows: Sequence[Window]) -> tuple[int, Window]:
-    """The number of the batch of an update, counted from 1, and its window."""
-    batch, place = divmod(update - 1, len(windows))
-    return batch + 1, windows[place]
+def place_of(update: int, places: Sequence[UpdatePlace]) -> tuple[int, UpdatePlace]:
+    """The number of the batch of an update, counted from 1, and its window or step."""
+    batch, place = divmod(update - 1, len(places))
+    return batch + 1, places[place]

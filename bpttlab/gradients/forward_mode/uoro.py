@@ -106,23 +106,29 @@ def relative_variance(drawn: Array, exact: Array) -> float:
 def estimates_of_sequences(trace: Trace, error: Array, rng: np.random.Generator, epsilon: float) -> Params:
     """The estimate of each sequence alone.  Each (B,P)"""
     epsilon = real_number("epsilon", epsilon, "a number above 0", lambda number: number > 0.0)
-    cell, names = trace.cell, trace.cell.recurrent_parameters
-    _, B, N = trace.h.shape
+    names, B = trace.cell.recurrent_parameters, trace.h.shape[1]
     sizes = [trace.params[name].size for name in names]
-    s = np.zeros((B, N), trace.h.dtype)
-    theta = np.zeros((B, sum(sizes)), trace.h.dtype)
-    total = np.zeros_like(theta)
+    factors: Params = {}
+    total = np.zeros((B, sum(sizes)), trace.h.dtype)
     for t in range(1, trace.length + 1):
-        nu = (2 * rng.integers(0, 2, (B, N)) - 1).astype(trace.h.dtype)
-        da, _ = cell.vjp(trace.params, trace.linearization[t - 1], nu)
-        immediate = cell.immediate(trace.local.at(t - 1), da)
-        projected = np.concatenate([immediate[name].reshape(B, -1) for name in names], axis=1)
-        tangent = (trace.jacobian(t) @ s[..., None])[..., 0]
-        rho_0, rho_1 = _balance(theta, tangent, epsilon), _balance(projected, nu, epsilon)
-        s = rho_0 * tangent + rho_1 * nu
-        theta = theta / rho_0 + projected / rho_1
-        total += (error[t - 1] * s).sum(axis=1, keepdims=True) * theta
+        factors = next_factors(trace, t, factors, rng, epsilon)
+        total += (error[t - 1] * factors["s"]).sum(axis=1, keepdims=True) * factors["theta"]
     return dict(zip(names, np.split(total, np.cumsum(sizes)[:-1], axis=1), strict=True))
+
+
+def next_factors(trace: Trace, t: int, factors: Params, rng: np.random.Generator, epsilon: float = _EPSILON) -> Params:
+    """s_t and theta_t from s_{t-1} and theta_{t-1}, which are zero where there are none.  "s" (B,N), "theta" (B,P)"""
+    cell, (_, B, N) = trace.cell, trace.h.shape
+    nu = (2 * rng.integers(0, 2, (B, N)) - 1).astype(trace.h.dtype)
+    da, _ = cell.vjp(trace.params, trace.linearization[t - 1], nu)
+    immediate = cell.immediate(trace.local.at(t - 1), da)
+    projected = np.concatenate([immediate[name].reshape(B, -1) for name in cell.recurrent_parameters], axis=1)
+    s, theta = (factors["s"], factors["theta"]) if factors else (np.zeros_like(nu), np.zeros_like(projected))
+    tangent = (trace.jacobian(t) @ s[..., None])[..., 0]
+    rho_0, rho_1 = _balance(theta, tangent, epsilon), _balance(projected, nu, epsilon)
+    s = rho_0 * tangent + rho_1 * nu
+    theta = theta / rho_0 + projected / rho_1
+    return {"s": s, "theta": theta}
 
 
 def _balance(row: Array, column: Array, epsilon: float) -> Array:
