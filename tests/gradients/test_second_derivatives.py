@@ -24,6 +24,7 @@ from bpttlab.verification.gradient_check import (
     disagreement,
 )
 from bpttlab.verification.second_derivatives import jacobians_by_complex_step, numerical_jacobian_gradient
+from tests.support.compiled import needs_numba
 from tests.support.examples import examples
 from tests.support.networks_of_cells import CELLS, MORE_CELLS
 
@@ -127,18 +128,33 @@ def test_the_jacobians_of_the_oracle_are_those_of_the_cell(make):
     assert disagreement(np.stack([trace.jacobian(t) for t in range(1, 5)]), found) <= COMPLEX_STEP_AGREEMENT
 
 
-@pytest.mark.parametrize("engine", ["numpy", "numba"])
 @every_served_cell
-def test_engines_and_dtypes_agree(make, engine):
-    if engine == "numba":
-        pytest.importorskip("numba")
-    trace, dJ = network(make, seed=3, T=6, B=2, N=3, I=2, engine=engine)
-    narrow, dJ_narrow = network(make, seed=3, T=6, B=2, N=3, I=2, dtype="float32", engine=engine)
-    expected = jacobian_gradient(trace.with_engine("numpy"), dJ)
-    assert_agree(jacobian_gradient(trace, dJ), expected)
-    found = jacobian_gradient(narrow, dJ_narrow)
+def test_dtypes_agree(make):
+    trace, dJ = network(make, seed=3, T=6, B=2, N=3, I=2)
+    narrow, dJ_narrow = network(make, seed=3, T=6, B=2, N=3, I=2, dtype="float32")
+    assert_narrow_agrees(jacobian_gradient(narrow, dJ_narrow), jacobian_gradient(trace, dJ))
+
+
+def assert_narrow_agrees(found, expected):
     assert all(value.dtype == np.float32 for value in found.values())
     assert_agree(found, expected, agreement(np.float32))
+
+
+@needs_numba
+def test_compiled_loops_give_the_same():
+    trace, dJ = network(Elman, seed=3, T=6, B=2, N=3, I=2, engine="numba")
+    assert_agree(jacobian_gradient(trace, dJ), jacobian_gradient(trace.with_engine("numpy"), dJ))
+
+
+@pytest.mark.slow
+@needs_numba
+@every_served_cell
+def test_compiled_loops_of_every_cell_and_dtype_agree(make):
+    trace, dJ = network(make, seed=3, T=6, B=2, N=3, I=2, engine="numba")
+    narrow, dJ_narrow = network(make, seed=3, T=6, B=2, N=3, I=2, dtype="float32", engine="numba")
+    expected = jacobian_gradient(trace.with_engine("numpy"), dJ)
+    assert_agree(jacobian_gradient(trace, dJ), expected)
+    assert_narrow_agrees(jacobian_gradient(narrow, dJ_narrow), expected)
 
 
 def test_padding_contributes_nothing():

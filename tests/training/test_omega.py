@@ -13,6 +13,7 @@ from bpttlab.networks.activations import ACTIVATIONS, find_activation
 from bpttlab.networks.cells import GRU, Elman
 from bpttlab.training.penalties import Omega, OmegaOfTheCode
 from bpttlab.verification.gradient_check import agreement, assert_agree, complex_step
+from tests.support.compiled import needs_numba
 from tests.support.examples import examples
 from tests.support.networks import case
 
@@ -127,9 +128,9 @@ def test_the_gradient_has_all_recurrent_parameters_and_no_others(penalty):
     assert found["W"].any() and not found["V"].any() and not found["b_h"].any()
 
 
+@needs_numba
 @both
 def test_float32_and_compiled_loops_agree_with_float64(penalty):
-    pytest.importorskip("numba")
     example = case(T=7, N=4, B=2)
     value, expected = penalty.value_and_gradient(example.trace, example.loss)
     compiled = example.trace.with_engine("numba")
