@@ -8,6 +8,7 @@ hold in this setting, the claim states what was found.
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,9 @@ from matplotlib.figure import Figure
 from bpttlab.claims.claims import Row, at_least, at_most, largest_of, median_of, near, smallest_of
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
+from bpttlab.networks.cells import Cell
+from bpttlab.networks.cells.cell import Params
+from bpttlab.numerics.array import Array
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.run import build_network, run_network
 
@@ -140,10 +144,82 @@ def of_cornn(study: Any) -> list[Row]:
     largest = median_of(largest_norms(study, "cornn"))
     return [
         at_most("largest log ||P||_2 at any lag, coRNN", f"{RUSCH}: bounded gradients", largest, 1.0),
+        at_most(
+            "log ||P||_2 of coRNN less its bound, at any lag l >= 1",
+            f"{RUSCH}: ||J|| is 1 + O(dt)",
+            over_bound(study),
+            0.0,
+            EXACT,
+        ),
+        at_most(
+            "error of log ||P||_2 of coRNN from its recurrence",
+            f"{RUSCH}: the recurrence",
+            from_recurrence(study),
+            0.0,
+            EXACT,
+        ),
         keeps_more(study, "cornn", f"{RUSCH}: vanishing mitigated"),
         at_most("growth rate of coRNN: exponential decay", f"{RUSCH}: mitigated, not removed", median_of(rate), -0.015),
         near("growth rate of coRNN over that with dt / 4", "a rate in time", median_of(rate / fine), 3.5, 1.0),
     ]
+
+
+def over_bound(study: Any) -> float:
+    """The largest log ||P||_2 - l log b of any coRNN, ||J_t||_2 <= b, over lags l >= 1."""
+    rows = named(study, "jacobians", "cornn", "cornn_fine")
+    rows, logs = rows[rows["lag"] > 0], {}
+    for run_id, text in study.runs.set_index("run_id").loc[rows["run_id"].unique(), "configuration"].items():
+        logs[run_id] = np.log(bound_of_a_step(*build_network(Configuration.parse(json.loads(text)))))
+    return largest_of(rows["log_spectral_norm"] - rows["lag"] * rows["run_id"].map(logs))
+
+
+def bound_of_a_step(cell: Cell, params: Params) -> float:
+    """A bound of ||J_t||_2 at any state and input, from the weights: one and a multiple of dt.
+
+    With S = diag tanh'(a_t), of norm 1 at most, and explicit damping
+
+        J_t = [ I  dt I ] ( [ I        0        ]      [ 0            0     ] )
+              [ 0    I  ] ( [ 0  (1 - dt eps) I ] + dt [ S W - gamma  S W_z ] )
+
+    so ||J_t|| <= (1 + dt) (max(1, |1 - dt eps|) + dt sqrt((||W|| + gamma)^2 + ||W_z||^2)). The paper states such a
+    bound in another norm, and for dt that is small beside the norms of W and W_z.
+    """
+    W, W_z = (float(np.linalg.norm(params[name], 2)) for name in ("W", "W_z"))
+    kept = max(1.0, abs(1.0 - cell.dt * cell.epsilon))
+    return (1.0 + cell.dt) * (kept + cell.dt * float(np.hypot(W + cell.gamma, W_z)))
+
+
+def from_recurrence(study: Any) -> float:
+    """Of one network at both lengths of a step: log ||P||_2 beside products of Jacobians that are written out."""
+    runs, errors = done(study), []
+    for name in ("cornn", "cornn_fine"):
+        own = runs[(runs["variant"] == name) & (runs["seed"] == runs["seed"].min())].iloc[0]
+        J = written_out(Configuration.parse(json.loads(own["configuration"])))
+        rows = study.jacobians[(study.jacobians["run_id"] == own["run_id"]) & (study.jacobians["sequence"] == 0)]
+        for t, lag, norm in rows[["t", "lag", "log_spectral_norm"]].itertuples(index=False):
+            P = reduce(lambda product, J_t: J_t @ product, J[t - lag : t], np.eye(J.shape[-1]))
+            errors.append(abs(float(np.log(np.linalg.norm(P, 2))) - norm))
+    return largest_of(errors)
+
+
+def written_out(configuration: Configuration) -> Array:
+    """J_t of the first sequence at t = 1 to T, by the paper's equations with explicit damping: states, too, are
+    computed here, and nothing of the cell is called.  -> (T, 2N, 2N)
+    """
+    trace, _ = run_network(configuration)
+    cell, params = trace.cell, trace.params
+    y, z = np.split(trace.h[0, 0], 2)
+    one, zero = np.eye(cell.hidden_size), np.zeros((cell.hidden_size, cell.hidden_size))
+    found = []
+    for x_t in trace.x[:, 0]:
+        f = np.tanh(params["W"] @ y + params["W_z"] @ z + params["V"] @ x_t + params["b_h"])
+        slope = (1.0 - f**2)[:, None]
+        dz = np.hstack([one * -cell.gamma + slope * params["W"], one * -cell.epsilon + slope * params["W_z"]])
+        dz = np.hstack([zero, one]) + cell.dt * dz
+        found.append(np.vstack([np.hstack([one, zero]) + cell.dt * dz, dz]))
+        z = z + cell.dt * (f - cell.gamma * y - cell.epsilon * z)
+        y = y + cell.dt * z
+    return np.array(found)
 
 
 def of_lipschitz(study: Any) -> list[Row]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from bpttlab.figures import style
+from bpttlab.networks.cells import CoRNN
 from tests.support.analysed import analysis_of, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
@@ -55,7 +56,7 @@ def test_every_claim_holds_on_smaller_networks(study, analysis):
     loose = claims["claim"].str.contains(LOOSE)
     assert claims.loc[~loose, "held"].all(), claims[~claims["held"]].to_string()
     assert (claims["verdict"] != "fails").all()
-    assert len(claims) == 24
+    assert len(claims) == 26
 
 
 @pytest.mark.parametrize(
@@ -82,11 +83,33 @@ def test_claims_fail_on_doctored_runs(study, analysis, cell, column, change, wor
 def test_what_is_exact_fails_where_it_is_not(study, analysis):
     jacobians = study.jacobians.assign(log_spectral_norm=study.jacobians["log_spectral_norm"] + 2.0)
     failed = failing(analysis["claims"](tables_of(study, TABLES, jacobians=jacobians)))
-    assert (
-        sum(words in text for text in failed for words in ("any lag, coRNN", "minGRU, at most", "from its inputs")) == 3
-    )
+    for words in (
+        "any lag, coRNN",
+        "coRNN less its bound",
+        "from its recurrence",
+        "minGRU, at most",
+        "from its inputs",
+    ):
+        assert sum(words in text for text in failed) == 1, words
     blocks = study.blocks.assign(log_spectral_norm=study.blocks["log_spectral_norm"] + 1e-3)
     assert any("ds_T/ds_(T-l)" in text for text in failing(analysis["claims"](tables_of(study, TABLES, blocks=blocks))))
+
+
+def test_a_millionth_is_no_rounding_of_a_recurrence(study, analysis):
+    jacobians = study.jacobians.assign(log_spectral_norm=study.jacobians["log_spectral_norm"] + 1e-6)
+    failed = failing(analysis["claims"](tables_of(study, TABLES, jacobians=jacobians)))
+    assert any("of coRNN from its recurrence" in text for text in failed)
+
+
+@pytest.mark.parametrize("dt", [0.001, 0.042, 0.3, 1.0])
+@pytest.mark.parametrize("scale", [0.0, 0.3, 3.0])
+def test_the_bound_of_a_step_is_above_any_jacobian(analysis, dt, scale):
+    rng, cell = np.random.default_rng(0), CoRNN(input_size=1, hidden_size=5, output_size=0, dt=dt)
+    for _ in range(20):
+        params = {name: scale * rng.standard_normal(shape) for name, shape in cell.shapes().items()}
+        J = cell.jacobian(params, cell.gain * rng.uniform(size=5))
+        bound = analysis["bound_of_a_step"](cell, params)
+        assert np.linalg.norm(J, 2) <= bound < 1.0 + dt * 20.0 * (1.0 + scale)
 
 
 def test_tables_have_a_row_for_each_cell(study, analysis):
