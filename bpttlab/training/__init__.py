@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bpttlab.training.clipping import ClippedGradient, clip_gradient_norm, clip_gradient_value
 from bpttlab.training.data import EpochBatches, FreshBatches, TrainingData
+from bpttlab.training.export import name_as_pytorch, save_weights
 from bpttlab.training.loop import Ongoing, iterate_updates
 from bpttlab.training.optimizers import SGD, Adam, AdamW, Optimizer, OptimizerState, RMSprop
 from bpttlab.training.penalties import Flossing, Omega, OmegaOfTheCode, Penalty
@@ -50,6 +51,8 @@ __all__ = [
     "evaluate_network",
     "iterate_updates",
     "make_setup",
+    "name_as_pytorch",
     "run_updates",
+    "save_weights",
     "train",
 ]
