@@ -15,6 +15,7 @@ import pandas as pd
 from bpttlab.errors import ConfigurationError, nearest
 from bpttlab.figures import requested, style
 from bpttlab.figures.figure import Comparison
+from bpttlab.store.columns import SCHEME_OF_TRAINING
 from bpttlab.tables.points import LABEL, STATED, has_files, value_names_file
 from bpttlab.tables.selection import find_field
 
@@ -24,7 +25,8 @@ ABREAST = 4
 LENGTH = "sequence_length"
 _FILE = (LABEL, "cell_content")
 _NAMES = {**dict.fromkeys(_FILE, "file"), "initializer_target": "quantity"}
-_GROUPS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
+_OF_NETWORKS = ("cell_", "task_", "initializer_", "measure_", "scheme_", "scales_")
+_GROUPS = (*_OF_NETWORKS, "training_", "optimizer_", "penalty_", "projection_")
 
 
 def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
@@ -36,6 +38,8 @@ def display_name(column: str, frame: pd.DataFrame | None = None) -> str:
         return targets[0] if len(targets) == 1 and targets[0] in STATED else "spectral_radius"
     if column in _NAMES:
         return _NAMES[column]
+    if column in SCHEME_OF_TRAINING:  # which are no fields of the group
+        return column
     group = next((group for group in _GROUPS if column.startswith(group)), "")
     return f"{group.rstrip('_')}.{column.removeprefix(group)}" if group else column
 

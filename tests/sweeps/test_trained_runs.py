@@ -6,6 +6,7 @@ import pytest
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
+from bpttlab.figures.comparison import display_name
 from bpttlab.store.columns import TRAINED
 from bpttlab.sweeps import trained_runs
 from bpttlab.sweeps.run import build_network
@@ -289,3 +290,9 @@ def test_the_command_line_trains(tmp_path, monkeypatch, capsys):
     assert runs["optimizer_momentum"].unique().tolist() == [0.9]
     assert main(["sweep", "study=t", "training.updates=3"]) != 0
     assert "training=standard" in capsys.readouterr().err
+
+
+def test_fields_of_training_are_shown_as_they_are_written():
+    assert display_name("training_learning_rate") == "training.learning_rate"
+    assert display_name("optimizer_beta_1") == "optimizer.beta_1"
+    assert display_name("training_truncation") == "training_truncation"
