@@ -232,6 +232,10 @@ class Configuration:
         """After how many updates the network is measured; None: it is not trained."""
         return self.training.updates if self.training is not None and self.update is None else self.update
 
+    def without_training(self) -> Configuration:
+        """The run of the network as it is drawn."""
+        return replace(self, training=None, optimizer=None, penalty=None, projection=None, update=None)
+
     def at_measured_updates(self) -> list[Configuration]:
         """The runs that a sweep makes of it: itself, or one for each update at which the network is measured."""
         if self.training is None or self.update is not None:

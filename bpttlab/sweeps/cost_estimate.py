@@ -62,7 +62,7 @@ def lines(planned: SweepPlan, options: Options) -> list[str]:
     if not planned.to_do:
         return []
     rows = expected_rows(planned.to_do)
-    divided = bundles(planned.to_do, options.processes)
+    divided = [tuple(one.without_training() for one in part) for part in bundles(planned.to_do, options.processes)]
     if too_large := [bundle for bundle in divided if not can_be_measured(bundle)]:
         return [
             list_rows(rows),
@@ -73,6 +73,8 @@ def lines(planned: SweepPlan, options: Options) -> list[str]:
     size = bytes_of(rows, shards=min(seconds, len(divided)))
     workers = min(options.processes, len(divided))
     by = format_count(workers, "worker") if workers else "this process"
+    if any(one.training is not None for one in planned.to_do):
+        remarks = [*remarks, "the time is that of measuring; that of training is not estimated"]
     return [list_rows(rows), f"about {rough_seconds(seconds)} by {by}, about {rough_bytes(size)}", *remarks]
 
 

@@ -72,7 +72,7 @@ def measure_trained(configurations: Sequence[Configuration], checkpoints: Path |
         if folder is not None:
             folder.save_if_due(known)
 
-    trained = run_updates(setup, known, observe, progress=False)
+    trained = run_updates(setup, known, observe, progress=False, until=max(found.wanted))
     found.add_rest(known, trained)
     return [found.records[update_of(one)] for one in configurations]
 
@@ -271,7 +271,7 @@ def describe_trained(run: Configuration, params: Params, measured: Mapping[str, 
     columns = run.measure.matrix.describe(run.cell, params, run.initializer, run.values.engine)
     radius = {"log_origin_radius": theory.asymptote_rate(columns["origin_radius"])}
     drawn = run.initializer if run.measured_update == 0 else NoInitializer()
-    plain = replace(run, initializer=drawn, training=None, optimizer=None, penalty=None, projection=None, update=None)
+    plain = replace(run.without_training(), initializer=drawn)
     known = {**columns, **radius, **measured}
     compared = theory_comparison.ComparedNetwork(plain, described_matrix(run.cell, params), known)
     return {**columns, **measured, **theory_comparison.compare_columns(compared)}

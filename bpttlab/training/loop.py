@@ -90,15 +90,17 @@ class Step(NamedTuple):
     row: UpdateRow
 
 
-def iterate_updates(setup: Setup, known: Ongoing) -> Iterator[Step]:
+def iterate_updates(setup: Setup, known: Ongoing, until: int | None = None) -> Iterator[Step]:
     """One update after another, until the task is solved, the run has diverged or all updates are done.
 
     Args:
         setup: of `make_setup`.
         known: `Ongoing(state, state)` of the state to begin with, in which is kept what is known.
+        until: the last update that is done; None: that of the settings.
     """
     settings = setup.settings
-    while known.state.update < settings.updates and not known.ended:
+    last = settings.updates if until is None else until
+    while known.state.update < last and not known.ended:
         following = known.state.update + 1
         try:
             with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):

@@ -196,6 +196,7 @@ def run_updates(
     known: Ongoing,
     observe: Callable[[Ongoing], None] | None = None,
     progress: bool | None = None,
+    until: int | None = None,
 ) -> Trained:
     """All updates that are left.
 
@@ -203,6 +204,7 @@ def run_updates(
         known: the state to begin with, in which is kept what is known.
         observe: is called before the first update, and after each.
         progress: as in `train`.
+        until: the last update that is done; None: that of the settings.
 
     Raises:
         InterruptedTraining: Ctrl-C.
@@ -213,7 +215,7 @@ def run_updates(
         try:
             if observe is not None and start == 0:
                 observe(known)
-            for _ in iterate_updates(setup, known):
+            for _ in iterate_updates(setup, known, until):
                 if bar is not None:
                     bar.update()
                 if observe is not None:

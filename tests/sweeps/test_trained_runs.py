@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 import bpttlab as lab
+from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError
 from bpttlab.figures.comparison import display_name
 from bpttlab.store.columns import TRAINED
@@ -278,8 +279,6 @@ def test_figures_and_tables_are_made(tmp_path):
 
 
 def test_the_command_line_trains(tmp_path, monkeypatch, capsys):
-    from bpttlab.cli import main
-
     monkeypatch.chdir(tmp_path)
     words = [f"{name}={value}" for name, value in TRAINED_RUN.items()]
     line = ["study=t", "workers=0", *words, "training.learning_rate=1e-3,1e-2", "training.clip_norm=null,1"]
@@ -296,3 +295,19 @@ def test_fields_of_training_are_shown_as_they_are_written():
     assert display_name("training_learning_rate") == "training.learning_rate"
     assert display_name("optimizer_beta_1") == "optimizer.beta_1"
     assert display_name("training_truncation") == "training_truncation"
+
+
+def test_training_ends_at_the_last_update_that_is_wanted(monkeypatch):
+    done = []
+    monkeypatch.setattr(trained_runs.MeasuredUpdates, "measure", lambda self, known: done.append(known.state.update))
+    monkeypatch.setattr(trained_runs.MeasuredUpdates, "add_rest", lambda self, known, trained: None)
+    with pytest.raises(KeyError):  # nothing was recorded
+        trained_runs.measure_trained([lab.Configuration.parse({**TRAINED_RUN, "update": 3})])
+    assert done == [0, 1, 2, 3]
+
+
+def test_an_estimate_says_that_training_is_not_in_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    words = [f"{name}={value}" for name, value in {**TRAINED_RUN, "training.updates": 10**6}.items()]
+    assert main(["sweep", "--dry-run", "study=t", "workers=0", *words]) == 0
+    assert "that of training is not estimated" in capsys.readouterr().out
