@@ -49,7 +49,13 @@ LONGEST_TEXT = 10_000
 _DECLARED = {column.name: column.dtype for column in CONFIGURATION}
 _FIRST_IN_RUNS = ("run_id", "network_id", "status", "error", "first_bad_step")
 
-NUMBERS_OR_WORDS = ("truncation", "measure_exponents")
+NUMBERS_OR_WORDS = (
+    "truncation",
+    "cell_recurrent_prefix",
+    "cell_readout_prefix",
+    "penalty_exponents",
+    "measure_exponents",
+)
 """Values that are a number or a word: always a text in their column."""
 
 Scalar = bool | int | float | str | None
