@@ -9,7 +9,7 @@ import pytest
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.fields import check_integer, python_value
-from bpttlab.sweeps.configuration import GROUPS, Configuration, choices_of_group, fields_of_choice
+from bpttlab.sweeps.configuration import GROUPS, TRAINING_GROUPS, Configuration, choices_of_group, fields_of_choice
 from bpttlab.sweeps.hydra_composition import composer
 from bpttlab.sweeps.plan import Options, separate
 from bpttlab.tasks import Copy, TemporalOrder
@@ -160,6 +160,7 @@ def test_whole_numbers_on_the_command_line_may_have_an_exponent():
     assert type(plain["sequence_length"]) is int
 
 
+TRAINED = {"training": "standard"}
 NEEDS_MORE = {"from_file", "file", "none", "rflo"}  # a file, or another cell
 
 
@@ -169,8 +170,9 @@ def test_choice_of_conf_is_the_same_in_python(group):
     usable = sorted(set(choices_of_group(group)) - NEEDS_MORE)
     own_names = [choice for choice in usable if fields_of_choice(group, choice).get("name") != choice]  # no class's
     for choice in {*own_names, *usable[:2]}:
-        more = {"sequence_length": 64, "truncation": 4}
-        _, (run,) = separate(lines.expand([f"{group}={choice}", "sequence_length=64", "truncation=4", "study=x"]))
+        more = {"sequence_length": 64, "truncation": 4} | (TRAINED if group in TRAINING_GROUPS[1:] else {})
+        words = [f"{name}={value}" for name, value in more.items()]
+        _, (run,) = separate(lines.expand([f"{group}={choice}", *words, "study=x"]))
         assert Configuration.parse({group: choice, **more}).run_id == Configuration.parse(run).run_id
 
 
