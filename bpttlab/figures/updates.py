@@ -34,6 +34,7 @@ _HORIZON = "vanishing_horizon"
 _AROUND_ZERO = ("growth_rate", "lyapunov_exponent")
 _PANEL = 1.55  # inches, the height of one
 _NAMED = "network in colour"
+_LARGEST = 1e200  # of a loss on a logarithmic axis; what is larger, of a network that diverges, lies above the axis
 _DECADE = 10.0  # a loss over more than this has a logarithmic axis
 
 
@@ -171,6 +172,9 @@ def _scale_loss(axes: Axes, values: pd.Series) -> None:
     """A logarithmic axis for a loss that falls by orders of magnitude."""
     positive = values.astype(float)[values.notna()]
     if (positive > 0).all() and positive.max() > _DECADE * positive.min():
+        least, most = positive.min(), positive.max()
+        if least < 1.0 / _LARGEST or most > _LARGEST:  # Matplotlib's margins and ticks would leave the floats
+            axes.set_ylim(max(least / _DECADE, 1.0 / _LARGEST), min(most, _LARGEST / _DECADE) * _DECADE)
         axes.set_yscale("log")
 
 

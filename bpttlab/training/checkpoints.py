@@ -12,6 +12,7 @@ import io
 import json
 import re
 import time
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.fields import format_value
 from bpttlab.files import NotAFileError, make_folder, read_file, write_atomically
 from bpttlab.numerics.array import Array
@@ -196,9 +197,34 @@ class CheckpointFile:
     about: Description
     saved: float = field(default_factory=time.monotonic)
 
+    def begin(self, known: Ongoing) -> None:
+        """Writes the file before the first update: a place that cannot be written is refused before the work.
+
+        Raises:
+            ConfigurationError: the name does not end with .npz, there is no such folder, or it cannot be written.
+        """
+        field = f"checkpoint={format_value(str(self.path))}"
+        if self.path.suffix != ".npz":
+            raise ConfigurationError(f"{field}: must be the name of a .npz file")
+        if not self.path.parent.is_dir():
+            raise ConfigurationError(f"{field}: there is no folder {str(self.path.parent)!r}; make it first")
+        try:
+            self.save(known)
+        except OSError as error:
+            raise ConfigurationError(f"{field}: cannot be written ({error.strerror or error})") from None
+
     def save_if_due(self, known: Ongoing) -> None:
         if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save_or_warn(known)
+
+    def save_or_warn(self, known: Ongoing) -> None:
+        """A disk that is full does not end a training: the file is the last one that could be written."""
+        try:
             self.save(known)
+        except OSError as error:
+            self.saved = time.monotonic()
+            text = f"checkpoint={format_value(str(self.path))}: could not be written ({error.strerror or error})"
+            warnings.warn(f"{text}; it is that of an earlier update", LabWarning, stacklevel=2)
 
     def save(self, known: Ongoing) -> None:
         write_atomically(self.path, pack_arrays(arrays_of(known, self.about)))

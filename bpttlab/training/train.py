@@ -172,6 +172,7 @@ def train(
     if checkpoint is not None:
         about = describe_setup(setup, state)
         file, known = CheckpointFile(Path(checkpoint), about), read_checkpoint(Path(checkpoint), about) or known
+        file.begin(known)
 
     def observe(known: Ongoing) -> None:
         if file is not None:
@@ -184,7 +185,7 @@ def train(
     finally:
         if file is not None and known.diverged_at is None:
             known.trim()
-            file.save(known)
+            file.save_or_warn(known)
     if trained.status == "diverged":
         text = f"training diverged at update {trained.diverged_at}: {trained.reason}; the weights are those before it"
         warnings.warn(text, LabWarning, stacklevel=2)
@@ -261,12 +262,20 @@ def describe(setup: Setup, known: Ongoing, status: TrainingStatus = "done") -> T
 # ------------------------------------------------------------------ arguments
 
 
+_EXAMPLES = {
+    "optimizer": "lab.training.Adam()",
+    "scheme": "lab.Chunked(20)",
+    "penalty": "lab.training.Omega()",
+    "projection": "lab.training.NearestOrthogonal()",
+}
+
+
 def settle(name: str, given: Any, kind: type, default: Any) -> Any:
     """An object of a class, or the default."""
     if given is None:
         return default
     if not isinstance(given, kind):
-        raise ConfigurationError(f"{name}={format_value(given)}: must be an object of a {kind.__name__}")
+        raise ConfigurationError(f"{name}={format_value(given)}: must be an object, like {_EXAMPLES[name]}")
     return given
 
 

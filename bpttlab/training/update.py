@@ -272,10 +272,11 @@ class Setup:
             GradientRangeError: a weight is not finite.
         """
         if self.optimizer.elementwise:
-            found, kept = self.optimizer.update({VECTOR: state.vector}, {VECTOR: gradient}, state.optimizer, rate)
+            given = read_only({VECTOR: state.vector})
+            found, kept = self.optimizer.update(given, {VECTOR: gradient}, state.optimizer, rate)
             moved = found[VECTOR]
         else:
-            arrays, gradients = self.layout.unpack(state.vector), self.layout.unpack(gradient)
+            arrays, gradients = read_only(self.layout.unpack(state.vector)), self.layout.unpack(gradient)
             found, kept = self.optimizer.update(arrays, gradients, state.optimizer, rate)
             moved = self.layout.pack(found)
         if not np.isfinite(moved).all():
@@ -377,3 +378,11 @@ def add_scaled(params: Params, gradient: Params, factor: float, beside: Params) 
         total = gradient[name] if name in gradient else np.zeros_like(value)
         found[name] = total + value.dtype.type(factor) * beside[name] if name in beside else total
     return found
+
+
+def read_only(arrays: Params) -> Params:
+    """Views that cannot be written: an optimizer that works in place would change the last good weights."""
+    views = {name: value.view() for name, value in arrays.items()}
+    for view in views.values():
+        view.flags.writeable = False
+    return views

@@ -84,3 +84,15 @@ def test_what_cannot_be_drawn_has_its_reason(study):
     many = [training_runs(networks=1).assign(cell_label=f"n{place}", network_order=place) for place in range(9)]
     with style_context(), pytest.raises(LabError, match="9 networks are too many colours"):
         plot_updates(updates(pd.concat(many, ignore_index=True)))
+
+
+@pytest.mark.parametrize("extreme", [1e305, 1e-305])
+def test_a_loss_at_the_end_of_the_floats_is_drawn(extreme):
+    """Of a network that diverges; Matplotlib ends in an overflow if nothing limits its axis."""
+    runs = training_runs()
+    runs["training_loss"] = runs["training_loss"].where(runs["update"] < 100, extreme)
+    with style_context():
+        figure = plot_updates(updates(runs))
+        figure.canvas.draw()
+    (low, high) = next(axes.get_ylim() for axes in figure.axes if axes.get_yscale() == "log")
+    assert 0.99e-200 <= low < high <= 1.01e200

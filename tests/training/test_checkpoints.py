@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 import bpttlab as lab
-from bpttlab.errors import ConfigurationError
+from bpttlab.errors import ConfigurationError, LabWarning
 from bpttlab.training import checkpoints, loop
 from bpttlab.training.optimizers import SGD, Adam, RMSprop
 
@@ -210,3 +210,32 @@ def test_a_damaged_checkpoint_of_a_sweep_is_left_out(tmp_path):
     assert folder.find(set())[0].state.update == 30
     assert folder.find({5}) is None  # the state at a measured update is missing
     assert checkpoints.CheckpointFolder(folder.folder, {"network_id": "b"}).find(set()) is None
+
+
+def test_a_place_that_cannot_be_written_is_refused_at_once(tmp_path):
+    def fail(update, params):
+        raise AssertionError("training has begun")
+
+    for path, message in [
+        ("nofolder/a.npz", "there is no folder '.*nofolder'; make it first"),
+        ("a.txt", r"must be the name of a \.npz file"),
+        ("/proc/a.npz", "cannot be written"),
+    ]:
+        with pytest.raises(ConfigurationError, match=message):
+            train(None, checkpoint=tmp_path / path, callback=fail)
+
+
+def test_a_disk_that_fills_up_does_not_end_a_training(tmp_path, monkeypatch):
+    plain = checkpoints.write_atomically
+    written = []
+
+    def write(path, data):
+        if written:
+            raise OSError(28, "No space left on device")
+        written.append(path)
+        return plain(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_atomically", write)
+    with pytest.warns(LabWarning, match="could not be written .No space left on device.; it is that of an earlier"):
+        trained = train(tmp_path)
+    assert trained.updates == 30

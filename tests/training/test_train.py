@@ -216,6 +216,20 @@ def test_without_progress_no_bar_is_made(monkeypatch):
     assert lab.train(cell, params, task, updates=2, **QUIET).updates == 2
 
 
+class InPlace(lab.Optimizer):
+    name = "in_place"
+
+    def update(self, params, gradient, state, learning_rate):
+        params["W"] -= learning_rate * gradient["W"]
+        return params, state
+
+
+def test_an_optimizer_cannot_change_the_last_good_weights():
+    cell, params, task = network()
+    with pytest.raises(ValueError, match="read-only"):
+        lab.train(cell, params, task, optimizer=InPlace(), updates=2, **QUIET)
+
+
 def test_frozen_parameters_stay():
     cell, params, task = network()
     trained = lab.train(cell, params, task, updates=3, frozen=("W", "b_h"), **QUIET)
@@ -290,7 +304,7 @@ def test_an_optimizer_that_needs_matrices_receives_them():
         ({"updates": 10, "schedule": "cosine", "schedule_updates": 11}, "takes 11 updates; must be at most updates=10"),
         ({"updates": 10, "warm_up": 10}, "training.warm_up=10: must be below training.updates=10"),
         ({"learning_rat": 1.0}, "learning_rat: there is no such argument or setting. Did you mean 'learning_rate'"),
-        ({"optimizer": "adam"}, "optimizer='adam': must be an object of a Optimizer"),
+        ({"optimizer": "adam"}, "optimizer='adam': must be an object, like lab.training.Adam()"),
         ({"frozen": ("X",)}, "frozen: 'X' is no parameter"),
         ({"data": "epochs"}, "training.sequences: must be given for data=epochs of task 'adding'"),
         ({"data": "epochs", "sequences": 10}, "batch_size=16: must be at most 8, the training sequences of 10"),
