@@ -189,6 +189,8 @@ class Configuration:
         radius = values.spectral_radius
         initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
         trained = training_of({name: groups[name] for name in TRAINING_GROUPS}, cell, scheme)
+        if trained:
+            trained["training"].check_sources(task, values.batch_size, own and own.update)
         update = check_update(plain.get(UPDATE), trained.get("training"))
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         chosen |= {name: part for name, part in trained.items() if name != "training"}

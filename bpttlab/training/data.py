@@ -106,10 +106,11 @@ class EpochBatches(TrainingData):
             for name, share in (("validation", self.validation_share), ("test", self.test_share))
         ]
         sizes = [round(share * self.size) for share in shares]
-        if self.size - sum(sizes) < self.batch_size:
+        left = self.size - sum(sizes)
+        if left < max(1, self.batch_size):
             raise ConfigurationError(
-                f"batch_size={self.batch_size}: must be at most {self.size - sum(sizes)}, the training sequences of "
-                f"{self.size}"
+                f"batch_size={self.batch_size}: must be at most {max(0, left)}, the training sequences of {self.size} "
+                "(training.sequences, less the shares of validation and test)"
             )
         if sizes[0] < 1:
             raise ConfigurationError(f"training.validation={shares[0]}: leaves no sequence of {self.size} to check")

@@ -118,6 +118,15 @@ class Training:
         settle_fields(self, "training.{}")
         self.make_schedule().check_length(self.updates)
         self.measured_updates()
+        if (self.schedule_updates or 0) > self.updates:
+            raise ConfigurationError(
+                f"training.schedule_updates={self.schedule_updates}: must be at most training.updates={self.updates}"
+            )
+        if self.data == "epochs" and self.validation + self.test >= 1.0:
+            raise ConfigurationError(
+                f"training.validation={self.validation}, training.test={self.test}: must be less than 1 together; the "
+                "rest is trained on"
+            )
         if self.penalty_alone > self.updates:
             raise ConfigurationError(
                 f"training.penalty_alone={self.penalty_alone}: must be at most training.updates={self.updates}"
@@ -139,6 +148,16 @@ class Training:
         if penalty is not None:
             raise ConfigurationError(
                 f"penalty={penalty.name}: is of whole sequences; must be none with update={self.update}"
+            )
+
+    def check_sources(self, task: Task, batch_size: int, file_update: int | None) -> None:
+        """Refuses a finite set that the task does not have, and weights from a file that has a number of updates."""
+        if self.data == "epochs":
+            self.make_data(task, 0, batch_size)
+        if file_update is not None:
+            raise ConfigurationError(
+                f"cell.update={file_update}: the column `update` counts the updates of training=standard; leave "
+                "cell.update out"
             )
 
     def make_schedule(self) -> Schedule:

@@ -124,6 +124,7 @@ def test_measured_updates(stated, expected):
         ({"training.measure_at": "often"}, "training.measure_at='often': must be log, ends, every:N or a list"),
         ({"training.learning_rate": 0}, "training.learning_rate=0"),
         ({"training.schedule": "cosine", "training.schedule_updates": 13}, "takes 13 updates"),
+        ({"training.data": "epochs", "task": "adding"}, "training.sequences: must be given for data=epochs"),
         ({"optimizer": "adma"}, "Did you mean 'adam'"),
         ({"optimizer": "sgd", "optimizer.beta_1": 0.5}, "optimizer.beta_1 of 'sgd': there is no such field"),
     ],
@@ -135,6 +136,16 @@ def test_a_wrong_value_is_named(given, message):
     with pytest.raises(ConfigurationError) as caught:
         lab.Configuration.parse({**base, **given})
     assert message in str(caught.value)
+
+
+def test_a_file_of_a_known_update_is_not_trained_further(tmp_path):
+    cell = lab.Elman(2, 3, 1)
+    lab.training.save_weights(tmp_path / "one.npz", cell, cell.init(0))
+    own = {"name": "from_file", "path": str(tmp_path / "one.npz"), "activation": "tanh"}
+    given = {**{name: value for name, value in TRAINED_RUN.items() if not name.startswith("cell")}, "task": "adding"}
+    assert lab.Configuration.parse({**given, "cell": own}).own is not None
+    with pytest.raises(ConfigurationError, match="cell.update=100: the column `update` counts"):
+        lab.Configuration.parse({**given, "cell": {**own, "update": 100}})
 
 
 # ------------------------------------------------------------------ results

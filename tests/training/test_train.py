@@ -302,6 +302,11 @@ def test_an_optimizer_that_needs_matrices_receives_them():
         ({"learning_rate": 0.0}, "training.learning_rate=0.0: must be a finite number > 0"),
         ({"learning_rate": -1e-3}, "training.learning_rate=-0.001: must be a finite number > 0"),
         ({"updates": 10, "schedule": "cosine", "schedule_updates": 11}, "takes 11 updates; must be at most updates=10"),
+        (
+            {"updates": 9, "schedule": "step", "schedule_updates": 10},
+            "schedule_updates=10: must be at most",
+        ),
+        ({"data": "epochs", "sequences": 50, "validation": 0.6, "test": 0.4}, "must be less than 1 together"),
         ({"updates": 10, "warm_up": 10}, "training.warm_up=10: must be below training.updates=10"),
         ({"learning_rat": 1.0}, "learning_rat: there is no such argument or setting. Did you mean 'learning_rate'"),
         ({"optimizer": "adam"}, "optimizer='adam': must be an object, like lab.training.Adam()"),
