@@ -474,8 +474,9 @@ def find_training(kind: str, name: str, field: str) -> type:
 
 
 def as_list(value: Any) -> Any:
-    """A list of updates as it is written on the command line; anything else as it is."""
-    return f"[{','.join(map(str, value))}]" if isinstance(value, list | tuple) else value
+    """A list of updates, or a single one, as it is written on the command line; anything else as it is."""
+    updates = [value] if type(value) is int else value
+    return f"[{','.join(map(str, updates))}]" if isinstance(updates, list | tuple) else value
 
 
 def check_update(value: Any, training: Training | None) -> int | None:

@@ -196,9 +196,15 @@ def quoted_values(key: str, value: str) -> str:
     return advise(f"{key}={inner}") or write_line(key, inner)
 
 
+LISTS = ("measure_at",)
+"""Fields whose value may be a list; elsewhere several values are several runs."""
+
+
 def list_in_brackets(key: str, value: str) -> str:
     """spectral_radius=[0.5,1.0]"""
     inner = value[1:-1].strip()
+    if key.rpartition(".")[2] in LISTS:
+        return ""
     in_brackets = len(value) > 2 and value[0] + value[-1] in ("[]", "()", "{}")
     if not in_brackets or ":" in inner or any(bracket in inner for bracket in "[]{}"):
         return ""

@@ -10,6 +10,7 @@ from bpttlab.errors import ConfigurationError
 from bpttlab.figures.comparison import display_name
 from bpttlab.store.columns import TRAINED
 from bpttlab.sweeps import trained_runs
+from bpttlab.sweeps.line_advice import with_advice
 from bpttlab.sweeps.run import build_network
 
 QUICK = {
@@ -101,6 +102,7 @@ def test_a_stored_configuration_is_read_again():
         ("every:5", [0, 5, 10, 12]),
         ("[3,7]", [3, 7, 12]),
         ([0, 12], [0, 12]),
+        (5, [5, 12]),
     ],
 )
 def test_measured_updates(stated, expected):
@@ -136,6 +138,11 @@ def test_a_wrong_value_is_named(given, message):
     with pytest.raises(ConfigurationError) as caught:
         lab.Configuration.parse({**base, **given})
     assert message in str(caught.value)
+
+
+def test_a_list_of_updates_is_not_taken_for_several_runs():
+    assert with_advice("refused", "training.measure_at=[0,5,99]") == "refused"
+    assert with_advice("refused", "seed=[0,5]") == "refused; write seed=0,5"
 
 
 def test_a_file_of_a_known_update_is_not_trained_further(tmp_path):
