@@ -85,19 +85,15 @@ def summaries(study: Any) -> dict[str, pd.DataFrame]:
 
 
 def done(study: Any) -> pd.DataFrame:
-    """The runs, with the name of their variant."""
+    """The runs, with the name of their variant: the first one that they are, or else their cell."""
     runs = study.runs[study.runs["status"] == "done"]
-    return runs.assign(variant=[variant_of(run, runs) for run in runs.to_dict("records")])
-
-
-def variant_of(run: dict[str, Any], runs: pd.DataFrame) -> str:
-    for name, variant in VARIANTS.items():
-        if run["cell"] != variant.cell:
-            continue
-        own = runs[runs["cell"] == variant.cell]
-        if variant.column is None or run[variant.column] == np.sort(own[variant.column].unique())[variant.rank]:
-            return name
-    return str(run["cell"])
+    names = runs["cell"].astype(object)
+    for name, variant in reversed(VARIANTS.items()):
+        own = runs["cell"] == variant.cell
+        if variant.column is not None and own.any():
+            own &= runs[variant.column] == np.sort(runs.loc[own, variant.column].unique())[variant.rank]
+        names = names.mask(own, name)
+    return runs.assign(variant=names.astype(str))
 
 
 def named(study: Any, table: str, *names: str) -> pd.DataFrame:
