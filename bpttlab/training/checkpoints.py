@@ -129,7 +129,8 @@ def restore_row(columns: Mapping[str, Any], norms: Mapping[str, float] | None) -
 def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     """Arrays as a .npz archive: equal arrays have equal bytes."""
     file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
+    assert not any(np.asarray(value).dtype.hasobject for value in arrays.values())  # objects would be pickled
+    np.savez(file, **dict[str, Any](arrays))  # NumPy 2.1 takes allow_pickle for an array
     return file.getvalue()
 
 
