@@ -7,9 +7,9 @@ import bpttlab as lab
 from bpttlab.errors import ConfigurationError
 from bpttlab.gradients.forward_mode.rtrl import immediate_derivatives
 from bpttlab.gradients.forward_mode.uoro import uoro
-from bpttlab.training import SGD, checkpoints
-from bpttlab.training.loop import Ongoing
+from bpttlab.training import SGD
 from bpttlab.truncation import RFLO, RTRL, UORO, SnAp
+from tests.support.training import restore_at
 
 NOISE = lab.tasks.Noise(sequence_length=6)
 ADDING = lab.tasks.Adding(sequence_length=6)
@@ -90,13 +90,7 @@ def test_the_influence_is_that_of_older_weights():
 def test_a_run_by_steps_goes_on_with_the_same_bytes(scheme):
     cell, params, task = network(lab.GRU)
     whole = train(cell, params, task, scheme, updates=9)
-    first = whole.setup.first_state(whole.setup.layout.of(cell, params)[1])
-    known = Ongoing(first, first)
-    for step in lab.training.iterate_updates(whole.setup, known):
-        if step.state.update == 4:
-            break
-    data = checkpoints.pack_arrays(checkpoints.arrays_of(known, {}))
-    again = checkpoints.restore_run(checkpoints.unpack_arrays(data))
+    again = restore_at(whole, cell, params, update=4)
     list(lab.training.iterate_updates(whole.setup, again))
     assert (again.state.vector == whole.state.vector).all()
 

@@ -5,9 +5,9 @@ import pytest
 
 import bpttlab as lab
 from bpttlab.errors import ConfigurationError
-from bpttlab.training import SGD, checkpoints
-from bpttlab.training.loop import Ongoing
+from bpttlab.training import SGD
 from bpttlab.training.windows import find_windows
+from tests.support.training import restore_at
 
 NOISE = lab.tasks.Noise(sequence_length=11)
 SCHEMES = [
@@ -91,13 +91,7 @@ def test_a_window_that_begins_early_has_its_own_losses_alone():
 def test_a_run_by_windows_goes_on_with_the_same_bytes():
     cell, params, task = network(kind=lab.LSTM)
     whole = train(cell, params, task, lab.Windowed(k1=2, truncation=5), updates=9)
-    first = whole.setup.first_state(whole.setup.layout.of(cell, params)[1])
-    known = Ongoing(first, first)
-    for step in lab.training.iterate_updates(whole.setup, known):
-        if step.state.update == 4:
-            break
-    data = checkpoints.pack_arrays(checkpoints.arrays_of(known, {}))
-    again = checkpoints.restore_run(checkpoints.unpack_arrays(data))
+    again = restore_at(whole, cell, params, update=4)
     assert again.state.carried is not None
     list(lab.training.iterate_updates(whole.setup, again))
     assert (again.state.vector == whole.state.vector).all()
