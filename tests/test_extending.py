@@ -65,8 +65,7 @@ def test_the_task_asks_for_the_last_pulse(written):
 
 
 def test_the_lines_of_the_page_run(written, capsys):
-    for program, command, *words in LINES:
-        assert program == "bpttlab"
+    for command, *words in LINES:
         more = ["workers=1", "seed=0,1", "engine=numpy"] if command == "sweep" else []
         assert main([command, *words, *more]) == 0, capsys.readouterr().err
     assert set(lab.load("own").runs["cell"]) == {"peephole", "lstm"}
@@ -78,7 +77,7 @@ def test_the_lines_of_the_page_run(written, capsys):
 
 
 def test_results_need_no_file(written, capsys):
-    line = next(words for _, command, *words in LINES if command == "sweep" and "study=mine" in words)
+    line = next(words for command, *words in LINES if command == "sweep" and "study=mine" in words)
     assert main(["sweep", *line, "workers=0", "engine=numpy"]) == 0
     for name in FILES:
         (written / name).unlink()

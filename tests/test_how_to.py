@@ -1,7 +1,6 @@
 """The recipes of docs/how-to.md run as they stand, in their order, and its links lead somewhere."""
 
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ import pytest
 import bpttlab as lab
 from bpttlab.cli import main
 from tests.support.commandline import REPOSITORY
+from tests.support.pages import commands_of, python_of, run_python
 from tests.support.state_dicts import save, state_dict
 
 PAGE = REPOSITORY / "docs" / "how-to.md"
@@ -28,9 +28,7 @@ def files_of_networks(tmp_path, monkeypatch):
 
 @pytest.mark.compiles
 def test_the_code_of_the_page_runs(quick_disk):
-    names = {"__name__": "how_to"}
-    for block in re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL):
-        exec(compile(block, str(PAGE), "exec"), names)
+    names = run_python(python_of(TEXT), str(PAGE))
     lags = names["products"].groupby("sequence")["lag"].nunique()
     assert (lags == 51).all() and 1 <= names["enough"] <= 50
     assert np.isfinite(names["run"][["growth_rate", "lyapunov_exponent"]].astype(float)).all()
@@ -40,9 +38,8 @@ def test_the_code_of_the_page_runs(quick_disk):
     np.testing.assert_allclose(names["each"]["W"].sum(axis=0), gradient["W"], rtol=1e-9, atol=1e-14)
 
 
-@pytest.mark.parametrize("line", re.findall(r"```sh\n(.*?)\n```", TEXT, flags=re.DOTALL))
-def test_the_sweeps_of_the_page_run(line, quick_disk):
-    words = shlex.split(line.replace("\\\n", " "))[1:]
+@pytest.mark.parametrize("words", commands_of(TEXT), ids=" ".join)
+def test_the_sweeps_of_the_page_run(words, quick_disk):
     size = [] if "cell=from_file" in words else ["cell.hidden_size=10"]
     assert main([*words, *QUICK, *size]) == 0
 

@@ -71,8 +71,8 @@ def own_parts_work(command, folder):
     for name, text in FILES.items():
         (folder / name).write_text(text, encoding="utf-8")
     for line in LINES:
-        more = ["workers=2", "seed=0,1"] if line[1] == "sweep" else []
-        done = run(command, *line[1:], *more, cwd=folder, PYTHONPATH="")
+        more = ["workers=2", "seed=0,1"] if line[0] == "sweep" else []
+        done = run(command, *line, *more, cwd=folder, PYTHONPATH="")
         assert done.returncode == 0, (line, done.stderr)
     made = visible(folder / "results")
     assert {"own/tables/growth.csv", "mine/tables/activity.csv", "mine/figures/activity.png"} < set(made)

@@ -1,7 +1,6 @@
 """The code of docs/pytorch-jax.md, executed exactly as it is printed. Needs the extras `torch` and `jax`."""
 
 import re
-import shlex
 
 import numpy as np
 import pytest
@@ -9,20 +8,19 @@ import pytest
 import bpttlab as lab
 from bpttlab.cli import main
 from tests.support.commandline import REPOSITORY
+from tests.support.pages import commands_of, find_blocks, run_python
 
 pytest.importorskip("torch")
 pytest.importorskip("jax")
 
 PAGE = (REPOSITORY / "docs" / "pytorch-jax.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`(\w+\.py)`\n\n```python\n(.*?)```", PAGE, flags=re.DOTALL))
-BLOCKS = [text for text in re.findall(r"```python(?: jax)?\n(.*?)```", PAGE, re.DOTALL) if text not in FILES.values()]
-LINES = re.search(r"```sh\n(.*?)```", PAGE, flags=re.DOTALL)[1].splitlines()
+BLOCKS = [text for language, text in find_blocks(PAGE) if language in ("python", "python jax")]
+BLOCKS = [text for text in BLOCKS if text not in FILES.values()]
 
 
 def test_the_code_of_the_page_runs():
-    names = {"__name__": "page"}
-    for block in BLOCKS:
-        exec(compile(block, "docs/pytorch-jax.md", "exec"), names)
+    names = run_python(BLOCKS, "docs/pytorch-jax.md")
     assert set(names["gradient"]) == {*dict(names["module"].named_parameters()), "h_0"}
     assert np.isfinite(names["terms"]["log_norm"]).any() and len(names["curve"])
 
@@ -31,10 +29,9 @@ def test_the_sweep_of_the_page_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    for line in LINES:
-        program, command, *words = shlex.split(line)
+    for command, *words in commands_of(PAGE):
         more = ["workers=0", "seed=0,1", "measure=minimal"] if command == "sweep" else []
-        assert program == "bpttlab" and main([command, *words, *more]) == 0, capsys.readouterr().err
+        assert main([command, *words, *more]) == 0, capsys.readouterr().err
     runs = lab.load("mine").runs
     assert set(runs["cell"]) == {"highway"} and sorted(runs["cell_carry_bias"]) == [0.0, 0.0, 2.0, 2.0]
     assert runs["network_id"].nunique() == 4 and (runs["status"] == "done").all()

@@ -1,12 +1,12 @@
 """The examples of docs/reservoirs.md run as they stand, in their order."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
 from bpttlab.cli import main
+from tests.support.pages import commands_in, find_blocks
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reservoirs.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -17,12 +17,12 @@ QUICK = ["workers=0", "engine=numpy", "measure=minimal", "sequence_length=8", "b
 def test_the_examples_of_the_page_run(tmp_path, monkeypatch, quick_disk):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "reservoirs"}
-    for kind, block in re.findall(r"```(python|sh)\n(.*?)```", TEXT, flags=re.DOTALL):
-        if kind == "python":
-            exec(compile(block, str(PAGE), "exec"), names)
+    for language, text in find_blocks(TEXT):
+        if language == "python":
+            exec(compile(text, str(PAGE), "exec"), names)
         else:
-            for line in block.replace("\\\n", " ").splitlines():
-                assert main([*shlex.split(line)[1:], *QUICK]) == 0
+            for words in commands_in(text):
+                assert main([*words, *QUICK]) == 0
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)\)", TEXT))

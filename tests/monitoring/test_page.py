@@ -1,13 +1,13 @@
 """The examples of docs/monitor.md run as they stand, with fewer updates."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
 
 import bpttlab as lab
 from bpttlab.cli import main
+from tests.support.pages import commands_of, python_of, run_python
 from tests.support.state_dicts import save, state_dict
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "monitor.md"
@@ -27,12 +27,11 @@ def test_the_python_and_the_commands_of_the_page_run(tmp_path, monkeypatch, quic
     monkeypatch.chdir(tmp_path)
     for name, seed in (("initial", 0), ("trained", 1)):
         save(f"{name}.npz", state_dict("lstm", seed=seed))
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    exec(compile(smaller("\n".join(blocks)), str(PAGE), "exec"), {"__name__": "page"})
+    run_python([smaller(block) for block in python_of(TEXT)], str(PAGE))
     assert lab.load("mine").runs["status"].tolist() == ["done"] * 3
     assert len(lab.tables.paired(lab.load("files").runs)) > 3
-    for line in re.findall(r"^bpttlab .*", TEXT, flags=re.MULTILINE):
-        assert main(shlex.split(line)[1:]) == 0
+    for words in commands_of(TEXT):
+        assert main(words) == 0
     assert "growth_rate" in capsys.readouterr().out
     assert (tmp_path / "results" / "mine" / "figures" / "updates.png").is_file()
 

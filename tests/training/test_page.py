@@ -1,7 +1,6 @@
 """The examples of docs/training.md run as they stand, with fewer updates."""
 
 import re
-import shlex
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,18 @@ import pytest
 import bpttlab as lab
 from bpttlab import plugins
 from bpttlab.cli import main
+from tests.support.pages import commands_of, python_of, run_python
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "training.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def test_the_python_of_the_page_runs():
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
-    code = "\n".join(blocks).replace("updates=300", 'updates=3, engine="numpy"').replace("updates=10)", "updates=2)")
-    names = {"__name__": "page"}
-    exec(compile(code, str(PAGE), "exec"), names)
+    fewer = {"updates=300": 'updates=3, engine="numpy"', "updates=10)": "updates=2)"}
+    code = "\n".join(python_of(TEXT))
+    for text, less in fewer.items():
+        code = code.replace(text, less)
+    names = run_python([code], str(PAGE))
     assert names["trained"].updates == 3
     assert len(names["products"])
 
@@ -33,8 +34,7 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch, quick_disk):
         "sequence_length=8",
         "training.check_sequences=20",
     ]
-    for line in re.findall(r"^bpttlab .*", TEXT, flags=re.MULTILINE):
-        words = shlex.split(line.replace("updates=200", "updates=3"))[1:]
+    for words in commands_of(TEXT.replace("updates=200", "updates=3")):
         assert main([*words, *(fewer if words[0] == "sweep" else [])]) == 0
     runs = lab.load("taught").runs
     assert sorted(runs["update"].unique()) == [0, 1, 2, 3]
