@@ -251,7 +251,7 @@ def screenful(summaries: dict[str, pd.DataFrame], width: int) -> str:
     own = {choice.name for choice in plugins.own_choices() if choice.kind == "table"}
     parts: list[str] = []
     left: list[str] = []
-    first = {name: place for place, name in enumerate(("headline", *sorted(own), "paired"))}
+    first = {name: place for place, name in enumerate(("headline", *sorted(own), "success", "paired"))}
     for name, frame in sorted(summaries.items(), key=lambda pair: first.get(pair[0], len(first))):
         part = show(name, frame, width, rows=12, whole=False)
         if parts and (name == "growth" or len("\n".join([*parts, part]).splitlines()) > SCREEN - 4):

@@ -34,6 +34,7 @@ from bpttlab.tables.spectra import (
     singular_value_curves,
     spectrum_curves,
 )
+from bpttlab.tables.success import has_training, solution_times, success, success_curves
 from bpttlab.tables.sufficient import sufficient_truncation
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
@@ -74,6 +75,7 @@ __all__ = [
     "growth_curves",
     "has_costs",
     "has_exponents",
+    "has_training",
     "has_updates",
     "headline",
     "label_points",
@@ -89,7 +91,10 @@ __all__ = [
     "rows_at_points",
     "sensitivity_curves",
     "singular_value_curves",
+    "solution_times",
     "spectrum_curves",
+    "success",
+    "success_curves",
     "sufficient_truncation",
     "summaries",
     "theory",
@@ -170,8 +175,8 @@ def summaries(study: StudyTables) -> Summaries:
     """The summary tables of a study by name.
 
     headline, growth and, if the study has them, sufficient_truncation, critical_spectral_radius,
-    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents, theory, updates and paired; then a
-    user's own.
+    truncation_bias, costs, equal_cost, along_directions, bias_bounds, exponents, theory, updates, paired and success;
+    then a user's own.
 
     Raises LabError for a study without runs.
     """

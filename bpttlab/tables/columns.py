@@ -26,6 +26,14 @@ class Interval(NamedTuple):
 BY_ORDER = Interval("median [95 %, order statistics]", "95 %, of this median, by order statistics", FEW)
 BY_LENGTHS = Interval("median [95 %, order statistics]", "95 %, of this median, by order statistics", FEW, "none")
 BY_BRACKETS = Interval("interpolated [95 %, brackets]", "95 %, by order statistics of the brackets' ends", FEW)
+BY_SHARE = Interval("share [95 %, Clopper-Pearson]", "95 %, of this share, by Clopper and Pearson", FEW)
+BY_CENSORED = Interval(
+    "median [95 %, order statistics]",
+    "95 %, of this median, by order statistics; an unsolved network counts at the low end as solved at its last "
+    "update, and at the high end as never solved",
+    FEW,
+    "none",
+)
 BY_DRAWS = Interval("mean [95 %, over draws]", "95 %, normal, from the variance over draws; none: nothing is drawn")
 
 KEY, COUNT, MEDIAN = "names the row", "count of networks", "median over networks"
@@ -339,6 +347,25 @@ _UPDATES = {
     "rose": SummaryColumn("rose", "networks", "networks whose difference is above 0", COUNT),
 }
 
+_SUCCESS = {
+    "solved": SummaryColumn("solved", "networks", "networks that learnt the task", COUNT),
+    "training_diverged": SummaryColumn(
+        "diverged in training", "networks", "networks whose training diverged before; they count as never solved", COUNT
+    ),
+    "success_rate": SummaryColumn(
+        "success rate", "", "share of the networks that learnt the task", "share of networks", BY_SHARE
+    ),
+    "updates_to_solution": SummaryColumn(
+        "updates to solution",
+        "",
+        "first check at which the Kaplan-Meier estimate of the unsolved share is 1/2 or less; networks that were not "
+        "solved are censored at their last update; inf, in print none: it lies beyond the end of training",
+        "median over networks",
+        BY_CENSORED,
+    ),
+    "trained_for": SummaryColumn("trained for", "updates", "updates of a network", "maximum over networks"),
+}
+
 COLUMNS = {
     **POINT,
     **NETWORKS,
@@ -350,6 +377,7 @@ COLUMNS = {
     **_SPECTRA,
     **_THEORY,
     **_UPDATES,
+    **_SUCCESS,
 }
 
 

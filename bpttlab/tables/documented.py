@@ -101,6 +101,11 @@ SUMMARIES = {
         "after_censored rose",
         "before after difference",
     ),
+    "success": DocumentedSummary(
+        "training (a sweep point without its update): how many networks learnt their task, and when (docs/training.md)",
+        "networks solved training_diverged failed trained_for success_rate updates_to_solution",
+        "success_rate updates_to_solution",
+    ),
 }
 
 

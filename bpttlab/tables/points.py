@@ -23,6 +23,7 @@ from bpttlab.store.columns import (
     OWN_MEASURED,
     SCHEME_OF_TRAINING,
     TABLES,
+    TRAINED,
     UPDATE,
 )
 from bpttlab.tables.frame_arguments import takes_frames
@@ -34,7 +35,7 @@ _MEASURED = {column.name for table in TABLES.values() for column in table.column
 _SHIPPED = {column.name for column in CONFIGURATION}
 _POINT = ("task", "initializer", "initializer_target", "initializer_requested", "sequence_length")
 _NAMES = {column.name for column in (*NETWORK_NAMES, *FILE_NAMES.values())}
-_OF_UPDATES = {column.name for column in MONITORED} - {UPDATE}
+_OF_UPDATES = {column.name for column in (*MONITORED, *TRAINED)} - {UPDATE}
 STATED = ("spectral_radius", "gain", "scale")  # what can be requested of an initializer
 MEASURED_RADIUS = "measured_radius"  # takes its place if no value was requested
 FROM_FILE = "file"  # or this, if all networks are from files

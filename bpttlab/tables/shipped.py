@@ -10,6 +10,7 @@ from bpttlab import tables
 from bpttlab.tables.critical import describe_brackets
 from bpttlab.tables.headline import describe_headline
 from bpttlab.tables.regimes import describe_regimes
+from bpttlab.tables.success import describe_success
 from bpttlab.tables.sufficient import describe_sufficient, tell_sufficient
 from bpttlab.tables.table import SummaryTable
 
@@ -64,6 +65,10 @@ def _paired(study: Any) -> pd.DataFrame:
     return tables.paired(study.runs) if tables.has_updates(study.runs) else _NOTHING
 
 
+def _success(study: Any) -> pd.DataFrame:
+    return tables.success(study.runs) if tables.has_training(study.runs) else _NOTHING
+
+
 _PRODUCTS = "a finished run that measured Jacobian products (measure=standard)"
 _SCHEMES = "the variance or the seconds of a scheme (scheme=uoro, random, chunked_mean, or measure.scheme_seconds=true)"
 _TRUNCATED = "a finished run that measured truncated gradients, with a K below T - 1"
@@ -96,4 +101,7 @@ _PAIRED = SummaryTable(
     "paired",
     _paired,
     needs=f"{_MONITORED}: one network at two updates or more, with the same label, seed, sizes and T",
+)
+_SUCCESS = SummaryTable(
+    "success", _success, describe_success, needs="networks that a sweep trained (training=standard)"
 )

@@ -62,3 +62,23 @@ def training_runs(networks=6, updates=(0, 50, 100), rate=None, **changes):
         for update in updates
     ]
     return pd.DataFrame(rows)
+
+
+def trained_runs(solved=(), censored=(), diverged=(), **changes):
+    """Runs of networks that a sweep trained, each before and after: solved at these updates, never solved up to these,
+    or diverged at these."""
+    ends = [
+        *(("solved", at) for at in solved),
+        *(("done", at) for at in censored),
+        *(("diverged", at) for at in diverged),
+    ]
+    runs = training_runs(networks=len(ends), updates=(0, 1000), **changes)
+    last, ends = runs["update"] > 0, pd.DataFrame(ends, columns=["status", "at"]).iloc[runs["seed"]].reset_index()
+    is_solved = last & (ends["status"] == "solved")
+    return runs.drop(columns=["cell_label", "network_order"]).assign(
+        training_scheme="full",
+        training_truncation="full",
+        training_status=ends["status"].where(last, "done"),
+        trained_updates=ends["at"].where(last, 0),
+        solved_at=ends["at"].where(is_solved).astype("Int64"),
+    )

@@ -10,7 +10,7 @@ from bpttlab.tables.columns import COLUMNS, KEY
 from bpttlab.tables.documented import SUMMARIES
 from bpttlab.tables.points import point_columns
 from tests.support.analysed import swept
-from tests.support.monitoring import load, make_monitor, train
+from tests.support.monitoring import load, make_monitor, train, trained_runs
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "tables.md"
 MEASURED = {"log_scale": True, "exponents": "all", "scheme_seconds": True}
@@ -35,7 +35,8 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def summaries(study, trained):
-    return {**tables.summaries(trained), **tables.summaries(study)}
+    taught = {"success": tables.success(trained_runs([5, 7], [9]))}
+    return {**tables.summaries(trained), **tables.summaries(study), **taught}
 
 
 def test_every_summary_is_documented(summaries):
