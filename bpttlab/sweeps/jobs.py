@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 from bpttlab.errors import LabError, SchemaError
@@ -20,6 +19,7 @@ from bpttlab.measures.measure import Result
 from bpttlab.store.column import NO_COLUMNS, MeasureColumns
 from bpttlab.store.store import Finished, Records
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.interruption import Checkpoints, StoppedTraining
 from bpttlab.sweeps.plan import Bundle
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.sweeps.worker_process import BYTES_OF_GIB, memory_of_this_process, retire
@@ -135,11 +135,11 @@ class Queue:
         self.seconds_of_a_bundle = (before + latest) / 2
 
 
-def compute(measure: Compute | None, limits: Limits, job: Job, checkpoints: Path | None = None) -> Computed:
+def compute(measure: Compute | None, limits: Limits, job: Job, checkpoints: Checkpoints | None = None) -> Computed:
     """Computes a job in a worker: the rows of its runs, the time, and what is left.
 
     A process that was refused memory once may be refused it again, for what it keeps or for a limit that a run has set.
-    So it computes nothing more: other runs must not fail for it.
+    So it computes nothing more: other runs must not fail for it. Nor does one in which a training was stopped.
     """
     begun = time.perf_counter()
     if measure is None:
@@ -150,7 +150,11 @@ def compute(measure: Compute | None, limits: Limits, job: Job, checkpoints: Path
     records: list[Records] = []
     left = deque(job.bundles)
     while left:
-        latest = compute_bundle(measure, left.popleft())
+        try:
+            latest = compute_bundle(measure, left[0])
+        except StoppedTraining:
+            break
+        left.popleft()
         records += latest
         if any(lacked_memory(one.run) for one in latest):
             retire()

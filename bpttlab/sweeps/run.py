@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -41,6 +40,7 @@ from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.compiled_loops import say_missing_once
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.interruption import Checkpoints
 from bpttlab.tasks import Batch
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def measure_bundle(
     configurations: Sequence[Configuration],
     memory_limit: float | None = None,
     known: Passes = NO_PASSES,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[RunRecords]:
     """Measures runs that share a `bundle_key`; an error becomes a row with its reason, never an exception.
 
@@ -224,7 +224,7 @@ def measure(
     configurations: Sequence[Configuration],
     memory_limit: float | None = None,
     known: Passes = NO_PASSES,
-    checkpoints: Path | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> list[RunRecords]:
     """Measure a bundle: one forward pass over its longest sequence, of which the shorter ones are the beginning.
 
@@ -233,7 +233,7 @@ def measure(
             kept (`checkpointing`), which changes no number; nothing else holds to it, nor do sequences of different
             length, which keep all states.
         known: what is known of the forward passes of some lengths, and is not computed again.
-        checkpoints: the folder in which trainings keep what they need to go on after an interruption.
+        checkpoints: what trainings need to stop, and to go on later.
 
     Raises:
         ConfigurationError: the runs do not belong together.

@@ -12,12 +12,11 @@ function.)
 from __future__ import annotations
 
 import signal
-import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +37,7 @@ from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.division import Division
 from bpttlab.sweeps.fork_server import StartError, preload_of, start_preload
 from bpttlab.sweeps.grid import combine
+from bpttlab.sweeps.interruption import Checkpoints, interruption
 from bpttlab.sweeps.jobs import JOB_SECONDS, Compute, Computed, Job, Queue, compute, failed_records
 from bpttlab.sweeps.memory_estimate import refuse_too_large
 from bpttlab.sweeps.plan import OPTIONS, Options, SweepPlan, bundles, plan, separate
@@ -54,9 +54,6 @@ CHECKPOINTS = "checkpoints"
 PUBLISHING_SECONDS = 1.0
 PUBLISHING_SHARE = 0.2
 """Where publishing takes long it waits longer, so that it takes no more than about this share of the time."""
-
-INTERRUPTIONS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""Ctrl-C, what a batch system sends before it kills, and what a process gets whose terminal is closed."""
 
 
 # ------------------------------------------------------------------ what became of it
@@ -241,7 +238,18 @@ def carry_out(planned: SweepPlan, options: Options, progress: bool | None = None
             options.store.sweep_up()
         write_names(options.store.path, planned.files)  # a sweep for new names alone
     tally = execute(planned.to_do, options.store, options.processes, progress, limits=options.limits, request=request)
+    remove_old_checkpoints(planned.runs.values(), options.store)
     return Summary(planned, tally, options.store.path)
+
+
+def remove_old_checkpoints(runs: Iterable[Configuration], store: Store) -> None:
+    """Deletes the checkpoints of the trainings whose runs are all stored, also what an earlier sweep left of them."""
+    folder = store.path / CHECKPOINTS
+    if folder.is_dir():
+        from bpttlab.sweeps import trained_runs  # imports all that workers compute with
+
+        with suppress(StoreError):  # reading the study will say what is wrong with it
+            trained_runs.remove_checkpoints(runs, store.statuses(), folder)
 
 
 # ------------------------------------------------------------------ computing
@@ -311,9 +319,8 @@ def execute(
         start_imports(configurations)
     store.sweep_up()
     waiting, begun = bundles(configurations, workers), time.monotonic()
-    checkpoints = store.path / CHECKPOINTS
-    work = partial(compute, measure, limits, checkpoints=checkpoints)
     with interruption() as interrupted, Progress(len(configurations), progress) as shown:
+        work = partial(compute, measure, limits, checkpoints=Checkpoints(store.path / CHECKPOINTS, interrupted))
         try:
             with (
                 open_pool(min(workers, len(waiting)), work, limits, modules_to_preload(configurations)) as pool,
@@ -326,10 +333,6 @@ def execute(
         except StartError as error:
             if not interrupted:  # else it was ended by the same signal
                 raise StartError(describe_rest(str(error), tally, len(configurations))) from None
-    if checkpoints.is_dir():
-        from bpttlab.sweeps.trained_runs import remove_checkpoints  # imports all that workers compute with
-
-        remove_checkpoints(configurations, store.statuses(), checkpoints)
     tally.seconds = time.monotonic() - begun
     tally.interrupted = interrupted[0] if interrupted else None
     return tally
@@ -440,7 +443,7 @@ def _finish_job(answer: Answer[Job, Computed], queue: Queue, limits: Limits) -> 
         finished, seconds, left = answer.result
         queue.learn(answer.task, seconds)
         queue.again.extend(Job((bundle,)) for bundle in left)
-        return finished
+        return finished if finished.runs.num_rows else None
     if not answer.begun:  # its worker died before it received the job
         queue.again.append(answer.task)
         return None
@@ -457,34 +460,3 @@ def failure_reason(answer: Answer[Job, Computed], limits: Limits) -> str:
         return f"took longer than time_limit={limits.seconds:g} (seconds)"
     short = f" (memory_limit={limits.memory:g} GiB may have been too little)" if limits.memory is not None else ""
     return f"{answer.death}{short}"
-
-
-def ignores_hangup(number: int) -> bool:
-    """Whether a signal is SIGHUP, and this process was told to survive its terminal (`nohup`)."""
-    return number not in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.SIG_IGN
-
-
-@contextmanager
-def interruption() -> Iterator[list[int]]:
-    """A list that stays empty until one of INTERRUPTIONS, which is put into it; a second one ends the process at once.
-
-    An exception in the middle of publishing could leave it unclear what is stored; a flag is checked between two steps.
-    """
-    heard: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield heard  # only the main thread may say what a signal does
-        return
-
-    def hear(number: int, _: object) -> None:
-        heard.append(number)
-        for known, handler in before.items():
-            signal.signal(known, handler)
-
-    before = {number: signal.getsignal(number) for number in INTERRUPTIONS if not ignores_hangup(number)}
-    for number in before:
-        signal.signal(number, hear)
-    try:
-        yield heard
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -32,6 +32,7 @@ from bpttlab.store.provenance import deciding_facts
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.identity_parts import group_of_run
+from bpttlab.sweeps.interruption import Checkpoints, StoppedTraining
 from bpttlab.sweeps.run import (
     RunRecords,
     add_lengths,
@@ -44,7 +45,7 @@ from bpttlab.sweeps.run import (
     without_results,
 )
 from bpttlab.tasks import Batch
-from bpttlab.training.checkpoints import CheckpointFolder
+from bpttlab.training.checkpoints import CheckpointFolder, list_folder
 from bpttlab.training.history import History
 from bpttlab.training.loop import Ongoing
 from bpttlab.training.success import Evaluation
@@ -54,16 +55,21 @@ from bpttlab.training.update import Setup, TrainingState, make_setup
 READOUT = ("U", "b_y")
 
 
-def measure_trained(configurations: Sequence[Configuration], checkpoints: Path | None = None) -> list[RunRecords]:
+def measure_trained(
+    configurations: Sequence[Configuration], checkpoints: Checkpoints | None = None
+) -> list[RunRecords]:
     """Trains a network once, and measures it at the update of each run.
 
     Args:
         configurations: of one bundle: they differ in the update alone.
-        checkpoints: the folder of those of a study; None: an interrupted training begins again.
+        checkpoints: those of a study, and whether to stop; None: an interrupted training begins again.
+
+    Raises:
+        StoppedTraining: because of a signal, with a checkpoint from which the same bundle goes on.
     """
     setup, state = setup_of(configurations[0])
     found = MeasuredUpdates(setup, {update_of(one): one for one in configurations})
-    folder = None if checkpoints is None else folder_of_training(configurations[0], checkpoints)
+    folder = None if checkpoints is None else folder_of_training(configurations[0], checkpoints.folder)
     known = found.resume(folder) or Ongoing(state, state)
 
     def observe(known: Ongoing) -> None:
@@ -71,6 +77,9 @@ def measure_trained(configurations: Sequence[Configuration], checkpoints: Path |
             folder.keep(known)
         if folder is not None:
             folder.save_if_due(known)
+        if folder is not None and checkpoints is not None and checkpoints.interrupted:
+            folder.save_or_say(known)
+            raise StoppedTraining
 
     trained = run_updates(setup, known, observe, progress=False, until=max(found.wanted))
     found.add_rest(known, trained)
@@ -94,13 +103,14 @@ def hash_sources() -> str:
 
 
 def remove_checkpoints(configurations: Iterable[Configuration], stored: Collection[str], checkpoints: Path) -> None:
-    """Deletes the checkpoints of the trainings whose runs are all stored."""
+    """Deletes the checkpoints of the trainings whose runs are all stored; what cannot be deleted stays."""
+    there = {path.name for path in list_folder(checkpoints)}
     runs: dict[str, list[str]] = {}
     for one in configurations:
-        if one.training is not None:
+        if one.training is not None and one.network_id in there:
             runs.setdefault(one.network_id, []).append(one.run_id)
     for network_id, run_ids in runs.items():
-        if all(run_id in stored for run_id in run_ids) and (checkpoints / network_id).is_dir():
+        if all(run_id in stored for run_id in run_ids):
             CheckpointFolder(checkpoints / network_id, {}).remove()
 
 

@@ -14,7 +14,7 @@ import re
 import time
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 
-from bpttlab.errors import ConfigurationError, LabWarning
+from bpttlab.errors import ConfigurationError, LabWarning, StoreError
 from bpttlab.fields import format_value
-from bpttlab.files import NotAFileError, make_folder, read_file, write_atomically
+from bpttlab.files import NotAFileError, check_is_folder, make_folder, read_file, write_atomically
 from bpttlab.numerics.array import Array
+from bpttlab.streams import print_error
 from bpttlab.training.history import HISTORY_COLUMNS, History, UpdateRow
 from bpttlab.training.loop import Ongoing
 from bpttlab.training.optimizers.optimizer import OptimizerState
@@ -134,12 +135,19 @@ def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
     return file.getvalue()
 
 
-def unpack_arrays(data: bytes) -> dict[str, Array] | None:
-    """The arrays of an archive; None where it is none, or damaged."""
+def unpack_run(data: bytes) -> tuple[dict[str, str], Ongoing] | None:
+    """What training a checkpoint is of, and its run; None where it is no checkpoint, or damaged.
+
+    Members are not compressed: a small file cannot need much memory.
+    """
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile):
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                return None
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in arrays.files}
+        return dict(json.loads(str(found["about"]))), restore_run(found)
+    except Exception:  # zipfile, zlib and NumPy have errors of many classes for bytes that are not theirs
         return None
 
 
@@ -152,19 +160,21 @@ def read_checkpoint(path: Path, about: Description) -> Ongoing | None:
     if not path.exists():
         return None
     try:
-        arrays = unpack_arrays(read_file(path))
+        found = unpack_run(read_file(path))
     except NotAFileError:
         raise ConfigurationError(f"checkpoint={format_value(str(path))}: must be a file") from None
-    if arrays is None or "about" not in arrays:
+    except OSError as error:
+        raise ConfigurationError(f"checkpoint={format_value(str(path))}: cannot be read ({error.strerror})") from None
+    if found is None:
         raise ConfigurationError(f"checkpoint={format_value(str(path))}: is no checkpoint, or is damaged")
-    stored = json.loads(str(arrays["about"]))
+    stored, known = found
     for name in dict.fromkeys([*about, *stored]):
         if stored.get(name) != about.get(name):
             raise ConfigurationError(
                 f"checkpoint={format_value(str(path))}: is of another training: its {name} is {stored.get(name)}, "
                 f"and here it is {about.get(name)}"
             )
-    return restore_run(arrays)
+    return known
 
 
 def describe_setup(setup: Setup, first: TrainingState) -> dict[str, str]:
@@ -245,63 +255,111 @@ class CheckpointFolder:
         folder: of this training.
         about: what training it is.
         waiting: states at measured updates that are not written yet.
+        saved: when a checkpoint was written last, in seconds of this process.
+        whole: the checkpoints that are of this training, the last one last. Damaged ones, and those of other versions
+            of the programs, do not count as two that are kept.
+        told: whether it was said that a checkpoint could not be written.
     """
 
     folder: Path
     about: Description
     waiting: list[Ongoing] = field(default_factory=list)
     saved: float = field(default_factory=time.monotonic)
+    whole: list[Path] = field(default_factory=list)
+    told: bool = False
 
     def keep(self, known: Ongoing) -> None:
         """Remembers the state at a measured update, for the next checkpoint."""
         self.waiting.append(Ongoing(known.state, known.before, known.row, solved_at=known.solved_at))
 
     def save_if_due(self, known: Ongoing) -> None:
-        """Writes a checkpoint if the last one is old enough, and deletes those before the last two."""
-        if time.monotonic() - self.saved < CHECKPOINT_SECONDS:
-            return
-        make_folder(self.folder)
-        for measured in self.waiting:
-            self._write("measured", measured)
-        self._write("checkpoint", known)
-        for path in self.list_files("checkpoint")[:-KEPT_CHECKPOINTS]:
-            path.unlink(missing_ok=True)
-        self.waiting, self.saved = [], time.monotonic()
+        """Writes a checkpoint if the last one is old enough."""
+        if time.monotonic() - self.saved >= CHECKPOINT_SECONDS:
+            self.save_or_say(known)
 
-    def _write(self, kind: str, known: Ongoing) -> None:
+    def save_or_say(self, known: Ongoing) -> None:
+        """A disk that is full does not end a training: an interrupted one goes on from an earlier checkpoint."""
+        try:
+            self.save(known)
+        except (OSError, StoreError) as error:
+            reason = getattr(error, "strerror", None) or error
+            text = f"a checkpoint of a training could not be written ({reason}): {self.folder}"
+            if not self.told:
+                print_error(f"bpttlab: {text}; after an interruption it goes on from an earlier update")
+            self.told = True
+        self.saved = time.monotonic()
+
+    def save(self, known: Ongoing) -> None:
+        """Writes a checkpoint, and deletes those before the last two.
+
+        Raises:
+            OSError: it cannot be written.
+            StoreError: a link or a file stands in the place of a folder.
+        """
+        for folder in (self.folder.parent, self.folder):
+            check_is_folder(folder)
+        make_folder(self.folder)
+        while self.waiting:
+            self._write("measured", self.waiting[0])
+            del self.waiting[0]
+        path = self._write("checkpoint", known)
+        self.whole = [*(one for one in self.whole if one != path), path]
+        while len(self.whole) > KEPT_CHECKPOINTS:
+            self.whole.pop(0).unlink(missing_ok=True)
+
+    def _write(self, kind: str, known: Ongoing) -> Path:
         data = pack_arrays(arrays_of(known, self.about))
         digest = hashlib.sha256(data).hexdigest()[:16]
-        write_atomically(self.folder / f"{kind}-{known.state.update:012d}-{digest}.npz", data)
+        path = self.folder / f"{kind}-{known.state.update:012d}-{digest}.npz"
+        write_atomically(path, data)
+        return path
 
     def list_files(self, kind: str) -> list[Path]:
         """The files of a kind, in the order of updates."""
         name = re.compile(rf"{kind}-\d{{12}}-[0-9a-f]{{16}}\.npz")
-        there = self.folder.iterdir() if self.folder.is_dir() else iter(())
+        there = list_folder(self.folder) if is_folder(self.folder.parent) else []
         return sorted(path for path in there if name.fullmatch(path.name))
 
-    def read(self, kind: str) -> Iterator[Ongoing]:
-        """The whole files of a kind that are of this training, the last first."""
-        for path in reversed(self.list_files(kind)):
-            data = b""
-            with suppress(OSError):
-                data = read_file(path)
-            arrays = unpack_arrays(data) if hashlib.sha256(data).hexdigest()[:16] == path.stem[-16:] else None
-            if arrays is not None and json.loads(str(arrays["about"])) == dict(self.about):
-                yield restore_run(arrays)
+    def read(self, path: Path) -> Ongoing | None:
+        """The run in a file; None where it is damaged, of another training or no file."""
+        with suppress(OSError, NotAFileError):
+            data = read_file(path)
+            if hashlib.sha256(data).hexdigest()[:16] == path.stem[-16:]:
+                stored, known = unpack_run(data) or ({}, None)
+                return known if stored == dict(self.about) else None
+        return None
 
     def find(self, wanted: set[int]) -> tuple[Ongoing, list[Ongoing]] | None:
         """The last checkpoint, and the states at all wanted updates up to it; None where something is missing."""
-        measured = {known.state.update: known for known in self.read("measured")}
-        for known in self.read("checkpoint"):
+        read = [known for path in self.list_files("measured") if (known := self.read(path)) is not None]
+        measured = {known.state.update: known for known in read}
+        checkpoints = [
+            (path, known) for path in self.list_files("checkpoint") if (known := self.read(path)) is not None
+        ]
+        self.whole = [path for path, _ in checkpoints]
+        for _, known in reversed(checkpoints):
             needed = {update for update in wanted if update <= known.state.update}
             if needed <= measured.keys():
                 return known, [measured[update] for update in sorted(needed)]
         return None
 
     def remove(self) -> None:
-        """Deletes everything of this training."""
+        """Deletes everything of this training; what cannot be deleted, and files of others, stay."""
         for path in [*self.list_files("checkpoint"), *self.list_files("measured")]:
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         for folder in (self.folder, self.folder.parent):
             with suppress(OSError):  # it has other files, or is gone
                 folder.rmdir()
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, and not a link to one."""
+    return path.is_dir() and not path.is_symlink()
+
+
+def list_folder(folder: Path) -> list[Path]:
+    """What a folder has; nothing where there is none, or a link to one."""
+    with suppress(OSError):
+        return list(folder.iterdir()) if is_folder(folder) else []
+    return []

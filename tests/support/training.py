@@ -10,4 +10,4 @@ def restore_at(whole: Trained, cell, params, update: int) -> Ongoing:
     for step in iterate_updates(whole.setup, known):
         if step.state.update == update:
             break
-    return checkpoints.restore_run(checkpoints.unpack_arrays(checkpoints.pack_arrays(checkpoints.arrays_of(known, {}))))
+    return checkpoints.unpack_run(checkpoints.pack_arrays(checkpoints.arrays_of(known, {})))[1]

@@ -11,7 +11,7 @@ import pytest
 import bpttlab as lab
 from bpttlab.cli import main
 from bpttlab.store.store import Store
-from bpttlab.sweeps import scheduler
+from bpttlab.sweeps import interruption, scheduler
 from tests.support.sweeps import command, statuses
 
 
@@ -63,7 +63,7 @@ needs_hangup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the sys
 def test_a_terminal_that_is_closed_ends_a_sweep_without_nohup(action, heard):
     before = signal.signal(signal.SIGHUP, action)
     try:
-        with scheduler.interruption() as found:
+        with interruption.interruption() as found:
             signal.raise_signal(signal.SIGHUP)
         assert (found, signal.getsignal(signal.SIGHUP)) == (heard, action)
     finally:

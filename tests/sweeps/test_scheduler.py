@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from bpttlab import resources
 from bpttlab.errors import StoreError
 from bpttlab.store.store import Store, load
-from bpttlab.sweeps import blas_threads, fork_server, jobs, scheduler, worker_pool
+from bpttlab.sweeps import blas_threads, fork_server, interruption, jobs, scheduler, worker_pool
 from bpttlab.sweeps.jobs import Job, Queue
 from bpttlab.sweeps.plan import Options, plan
 from bpttlab.sweeps.progress import Progress
@@ -146,7 +146,7 @@ def test_interrupted_sweep_keeps_results_and_continues(tmp_path):
 
 
 def test_a_second_interruption_is_as_abrupt_as_ever():
-    with scheduler.interruption() as heard:
+    with interruption.interruption() as heard:
         signal.raise_signal(signal.SIGINT)
         assert heard == [signal.SIGINT]
         with pytest.raises(KeyboardInterrupt):
@@ -226,7 +226,7 @@ def test_progress_counts_what_is_stored_and_nothing_else(tmp_path, monkeypatch):
 
 def test_signals_are_left_alone_outside_the_main_thread():
     heard = []
-    thread = threading.Thread(target=lambda: heard.append(scheduler.interruption().__enter__()))
+    thread = threading.Thread(target=lambda: heard.append(interruption.interruption().__enter__()))
     thread.start()
     thread.join()
     assert heard == [[]]

@@ -106,7 +106,7 @@ def test_a_state_is_restored_to_the_last_bit(cell, optimizer):
     trained = lab.train(cell, cell.init(0), task, optimizer=optimizer, updates=5, engine="numpy", progress=False)
     known = loop.Ongoing(trained.state, trained.state, trained.records.rows[-1], trained.records, 3, True)
     data = checkpoints.pack_arrays(checkpoints.arrays_of(known, {"a": "b"}))
-    found = checkpoints.restore_run(checkpoints.unpack_arrays(data))
+    _, found = checkpoints.unpack_run(data)
     assert found.state.vector.tobytes() == known.state.vector.tobytes()
     assert found.history.rows == known.history.rows
     assert (found.row, found.solved_at, found.ended) == (known.row, 3, True)
@@ -239,3 +239,33 @@ def test_a_disk_that_fills_up_does_not_end_a_training(tmp_path, monkeypatch):
     with pytest.warns(LabWarning, match="could not be written .No space left on device.; it is that of an earlier"):
         trained = train(tmp_path)
     assert trained.updates == 30
+
+
+def test_a_flipped_bit_is_named_or_changes_nothing(tmp_path):
+    train(tmp_path)
+    data = (tmp_path / "run.npz").read_bytes()
+    about, _ = checkpoints.unpack_run(data)
+    chosen, damaged = random.Random(5), 0
+    for place in chosen.sample(range(len(data)), 100):
+        hurt = bytearray(data)
+        hurt[place] ^= 1 << chosen.randrange(8)
+        found = checkpoints.unpack_run(bytes(hurt))
+        damaged += found is None
+        if found is not None:
+            assert checkpoints.pack_arrays(checkpoints.arrays_of(found[1], found[0])) == data
+            assert found[0] == about
+    assert damaged > 50
+
+
+def test_compressed_arrays_are_no_checkpoint(tmp_path):
+    train(tmp_path)
+    with np.load(tmp_path / "run.npz") as arrays:
+        np.savez_compressed(tmp_path / "run.npz", **dict(arrays))
+    with pytest.raises(ConfigurationError, match="is no checkpoint, or is damaged"):
+        train(tmp_path)
+
+
+def test_arrays_of_something_else_are_no_checkpoint(tmp_path):
+    np.savez(tmp_path / "run.npz", about=np.array("{}"))
+    with pytest.raises(ConfigurationError, match="is no checkpoint, or is damaged"):
+        train(tmp_path)
