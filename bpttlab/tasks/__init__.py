@@ -8,6 +8,7 @@ from bpttlab.tasks.copy import Copy
 from bpttlab.tasks.delayed_recall import DelayedRecall
 from bpttlab.tasks.digits import Digits
 from bpttlab.tasks.file import File
+from bpttlab.tasks.hold import Hold
 from bpttlab.tasks.lorenz import Lorenz
 from bpttlab.tasks.mackey_glass import MackeyGlass
 from bpttlab.tasks.memorization import Memorization
@@ -26,6 +27,7 @@ __all__ = [
     "DelayedRecall",
     "Digits",
     "File",
+    "Hold",
     "Lorenz",
     "MackeyGlass",
     "Memorization",

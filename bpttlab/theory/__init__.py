@@ -1,7 +1,8 @@
 """Theory of gradients through time, for comparison with measurements. Each function states its range of validity.
 
 `rates` has bounds and asymptotes of products, `mean_field` wide tanh networks, `random_matrices` Gaussian products and
-powers, `origin` networks at rest, `few_units` recurrences that can be solved.
+powers, `origin` networks at rest, `low_rank` what a change of rank one does to eigenvalues, `few_units` recurrences
+that can be solved.
 """
 
 from bpttlab.theory.few_units import (
@@ -18,6 +19,7 @@ from bpttlab.theory.few_units import (
     ring_moments,
     wall,
 )
+from bpttlab.theory.low_rank import rank_one_outlier
 from bpttlab.theory.mean_field import (
     MeanField,
     critical_gain,
@@ -65,6 +67,7 @@ __all__ = [
     "minimal_rnn_at_origin",
     "newman_exponents",
     "random_truncation_moments",
+    "rank_one_outlier",
     "relu_rate",
     "ring_moments",
     "tanh_log_determinant",

@@ -14,6 +14,8 @@ import yaml
 from bpttlab import plugins, tasks
 from bpttlab.cli import main
 from bpttlab.errors import ConfigurationError
+from bpttlab.gradients.forward import forward
+from bpttlab.networks.cells import Elman
 from bpttlab.store import store
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.tasks import (
@@ -23,6 +25,7 @@ from bpttlab.tasks import (
     Copy,
     DelayedRecall,
     Digits,
+    Hold,
     Lorenz,
     MackeyGlass,
     Memorization,
@@ -59,6 +62,7 @@ ALL = [
     Lorenz(12),
     Lorenz(12, horizon=3),
     Characters(12),
+    Hold(12),
 ]
 each = pytest.mark.parametrize("task", ALL, ids=lambda task: f"{task.name}-{task.input_size}-{task.output_size}")
 
@@ -112,7 +116,7 @@ def test_where_the_loss_counts():
     assert sample(Memorization(12)).mask.tolist() == [0.0] * 7 + [1.0] * 5
     for last in (Multiplication(7), DelayedRecall(7), Parity(7)):
         assert sample(last).mask.tolist() == [0.0] * 6 + [1.0]
-    for every in (RandomPermutation(7), MackeyGlass(7), Lorenz(7), Characters(7)):
+    for every in (Hold(7), RandomPermutation(7), MackeyGlass(7), Lorenz(7), Characters(7)):
         assert sample(every).mask.tolist() == [1.0] * 7
 
 
@@ -127,6 +131,7 @@ def test_where_the_loss_counts():
         (Memorization(12), 0.0, math.log(2), 1e-13),
         (Memorization(30, symbols=10, alphabet=5), 0.0, math.log(5), 1e-13),
         (Parity(10), 0.0, math.log(2), 1e-13),
+        (Hold(10), 0.0, 1.0, 1e-13),
     ],
     ids=lambda value: value.name if isinstance(value, Task) else "",
 )
@@ -178,6 +183,7 @@ RELEVANT = {
     "delayed_recall": lambda x: first(x[..., 1] == 1),
     "temporal_order": lambda x: first(x[..., :2].any(axis=-1)),
     "random_permutation": lambda x: first(x[..., :2].any(axis=-1)),
+    "hold": lambda x: first(x[..., 0] != 0),
 }
 
 
@@ -234,7 +240,7 @@ def test_a_shorter_batch_is_the_prefix_of_a_longer_one(task, length):
 
 
 def test_which_tasks_claim_stable_prefixes():
-    assert {task.name for task in ALL if task.prefix_stable} == {"noise", "mackey_glass", "lorenz"}
+    assert {task.name for task in ALL if task.prefix_stable} == {"hold", "noise", "mackey_glass", "lorenz"}
 
 
 @pytest.mark.parametrize("task", [task for task in ALL if not task.prefix_stable], ids=lambda task: task.name)
@@ -596,3 +602,21 @@ def test_tasks_are_found_by_name():
         assert plugins.find("task", name) is kind is getattr(tasks, kind.__name__)
     with pytest.raises(ConfigurationError, match="task='nois': must be one of adding, .* Did you mean 'noise'?"):
         plugins.find("task", "nois")
+
+
+# hold -----------------------------------------------------------------------------------------------------------------
+
+
+def test_a_bit_is_given_once_and_is_the_target_at_every_step():
+    batch = sample(Hold(9), batch_size=400)
+    assert set(np.unique(batch.x[0])) == {-1.0, 1.0} and (batch.x[1:] == 0).all()
+    assert np.array_equal(batch.target, np.broadcast_to(batch.x[0], batch.target.shape))
+    assert abs(batch.x[0].mean()) < 5 / math.sqrt(400)
+
+
+def test_a_linear_network_holds_it_with_one_eigenvalue_1():
+    cell = Elman(input_size=1, hidden_size=3, output_size=1, activation="identity")
+    params = {name: np.zeros(shape) for name, shape in cell.parameter_shapes().items()}
+    params |= {"W": np.diag([1.0, 0.5, 0.0]), "V": np.eye(3, 1), "U": np.eye(1, 3)}
+    batch = sample(Hold(30))
+    assert Hold(30).loss(forward(cell, params, batch.x, engine="numpy").y_hat, batch).value == 0.0
