@@ -250,7 +250,10 @@ def pass_tile_back(
             lowest, highest = max(0, begin - lag + 1) * B, min(T, begin + losses - start) * B
             of_rows = sums[lowest * N : highest * N]
             np.dot(of_rows.reshape(-1, N).T, local[lowest:highest], of_tile)
-            gradients[own] += of_tile
+            whole = gradients[own]
+            for n in range(N):  # an assignment of arrays would compile the words of its error for seconds
+                for m in range(whole.shape[1]):
+                    whole[n, m] += of_tile[n, m]
             of_rows[:] = 0.0
             start = lag
         if ended:
@@ -286,7 +289,7 @@ def wave_in_tiles(
     T = rows // B
     tiles = (T + together - 1) // together
     sums, room, reached = np.zeros(rows * N), np.empty((together * B, N)), np.zeros(tiles, np.int64)
-    furthest = 0
+    furthest = reached[0]  # zero, and no literal: that would be one more type of `pass_tile_back` to compile
     for _ in range(2):
         for tile in range(tiles):
             begin = tile * together
