@@ -10,11 +10,13 @@ import pytest
 
 from tests.support.commandline import folder, studied  # noqa: F401
 from tests.support.compiled import needs_numba
+from tests.support.composition import share_composer
 from tests.support.drawing import without_layout  # noqa: F401
 from tests.support.examples import register_profiles
 from tests.support.stored import here, quick_disk  # noqa: F401  # the fixtures of all tests of results
 
 register_profiles()
+share_composer()
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the marks

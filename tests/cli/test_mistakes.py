@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -183,8 +184,9 @@ MISTAKES = [
 
 
 @pytest.fixture
-def workplace(folder):
-    """A folder with something in it already."""
+def workplace(folder, monkeypatch):
+    """A folder with something in it already; no worker imports ahead what a mistake never needs."""
+    monkeypatch.setattr("bpttlab.cli.sweep.start_workers", lambda words, dry_run: nullcontext())
     (folder / "file").write_text("not a folder", encoding="utf-8")
     np.savez(folder / "net.npz", weight_ih_l0=np.ones((2, 3)), weight_hh_l0=np.ones((2, 2)))
     (folder / "there" / "empty" / "store" / "runs").mkdir(parents=True)

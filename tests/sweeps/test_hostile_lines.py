@@ -14,11 +14,12 @@ from bpttlab.errors import LONGEST_MESSAGE, LabError
 from bpttlab.sweeps import hydra_composition
 from faults import override_lines
 from tests.support.commandline import run
+from tests.support.composition import fresh_composer
 
 
 @pytest.fixture(scope="module")
 def composer():
-    return hydra_composition.composer()
+    return fresh_composer()
 
 
 def assert_nothing_lost(outcome):
@@ -141,6 +142,7 @@ def test_lines_are_limited_together(composer):
         assert told in str(caught.value)
 
 
+@pytest.mark.slow
 def test_functions_under_python_without_assertions_are_refused(folder):
     done = run(sys.executable, "-O", "-m", "bpttlab", "sweep", "study=x", "seed=range(0,3)", "--dry-run", cwd=folder)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
