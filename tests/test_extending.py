@@ -64,6 +64,7 @@ def test_the_task_asks_for_the_last_pulse(written):
     assert (shorter.x == batch.x[:7]).all() and (shorter.target == batch.target[:7]).all()
 
 
+@pytest.mark.slow
 def test_the_lines_of_the_page_run(written, capsys):
     for command, *words in LINES:
         more = ["workers=1", "seed=0,1", "engine=numpy"] if command == "sweep" else []

@@ -110,6 +110,7 @@ def test_an_editable_installation(source, environment, tmp_path):
     assert run(*command, cwd=tmp_path, PYTHONPATH="").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_checkout_that_is_not_installed(tmp_path):
     done = bpttlab("sweep", "study=x", "task=adding", "--dry-run", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

@@ -55,6 +55,7 @@ def shown(loaded):
     }
 
 
+@pytest.mark.slow
 def test_whatever_there_is_to_show_takes_a_few_lines(shown):
     long = {name: len(repr(one)) for name, one in shown.items() if len(repr(one)) > FEW_LINES}
     assert not long

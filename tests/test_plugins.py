@@ -398,6 +398,7 @@ def test_an_own_table_is_left_out_of_a_study_without_its_rows(folder):
         assert "losses" not in tables.summaries(lab.load("x"))
 
 
+@pytest.mark.slow
 def test_study_of_an_own_file_says_the_file_is_not_read(folder, capsys):
     write(folder, "mine.py", CELL)
     assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
@@ -541,6 +542,7 @@ def test_provenance_names_the_files(mine):
     }
 
 
+@pytest.mark.slow
 def test_results_are_read_with_the_file_gone(mine, capsys):
     assert main(["sweep", "study=x", "plugins=mine.py", "cell=doubled", *SMALL]) == 0
     (mine / "mine.py").unlink()

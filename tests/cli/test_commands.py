@@ -106,6 +106,7 @@ def test_help_is_there_at_once():
     assert not loaded & {"numpy", "pandas", "scipy", "hydra", "pyarrow", "matplotlib"}
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_seen_enough_is_no_error(studied):
     command = f"{sys.executable} -m bpttlab tables study=first | head -1 >/dev/null; echo ${{PIPESTATUS[0]}}"
     done = run("bash", "-c", command, cwd=studied)

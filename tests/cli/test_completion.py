@@ -198,6 +198,7 @@ def test_a_shell_asks_with_its_variables(studied):
     assert ask("bpttlab tables study=fi", studied, shell="zsh") == (0, ["study=first:"])
 
 
+@pytest.mark.slow
 def test_a_tab_never_prints_an_error(studied):
     assert ask("bpttlab tables results=nowhere/x", studied) == (1, [])
     assert ask("bpttlab sweep --config-dir first task=ad", studied, HYDRA_FULL_ERROR="1")[1] == ["task=adding"]

@@ -58,6 +58,7 @@ def test_the_tables_of_a_large_study_fit_a_screen():
         assert "not shown: growth (18 rows)" in shown
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_again_with_the_same_bytes(studied, monkeypatch, capsys):
     monkeypatch.chdir(studied)
     drawn = []

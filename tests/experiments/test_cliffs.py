@@ -44,6 +44,7 @@ def frames(study, **changed):
     return tables_of(study, ("runs", "truncations", "jacobians"), **changed)
 
 
+@pytest.mark.slow
 def test_every_claim_holds_on_a_few_units(study, analysis):
     claims = analysis["claims"](study)
     assert claims["held"].all(), claims[~claims["held"]].to_string()
@@ -95,6 +96,7 @@ def test_another_slope_is_not_the_latch(study, analysis):
     assert failing(analysis["held_states"](frames(study, jacobians=none))) == ["units that hold a bit"]
 
 
+@pytest.mark.slow
 def test_a_gradient_that_is_wrong_fails(fresh):
     members, seen = fresh
 
@@ -140,6 +142,7 @@ def test_a_bias_relative_to_what_is_kept_is_not_the_closed_form(study, analysis)
     assert failed and all("on the wall" in text for text in failed)
 
 
+@pytest.mark.slow
 def test_a_wall_elsewhere_fails(fresh, monkeypatch):
     members, _ = fresh
     right = theory.wall

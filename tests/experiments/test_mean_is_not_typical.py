@@ -43,6 +43,7 @@ def failing(rows):
     return [row["claim"] for row in rows if not row["held"]]
 
 
+@pytest.mark.slow
 def test_every_claim_holds_on_fewer_networks(study, analysis):
     claims = analysis["claims"](study)
     assert claims["held"].all(), claims[~claims["held"]].to_string()
@@ -137,6 +138,7 @@ def test_the_jackknife_of_a_mean_is_its_standard_error(analysis):
     assert mean == pytest.approx(values.mean()) and error == pytest.approx(values.std(ddof=1) / np.sqrt(30))
 
 
+@pytest.mark.slow
 def test_products_of_another_gain_fail(fresh, monkeypatch):
     members, seen = fresh
     right = seen["fresh"]
@@ -148,6 +150,7 @@ def test_products_of_another_gain_fail(fresh, monkeypatch):
     assert len(failing(members["critical_gains"]())) == 2
 
 
+@pytest.mark.slow
 def test_powers_of_one_matrix_are_no_fresh_products(fresh):
     """Where a step repeats the one before, the scatter grows as the lag, and its variance is not the formula's."""
     members, seen = fresh
@@ -160,6 +163,7 @@ def test_powers_of_one_matrix_are_no_fresh_products(fresh):
         assert any(words in text for text in failed)
 
 
+@pytest.mark.slow
 def test_draws_without_a_tail_fail(fresh):
     members, seen = fresh
     products = seen["fresh"](10, 1.03)

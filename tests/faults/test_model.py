@@ -36,6 +36,7 @@ def test_neither_names_nor_a_clock_choose_the_file_to_hurt():
     machine.teardown()
 
 
+@pytest.mark.slow
 def test_damage_that_nobody_is_told_of_is_found(monkeypatch):
     monkeypatch.setattr(Damage, "warn", lambda self: None)
     (found,) = find_first()

@@ -29,7 +29,10 @@ def whole():
         return studies.inspect(Path(name, "warm"))
 
 
-@pytest.mark.parametrize("name", WITHOUT_ROOT)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name in WITHOUT_ROOT[::2] else pytest.mark.slow) for name in WITHOUT_ROOT],
+)
 def test_a_sweep_succeeds_or_says_what_is_wrong(whole, name, capsys):
     number = [place.name for place in PLACES].index(name)
     with capsys.disabled():  # so that it writes to the file of its messages

@@ -8,6 +8,7 @@ import pytest
 from faults import load, stored_files
 
 
+@pytest.mark.slow
 def test_hostile_files_are_read_or_refused_in_one_line():
     outcome = stored_files.run(24, 5)
     assert not outcome.losses, outcome

@@ -46,7 +46,12 @@ def count(folder, whole):
 
 @pytest.mark.parametrize(
     ("fault", "share"),
-    [(KILL, 0.35), (KILL, 0.6), (KILL, 0.95), ("ENOSPC", 0.3), ("EIO", 0.7)],
+    [
+        (KILL, 0.35),
+        *(pytest.param(KILL, share, marks=pytest.mark.slow) for share in (0.6, 0.95)),
+        ("ENOSPC", 0.3),
+        pytest.param("EIO", 0.7, marks=pytest.mark.slow),
+    ],
 )
 def test_a_call_that_fails_loses_nothing(tmp_path, whole, count, fault, share):
     assert in_process.attempt(tmp_path, whole, round(share * count), fault) == []

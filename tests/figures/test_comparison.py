@@ -314,6 +314,7 @@ def test_conditions_choose_rows():
 # ------------------------------------------------------------------ the command
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_named_figures_are_drawn_and_studies_listed(studied, monkeypatch, capsys):
     monkeypatch.chdir(studied)
@@ -328,6 +329,7 @@ def test_named_figures_are_drawn_and_studies_listed(studied, monkeypatch, capsys
     assert capsys.readouterr().out == "first\n"
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("folder")
 def test_figures_of_some_runs_replace_none_of_the_study(studied, tmp_path, monkeypatch, capsys):
     shutil.copytree(studied / "results", tmp_path / "results")

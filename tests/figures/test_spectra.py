@@ -162,7 +162,7 @@ def test_labels_carry_quantity_and_unit(drawn):
 @pytest.mark.parametrize(
     ("changes", "size"),
     [
-        ({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column"),
+        pytest.param({"radii": (0.9,), "lengths": (20,), "seeds": 1}, "column", marks=pytest.mark.slow),
         pytest.param({"radii": MANY, "cells": ("lstm",)}, "column", marks=pytest.mark.slow),
         pytest.param({"flat": True, "cells": ("lstm",), "radii": (0.9,)}, "column", marks=pytest.mark.slow),
         pytest.param({"radii": (0.9, 1.5), "tasks": ("noise", "temporal_order")}, "column", marks=pytest.mark.slow),

@@ -47,6 +47,7 @@ def drawn_bytes(folder):
     return [figures.save(figure, folder / "one").read_bytes() for figure in (products, growth)]
 
 
+@pytest.mark.slow
 def test_settings_of_the_caller_change_no_byte_and_stay(tmp_path):
     plain = drawn_bytes(tmp_path / "plain")
     with mpl.rc_context(STRANGE):

@@ -39,7 +39,7 @@ BY_ENGINE = {
     if engine == "numpy" or name in QUICK_CELLS
 }
 OF_EACH_CLASS = [name for name in CELLS if "," not in name or "methods" in name]
-IN_BYTES = ("elman", "lstm", "minimal_rnn", "stacked")
+IN_BYTES = ("elman", "lstm")
 """The cells whose bytes are counted in tests that are not slow."""
 
 

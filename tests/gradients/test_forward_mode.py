@@ -134,7 +134,7 @@ def test_some_parameters_alone_are_the_same_as_among_all():
         assert one.matrices["b_n"].mantissa.tobytes() == all_of_them.matrices["b_n"].mantissa.tobytes()
 
 
-@pytest.mark.parametrize("gain", [0.3, 3.0])
+@pytest.mark.parametrize("gain", [pytest.param(0.3, marks=pytest.mark.slow), 3.0])
 def test_rtrl_is_backward_beyond_the_range_of_floats(gain):
     """At the origin every Jacobian is W: the influence of b_h grows by `gain` a step, or is made of vanishing terms."""
     rng = np.random.default_rng(0)
@@ -379,7 +379,13 @@ def assert_unbiased(drawn, exact):
         assert varies.any() and (error < 0.2 * size).any(), name  # a test that could fail
 
 
-@pytest.mark.parametrize("name", ["elman", "leaky", "gru", "gru, reset before", "lstm", "diagonal", "stacked, lstm"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("elman", "leaky", "gru", "gru, reset before", "lstm"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("diagonal", "stacked, lstm")),
+    ],
+)
 def test_uoro_is_right_in_the_mean(name):
     example = case(CELLS[name], T=5, B=1, N=2, I=1, seed=2)
     drawn = draws_of(example.trace, example.loss.gradient, 4000)
@@ -487,13 +493,14 @@ def influence_balancing(T, n=23, plus=10):
 
 
 def test_influence_is_balanced_by_rtrl_and_not_by_what_cuts_it():
-    trace, errors, signs = influence_balancing(150)
+    trace, errors, signs = influence_balancing(80)
     assert signs @ lab.rtrl(trace, errors)["b_h"] == pytest.approx(-6.0, rel=1e-4)
     assert signs @ lab.snap(trace, errors, 1)["b_h"] > 0.0
     assert signs @ lab.snap(trace, errors, 10)["b_h"] > 0.0
     assert signs @ lab.snap(trace, errors, 23)["b_h"] == pytest.approx(-6.0, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_influence_is_balanced_by_uoro_in_the_mean():
     trace, errors, signs = influence_balancing(40, n=7, plus=3)
     expected = signs @ backward(trace, errors)["b_h"]
@@ -569,7 +576,7 @@ def test_zero_influence_is_minus_infinity():
     assert np.isfinite(frame[1, "V"]) and np.isfinite(frame[2, "W"])
 
 
-@pytest.mark.parametrize("decay", [0.5, 0.9])
+@pytest.mark.parametrize("decay", [pytest.param(0.5, marks=pytest.mark.slow), 0.9])
 def test_the_curse_of_memory(decay):
     """h_t = lambda h_{t-1} + noise: E h^2 and E (dh/dlambda)^2 of Zucchet & Orvieto 2024."""
     cell = Elman(1, 1, 1, "identity")

@@ -181,7 +181,7 @@ def test_lag_terms_add_up_those_of_each_sequence(batch):
 
 
 @needs_numba
-@pytest.mark.parametrize("cell", ["elman", "gru"])
+@pytest.mark.parametrize("cell", ["elman", pytest.param("gru", marks=pytest.mark.slow)])
 def test_lag_terms_of_compiled_loops_are_the_same(cell):
     one, other = (padded(cell, (7, 3, 12, 5), N=4, engine=engine) for engine in ("numpy", "numba"))
     frames = [lab.lag_terms(batch.trace, batch.loss(batch.trace.y_hat), "all") for batch in (one, other)]

@@ -303,6 +303,7 @@ def test_a_wrong_entry_of_the_group_is_named(mine, group, message):
         Configuration.parse({"measure": group})
 
 
+@pytest.mark.slow
 def test_a_measure_of_a_file_is_swept_from_the_command_line(mine, tmp_path, capsys):
     lines = ["study=x", f"results={tmp_path}", "workers=0", "task=noise,adding", "sequence_length=10",
              "cell.hidden_size=4", "engine=numpy", f"plugins={mine}"]  # fmt: skip

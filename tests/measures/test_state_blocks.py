@@ -90,7 +90,13 @@ def test_blocks_are_those_of_the_explicit_product(make, data):
         assert not (measured[small] > max(whole, 0.0) - 50.0).any()
 
 
-@pytest.mark.parametrize("name", ["lstm", "stacked", "stacked, lstm", "stacked, three of minimal_rnn"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("lstm", "stacked", "stacked, three of minimal_rnn"),
+        pytest.param("stacked, lstm", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("saturated", [False, True])
 def test_blocks_are_those_of_a_precise_product(name, saturated):
     trace = case(CELLS[name], T=25, B=1, N=2, gain=0.5, saturated=saturated).trace

@@ -658,11 +658,13 @@ def test_a_network_is_shown_with_its_first_data(study):
     assert sorted(chosen["cosine"]) == sorted(rows["cosine"])
 
 
+@pytest.mark.slow
 def test_a_study_of_files_has_no_critical_radius(study):
     assert tables.critical_spectral_radius(study.runs).empty
     assert set(tables.summaries(study)) == {"growth", "headline", "sufficient_truncation", "theory", "truncation_bias"}
 
 
+@pytest.mark.slow
 def test_all_figures_show_the_files_by_their_names(study):
     drawing = figures.draw(study)
     assert set(drawing) == {"products", "lag_terms", "growth", "truncation"}
@@ -690,6 +692,7 @@ def test_files_with_one_radius_share_a_panel(study):
     assert len(products.axes) == 2
 
 
+@pytest.mark.slow
 def test_rings_pool_their_networks_at_the_median_radius(study):
     rings = lab.load("rings")
     growth = tables.growth(rings.runs)
@@ -700,6 +703,7 @@ def test_rings_pool_their_networks_at_the_median_radius(study):
     assert set(figures.draw(rings, names=["growth", "truncation"])) == {"growth", "truncation"}
 
 
+@pytest.mark.slow
 def test_files_and_drawn_networks_stand_side_by_side(study):
     lines = ["workers=0", "engine=numpy", "batch_size=2", "sequence_length=8", "task=adding"]
     assert main(["sweep", "study=mixed", "cell=from_file", "cell.path=step0.safetensors", *lines]) == 0

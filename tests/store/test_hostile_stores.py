@@ -84,7 +84,7 @@ def test_all_tables_of_a_doctored_store_are_read_or_refused(studied, tmp_path):
         assert not wrong, f"seed {seed}, {done}: {wrong}"
 
 
-@pytest.mark.parametrize("seeds", [range(2), range(2, 4)], ids=str)
+@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 4), marks=pytest.mark.slow)], ids=str)
 def test_commands_read_or_refuse_a_doctored_store(studied, tmp_path, monkeypatch, capsys, seeds):
     for seed in seeds:
         doctor_and_read(studied, tmp_path, monkeypatch, capsys, seed, READERS[:2])

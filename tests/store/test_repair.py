@@ -68,12 +68,10 @@ def compute_missing(here):
 
 
 def each_damage():
-    """Three kinds to the table of runs, two to another one; the others are slow tests."""
+    """Two kinds to the table of runs, one to another one; the others are slow tests."""
     for damage in DAMAGE:
         for table in ("runs", "jacobians", "provenance", "bias_bounds"):
-            quick = damage in {"runs": (flip, os.unlink, replace_by_link), "jacobians": (flip, os.unlink)}.get(
-                table, ()
-            )
+            quick = damage in {"runs": (flip, os.unlink), "jacobians": (os.unlink,)}.get(table, ())
             yield pytest.param(damage, table, marks=() if quick else pytest.mark.slow)
 
 

@@ -25,6 +25,7 @@ def study(here):
     return here.load()
 
 
+@pytest.mark.slow
 def test_summaries_are_those_of_all_rows(study):
     narrow = tables.for_summaries(study)
     assert len(narrow.truncations) < 0.6 * len(study.truncations)

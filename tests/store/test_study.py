@@ -109,6 +109,7 @@ def test_a_real_run_goes_there_and_back(here):
 # ------------------------------------------------------------------ the layout makes no difference
 
 
+@pytest.mark.slow
 @examples(15)
 @given(st.permutations(RUNS), st.lists(st.integers(1, 8), max_size=8))
 def test_the_same_runs_load_as_the_same_bytes_in_any_layout(runs, sizes):
@@ -166,11 +167,19 @@ QUESTIONS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """The study of all runs in two files of each table, and what is read of it; not to be changed."""
+    store = Store(tmp_path_factory.mktemp("published"), "first")
+    store.publish(RUNS[:5])
+    store.publish(RUNS[5:])
+    return store, store.load()
+
+
 @pytest.mark.parametrize(("where", "meaning"), QUESTIONS, ids=[str(where) for where, _ in QUESTIONS])
-def test_some_runs_are_those_rows_of_all_tables(here, where, meaning):
-    here.publish(RUNS[:5])
-    here.publish(RUNS[5:])
-    whole, some = here.load(), load("first", here.root, where=where)
+def test_some_runs_are_those_rows_of_all_tables(published, where, meaning):
+    store, whole = published
+    some = load("first", store.root, where=where)
     mask = meaning(whole.runs).astype(bool)
     kept = set(whole.runs.loc[mask, "run_id"])
     assert some.runs.equals(as_filtered(whole.runs, mask))

@@ -88,9 +88,21 @@ MORE_CELLS = {
 }
 """Cells without compiled loops: `test_recent_cells` has quick tests of them; those with CELLS are slow for these."""
 
+VARIANTS = (
+    "leaky, alpha = 1",
+    "diagonal, as it comes",
+    "stacked, three of minimal_rnn",
+    "stacked, orthogonal",
+    "stacked, diagonal",
+)
+"""Cells of the same code as others of CELLS: slow as well."""
+
 every_cell = pytest.mark.parametrize(
     "make",
-    [*CELLS.values(), *(pytest.param(make, marks=pytest.mark.slow) for make in MORE_CELLS.values())],
+    [
+        pytest.param(make, marks=[pytest.mark.slow] if name in VARIANTS or name in MORE_CELLS else [])
+        for name, make in (CELLS | MORE_CELLS).items()
+    ],
     ids=[*CELLS, *MORE_CELLS],
 )
 

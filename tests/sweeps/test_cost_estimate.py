@@ -127,6 +127,7 @@ def test_time_of_drawn_schemes_is_within_a_factor_of_three(tmp_path):
     assert any(1 / 3 < ratio < 3 for ratio in tries), tries
 
 
+@pytest.mark.slow
 def test_a_hundred_times_the_draws_take_longer(tmp_path):
     """Measured here and now, so that other work may disturb it, twice."""
     few, many = ([{**points([0])[0], "sequence_length": 60, "scheme": {"name": "random", "draws": draws},
@@ -139,6 +140,7 @@ def test_a_hundred_times_the_draws_take_longer(tmp_path):
     assert ratios[-1] > 5, ratios
 
 
+@pytest.mark.slow
 def test_every_table_has_an_estimate(tmp_path):
     configurations = of_many_schemes(1)
     rows = cost_estimate.expected_rows(plan(configurations, Options("x", str(tmp_path))).to_do)

@@ -118,8 +118,7 @@ def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, reque
     ("engine", "cells"),
     [
         ("numpy", {"elman": 130}),
-        ("numba", {"lstm": 9}),
-        pytest.param("numba", {"gru": 9}, marks=pytest.mark.slow),
+        *(pytest.param("numba", {name: 9}, marks=pytest.mark.slow) for name in ("lstm", "gru")),
     ],
     ids=["numpy", "numba", "numba, another"],
 )

@@ -54,6 +54,7 @@ def test_each_network_is_paired_with_itself():
     assert row["cell_label"] == "all files"
 
 
+@pytest.mark.slow
 def test_tables_and_figures_of_files_in_training(capsys):
     sweep("drawn", save_pairs(2), "cell.update=0,400,0,400")
     assert main(["tables", "study=drawn", "table=paired"]) == 0

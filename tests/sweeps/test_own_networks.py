@@ -185,6 +185,7 @@ def six():
     return paths
 
 
+@pytest.mark.slow
 def test_six_files_of_one_point_have_an_interval(six, capsys):
     growth = tables.growth(lab.load("six", networks="path").runs)
     assert growth[["cell_label", "networks"]].values.tolist() == [["all files", 6]]
@@ -210,6 +211,7 @@ def test_a_seed_that_draws_a_readout_makes_no_further_network():
     assert tables.growth(lab.load("bare", networks="path").runs)["networks"].tolist() == [2]
 
 
+@pytest.mark.slow
 def test_pooled_files_stand_beside_drawn_networks(six):
     assert main(["sweep", "study=six", "cell=gru", "cell.hidden_size=4", *LINE[1:]]) == 0
     growth = tables.growth(lab.load("six", networks="path").runs)

@@ -134,6 +134,7 @@ def test_too_many_runs_are_counted_and_refused(tmp_path, requested):
     assert plan(requested(points(range(4))), Options("x", str(tmp_path), max_runs=4)).requested == 4
 
 
+@pytest.mark.slow
 def test_a_run_of_a_plan_takes_about_a_kilobyte(tmp_path):
     options = Options("x", str(tmp_path))
     plan(combine({"seed": range(10)}), options)  # which fills what is remembered

@@ -23,6 +23,9 @@ def choices(group):
 CELLS = [name for name in choices("cell") if name != "from_file"]
 OF_EVERY_TASK = ("elman", "lstm", "diagonal", "stacked")
 """Cells of which every task is tried; a task knows the cell's sizes alone, so of the others one is enough."""
+RELATIVES = ("layer_norm_", "peephole_", "projected_", "min_", "slstm", "cornn", "clockwork", "dilated", "scornn")
+ONE_OF_A_KIND = [pytest.param(name, marks=[pytest.mark.slow] if name.startswith(RELATIVES) else []) for name in CELLS]
+"""The cells, with those slow whose initializers and schemes are refused or done as they are of a relative's."""
 
 TASKS, MEASURES = choices("task"), choices("measure")
 
@@ -88,7 +91,7 @@ def test_a_network_of_ones_own_goes_through_everything(blocks, sequences):
         swept_in_pairs(sequences, "from_file", task, *cell, "cell.path=net.npz", *path_of(task), *SMALL[:4])
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ONE_OF_A_KIND)
 def test_a_cell_can_have_an_initializer_or_says_why_not(cell, tmp_path):
     np.save(tmp_path / "W.npy", np.eye(10))
     own = {"from_file": {"name": "from_file", "path": str(tmp_path / "W.npy")}}
@@ -103,7 +106,7 @@ def test_a_cell_can_have_an_initializer_or_says_why_not(cell, tmp_path):
                 run(plain)
 
 
-@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("cell", ONE_OF_A_KIND)
 def test_a_cell_can_have_a_scheme_or_says_why_not(cell):
     small = {"cell": {"name": cell, "hidden_size": 4}, "truncation": 2, "sequence_length": 4, "measure": "minimal"}
     small["engine"] = "numpy"

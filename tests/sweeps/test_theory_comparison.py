@@ -46,7 +46,9 @@ def test_every_overlay_has_its_columns_and_speaks_or_says_why():
 # ------------------------------------------------------------------ wide networks
 
 
-@pytest.mark.parametrize("gain", [0.8, 1.5, 2.5])
+@pytest.mark.parametrize(
+    "gain", [pytest.param(0.8, marks=pytest.mark.slow), 1.5, pytest.param(2.5, marks=pytest.mark.slow)]
+)
 def test_driven_networks_follow_their_mean_field(gain):
     residuals = [run(changed(WIDE, initializer={"name": "gaussian", "gain": gain}, seed=seed)).run for seed in range(4)]
     assert [one["mean_field_outside"] for one in residuals if "mean_field_outside" in one] == []
@@ -63,6 +65,7 @@ def test_the_drive_is_that_of_inputs_and_biases():
     assert said(**alone)["mean_field_rate"] == pytest.approx(theory.mean_field(gain, 0.0).rate, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_linear_and_relu_networks_follow_it_for_short_lags():
     for activation, offset in (("identity", 0.0), ("relu", 0.5 * math.log(2.0))):
         cell = {"name": "elman", "hidden_size": 256, "activation": activation}

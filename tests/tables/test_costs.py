@@ -104,24 +104,29 @@ def doctored(study, scheme, column, change, **where):
     return frames(study, truncations=rows)
 
 
+DOCTORED = [
+    ("rtrl", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "of RTRL"),
+    ("per_loss", "cosine", abs, {"initializer": "bidiagonal", "truncation": 40}, "wrong sign"),
+    ("uoro", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "relative derivative of UORO"),
+    ("random", "log_variance", lambda x: x + 0.3, {"initializer": "identity"}, "relative variance"),
+]
+MORE_DOCTORED = [
+    ("rtrl", "log_norm", lambda x: x + 1e-6, {"cell": "elman", "parameter": "W"}, "|g| and cosine of RTRL"),
+    ("rtrl", "log_relative_bias", lambda x: x + 20, {"cell": "lstm"}, "bias of RTRL, everywhere"),
+    ("per_loss", "log_norm", lambda x: x + 1e-6, {"initializer": "bidiagonal", "truncation": 20}, "closed form"),
+    ("per_loss", "log_norm", lambda x: x + 1e-3, {"initializer": "bidiagonal", "truncation": 1}, "that of K = 1"),
+    ("chunked_mean", "log_norm", lambda x: x + 1e-6, {"initializer": "bidiagonal"}, "mean chunks"),
+    ("per_loss", "log_relative_bias", lambda x: x + 1e-3, {"initializer": "bidiagonal"}, "bias of TBPTT over its"),
+    ("snap", "log_norm", lambda x: x - np.log(2), {"initializer": "bidiagonal"}, "derivative of SnAp-1"),
+    ("random", "log_norm", lambda x: x - 2.0, {"initializer": "bidiagonal"}, "relative derivative of ARTBP"),
+    ("random", "log_variance", lambda x: x + 20, {"initializer": "identity"}, "draws miss it"),
+    ("rflo", "log_norm", lambda x: x + 1e-6, {"cell_alpha": 1.0}, "RFLO at alpha = 1"),
+]
+
+
 @pytest.mark.parametrize(
     ("scheme", "column", "change", "where", "words"),
-    [
-        ("rtrl", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "of RTRL"),
-        ("rtrl", "log_norm", lambda x: x + 1e-6, {"cell": "elman", "parameter": "W"}, "|g| and cosine of RTRL"),
-        ("rtrl", "log_relative_bias", lambda x: x + 20, {"cell": "lstm"}, "bias of RTRL, everywhere"),
-        ("per_loss", "log_norm", lambda x: x + 1e-6, {"initializer": "bidiagonal", "truncation": 20}, "closed form"),
-        ("per_loss", "log_norm", lambda x: x + 1e-3, {"initializer": "bidiagonal", "truncation": 1}, "that of K = 1"),
-        ("per_loss", "cosine", abs, {"initializer": "bidiagonal", "truncation": 40}, "wrong sign"),
-        ("chunked_mean", "log_norm", lambda x: x + 1e-6, {"initializer": "bidiagonal"}, "mean chunks"),
-        ("per_loss", "log_relative_bias", lambda x: x + 1e-3, {"initializer": "bidiagonal"}, "bias of TBPTT over its"),
-        ("snap", "log_norm", lambda x: x - np.log(2), {"initializer": "bidiagonal"}, "derivative of SnAp-1"),
-        ("random", "log_norm", lambda x: x - 2.0, {"initializer": "bidiagonal"}, "relative derivative of ARTBP"),
-        ("uoro", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "relative derivative of UORO"),
-        ("random", "log_variance", lambda x: x + 0.3, {"initializer": "identity"}, "relative variance"),
-        ("random", "log_variance", lambda x: x + 20, {"initializer": "identity"}, "draws miss it"),
-        ("rflo", "log_norm", lambda x: x + 1e-6, {"cell_alpha": 1.0}, "RFLO at alpha = 1"),
-    ],
+    [*DOCTORED, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE_DOCTORED)],
 )
 def test_claims_fail_on_doctored_tables(study, analysis, scheme, column, change, where, words):
     claims = analysis["claims"](doctored(study, scheme, column, change, **where))
@@ -162,6 +167,7 @@ def test_claims_on_medians_of_networks_hold_and_fail(study, analysis, schemes, c
     assert {row["verdict"] for row in failed if words in row["claim"] and not row["reason"]} == {"fails"}
 
 
+@pytest.mark.slow
 def test_an_estimator_with_a_bias_of_40_percent_is_seen(small, analysis):
     """Along g, and across it: 40 % in every network."""
     rows = small.truncations.copy()
@@ -190,6 +196,7 @@ def test_gradients_in_plain_numbers_are_those_of_the_engine(study, analysis):
     assert not analysis["decay_again"](frames(study, bias_bounds=higher))["held"]
 
 
+@pytest.mark.slow
 def test_bound_below_the_bias_fails(study, analysis):
     lower = study.bias_bounds.assign(log_bias_bound=study.bias_bounds["log_bias_bound"] - 9)
     silent = study.bias_bounds.assign(log_bias_bound=np.nan, log_bias_estimate=np.nan)
@@ -294,7 +301,8 @@ def test_summaries_have_them_where_they_were_measured(study):
 sizes = pytest.mark.parametrize("size", [pytest.param("page", marks=pytest.mark.slow), "column"])
 
 
-@sizes
+@pytest.mark.slow
+@pytest.mark.parametrize("size", ["page", "column"])
 def test_all_four_are_drawn_at_both_sizes(study, size):
     drawn = figures.draw(study, size, names=list(figures.OF_COSTS))
     assert set(figures.OF_COSTS) <= set(drawn)
@@ -339,8 +347,13 @@ def test_the_plane_shows_every_gradient_once(study):
         {"log_variance": np.nan, "log_minibatch_variance": np.nan},
         {"log_variance": -np.inf},
         {"log_relative_bias": -np.inf, "log_relative_error": -5.0},
-        {"log_relative_bias": 300.0, "log_variance": 600.0, "log_relative_error": 301.0},
-        {"steps_computed": 1.0, "scheme_seconds": np.nan},
+        *(
+            pytest.param(changed, marks=pytest.mark.slow)
+            for changed in (
+                {"log_relative_bias": 300.0, "log_variance": 600.0, "log_relative_error": 301.0},
+                {"steps_computed": 1.0, "scheme_seconds": np.nan},
+            )
+        ),
     ],
 )
 @sizes

@@ -149,6 +149,7 @@ def test_interval_of_coarse_grid_contains_fine_estimate():
     assert fine["critical_high"] - fine["critical_low"] < 0.25
 
 
+@pytest.mark.slow
 def test_so_it_does_for_driven_networks(tmp_path_factory):
     network = {"cell": {"name": "elman", "hidden_size": 32}, "batch_size": 2, "sequence_length": 60, "task": "noise",
                "scales": {"V": 0.7}, "measure": {"lag_terms": "none", "truncations": "none"}}  # fmt: skip

@@ -306,6 +306,7 @@ def test_eigenvalues_are_of_the_first_network_of_a_point(study):
     assert set(tables.eigenvalue_points(study.eigenvalues, study.runs, other)["run_id"]) == {other}
 
 
+@pytest.mark.slow
 def test_nothing_that_is_given_is_changed(study):
     before = {name: frame.copy() for name, frame in synthetic.frames_of(study).items() if name != "name"}
     tables.exponents(study.runs)

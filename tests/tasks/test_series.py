@@ -147,7 +147,9 @@ def test_what_predicting_no_change_costs(task, cost):
     assert task.loss(batch.x, batch).value == pytest.approx(cost, rel=0.03)
 
 
-@pytest.mark.parametrize("kind", [MackeyGlass, Lorenz], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(MackeyGlass, marks=pytest.mark.slow), Lorenz], ids=lambda kind: kind.name
+)
 def test_sequences_of_a_batch_are_independent(kind):
     """Of what is read at the first step, the mean over sequences is within four standard errors of zero."""
     x = sample(kind(1), 3000, seed=6).x[0]

@@ -151,7 +151,10 @@ def best_constant(batch):
 
 @pytest.mark.parametrize(
     "task",
-    [Adding(9), Multiplication(9), DelayedRecall(9), DelayedRecall(9, delay=0), MackeyGlass(200), Lorenz(200)],
+    [
+        *(Adding(9), Multiplication(9), DelayedRecall(9), DelayedRecall(9, delay=0), Lorenz(200)),
+        pytest.param(MackeyGlass(200), marks=pytest.mark.slow),
+    ],
     ids=lambda task: f"{task.name}-{task.identity_fields()}",
 )
 def test_baseline_is_the_loss_of_the_best_guess(task):

@@ -177,6 +177,7 @@ FIELDS = {
 TABLES = ("runs", "jacobians", "lag_terms", "truncations", "training", "training_gradients")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
 def test_a_killed_sweep_ends_with_the_same_tables(tmp_path, quick_disk):
     for last in sorted(random.Random(os.urandom(4)).sample(range(1, 20), 2)):

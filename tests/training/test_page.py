@@ -24,6 +24,7 @@ def test_the_python_of_the_page_runs():
     assert len(names["products"])
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_run(tmp_path, monkeypatch, quick_disk):
     monkeypatch.chdir(tmp_path)
     fewer = [

@@ -92,6 +92,7 @@ def test_every_scheme_is_counted():
     assert {type(scheme) for scheme in SCHEMES} == set(plugins.find_shipped("scheme").values())
 
 
+@pytest.mark.slow
 def test_the_choice_of_a_truncation_is_part_of_its_cost():
     """T = 100 and losses everywhere: K = 8 takes 772 steps, and the estimate, from lags up to 39, 3,220 more."""
     rng = np.random.default_rng(0)

@@ -348,6 +348,7 @@ def test_experiments_have_no_quick_form(capsys):
     assert "leave out --quick" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_experiment_is_swept_as_it_is_shipped(monkeypatch, tmp_path):
     """The whole sweep is planned; one run of it is computed."""
     seen = []
@@ -362,6 +363,7 @@ def test_an_experiment_is_swept_as_it_is_shipped(monkeypatch, tmp_path):
     assert len(study.runs) == 1
 
 
+@pytest.mark.slow
 def test_nothing_is_claimed_of_a_sweep_that_was_interrupted(monkeypatch, tmp_path):
     from bpttlab.sweeps.scheduler import Summary, Tally
 

@@ -23,7 +23,7 @@ from bpttlab.gradients.trace import Trace
 from bpttlab.measures.jacobian_products import jacobian_products
 from bpttlab.measures.lag_terms import measure_lags
 from bpttlab.networks import losses
-from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky
+from bpttlab.networks.cells import GRU, LSTM, Elman, Leaky, OrthogonalElman
 from bpttlab.numerics.scaled import Scaled
 from bpttlab.truncation.segmented import Chunked, PerLoss, Windowed
 from bpttlab.verification.gradient_check import agreement, assert_agree, disagreement
@@ -653,9 +653,10 @@ def test_small_network_has_same_bytes_in_one_call_and_three(dtype, data):
         assert start is None or np.array_equal(start, before)
 
 
-def test_cells_in_turn_have_gradients_of_their_own():
+@pytest.mark.parametrize("makes", [(Elman, OrthogonalElman), pytest.param((Elman, LSTM, GRU), marks=pytest.mark.slow)])
+def test_cells_in_turn_have_gradients_of_their_own(makes):
     """What is known of the last cell is not taken for what holds of another one."""
-    cases = [network(make, T=9, N=N) for N in (3, 4) for make in (Elman, LSTM, GRU)]
+    cases = [network(make, T=9, N=N) for N in (3, 4) for make in makes]
     cases += [(replace(cell, activation="relu"), *rest) for cell, *rest in cases if isinstance(cell, Elman)]
     for cell, params, x, h_0 in [*cases, *reversed(cases)]:
         target = np.ones((*x.shape[:2], cell.output_size))
@@ -757,8 +758,8 @@ def test_lag_terms_and_truncations_are_those_of_the_cells(dtype, data, lags, max
 
 @pytest.mark.parametrize(
     ("make", "engine"),
-    [(make, engine) for make in (Elman, LSTM) for engine in ("numpy", "numba")]
-    + [(GRU, "numpy"), pytest.param(GRU, "numba", marks=pytest.mark.slow)],
+    [(make, "numpy") for make in (Elman, LSTM, GRU)]
+    + [(Elman, "numba"), *(pytest.param(make, "numba", marks=pytest.mark.slow) for make in (LSTM, GRU))],
 )
 def test_lags_summed_first_equal_the_sum_of_terms(make, engine):
     cell, params, x, h_0 = network(make, T=40, B=3, N=4)

@@ -36,7 +36,7 @@ def requested(first="", **environment):
     return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120, check=True)
 
 
-@pytest.mark.parametrize("first", ["", ", passes"])
+@pytest.mark.parametrize("first", ["", pytest.param(", passes", marks=pytest.mark.slow)])
 def test_nothing_is_compiled_without_loops_on_disk(tmp_path, first):
     done = requested(first, NUMBA_CACHE_DIR=str(tmp_path))
     assert (done.stdout, done.stderr) == ("False 0\n", "")
