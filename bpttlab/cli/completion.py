@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from bpttlab import plugins, resources
 from bpttlab.cli.arguments import Key, Parser, add_command, split_plugins
 from bpttlab.errors import ConfigurationError, nearest
+from bpttlab.store.columns import FROM
 from bpttlab.sweeps import plugin_choices
 
 if TYPE_CHECKING:
@@ -133,6 +134,8 @@ def _stored_names(key: str, value: str, before: Iterable[str]) -> Iterable[str]:
     """The values of a key that are names of stored or shipped things."""
     if key == "study":
         return _studies(before)
+    if key == FROM:
+        return _stored_networks(value, before)
     if key in ("results", "to"):
         return folders(value)
     if key == "plugins":
@@ -158,6 +161,18 @@ def _studies(before: Iterable[str]) -> list[str]:
     """The names of those that are stored, in the folder that the line names."""
     root = Path(dict(word.partition("=")[::2] for word in before).get("results") or "results")
     return sorted(path.parent.name for path in root.glob("*/store"))
+
+
+def _stored_networks(value: str, before: Iterable[str]) -> list[str]:
+    """The studies, and the trained networks of one: a list with commas is completed at its end."""
+    start, comma, last = value.rpartition(",")
+    study, colon, _ = last.partition(":")
+    if not colon:
+        return [f"{start}{comma}{name}:" for name in _studies(before)]
+    from bpttlab.store.weights import list_weights
+
+    root = Path(dict(word.partition("=")[::2] for word in before).get("results") or "results")
+    return [f"{start}{comma}{study}:{name}" for name in list_weights(root / study)]
 
 
 def folders(beginning: str) -> list[str]:
@@ -193,7 +208,7 @@ def of_sweep(parser: Parser, before: list[str], word: str) -> Iterable[str]:
     if word.startswith("-"):
         return parser.options
     key, equals, value = word.partition("=")
-    if equals and key in ("study", "results", "plugins"):
+    if equals and key in ("study", "results", "plugins", FROM):
         return [f"{key}={choice}" for choice in _stored_names(key, value, before)]
     if equals and (found := values_of_field(before, key, value)):
         return found

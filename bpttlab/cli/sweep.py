@@ -99,11 +99,12 @@ def register(commands: Any) -> None:
 
 def field_names() -> list[str]:
     """The keys of a line that belong to no group, and the groups."""
+    from bpttlab.store.columns import FROM
     from bpttlab.sweeps.configuration import GROUPS, Values
     from bpttlab.sweeps.identity_parts import fields_of
     from bpttlab.sweeps.plan import OPTIONS
 
-    return [*fields_of(Values), *GROUPS, *OPTIONS, "experiment", "plugins"]
+    return [*fields_of(Values), FROM, *GROUPS, *OPTIONS, "experiment", "plugins"]
 
 
 def help_text(words: Sequence[str] = ()) -> str:

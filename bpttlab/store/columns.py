@@ -200,7 +200,22 @@ TRAINING_GRADIENTS = Table(
         Column("log_gradient_norm", "float64", "nat", "log norm of the gradient by it, not clipped"),
     ),
 )
+WEIGHTS_TABLE = Table(
+    "weights",
+    "run of a trained network, parameter and entry; `from=` measures them elsewhere (docs/training.md)",
+    ("parameter", "index"),
+    (
+        RUN_ID,
+        Column("parameter", "string", "", "which parameter of the cell, those of the readout among them", True),
+        Column("index", "int64", "", "place of the entry, row by row, from 0", True),
+        Column("value", "float64", "", "after `trained_updates` optimizer steps", True),
+    ),
+)
+TABLES_OF_TRAINING = (TRAINING_TABLE, TRAINING_GRADIENTS, WEIGHTS_TABLE)
 """Tables of studies that train networks. Others have no such tables (`SEQUENCE_LENGTHS`)."""
+
+FROM = "from"
+"""The value of the configuration that names the stored weights of a trained network; in `runs` their SHA-256."""
 
 MONITOR_LABEL = "network_label"
 """The value of the configuration that names a monitored network; read as `cell_label`."""

@@ -26,7 +26,7 @@ import pyarrow as pa
 
 from bpttlab.errors import ConfigurationError
 from bpttlab.files import own_folder
-from bpttlab.store.columns import FILE_NAMES, MONITOR_LABEL, MONITORED, NETWORK_CONTENT, NETWORK_NAMES, UPDATE
+from bpttlab.store.columns import FILE_NAMES, FROM, MONITOR_LABEL, MONITORED, NETWORK_CONTENT, NETWORK_NAMES, UPDATE
 from bpttlab.store.damage import Damage
 from bpttlab.store.monitored import labels_of, places_of
 from bpttlab.store.records import list_records, read_record, read_records, to_bytes, write_record
@@ -36,6 +36,7 @@ NAMES_FOLDER = "file_names"
 _VERSION = 2
 _RECORD = re.compile(r"\d{20}-[0-9a-f]{16}\.json")
 _CONTENT = re.compile(r"[0-9a-f]{32,64}")
+_STORED_NETWORK = re.compile(r"(?P<study>[\w.-]+):(?P<run>[0-9a-f]{32})@(?P<update>\d+)")
 _LARGEST_BYTES = 1 << 24
 _LONGEST = 4096
 """Characters of a file's path."""
@@ -206,7 +207,8 @@ def with_data_names(runs: pa.Table, files: Sequence[NamedFile]) -> pa.Table:
 
 def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -> pa.Table:
     """`runs` with the name of each network that is from a file, or that a monitor measures; see `with_names`."""
-    monitored, from_files = labels_of(runs), NETWORK_CONTENT in runs.column_names
+    by_content = [name for name in (NETWORK_CONTENT, FROM) if name in runs.column_names]
+    monitored, from_files = labels_of(runs), bool(by_content)
     if not (from_files or any(monitored)):
         return runs
     taken = {column.name for column in NETWORK_NAMES} & set(runs.column_names)
@@ -218,7 +220,7 @@ def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -
         return runs
     contents = _contents_of_networks(runs) if from_files else [None] * runs.num_rows
     found = _names_of_rows(contents, monitored, _files_of(contents, files), pool)
-    at = runs.column_names.index(NETWORK_CONTENT if from_files else MONITOR_LABEL) + 1
+    at = runs.column_names.index(by_content[0] if from_files else MONITOR_LABEL) + 1
     for place, (column, values) in enumerate(zip(NETWORK_NAMES, found, strict=True), at):
         runs = runs.add_column(place, column.arrow_field, pa.array(values, column.arrow_field.type))
     if any(monitored):
@@ -229,8 +231,11 @@ def with_network_names(runs: pa.Table, files: Sequence[NamedFile], pool: bool) -
 
 
 def _contents_of_networks(runs: pa.Table) -> list[str | None]:
-    pairs = zip(runs["cell"].to_pylist(), runs[NETWORK_CONTENT].to_pylist(), strict=True)
-    return [content if cell == "from_file" else None for cell, content in pairs]
+    """What identifies the network of each run: the file of the user's own, or the weights of another study."""
+    nothing = pa.nulls(runs.num_rows)
+    columns = [runs[name] if name in runs.column_names else nothing for name in ("cell", NETWORK_CONTENT, FROM)]
+    rows = zip(*(column.to_pylist() for column in columns), strict=True)
+    return [weights or (content if cell == "from_file" else None) for cell, content, weights in rows]
 
 
 def _names_of_rows(
@@ -269,7 +274,8 @@ def _with_files_as_networks(runs: pa.Table, contents: Sequence[str | None]) -> p
     """`runs` in which a file is a network, whatever a seed draws beside it."""
     at = runs.column_names.index("network_id")
     ids = [content or drawn for content, drawn in zip(contents, runs["network_id"].to_pylist(), strict=True)]
-    return runs.set_column(at, runs.schema.field(at), pa.array(ids, pa.string())).drop_columns([NETWORK_CONTENT])
+    by_content = [name for name in (NETWORK_CONTENT, FROM) if name in runs.column_names]
+    return runs.set_column(at, runs.schema.field(at), pa.array(ids, pa.string())).drop_columns(by_content)
 
 
 def _with_training_runs(runs: pa.Table, contents: Sequence[str | None], files: Sequence[NamedFile]) -> pa.Table:
@@ -337,10 +343,19 @@ def _label(named: NamedFile, stem: str, alike: int) -> str:
 
 
 def _distinct_stems(paths: Sequence[str]) -> list[str]:
-    """Each path without its suffix, from the last folder on that distinguishes it: "lstm_0", "a/best", "b/best"."""
-    parts = [Path(path).with_suffix("").parts if path else () for path in paths]
+    """Each path without its suffix, from the last folder on that distinguishes it: "lstm_0", "a/best", "b/best".
+
+    The network of a study has its study, the first digits of its run and its update: "first:0a1b2c3d@500".
+    """
+    parts = [_parts_of(path) for path in paths]
     found = ["/".join(part[-1:]) for part in parts]
     for depth in range(2, max(map(len, parts), default=1) + 1):
         twice = Counter(found)
         found = [text if twice[text] == 1 else "/".join(part[-depth:]) for text, part in zip(found, parts, strict=True)]
     return found
+
+
+def _parts_of(path: str) -> tuple[str, ...]:
+    if stored := _STORED_NETWORK.fullmatch(path):
+        return (f"{stored['study']}:{stored['run'][:_DIGITS]}@{stored['update']}",)
+    return Path(path).with_suffix("").parts if path else ()

@@ -27,9 +27,8 @@ from bpttlab.store.columns import (
     RUNS,
     SEQUENCE_LENGTHS,
     TABLES,
+    TABLES_OF_TRAINING,
     TRAINED,
-    TRAINING_GRADIENTS,
-    TRAINING_TABLE,
 )
 from bpttlab.store.identity import canonical
 from bpttlab.store.plain_arrays import to_arrow
@@ -374,7 +373,7 @@ def frame(table: pa.Table) -> pd.DataFrame:
 def columns_markdown() -> str:
     """The tables of `docs/tables.md`."""
     parts = []
-    for table in (*TABLES.values(), SEQUENCE_LENGTHS, TRAINING_TABLE, TRAINING_GRADIENTS):
+    for table in (*TABLES.values(), SEQUENCE_LENGTHS, *TABLES_OF_TRAINING):
         parts.append(
             f"## {table.name}\n\nOne row per {table.row}. {_describe_order(table)}\n\n{_markdown(table.columns)}"
         )

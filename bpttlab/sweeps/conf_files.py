@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bpttlab import resources
-from bpttlab.fields import defaults, describe_fields
+from bpttlab.fields import FieldDescription, defaults, describe_fields
 from bpttlab.files import publish
 from bpttlab.measures.selection import declaring_classes
 from bpttlab.networks.cells import Scales
@@ -22,6 +22,7 @@ from bpttlab.sweeps.configuration_columns import COLUMNS_FILE, columns_file
 from bpttlab.sweeps.measure_presets import MEASURE_PRESETS as MEASURES
 from bpttlab.sweeps.measure_presets import MeasurePreset
 from bpttlab.sweeps.plan import Options
+from bpttlab.sweeps.stored_networks import DESCRIPTION
 
 YAML_WIDTH = 120
 COMMENT = 32
@@ -84,7 +85,7 @@ def config() -> str:
     parts = {
         "choices": [f"  - {group}: {fields['name']}" for group, fields in Configuration.DEFAULTS.items() if fields],
         "options": field_lines(Options, defaults(Options)),
-        "values": field_lines(Values, defaults(Values)),
+        "values": [*field_lines(Values, defaults(Values)), *described_line(DESCRIPTION, DESCRIPTION.default)],
         "scales": field_lines(Scales, defaults(Scales), indent="  "),
     }
     return CONFIG.format(**{name: "\n".join(lines) for name, lines in parts.items()})
@@ -117,12 +118,17 @@ def comment(paragraphs: list[str]) -> Iterator[str]:
 def field_lines(kind: Any, values: dict[str, Any], indent: str = "") -> Iterator[str]:
     """A line for each field: its name, its value, and as a comment its meaning with the bounds or choices."""
     for field in describe_fields(kind):
-        limits = f" ({field.limits})".replace(" ", UNBROKEN) if field.limits else ""
-        meaning = field.description + limits.replace(UNBROKEN, " ", 1)
-        stated = f"{indent}{field.name}: {scalar(values[field.name])}"
-        first, *others = textwrap.wrap(meaning, YAML_WIDTH - COMMENT - 2) or [""]
-        yield f"{stated:<{COMMENT - 1}} # {first}".replace(UNBROKEN, " ") if first else stated
-        yield from (f"{'':<{COMMENT}}# {other}".replace(UNBROKEN, " ") for other in others)
+        yield from described_line(field, values[field.name], indent)
+
+
+def described_line(field: FieldDescription, value: Any, indent: str = "") -> Iterator[str]:
+    """The lines of one field."""
+    limits = f" ({field.limits})".replace(" ", UNBROKEN) if field.limits else ""
+    meaning = field.description + limits.replace(UNBROKEN, " ", 1)
+    stated = f"{indent}{field.name}: {scalar(value)}"
+    first, *others = textwrap.wrap(meaning, YAML_WIDTH - COMMENT - 2) or [""]
+    yield f"{stated:<{COMMENT - 1}} # {first}".replace(UNBROKEN, " ") if first else stated
+    yield from (f"{'':<{COMMENT}}# {other}".replace(UNBROKEN, " ") for other in others)
 
 
 def scalar(value: Any) -> str:

@@ -27,7 +27,7 @@ from bpttlab.networks.pretrained import FromFile
 from bpttlab.plugin_sources import Source
 from bpttlab.store import identity, schema
 from bpttlab.store.column import MeasureColumns
-from bpttlab.store.columns import UPDATE
+from bpttlab.store.columns import FROM, UPDATE
 from bpttlab.store.own_columns import check_declared
 from bpttlab.sweeps.configuration_checks import check_loss, check_readout
 from bpttlab.sweeps.identity_parts import (
@@ -48,6 +48,7 @@ from bpttlab.sweeps.identity_parts import (
     sources_of_groups,
     value_of_run,
 )
+from bpttlab.sweeps.stored_networks import StoredNetwork
 from bpttlab.sweeps.typed_fields import build_typed, check_known
 from bpttlab.tasks import Task
 from bpttlab.training.optimizers import Adam, Optimizer
@@ -139,8 +140,8 @@ class Configuration:
     projection: Projection | None = None
     update: int | None = None
     """After how many updates it is measured; None: after the last."""
-    own: FromFile | None = None
-    """Where the weights of `cell` are, if they are in a file of a person's own."""
+    own: FromFile | StoredNetwork | None = None
+    """Where the weights of `cell` are, if they are in a file of a person's own, or those of another study."""
     sources: tuple[tuple[str, Source], ...] = ()
     """(group, file) of the classes that do not come with bpttlab, and of the activations and losses that they name."""
     replaced_scheme: str | None = field(default=None, compare=False)
@@ -170,19 +171,25 @@ class Configuration:
         if not isinstance(plain, Mapping):
             raise ConfigurationError(f"configuration={format_value(plain)}: must be a mapping of fields")
         plain = nest(python_value(plain))
-        check_known(plain, [*fields_of(Values), *GROUPS, PLUGINS, UPDATE])
+        check_known(plain, [*fields_of(Values), FROM, *GROUPS, PLUGINS, UPDATE])
         groups = {name: name_group(name, plain.get(name, cls.DEFAULTS[name])) for name in GROUPS}
-        values: Values = build_typed(Values, drop_keys(plain, (*GROUPS, PLUGINS, UPDATE)), "")
+        values: Values = build_typed(Values, drop_keys(plain, (*GROUPS, FROM, PLUGINS, UPDATE)), "")
         length = values.sequence_length
         task = build_once("task", groups["task"], task_of, length)
         task.check_batch_size(values.batch_size)
         check_loss(task)
         scales = build_once("scales", groups["scales"], lambda group: build_typed(Scales, group, "scales"))
-        own = own_network(groups["cell"], task, scales, values)
+        stored = None if plain.get(FROM) is None else StoredNetwork.find(plain[FROM])
+        if stored is not None:
+            groups["cell"] = stored.choose_cell(groups["cell"], cls.DEFAULTS["cell"])
+        file = own_network(groups["cell"], task, scales, values)
         sizes = task.input_size, task.output_size
-        cell = own.cell(task.output_size) if own else build_once("cell", groups["cell"], cell_of, *sizes)
+        cell = file.cell(task.output_size) if file else build_once("cell", groups["cell"], cell_of, *sizes)
+        own = stored or file
+        if stored is not None:
+            stored.check(cell, task, scales, values.readout, values.dtype)
         cell.check_scales(scales)
-        check_readout(values.readout, cell, own)
+        check_readout(values.readout, cell, file)
         measure = build_once("measure", groups["measure"], measures_of)
         check_measure_once(measure, cell, length)
         scheme = build_once("scheme", groups["scheme"], _scheme_of, values.truncation, cell)
@@ -190,12 +197,14 @@ class Configuration:
         initializer = build_once("initializer", groups["initializer"], initializer_of, radius, own or cell)
         trained = training_of({name: groups[name] for name in TRAINING_GROUPS}, cell, scheme)
         if trained:
-            trained["training"].check_sources(task, values.batch_size, own and own.update)
+            trained["training"].check_sources(task, values.batch_size, file and file.update)
         update = check_update(plain.get(UPDATE), trained.get("training"))
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
         chosen |= {name: part for name, part in trained.items() if name != "training"}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
+        if stored is not None:
+            stored.check_sources(sources)
         replaced = find_replaced_scheme(groups["scheme"], scheme)
         others: dict[str, Any] = {"own": own, "sources": sources, "replaced_scheme": replaced, "update": update}
         return cls(values, cell, task, scheme, initializer, scales, measure, **others, **trained)
@@ -210,8 +219,14 @@ class Configuration:
             **{name: value_of_run(name, value) for name, value in self.scalars.items()},
             **{name: group_of_run(name, group) for name, group in self.groups.items()},
             **part_of_sources(self.sources),
+            **self.part_of_weights,
         }
         return parts if self.training is None else {**parts, UPDATE: value_of_run(UPDATE, self.measured_update)}
+
+    @property
+    def part_of_weights(self) -> dict[str, Part]:
+        """What says of which trained network of a study the weights are; nothing if they are not."""
+        return {FROM: value_of_run(FROM, self.own.content)} if isinstance(self.own, StoredNetwork) else {}
 
     @property
     def scalars(self) -> dict[str, Any]:
@@ -225,7 +240,7 @@ class Configuration:
     @property
     def groups(self) -> dict[str, Any]:
         """The object of each group, which many runs share; a network that is not trained has none of its training."""
-        cell: Cell | FromFile = self.cell if self.own is None else self.own
+        cell: Cell | FromFile = self.own if isinstance(self.own, FromFile) else self.cell
         found = {name: cell if name == "cell" else getattr(self, name) for name in GROUPS}
         return {name: group for name, group in found.items() if group is not None}
 
@@ -296,6 +311,7 @@ class Configuration:
         network |= {name: value_of_run(name, getattr(self.cell, name)) for name in ("input_size", "output_size")}
         network["scales"] = group_of_run("scales", self.scales, NOT_OF_NETWORK)
         network |= part_of_sources([one for one in self.sources if one[0] in ("cell", "initializer")])
+        network |= self.part_of_weights
         return identity.id_of(join_parts(network))
 
     def _bundle_key(self, parts: Mapping[str, Part]) -> str:
@@ -488,7 +504,9 @@ def check_update(value: Any, training: Training | None) -> int | None:
     return check_integer(UPDATE, value, 0, training.updates)
 
 
-def initializer_of(group: Mapping[str, Any], radius: float | None, source: Cell | FromFile) -> Initializer:
+def initializer_of(
+    group: Mapping[str, Any], radius: float | None, source: Cell | FromFile | StoredNetwork
+) -> Initializer:
     """What draws W; where nothing does, none, whatever else stands there by default."""
     name, chosen = split_name("initializer", group)
     initializer = initializers.from_fields(name, chosen, radius)

@@ -39,6 +39,12 @@ _DTYPES = {int: "int64", float: "float64", bool: "bool"}
 _PLUGINS = Column(
     "plugins", "string", "", "SHA-256 of the user's own files that it used, 32 digits each, + between them"
 )
+_FROM = Column(
+    "from",
+    "string",
+    "",
+    "SHA-256 of the weights of a trained network, 32 digits; missing: they are not those of a study",
+)
 COLUMNS_FILE = "configuration.csv"
 _OF_THE_STACK = ("hidden_size", "output_activation")
 """Fields of a layer that its stack has in its place."""
@@ -50,6 +56,7 @@ def _configuration_columns() -> list[Column]:
     return [
         *_columns_of(Values, ""),
         _PLUGINS,
+        _FROM,
         *(column for columns in groups for column in columns),
         *_columns_of(Scales, "scales_"),
         *(column for kind in declaring_classes() for column in _columns_of(kind, "measure_")),

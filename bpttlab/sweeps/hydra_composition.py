@@ -65,6 +65,7 @@ from bpttlab.sweeps.line_limits import refuse_lines
 from bpttlab.sweeps.nested import copy_plain, exists, is_interpolation, leaves
 from bpttlab.sweeps.own_networks import OF_FILES, set_told, take_labels
 from bpttlab.sweeps.ranges import refuse_too_many
+from bpttlab.sweeps.stored_networks import refuse_cell_fields
 from bpttlab.sweeps.sweep_values import (
     as_written,
     line_parser,
@@ -194,6 +195,7 @@ class Composer:
                 would silently leave out.
         """
         axes = self.with_parts(self.axes(lines))
+        refuse_cell_fields({axis.key: axis.values for axis in axes})
         count = math.prod(len(axis.values) for axis in axes if axis.key not in OF_FILES)
         refuse_too_many(count, swept_lines(axes))
         structure = [axis for axis in axes if not axis.is_value]

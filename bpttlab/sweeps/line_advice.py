@@ -50,7 +50,7 @@ _SLICE = re.compile(rf"[\[({{]?\s*({_NUMBER})\s*:\s*({_NUMBER})\s*:\s*({_NUMBER}
 _CALL = re.compile(r"(?:\w+\.)*(\w+)\s*\(([^()]*)\)?")
 _FRACTION = re.compile(r"(\d+)\s*/\s*(\d+)")
 
-PATHS = ("path", "results", "plugins", "label")
+PATHS = ("path", "results", "plugins", "label", "from")
 """Last parts of keys whose value may have any character."""
 
 

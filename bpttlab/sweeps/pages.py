@@ -21,6 +21,7 @@ from bpttlab.sweeps.conf_files import YAML_WIDTH, scalar, write_files
 from bpttlab.sweeps.configuration import Values
 from bpttlab.sweeps.measure_presets import MEASURE_PRESETS
 from bpttlab.sweeps.plan import Options
+from bpttlab.sweeps.stored_networks import DESCRIPTION
 from bpttlab.tables import documented
 
 _CONFIGURATION = """\
@@ -60,7 +61,7 @@ measures with their settings. A measure of your own is an entry under its name: 
 def configuration_page() -> str:
     """docs/configuration.md."""
     parts = {
-        "values": _entries(describe_fields(Values)),
+        "values": _entries([*describe_fields(Values), DESCRIPTION]),
         "options": _entries(describe_fields(Options)),
         "scales": _entries(describe_fields(Scales), "scales."),
     }

@@ -24,6 +24,7 @@ from bpttlab.sweeps.identity_parts import group_of_run
 from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report, show_planning
 from bpttlab.sweeps.ranges import refuse_too_many
+from bpttlab.sweeps.stored_networks import add_results
 from bpttlab.sweeps.worker_pool import Limits
 from bpttlab.user_environment import processors
 
@@ -216,7 +217,7 @@ def plan(
         parsed = [
             run
             for configuration in settle_activations(counted, ignored)
-            for run in Configuration.parse(configuration).at_measured_updates()
+            for run in Configuration.parse(add_results(configuration, options.results)).at_measured_updates()
         ]
     refuse_too_many(len(parsed), "the sweep, with the updates that it measures,", options.max_runs)
     if not parsed:

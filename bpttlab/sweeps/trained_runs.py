@@ -27,8 +27,9 @@ from bpttlab.networks.initializers import NoInitializer
 from bpttlab.numerics.array import Array
 from bpttlab.numerics.random_streams import stream
 from bpttlab.store.column import MeasureColumns
-from bpttlab.store.columns import TRAINED, TRAINING_GRADIENTS, TRAINING_TABLE
+from bpttlab.store.columns import TABLES_OF_TRAINING, TRAINED, TRAINING_GRADIENTS, TRAINING_TABLE, WEIGHTS_TABLE
 from bpttlab.store.provenance import deciding_facts
+from bpttlab.store.weights import weights_columns
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.identity_parts import group_of_run
@@ -210,6 +211,7 @@ class MeasuredUpdates:
             return record
         row = identify(run, "done") | dict(found.summary) | self.describe_training(run, known)
         tables, columns = add_lengths(dict(found.tables), run.measure.own_columns, self.probe.lengths)
+        tables[WEIGHTS_TABLE.name] = weights_columns(self.setup.layout.params(known.state.vector))
         return RunRecords(row, dict(found.provenance), tables, with_training(columns))
 
     def results(self, run: Configuration, known: Ongoing) -> Result | Exception:
@@ -289,7 +291,7 @@ def describe_trained(run: Configuration, params: Params, measured: Mapping[str, 
 
 def with_training(own: MeasureColumns) -> MeasureColumns:
     """The columns and tables of training beside those of a person's own measures."""
-    return MeasureColumns((*own.tables, TRAINING_TABLE, TRAINING_GRADIENTS), (*TRAINED, *own.summary))
+    return MeasureColumns((*own.tables, *TABLES_OF_TRAINING), (*TRAINED, *own.summary))
 
 
 def tables_of_history(history: History) -> dict[str, dict[str, Array]]:

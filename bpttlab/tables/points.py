@@ -17,6 +17,7 @@ from bpttlab.escapes import escape_mathtext
 from bpttlab.store.columns import (
     CONFIGURATION,
     FILE_NAMES,
+    FROM,
     MONITORED,
     NETWORK_CONTENT,
     NETWORK_NAMES,
@@ -132,7 +133,7 @@ def point_columns(runs: pd.DataFrame) -> list[str]:
         names.remove("initializer_array")
     fit = [name for name in find_varying(runs) if name == "measure_fit_from"]
     label = [LABEL] if has_labels(runs) else []
-    names = [name for name in names if not (label and (name == NETWORK_CONTENT or _follows_cell(runs, name)))]
+    names = [name for name in names if not (label and (name in (NETWORK_CONTENT, FROM) or _follows_cell(runs, name)))]
     names = [name for name in names if not _is_decided_by_group(runs, name)]
     shown = {content: name.name for content, name in FILE_NAMES.items() if name.name in runs}
     names = [shown.get(name, name) for name in names]

@@ -27,9 +27,8 @@ from bpttlab.store.columns import (
     RUNS,
     SEQUENCE_LENGTHS,
     TABLES,
+    TABLES_OF_TRAINING,
     TRAINED,
-    TRAINING_GRADIENTS,
-    TRAINING_TABLE,
 )
 from bpttlab.store.measure_columns import JACOBIANS, TRUNCATIONS
 from bpttlab.store.schema import flatten, frame, rows_of_run
@@ -70,7 +69,7 @@ def columns_on_the_page() -> dict[str, list[tuple[str, ...]]]:
 def test_the_page_documents_every_column_of_every_table():
     documented = columns_on_the_page()
     described = {name: table.columns for name, table in TABLES.items()} | {
-        **{table.name: table.columns for table in (SEQUENCE_LENGTHS, TRAINING_TABLE, TRAINING_GRADIENTS)},
+        **{table.name: table.columns for table in (SEQUENCE_LENGTHS, *TABLES_OF_TRAINING)},
         "configuration": CONFIGURATION,
         "names of files": (*NETWORK_NAMES, *FILE_NAMES.values()),
         "networks in training": MONITORED,

@@ -82,7 +82,7 @@ def test_a_file_has_the_fields_of_its_class_in_their_order():
 def test_config_has_the_defaults_of_its_classes():
     config = yaml.safe_load(FILES["config.yaml"])
     values = {name: value for name, value in config.items() if name not in ("defaults", "hydra", "scales")}
-    assert list(values.items()) == [*defaults(Options).items(), *defaults(Values).items()]
+    assert list(values.items()) == [*defaults(Options).items(), *defaults(Values).items(), ("from", None)]
     assert config["scales"] == defaults(Scales)
 
 

@@ -16,7 +16,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 def test_the_python_of_the_page_runs():
     fewer = {"updates=300": 'updates=3, engine="numpy"', "updates=10)": "updates=2)"}
-    code = "\n".join(python_of(TEXT))
+    code = "\n".join(block for block in python_of(TEXT) if "taught" not in block)
     for text, less in fewer.items():
         code = code.replace(text, less)
     names = run_python([code], str(PAGE))
@@ -36,10 +36,21 @@ def test_the_commands_of_the_page_run(tmp_path, monkeypatch, quick_disk):
         "training.check_sequences=20",
     ]
     for words in commands_of(TEXT.replace("updates=200", "updates=3")):
-        assert main([*words, *(fewer if words[0] == "sweep" else [])]) == 0
+        less = fewer[:2] if "study=longer" in words else fewer if words[0] == "sweep" else []
+        assert main([*map(with_network, words), *less]) == 0
     runs = lab.load("taught").runs
     assert sorted(runs["update"].unique()) == [0, 1, 2, 3]
     assert len(runs) == 4 * 4
+    (block,) = [with_network(block) for block in python_of(TEXT) if "taught" in block]
+    run_python(["import bpttlab as lab", block], str(PAGE))
+
+
+def with_network(text):
+    """A line of the page with a network that there is."""
+    if "0a1b2c3d@" not in text:
+        return text
+    network = lab.load("taught").runs["network_id"].min()
+    return text.replace("0a1b2c3d@200", f"{network[:8]}@3").replace("0a1b2c3d@0", f"{network[:8]}@0")
 
 
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)#]+)", TEXT))
