@@ -417,12 +417,12 @@ def test_a_study_without_its_key_is_told_how_to_write_it(capsys, words, message)
     ("words", "message"),
     [
         (["growth", "columns=sed"], "columns=sed: must be one of task"),
-        (["table=runs", "columns=sed"], "Did you mean 'seed'?"),
+        pytest.param(["table=runs", "columns=sed"], "Did you mean 'seed'?", marks=pytest.mark.slow),
         (["table=runs", "where=status=faild"], "where=status=faild: no row has faild; stored: done"),
-        (["growth", "columns=asymtotic_rate"], "Did you mean 'growth_rate'?"),
+        pytest.param(["growth", "columns=asymtotic_rate"], "Did you mean 'growth_rate'?", marks=pytest.mark.slow),
         (["growth", "to=growth.pdf"], "to=growth.pdf: must end in .csv, .md or .tex"),
         (["columns=cell"], "table is missing: columns=, where= and to= are of one table"),
-        (["growth", "headline"], "growth headline: give one table"),
+        pytest.param(["growth", "headline"], "growth headline: give one table", marks=pytest.mark.slow),
     ],
 )
 def test_a_choice_that_there_is_not_is_refused(studied, monkeypatch, capsys, words, message):

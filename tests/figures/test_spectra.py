@@ -338,7 +338,7 @@ def test_paths_are_thick_within_a_part_and_thin_between_two(study, drawn):
 @pytest.mark.parametrize(
     ("parts", "drawn_blocks", "said"),
     [
-        (("h1", "h2", "h3"), 6, "3 more exactly zero"),
+        pytest.param(("h1", "h2", "h3"), 6, "3 more exactly zero", marks=pytest.mark.slow),
         (("h1", "c1", "h2", "c2"), 10, "6 more exactly zero"),
         (tuple(f"h{number}" for number in range(6)), 6, "15 between parts not drawn"),
     ],
@@ -369,10 +369,18 @@ def test_sensitivity_is_drawn_by_parameter_beside_the_product(study, drawn):
     ("make", "table"),
     [
         (plot_spectrum, lambda study: tables.spectrum_curves(study.spectra, study.runs)),
-        (plot_exponents, lambda study: tables.exponents(study.runs)),
-        (plot_singular_values, lambda study: tables.singular_value_curves(study.singular_values, study.runs)),
+        pytest.param(plot_exponents, lambda study: tables.exponents(study.runs), marks=pytest.mark.slow),
+        pytest.param(
+            plot_singular_values,
+            lambda study: tables.singular_value_curves(study.singular_values, study.runs),
+            marks=pytest.mark.slow,
+        ),
         (plot_paths, lambda study: tables.block_curves(study.blocks, study.runs)),
-        (plot_sensitivity, lambda study: tables.sensitivity_curves(study.sensitivity, study.runs)),
+        pytest.param(
+            plot_sensitivity,
+            lambda study: tables.sensitivity_curves(study.sensitivity, study.runs),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 @pytest.mark.usefixtures("without_layout")
@@ -397,7 +405,7 @@ def test_windows_at_minus_infinity_are_marked_at_the_edge(study, flat):
     assert len(marks) == len(SMALL["radii"])
 
 
-@pytest.mark.parametrize("cells", [("elman",), ("elman", "lstm")])
+@pytest.mark.parametrize("cells", [pytest.param(("elman",), marks=pytest.mark.slow), ("elman", "lstm")])
 def test_titles_of_square_panels_are_on_the_page(study, cells):
     points = tables.eigenvalue_points(study.eigenvalues, study.runs)
     with style.style_context("page"):

@@ -54,7 +54,7 @@ def test_paired_has_a_line_for_each_network():
     assert list(rate.lines[-1].get_ydata()) == pytest.approx(median.tolist())
 
 
-@pytest.mark.parametrize(("censored", "marks"), [(6, 1), (2, 0)])
+@pytest.mark.parametrize(("censored", "marks"), [(6, 1), pytest.param(2, 0, marks=pytest.mark.slow)])
 def test_a_horizon_of_at_least_t_is_an_open_mark(censored, marks):
     runs = training_runs().assign(horizon_censored=False)
     runs.loc[(runs["update"] == 100) & (runs["seed"] < censored), "horizon_censored"] = True
@@ -86,7 +86,7 @@ def test_what_cannot_be_drawn_has_its_reason(study):
         plot_updates(updates(pd.concat(many, ignore_index=True)))
 
 
-@pytest.mark.parametrize("extreme", [1e305, 1e-305])
+@pytest.mark.parametrize("extreme", [1e305, pytest.param(1e-305, marks=pytest.mark.slow)])
 def test_a_loss_at_the_end_of_the_floats_is_drawn(extreme):
     """Of a network that diverges; Matplotlib ends in an overflow if nothing limits its axis."""
     runs = training_runs()

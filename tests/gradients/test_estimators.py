@@ -271,6 +271,7 @@ def influence_balancing(T=200):
     return trace, error, {SIGNED_BIAS: signed_bias(trace.cell, 10)}
 
 
+@pytest.mark.slow
 def test_influence_balancing_has_the_wrong_sign_at_first():
     trace, error, directions = influence_balancing()
 

@@ -18,7 +18,7 @@ from bpttlab.networks.cells import Diagonal, Elman
 from tests.support.compiled import QUICK_CELLS, needs_numba, quick_dtypes
 from tests.support.examples import examples
 from tests.support.networks import cases, linear
-from tests.support.networks_of_cells import CELLS
+from tests.support.networks_of_cells import CELLS, VARIANTS
 from tests.support.networks_of_cells import case as case_of
 from tests.support.networks_of_cells import cases as cases_of
 from tests.support.products import (
@@ -69,7 +69,13 @@ def test_of_every_cell(make):
     check()
 
 
-@pytest.mark.parametrize(("name", "engine"), [*((name, "numpy") for name in CELLS), *WITH_LOOPS])
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *(pytest.param(name, "numpy", marks=[pytest.mark.slow] if name in VARIANTS else []) for name in CELLS),
+        *WITH_LOOPS,
+    ],
+)
 def test_of_every_cell_over_many_lags(name, engine):
     trace = case_of(CELLS[name], T=300, N=12, B=2, gain=0.9).trace.with_engine(engine)
     frame = fast_norms(trace)

@@ -85,7 +85,7 @@ def test_of_every_cell(make):
     + [pytest.param(name, "numba", marks=needs_numba) for name in QUICK_CELLS]
     + [pytest.param(name, "numba", marks=[needs_numba, pytest.mark.slow]) for name in ("antisymmetric", "stacked")],
 )
-@pytest.mark.parametrize(("T", "B"), [(1, 2), (70, 3), (150, 1)])
+@pytest.mark.parametrize(("T", "B"), [(1, 2), (70, 3), pytest.param(150, 1, marks=pytest.mark.slow)])
 def test_the_curve_is_that_of_each_truncation(name, T, B, engine):
     example = case_of(CELLS[name], T=T, B=B, N=6, gain=0.7)
     trace = example.trace.with_engine(engine)

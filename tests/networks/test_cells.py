@@ -528,7 +528,11 @@ def mp_gradient(step, params, x, h_0, U, name, index):
     return mpmath.im(y_hat) * mpmath.mpf(10) ** 2000
 
 
-@pytest.mark.parametrize(("kind", "step", "T"), [(LSTM, mp_lstm, 260), (GRU, mp_gru, 292)], ids=["lstm", "gru"])
+@pytest.mark.parametrize(
+    ("kind", "step", "T"),
+    [(LSTM, mp_lstm, 260), pytest.param(GRU, mp_gru, 292, marks=pytest.mark.slow)],
+    ids=["lstm", "gru"],
+)
 def test_a_gradient_of_1e_300_is_that_of_mpmath(kind, step, T):
     """Forget or update gates nearly shut: what comes from h_0 and from the input of step 1 is about 1e-300."""
     N, rng = 2, np.random.default_rng(6)

@@ -35,7 +35,15 @@ def survey(here):
     return Store(here.root, "first").survey()[1]
 
 
-@pytest.mark.parametrize("deleted", [some for n in (1, 2, 3) for some in itertools.combinations(range(4), n)], ids=str)
+@pytest.mark.parametrize(
+    "deleted",
+    [
+        pytest.param(some, marks=[pytest.mark.slow] if n == 2 else [])
+        for n in (1, 2, 3)
+        for some in itertools.combinations(range(4), n)
+    ],
+    ids=str,
+)
 def test_every_deleted_commit_is_told_with_its_runs(here, deleted):
     commits = publish_each(here)
     lost = [name for place, name in enumerate(commits) if place in deleted]

@@ -51,7 +51,10 @@ ORDERS = [order for n in (2, 3) for order in itertools.product(STEPS, repeat=n) 
 WAYS = list(zip(ORDERS[::2], itertools.cycle(["shards", "shards", "nothing"]), strict=False))
 
 
-@pytest.mark.parametrize(("order", "kept"), WAYS)
+@pytest.mark.parametrize(
+    ("order", "kept"),
+    [pytest.param(*way, marks=[] if place < 3 else pytest.mark.slow) for place, way in enumerate(WAYS)],
+)
 def test_in_any_order_a_deleted_commit_is_settled(stored, monkeypatch, order, kept):
     monkeypatch.setattr(processes, "find_state", lambda name: processes.ENDED)  # what nobody needs is litter at once
     lost = stored.commits()[0]

@@ -72,6 +72,7 @@ def test_an_update_changes_no_run(capsys):
     assert lab.load("later", where={"update": 400}).runs["network_file"].tolist() == ["trained_0.npz"]
 
 
+@pytest.mark.slow
 def test_the_order_of_a_later_line_changes_no_pair():
     paths = save_pairs(2)
     sweep("again", paths, "cell.update=0,400,0,400")

@@ -362,11 +362,11 @@ def test_settings_of_hydra_that_cannot_hold_are_refused(tmp_path, line):
     ("part", "package", "shown"),
     [
         ("job", None, lambda config: {"cell", "seed"} <= set(config) and "hydra" not in config),
-        ("hydra", None, lambda config: set(config) == {"hydra"}),
+        pytest.param("hydra", None, lambda config: set(config) == {"hydra"}, marks=pytest.mark.slow),
         ("all", None, lambda config: {"hydra", "cell"} <= set(config)),
         ("job", "cell", lambda config: config["hidden_size"] == 7),
-        ("job", "scales.V", lambda config: config == 1.0),
-        ("job", "_global_", lambda config: config["batch_size"] == "${seed}"),
+        pytest.param("job", "scales.V", lambda config: config == 1.0, marks=pytest.mark.slow),
+        pytest.param("job", "_global_", lambda config: config["batch_size"] == "${seed}", marks=pytest.mark.slow),
     ],
 )
 def test_a_configuration_or_a_part_of_it_is_shown_as_yaml(composer, part, package, shown):

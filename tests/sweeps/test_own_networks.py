@@ -197,6 +197,7 @@ def test_six_files_of_one_point_have_an_interval(six, capsys):
     assert "network all files" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_pooled_labels_make_the_points(six):
     assert sweep("six", six, "cell.label=early,early,early,early,late,late") == 0
     assert labels("six", networks="path") == ["early", "late"]

@@ -34,7 +34,10 @@ def test_a_bundle_gives_the_bytes_of_its_runs_alone():
 
 
 @pytest.mark.parametrize("dtype", ["float64", pytest.param("float32", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("activation", ["tanh", "relu", "logistic", "identity"])
+@pytest.mark.parametrize(
+    "activation",
+    ["tanh", "relu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("logistic", "identity"))],
+)
 def test_lengths_have_the_same_bytes_bundled_and_alone(activation, dtype):
     cell = {"name": "elman", "hidden_size": 6, "activation": activation, "output_activation": activation}
     lengths = (1, 7, 63, 64, 65, 130)

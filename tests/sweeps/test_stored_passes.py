@@ -97,9 +97,9 @@ def test_an_extended_sweep_has_the_bytes_of_one_sweep(tmp_path, measured, preset
 @pytest.mark.parametrize(
     "values",
     [
-        {"dtype": "float32"},
         {"task": "adding", "scheme": {"name": "random"}},
-        {"cell": {"name": "lstm", "hidden_size": 4}},
+        pytest.param({"dtype": "float32"}, marks=pytest.mark.slow),
+        pytest.param({"cell": {"name": "lstm", "hidden_size": 4}}, marks=pytest.mark.slow),
     ],
 )
 def test_other_networks_and_data_have_the_bytes_of_one_sweep(tmp_path, measured, values):

@@ -150,7 +150,13 @@ def test_what_is_below_resolution_is_counted_and_kept(study):
     assert set(zeros["zero"]) == {3}
 
 
-@pytest.mark.parametrize("name", ["spectra", "finite_time", "blocks", "eigenvalues", "singular_values", "sensitivity"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("spectra", "finite_time", "blocks"),
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("eigenvalues", "singular_values", "sensitivity")),
+    ],
+)
 def test_curves_do_not_need_the_runs_beside_them(study, name):
     make = {
         "spectra": tables.spectrum_curves,
