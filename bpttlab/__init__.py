@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from bpttlab import tasks as tasks
     from bpttlab import training as training
     from bpttlab.claims.experiment import Experiment as Experiment
+    from bpttlab.errors import ConfigurationError as ConfigurationError
+    from bpttlab.errors import LabError as LabError
+    from bpttlab.errors import LabWarning as LabWarning
     from bpttlab.figures.figure import StudyFigure as StudyFigure
     from bpttlab.gradients.backward import backward as backward
     from bpttlab.gradients.checkpointing import CheckpointedTrace as CheckpointedTrace
@@ -185,6 +188,7 @@ HOMES = {
     "measures.lyapunov": ("finite_time_exponents", "lyapunov_spectrum"),
     "measures.singular_values": ("singular_values",),
     "store.store": ("load", "repair"),
+    "errors": ("ConfigurationError", "LabError", "LabWarning"),
     "sweeps.scheduler": ("sweep",),
     "gradients.step_gradients": ("input_gradients", "step_gradients"),
     "gradients.trace": ("Trace",),

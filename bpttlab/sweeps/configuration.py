@@ -8,7 +8,7 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -146,6 +146,8 @@ class Configuration:
     """(group, file) of the classes that do not come with bpttlab, and of the activations and losses that they name."""
     replaced_scheme: str | None = field(default=None, compare=False)
     """The scheme other than the default that truncation=full replaces, if there is one."""
+    ineffective: Mapping[str, str] = field(default_factory=dict, compare=False, hash=False)
+    """Fields of the training that were given and have no effect, and why: the run has their defaults."""
 
     DEFAULTS: ClassVar[Plain] = {
         "cell": defaults(Elman),
@@ -200,7 +202,7 @@ class Configuration:
             trained["training"].check_sources(task, values.batch_size, file and file.update)
         update = check_update(plain.get(UPDATE), trained.get("training"))
         chosen = {"cell": cell, "task": task, "scheme": scheme, "initializer": initializer, "measure": measure}
-        chosen |= {name: part for name, part in trained.items() if name != "training"}
+        chosen |= {name: part for name, part in trained.items() if name not in ("training", "ineffective")}
         sources = sources_of_groups(chosen)
         check_digests(plain.get(PLUGINS), sources)
         if stored is not None:
@@ -458,15 +460,27 @@ def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell, scheme: Sch
             if part not in (None, Adam()):
                 raise ConfigurationError(f"{group}={part.name}: nothing is trained; add training=standard")
         return {}
+    for group, value in stated.items():
+        if group in TRAINING_GROUPS:
+            raise ConfigurationError(f"training.{group}={value}: is a group of its own; write {group}={value}")
     stated = {**groups["training"], "measure_at": as_list(groups["training"].get("measure_at"))}
     training: Training = build_once("training", stated, build_training)
     if training.learning_rate is None:  # stated or not, it is one run
         training = replace(training, learning_rate=parts["optimizer"].usual_learning_rate)
+    ineffective = training.find_ineffective(parts["penalty"])
+    if ineffective:  # they do not make another run
+        training = replace(training, **{name: default_of(Training, name) for name in ineffective})
     training.check(scheme, parts["penalty"])
     for group in ("penalty", "projection"):
         if parts[group] is not None:
             parts[group].check(cell)
-    return {"training": training, **{group: part for group, part in parts.items() if part is not None}}
+    chosen = {group: part for group, part in parts.items() if part is not None}
+    return {"training": training, "ineffective": ineffective, **chosen}
+
+
+def default_of(kind: Any, name: str) -> Any:
+    """The default of a dataclass's field."""
+    return next(one.default for one in fields(kind) if one.name == name)
 
 
 def build_part(fields: Mapping[str, Any], group: str) -> Any:

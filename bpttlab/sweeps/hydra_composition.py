@@ -497,6 +497,9 @@ def refuse_unknown_field(plain: Plain, axis: Axis, groups: Iterable[str]) -> Non
         raise ConfigurationError("networks: is a word of bpttlab tables and figures; it changes no run")
     group, _, name = axis.key.partition(".")
     refuse_unknown_field_of_own_measure(plain, axis)
+    if group == "training" and name in groups:
+        line = f"{name}={','.join(map(as_written, axis.values))}"
+        raise ConfigurationError(f"{axis.parsed.input_line}: {name} is a group of its own; write {line}")
     if isinstance(plain.get(group), dict):
         known = list(plain[group])
         chosen = f"{group} {plain[group].get('name', '')!r}" if "name" in known else group

@@ -21,6 +21,7 @@ from bpttlab.sweeps import plugin_versions
 from bpttlab.sweeps.configuration import Configuration
 from bpttlab.sweeps.fork_server import DAEMONIC, may_start_processes
 from bpttlab.sweeps.identity_parts import group_of_run
+from bpttlab.sweeps.ineffective import describe_ineffective
 from bpttlab.sweeps.own_networks import describe_ignored, equal_files, named_files, settle_activations
 from bpttlab.sweeps.progress import format_count, report, show_planning
 from bpttlab.sweeps.ranges import refuse_too_many
@@ -137,6 +138,7 @@ class SweepPlan:
         replaced_schemes: what there is to say of schemes that truncation=full replaces.
         files: the names of the user's own networks, in the order given.
         of_files: what there is to say of them.
+        ineffective: what there is to say of fields of the training that have no effect in any run.
     """
 
     requested: int
@@ -147,6 +149,7 @@ class SweepPlan:
     replaced_schemes: tuple[str, ...] = ()
     files: tuple[NamedFile, ...] = ()
     of_files: tuple[str, ...] = ()
+    ineffective: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         stored = f", {len(self.stored)} stored already" if self.stored else ""
@@ -167,7 +170,7 @@ class SweepPlan:
 
     def remarks(self) -> list[str]:
         """What holds for many runs and is said once."""
-        own = [*self.close_values(), *self.other_versions, *self.of_files]
+        own = [*self.close_values(), *self.other_versions, *self.of_files, *self.ineffective]
         return [*self.full_gradients(), *self.replaced_schemes, *own]
 
     def close_values(self) -> list[str]:
@@ -231,7 +234,8 @@ def plan(
     kept = {run_id for run_id, status in stored.items() if not (status == "failed" and options.retry == "failed")}
     to_do = tuple(run for run_id, run in runs.items() if run_id not in kept)
     files, of_files = tuple(named_files(parsed)), (*describe_ignored(ignored), *equal_files(parsed))
-    return SweepPlan(len(parsed), runs, stored, to_do, versions, tuple(replaced_schemes(parsed)), files, of_files)
+    remarks = tuple(replaced_schemes(parsed)), files, of_files, tuple(describe_ineffective(parsed))
+    return SweepPlan(len(parsed), runs, stored, to_do, versions, *remarks)
 
 
 def limit_runs(configurations: Iterable[Mapping[str, Any]], limit: int) -> Iterator[Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from bpttlab import theory
-from bpttlab.errors import ConfigurationError, DivergedError, LabError
+from bpttlab.errors import ConfigurationError, DivergedError, LabError, LabWarning
 from bpttlab.gradients.checkpointing import CheckpointedTrace, checkpointed_forward, fits, gibibytes
 from bpttlab.gradients.forward import forward
 from bpttlab.gradients.trace import Trace
@@ -40,6 +41,7 @@ from bpttlab.store.provenance import provenance
 from bpttlab.sweeps import theory_comparison
 from bpttlab.sweeps.compiled_loops import say_missing_once
 from bpttlab.sweeps.configuration import Configuration
+from bpttlab.sweeps.ineffective import describe_ineffective
 from bpttlab.sweeps.interruption import Checkpoints
 from bpttlab.tasks import Batch
 
@@ -89,6 +91,8 @@ def run(
     with use(plugins):
         if not isinstance(configuration, Configuration):
             configuration = Configuration.parse(configuration)
+            for remark in describe_ineffective([configuration]):
+                warnings.warn(remark, LabWarning, stacklevel=2)
         if configuration.values.engine == "numba":
             say_missing_once(configuration.cell, configuration.values.dtype)
         return measure([configuration], memory_limit)[0]

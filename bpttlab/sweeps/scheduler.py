@@ -11,6 +11,7 @@ function.)
 
 from __future__ import annotations
 
+import shlex
 import signal
 import time
 import warnings
@@ -31,6 +32,7 @@ from bpttlab.store import sweep_requests
 from bpttlab.store.file_names import write_names
 from bpttlab.store.leases import Leases
 from bpttlab.store.store import Finished, Store
+from bpttlab.store.study_names import find_words
 from bpttlab.streams import print_error
 from bpttlab.sweeps.compiled_loops import prepare, worker_preparation
 from bpttlab.sweeps.configuration import Configuration
@@ -66,6 +68,7 @@ class Tally:
     Attributes:
         statuses: how many of each status.
         reasons: why runs failed, and how many for each reason.
+        divergences: why runs diverged, likewise.
         elsewhere: how many of each status other launchers computed meanwhile.
         ends: how workers ended that had to be replaced, and how many for each way.
         interrupted: the signal that ended the sweep early.
@@ -74,6 +77,7 @@ class Tally:
 
     statuses: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
+    divergences: Counter[str] = field(default_factory=Counter)
     elsewhere: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
     interrupted: int | None = None
@@ -82,10 +86,11 @@ class Tally:
     def add(self, finished: Finished) -> Counter[str]:
         """Counts runs; the statuses of these."""
         each = finished.column("status")
-        failed = (why for status, why in zip(each, finished.column("error"), strict=True) if status == "failed")
         statuses = Counter(each)
         self.statuses += statuses
-        self.reasons.update(map(str, failed))
+        for status, why in zip(each, finished.column("error"), strict=True):
+            if status != "done":
+                (self.reasons if status == "failed" else self.divergences)[str(why)] += 1
         return statuses
 
 
@@ -139,6 +144,7 @@ class Summary:
             if others > 0
             else []
         )
+        lines += self.describe_divergences()
         lines += [f"worker lost, {n} ×: {how}" for how, n in self.tally.ends.most_common(5)]
         if self.failed_before:
             lines.append(f"failed before: {self.failed_before}, not tried again (retry=failed does)")
@@ -146,6 +152,16 @@ class Summary:
             left = format_count(len(self.plan.to_do) - computed - elsewhere, "run")
             lines.append(f"interrupted: {left} left to do; what is done is stored")
         return [*lines, f"results are in {self.path}"]
+
+    def describe_divergences(self) -> list[str]:
+        """How many runs diverged, which is a result, the most frequent reason, and what shows all."""
+        found = self.tally.divergences
+        if not found:
+            return []
+        (why, n), *others = found.most_common()
+        words = ["bpttlab", "status", *find_words(self.path.name, str(self.path.parent))]
+        shown = f"{n} of them: {why}; all reasons: {shlex.join(words)}" if others else why
+        return [f"diverged, {found.total()} ×: {shown}"]
 
 
 # ------------------------------------------------------------------ from Python
@@ -201,7 +217,8 @@ def sweep(
     with use(plugins):
         requested = combine(axes, options.max_runs) if configurations is None else configurations
         planned = plan(requested, options, progress=progress)
-        said = [*planned.replaced_schemes, *planned.close_values(), *planned.other_versions, *planned.of_files]
+        own = [*planned.other_versions, *planned.of_files, *planned.ineffective]
+        said = [*planned.replaced_schemes, *planned.close_values(), *own]
         for remark in said:
             warnings.warn(remark, LabWarning, stacklevel=2)
         summary = carry_out(planned, options, progress)

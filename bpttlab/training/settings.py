@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Annotated, ClassVar, Literal
 
 from bpttlab.errors import ConfigurationError
@@ -23,6 +23,12 @@ MeasureAt = Annotated[
         "the last update always is one of them"
     ),
 ]
+
+
+OF_PENALTY = ("penalty_strength", "penalty_every", "penalty_until", "penalty_alone")
+OF_SCHEDULE = ("schedule_updates", "schedule_factor")
+OF_EPOCHS = ("sequences", "validation", "test")
+"""Fields that count beside a penalty, a schedule and a finite set."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +155,27 @@ class Training:
             raise ConfigurationError(
                 f"penalty={penalty.name}: is of whole sequences; must be none with update={self.update}"
             )
+
+    def changed_fields(self) -> set[str]:
+        """The fields that are not as by default."""
+        return {one.name for one in fields(self) if getattr(self, one.name) != one.default}
+
+    def find_ineffective(self, penalty: Penalty | None) -> dict[str, str]:
+        """Fields that are not as by default and that nothing depends on, each with what they would need."""
+        needed: dict[str, tuple[str, ...]] = {}
+        if penalty is None:
+            needed["there is no penalty; choose one with penalty="] = OF_PENALTY
+        if self.schedule == "constant":
+            needed["schedule=constant has no drops and no end; must be schedule=step or cosine"] = OF_SCHEDULE
+        if self.data == "fresh":
+            needed["data=fresh draws new sequences; must be data=epochs"] = OF_EPOCHS
+        changed = self.changed_fields()
+        return {name: reason for reason, names in needed.items() for name in names if name in changed}
+
+    def refuse_ineffective(self, penalty: Penalty | None) -> None:
+        """Refuses the first field that nothing depends on."""
+        for name, reason in self.find_ineffective(penalty).items():
+            raise ConfigurationError(f"{name}={format_value(getattr(self, name))}: has no effect: {reason}")
 
     def check_sources(self, task: Task, batch_size: int, file_update: int | None) -> None:
         """Refuses a finite set that the task does not have, and weights from a file that has a number of updates."""

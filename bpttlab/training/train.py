@@ -153,6 +153,10 @@ def train(
         InterruptedTraining: Ctrl-C; it is a KeyboardInterrupt, and its `trained` has what was done.
     """
     chosen = settle_settings(settings, fields)
+    check_network(cell, params, task)
+    if callback is not None and not callable(callback):
+        raise ConfigurationError(f"callback={format_value(callback)}: must be a function of an update and parameters")
+    chosen.refuse_ineffective(settle("penalty", penalty, Penalty, None))
     setup, state = make_setup(
         cell,
         detach_all(params),
@@ -268,6 +272,22 @@ _EXAMPLES = {
     "penalty": "lab.training.Omega()",
     "projection": "lab.training.NearestOrthogonal()",
 }
+
+
+def check_network(cell: Any, params: Any, task: Any) -> None:
+    """Refuses what is no network and no task."""
+    for name, given, kind, example in (
+        ("cell", cell, Cell, "lab.LSTM(2, 16, 1)"),
+        ("task", task, Task, "lab.tasks.Adding(20)"),
+    ):
+        if not isinstance(given, kind):
+            raise ConfigurationError(f"{name}={format_value(given)}: must be an object, like {example}")
+    is_named = isinstance(params, Mapping)
+    for name, value in params.items() if is_named else ():
+        if not hasattr(value, "shape"):
+            raise ConfigurationError(f"params[{name!r}]={format_value(value)}: must be an array")
+    if not is_named:
+        raise ConfigurationError(f"params={format_value(params)}: must be arrays by name, like cell.init(0)")
 
 
 def settle(name: str, given: Any, kind: type, default: Any) -> Any:

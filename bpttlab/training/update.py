@@ -7,7 +7,7 @@ after any update and goes on with the same numbers.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -273,11 +273,13 @@ class Setup:
         """
         if self.optimizer.elementwise:
             given = read_only({VECTOR: state.vector})
-            found, kept = self.optimizer.update(given, {VECTOR: gradient}, state.optimizer, rate)
+            result = self.optimizer.update(given, {VECTOR: gradient}, state.optimizer, rate)
+            found, kept = check_result(self.optimizer, result, given)
             moved = found[VECTOR]
         else:
             arrays, gradients = read_only(self.layout.unpack(state.vector)), self.layout.unpack(gradient)
-            found, kept = self.optimizer.update(arrays, gradients, state.optimizer, rate)
+            result = self.optimizer.update(arrays, gradients, state.optimizer, rate)
+            found, kept = check_result(self.optimizer, result, arrays)
             moved = self.layout.pack(found)
         if not np.isfinite(moved).all():
             raise GradientRangeError("a weight is not finite after the step")
@@ -378,6 +380,25 @@ def add_scaled(params: Params, gradient: Params, factor: float, beside: Params) 
         total = gradient[name] if name in gradient else np.zeros_like(value)
         found[name] = total + value.dtype.type(factor) * beside[name] if name in beside else total
     return found
+
+
+def check_result(optimizer: Optimizer, result: Any, given: Params) -> tuple[Params, OptimizerState]:
+    """What an optimizer has returned, if it is new parameters like those that were given, and a state.
+
+    Raises:
+        ConfigurationError: it is something else, as an optimizer of a user's own may return.
+    """
+    name = f"optimizer '{getattr(optimizer, 'name', type(optimizer).__name__)}': update"
+    is_pair = isinstance(result, tuple) and len(result) == 2
+    if not is_pair or not isinstance(result[0], Mapping) or not isinstance(result[1], OptimizerState):
+        raise ConfigurationError(f"{name} must return a pair: parameters by name, and an OptimizerState")
+    for parameter, before in given.items():
+        shape = getattr(result[0].get(parameter), "shape", None)
+        if shape != before.shape:
+            found = "returned none" if shape is None else f"returned one of shape {shape}"
+            of = "an array" if parameter == VECTOR else f"an array {parameter}"
+            raise ConfigurationError(f"{name} must return {of} of shape {before.shape}; it {found}")
+    return result
 
 
 def read_only(arrays: Params) -> Params:

@@ -329,3 +329,67 @@ def test_an_estimate_says_that_training_is_not_in_it(tmp_path, monkeypatch, caps
     words = [f"{name}={value}" for name, value in {**TRAINED_RUN, "training.updates": 10**6}.items()]
     assert main(["sweep", "--dry-run", "study=t", "workers=0", *words]) == 0
     assert "that of training is not estimated" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------ fields without effect
+
+
+def parse(**fields):
+    return lab.Configuration.parse(
+        {**TRAINED_RUN, **{name.replace("__", "."): value for name, value in fields.items()}}
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "with_effect"),
+    [
+        ("penalty_strength", 0.3, {"penalty": "omega", "cell": "elman"}),
+        ("penalty_every", 3, {"penalty": "omega"}),
+        ("schedule_factor", 0.2, {"training__schedule": "cosine"}),
+        ("schedule_updates", 5, {"training__schedule": "step"}),
+        ("sequences", 40, {"training__data": "epochs"}),
+        ("test", 0.2, {"training__data": "epochs", "training__sequences": 40}),
+    ],
+)
+def test_a_field_without_effect_makes_no_other_run(field, value, with_effect):
+    stated = {f"training__{field}": value}
+    assert parse(**stated).ids == parse().ids
+    assert set(parse(**stated).ineffective) == {field}
+    if field != "sequences":  # without which there is no finite set of this task
+        assert parse(**with_effect, **stated).run_id != parse(**with_effect).run_id
+    assert not parse(**with_effect, **stated).ineffective
+
+
+def test_a_field_without_effect_is_told_once(tmp_path):
+    swept = {"seed": [0, 1], "training.penalty_strength": [0.5, 1.0], "training.updates": 2}
+    with pytest.warns(lab.LabWarning, match=r"^training.penalty_strength has no effect: there is no penalty") as told:
+        summary = sweep(tmp_path, **swept)
+    assert len(told) == 1
+    assert len(summary.plan.runs) == 2 * 3
+    with pytest.warns(lab.LabWarning, match="schedule_factor has no effect"):
+        lab.run({**TRAINED_RUN, "training.updates": 2, "training.schedule_factor": 0.3})
+
+
+def test_a_field_with_effect_in_some_runs_is_not_told(tmp_path, recwarn):
+    sweep(tmp_path, **{"penalty": ["none", "omega"], "training.penalty_strength": 0.5, "training.updates": 2})
+    assert not [one for one in recwarn if issubclass(one.category, lab.LabWarning)]
+
+
+@pytest.mark.parametrize(("group", "name"), [("penalty", "omega"), ("optimizer", "sgd"), ("projection", "orthogonal")])
+def test_a_group_below_training_is_told_by_its_name(group, name, capsys):
+    said = f"training.{group}={name}: .*is a group of its own; write {group}={name}"
+    with pytest.raises(ConfigurationError, match=said):
+        lab.Configuration.parse({**TRAINED_RUN, f"training.{group}": name})
+    assert main(["sweep", "study=x", "training=standard", f"training.{group}={name}"]) == 2
+    assert f"is a group of its own; write {group}={name}" in capsys.readouterr().err
+
+
+def test_the_end_of_a_sweep_counts_what_diverged(tmp_path):
+    wild = {"optimizer": "sgd", "training.learning_rate": 1e300, "seed": [0, 1]}
+    summary = sweep(tmp_path, **wild)
+    (line,) = [line for line in summary.lines() if line.startswith("diverged")]
+    count = summary.tally.statuses["diverged"]
+    assert count
+    assert line.startswith(f"diverged, {count} ×: ")
+    assert "training diverged at update" in line
+    assert summary.exit_code == 0

@@ -323,3 +323,60 @@ def test_a_wrong_argument_is_named_before_anything_is_done(given, message):
         warnings.simplefilter("error")
         with pytest.raises(ConfigurationError, match=message.replace(".", r"\.")):
             lab.train(cell, params, task, **{**QUIET, **given})
+
+
+# ------------------------------------------------------------------ arguments that are no such thing
+
+
+CELL = lab.GRU(input_size=2, hidden_size=3, output_size=1)
+FEW = {"updates": 2, "batch_size": 2, "check_sequences": 5, "engine": "numpy"}
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"params": None}, "params=None: must be arrays by name"),
+        ({"params": {"W": 3}}, r"params\['W'\]=3: must be an array"),
+        ({"cell": lab.GRU}, "cell=.*: must be an object, like"),
+        ({"task": "adding"}, "task='adding': must be an object, like"),
+        ({"callback": 3}, "callback=3: must be a function"),
+        ({"penalty_strength": 0.5}, "penalty_strength=0.5: has no effect: there is no penalty"),
+        ({"schedule_factor": 0.5}, "schedule_factor=0.5: has no effect: schedule=constant"),
+        ({"validation": 0.5}, "validation=0.5: has no effect: data=fresh"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(given, said):
+    chosen = {"cell": CELL, "params": CELL.init(0), "task": lab.tasks.Adding(sequence_length=6), **FEW, **given}
+    with pytest.raises(lab.ConfigurationError, match=f"^{said}") as caught:
+        lab.train(**chosen)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("elementwise", [True, False])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda params, state: params, "must return a pair"),
+        (lambda params, state: (params, None), "must return a pair"),
+        (lambda params, state: ({}, state), "returned none"),
+        (lambda params, state: ({name: value[:1] for name, value in params.items()}, state), "returned one of shape"),
+    ],
+)
+def test_an_optimizer_that_returns_something_else(elementwise, change, said):
+    class Wrong(lab.Optimizer):
+        name = "wrong"
+
+        def update(self, params, gradient, state, learning_rate):
+            return change(params, state)
+
+    Wrong.elementwise = elementwise
+    with pytest.raises(lab.ConfigurationError, match=f"^optimizer 'wrong': update must return .*{said}|{said}"):
+        lab.train(CELL, CELL.init(0), lab.tasks.Adding(sequence_length=6), optimizer=Wrong(), **FEW)
+
+
+def test_errors_have_a_public_path():
+    from bpttlab import errors
+
+    assert lab.ConfigurationError is errors.ConfigurationError
+    assert lab.LabError is errors.LabError
+    assert lab.LabWarning is errors.LabWarning
