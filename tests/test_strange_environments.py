@@ -94,6 +94,7 @@ def on_windows(folder, *lines):
     return run(sys.executable, "-m", "tests.support.other_systems", *words, cwd=folder)
 
 
+@pytest.mark.slow
 def test_windows_sweeps_without_workers(tmp_path):
     done = on_windows(tmp_path, *WITHOUT_WORKERS, "sweep study=nul")
     assert done.returncode == 2

@@ -92,6 +92,7 @@ def rows_at(frame, **wanted):
 # ------------------------------------------------------------------ all of a study
 
 
+@pytest.mark.slow
 @sizes
 def test_all_are_drawn_at_their_width_legible_and_whole(drawn, size):
     assert tuple(drawn(size)) == figures.OF_SPECTRA
@@ -204,6 +205,7 @@ def test_a_study_of_spectra_alone_is_drawn():
     assert "product of $t$ Jacobians" not in entries(drawing["sensitivity"])
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_layout")
 def test_too_many_facets_are_a_reason():
     tasks = [f"t{number}" for number in range(13)]

@@ -134,6 +134,7 @@ def test_some_parameters_alone_are_the_same_as_among_all():
         assert one.matrices["b_n"].mantissa.tobytes() == all_of_them.matrices["b_n"].mantissa.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gain", [pytest.param(0.3, marks=pytest.mark.slow), 3.0])
 def test_rtrl_is_backward_beyond_the_range_of_floats(gain):
     """At the origin every Jacobian is W: the influence of b_h grows by `gain` a step, or is made of vanishing terms."""
@@ -492,6 +493,7 @@ def influence_balancing(T, n=23, plus=10):
     return trace, errors, signs
 
 
+@pytest.mark.slow
 def test_influence_is_balanced_by_rtrl_and_not_by_what_cuts_it():
     trace, errors, signs = influence_balancing(80)
     assert signs @ lab.rtrl(trace, errors)["b_h"] == pytest.approx(-6.0, rel=1e-4)

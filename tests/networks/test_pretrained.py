@@ -716,6 +716,7 @@ def test_files_and_drawn_networks_stand_side_by_side(study):
     assert r"radius $\rho$, requested or measured" in labels
 
 
+@pytest.mark.slow
 def test_the_command_line_makes_tables_and_figures(study, capsys):
     for line in (["tables", "study=own"], ["figures", "study=own", "figure=growth"], ["status", "study=own"]):
         assert main(line) == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import HealthCheck, settings
 
-ALL, FEW = 60, 20
+ALL, FEW = 60, 12
 """Examples of a test that does not say how many."""
 
 
@@ -18,6 +18,6 @@ def register_profiles() -> None:
 
 
 def examples(count: int, **others: object) -> settings:
-    """So many examples in the thorough profile, and a third of them, but four or more, in the quick one."""
+    """So many examples in the thorough profile, and a fifth of them, but four or more, in the quick one."""
     share = settings.default.max_examples / ALL
     return settings(max_examples=max(min(count, 4), round(count * share)), **others)

@@ -100,6 +100,7 @@ def test_each_run_alone(tmp_path, whole, nothing_copied):
     assert differing(table_bytes("x", tmp_path), whole) == []
 
 
+@pytest.mark.slow
 @pytest.mark.compiles
 @pytest.mark.parametrize(
     "requested",
@@ -114,6 +115,7 @@ def test_shell_ignores_thread_settings_of_the_environment(tmp_path, whole, reque
     assert differing(table_bytes("x", tmp_path / "results"), whole) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("engine", "cells"),
     [

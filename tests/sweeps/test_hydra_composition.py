@@ -401,6 +401,7 @@ def script(tmp_path):
     return lambda *lines: run(sys.executable, "mine.py", "study=x", *lines, *SMALL, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_hydra_script_receives_all_runs_at_once(script, tmp_path):
     done = script("seed=1,2", "task=noise,adding")
     assert (done.returncode, done.stdout) == (0, "4\n"), done.stderr

@@ -165,6 +165,7 @@ def test_where_no_other_worker_can_start_fewer_do_all_the_work(monkeypatch):
         assert any(how.startswith("no other can start: ") for how in pool.ends)
 
 
+@pytest.mark.slow
 @needs_proc
 @pytest.mark.skipif(not fork_server.has_fork_server(), reason="there is no fork server")
 @pytest.mark.parametrize("name", ["SIGKILL", pytest.param("SIGSTOP", marks=pytest.mark.slow)])

@@ -31,8 +31,12 @@ UNIT = {**LINEAR, "cell": {"name": "elman", "hidden_size": 1, "activation": "ide
         "measure": {**QUIET, "lag_terms": "none"}}  # fmt: skip
 
 
-def reduced():
-    """The sweep of the experiment with fewer and smaller networks."""
+MANY_DRAWS = {"random": 300, "uoro": 1600, "one unit": 2000}
+FEW_DRAWS = {"random": 20, "uoro": 16, "one unit": 20}
+
+
+def reduced(draws):
+    """The sweep of the experiment with fewer and smaller networks, and so many draws where a claim is about draws."""
     cut = [{"scheme": name, "truncation": K} for name in ("per_loss", "windowed", "chunked", "chunked_mean", "random")
            for K in (5, 20)]  # fmt: skip
     whole = [{"scheme": {"name": "uoro", "draws": 16}}, {"scheme": "snap"}, {"scheme": "rtrl"},
@@ -45,20 +49,26 @@ def reduced():
     points = [{**point, "seed": seed} for point in points for seed in (0, 1)]
     points += [{**CHAIN, "scheme": name, "truncation": K} for name in ("per_loss", "chunked_mean")
                for K in (1, 10, 20, 40, 50, 120, 240)]  # fmt: skip
-    drawn = ({"name": "random", "draws": 300}, {"name": "uoro", "draws": 1600})
+    drawn = ({"name": name, "draws": draws[name]} for name in ("random", "uoro"))
     points += [
         {**CHAIN, "scheme": "rtrl"},
         {**CHAIN, "scheme": "snap"},
         *({**CHAIN, "scheme": scheme, "truncation": 40} for scheme in drawn),
     ]
-    points += [{**UNIT, "spectral_radius": c, "scheme": {"name": "random", "draws": 2000}, "truncation": 4}
+    points += [{**UNIT, "spectral_radius": c, "scheme": {"name": "random", "draws": draws["one unit"]}, "truncation": 4}
                for c in (0.5, 0.95)]  # fmt: skip
     return points
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
-    return swept(reduced(), "costs", tmp_path_factory)
+    return swept(reduced(FEW_DRAWS), "costs", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def drawn_often(tmp_path_factory):
+    """The same with as many draws as the claims need."""
+    return swept(reduced(MANY_DRAWS), "often", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +94,9 @@ def frames(study, **changed):
 # ------------------------------------------------------------------ claims
 
 
-def test_no_claim_fails_on_a_reduced_sweep(study, analysis):
-    claims = analysis["claims"](study)
+@pytest.mark.slow
+def test_no_claim_fails_on_a_reduced_sweep(drawn_often, analysis):
+    claims = analysis["claims"](drawn_often)
     assert not (claims["verdict"] == "fails").any(), claims[claims["verdict"] == "fails"].to_string()
     few = claims["reason"].str.contains("there are [02]$", regex=True)
     assert (claims.loc[few, "verdict"] == "undecided").all() and few.sum() >= 20
@@ -109,8 +120,6 @@ DOCTORED = [
     ("per_loss", "cosine", abs, {"initializer": "bidiagonal", "truncation": 40}, "wrong sign"),
     ("uoro", "cosine", lambda x: -x, {"initializer": "bidiagonal"}, "relative derivative of UORO"),
     ("random", "log_variance", lambda x: x + 0.3, {"initializer": "identity"}, "relative variance"),
-]
-MORE_DOCTORED = [
     ("rtrl", "log_norm", lambda x: x + 1e-6, {"cell": "elman", "parameter": "W"}, "|g| and cosine of RTRL"),
     ("rtrl", "log_relative_bias", lambda x: x + 20, {"cell": "lstm"}, "bias of RTRL, everywhere"),
     ("per_loss", "log_norm", lambda x: x + 1e-6, {"initializer": "bidiagonal", "truncation": 20}, "closed form"),
@@ -124,12 +133,10 @@ MORE_DOCTORED = [
 ]
 
 
-@pytest.mark.parametrize(
-    ("scheme", "column", "change", "where", "words"),
-    [*DOCTORED, *(pytest.param(*one, marks=pytest.mark.slow) for one in MORE_DOCTORED)],
-)
-def test_claims_fail_on_doctored_tables(study, analysis, scheme, column, change, where, words):
-    claims = analysis["claims"](doctored(study, scheme, column, change, **where))
+@pytest.mark.slow
+@pytest.mark.parametrize(("scheme", "column", "change", "where", "words"), DOCTORED)
+def test_claims_fail_on_doctored_tables(drawn_often, analysis, scheme, column, change, where, words):
+    claims = analysis["claims"](doctored(drawn_often, scheme, column, change, **where))
     assert any(words in text for text in claims.loc[~claims["held"], "claim"]), claims["claim"].tolist()
 
 
@@ -197,11 +204,12 @@ def test_gradients_in_plain_numbers_are_those_of_the_engine(study, analysis):
 
 
 @pytest.mark.slow
-def test_bound_below_the_bias_fails(study, analysis):
-    lower = study.bias_bounds.assign(log_bias_bound=study.bias_bounds["log_bias_bound"] - 9)
-    silent = study.bias_bounds.assign(log_bias_bound=np.nan, log_bias_estimate=np.nan)
-    for bounds in (lower, silent):
-        claims = analysis["claims"](frames(study, bias_bounds=bounds))
+def test_bound_below_the_bias_fails(drawn_often, analysis):
+    bounds = drawn_often.bias_bounds
+    lower = bounds.assign(log_bias_bound=bounds["log_bias_bound"] - 9)
+    silent = bounds.assign(log_bias_bound=np.nan, log_bias_estimate=np.nan)
+    for changed in (lower, silent):
+        claims = analysis["claims"](frames(drawn_often, bias_bounds=changed))
         assert sum("bias / bound" in text for text in claims.loc[~claims["held"], "claim"]) == len(CELLS)
 
 
@@ -262,7 +270,7 @@ def test_directional_derivative_is_relative_to_the_full(study):
     assert chain.loc[("per_loss", 1), "relative_derivative"] == pytest.approx(-1 / 6, rel=1e-6)
     assert chain.loc[("per_loss", 40), "wrong"] == 1 and chain.loc[("per_loss", 50), "wrong"] == 0
     uoro = chain.xs("uoro", level="scheme").iloc[0]
-    half = 1.959964 * uoro["one_draw"] / np.sqrt(1600)
+    half = 1.959964 * uoro["one_draw"] / np.sqrt(FEW_DRAWS["uoro"])
     assert uoro["relative_derivative_high"] - uoro["relative_derivative"] == pytest.approx(half, rel=1e-9)
     assert chain.xs("rtrl", level="scheme")["relative_derivative_low"].isna().all()
 

@@ -90,6 +90,7 @@ def test_runs_that_were_not_asked_for_exponents_leave_no_row(study):
     pd.testing.assert_frame_equal(tables.exponents(unsaid), tables.exponents(study.runs))
 
 
+@pytest.mark.slow
 def test_diverged_and_infinite_exponents_are_counted(study):
     chosen = (study.runs["initializer_requested"] == 1.5) & (study.runs["seed"] == 0)
     holes = synthetic.diverged(study, chosen)

@@ -486,6 +486,7 @@ def test_every_task_has_a_file_in_conf():
     assert written == set(plugins.find_shipped("task"))
 
 
+@pytest.mark.slow
 def test_every_task_is_swept_from_the_command_line(folder):
     names = [path.stem for path in FILES if path.stem != "file"]
     sizes = ["sequence_length=64", "cell.hidden_size=4", "batch_size=3", "truncation=full,5", "engine=numpy"]

@@ -49,6 +49,7 @@ def test_cells_of_several_sizes_need_both_kinds_of_norms():
     assert set(compile_ahead.LOOPS) == set(compile_ahead.choose_loops([LSTM(1, 32, 1)]))  # of 32 units, states of 64
 
 
+@pytest.mark.slow
 def test_norms_need_no_matrix_products():
     code = (
         "import numpy as np\n"
