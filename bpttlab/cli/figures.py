@@ -60,11 +60,11 @@ color=, columns= and rows= take swept fields: cell, cell.hidden_size (or width),
 sequence_length, ...; several have commas between them. What is not named is placed by itself: the requested value has
 the colours, or the field with most values if one value is requested, and the others have the panels. These figures
 have colours of their own and take columns= and rows= alone: bias_variance, error_cost, bias_bounds, directions,
-singular_values, eigenvalues, paths, sensitivity. triangle shows one run and takes none; nor do the figures of an
-experiment, which take where=. In growth and exponents the requested value is on an axis. A figure that cannot place
-a field that is named is not drawn, and is named. Of networks in training the update has the colours; updates and paired
-have panels of their own. The figures of some runs (where=) have a folder of their own below
-results/NAME/figures, so that those of the whole study stay.
+singular_values, eigenvalues, paths, sensitivity, lag_profile, trained_eigenvalues. triangle shows one run and takes
+none; nor do the figures of an experiment, which take where=. In growth and exponents the requested value is on an
+axis. A figure that cannot place a field that is named is not drawn, and is named. Of networks in training the update
+has the colours; updates and paired have panels of their own. The figures of some runs (where=) have a folder of their
+own below results/NAME/figures, so that those of the whole study stay.
 
 figures, and the setting of the sweep that they need:
 
@@ -88,6 +88,12 @@ figures, and the setting of the sweep that they need:
   sensitivity      dependence of the state on each parameter, against time         measure=spectra
   updates          loss, growth rate, horizon, exponent against the update         lab.Monitor (docs/monitor.md)
   paired           the same before and after training, a line for each network     lab.Monitor
+  training         loss, gradient norm, exponent and horizon against the update    training=standard
+  lag_profile      the parts of the gradient by lag and update, as a map           training=standard or lab.Monitor
+  trained_eigenvalues  eigenvalues of W before and after training                  the same, with
+                                                                                   measure.eigenvalue_steps=1
+  success          the share of solved networks against the length                 training=standard
+  success_curves   the share of solved networks against the update                 training=standard
 
 Exit code: 0: success; 1: a stored file is damaged and was left out; 2: the command could not finish, or a figure of
 your own failed; the message says why.

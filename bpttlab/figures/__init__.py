@@ -44,7 +44,8 @@ __all__ = [
 OF_GRADIENTS = ("products", "lag_terms", "growth", "triangle", "truncation")
 OF_SPECTRA = ("exponents", "spectrum", "finite_time", "singular_values", "eigenvalues", "paths", "sensitivity")
 OF_COSTS = ("bias_variance", "error_cost", "bias_bounds", "directions")
-OF_TRAINING = ("updates", "paired")
+OF_UPDATES = ("updates", "paired")
+OF_TRAINING = (*OF_UPDATES, "training", "lag_profile", "trained_eigenvalues", "success", "success_curves")
 NAMES = (*OF_GRADIENTS, *OF_COSTS, *OF_SPECTRA, *OF_TRAINING)
 """Those of `shipped`."""
 
@@ -151,6 +152,8 @@ _COLOURS = {
     "eigenvalues": "matrices",
     "paths": "parts of the state",
     "sensitivity": "parameters",
+    "lag_profile": "the size of the gradient's terms",
+    "trained_eigenvalues": "before and after training",
     "bias_variance": "schemes",
     "error_cost": "schemes",
     "bias_bounds": "the bias, its bound and its estimate",
@@ -165,7 +168,7 @@ def check_placement(name: str, comparison: Comparison) -> None:
         raise ConfigurationError(
             "figure=triangle: it shows one run, which where= chooses: leave out color=, columns= and rows="
         )
-    if name in OF_TRAINING and comparison != AUTOMATIC:
+    if name in OF_UPDATES and comparison != AUTOMATIC:
         raise ConfigurationError(
             f"figure={name}: its panels are quantities and its colours are networks: leave out color=, columns= and "
             "rows=; where= chooses networks"

@@ -54,12 +54,14 @@ class Shape:
         share: panels of one kind have the same y axis; "row": only those of a row; "all": both axes, in squares.
         height: of a panel in inches, from the number of colours.
         most: the most facets; of a board the most lines.
+        stacked: whether the kinds of a facet always stand one above the other; else side by side, if facets do not.
     """
 
     kinds: int = 1
     share: bool | str = True
     height: Callable[[int], float] | None = None
     most: int = layout.MOST_FACETS
+    stacked: bool = False
 
 
 BOARD: dict[str, Any] = {"shape": Shape(share="row"), "prefer": (), "across": (requested.VALUE,)}
@@ -107,6 +109,13 @@ class Arrangement:
         """Each panel with the rows of its facet, and its kind."""
         for (facet, kind), axes in np.ndenumerate(self.grid):
             yield axes, self.parts[facet].rows, kind
+
+    def by_colour(self, rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+        """The rows of each colour; all in one colour if nothing is compared by colours."""
+        if not self.shades:
+            yield style.CATEGORIES[0], rows
+        for value, colour in self.shades.items():
+            yield colour, rows[rows[COLOUR] == value]
 
     def by_kind(self, column: str, kinds: Sequence[str]) -> list[list[pd.DataFrame]]:
         """The rows of each facet divided by a column that names the kind."""
@@ -246,7 +255,9 @@ def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) 
     if LABEL in axis and has_names_of_files(frame):
         told = [LABEL] if LABEL in named else [name for name in named if name not in _OF_DRAWN]
         named = {name: named[name] for name in told} or named
-    return ", ".join(_describe(frame, name, value) for name, value in named.items()) or "none"
+    missing = [name for name in axis if name not in named and name.startswith("training_")]  # no clipping: a choice
+    missing = [f"{layout.name_in_words(name)} none" for name in missing]
+    return ", ".join([*(_describe(frame, name, value) for name, value in named.items()), *missing]) or "none"
 
 
 def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:
@@ -284,7 +295,7 @@ def _place(frame: pd.DataFrame, channels: Channels, size: Size, shape: Shape) ->
     pairs = pairs if in_rows or not is_board else [(row, column) for column, row in pairs]
     titles = [layout.find_task(frame) if alone else _join(*pair) for pair in pairs]
     parts = [Facet(title, part) for title, part in zip(titles, groups.values(), strict=True)]
-    is_across = max(column for _, column in places) > 0
+    is_across = shape.stacked or max(column for _, column in places) > 0
     shades, names, title = _shades(frame, channels.color)
     figure, grid = _make_panels(places, is_across, size, shape, len(shades))
     edges = labels if crossed else ([], [])

@@ -43,7 +43,7 @@ def plot_eigenvalues(points: pd.DataFrame, size: Size = "page", comparison: Comp
     points = page.rows
     for axes, rows, _ in page.panels():
         _plane(axes, rows)
-    _limit(page.grid, points)
+    limit_planes(page.grid, points)
     label_edges(page, ["real part"], ["imaginary part"])
     circle = lines.line_key("unit circle", linewidth=0.7)
     there = set(points["matrix"])
@@ -66,7 +66,7 @@ def _plane(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_aspect("equal", adjustable="box")
 
 
-def _limit(grid: np.ndarray, points: pd.DataFrame) -> None:
+def limit_planes(grid: np.ndarray, points: pd.DataFrame) -> None:
     """The same limits for all, the unit circle and every eigenvalue within them."""
     most = 1.08 * max(1.0, float(points[["real", "imaginary"]].abs().to_numpy(dtype=float).max()))
     grid[0, 0].set(xlim=(-most, most), ylim=(-most, most))

@@ -107,9 +107,18 @@ def _shorten_digest(name: str, value: object) -> object:
     return str(value)[:8] if name.endswith("_content") else value
 
 
+_GROUPS = ("task_", "cell_", "training_", "optimizer_", "penalty_", "projection_")
+
+
+def name_in_words(column: str) -> str:
+    """A field without its group: "hidden size"."""
+    group = next((group for group in _GROUPS if column.startswith(group)), "")
+    return column.removeprefix(group).replace("_", " ")
+
+
 def describe_columns(named: Mapping[str, Any]) -> list[str]:
     """The values of some columns in words: the cell by its name alone, "by row", "hidden size 64"."""
-    words = {name: name.removeprefix("task_").removeprefix("cell_").replace("_", " ") for name in named}
+    words = {name: name_in_words(name) for name in named}
     said = {name: _to_plain_value(_shorten_digest(name, value)) for name, value in named.items() if not pd.isna(value)}
     there = {name: style.escape_text(str(named[name])) if name == LABEL else text for name, text in said.items()}
     return [text if name in UNNAMED else f"{words[name]} {text}" for name, text in there.items()]

@@ -15,12 +15,16 @@ from bpttlab.figures.exponents import plot_exponents
 from bpttlab.figures.figure import FigureRequest, StudyFigure
 from bpttlab.figures.finite_time import plot_finite_time
 from bpttlab.figures.growth import plot_growth
+from bpttlab.figures.lag_profile import plot_lag_profile
 from bpttlab.figures.lag_terms import plot_lag_terms
 from bpttlab.figures.products import plot_products
 from bpttlab.figures.sensitivity import plot_sensitivity
 from bpttlab.figures.singular_values import plot_singular_values
 from bpttlab.figures.spectrum import plot_spectrum
 from bpttlab.figures.state_blocks import plot_paths
+from bpttlab.figures.success import plot_success, plot_success_curves
+from bpttlab.figures.trained_eigenvalues import plot_trained_eigenvalues
+from bpttlab.figures.training import plot_training
 from bpttlab.figures.triangle import plot_triangle
 from bpttlab.figures.truncation import plot_truncation
 from bpttlab.figures.updates import plot_paired, plot_updates
@@ -153,6 +157,43 @@ def _refuse_without_updates(request: FigureRequest) -> pd.DataFrame:
     return _refuse_empty(runs if tables.has_updates(runs) else runs[:0], "networks measured during their training")
 
 
+def _training(request: FigureRequest) -> Figure:
+    runs = _refuse_without_training(request)
+    rows = _refuse_empty(request.study.training, "recorded updates of a training")  # type: ignore[attr-defined]
+    return plot_training(tables.training_curves(rows, runs), request.size, request.comparison)
+
+
+def _lag_profile(request: FigureRequest) -> Figure:
+    runs, study = _refuse_without_updates(request), request.study
+    if study.lag_terms.empty:
+        rows = _refuse_empty(study.jacobians, "lag terms or Jacobian products")
+        curves = tables.growth_curves(rows, runs)
+    else:
+        curves = tables.lag_curves(study.lag_terms, runs)
+    return plot_lag_profile(curves, request.size, request.parameter, request.comparison)
+
+
+def _trained_eigenvalues(request: FigureRequest) -> Figure:
+    runs = _refuse_without_updates(request)
+    rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
+    return plot_trained_eigenvalues(tables.eigenvalue_points(rows, runs), request.size, request.comparison)
+
+
+def _success(request: FigureRequest) -> Figure:
+    return plot_success(tables.success(_refuse_without_training(request)), request.size, request.comparison)
+
+
+def _success_curves(request: FigureRequest) -> Figure:
+    curves = tables.success_curves(_refuse_without_training(request))
+    return plot_success_curves(curves, request.size, request.comparison)
+
+
+def _refuse_without_training(request: FigureRequest) -> pd.DataFrame:
+    """The runs, refused where no sweep trained the networks."""
+    runs = request.study.runs
+    return _refuse_empty(runs if tables.has_training(runs) else runs[:0], "networks that a sweep trained")
+
+
 def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
     """The table, refused where it has no rows."""
     if table.empty:
@@ -178,3 +219,8 @@ _PATHS = StudyFigure("paths", _paths)
 _SENSITIVITY = StudyFigure("sensitivity", _sensitivity)
 _UPDATES = StudyFigure("updates", _updates)
 _PAIRED = StudyFigure("paired", _paired)
+_TRAINING = StudyFigure("training", _training)
+_LAG_PROFILE = StudyFigure("lag_profile", _lag_profile)
+_TRAINED_EIGENVALUES = StudyFigure("trained_eigenvalues", _trained_eigenvalues)
+_SUCCESS = StudyFigure("success", _success)
+_SUCCESS_CURVES = StudyFigure("success_curves", _success_curves)

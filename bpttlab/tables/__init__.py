@@ -38,6 +38,7 @@ from bpttlab.tables.success import has_training, solution_times, success, succes
 from bpttlab.tables.sufficient import sufficient_truncation
 from bpttlab.tables.table import SummaryTable
 from bpttlab.tables.theory import theory
+from bpttlab.tables.training_curves import training_curves
 from bpttlab.tables.updates import choose_updates, has_updates, paired, training_pairs, updates
 from bpttlab.tables.writing import csv, markdown, present
 
@@ -98,6 +99,7 @@ __all__ = [
     "sufficient_truncation",
     "summaries",
     "theory",
+    "training_curves",
     "training_pairs",
     "triangle",
     "truncation_bias",

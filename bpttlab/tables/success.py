@@ -26,6 +26,13 @@ def has_training(runs: pd.DataFrame) -> bool:
     return _SCHEME in runs and bool(runs[_SCHEME].notna().any())
 
 
+def runs_of_trained(runs: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The runs of networks that a sweep trained, and the columns of their sweep points, without the update."""
+    require_columns(runs, _SCHEME, UPDATE, "network_id", "solved_at", "trained_updates", "training_status")
+    rows = with_requested(runs[runs[_SCHEME].notna()].reset_index(drop=True))
+    return rows, [name for name in point_columns(rows) if name != UPDATE]
+
+
 @takes_frames
 def solution_times(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per trained network: its sweep point, network_id, `updates`, `solved`, `training_diverged`, `trained`.
@@ -34,9 +41,7 @@ def solution_times(runs: pd.DataFrame) -> pd.DataFrame:
     trained for, and inf if its training diverged. They are missing if all of its runs failed. `trained` are the updates
     that it was trained for.
     """
-    require_columns(runs, _SCHEME, UPDATE, "network_id", "solved_at", "trained_updates", "training_status")
-    rows = with_requested(runs[runs[_SCHEME].notna()].reset_index(drop=True))
-    by = [name for name in point_columns(rows) if name != UPDATE]
+    rows, by = runs_of_trained(runs)
     keys, group = group_rows(rows, [*by, "network_id"])
     solved_at = numbers(rows["solved_at"]).groupby(group).min()
     trained = numbers(rows["trained_updates"]).groupby(group).max()

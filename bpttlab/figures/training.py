@@ -1,0 +1,107 @@
+"""Networks while a sweep trains them: loss, gradient, largest exponent and horizon against the update."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+
+from bpttlab.errors import LabError
+from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import Arrangement, Shape, arrange, label_edges
+from bpttlab.figures.figure import AUTOMATIC, Comparison
+from bpttlab.figures.style import Size
+from bpttlab.store.columns import UPDATE
+from bpttlab.tables.training_curves import is_logarithmic
+
+_VALUES = ("quantity", UPDATE, "network_id", "median", "low", "high", "networks", "zero", "status")
+_LABELS = {
+    "loss": "loss",
+    "log_gradient_norm": r"$\log \Vert g \Vert$ (nat)",
+    "lyapunov_exponent": "exponent $\\lambda_1$\n(nat/step)",
+    "vanishing_horizon": "horizon (lag)",
+}
+"""The panels from above, as far as a study has values."""
+_HEIGHT = 1.2  # inches
+_DECADE = 10.0  # a loss over more than this has a logarithmic axis
+_THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.45, "zorder": 1}
+_ENDS: dict[str, dict[str, Any]] = {
+    "solved": {"marker": "o", "markersize": 2.4, "linestyle": "none", "zorder": 4},
+    "diverged": {"marker": "x", "markersize": 3.5, "linestyle": "none", "zorder": 4},
+}
+
+
+def plot_training(curves: pd.DataFrame, size: Size = "page", comparison: Comparison = AUTOMATIC) -> Figure:
+    """One panel for each quantity, one above the other, with one axis of updates: thin lines are networks, thick ones
+    medians over them, bands their quartiles. Marks are at the updates at which a network was solved or diverged.
+
+    curves: `tables.training_curves`. Raises LabError if no update was recorded.
+    """
+    if curves.empty:
+        raise LabError("no update of a training was recorded: no run of the last update is done")
+    kinds = [name for name in _LABELS if name in set(curves["quantity"])]
+    shape = Shape(len(kinds), height=lambda colours: _HEIGHT, stacked=True)
+    page = arrange(curves, _VALUES, comparison, size, shape, x=(UPDATE,))
+    for axes, rows, kind in page.panels():
+        _draw_panel(axes, rows[rows["quantity"] == kinds[kind]], page)
+    _scale_axes(page, curves, kinds)
+    label_edges(page, ["update"] * len(kinds), [_LABELS[name] for name in kinds])
+    if all(row == 0 for row, _ in page.places):
+        for axes in page.grid[:, 1:].flat:
+            axes.set_title("")
+    page.add_key(size)
+    page.add_footer(_footer(curves))
+    return layout.finish(page.figure)
+
+
+def _draw_panel(axes: Axes, rows: pd.DataFrame, page: Arrangement) -> None:
+    if "lyapunov_exponent" in set(rows["quantity"]):
+        axes.axhline(0.0, color=style.NEUTRAL, linewidth=0.5, zorder=0)
+    for colour, part in page.by_colour(rows):
+        of_one = part["network_id"].notna()
+        for _, network in part[of_one].groupby("network_id"):
+            axes.plot(network[UPDATE], _finite(network["median"]), color=colour, **_THIN)
+        for status, look in _ENDS.items():
+            ends = part[of_one & (part["status"] == status)]
+            axes.plot(ends[UPDATE], _finite(ends["median"]), color=colour, **look)
+        lines.curve(axes, part[~of_one], UPDATE, colour, zorder=3)
+
+
+def _finite(values: pd.Series) -> pd.Series:
+    return values.astype(float).replace([np.inf, -np.inf], np.nan)
+
+
+def _scale_axes(page: Arrangement, curves: pd.DataFrame, kinds: list[str]) -> None:
+    """One axis of updates in all panels; a loss over more than a decade has a logarithmic axis."""
+    most, is_log = float(curves[UPDATE].max()), _has_log_axis(curves)
+    for (_, kind), axes in np.ndenumerate(page.grid):
+        if is_log:
+            axes.set_xscale("symlog", linthresh=1.0, linscale=0.4)
+            axes.set_xticks([0.0, *(10.0**power for power in range(int(np.log10(most)) + 1))])
+            axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(-0.02 * most if not is_log else -0.1, 1.1 * most if is_log else 1.02 * most)
+        if kinds[kind] == "loss":
+            loss = _finite(curves.loc[curves["quantity"] == "loss", "median"]).dropna()
+            if (loss > 0).all() and loss.max() > _DECADE * loss.min():
+                axes.set_yscale("log")
+        if kind < len(kinds) - 1:
+            axes.tick_params(axis="x", labelbottom=False)
+
+
+def _has_log_axis(curves: pd.DataFrame) -> bool:
+    """Whether updates were measured mostly at the beginning."""
+    measured = curves.loc[curves["quantity"].isin(["lyapunov_exponent", "vanishing_horizon"]), UPDATE]
+    return is_logarithmic(measured) if len(measured) else False
+
+
+def _footer(curves: pd.DataFrame) -> list[Artist]:
+    """The legend's entries for what is drawn."""
+    there = set(curves["status"].dropna())
+    ends = [lines.line_key(status, **look) for status, look in _ENDS.items() if status in there]
+    one = [lines.line_key("one network", linewidth=0.5, alpha=0.6)]
+    return [lines.line_key("median over networks"), *lines.band_keys(curves), *one, *ends]

@@ -1,0 +1,174 @@
+"""Figures of networks that a sweep has trained."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import bpttlab as lab
+from bpttlab import figures, tables
+from bpttlab.errors import ConfigurationError
+from bpttlab.figures.style import style_context
+from bpttlab.figures.success import plot_success, plot_success_curves
+from bpttlab.figures.training import plot_training
+from bpttlab.tables.training_curves import choose_recorded, is_logarithmic
+from tests.support.monitoring import trained_runs, training_runs
+
+NAMES = ("training", "lag_profile", "trained_eigenvalues", "success", "success_curves")
+TRAINED = {
+    "task": "delayed_recall",
+    "sequence_length": 6,
+    "cell.hidden_size": 4,
+    "batch_size": 2,
+    "engine": "numpy",
+    "training": "standard",
+    "training.updates": 6,
+    "training.check_sequences": 10,
+    "training.measure_at": "[0,2,6]",
+    "measure.exponents": 1,
+    "measure.eigenvalue_steps": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("taught")
+    points = lab.grid({"training.clip_norm": [None, 0.1], "seed": [0, 1]}, **TRAINED)
+    lab.sweep(points, study="t", results=folder, workers=0, progress=False)
+    return lab.load("t", results=folder)
+
+
+@pytest.fixture(scope="module")
+def drawing(study):
+    return figures.draw(study, names=NAMES)
+
+
+def curves_of(*parts):
+    """Curves of made-up trainings, of which the loss of network n is n + 1 at all recorded updates."""
+    runs = trained_runs(*parts).assign(lyapunov_exponent=-0.1)
+    last = runs[runs["update"] > 0]
+    rows = [
+        {"run_id": run["run_id"], "update": update, "loss": float(run["seed"] + 1), "log_gradient_norm": -1.0}
+        for _, run in last.iterrows()
+        for update in range(1, int(run["trained_updates"]) + 1)
+    ]
+    return tables.training_curves(pd.DataFrame(rows), runs)
+
+
+def medians(curves, quantity="loss"):
+    found = curves[curves["network_id"].isna() & (curves["quantity"] == quantity)]
+    return found.set_index("update")[["median", "networks"]]
+
+
+# ------------------------------------------------------------------ curves of a training
+
+
+def test_curves_have_every_recorded_value(study):
+    curves = tables.training_curves(study.training, study.runs)
+    of_networks = curves[curves["network_id"].notna()]
+    assert set(of_networks["quantity"]) == {"loss", "log_gradient_norm", "lyapunov_exponent", "vanishing_horizon"}
+    losses = of_networks[of_networks["quantity"] == "loss"]
+    assert sorted(losses["median"]) == sorted(study.training["loss"])
+    exponents = of_networks[of_networks["quantity"] == "lyapunov_exponent"]
+    assert sorted(exponents["median"]) == sorted(study.runs["lyapunov_exponent"])
+
+
+def test_a_solved_network_keeps_its_last_values_in_the_median():
+    found = medians(curves_of([3], [6, 6]))
+    assert found["median"].tolist() == [2.0] * 6
+    assert found["networks"].tolist() == [3] * 6
+
+
+def test_a_diverged_network_takes_no_part_after_its_end():
+    found = medians(curves_of([], [6, 6], [3]))
+    assert found["networks"].tolist() == [3, 3, 3, 2, 2, 2]
+    assert found["median"].tolist() == [2.0] * 3 + [1.5] * 3
+
+
+def test_the_end_of_a_network_is_marked():
+    curves = curves_of([3], [6], [2])
+    ends = curves[curves["status"].notna() & (curves["quantity"] == "loss")]
+    assert dict(zip(ends["network_id"], ends["status"], strict=True)) == {
+        "n0": "solved",
+        "n1": "done",
+        "n2": "diverged",
+    }
+
+
+@pytest.mark.parametrize("is_log", [True, False])
+def test_few_of_many_updates_are_chosen_with_both_ends(is_log):
+    chosen = choose_recorded(pd.Series(range(1, 5001)), is_log, 50)
+    assert len(chosen) <= 50
+    assert (chosen[0], chosen[-1]) == (1, 5000)
+
+
+def test_updates_near_the_beginning_have_a_logarithmic_axis():
+    assert is_logarithmic(pd.Series([0, 1, 2, 5, 10, 20, 50, 100, 200, 500]))
+    assert not is_logarithmic(pd.Series(range(0, 501, 50)))
+
+
+# ------------------------------------------------------------------ figures
+
+
+def test_a_study_with_training_has_all_of_them(drawing):
+    assert list(drawing) == list(NAMES)
+
+
+def test_panels_of_training_are_quantities_for_each_choice(study):
+    axes = figures.draw(study, names=["training"], columns="training.clip_norm")["training"].axes
+    assert len(axes) == 4 * 2
+    assert {one.get_xlim() for one in axes} == {axes[0].get_xlim()}
+    assert [one.get_title() for one in axes if one.get_title()] == ["clip norm 0.1", "clip norm none"]
+
+
+def test_a_solved_network_has_a_mark_in_the_figure():
+    with style_context():
+        figure = plot_training(curves_of([3], [6, 6]))
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "o" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in marks] == [[3.0]]
+
+
+def test_the_lag_profile_has_the_medians_of_its_table(study, drawing):
+    curves = tables.lag_curves(study.lag_terms, study.runs)
+    wanted = curves[(curves["parameter"] == "W") & (curves["quantity"] == "log_norm_per_loss")]
+    found = np.concatenate(
+        [np.ma.compressed(axes.collections[0].get_array()) for axes in drawing["lag_profile"].axes[:2]]
+    )
+    finite = wanted["median"][np.isfinite(wanted["median"])]
+    np.testing.assert_allclose(np.sort(found), np.sort(finite))
+    assert [tick.get_text() for tick in drawing["lag_profile"].axes[0].get_xticklabels()] == ["0", "2", "6"]
+
+
+def test_eigenvalues_before_and_after_are_those_of_one_network(study, drawing):
+    points = tables.eigenvalue_points(study.eigenvalues, study.runs)
+    points = points[(points["matrix"] == "W") & points["training_clip_norm"].notna()]
+    before, after = drawing["trained_eigenvalues"].axes[0].lines
+    for line, update in ((before, 0), (after, 6)):
+        assert sorted(line.get_xdata()) == sorted(points.loc[points["update"] == update, "real"])
+
+
+def test_success_has_a_place_for_each_length():
+    runs = pd.concat([trained_runs([5] * 6), trained_runs([5] * 3, [9] * 3).assign(sequence_length=40)])
+    runs["network_id"] += runs["sequence_length"].astype(str)
+    with style_context():
+        (axes,) = plot_success(tables.success(runs)).axes
+    assert next(list(line.get_ydata()) for line in axes.lines if len(line.get_ydata())) == [1.0, 0.5]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["20", "40"]
+
+
+def test_success_curves_are_steps_with_marks_of_censoring():
+    with style_context():
+        (axes,) = plot_success_curves(tables.success_curves(trained_runs([100, 200], [150, 300]))).axes
+    steps, marks = axes.lines
+    assert list(steps.get_ydata()) == pytest.approx([0, 0.25, 0.25, 0.625, 0.625])
+    assert list(marks.get_xdata()) == [150, 300]
+
+
+def test_a_study_without_training_has_the_reason():
+    drawing = figures.draw(type("Study", (), {"runs": training_runs()})(), names=["training", "success"])
+    assert set(drawing.skipped) == {"training", "success"}
+    assert "no networks that a sweep trained" in drawing.skipped["success"]
+
+
+def test_colours_that_a_figure_has_itself_are_refused(study):
+    with pytest.raises(ConfigurationError, match="before and after training"):
+        figures.draw(study, names=["trained_eigenvalues"], color="training.clip_norm")
