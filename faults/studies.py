@@ -19,7 +19,9 @@ import pyarrow as pa
 from bpttlab.cli import main
 from bpttlab.errors import StoreError
 from bpttlab.store import schema
+from bpttlab.store.columns import TRAINING_GRADIENTS, TRAINING_TABLE
 from bpttlab.store.store import Store
+from bpttlab.store.study import Study
 from bpttlab.sweeps import scheduler
 from faults import children
 from faults.children import Ended
@@ -40,6 +42,8 @@ RUNS = 6
 
 ENGINE: list[str] = []
 """Words of a line that choose another engine than the default; in tests NumPy's, for which nothing is compiled."""
+
+TABLES = {**schema.TABLES, TRAINING_TABLE.name: TRAINING_TABLE, TRAINING_GRADIENTS.name: TRAINING_GRADIENTS}
 
 _SHARD = re.compile(r"([0-9a-f]{64})\.parquet")
 _DONE = re.compile(r"runs? computed in .*: .*?(\d+) done")
@@ -119,13 +123,17 @@ def read(store: Store, left_out: Collection[str] = ()) -> tuple[dict[tuple[str, 
     Raises:
         StoreError: it cannot be read.
     """
-    study = store.load()
+    return read_study(store.load(), left_out)
+
+
+def read_study(study: Study, left_out: Collection[str] = ()) -> tuple[dict[tuple[str, str], str], dict[str, str]]:
+    """The same of a study that was loaded."""
     statuses = dict(zip(study.runs["run_id"], study.runs["status"], strict=True))
     found: dict[tuple[str, str], str] = {}
     for name in study.tables:
         if name not in left_out:
             rows = study.arrow(name)
-            own = rows if name == "runs" else rows.select(schema.TABLES[name].names)
+            own = rows if name == "runs" else rows.select(TABLES[name].names)
             found |= {(name, run_id): digest for run_id, digest in digest_runs(own).items()}
     return found, statuses
 

@@ -7,7 +7,7 @@ import pytest
 
 from bpttlab.store.damage import Damage
 from bpttlab.store.store import Store
-from faults import model
+from faults import model, store_machine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="descriptors have names in /proc on Linux")
 
@@ -26,7 +26,7 @@ def test_the_store_is_what_the_model_says():
 
 
 def test_neither_names_nor_a_clock_choose_the_file_to_hurt():
-    machine, published = model.StoreMachine(), []
+    machine, published = store_machine.StoreMachine(), []
     for seed in range(6):
         machine.publish(0, [seed], "done")
         published += [path for path in machine.commits[-1].files if path.parent.name == "runs"]
