@@ -43,6 +43,8 @@ class Fault:
 FAULTS = (
     Fault("system_calls", "strace fails the n-th call, kills at it, or lets it lie; writes are cut short", 620, 20),
     Fault("kills", "SIGKILL of a launcher, most often while it publishes, until its study is done", 200, 6),
+    Fault("training_calls", "the same of a sweep that trains networks and writes checkpoints", 200, 12),
+    Fault("training_kills", "SIGKILL of a launcher that trains networks, until its study is done", 40, 4),
     Fault("power_cuts", "all that a disk may hold after a power failure at each moment of a sweep", 4000, 100),
     Fault("ext4_cuts", "the disk of a sweep on ext4 is copied without a sync at random moments, and mounted", 40, 5),
     Fault(

@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
@@ -32,14 +32,8 @@ from faults import children, studies
 from faults.needs import NotTriedError, Progress, need_linux, need_strace, scratch_folder
 from faults.outcome import Outcome
 
-LINE = (
-    "sequence_length=6",
-    "cell.hidden_size=3",
-    "batch_size=1",
-    "truncation=full,2",
-    "seed=range(0,24)",
-)
 RUNS = 48
+LINE = (*studies.LINE[1:-1], "seed=range(0,24)")
 PUBLISHING = "fsync,rename,unlink,mkdir,write"
 """The calls by which a launcher publishes."""
 SHARE_WHILE_PUBLISHING = 0.75
@@ -85,18 +79,18 @@ def choose(random: np.random.Generator, with_strace: bool) -> Killing:
     return Killing(int(call) if publishing else None, float(seconds), int(workers))
 
 
-def sweep(results: Path, workers: int, mark: str = "") -> int:
+def sweep(results: Path, line: Sequence[str], workers: int, mark: str = "") -> int:
     """A sweep that says each time that runs are done."""
     os.environ[MARK] = mark
     tempfile.tempdir = str(results.parent)  # of the sockets of the fork server, which a killed launcher leaves
     with patch.object(of_sweep, "SECONDS_BETWEEN_LINES", 0.0):
-        return studies.sweep(results, (*LINE, f"workers={workers}"))
+        return studies.sweep(results, (*line, f"workers={workers}"))
 
 
-def kill(folder: Path, number: int, killing: Killing) -> tuple[children.Ended, bool]:
+def kill(folder: Path, line: Sequence[str], number: int, killing: Killing) -> tuple[children.Ended, bool]:
     """One sweep that is killed, unless it ends before; and whether workers are left."""
     mark = uuid.uuid4().hex
-    work, said = partial(sweep, folder / "results", killing.workers, mark), folder / f"said{number}"
+    work, said = partial(sweep, folder / "results", line, killing.workers, mark), folder / f"said{number}"
     if killing.call is None:
         ended = children.run(work, said, kill_after=killing.seconds)
     else:
@@ -136,21 +130,22 @@ def find_marked(mark: str) -> Iterator[int]:
                     yield int(entry)
 
 
-def count_reported(said: str) -> int:
+def count_reported(said: str, runs: int = RUNS) -> int:
     """The most runs that the lines of progress, or the last line, report as done."""
-    lines = [line.partition(f" of {RUNS} runs")[0] for line in said.splitlines() if f" of {RUNS} runs" in line]
+    lines = [line.partition(f" of {runs} runs")[0] for line in said.splitlines() if f" of {runs} runs" in line]
     return max([studies.count_reported(said), *(int(line) for line in lines if line.isdigit())])
 
 
 def judge(ended: children.Ended, left: bool, before: int, found: studies.Found, whole: studies.Found) -> Iterator[str]:
     """What does not hold after a kill, of a study that had so many runs before."""
+    runs = len(whole.statuses)
     if left:
         yield f"workers are left after their launcher was killed: they compute for {MOST_PROCESSOR:.0f} s, or wait"
     if "Traceback" in ended.said:
         yield f"a traceback: {ended.said[-1500:]}"
     if not ended.killed and (ended.code or found.statuses != whole.statuses):
-        yield f"exit code {ended.code}, {len(found.statuses)} of {RUNS} runs are stored: {ended.said[-500:]}"
-    if (reported := count_reported(ended.said)) > len(found.statuses) - before:
+        yield f"exit code {ended.code}, {len(found.statuses)} of {runs} runs are stored: {ended.said[-500:]}"
+    if (reported := count_reported(ended.said, runs)) > len(found.statuses) - before:
         yield f"{reported} runs were reported as done, {len(found.statuses) - before} were stored"
     yield from (f"{file} has other bytes than its name says" for file in found.corrupt)
     if found.problem:
@@ -159,7 +154,7 @@ def judge(ended: children.Ended, left: bool, before: int, found: studies.Found, 
 
 
 def sweep_study(
-    scratch: Path, whole: studies.Found, seed: int, with_strace: bool, study: int
+    scratch: Path, whole: studies.Found, line: Sequence[str], seed: int, with_strace: bool, study: int
 ) -> tuple[Counter[str], list[str]]:
     """One study that is killed until it is done; the kills, and the losses."""
     random, tried, losses, before = np.random.default_rng([seed, study]), Counter[str](), list[str](), 0
@@ -167,14 +162,14 @@ def sweep_study(
         folder = Path(name)
         for number in range(MOST):
             killing = choose(random, with_strace)
-            ended, left = kill(folder, number, killing)
+            ended, left = kill(folder, line, number, killing)
             found = children.call(studies.inspect, folder / "results")
             losses += [f"study {study}, {killing}: {loss}" for loss in judge(ended, left, before, found, whole)]
             tried.update([killing.kind] if ended.killed else [])
             before = len(found.statuses)
             if not ended.killed:
                 break
-        healed = children.run(partial(sweep, folder / "results", 0), folder / "healed")
+        healed = children.run(partial(sweep, folder / "results", line, 0), folder / "healed")
         found = children.call(studies.inspect, folder / "results")
         losses += [f"study {study}, in the end: {loss}" for loss in studies.judge_healed(healed, found, whole)]
     return tried, losses
@@ -182,13 +177,21 @@ def sweep_study(
 
 def run(count: int = 200, seed: int = 0, jobs: int = 2, progress: Progress | None = None) -> Outcome:
     """At least so many kills."""
+    tried, losses = kill_again_and_again(LINE, RUNS, count, seed, jobs, progress)
+    return Outcome(tried, losses, f"python -m faults kills --count {count} --seed {seed}")
+
+
+def kill_again_and_again(
+    line: Sequence[str], runs: int, count: int, seed: int, jobs: int = 2, progress: Progress | None = None
+) -> tuple[Counter[str], list[str]]:
+    """At least so many kills of sweeps of a line, which has so many runs; the kinds, and the losses."""
     need_linux()
     tried, losses, studied = Counter[str](), list[str](), 0
     with TemporaryDirectory(dir=scratch_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        studies.warm_up(folder)
-        whole = children.call(sweep_undisturbed, folder)
-        work = partial(sweep_study, folder, whole, seed, has_strace())
+        studies.warm_up(folder, (*line, "workers=0"))
+        whole = children.call(sweep_undisturbed, folder, line, runs)
+        work = partial(sweep_study, folder, whole, line, seed, has_strace())
         while tried.total() < count:
             for kills, lost in children.run_all(work, range(studied, studied + jobs), jobs):
                 tried += kills
@@ -196,19 +199,19 @@ def run(count: int = 200, seed: int = 0, jobs: int = 2, progress: Progress | Non
                 if progress:
                     progress(min(tried.total(), count), count, len(losses))
             studied += jobs
-    return Outcome(tried, sorted(losses), f"python -m faults kills --count {count} --seed {seed}")
+    return tried, sorted(losses)
 
 
-def sweep_undisturbed(folder: Path) -> studies.Found:
+def sweep_undisturbed(folder: Path, line: Sequence[str], runs: int) -> studies.Found:
     """The study of a sweep that nobody kills.
 
     Raises:
         RuntimeError: it fails: the kills would prove nothing.
     """
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        code = sweep(folder / "whole", 0)
+        code = sweep(folder / "whole", line, 0)
     whole = studies.inspect(folder / "whole")
-    if code or len(whole.statuses) != RUNS or whole.problem:
+    if code or len(whole.statuses) != runs or whole.problem:
         raise RuntimeError(f"the sweep that nobody kills has exit code {code}: {whole.problem}")
     return whole
 

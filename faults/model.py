@@ -40,15 +40,18 @@ def tried_settings(count: int, steps: int = STEPS, shrink: bool = True) -> setti
     )
 
 
-def find_failure(chosen: settings, seed: int, progress: Progress | None = None) -> Iterator[str]:
+def find_failure(
+    chosen: settings, seed: int, progress: Progress | None = None, steps: type[StoreMachine] = TrainingMachine
+) -> Iterator[str]:
     """What does not hold, with the steps that lead to it."""
     ended = itertools.count(1)
 
-    def note_end(_: StoreMachine) -> None:
+    def note_end(machine: StoreMachine) -> None:
+        steps.note_end(machine)
         if progress:
             progress(next(ended), chosen.max_examples, 0)
 
-    machine = hypothesis.seed(seed)(type("Machine", (TrainingMachine,), {"note_end": note_end}))
+    machine = hypothesis.seed(seed)(type("Machine", (steps,), {"note_end": note_end}))
     try:
         run_state_machine_as_test(machine, settings=chosen)
     except Exception as error:

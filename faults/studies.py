@@ -23,6 +23,7 @@ from bpttlab.store.columns import TRAINING_GRADIENTS, TRAINING_TABLE
 from bpttlab.store.store import Store
 from bpttlab.store.study import Study
 from bpttlab.sweeps import scheduler
+from bpttlab.training import checkpoints
 from faults import children
 from faults.children import Ended
 
@@ -38,7 +39,23 @@ LINE = (
 FIRST = (*LINE[:-1], "seed=1")
 """A part of LINE: one bundle."""
 RUNS = 6
-"""Of LINE: three bundles of two runs."""
+"""Of LINE: three bundles of two runs. Of TRAINING: two networks, each measured at three updates."""
+
+TRAINING = (
+    "workers=0",
+    "sequence_length=4",
+    "cell.hidden_size=2",
+    "batch_size=1",
+    "task=adding",
+    "measure=minimal",
+    "engine=numpy",
+    "training=standard",
+    "training.updates=5",
+    "training.check_sequences=2",
+    "training.measure_at=[0,2,5]",
+    "seed=range(0,2)",
+)
+"""A sweep that trains networks. A checkpoint is written after each update, but not in workers."""
 
 ENGINE: list[str] = []
 """Words of a line that choose another engine than the default; in tests NumPy's, for which nothing is compiled."""
@@ -51,8 +68,11 @@ _DONE = re.compile(r"runs? computed in .*: .*?(\d+) done")
 
 def sweep(results: Path, line: Sequence[str] = LINE) -> int:
     """Runs the command in this process, each bundle a commit of its own; the exit code."""
-    with patch.object(scheduler, "PUBLISHING_SECONDS", 0.0):
-        return main(["sweep", f"study={STUDY}", f"results={results}", *line, *ENGINE])
+    often = (patch.object(scheduler, "PUBLISHING_SECONDS", 0.0), patch.object(checkpoints, "CHECKPOINT_SECONDS", 0.0))
+    with often[0], often[1]:
+        return main(
+            ["sweep", f"study={STUDY}", f"results={results}", *line, *(word for word in ENGINE if word not in line)]
+        )
 
 
 def sweeping(results: Path, line: Sequence[str] = LINE) -> Callable[[], int]:
@@ -60,20 +80,20 @@ def sweeping(results: Path, line: Sequence[str] = LINE) -> Callable[[], int]:
     return partial(sweep, results, line)
 
 
-def warm_up(folder: Path) -> None:
+def warm_up(folder: Path, line: Sequence[str] = LINE) -> None:
     """Imports in this process what a sweep and its reading need, so that children have it."""
     with redirect_stdout(io.StringIO()):
-        sweep(folder / "warm")
+        sweep(folder / "warm", line)
     inspect(folder / "warm")
 
 
-def undisturbed(folder: Path) -> Found:
+def undisturbed(folder: Path, line: Sequence[str] = LINE) -> Found:
     """The study of a sweep without a fault.
 
     Raises:
         RuntimeError: it fails: the faults would prove nothing.
     """
-    ended = children.run(sweeping(folder / "whole"), folder / "whole.txt")
+    ended = children.run(sweeping(folder / "whole", line), folder / "whole.txt")
     whole = children.call(inspect, folder / "whole")
     if ended.code != 0 or len(whole.statuses) != RUNS or whole.problem:
         raise RuntimeError(f"the sweep without a fault fails: {ended.said} {whole.problem}")
@@ -88,7 +108,7 @@ class Found(NamedTuple):
         statuses: run id -> status.
         problem: why it cannot be read, or what of it is left out.
         corrupt: files under a final name that have other bytes.
-        litter: temporary files, and files of leases.
+        litter: temporary files, files of leases, and checkpoints.
     """
 
     tables: Mapping[tuple[str, str], str]
@@ -157,10 +177,10 @@ def find_corrupt(study: Path) -> Iterator[str]:
 
 
 def find_litter(study: Path) -> Iterator[str]:
-    """Temporary files, and files of leases."""
+    """Temporary files, files of leases, and checkpoints."""
     for folder, _, names in os.walk(study):
         for name in names:
-            if name.startswith(".") or name.endswith((".lease", ".launcher")):
+            if name.startswith(".") or name.endswith((".lease", ".launcher", ".npz")):
                 yield str(Path(folder, name).relative_to(study))
 
 

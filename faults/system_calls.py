@@ -14,7 +14,7 @@ import re
 import resource
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -80,12 +80,12 @@ class Point(NamedTuple):
 # ------------------------------------------------------------------ which calls there are
 
 
-def record(folder: Path, begun: bool = False) -> list[Call]:
+def record(folder: Path, begun: bool = False, line: Sequence[str] = studies.LINE) -> list[Call]:
     """The calls of an undisturbed sweep that touch its results."""
     results, log = folder / f"recorded{begun:d}", folder / f"calls{begun:d}"
     if begun:
         shutil.copytree(folder / "begun", results)
-    ended = children.run(studies.sweeping(results), folder / "recorded.txt", log)
+    ended = children.run(studies.sweeping(results, line), folder / "recorded.txt", log)
     if ended.code != 0:
         raise RuntimeError(f"the sweep without a fault has exit code {ended.code}: {ended.said}")
     return list(read_log(log, results))
@@ -133,7 +133,7 @@ def choose(calls: Sequence[Call], of_begun: Sequence[Call], count: int, seed: in
 # ------------------------------------------------------------------ one fault
 
 
-def attempt(scratch: Path, whole: studies.Found, point: Point) -> tuple[str, list[str]]:
+def attempt(scratch: Path, whole: studies.Found, line: Sequence[str], point: Point) -> tuple[str, list[str]]:
     """Sweeps with one fault and once more without; the kind of the fault, "" if it did not occur, and the losses."""
     with TemporaryDirectory(dir=scratch) as name:
         folder = Path(name)
@@ -141,23 +141,23 @@ def attempt(scratch: Path, whole: studies.Found, point: Point) -> tuple[str, lis
         if point.begun:
             shutil.copytree(scratch / "begun", results)
         if point.fault == SHORT:
-            ended = children.run(partial(sweep_with_limit, results, point.call.number), folder / "said")
+            ended = children.run(partial(sweep_with_limit, results, point.call.number, line), folder / "said")
         else:
-            ended = children.run(studies.sweeping(results), folder / "said", log, ["-e", point.inject])
+            ended = children.run(studies.sweeping(results, line), folder / "said", log, ["-e", point.inject])
             if not occurred(log, results, ended):
                 return "", []
         found = children.call(studies.inspect, results)
         losses = [*studies.judge(ended, found, whole)]
-        healed = children.run(studies.sweeping(results), folder / "healed")
+        healed = children.run(studies.sweeping(results, line), folder / "healed")
         losses += studies.judge_healed(healed, children.call(studies.inspect, results), whole)
     kind = point.fault if point.fault == SHORT else f"{point.fault} ({point.call.name})"
     return kind, [f"{point}: {loss}" for loss in losses]
 
 
-def sweep_with_limit(results: Path, size: int) -> int:
+def sweep_with_limit(results: Path, size: int, line: Sequence[str]) -> int:
     """A sweep that cannot write more than so many bytes to a file: the system cuts the write short."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
-    return studies.sweep(results)
+    return studies.sweep(results, line)
 
 
 def occurred(log: Path, results: Path, ended: children.Ended) -> bool:
@@ -180,17 +180,34 @@ def is_possible(line: str) -> bool:
 
 def run(count: int = 620, seed: int = 0, jobs: int = 2, progress: Progress | None = None) -> Outcome:
     """So many faults, or all that there are if there are fewer."""
+    tried, losses = try_points(studies.LINE, partial(studies.sweep, line=studies.FIRST), count, seed, jobs, progress)
+    return Outcome(tried, losses, f"python -m faults system_calls --count {count} --seed {seed}")
+
+
+def try_points(
+    line: Sequence[str],
+    begin: Callable[[Path], int],
+    count: int,
+    seed: int,
+    jobs: int = 2,
+    progress: Progress | None = None,
+) -> tuple[Counter[str], list[str]]:
+    """So many faults in sweeps of a line; the kinds of those that occurred, and the losses.
+
+    Args:
+        begin: makes the results with which a sweep of the line goes on; it may kill its process.
+    """
     need_strace()
     tried, losses = Counter[str](), list[str]()
     with TemporaryDirectory(dir=scratch_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
-        studies.warm_up(folder)
-        whole = studies.undisturbed(folder)
-        children.run(studies.sweeping(folder / "begun", studies.FIRST), folder / "begun.txt")
-        points = choose(record(folder), record(folder, begun=True), count, seed)
-        for done, (kind, lost) in enumerate(children.run_all(partial(attempt, folder, whole), points, jobs), 1):
+        studies.warm_up(folder, line)
+        whole = studies.undisturbed(folder, line)
+        children.run(partial(begin, folder / "begun"), folder / "begun.txt")
+        points = choose(record(folder, line=line), record(folder, begun=True, line=line), count, seed)
+        for done, (kind, lost) in enumerate(children.run_all(partial(attempt, folder, whole, line), points, jobs), 1):
             tried.update([kind] if kind else [])
             losses += lost
             if progress:
                 progress(done, len(points), len(losses))
-    return Outcome(tried, sorted(losses), f"python -m faults system_calls --count {count} --seed {seed}")
+    return tried, sorted(losses)
