@@ -26,7 +26,7 @@ def test_the_most_runs_that_were_reported_count():
 
 
 def test_a_reported_run_that_is_not_stored_is_lost():
-    said = f"2 of {kills.RUNS} runs, 2 runs/s"
+    said = f"2 of {len(WHOLE.statuses)} runs, 2 runs/s"
     assert judge(Ended(-9, said), "ab") == []
     assert judge(Ended(-9, said), "a") == ["2 runs were reported as done, 1 were stored"]
     assert judge(Ended(-9, said), "ab", before=1) == ["2 runs were reported as done, 1 were stored"]
