@@ -52,6 +52,7 @@ class Lorenz(Task):
     input_size: ClassVar[int] = 3
     output_size: ClassVar[int] = 3
     baseline_loss: ClassVar[float] = 3.0
+    solved_below: ClassVar[float | None] = 0.006
 
     horizon: Annotated[
         int, Field(ge=1, le=LONGEST_HORIZON, unit="step", description="samples ahead, 0.02 time units each")

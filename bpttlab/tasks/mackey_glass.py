@@ -50,6 +50,7 @@ class MackeyGlass(Task):
     input_size: ClassVar[int] = 1
     output_size: ClassVar[int] = 1
     baseline_loss: ClassVar[float] = 1.0
+    solved_below: ClassVar[float | None] = 0.002
 
     horizon: Annotated[
         int, Field(ge=1, le=LONGEST_HORIZON, unit="step", description="time units ahead; 6 and 84 are usual too")

@@ -10,7 +10,7 @@ import numpy as np
 
 from bpttlab.fields import Field
 from bpttlab.numerics.array import Array
-from bpttlab.tasks.task import Batch, Task, every_step, minimum_length, one_hot
+from bpttlab.tasks.task import Batch, Task, every_step, last_step, minimum_length, one_hot
 
 _FIRST = 2
 
@@ -32,6 +32,7 @@ class RandomPermutation(Task):
     name: ClassVar[str] = "random_permutation"
     loss_name: ClassVar[str] = "softmax_cross_entropy"
     prefix_stable: ClassVar[bool] = False
+    solved_below: ClassVar[float | None] = 0.01
 
     sequence_length: Annotated[
         int, minimum_length(2, "for task 'random_permutation' (the symbol to be remembered, and one between)")
@@ -62,6 +63,10 @@ class RandomPermutation(Task):
         symbols = self.symbols(rng, batch_size)
         mask, first = every_step(self.sequence_length), np.ones(batch_size, dtype=np.int64)
         return Batch(one_hot(symbols[:-1], self.alphabet), symbols[1:].copy(), mask, first)
+
+    def judged(self, batch: Batch) -> Array:
+        """The last step: what comes before cannot be predicted."""
+        return last_step(len(batch.mask))
 
     def symbols(self, rng: np.random.Generator, batch_size: int) -> Array:
         """s_1 … s_{T+1}.  (T+1, B)"""

@@ -159,6 +159,10 @@ class Task(ABC):
         left_out = {"sequence_length", *(one.name for one in fields(self) if not one.compare)}
         return {name: value for name, value in asdict(self).items() if name not in left_out}
 
+    def judged(self, batch: Batch) -> Array:
+        """The steps whose answers say whether a network has learnt the task: those with a loss.  (T,) or (T, B)"""
+        return batch.mask
+
     def loss(self, y_hat: Array, batch: Batch, reduction: losses.Reduction = "mean") -> losses.Loss:
         """L and dL/dy_hat (T, B, O) of predictions y_hat (T, B, O)."""
         return losses.evaluate(self.loss_name, y_hat, batch.target, batch.mask, reduction, batch.lengths)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -33,7 +34,7 @@ class Evaluation(NamedTuple):
 
     Attributes:
         loss: the mean, whatever the reduction of the training.
-        accuracy: share of right answers among those that count; None: the loss is one of numbers.
+        accuracy: share of right answers at the steps that are judged (`Task.judged`); None: the loss is one of numbers.
         sequence_error: share of sequences with a wrong answer; None likewise.
     """
 
@@ -73,7 +74,7 @@ def evaluate_network(
         part = part.prefix(len(y_hat))
         weight = Data(part.x, part.target, part.mask, None, part.lengths).weigh("mean")
         losses_of_parts.append((task.loss(y_hat, part, "mean").value, weight))
-        found = count_wrong(task.loss_name, y_hat, part)
+        found = count_wrong(task.loss_name, y_hat, replace(part, mask=task.judged(part)))
         counts += [] if found is None else [found]
     whole = sum(weight for _, weight in losses_of_parts)
     loss = sum(value * (weight / whole) for value, weight in losses_of_parts)
