@@ -97,7 +97,11 @@ def plot_paired(pairs: pd.DataFrame, size: Size = "page") -> Figure:
 
 
 def _name_networks(rows: pd.DataFrame, *apart: str) -> pd.DataFrame:
-    """The rows in the order of their networks, with the name of each: its label, and what else varies within labels."""
+    """The rows in the order of their networks, with the name of each: its label, and what else varies within labels.
+
+    Networks from files have the order in which they were given, others that of their fields. So a network has one
+    colour in both figures.
+    """
     end = list(rows).index("networks" if "networks" in rows else "first_update")
     apart = (*apart, "network_id", "initializer_target", "initializer_requested")
     point = [name for name in map(str, list(rows)[:end]) if name not in apart and rows[name].nunique(dropna=False) > 1]
@@ -105,7 +109,7 @@ def _name_networks(rows: pd.DataFrame, *apart: str) -> pd.DataFrame:
         named = rows[LABEL].map(lambda label: style.escape_text(str(label)))
     else:
         named = label_points(rows, point)
-    order = ["initializer_requested", *(name for name in (UPDATE,) if name in rows)]
+    order = ["initializer_requested", *point, *(name for name in (UPDATE,) if name in rows)]
     return rows.assign(**{_NAMED: named}).sort_values(order, kind="stable").reset_index(drop=True)
 
 

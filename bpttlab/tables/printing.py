@@ -23,6 +23,20 @@ LONG = 28
 _NARROW = 12
 """A header is broken into lines of at most the width of the cells, or of this."""
 
+_MOST_CONSTANTS = 10
+"""Columns with one value that are named above a stored table, whose rows have the whole configuration beside them."""
+
+_NAMED_FIRST = (
+    "status",
+    "task",
+    "cell",
+    "initializer",
+    "spectral_radius",
+    "sequence_length",
+    "scheme",
+    "truncation",
+)
+
 GAP = 2
 """Spaces between two columns."""
 
@@ -48,7 +62,11 @@ def format_table(
     if frame.empty:
         return "(no rows)\n"
     sheet = Sheet.of(frame)
-    caption = [*sheet.fold_constants(), *sheet.fold_missing_intervals(), *caption]
+    caption = [
+        *sheet.fold_constants(None if "networks" in frame else _MOST_CONSTANTS),
+        *sheet.fold_missing_intervals(),
+        *caption,
+    ]
     sheet.join_scheme_fields()
     notes = sheet.fold_long_texts()
     first, *others = sheet.groups(width)
@@ -100,8 +118,12 @@ class Sheet:
         """The columns that name the row, as far as they are not folded."""
         return [name for name in key_names(self.frame) if name in self.cells]
 
-    def fold_constants(self) -> list[str]:
-        """Removes columns with one text in all rows; the sentences that say so. A lone row keeps what is measured."""
+    def fold_constants(self, most: int | None = None) -> list[str]:
+        """Removes columns with one text in all rows; the sentences that say so. A lone row keeps what is measured.
+
+        Args:
+            most: the most columns that a sentence names, what was chosen first; the others are counted. None: all.
+        """
         same = {name: column[0] for name, column in self.cells.items() if len(set(column)) == 1 and self.can_fold(name)}
         for name in same:
             del self.cells[name]
@@ -111,9 +133,11 @@ class Sheet:
         zero = [shorten(name) for name in same if same[name] == "0" and is_count(name)]
         empty = [shorten(name) for name in same if same[name] == NA]
         rest = {name: text for name, text in same.items() if shorten(name) not in (*zero, *empty)}
+        if most is not None and len(rest) > most:
+            rest = {name: rest[name] for name in sorted(rest, key=lambda name: name not in _NAMED_FIRST)}
         texts = [f"{shorten(name) if is_count(name) else self.titles[name]} {text}" for name, text in rest.items()]
         lines = {"": texts, "no network counts as ": zero, "no row has a value of ": empty}
-        return [f"{what}{', '.join(texts)}" for what, texts in lines.items() if texts]
+        return [f"{what}{_name_some(texts, most)}" for what, texts in lines.items() if texts]
 
     def can_fold(self, name: str) -> bool:
         """Whether a constant column may be said once: of a lone row what names it, what counts, and what is missing."""
@@ -179,6 +203,14 @@ class Sheet:
         """A title as lines no longer than the cells, or than NARROW."""
         width = max(_NARROW, *map(len, self.cells[name]))
         return textwrap.wrap(self.titles[name], width, break_long_words=False)
+
+
+def _name_some(texts: Sequence[str], most: int | None) -> str:
+    """The texts with commas between; of more than so many the first ones, and how many are left out."""
+    if most is None or len(texts) <= most:
+        return ", ".join(texts)
+    left = len(texts) - most
+    return f"{', '.join(texts[:most])} and {left} more column{'s' * (left > 1)} (columns=NAME prints one)"
 
 
 def print_grid(rows: Iterable[Sequence[str]], right: Sequence[bool]) -> str:

@@ -96,3 +96,19 @@ def test_a_loss_at_the_end_of_the_floats_is_drawn(extreme):
         figure.canvas.draw()
     (low, high) = next(axes.get_ylim() for axes in figure.axes if axes.get_yscale() == "log")
     assert 0.99e-200 <= low < high <= 1.01e200
+
+
+def test_a_network_has_one_colour_in_both_figures():
+    kinds = [training_runs().assign(sequence_length=length, network_id=f"n{length}") for length in (30, 10, 20)]
+    runs = pd.concat(kinds, ignore_index=True).sample(frac=1.0, random_state=0)
+    runs["network_id"] += runs["seed"].astype(str)
+    with style_context():
+        figures_of = plot_updates(updates(runs)), plot_paired(training_pairs(runs))
+    colours = [
+        {text.get_text(): line.get_color() for text, line in zip(legend.get_texts(), legend.get_lines(), strict=False)}
+        for figure in figures_of
+        for legend in figure.legends
+    ]
+    names = [f"sequence_length={length}" for length in (10, 20, 30)]
+    assert list(colours[0])[:3] == list(colours[1])[:3] == names
+    assert [colours[0][name] for name in names] == [colours[1][name] for name in names]

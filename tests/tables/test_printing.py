@@ -126,3 +126,12 @@ def test_the_fields_of_schemes_are_one_column():
         ["random", "draws", "32,", "cuts", "constant", "2"],
         ["full", "–", "3"],
     ]
+
+
+def test_a_stored_table_names_few_of_its_constants():
+    fields = {f"measure_field_{number}": number for number in range(30)}
+    stored = pd.DataFrame({"update": [1, 2], "loss": [0.5, 0.25]}).assign(**fields, task="adding", status="done")
+    told = tables.format_table(stored, 100).split("update")[0]
+    assert told.startswith("task adding, status done, measure_field_0 0, ")
+    assert "and 22 more columns (columns=NAME prints one)" in " ".join(told.split())
+    assert "measure_field_29 29" in tables.format_table(stored.assign(networks=3), 100)
