@@ -85,11 +85,9 @@ class Leases:
         check_is_folder(self.folder)
         with name_file_in_errors(self.folder):
             try:
-                make_folder(self.folder)
-                self._write_own_file()
-            except FileNotFoundError:  # another launcher ended and removed the folder between the two
-                make_folder(self.folder)
-                self._write_own_file()
+                self._begin()
+            except FileNotFoundError:  # another launcher ended and removed the folder in between
+                self._begin()
         self._renewal.start()
         return self
 
@@ -115,9 +113,14 @@ class Leases:
             return True
         path = self._lease(share)
         with name_file_in_errors(path):
-            if self._create(path) or (self._take_away(path) and self._create(path)):
-                self.held.add(share)
-        return share in self.held
+            try:
+                taken = self._create_or_take_over(path)
+            except FileNotFoundError:  # another launcher took this one for dead, ended, and removed the folder
+                self._begin()
+                taken = self._create_or_take_over(path)
+        if taken:
+            self.held.add(share)
+        return taken
 
     def release(self, shares: Iterable[str]) -> None:
         """Returns shares; one that another launcher has taken over remains with it."""
@@ -152,6 +155,15 @@ class Leases:
         return [path for path in files if (seen := read(path)) is not None and has_ended(seen.data)]
 
     # -------------------------------------------------------------- files
+
+    def _begin(self) -> None:
+        """Makes the folder and this launcher's own file."""
+        make_folder(self.folder)
+        self._write_own_file()
+
+    def _create_or_take_over(self, path: Path) -> bool:
+        """Creates the file of a share, also in place of that of a launcher that lives no more; False if one lives."""
+        return self._create(path) or (self._take_away(path) and self._create(path))
 
     def _create(self, path: Path) -> bool:
         """Creates the file of a share; False if there is one."""

@@ -173,6 +173,18 @@ def test_of_two_who_take_over_the_faster_one_has_the_share(tmp_path, monkeypatch
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_launcher_that_was_taken_for_dead_goes_on(tmp_path, monkeypatch):
+    with Leases(tmp_path) as suspended:
+        with monkeypatch.context() as patch:
+            patch.setattr(Leases, "_lives", lambda self, launcher: False)
+            with Leases(tmp_path) as other:
+                assert other.take("abc")
+        assert not (tmp_path / FOLDER).exists()
+        assert suspended.take("abc")
+        assert Leases(tmp_path).list_others() == {suspended.launcher: {"abc"}}
+    assert not (tmp_path / FOLDER).exists()
+
+
 def test_what_others_wrote_there_is_no_error(tmp_path):
     folder = leave_behind(tmp_path, process="[1, 2\x00")
     (folder / "abe.lease").mkdir()

@@ -255,3 +255,12 @@ def test_a_folder_that_cannot_be_emptied_ends_no_sweep(tmp_path, whole, at_updat
     at_update(8, lambda: monkeypatch.setattr(Path, "unlink", refuse))
     assert sweep(tmp_path).exit_code == 0
     assert_same(tmp_path, whole)
+
+
+def test_checkpoints_of_another_line_stay(tmp_path, at_update):
+    stop(tmp_path, at_update)
+    left = find_last(tmp_path)
+    assert sweep(tmp_path, (1,)).exit_code == 0
+    assert left.exists()
+    assert sweep(tmp_path, (0, 1)).exit_code == 0
+    assert not left.exists()
