@@ -19,7 +19,7 @@ import pyarrow as pa
 from bpttlab.cli import main
 from bpttlab.errors import StoreError
 from bpttlab.store import schema
-from bpttlab.store.columns import TRAINING_GRADIENTS, TRAINING_TABLE
+from bpttlab.store.columns import TABLES_OF_TRAINING
 from bpttlab.store.store import Store
 from bpttlab.store.study import Study
 from bpttlab.sweeps import scheduler
@@ -60,7 +60,7 @@ TRAINING = (
 ENGINE: list[str] = []
 """Words of a line that choose another engine than the default; in tests NumPy's, for which nothing is compiled."""
 
-TABLES = {**schema.TABLES, TRAINING_TABLE.name: TRAINING_TABLE, TRAINING_GRADIENTS.name: TRAINING_GRADIENTS}
+TABLES = {**schema.TABLES, **{table.name: table for table in TABLES_OF_TRAINING}}
 
 _SHARD = re.compile(r"([0-9a-f]{64})\.parquet")
 _DONE = re.compile(r"runs? computed in .*: .*?(\d+) done")
