@@ -34,6 +34,7 @@ SECTIONS = {
     "choices": "What a choice costs",
     "dtype": "What float32 saves",
     "growth": "Growth",
+    "training": "An update of a network that is trained",
 }
 PEAK_UNIT = "GFLOP/s"
 SILENT = {"gradient", "gated", "growth"}

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.problems import Array, Problem
+from benchmarks.trainings import LEARNING_RATE, Lesson
 
 torch.set_num_threads(1)
 MODULES = {"elman": torch.nn.RNN, "gru": torch.nn.GRU, "lstm": torch.nn.LSTM, "stacked": torch.nn.RNN}
@@ -39,6 +40,39 @@ def gradient(problem: Problem) -> Callable[[], dict[str, Array]]:
         h, _ = recurrent(x)
         ((readout(h) - target) ** 2).sum(-1).mean().backward()
         return renamed(problem, recurrent, readout)
+
+    return once
+
+
+def train(lesson: Lesson) -> Callable[[], dict[str, Array]]:
+    """A function that trains with autograd and `torch.optim.Adam`, from the beginning, and returns the losses.
+
+    Of the two biases only the one that a cell has here is moved.
+    """
+    problem, N = lesson.problem, lesson.problem.shape.N
+    recurrent, readout = modules(problem)
+    second = recurrent.bias_hh_l0
+    second.requires_grad_("b_n" in problem.params)
+    parameters = [one for one in (*recurrent.parameters(), *readout.parameters()) if one.requires_grad]
+    first = [one.detach().clone() for one in parameters]
+    x, target = torch.from_numpy(lesson.x), torch.from_numpy(lesson.target)
+
+    def once() -> dict[str, Array]:
+        with torch.no_grad():
+            for parameter, value in zip(parameters, first, strict=True):
+                parameter.copy_(value)
+        optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+        losses = []
+        for x_u, target_u in zip(x, target, strict=True):
+            optimizer.zero_grad()
+            h, _ = recurrent(x_u)
+            loss = ((readout(h) - target_u) ** 2).sum(-1).mean()
+            loss.backward()
+            if second.grad is not None:
+                second.grad[: 2 * N] = 0.0
+            optimizer.step()
+            losses.append(loss.item())
+        return {"losses": np.array(losses)}
 
     return once
 

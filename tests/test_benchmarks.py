@@ -26,6 +26,7 @@ from benchmarks.engines import by
 from benchmarks.problems import Shape, drawn, gradient
 from benchmarks.protocol import Protocol, Spread, Timed, compared
 from benchmarks.rows import Row, Settings, alone
+from benchmarks.trainings import draw_lesson, make_lesson_setup, train_lesson
 from benchmarks.workloads import (
     WORKLOADS,
     choices,
@@ -36,6 +37,7 @@ from benchmarks.workloads import (
     limits,
     products,
     single_run,
+    training,
     truncations,
 )
 from bpttlab.gradients.backward import backward
@@ -405,13 +407,32 @@ def test_chosen_lags_agree_with_stepwise_products():
         exponents.rows,
         single_run.rows,
         *(
-            pytest.param(module.rows, marks=pytest.mark.slow) for module in (gradients, limits, dtypes)
+            pytest.param(module.rows, marks=pytest.mark.slow) for module in (gradients, limits, dtypes, training)
         ),  # in float32 too
     ],
 )
 def test_a_quick_workload_judges_nothing(workload):
     rows = list(workload(Settings(quick=True)))
     assert rows and all(row.goal is None and row.spread.least > 0 for row in rows)
+
+
+def test_a_training_that_is_another_one_is_refused(monkeypatch):
+    lesson = draw_lesson("elman", Shape(4, 2, 6))
+    own = training.trainers(lesson)["numpy"]
+    wrong = {"numpy": own, "wrong": lambda: {"losses": own()["losses"] * (1 + 2e-6)}}
+    monkeypatch.setattr(training, "trainers", lambda lesson: wrong)
+    with pytest.raises(agreement.Disagreement, match="wrong is off by 2"):
+        list(training.compare_trainings(lesson, "case", Settings(quick=True)))
+
+
+def test_a_lesson_trains_from_its_weights_on_its_batches():
+    lesson = draw_lesson("gru", Shape(4, 2, 6))
+    setup, state = make_lesson_setup(lesson, "numpy")
+    found = train_lesson(setup, state)["losses"]
+    trace = forward(lesson.problem.cell, lesson.problem.params, lesson.x[0])
+    assert found[0] == pytest.approx(((trace.y_hat - lesson.target[0]) ** 2).sum(-1).mean(), rel=1e-12)
+    assert len(found) == len(set(found)) == 20
+    assert np.array_equal(train_lesson(setup, state)["losses"], found)
 
 
 def test_every_choice_is_a_configuration():

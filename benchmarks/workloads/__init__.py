@@ -22,6 +22,7 @@ from benchmarks.workloads import (
     single_run,
     startup,
     sweeps,
+    training,
     truncations,
 )
 
@@ -43,4 +44,5 @@ WORKLOADS: dict[str, Workload] = {
     "choices": choices.rows,
     "dtype": dtypes.rows,
     "growth": growth.rows,
+    "training": training.rows,
 }
