@@ -18,7 +18,8 @@ from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 from bpttlab.store.columns import UPDATE
 
-_VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero", UPDATE)
+_THEORY = ("asymptote", "bound", "mean_field")
+_VALUES = ("parameter", "lag", "quantity", "median", "low", "high", "networks", "zero", UPDATE, *_THEORY)
 _RANGE = 36.0  # nats below the largest, 16 digits: what is smaller has the lowest colour
 _MAP, _ZERO = "viridis", "black"
 _TICK = 0.26  # inches that a tick's label takes

@@ -16,6 +16,7 @@ from bpttlab.figures import layout, lines, style
 from bpttlab.figures.arrangement import Arrangement, Shape, arrange, label_edges
 from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
+from bpttlab.figures.updates import scale_loss
 from bpttlab.store.columns import UPDATE
 from bpttlab.tables.training_curves import is_logarithmic
 
@@ -28,7 +29,6 @@ _LABELS = {
 }
 """The panels from above, as far as a study has values."""
 _HEIGHT = 1.2  # inches
-_DECADE = 10.0  # a loss over more than this has a logarithmic axis
 _THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.45, "zorder": 1}
 _ENDS: dict[str, dict[str, Any]] = {
     "solved": {"marker": "o", "markersize": 2.4, "linestyle": "none", "zorder": 4},
@@ -86,9 +86,7 @@ def _scale_axes(page: Arrangement, curves: pd.DataFrame, kinds: list[str]) -> No
             axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(-0.02 * most if not is_log else -0.1, 1.1 * most if is_log else 1.02 * most)
         if kinds[kind] == "loss":
-            loss = _finite(curves.loc[curves["quantity"] == "loss", "median"]).dropna()
-            if (loss > 0).all() and loss.max() > _DECADE * loss.min():
-                axes.set_yscale("log")
+            scale_loss(axes, _finite(curves.loc[curves["quantity"] == "loss", "median"]))
         if kind < len(kinds) - 1:
             axes.tick_params(axis="x", labelbottom=False)
 

@@ -56,7 +56,7 @@ def plot_updates(updates: pd.DataFrame, size: Size = "page") -> Figure:
             if name == _HORIZON:
                 _mark_censored(axes, rows[UPDATE], rows[name], _has_lower_limit(rows), shades[network])
         if name.endswith("loss"):
-            _scale_loss(axes, updates[name])
+            scale_loss(axes, updates[name])
         axes.set_xlabel("update")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
     keys = _network_keys(shades) + lines.interval_keys(updates["growth_rate_low"])
@@ -172,7 +172,7 @@ def _move_apart(rows: pd.DataFrame, places: float, updates: pd.DataFrame) -> pd.
 _SHIFT = 0.006  # of the whole axis
 
 
-def _scale_loss(axes: Axes, values: pd.Series) -> None:
+def scale_loss(axes: Axes, values: pd.Series) -> None:
     """A logarithmic axis for a loss that falls by orders of magnitude."""
     positive = values.astype(float)[values.notna()]
     if (positive > 0).all() and positive.max() > _DECADE * positive.min():

@@ -11,7 +11,7 @@ from bpttlab.figures.style import style_context
 from bpttlab.figures.success import plot_success, plot_success_curves
 from bpttlab.figures.training import plot_training
 from bpttlab.tables.training_curves import choose_recorded, is_logarithmic
-from tests.support.monitoring import trained_runs, training_runs
+from tests.support.monitoring import load, make_monitor, train, trained_runs, training_runs
 
 NAMES = ("training", "lag_profile", "trained_eigenvalues", "success", "success_curves")
 TRAINED = {
@@ -127,6 +127,14 @@ def test_a_solved_network_has_a_mark_in_the_figure():
     assert [list(line.get_xdata()) for line in marks] == [[3.0]]
 
 
+def test_a_loss_at_the_end_of_the_floats_is_drawn(tmp_path):
+    curves = curves_of([], [6, 6]).assign(median=lambda rows: rows["median"].where(rows["update"] < 6, 1e305))
+    with style_context():
+        figure = plot_training(curves)
+    figures.save(figure, tmp_path / "large.png")
+    assert figure.axes[0].get_ylim()[1] < 1e300
+
+
 def test_the_lag_profile_has_the_medians_of_its_table(study, drawing):
     curves = tables.lag_curves(study.lag_terms, study.runs)
     wanted = curves[(curves["parameter"] == "W") & (curves["quantity"] == "log_norm_per_loss")]
@@ -136,6 +144,17 @@ def test_the_lag_profile_has_the_medians_of_its_table(study, drawing):
     finite = wanted["median"][np.isfinite(wanted["median"])]
     np.testing.assert_allclose(np.sort(found), np.sort(finite))
     assert [tick.get_text() for tick in drawing["lag_profile"].axes[0].get_xticklabels()] == ["0", "2", "6"]
+
+
+def test_without_lag_terms_the_lag_profile_is_of_products(tmp_path):
+    train(make_monitor(tmp_path, measures=["jacobian_products"]), updates=2)
+    study = load(tmp_path)
+    drawing = figures.draw(study, names=["lag_profile"])
+    (axes, bar) = drawing["lag_profile"].axes
+    curves = tables.growth_curves(study.jacobians, study.runs)
+    wanted = curves.loc[curves["quantity"] == "spectral", "median"]
+    np.testing.assert_allclose(np.sort(axes.collections[0].get_array().ravel()), np.sort(wanted))
+    assert "Vert P" in bar.get_ylabel()
 
 
 def test_eigenvalues_before_and_after_are_those_of_one_network(study, drawing):
