@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -68,9 +68,11 @@ def format_table(
         *caption,
     ]
     sheet.join_scheme_fields()
-    notes = sheet.fold_long_texts()
+    notes = sheet.fold_long_texts(rows)
     first, *others = sheet.groups(width)
-    blocks = [sheet.lay_out(group, rows) for group in [first, *(others if whole else [])]]
+    groups = [first, *(others if whole else [])]
+    blocks = [sheet.lay_out(group, rows) for group in groups]
+    notes = sheet.choose_notes(notes, {name for group in groups for name in group})
     left = [] if whole else [sheet.titles[name] for group in others for name in group if name not in first]
     hidden = len(frame) - min(len(frame), len(frame) if rows is None else rows)
     notes += [f"more columns: {', '.join(left)}"] if left else []
@@ -119,12 +121,19 @@ class Sheet:
         return [name for name in key_names(self.frame) if name in self.cells]
 
     def fold_constants(self, most: int | None = None) -> list[str]:
-        """Removes columns with one text in all rows; the sentences that say so. A lone row keeps what is measured.
+        """Removes columns with one text in all rows; the sentences that say so. What is measured remains in a lone row,
+        and in rows that differ in their names alone.
 
         Args:
             most: the most columns that a sentence names, what was chosen first; the others are counted. None: all.
         """
-        same = {name: column[0] for name, column in self.cells.items() if len(set(column)) == 1 and self.can_fold(name)}
+        differ = [name for name, column in self.cells.items() if len(set(column)) > 1]
+        keeps = len(self.frame) == 1 or (bool(differ) and set(differ) <= set(self.keys))
+        same = {
+            name: column[0]
+            for name, column in self.cells.items()
+            if name not in differ and (not keeps or self.names_or_counts(name))
+        }
         for name in same:
             del self.cells[name]
         target = same.get(TARGET, NA)
@@ -139,10 +148,9 @@ class Sheet:
         lines = {"": texts, "no network counts as ": zero, "no row has a value of ": empty}
         return [f"{what}{_name_some(texts, most)}" for what, texts in lines.items() if texts]
 
-    def can_fold(self, name: str) -> bool:
-        """Whether a constant column may be said once: of a lone row what names it, what counts, and what is missing."""
-        is_missing = bool(self.frame[name].isna().all())
-        return len(self.frame) > 1 or name in key_names(self.frame) or is_count(name) or is_missing
+    def names_or_counts(self, name: str) -> bool:
+        """Whether a column names the row, counts networks, or has no value."""
+        return name in key_names(self.frame) or is_count(name) or bool(self.frame[name].isna().all())
 
     def join_scheme_fields(self) -> None:
         """Puts the fields of schemes, of which each has few, into the first of their columns: "k1 2, draws 32"."""
@@ -158,27 +166,34 @@ class Sheet:
 
     def fold_missing_intervals(self) -> list[str]:
         """What the intervals in the cells are; a column in which no cell has one is named once."""
-        mark, kinds, none = f" [{FEW}]", dict[str, list[str]](), list[str]()
+        mark, kinds, none = f" [{FEW}]", dict[str, list[str]](), dict[str, list[str]]()
         for name in [name for name in self.cells if has_interval(self.frame, name)]:
             bare = [text.removesuffix(mark) for text in self.cells[name]]
             if any("[" in text for text in bare):
                 kinds.setdefault(interval_of(name), []).append(shorten(name))
             elif bare != self.cells[name]:
-                none.append(shorten(name))
+                statistic = interval_of(name).split(" [")[0]
+                none.setdefault(statistic, []).append(shorten(name))
                 self.cells[name] = bare
         said = [f"{', '.join(columns)}: {kind}" for kind, columns in kinds.items()]
-        return said + ([f"{', '.join(none)}: median, no interval ({FEW})"] if none else [])
+        return said + [f"{', '.join(columns)}: {what}, no interval ({FEW})" for what, columns in none.items()]
 
-    def fold_long_texts(self) -> list[str]:
-        """Replaces long texts by (a), (b), ...; the notes that hold them, each once."""
+    def fold_long_texts(self, rows: int | None = None) -> list[str]:
+        """Replaces long texts of the first rows by (a), (b), ...; the notes that hold them, each once."""
         marks: dict[str, str] = {}
         short = {*self.keys, *(name for name in self.cells if has_interval(self.frame, name)), "regimes_of_networks"}
         for name in [name for name in self.cells if name not in short]:
-            if max(map(len, self.cells[name])) > LONG:
+            if max(map(len, self.cells[name][:rows]), default=0) > LONG:
+                self.cells[name] = self.cells[name][:rows]
                 for text in filter(NA.__ne__, self.cells[name]):
                     marks.setdefault(text, f"({letters(len(marks))})")
                 self.cells[name] = [marks.get(text, text) for text in self.cells[name]]
         return [f"{mark} {text}" for text, mark in marks.items()]
+
+    def choose_notes(self, notes: Iterable[str], names: Collection[str]) -> list[str]:
+        """The notes to which a cell of the named columns refers."""
+        there = {text for name in names for text in self.cells[name]}
+        return [note for note in notes if note.split(" ", 1)[0] in there]
 
     # ------------------------------------------------------------------ layout
 
@@ -190,7 +205,7 @@ class Sheet:
             if sum(room[one] for one in [*groups[-1], name]) - GAP > width and len(groups[-1]) > len(self.keys):
                 groups.append(self.keys)
             groups[-1].append(name)
-        return groups if set(self.cells) - set(self.keys) else [[]]
+        return groups if self.cells else [[]]
 
     def lay_out(self, names: Sequence[str], rows: int | None = None) -> str:
         """One group of columns: titles of several lines, numbers to the right."""

@@ -106,8 +106,41 @@ def test_what_rows_share_is_told_of_columns_that_are_not_shown():
     assert tables.describe_shared(table.assign(networks=3), shown) == ["task noise, networks 3"]
 
 
-def test_a_table_of_keys_alone_is_its_caption():
-    assert tables.format_table(frame(diverged=0)) == "networks 3\nno network counts as diverged\n"
+def test_rows_that_differ_in_their_names_alone_are_shown():
+    text = tables.format_table(frame(diverged=0, failed=2, rate=0.5, mean_field_rate=np.nan))
+    assert text.splitlines()[:3] == [
+        "networks 3, failed 2",
+        "no network counts as diverged",
+        "no row has a value of mean field",
+    ]
+    assert [line.split() for line in text.splitlines()[-3:]] == [["a", "0.5"], ["b", "0.5"], ["c", "0.5"]]
+
+
+def test_a_table_of_keys_alone_has_its_rows():
+    text = tables.format_table(frame(diverged=0))
+    assert text == "networks 3\nno network counts as diverged\ntask\na\nb\nc\n"
+
+
+def test_a_share_without_an_interval_is_no_median():
+    empty = dict.fromkeys(("success_rate_low", "success_rate_high", "growth_rate_low", "growth_rate_high"), np.nan)
+    text = tables.format_table(frame(success_rate=[0.0, 0.5, 1.0], growth_rate=[1.0, 2.0, 3.0], **empty))
+    assert text.splitlines()[1:3] == [
+        "success rate: share, no interval (n < 6)",
+        "asymptotic rate: median, no interval (n < 6)",
+    ]
+
+
+def test_notes_are_of_the_rows_and_columns_that_are_shown():
+    first, second = "first " * 8, "second " * 8
+    wide = pd.DataFrame({"loss": [1.0, 2.0, 3.0], "note": [first, first, second], "w" * 60: 0.5, "hash": [first] * 3})
+    wide.loc[2, ["w" * 60, "hash"]] = 0.25, second
+    whole = tables.format_table(wide, 80)
+    assert [note in whole for note in ("(a) first", "(b) second")] == [True, True]
+    cut = tables.format_table(wide, 80, rows=2, whole=False)
+    assert [note in cut for note in ("(a) first", "(b) second")] == [True, False]
+    hidden = tables.format_table(wide.drop(columns="note"), 60, whole=False)
+    assert hidden.endswith("hash\n")
+    assert "first" not in hidden
 
 
 def test_two_columns_of_one_title_are_both_shown():

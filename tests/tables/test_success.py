@@ -86,3 +86,10 @@ def test_a_study_without_training_has_no_such_table():
 def test_print_says_none_beyond_the_end():
     text = tables.format_table(tables.success(trained_runs([], [500] * 6)))
     assert "none [500, none]" in text
+
+
+def test_points_of_which_no_network_was_solved_keep_their_rows():
+    runs = pd.concat([trained_runs([], [300] * 6).assign(optimizer=name) for name in ("adam", "sgd")])
+    text = tables.format_table(tables.success(runs.assign(network_id=runs["network_id"] + runs["optimizer"])))
+    assert [line.split()[0] for line in text.splitlines()[-2:]] == ["adam", "sgd"]
+    assert text.count("0.00 [0.00, 0.46]") == 2
