@@ -55,7 +55,15 @@ def find_failure(
     try:
         run_state_machine_as_test(machine, settings=chosen)
     except Exception as error:
-        yield " | ".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
+        yield " | ".join(describe_error(error))
+
+
+def describe_error(error: BaseException) -> Iterator[str]:
+    """What was raised, with its notes and its parts: Hypothesis raises a group for a failure that comes and goes."""
+    yield f"{type(error).__name__}: {error}"
+    yield from getattr(error, "__notes__", ())
+    for part in getattr(error, "exceptions", ()):
+        yield from describe_error(part)
 
 
 def run(count: int = 400, seed: int = 0, progress: Progress | None = None) -> Outcome:

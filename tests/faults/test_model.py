@@ -113,3 +113,11 @@ def test_checkpoints_that_are_left_are_found(machine, monkeypatch):
     monkeypatch.setattr(scheduler, "remove_old_checkpoints", lambda runs, store: None)
     with pytest.raises(AssertionError, match="checkpoints are left"):
         machine.train(SEEDS[0], NOT_STOPPED)
+
+
+def test_a_failure_that_comes_and_goes_is_told_whole():
+    inner = AssertionError("run 3 must be there")
+    inner.add_note("state.publish(...)")
+    told = list(model.describe_error(ExceptionGroup("inconsistent", [ExceptionGroup("once", [inner])])))
+    assert told[0].startswith("ExceptionGroup: inconsistent")
+    assert told[-2:] == ["AssertionError: run 3 must be there", "state.publish(...)"]
