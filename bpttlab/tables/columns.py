@@ -342,7 +342,7 @@ _UPDATES = {
         "kept to T after", "networks", "networks whose horizon after is T or more: a lower limit", COUNT
     ),
     "difference": SummaryColumn(
-        "difference", "", "after minus before; 0: both are -inf", "median over networks, of differences within networks"
+        "difference", "", "after minus before; 0: both are -inf", "median of the differences within networks"
     ),
     "rose": SummaryColumn("rose", "networks", "networks whose difference is above 0", COUNT),
 }

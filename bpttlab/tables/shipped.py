@@ -13,6 +13,7 @@ from bpttlab.tables.regimes import describe_regimes
 from bpttlab.tables.success import describe_success
 from bpttlab.tables.sufficient import describe_sufficient, tell_sufficient
 from bpttlab.tables.table import SummaryTable
+from bpttlab.tables.updates import describe_paired
 
 _NOTHING = pd.DataFrame()
 
@@ -100,6 +101,7 @@ _UPDATES = SummaryTable("updates", _updates, needs=_MONITORED)
 _PAIRED = SummaryTable(
     "paired",
     _paired,
+    describe_paired,
     needs=f"{_MONITORED}: one network at two updates or more, with the same label, seed, sizes and T",
 )
 _SUCCESS = SummaryTable(

@@ -137,6 +137,11 @@ def paired(runs: pd.DataFrame) -> pd.DataFrame:
 _ENDS_CENSORED = ("before_censored", "after_censored")
 
 
+def describe_paired(table: pd.DataFrame) -> list[str]:
+    """The caption of the summary."""
+    return ["difference: median of the differences within networks, not the difference of the medians"]
+
+
 def _are_censored(rows: pd.DataFrame) -> pd.Series:
     """Whether the sequence ended before the horizon of a measured network did."""
     if _CENSORED not in rows:
