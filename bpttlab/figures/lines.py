@@ -120,9 +120,14 @@ def interval(axes: Axes, rows: pd.DataFrame, x: str, y: str, **look: Any) -> Non
 
 def mark_lower_edge(axes: Axes, place: np.ndarray, **look: Any) -> None:
     """Marks at the lower edge of the panel: exact zeros, whose logarithm is on no axis."""
+    mark_edge(axes, place, 0.0, **look)
+
+
+def mark_edge(axes: Axes, place: np.ndarray, edge: float, **look: Any) -> None:
+    """Marks at the lower edge (0) or at the upper edge (1) of the panel, of values that lie beyond it."""
     look = {"clip_on": False, "linestyle": "none", "zorder": 5, **look}
     if len(place):  # an empty line that is not clipped has no extent, and no layout survives that
-        axes.plot(place, np.zeros(len(place)), transform=axes.get_xaxis_transform(), **look)
+        axes.plot(place, np.full(len(place), edge), transform=axes.get_xaxis_transform(), **look)
 
 
 ZERO_KEY = {"marker": "v", "linestyle": "none"}

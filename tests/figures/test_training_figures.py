@@ -135,6 +135,32 @@ def test_a_loss_at_the_end_of_the_floats_is_drawn(tmp_path):
     assert figure.axes[0].get_ylim()[1] < 1e300
 
 
+@pytest.mark.parametrize("others", [[4, 6], []])
+def test_a_diverged_network_does_not_set_the_limits(others, tmp_path):
+    curves = curves_of([], others, [6, 6])
+    of_diverged = curves["network_id"].isin([f"n{len(others)}"]) & (curves["update"] > 2)
+    curves["median"] = curves["median"].mask(of_diverged & (curves["quantity"] == "loss"), 1e305)
+    curves["median"] = curves["median"].mask(of_diverged & (curves["quantity"] == "log_gradient_norm"), 700.0)
+    with style_context():
+        figure = plot_training(curves)
+    figures.save(figure, tmp_path / "diverged.png")
+    loss, gradient = figure.axes[:2]
+    assert 4.0 < loss.get_ylim()[1] < 1e3 and 0.1 < loss.get_ylim()[0] < 1.0
+    assert -1.0 < gradient.get_ylim()[1] < 10.0
+    for axes, inside in ((loss, len(others) + 2.0), (gradient, -1.0)):
+        crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+        assert [(list(line.get_xdata()), list(line.get_ydata())) for line in crosses] == [([6.0], [inside]), ([6], [1])]
+    assert "median of networks that have not diverged" in [
+        text.get_text() for legend in figure.legends for text in legend.get_texts()
+    ]
+
+
+def test_limits_are_as_they_were_where_nothing_diverges_far():
+    with style_context():
+        figure = plot_training(curves_of([], [6, 6], [3]))
+    assert figure.axes[0].get_ylim()[1] < 4.0
+
+
 def test_the_lag_profile_has_the_medians_of_its_table(study, drawing):
     curves = tables.lag_curves(study.lag_terms, study.runs)
     wanted = curves[(curves["parameter"] == "W") & (curves["quantity"] == "log_norm_per_loss")]
