@@ -176,7 +176,10 @@ def _lag_profile(request: FigureRequest) -> Figure:
 def _trained_eigenvalues(request: FigureRequest) -> Figure:
     runs = _refuse_without_updates(request)
     rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
-    return plot_trained_eigenvalues(tables.eigenvalue_points(rows, runs), request.size, request.comparison)
+    points = tables.eigenvalue_points(rows, runs)
+    if "trained_updates" in runs:
+        points["trained_updates"] = points["run_id"].map(runs.set_index("run_id")["trained_updates"])
+    return plot_trained_eigenvalues(points, request.size, request.comparison)
 
 
 def _success(request: FigureRequest) -> Figure:

@@ -41,7 +41,8 @@ def plot_success(success: pd.DataFrame, size: Size = "page", comparison: Compari
         axes.set_ylim(-0.04, 1.04)
         _name_lengths(axes, lengths, span)
     label_edges(page, [LENGTH_TITLE], ["success rate"])
-    page.add_key(size)
+    if len(page.shades) > 1:
+        page.add_key(size)
     low = success["success_rate_low"]
     keys = [lines.line_key(_INTERVAL, **lines.WHISKERS)] if low.notna().any() else lines.interval_keys(low)
     page.add_footer([*keys, *_diverged_key(success["training_diverged"])])
@@ -70,7 +71,8 @@ def plot_success_curves(curves: pd.DataFrame, size: Size = "page", comparison: C
         axes.set_ylim(-0.04, 1.04)
         axes.set_xlim(-0.02 * last, 1.03 * last)
     label_edges(page, ["update"], ["share solved"])
-    page.add_key(size)
+    if len(page.shades) > 1:
+        page.add_key(size)
     keys = [lines.line_key("Kaplan-Meier estimate")]
     page.add_footer([*keys, *([lines.line_key("last update of unsolved networks", **_CENSORED)] * _any(curves))])
     return layout.finish(page.figure)

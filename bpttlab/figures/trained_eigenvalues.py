@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
@@ -16,7 +17,9 @@ from bpttlab.figures.figure import AUTOMATIC, Comparison
 from bpttlab.figures.style import Size
 from bpttlab.store.columns import UPDATE
 
-_VALUES = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary", "origin_rate", UPDATE, "end")
+_TRAINED = "trained_updates"
+_POINT = ("run_id", "seed", "matrix", "sequence", "t", "index", "real", "imaginary", "origin_rate")
+_VALUES = (*_POINT, UPDATE, _TRAINED, "end")
 _ENDS: dict[str, dict[str, Any]] = {
     "before": {"marker": "o", "markersize": 3.4, "color": style.NEUTRAL, "markerfacecolor": "none"},
     "after": {"marker": "o", "markersize": 2.8, "color": "#d55e00"},
@@ -27,7 +30,8 @@ def plot_trained_eigenvalues(points: pd.DataFrame, size: Size = "page", comparis
     """Eigenvalues of W of one network of each sweep point at its first and at its last measured update, with the unit
     circle; all panels have one scale.
 
-    points: `tables.eigenvalue_points`. Raises LabError if W of no network was measured at two updates.
+    points: `tables.eigenvalue_points`; a column `trained_updates` says how many updates a network had, if its training
+    ended before it was measured. Raises LabError if W of no network was measured at two updates.
     """
     points = points[(points["matrix"] == "W") & points[UPDATE].notna()].reset_index(drop=True)
     by = [name for name in map(str, points) if name not in {*_VALUES, "spectral_radius"}] or ["matrix"]
@@ -48,11 +52,24 @@ def plot_trained_eigenvalues(points: pd.DataFrame, size: Size = "page", comparis
     limit_planes(page.grid, points)
     label_edges(page, ["real part"], ["imaginary part"])
     here = [lines.line_key(f"$W$ {_describe(points, end)}", **THIN | look | LARGER) for end, look in _ENDS.items()]
-    page.add_footer([*here, lines.line_key("unit circle", linewidth=0.7)])
+    page.add_footer([*here, lines.line_key("unit circle", linewidth=0.7), *_seed_key(points)])
     return layout.finish(page.figure)
 
 
 def _describe(points: pd.DataFrame, end: str) -> str:
-    """The end of the training, with its update if it is the same for all."""
-    updates = points.loc[points["end"] == end, UPDATE].unique()
-    return f"{end} training (update {updates[0]})" if len(updates) == 1 else f"{end} training"
+    """The end of the training, with the updates that the networks had: "after training (updates 80 to 160)"."""
+    rows = points[points["end"] == end]
+    had = rows[UPDATE].astype(float)
+    if _TRAINED in rows:
+        had = had.clip(upper=rows[_TRAINED].astype("Float64").astype(float).fillna(had))
+    least, most = had.min(), had.max()
+    return f"{end} training ({f'update {least:g}' if least == most else f'updates {least:g} to {most:g}'})"
+
+
+def _seed_key(points: pd.DataFrame) -> list[Artist]:
+    """The legend's entry for the seed of the networks that are drawn, if they have one."""
+    seeds = sorted(points["seed"].dropna().unique())
+    if not seeds:
+        return []
+    text = f"network of seed {seeds[0]}" if len(seeds) == 1 else f"networks of seeds {seeds[0]} to {seeds[-1]}"
+    return [lines.line_key(text, linestyle="none")]

@@ -28,6 +28,8 @@ _LABELS = {
     "vanishing_horizon": "horizon (lag)",
 }
 """The panels from above, as far as a study has values."""
+_MEASURED = ("lyapunov_exponent", "vanishing_horizon")
+_APART: dict[str, Any] = {"marker": "s", "markersize": 4.0, "linestyle": "none", "zorder": 5}
 _HEIGHT = 1.2  # inches
 _THIN: dict[str, Any] = {"linewidth": 0.4, "alpha": 0.45, "zorder": 1}
 _ABOVE = {"loss": 100.0, "log_gradient_norm": 5.0}
@@ -58,7 +60,8 @@ def plot_training(curves: pd.DataFrame, size: Size = "page", comparison: Compari
     if all(row == 0 for row, _ in page.places):
         for axes in page.grid[:, 1:].flat:
             axes.set_title("")
-    page.add_key(size)
+    if len(page.shades) > 1:
+        page.add_key(size)
     page.add_footer(_footer(curves))
     return layout.finish(page.figure)
 
@@ -92,7 +95,22 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, page: Arrangement, limit: float)
             inside = np.isfinite(ends["median"]) & (ends["median"] <= limit)
             axes.plot(ends.loc[inside, UPDATE], ends.loc[inside, "median"], color=colour, **look)
             lines.mark_edge(axes, ends.loc[~inside, UPDATE].to_numpy(dtype=float), 1.0, color=colour, **look)
-        lines.curve(axes, part[~of_one], UPDATE, colour, zorder=3)
+        _draw_median(axes, part[~of_one], colour)
+
+
+def _draw_median(axes: Axes, rows: pd.DataFrame, colour: str) -> None:
+    """A curve with its band; of what was measured at two updates only marks with whiskers, as nothing is between."""
+    if not _is_apart(rows):
+        lines.curve(axes, rows, UPDATE, colour, zorder=3)
+        return
+    place, middle, low, high = (rows[name].to_numpy(dtype=float) for name in (UPDATE, "median", "low", "high"))
+    axes.plot(place, middle, color=colour, **_APART)
+    lines.whiskers(axes, place, low, high, color=colour, linewidth=1.6, zorder=3)
+
+
+def _is_apart(medians: pd.DataFrame) -> bool:
+    """Whether a quantity was measured at so few updates that a curve through them would say nothing."""
+    return bool(medians["quantity"].isin(_MEASURED).any()) and medians[UPDATE].nunique() <= 2
 
 
 def _finite(values: pd.Series) -> pd.Series:
@@ -121,7 +139,7 @@ def _scale_axes(page: Arrangement, curves: pd.DataFrame, kinds: list[str], limit
 
 def _has_log_axis(curves: pd.DataFrame) -> bool:
     """Whether updates were measured mostly at the beginning."""
-    measured = curves.loc[curves["quantity"].isin(["lyapunov_exponent", "vanishing_horizon"]), UPDATE]
+    measured = curves.loc[curves["quantity"].isin(_MEASURED), UPDATE]
     return is_logarithmic(measured) if len(measured) else False
 
 
@@ -130,5 +148,7 @@ def _footer(curves: pd.DataFrame) -> list[Artist]:
     there = set(curves["status"].dropna())
     ends = [lines.line_key(status, **look) for status, look in _ENDS.items() if status in there]
     one = [lines.line_key("one network", linewidth=0.5, alpha=0.6)]
+    medians = curves[curves["network_id"].isna() & curves["quantity"].isin(_MEASURED)]
+    ends += [lines.line_key("median and quartiles at a measured update", **_APART)] * _is_apart(medians)
     median = "median of networks that have not diverged" if "diverged" in there else "median over networks"
     return [lines.line_key(median), *lines.band_keys(curves), *one, *ends]

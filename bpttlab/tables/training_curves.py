@@ -28,7 +28,8 @@ def training_curves(training: pd.DataFrame, runs: pd.DataFrame, most: int = MOST
     One row per sweep point, quantity, update and network, with its value in `median`, and `status` at the last one:
     solved, diverged or done. Rows without a network_id have the median and the quartiles (`low`, `high`) over
     `networks`. There a network that was solved keeps its last values, as its weights stay as they are; one that
-    diverged takes no part from then on. Of more than `most` recorded updates some are kept, evenly apart on the axis.
+    diverged takes no part from then on. The own rows of a solved network end at the update at which it was solved. Of
+    more than `most` recorded updates some are kept, evenly apart on the axis.
 
     Args:
         training, runs: `study.training` and `study.runs`.
@@ -37,6 +38,7 @@ def training_curves(training: pd.DataFrame, runs: pd.DataFrame, most: int = MOST
     curves = pd.concat([_of_updates(training, rows, by, most), _of_runs(rows, by)], ignore_index=True)
     point = group_rows(curves, [*by, "quantity"])[1]
     parts = [_over_networks(part, by) for _, part in curves.groupby(point, sort=True)]
+    curves = _move_to_ends(curves, rows, by)
     return pd.concat([*parts, curves.assign(low=np.nan, high=np.nan, networks=1, zero=0)], ignore_index=True)
 
 
@@ -72,6 +74,16 @@ def _end(statuses: pd.Series) -> str:
     """What became of a network."""
     known = set(statuses.dropna())
     return "solved" if "solved" in known else "diverged" if "diverged" in known else "done"
+
+
+def _move_to_ends(curves: pd.DataFrame, rows: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
+    """The rows of networks; measurements after a network was solved are one row, at the update of its last weights."""
+    solved = rows[rows["training_status"] == "solved"]
+    ends = curves["network_id"].map(numbers(solved["trained_updates"]).groupby(solved["network_id"]).max())
+    is_after = curves["quantity"].isin(_OF_RUNS) & (curves[UPDATE] >= ends)
+    moved = curves.assign(**{UPDATE: curves[UPDATE].mask(is_after, ends)})
+    moved["status"] = moved["status"].mask(is_after, "solved")
+    return moved[~(is_after & moved.duplicated([*by, *_KEYS, "network_id"]))]
 
 
 def _over_networks(part: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:

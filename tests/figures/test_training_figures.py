@@ -9,7 +9,9 @@ from bpttlab import figures, tables
 from bpttlab.errors import ConfigurationError
 from bpttlab.figures.style import style_context
 from bpttlab.figures.success import plot_success, plot_success_curves
+from bpttlab.figures.trained_eigenvalues import plot_trained_eigenvalues
 from bpttlab.figures.training import plot_training
+from bpttlab.store.columns import UPDATE
 from bpttlab.tables.training_curves import choose_recorded, is_logarithmic
 from tests.support.monitoring import load, make_monitor, train, trained_runs, training_runs
 
@@ -57,6 +59,10 @@ def curves_of(*parts):
 def medians(curves, quantity="loss"):
     found = curves[curves["network_id"].isna() & (curves["quantity"] == quantity)]
     return found.set_index("update")[["median", "networks"]]
+
+
+def labels_of(figure):
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
 # ------------------------------------------------------------------ curves of a training
@@ -135,6 +141,24 @@ def test_a_loss_at_the_end_of_the_floats_is_drawn(tmp_path):
     assert figure.axes[0].get_ylim()[1] < 1e300
 
 
+def test_measurements_after_the_solution_are_at_its_update():
+    curves = curves_of([3], [1000])
+    found = curves[curves["quantity"] == "lyapunov_exponent"]
+    own = found[found["network_id"].notna()].groupby("network_id")[UPDATE].agg(list)
+    assert own.to_dict() == {"n0": [0, 3], "n1": [0, 1000]}
+    assert medians(curves, "lyapunov_exponent").index.tolist() == [0, 1000]
+    assert medians(curves, "lyapunov_exponent")["networks"].tolist() == [2, 2]
+
+
+def test_medians_of_two_measured_updates_are_not_joined():
+    with style_context():
+        figure = plot_training(curves_of([3], [6]))
+    (exponents,) = [axes for axes in figure.axes if axes.get_ylabel().startswith("exponent")]
+    marks = [line for line in exponents.lines if line.get_marker() == "s"]
+    assert [(list(line.get_xdata()), line.get_linestyle()) for line in marks] == [([0.0, 1000.0], "None")]
+    assert "median and quartiles at a measured update" in labels_of(figure)
+
+
 @pytest.mark.parametrize("others", [[4, 6], []])
 def test_a_diverged_network_does_not_set_the_limits(others, tmp_path):
     curves = curves_of([], others, [6, 6])
@@ -150,9 +174,7 @@ def test_a_diverged_network_does_not_set_the_limits(others, tmp_path):
     for axes, inside in ((loss, len(others) + 2.0), (gradient, -1.0)):
         crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
         assert [(list(line.get_xdata()), list(line.get_ydata())) for line in crosses] == [([6.0], [inside]), ([6], [1])]
-    assert "median of networks that have not diverged" in [
-        text.get_text() for legend in figure.legends for text in legend.get_texts()
-    ]
+    assert "median of networks that have not diverged" in labels_of(figure)
 
 
 def test_limits_are_as_they_were_where_nothing_diverges_far():
@@ -189,6 +211,23 @@ def test_eigenvalues_before_and_after_are_those_of_one_network(study, drawing):
     before, after = drawing["trained_eigenvalues"].axes[0].lines
     for line, update in ((before, 0), (after, 6)):
         assert sorted(line.get_xdata()) == sorted(points.loc[points["update"] == update, "real"])
+
+
+def test_the_legend_of_eigenvalues_says_updates_and_seed(study, drawing):
+    assert "$W$ after training (update 6)" in labels_of(drawing["trained_eigenvalues"])
+    assert "network of seed 0" in labels_of(drawing["trained_eigenvalues"])
+    points = tables.eigenvalue_points(study.eigenvalues, study.runs)
+    clipped = points["training_clip_norm"].notna()
+    with style_context():
+        figure = plot_trained_eigenvalues(points.assign(trained_updates=points["update"].mask(clipped, 4)))
+    assert labels_of(figure)[:2] == ["$W$ before training (update 0)", "$W$ after training (updates 4 to 6)"]
+
+
+def test_one_curve_has_no_legend_of_colours():
+    runs = trained_runs([5] * 6)
+    with style_context():
+        drawn = [plot_success(tables.success(runs)), plot_success_curves(tables.success_curves(runs))]
+    assert [len(figure.legends) for figure in [*drawn, plot_training(curves_of([3], [6]))]] == [1, 1, 1]
 
 
 def test_success_has_a_place_for_each_length():
