@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from dataclasses import fields as declared
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
@@ -154,8 +155,7 @@ def train(
     """
     chosen = settle_settings(settings, fields)
     check_network(cell, params, task)
-    if callback is not None and not callable(callback):
-        raise ConfigurationError(f"callback={format_value(callback)}: must be a function of an update and parameters")
+    check_options(frozen, callback, checkpoint, progress)
     chosen.refuse_ineffective(settle("penalty", penalty, Penalty, None))
     setup, state = make_setup(
         cell,
@@ -267,7 +267,7 @@ def describe(setup: Setup, known: Ongoing, status: TrainingStatus = "done") -> T
 
 
 _EXAMPLES = {
-    "optimizer": "lab.training.Adam()",
+    "optimizer": "lab.training.Adam(); there are SGD, RMSprop, Adam and AdamW",
     "scheme": "lab.Chunked(20)",
     "penalty": "lab.training.Omega()",
     "projection": "lab.training.NearestOrthogonal()",
@@ -290,6 +290,18 @@ def check_network(cell: Any, params: Any, task: Any) -> None:
         raise ConfigurationError(f"params={format_value(params)}: must be arrays by name, like cell.init(0)")
 
 
+def check_options(frozen: Any, callback: Any, checkpoint: Any, progress: Any) -> None:
+    """Refuses the options of `train` that are of another type."""
+    if isinstance(frozen, str) or not isinstance(frozen, Collection) or not all(isinstance(one, str) for one in frozen):
+        raise ConfigurationError(f"frozen={format_value(frozen)}: must be a list of names of parameters, like ['b_h']")
+    if callback is not None and not callable(callback):
+        raise ConfigurationError(f"callback={format_value(callback)}: must be a function of an update and parameters")
+    if checkpoint is not None and not isinstance(checkpoint, str | Path):
+        raise ConfigurationError(f"checkpoint={format_value(checkpoint)}: must be the name of a .npz file, or None")
+    if progress is not None and not isinstance(progress, bool):
+        raise ConfigurationError(f"progress={format_value(progress)}: must be True, False or None")
+
+
 def settle(name: str, given: Any, kind: type, default: Any) -> Any:
     """An object of a class, or the default."""
     if given is None:
@@ -305,5 +317,7 @@ def settle_settings(settings: Training | Mapping[str, Any] | None, fields: Mappi
     known = [one.name for one in declared(Training)]
     for name in (*given, *fields):
         if name not in known:
-            raise ConfigurationError(f"{name}: there is no such argument or setting.{nearest(name, known)}")
+            others = set(signature(train).parameters) - {name}
+            advice = nearest(name, [*known, *sorted(others)]) or f" The settings are {', '.join(known)}."
+            raise ConfigurationError(f"{name}: there is no such argument or setting.{advice}")
     return Training(**{**given, **fields})
