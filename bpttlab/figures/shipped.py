@@ -121,7 +121,7 @@ def _singular_values(request: FigureRequest) -> Figure:
 
 
 def _eigenvalues(request: FigureRequest) -> Figure:
-    rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
+    rows = _refuse_empty(request.study.eigenvalues, _EIGENVALUE_ROWS)
     return plot_eigenvalues(tables.eigenvalue_points(rows, request.study.runs), request.size, request.comparison)
 
 
@@ -175,7 +175,7 @@ def _lag_profile(request: FigureRequest) -> Figure:
 
 def _trained_eigenvalues(request: FigureRequest) -> Figure:
     runs = _refuse_without_updates(request)
-    rows = _refuse_empty(request.study.eigenvalues, "eigenvalues")
+    rows = _refuse_empty(request.study.eigenvalues, _EIGENVALUE_ROWS)
     points = tables.eigenvalue_points(rows, runs)
     if "trained_updates" in runs:
         points["trained_updates"] = points["run_id"].map(runs.set_index("run_id")["trained_updates"])
@@ -203,6 +203,8 @@ def _refuse_empty(table: pd.DataFrame, what: str) -> pd.DataFrame:
         raise LabError(f"the study has no {what}: no finished run measured them")
     return table
 
+
+_EIGENVALUE_ROWS = "eigenvalues (measure.eigenvalue_steps=1 brings them)"
 
 _PRODUCTS = StudyFigure("products", _products)
 _LAG_TERMS = StudyFigure("lag_terms", _lag_terms)

@@ -158,9 +158,9 @@ class Summary:
         found = self.tally.divergences
         if not found:
             return []
-        (why, n), *others = found.most_common()
+        (why, _), *others = found.most_common()
         words = ["bpttlab", "status", *find_words(self.path.name, str(self.path.parent))]
-        shown = f"{n} of them: {why}; all reasons: {shlex.join(words)}" if others else why
+        shown = f"for example: {why}; all reasons: {shlex.join(words)}" if others else why
         return [f"diverged, {found.total()} ×: {shown}"]
 
 

@@ -42,6 +42,9 @@ DESCRIPTION = FieldDescription(
 )
 """The field as documentation shows it. It is no field of a class, because it is a keyword of Python."""
 
+DEFAULT_TASK = "noise"
+"""The task of a line that names none."""
+
 _NAME = re.compile(r"(?P<study>.+):(?P<run>[0-9a-f]{1,32})(?:@(?P<update>\d{1,12}))?", re.DOTALL)
 
 
@@ -63,6 +66,20 @@ def refuse_cell_fields(values: Mapping[str, Sequence[Any]]) -> None:
     for key, (value, *_) in values.items():
         if networks and None not in networks and key.partition(".")[0] == "cell":
             raise ConfigurationError(f"{key}={value}: must be left out: the cell is that of {FROM}={networks[0]}")
+
+
+def describe_wrong_parts(named: Any) -> str:
+    """Which parts of a value of `from` are wrong, to append to a message; "" where it has not the parts."""
+    study, _, network = named.rpartition(":") if isinstance(named, str) else ("", "", "")
+    run, at, update = network.partition("@")
+    if not study or not run:
+        return ""
+    wrong = []
+    if not re.fullmatch("[0-9a-f]{1,32}", run):
+        wrong.append(f"the run {format_value(run)} must be hexadecimal digits (0-9, a-f), 32 at most")
+    if at and not re.fullmatch("[0-9]{1,12}", update):
+        wrong.append(f"the update {format_value(update)} must be an integer >= 0")
+    return "".join(f"; {part}" for part in wrong)
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ class StoredNetwork:
         """
         found = _NAME.fullmatch(named) if isinstance(named, str) else None
         if found is None:
-            raise ConfigurationError(f"{FROM}={format_value(named)}: must be {FORM}")
+            raise ConfigurationError(f"{FROM}={format_value(named)}: must be {FORM}{describe_wrong_parts(named)}")
         folder = Path(found["study"]).expanduser()
         folder = folder if len(folder.parts) > 1 else Path(RESULTS_FOLDER, folder)
         try:
@@ -143,12 +160,15 @@ class StoredNetwork:
         needed = {name: int(np.prod(shape, dtype=int)) for name, shape in shapes.items()}
         if needed == dict(self.stored.sizes):
             return
-        trained = self.stored.configuration.get("task", {}).get("name")
+        trained, is_default = self.stored.configuration.get("task", {}).get("name"), task.name == DEFAULT_TASK
         name = next(name for name in (*needed, *self.stored.sizes) if needed.get(name) != self.stored.sizes.get(name))
-        self.refuse(
-            f"task={task.name}",
-            f"has {task.input_size} inputs and {task.output_size} outputs, for which {name} has {needed.get(name, 0)} "
-            f"entries and not {self.stored.sizes.get(name, 0)}; must be of the sizes of task={trained}, the task of",
+        advice = (
+            f"add task={trained}" if is_default and trained != DEFAULT_TASK else "must be of the sizes of that task"
+        )
+        raise ConfigurationError(
+            f"task={task.name}{' (the default)' if is_default else ''}: has {task.input_size} inputs and "
+            f"{task.output_size} outputs, for which {name} has {needed.get(name, 0)} entries and not "
+            f"{self.stored.sizes.get(name, 0)}; {FROM}={self.name} was trained on task={trained}: {advice}"
         )
 
     def check_scales(self, scales: Scales) -> None:

@@ -65,6 +65,15 @@ def labels_of(figure):
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
+def test_missing_eigenvalues_name_the_field_that_brings_them(tmp_path):
+    points = lab.grid(**{name: value for name, value in TRAINED.items() if not name.startswith("measure")})
+    lab.sweep(points, study="t", results=tmp_path, workers=0, progress=False)
+    drawing = figures.draw(lab.load("t", results=tmp_path), names=["trained_eigenvalues", "eigenvalues"])
+    said = "the study has no eigenvalues (measure.eigenvalue_steps=1 brings them): no finished run measured them"
+    assert set(drawing.skipped.values()) == {said}
+    assert len(drawing.skipped) == 2
+
+
 # ------------------------------------------------------------------ curves of a training
 
 

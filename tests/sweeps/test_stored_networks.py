@@ -187,6 +187,28 @@ def test_other_forms_are_refused(here, name):
     assert "must be study:run@update" in refusal(**{"from": name})
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("taught:0a@-1", "; the update '-1' must be an integer >= 0"),
+        ("taught:0a@2e2", "; the update '2e2' must be an integer >= 0"),
+        ("taught:0a@last", "; the update 'last' must be an integer >= 0"),
+        ("taught:zz@200", "; the run 'zz' must be hexadecimal digits (0-9, a-f), 32 at most"),
+        ("taught:zz@x", "at most; the update 'x' must be an integer >= 0"),
+        ("taught", "first:0a1b2c3d@500"),
+    ],
+)
+def test_the_wrong_part_of_a_name_is_named(here, name, said):
+    assert refusal(**{"from": name}).endswith(said)
+
+
+def test_a_default_task_is_said_to_be_one(here):
+    without = {name: value for name, value in QUICK.items() if name != "task"}
+    with pytest.raises(ConfigurationError, match=r"^task=noise \(the default\): has ") as caught:
+        Configuration.parse({**without, "from": network()})
+    assert str(caught.value).endswith(f"from={network()} was trained on task=adding: add task=adding")
+
+
 def test_what_there_is_not_is_refused_with_what_there_is(here):
     run = network()[7:17]
     assert "there is no study 'taugt'" in refusal(**{"from": f"taugt:{run}@5"})
@@ -232,7 +254,10 @@ def test_a_run_that_diverged_has_no_weights(tmp_path, monkeypatch):
         ({"initializer": "orthogonal"}, "initializer 'orthogonal'"),
         ({"readout": "units"}, "readout=units"),
         ({"scales.V": 2.0}, "scales.V=2.0"),
-        ({"task": "noise"}, "task=noise: has 4 inputs and 1 outputs, for which V has 48 entries and not 24"),
+        (
+            {"task": "noise"},
+            "task=noise (the default): has 4 inputs and 1 outputs, for which V has 48 entries and not 24",
+        ),
     ],
 )
 def test_fields_that_contradict_are_refused(here, fields, said):

@@ -1,5 +1,7 @@
 """Training in sweeps: one run for each measured update, one training for all of them, and nothing without training."""
 
+from collections import Counter
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -393,3 +395,6 @@ def test_the_end_of_a_sweep_counts_what_diverged(tmp_path):
     assert line.startswith(f"diverged, {count} ×: ")
     assert "training diverged at update" in line
     assert summary.exit_code == 0
+    summary.tally.divergences = Counter({"at update 3": 4, "at update 5": 2})
+    (line,) = summary.describe_divergences()
+    assert line.startswith("diverged, 6 ×: for example: at update 3; all reasons: bpttlab status")
