@@ -214,8 +214,12 @@ def _colour(frame: pd.DataFrame, channels: Channels) -> pd.DataFrame:
     axis = channels.color
     if not axis:
         return frame.assign(**{COLOUR: 0})
-    texts = dict(enumerate(_labels(frame, axis)))
-    return frame.assign(**{COLOUR: frame[axis[0]] if has_order(frame, axis) else _numbers(frame, axis).map(texts)})
+    return frame.assign(**{COLOUR: frame[axis[0]] if has_order(frame, axis) else label_rows(frame, axis)})
+
+
+def label_rows(frame: pd.DataFrame, axis: Sequence[str]) -> pd.Series:
+    """The combination of each row in words: "gru, hidden size 64"."""
+    return _numbers(frame, axis).map(dict(enumerate(_labels(frame, axis))))
 
 
 def _shades(frame: pd.DataFrame, axis: Sequence[str]) -> tuple[dict[Any, str], dict[Any, str], str]:
@@ -255,9 +259,12 @@ def _describe_key(frame: pd.DataFrame, axis: Sequence[str], key: Sequence[Any]) 
     if LABEL in axis and has_names_of_files(frame):
         told = [LABEL] if LABEL in named else [name for name in named if name not in _OF_DRAWN]
         named = {name: named[name] for name in told} or named
-    missing = [name for name in axis if name not in named and name.startswith("training_")]  # no clipping: a choice
-    missing = [f"{layout.name_in_words(name)} none" for name in missing]
-    return ", ".join([*(_describe(frame, name, value) for name, value in named.items()), *missing]) or "none"
+    choices = [name for name in axis if name in named or name.startswith("training_")]  # no clipping is a choice, too
+    texts = [
+        _describe(frame, name, named[name]) if name in named else f"{layout.name_in_words(name)} none"
+        for name in choices
+    ]
+    return ", ".join(texts) or "none"
 
 
 def _describe(frame: pd.DataFrame, name: str, value: Any) -> str:

@@ -14,10 +14,11 @@ from matplotlib.ticker import MaxNLocator
 
 from bpttlab.errors import LabError
 from bpttlab.figures import layout, lines, style
+from bpttlab.figures.arrangement import label_rows
 from bpttlab.figures.comparison import display_name
 from bpttlab.figures.style import Size
 from bpttlab.store.columns import UPDATE
-from bpttlab.tables.points import LABEL, label_points
+from bpttlab.tables.points import LABEL, STATED
 
 _LABELS = {
     "training_loss": "training loss",
@@ -103,12 +104,13 @@ def _name_networks(rows: pd.DataFrame, *apart: str) -> pd.DataFrame:
     colour in both figures.
     """
     end = list(rows).index("networks" if "networks" in rows else "first_update")
-    apart = (*apart, "network_id", "initializer_target", "initializer_requested")
+    is_stated = bool(rows["initializer_target"].isin(STATED).all())  # else the value is measured, or a file's place
+    apart = (*apart, "network_id", "initializer_target", *(() if is_stated else ("initializer_requested",)))
     point = [name for name in map(str, list(rows)[:end]) if name not in apart and rows[name].nunique(dropna=False) > 1]
     if LABEL in rows and (rows.groupby(LABEL)[point].nunique(dropna=False) <= 1).all(axis=None):
         named = rows[LABEL].map(lambda label: style.escape_text(str(label)))
     else:
-        named = label_points(rows, point)
+        named = label_rows(rows, point) if point else pd.Series("", index=rows.index)
     order = ["initializer_requested", *point, *(name for name in (UPDATE,) if name in rows)]
     return rows.assign(**{_NAMED: named}).sort_values(order, kind="stable").reset_index(drop=True)
 

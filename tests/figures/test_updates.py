@@ -109,6 +109,27 @@ def test_a_network_has_one_colour_in_both_figures():
         for figure in figures_of
         for legend in figure.legends
     ]
-    names = [f"sequence_length={length}" for length in (10, 20, 30)]
+    names = [f"$T$ = {length}" for length in (10, 20, 30)]
     assert list(colours[0])[:3] == list(colours[1])[:3] == names
     assert [colours[0][name] for name in names] == [colours[1][name] for name in names]
+
+
+def test_legends_have_fields_in_words():
+    kinds = [training_runs().assign(training_clip_norm=clip, training_scheme=scheme, network_id=f"n{clip}{scheme}")
+             for clip, scheme in ((1.0, "per_loss"), (None, "full"))]  # fmt: skip
+    runs = pd.concat(kinds, ignore_index=True).drop(columns=["cell_label", "network_order"])
+    runs["network_id"] += runs["seed"].astype(str)
+    with style_context():
+        figures_of = plot_updates(updates(runs)), plot_paired(training_pairs(runs))
+    for figure in figures_of:
+        assert set(labels_of(figure)[:2]) == {"clip norm 1, scheme per loss", "clip norm none, scheme full"}
+
+
+def test_networks_of_two_requested_radii_are_two_colours():
+    kinds = [training_runs().assign(initializer="gaussian_radius", initializer_spectral_radius=radius,
+                                    network_id=f"n{radius}") for radius in (0.9, 1.2)]  # fmt: skip
+    runs = pd.concat(kinds, ignore_index=True).drop(columns=["cell_label", "network_order"])
+    runs["network_id"] += runs["seed"].astype(str)
+    with style_context():
+        figure = plot_updates(updates(runs))
+    assert labels_of(figure)[:2] == [r"$\rho$ = 0.9", r"$\rho$ = 1.2"]
