@@ -313,7 +313,9 @@ def test_singular_values_below_resolution_are_hollow(study, drawn):
 
 def test_eigenvalue_panels_share_a_scale_and_unit_circle(study, drawn):
     points = rows_at(tables.eigenvalue_points(study.eigenvalues, study.runs), sequence_length=40)
-    grid = np.reshape(drawn("page")["eigenvalues"].axes, (2, 3))
+    figure = drawn("page")["eigenvalues"]
+    figure.draw_without_rendering()  # an aspect changes the boxes when it is drawn
+    grid = np.reshape(figure.axes, (2, 3))
     for (row, column), axes in np.ndenumerate(grid):
         rows = rows_at(points, cell=CELL[row], initializer_requested=FEW[column])
         found = sorted(map(tuple, np.concatenate([line.get_xydata() for line in axes.lines])))

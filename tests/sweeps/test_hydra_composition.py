@@ -19,6 +19,7 @@ from omegaconf import OmegaConf
 from bpttlab import resources
 from bpttlab.errors import ConfigurationError
 from bpttlab.measures.selection import settings
+from bpttlab.store.columns import FROM
 from bpttlab.store.store import load
 from bpttlab.sweeps import hydra_composition
 from bpttlab.sweeps.configuration import GROUPS, TRAINING_GROUPS, Configuration, Values
@@ -422,7 +423,7 @@ def test_a_hydra_script_refuses_another_sweeper_or_launcher(script, tmp_path, li
 
 def test_the_defaults_are_those_of_the_typed_configuration(composer):
     (run,) = composer.expand([])
-    assert set(run) == {*OPTIONS, *(field.name for field in fields(Values)), *GROUPS}
+    assert set(run) == {*OPTIONS, *(field.name for field in fields(Values)), FROM, *GROUPS}
     plain = {name: value for name, value in run.items() if name not in OPTIONS}
     typed = Configuration.parse(plain).plain
     for name in ("seed", "sequence_length", "batch_size", "truncation", "measure", "scales"):
