@@ -172,6 +172,7 @@ def studied():
     return runs, jacobians
 
 
+@pytest.mark.slow
 def test_a_table_of_theory_has_residuals_over_networks(studied):
     runs, _ = studied
     table = tables.theory(runs).set_index(["initializer_requested", "overlay"])

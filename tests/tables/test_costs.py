@@ -293,6 +293,7 @@ def test_bounds_stand_beside_the_exact_bias_of_the_same_run(study):
     assert (last[["log_relative_bias", "log_bias_bound"]] == -np.inf).all(axis=None)
 
 
+@pytest.mark.slow
 def test_summaries_have_them_where_they_were_measured(study):
     found = tables.summaries(study)
     assert {"costs", "equal_cost", "along_directions", "bias_bounds"} <= set(found)

@@ -190,6 +190,7 @@ def test_a_readout_without_a_kernel_goes_through_the_cell():
     assert trace.y_hat.tobytes() == cell.read(params, trace.h[1:]).tobytes()
 
 
+@pytest.mark.slow
 def test_arrays_that_have_to_be_converted_are():
     cell, params, x, h_0 = network(Elman, B=3)
     expected = forward(cell, params, x, h_0, engine="numba")
