@@ -16,7 +16,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab.claims.claims import Row, at_least, at_most, identity, largest_of, median_of, share_of
+from bpttlab.claims.claims import Row, at_least, at_most, largest_of, median_of, share_of
+from bpttlab.claims.solved import count_solved, solved_at_the_first_check, solved_shares
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 from bpttlab.measures.volume_growth import Frame
@@ -42,13 +43,13 @@ def claims(study: Any) -> pd.DataFrame:
     Returns:
         The columns of `bpttlab.claims.claims.Row`.
     """
-    exact = [*first_updates(study), solved_at_the_first_check(study)]
+    exact = [*first_updates(study), solved_at_the_first_check(ends(study), study.training)]
     return pd.DataFrame([*exact, *of_exponents(study), *of_conditions(study), *of_delays(study)])
 
 
 def summaries(study: Any) -> dict[str, pd.DataFrame]:
     """How many networks learnt; medians of exponents and of conditions before, after flossing, and at the end."""
-    return {"delays": solved_shares(ends(study)),
+    return {"delays": solved_shares(ends(study), ["kind", "delay"]),
             "exponents": medians(exponents(study), ["index"], "lyapunov_exponent"),
             "conditions": medians(conditions(study), [], "log_condition")}  # fmt: skip
 
@@ -116,24 +117,6 @@ def medians(rows: pd.DataFrame, by: list[str], value: str) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def solved_shares(rows: pd.DataFrame) -> pd.DataFrame:
-    """A row for each kind and delay: networks, share that is solved, with its interval, and the median of `solved_at`,
-    in which the unsolved count as larger than all.
-    """
-    found = []
-    for (kind, delay), own in rows.groupby(["kind", "delay"]):
-        share = share_of(own["solved_at"].notna())
-        found.append({"kind": kind, "delay": delay, "networks": len(own), "solved": share.value,
-                      "solved_low": share.low, "solved_high": share.high,
-                      "median_update": median_of(times(own)).value})  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def times(rows: pd.DataFrame) -> Array:
-    """`solved_at`, inf for a network that was never solved."""
-    return rows["solved_at"].astype("Float64").to_numpy(dtype=float, na_value=np.inf)
-
-
 # ------------------------------------------------------------------------------------------ the first updates
 
 
@@ -198,15 +181,6 @@ def differentiate(params: dict[str, Array], x: Array, count: int, transient: flo
     return found
 
 
-def solved_at_the_first_check(study: Any) -> Row:
-    """`solved_at` beside the first check with at most 1 % of wrong answers in the history of the training."""
-    rows, table = ends(study), study.training
-    right = table[table["validation_error"].astype(float) <= 0.01]
-    first = rows["run_id"].map(right.groupby("run_id")["update"].min()).astype("Float64").fillna(np.inf)
-    text = f"networks whose solved_at is not the first check with 1 % of wrong answers, of {len(rows)}"
-    return identity(at_most(text, "definition", float((first.to_numpy(dtype=float) != times(rows)).sum()), 0.0))
-
-
 # ------------------------------------------------------------------------------------------ what flossing changes
 
 
@@ -235,9 +209,7 @@ def of_conditions(study: Any) -> list[Row]:
 def of_delays(study: Any) -> list[Row]:
     """Longer delays are learnt with flossing before and during training than without, and than before only."""
     rows = ends(study)
-    solved = rows.assign(solved=rows["solved_at"].notna().astype(float))
-    counts = solved.pivot_table(index="seed", columns="kind", values="solved", aggfunc="sum")
-    delays = sorted(rows["delay"].unique())
+    counts, delays = count_solved(rows, "kind"), sorted(rows["delay"].unique())
     found = []
     for other in ("none", "before"):
         text = f"of {len(delays)} delays: solved with flossing before and during more than with {KINDS[other]}"

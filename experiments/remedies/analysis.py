@@ -16,7 +16,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bpttlab.claims.claims import Row, at_least, at_most, identity, largest_of, mean_of, median_of, share_of
+from bpttlab.claims.claims import Row, at_least, at_most, largest_of, mean_of, median_of, share_of
+from bpttlab.claims.solved import count_solved, solution_updates, solved_at_the_first_check, solved_shares
 from bpttlab.figures import layout, lines, style
 from bpttlab.figures.style import Size
 from bpttlab.numerics.array import Array
@@ -43,14 +44,14 @@ def claims(study: Any) -> pd.DataFrame:
     Returns:
         The columns of `bpttlab.claims.claims.Row`.
     """
-    exact = [*first_updates(study), solved_at_the_first_check(study)]
+    exact = [*first_updates(study), solved_at_the_first_check(ends(study, "temporal_order"), study.training)]
     return pd.DataFrame([*exact, *of_remedies(study), *of_early_gradients(study), *of_starts(study)])
 
 
 def summaries(study: Any) -> dict[str, pd.DataFrame]:
     """How many networks learnt, by remedy and by the matrix to start with."""
-    return {"remedies": solved_shares(ends(study, "temporal_order"), "remedy"),
-            "starts": solved_shares(ends(study, "adding"), "initializer")}  # fmt: skip
+    return {"remedies": shares(ends(study, "temporal_order"), "remedy"),
+            "starts": shares(ends(study, "adding"), "initializer")}  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------------- parts
@@ -76,23 +77,11 @@ def ends(study: Any, task: str) -> pd.DataFrame:
     return runs[runs["update"] == runs["training_updates"]]
 
 
-def solved_shares(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """A row for each kind and T: networks, share that is solved, with its interval, and the median of `solved_at`, in
-    which the unsolved count as larger than all.
-    """
-    found = []
-    for (name, length), own in rows.groupby([kind, "sequence_length"]):
-        solved = own["solved_at"].notna()
-        share, time = share_of(solved), median_of(times(own))
-        found.append({kind: name, "sequence_length": length, "networks": len(own), "solved": share.value,
-                      "solved_low": share.low, "solved_high": share.high, "median_update": time.value,
-                      "diverged": int((own["training_status"] == "diverged").sum())})  # fmt: skip
-    return pd.DataFrame(found)
-
-
-def times(rows: pd.DataFrame) -> Array:
-    """`solved_at`, inf for a network that was never solved."""
-    return rows["solved_at"].astype("Float64").to_numpy(dtype=float, na_value=np.inf)
+def shares(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
+    """Those that are solved for each kind and T, and how many networks diverged."""
+    by = [kind, "sequence_length"]
+    diverged = (rows["training_status"] == "diverged").groupby([rows[name] for name in by]).sum()
+    return solved_shares(rows, by).assign(diverged=diverged.to_numpy(dtype=int))
 
 
 # ------------------------------------------------------------------------------------------ the first updates
@@ -189,16 +178,10 @@ def differentiate_omega(W: Array, deltas: Array, slopes: Array) -> tuple[float, 
 # ---------------------------------------------------------------------------------------------------- remedies
 
 
-def lengths_solved(rows: pd.DataFrame, kind: str) -> pd.DataFrame:
-    """At how many of the lengths the task was solved: a row for each seed, a column for each kind."""
-    solved = rows.assign(solved=rows["solved_at"].notna().astype(float))
-    return solved.pivot_table(index="seed", columns=kind, values="solved", aggfunc="sum")
-
-
 def of_remedies(study: Any) -> list[Row]:
     """The order of the three, by how many networks learn, at how many lengths, and after how many updates."""
     rows = ends(study, "temporal_order")
-    counts, updates = lengths_solved(rows, "remedy"), mean_log_updates(rows, "remedy")
+    counts, updates = count_solved(rows, "remedy"), mean_log_updates(rows, "remedy")
     figures, lengths = f"{PASCANU}, figures 4 and 5", sorted(rows["sequence_length"].unique())
     text = f"of {len(lengths)} lengths, mean over seeds: solved"
     found = [
@@ -240,15 +223,6 @@ def of_failures(rows: pd.DataFrame, longest: int) -> list[Row]:
     ]
 
 
-def solved_at_the_first_check(study: Any) -> Row:
-    """`solved_at` beside the first check with at most 1 % of wrong answers in the history of the training."""
-    rows, table = ends(study, "temporal_order"), study.training
-    right = table[table["validation_error"].astype(float) <= 0.01]
-    first = rows["run_id"].map(right.groupby("run_id")["update"].min()).astype("Float64").fillna(np.inf)
-    text = f"networks whose solved_at is not the first check with 1 % of wrong answers, of {len(rows)}"
-    return identity(at_most(text, "definition", float((first.to_numpy(dtype=float) != times(rows)).sum()), 0.0))
-
-
 def of_early_gradients(study: Any) -> list[Row]:
     """Early in training: the gradient at the first symbol, which the answer depends on."""
     rows = trained(study, "temporal_order")
@@ -284,10 +258,10 @@ def draw(study: Any, size: Size) -> dict[str, Figure]:
     figure = style.Page(figsize=(style.WIDTHS[size], 2.6 if size == "page" else 6.6), layout="constrained")
     axes = figure.subplots(*shape)
     rows, starts = ends(study, "temporal_order"), ends(study, "adding")
-    draw_shares(axes[0], solved_shares(rows, "remedy"), "remedy", REMEDIES)
+    draw_shares(axes[0], shares(rows, "remedy"), "remedy", REMEDIES)
     length = sorted(rows["sequence_length"].unique())[-2]
     draw_times(axes[1], rows[rows["sequence_length"] == length])
-    draw_shares(axes[2], solved_shares(starts, "initializer"), "initializer", STARTS)
+    draw_shares(axes[2], shares(starts, "initializer"), "initializer", STARTS)
     axes[0].set_title("temporal order")
     axes[1].set_title(f"temporal order, T = {length}")
     axes[2].set_title("adding, relu")
@@ -316,7 +290,7 @@ def draw_times(axes: Axes, rows: pd.DataFrame) -> None:
     """The share of networks that have learnt, by update."""
     last = float(rows["training_updates"].max())
     for name, own in rows.groupby("remedy"):
-        solved = np.sort(times(own))
+        solved = np.sort(solution_updates(own))
         solved = solved[np.isfinite(solved)]
         share = np.arange(len(solved) + 1) / len(own)
         look = look_of(str(name), REMEDIES) | {"marker": ""}

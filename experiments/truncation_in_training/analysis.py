@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bpttlab.claims.claims import Row, at_least, at_most, identity, largest_of, median_of, near, share_of
+from bpttlab.claims.solved import solution_updates
 from bpttlab.figures import layout, style
 from bpttlab.figures.style import Size
 from bpttlab.sweeps.configuration import Configuration
@@ -61,7 +62,7 @@ def summaries(study: Any) -> dict[str, pd.DataFrame]:
     keys = ["task", "spectral_radius", "training_scheme", "training_truncation", "training_update"]
     rows = [
         {**dict(zip(keys, key, strict=True)), "networks": len(own), "solved": int(own["solved_at"].notna().sum()),
-         "solved_at": float(censored(own["solved_at"]).median()), "validation_loss": own["validation_loss"].median()}
+         "solved_at": float(np.median(solution_updates(own))), "validation_loss": own["validation_loss"].median()}
         for key, own in runs.groupby(keys)
     ]  # fmt: skip
     return {"solved_by_truncation": pd.DataFrame(rows), "named_truncation": named_by_update(study)}
@@ -91,11 +92,6 @@ def full(study: Any, radius: float) -> pd.DataFrame:
 def gap(study: Any) -> int:
     runs = study.runs
     return int(runs.loc[runs["task"] == "delayed_recall", "task_delay"].iloc[0])
-
-
-def censored(solved_at: pd.Series) -> pd.Series:
-    """The update of the check that found the task solved; inf: none did."""
-    return solved_at.astype("Float64").astype(float).fillna(np.inf)
 
 
 def log_ratio(over: pd.Series, under: pd.Series) -> pd.Series:
@@ -235,7 +231,8 @@ def share_learnt(runs: pd.DataFrame) -> Any:
 def slower(runs: pd.DataFrame, whole: pd.DataFrame) -> Any:
     """Updates to solution over those of the full gradient, seed by seed; inf: solved by the full gradient alone."""
     known = whole["solved_at"].dropna().astype(float)
-    return median_of(censored(runs["solved_at"]).reindex(known.index) / known)
+    updates = pd.Series(solution_updates(runs), index=runs.index)
+    return median_of(updates.reindex(known.index) / known)
 
 
 def variance_of_targets(configuration: str) -> float:
