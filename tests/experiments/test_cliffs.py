@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from bpttlab import theory
-from bpttlab.figures import style
 from bpttlab.verification.gradients import Surface, cliff
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, swept, tables_of
 
 UNIT = {"cell": {"name": "elman", "hidden_size": 1}, "task": "adding", "initializer": "identity", "batch_size": 1,
         "sequence_length": 100, "readout": "units"}  # fmt: skip
@@ -59,9 +58,7 @@ def test_the_tables_say_how_many_units_and_where_descents_end(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+    draw(analysis, study, size)
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from bpttlab.figures import style
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -95,9 +94,7 @@ def test_a_sensitivity_that_is_a_little_off_is_seen(study, analysis, cell, words
 
 @pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_shows_measurement_and_formula(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+    figure = draw(analysis, study, size)
     scalar, ring = figure.axes
     assert len(scalar.lines) == 1 + 2 * 2 and len(ring.lines) == 1 + 2 * 3
     formula, measured = scalar.lines[1:3]

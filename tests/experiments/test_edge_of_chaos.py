@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from bpttlab import theory
-from bpttlab.figures import style
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -123,8 +122,6 @@ def test_the_table_stands_beside_the_mean_field(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_has_three_panels(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+    figure = draw(analysis, study, size)
     alone, driven, gradients = figure.axes
     assert len(alone.lines) == 2 + 3 and len(driven.lines) == 1 + 2 * 3 and len(gradients.lines) == 1 + 2 * 3

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bpttlab.figures import style
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, failing, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -73,10 +72,6 @@ def as_published(study, **never):
     return tables(study, runs=runs.assign(solved_at=np.where(lost, np.nan, 100.0)))
 
 
-def failing(claims):
-    return claims.loc[claims["verdict"] == "fails", "claim"].tolist()
-
-
 LOOSE, DOCTORED = "share of networks|log condition of the product over all steps, delay 10", "solved_at is not"
 """Claims that six networks leave undecided (their interval is from the smallest to the largest), and the one that
 doctored successes contradict."""
@@ -143,7 +138,4 @@ def test_summaries_count_networks(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](as_published(study), size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
-    assert len(figure.axes) == 3
+    assert len(draw(analysis, as_published(study), size).axes) == 3

@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from bpttlab.figures import style
 from bpttlab.networks.cells import CoRNN
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, failing, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -41,10 +40,6 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def analysis():
     return analysis_of("modern_cells")
-
-
-def failing(claims):
-    return claims.loc[claims["verdict"] == "fails", "claim"].tolist()
 
 
 LOOSE = "lost in a step"
@@ -120,7 +115,4 @@ def test_tables_have_a_row_for_each_cell(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
-    assert len(figure.axes) == 3
+    assert len(draw(analysis, study, size).axes) == 3

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from bpttlab.figures import style
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, failing, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -70,10 +69,6 @@ def as_published(study, times=None, **never):
     runs["solved_at"] = solved
     runs["validation_loss"] = np.where(np.isnan(solved), np.log(4.0), 0.1)
     return tables_of(study, TABLES, runs=runs, training=training)
-
-
-def failing(claims):
-    return claims.loc[claims["verdict"] == "fails", "claim"].tolist()
 
 
 NEEDS_MORE = "share of networks"
@@ -150,7 +145,4 @@ def test_shares_count_networks(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", "column"])
 def test_the_figure_is_drawn(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](as_published(study), size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
-    assert len(figure.axes) == 3
+    assert len(draw(analysis, as_published(study), size).axes) == 3

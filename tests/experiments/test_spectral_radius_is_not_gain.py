@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from bpttlab import theory
-from bpttlab.figures import style
-from tests.support.analysed import analysis_of, swept, tables_of
+from tests.support.analysed import analysis_of, draw, swept, tables_of
 
 pytestmark = pytest.mark.slow  # a sweep of many networks; `make verify` runs it
 
@@ -116,8 +115,6 @@ def test_the_table_of_critical_points_says_what_the_claims_do(study, analysis):
 
 @pytest.mark.parametrize("size", ["page", pytest.param("column", marks=pytest.mark.slow)])
 def test_the_figure_shows_every_kind(study, analysis, size):
-    with style.style_context(size):
-        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
-    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+    figure = draw(analysis, study, size)
     assert len(figure.axes) == 3 and len(figure.axes[0].lines) == 7
     assert all(len(axes.lines) == 1 + 3 * 5 for axes in figure.axes[1:])

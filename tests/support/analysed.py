@@ -3,7 +3,10 @@
 import runpy
 from types import SimpleNamespace
 
+import pytest
+
 from bpttlab import resources
+from bpttlab.figures import style
 from bpttlab.store.store import load
 from bpttlab.sweeps.scheduler import sweep
 
@@ -25,3 +28,16 @@ def analysis_of(experiment):
 def tables_of(study, tables, **changed):
     """Tables of a study, some of them doctored."""
     return SimpleNamespace(**({name: study.table(name) for name in tables} | changed))
+
+
+def failing(claims):
+    """The claims with the verdict fails."""
+    return claims.loc[claims["verdict"] == "fails", "claim"].tolist()
+
+
+def draw(analysis, study, size):
+    """The figure of an experiment, which has the width of a page or of a column."""
+    with style.style_context(size):
+        figure = analysis["draw"](study, size)[analysis["FIGURE"]]
+    assert figure.get_size_inches()[0] == pytest.approx(style.WIDTHS[size])
+    return figure
