@@ -8,7 +8,7 @@ number, a value given twice in two ways, or a truncation of the full scheme do n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
@@ -469,18 +469,13 @@ def training_of(groups: Mapping[str, Mapping[str, Any]], cell: Cell, scheme: Sch
         training = replace(training, learning_rate=parts["optimizer"].usual_learning_rate)
     ineffective = training.find_ineffective(parts["penalty"])
     if ineffective:  # they do not make another run
-        training = replace(training, **{name: default_of(Training, name) for name in ineffective})
+        training = replace(training, **{name: getattr(Training(), name) for name in ineffective})
     training.check(scheme, parts["penalty"])
     for group in ("penalty", "projection"):
         if parts[group] is not None:
             parts[group].check(cell)
     chosen = {group: part for group, part in parts.items() if part is not None}
     return {"training": training, "ineffective": ineffective, **chosen}
-
-
-def default_of(kind: Any, name: str) -> Any:
-    """The default of a dataclass's field."""
-    return next(one.default for one in fields(kind) if one.name == name)
 
 
 def build_part(fields: Mapping[str, Any], group: str) -> Any:
